@@ -1,0 +1,1 @@
+"""Calibration and test pictures, as package data (README.md says where they come from)."""

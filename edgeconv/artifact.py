@@ -1,0 +1,178 @@
+"""What an exported file says of itself: the manifest beside it and the evidence folder.
+
+``NAME.tflite`` has ``NAME.tflite.json`` (the manifest) and shares ``STEM.evidence/`` with the other
+files of the same export: raw.onnx, hub.onnx, prepared.onnx, recipe.json (INT8), names_<target>.json
+(prepared tensor -> tensor of the artifact) and verify.npz.
+
+verify.npz holds ``input:<name>`` (pictures, ...) as the hub graph takes them (NCHW float32, or raw
+pixels where preprocessing is embedded), ``output:<name>`` of the float reference, ``names`` of
+the pictures, and ``truth`` (int64 class, -1 unknown) where labels are known.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.files import sha256, write_text
+from edgeconv.tensors import Quantization, TensorSpec
+
+MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From a picture to the tensor: RGB, resize so that the centre crop is ``crop`` of it, crop, scale.
+
+    ``mean`` and ``std`` are on the 0..1 scale, one value or one a channel: x = (p/255 - mean)/std.
+    ``size`` is (height, width) of the tensor. ``embedded``: the model takes raw 0..255 pixels and
+    scales them itself.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop: float
+    size: tuple[int, int]
+    embedded: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest's form of it, with the fixed parts spelled out."""
+        return {
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "crop": self.crop,
+            "size": list(self.size),
+            "embedded": self.embedded,
+            "colour": "RGB",
+            "resize": "bilinear, antialiased, shorter side",
+            "formula": "(pixel / 255 - mean) / std",
+        }
+
+
+def preprocessing_from_json(data: Mapping[str, Any]) -> Preprocessing:
+    """Read the manifest's ``preprocessing``."""
+    height, width = data["size"]
+    return Preprocessing(
+        tuple(data["mean"]), tuple(data["std"]), data["crop"], (height, width), data["embedded"]
+    )
+
+
+def spec_to_json(spec: TensorSpec) -> dict[str, Any]:
+    """Return a TensorSpec as manifest data."""
+    q = spec.quantization
+    return {
+        "name": spec.name,
+        "shape": list(spec.shape),
+        "dtype": spec.dtype,
+        "layout": spec.layout,
+        "quantization": None if q is None else {"scale": q.scale, "zero_point": q.zero_point},
+    }
+
+
+def spec_from_json(data: Mapping[str, Any]) -> TensorSpec:
+    """Read a TensorSpec from manifest data."""
+    q = data["quantization"]
+    return TensorSpec(
+        data["name"],
+        tuple(data["shape"]),
+        data["dtype"],
+        data["layout"],
+        None if q is None else Quantization(q["scale"], q["zero_point"]),
+    )
+
+
+def manifest_path(artifact: Path) -> Path:
+    """Return where the manifest of ``artifact`` lies."""
+    return artifact.with_name(artifact.name + ".json")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An exported file together with its manifest (see export/manifest.py for every field)."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def target(self) -> str:
+        """onnx, tflite or coreml."""
+        return str(self.manifest["target"])
+
+    @property
+    def precision(self) -> str:
+        """fp32, fp16 or int8."""
+        return str(self.manifest["precision"])
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The model's inputs as the file declares them."""
+        return tuple(spec_from_json(item) for item in self.manifest["inputs"])
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The model's outputs as the file declares them."""
+        return tuple(spec_from_json(item) for item in self.manifest["outputs"])
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How a picture becomes the input; None for a net that takes no pictures."""
+        data = self.manifest["preprocessing"]
+        return None if data is None else preprocessing_from_json(data)
+
+    @property
+    def labels(self) -> list[str] | None:
+        """Class names in output order, where known."""
+        names = self.manifest["labels"]
+        return None if names is None else list(names)
+
+    def evidence(self, name: str) -> Path:
+        """Return a checked file of the evidence folder.
+
+        Raises EdgeconvError where the manifest lists no such file, it is gone, or its hash is not
+        the one recorded.
+        """
+        files = self.manifest["evidence"]["files"]
+        if name not in files:
+            raise EdgeconvError(f"{self.path} was exported without {name}")
+        path = self.path.parent / self.manifest["evidence"]["folder"] / name
+        if not path.is_file():
+            raise EdgeconvError(f"{path} is gone; export {self.path.name} again")
+        if sha256(path) != files[name]:
+            raise EdgeconvError(f"{path} is not the file that {self.path.name} was exported with")
+        return path
+
+    def verification(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays of verify.npz."""
+        with np.load(self.evidence("verify.npz"), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+
+
+def load_artifact(path: Path) -> Artifact | None:
+    """Return the artifact at ``path``, or None where it has no manifest beside it.
+
+    Raises EdgeconvError where the manifest is unreadable or belongs to another file.
+    """
+    beside = manifest_path(path)
+    if not beside.is_file():
+        return None
+    try:
+        manifest = json.loads(beside.read_text())
+        version, digest = manifest["edgeconv_manifest"], manifest["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EdgeconvError(f"{beside} is not a manifest that edgeconv wrote: {error}") from error
+    if version != MANIFEST_VERSION:
+        raise EdgeconvError(f"{beside} is a manifest of version {version}, not {MANIFEST_VERSION}")
+    if path.is_file() and sha256(path) != digest:
+        raise EdgeconvError(f"{path} has changed since {beside.name} was written; export it again")
+    return Artifact(path, manifest)
+
+
+def save_manifest(artifact: Artifact) -> None:
+    """Write the manifest beside the artifact."""
+    text = json.dumps(dict(artifact.manifest), indent=1) + "\n"
+    write_text(manifest_path(artifact.path), text)

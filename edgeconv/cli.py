@@ -1,0 +1,58 @@
+"""The command line: each command lives in edgeconv.commands and is imported when it is called."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from edgeconv import __version__
+from edgeconv.errors import EdgeconvError
+
+COMMANDS = {
+    "export": "Convert a net or file to ONNX or TFLite, FP32 or INT8, and verify the result.",
+    "run": "Print the top-5 of pictures from any exported file.",
+    "models": "List the nets with their options, parameters, multiply-adds and accuracies.",
+    "summary": "Print an architecture layer by layer.",
+    "doctor": "Say which runtimes and converters are installed and what each missing one adds.",
+}
+"""Command name -> its line in ``--help``; the module of that name holds ``command``."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and imports one only when it runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order a user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import ``edgeconv.commands.<cmd_name>`` and return its command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"edgeconv.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the command list without importing any command."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run, and turn an EdgeconvError into one sentence and its exit code."""
+        try:
+            return super().invoke(ctx)
+        except EdgeconvError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="edgeconv")
+def main() -> None:
+    """From a PyTorch mobile CNN to a verified INT8 model on a device."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

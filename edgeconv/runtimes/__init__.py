@@ -1,0 +1,1 @@
+"""One module a runtime, and the protocol they share."""

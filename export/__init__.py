@@ -1,0 +1,1 @@
+"""From a net to verified artifacts: one stage a file."""

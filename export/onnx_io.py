@@ -1,0 +1,201 @@
+"""Read an ONNX file into a Graph and write a Graph as ONNX. The only module that knows protobuf."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper, shape_inference
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.graph import Array, Attribute, Graph, Node
+
+IR_VERSION = 10  # the newest that onnxruntime 1.18, our lower bound, reads
+
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """Read and check an .onnx file, external data included.
+
+    Raises EdgeconvError where the file is missing, is no ONNX model, or its external data is
+    missing or outside the model's folder.
+    """
+    if not path.is_file():
+        raise EdgeconvError(f"{path} does not exist")
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+        _check_external_data(model, path)
+        onnx.load_external_data_for_model(model, str(path.parent))
+        onnx.checker.check_model(model)
+    except EdgeconvError:
+        raise
+    except Exception as error:  # protobuf, checker and file errors share no base class
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise EdgeconvError(f"{path} is not a readable ONNX model: {reason}") from error
+    if not model.graph.node and not model.graph.output:
+        raise EdgeconvError(f"{path} is not a readable ONNX model: it holds no graph")
+    return model
+
+
+def _check_external_data(model: onnx.ModelProto, path: Path) -> None:
+    folder = path.parent.resolve()
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key != "location":
+                continue
+            target = (folder / entry.value).resolve()
+            if not target.is_relative_to(folder):
+                raise EdgeconvError(
+                    f"{path}: the data of {tensor.name} lies outside the model's folder ({entry.value})"
+                )
+            if not target.is_file():
+                raise EdgeconvError(
+                    f"{path}: the data file {entry.value} of {tensor.name} is missing"
+                )
+
+
+def from_onnx(model: onnx.ModelProto) -> Graph:
+    """Turn a model into a Graph; Constant nodes become constants, every shape is inferred.
+
+    Raises EdgeconvError for a dynamic shape (offering --input-shape), for subgraphs and for
+    operators outside the default domain.
+    """
+    model = shape_inference.infer_shapes(model, data_prop=True)
+    source = model.graph
+    constants = {i.name: np.asarray(numpy_helper.to_array(i)) for i in source.initializer}
+    nodes = []
+    for number, proto in enumerate(source.node):
+        if proto.op_type == "Constant":
+            constants[proto.output[0]] = _constant_value(proto)
+        else:
+            nodes.append(_node(proto, number))
+    inputs = [v.name for v in source.input if v.name not in constants]
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+    graph = Graph(
+        source.name or "main", opset, inputs, [v.name for v in source.output], nodes, constants
+    )
+    for value in [*source.input, *source.value_info, *source.output]:
+        if value.name in constants:
+            continue
+        tensor_type = value.type.tensor_type
+        if not tensor_type.HasField("shape"):
+            continue
+        shape = [d.dim_value if d.HasField("dim_value") else -1 for d in tensor_type.shape.dim]
+        if any(size < 0 for size in shape):
+            if value.name in inputs:
+                raise EdgeconvError(
+                    f"input {value.name} has a dynamic shape {_describe(value)}: "
+                    "name one with --input-shape N,C,H,W"
+                )
+            continue
+        graph.declare(value.name, shape, helper.tensor_dtype_to_np_dtype(tensor_type.elem_type))
+    for node in graph.nodes:
+        for out in node.outputs:
+            if out and out not in graph.shapes:
+                raise EdgeconvError(
+                    f"the shape of {out}, made by {node.op} {node.name}, cannot be inferred: "
+                    "the graph must have static shapes"
+                )
+    return graph
+
+
+def _describe(value: onnx.ValueInfoProto) -> str:
+    dims = [
+        d.dim_param or (str(d.dim_value) if d.dim_value else "?")
+        for d in value.type.tensor_type.shape.dim
+    ]
+    return "[" + ", ".join(dims) + "]"
+
+
+def _constant_value(node: onnx.NodeProto) -> Array:
+    attribute = node.attribute[0]
+    value = helper.get_attribute_value(attribute)
+    if attribute.name == "value":
+        return np.asarray(numpy_helper.to_array(value))
+    kind = np.float32 if attribute.name.startswith("value_float") else np.int64
+    return np.asarray(value, kind)
+
+
+def _node(node: onnx.NodeProto, number: int) -> Node:
+    if node.domain not in ("", "ai.onnx"):
+        raise EdgeconvError(
+            f"node {node.name or number} uses {node.op_type} of the domain {node.domain}, "
+            "which is not standard ONNX"
+        )
+    attrs: dict[str, Attribute] = {}
+    for attribute in node.attribute:
+        value: Any = helper.get_attribute_value(attribute)
+        if isinstance(value, onnx.GraphProto):
+            raise EdgeconvError(f"node {node.name or number} ({node.op_type}) holds a subgraph")
+        if isinstance(value, onnx.TensorProto):
+            value = numpy_helper.to_array(value)
+        elif isinstance(value, bytes):
+            value = value.decode()
+        elif isinstance(value, (list, tuple)) or hasattr(value, "extend"):
+            value = [item.decode() if isinstance(item, bytes) else item for item in value]
+        attrs[attribute.name] = value
+    name = node.name or f"{node.op_type}_{number}"
+    return Node(node.op_type, name, list(node.input), list(node.output), attrs)
+
+
+def to_onnx(graph: Graph, metadata: dict[str, str] | None = None) -> onnx.ModelProto:
+    """Write a Graph as a checked ONNX model; a fused clamp becomes Relu or Clip again.
+
+    ``metadata`` goes into the file's metadata_props.
+    """
+    protos = []
+    extra: dict[str, Array] = {}
+    for node in graph.nodes:
+        outputs = list(node.outputs)
+        if node.clamp is not None:
+            outputs[0] = f"{node.output}_before_clamp"
+        attrs: dict[str, Any] = dict(node.attrs)
+        protos.append(helper.make_node(node.op, node.inputs, outputs, name=node.name, **attrs))
+        if node.clamp is not None:
+            protos.append(_clamp(node, outputs[0], extra))
+    initializers = [
+        numpy_helper.from_array(np.ascontiguousarray(a).reshape(a.shape), name)
+        for name, a in [*graph.constants.items(), *extra.items()]
+    ]
+    proto = helper.make_graph(
+        protos,
+        graph.name,
+        [_value_info(graph, name) for name in graph.inputs],
+        [_value_info(graph, name) for name in graph.outputs],
+        initializers,
+    )
+    model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", graph.opset)])
+    model.ir_version = IR_VERSION
+    model.producer_name = "edgeconv"
+    helper.set_model_props(model, dict(sorted((metadata or {}).items())))
+    onnx.checker.check_model(model)
+    return model
+
+
+def _clamp(node: Node, source: str, constants: dict[str, Array]) -> onnx.NodeProto:
+    assert node.clamp is not None
+    low, high = node.clamp
+    name = f"{node.name}_clamp"
+    if (low, high) == (0.0, float("inf")):
+        return helper.make_node("Relu", [source], [node.output], name=name)
+    bounds = []
+    for label, bound in (("low", low), ("high", high)):
+        if np.isinf(bound):
+            bounds.append("")
+            continue
+        key = f"clamp_{label}_{bound:g}"
+        constants[key] = np.array(bound, np.float32)
+        bounds.append(key)
+    return helper.make_node("Clip", [source, *bounds], [node.output], name=name)
+
+
+def _value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:
+    kind = helper.np_dtype_to_tensor_dtype(graph.dtype(name))
+    return helper.make_tensor_value_info(name, kind, graph.shape(name))
+
+
+def save_model(model: onnx.ModelProto) -> bytes:
+    """Return the model's bytes, the same for the same model every time."""
+    return model.SerializeToString(deterministic=True)
+
+
+__all__ = ["TensorProto", "from_onnx", "load_model", "save_model", "to_onnx"]

@@ -1,0 +1,1 @@
+"""The INT8 recipe and the engine that makes it: numpy and onnxruntime, no torch."""

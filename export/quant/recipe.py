@@ -1,0 +1,200 @@
+"""The INT8 recipe: every integer weight, scale and zero point, computed once, as data.
+
+It speaks of a prepared graph (export/prepare.py): activations by tensor name, weights by node
+name. Emitters write it bit for bit; none of them computes a scale.
+
+The integers follow the TFLite 8-bit quantization specification
+(https://ai.google.dev/edge/litert/models/quantization_spec): activations int8 per tensor,
+weights int8 per output channel in [-127, 127] with zero point 0, bias int32 at s_in * s_w.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.files import write_text
+
+Form = Literal["zero-point-free", "asymmetric"]
+"""zero-point-free: zero point -128 (unsigned) or 0 (symmetric); asymmetric: any."""
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Activation:
+    """Quantization of one tensor: real = scale * (q - zero_point), q int8 in [-128, 127].
+
+    ``low`` and ``high`` are the real range that calibration chose (both forms derive from it).
+    ``fixed`` marks a scale that no calibration may move (softmax, sigmoid, exact pixels).
+    """
+
+    scale: float
+    zero_point: int
+    low: float
+    high: float
+    fixed: bool = False
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Integers of one convolution or fully connected node.
+
+    ``values`` int8 in the layout of the node's ONNX weight input (OIHW; Gemm (out, in);
+    ConvTranspose IOHW), ``scales`` float32 (out,), ``bias`` int32 (out,) at s_in * scales,
+    ``float_bias`` float32 (out,), the bias-corrected real bias that ``bias`` rounds.
+    ``axis`` is the output-channel axis of ``values``.
+    """
+
+    values: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    bias: NDArray[np.int32]
+    float_bias: NDArray[np.float32]
+    axis: int = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole net's INT8 data.
+
+    ``activations``: tensor name -> Activation, for every tensor that is stored as int8, the
+    constant operands of element-wise operators included. ``weights``: node name -> Weights.
+    ``float_nodes``: names of nodes that compute in float. ``notes``: what was chosen and why, the
+    calibration manifest, figures; never needed to emit.
+    """
+
+    name: str
+    form: Form
+    activations: Mapping[str, Activation]
+    weights: Mapping[str, Weights]
+    float_nodes: tuple[str, ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_form(self, form: Form, inputs: Mapping[str, str]) -> "Recipe":
+        """Return the same ranges, weights and weight scales in the other form.
+
+        ``inputs`` maps each node in ``weights`` to the tensor it reads, because the int32 bias
+        depends on that tensor's scale.
+        """
+        activations = {
+            name: a if a.fixed else choose_scale(a.low, a.high, form)
+            for name, a in self.activations.items()
+        }
+        weights = {
+            name: replace(w, bias=bias_integers(w, activations[inputs[name]].scale))
+            for name, w in self.weights.items()
+        }
+        return replace(self, form=form, activations=activations, weights=weights)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the recipe as JSON data; floats round-trip exactly, integers are base64."""
+        return {
+            "edgeconv_recipe": VERSION,
+            "name": self.name,
+            "form": self.form,
+            "activations": {
+                name: {
+                    "scale": a.scale,
+                    "zero_point": a.zero_point,
+                    "low": a.low,
+                    "high": a.high,
+                    "fixed": a.fixed,
+                }
+                for name, a in self.activations.items()
+            },
+            "weights": {
+                name: {
+                    "shape": list(w.values.shape),
+                    "axis": w.axis,
+                    "scales": [float(s) for s in w.scales],
+                    "float_bias": [float(b) for b in w.float_bias],
+                    "bias": [int(b) for b in w.bias],
+                    "values_base64": base64.b64encode(
+                        np.ascontiguousarray(w.values).tobytes()
+                    ).decode(),
+                }
+                for name, w in self.weights.items()
+            },
+            "float_nodes": list(self.float_nodes),
+            "notes": dict(self.notes),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the recipe as JSON."""
+        write_text(path, json.dumps(self.to_json(), indent=1) + "\n")
+
+
+def choose_scale(low: float, high: float, form: Form) -> Activation:
+    """Return scale and zero point that cover [low, high] (0 always included).
+
+    The zero-point-free form is unsigned (zero point -128) where nothing is negative, else
+    symmetric (zero point 0): the two forms in which Core ML computes in integers.
+
+    >>> choose_scale(0.0, 6.0, "asymmetric").zero_point
+    -128
+    >>> choose_scale(-1.0, 3.0, "zero-point-free").zero_point
+    0
+    """
+    low, high = min(float(low), 0.0), max(float(high), 0.0)
+    if low == high == 0.0:
+        return Activation(1.0, -128, low, high)  # a tensor that is always zero
+    if form == "zero-point-free" and low < 0.0:
+        return Activation(float(np.float32(max(-low, high) / 127)), 0, low, high)
+    scale = float(np.float32((high - low) / 255))
+    zero_point = int(np.clip(np.rint(-128 - low / scale), -128, 127))
+    return Activation(scale, zero_point, low, high)
+
+
+def bias_integers(weights: Weights, input_scale: float) -> NDArray[np.int32]:
+    """Round the float bias to int32 at ``input_scale * scales``; a dead channel saturates."""
+    step = np.float64(np.float32(input_scale)) * weights.scales.astype(np.float64)
+    limit = 2**31 - 1
+    steps = np.rint(weights.float_bias.astype(np.float64) / step)
+    integers: NDArray[np.int32] = np.clip(steps, -limit, limit).astype(np.int32)
+    return integers
+
+
+def quantize_values(real: NDArray[Any], quantization: Activation) -> NDArray[np.int8]:
+    """Round real values to int8 (half to even, saturating): the rule for constant operands."""
+    steps = np.rint(np.asarray(real, np.float32) / np.float32(quantization.scale))
+    integers: NDArray[np.int8] = np.clip(steps + quantization.zero_point, -128, 127).astype(np.int8)
+    return integers
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe written by Recipe.save; raises EdgeconvError naming what does not fit."""
+    try:
+        data = json.loads(path.read_text())
+        if data["edgeconv_recipe"] != VERSION:
+            raise EdgeconvError(
+                f"{path} is a recipe of version {data['edgeconv_recipe']}, not {VERSION}"
+            )
+        return Recipe(
+            name=data["name"],
+            form=data["form"],
+            activations={name: Activation(**a) for name, a in data["activations"].items()},
+            weights={name: _weights(w) for name, w in data["weights"].items()},
+            float_nodes=tuple(data["float_nodes"]),
+            notes=data["notes"],
+        )
+    except OSError as error:
+        raise EdgeconvError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise EdgeconvError(f"{path} is not a recipe that edgeconv wrote: {error}") from error
+
+
+def _weights(data: Mapping[str, Any]) -> Weights:
+    values = np.frombuffer(base64.b64decode(data["values_base64"]), np.int8)
+    return Weights(
+        values=values.reshape(data["shape"]),
+        scales=np.array(data["scales"], np.float32),
+        bias=np.array(data["bias"], np.int32),
+        float_bias=np.array(data["float_bias"], np.float32),
+        axis=data["axis"],
+    )
