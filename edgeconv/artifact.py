@@ -139,7 +139,7 @@ class Artifact:
         files = self.manifest["evidence"]["files"]
         if name not in files:
             raise EdgeconvError(f"{self.path} was exported without {name}")
-        path = self.path.parent / self.manifest["evidence"]["folder"] / name
+        path = self.path.parent / str(self.manifest["evidence"]["folder"]) / name
         if not path.is_file():
             raise EdgeconvError(f"{path} is gone; export {self.path.name} again")
         if sha256(path) != files[name]:

@@ -7,13 +7,14 @@ weights OIHW); emitters that need another decide it themselves, once.
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 Attribute = int | float | str | list[int] | list[float] | list[str] | Array
 Clamp = tuple[float, float]
 """Lower and upper bound of a fused activation: ReLU is (0, inf), ReLU6 (0, 6)."""

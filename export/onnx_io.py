@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Array, Attribute, Graph, Node
+from edgeconv.export.passes.expand_shuffles import expand_shuffles
 
 IR_VERSION = 10  # the newest that onnxruntime 1.18, our lower bound, reads
 
@@ -138,10 +139,13 @@ def _node(node: onnx.NodeProto, number: int) -> Node:
 
 
 def to_onnx(graph: Graph, metadata: dict[str, str] | None = None) -> onnx.ModelProto:
-    """Write a Graph as a checked ONNX model; a fused clamp becomes Relu or Clip again.
+    """Write a Graph as a checked ONNX model; fused clamps and shuffles become plain ONNX again.
 
     ``metadata`` goes into the file's metadata_props.
     """
+    if any(node.op == "ChannelShuffle" for node in graph.nodes):
+        graph = graph.clone()
+        expand_shuffles(graph)
     protos = []
     extra: dict[str, Array] = {}
     for node in graph.nodes:

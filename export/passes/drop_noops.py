@@ -1,0 +1,52 @@
+"""Remove nodes that hand their input on unchanged.
+
+Given:   x -> Identity | Dropout | Slice(all) | Reshape(same shape) | Pad(0) | Concat(one) -> y
+Result:  x read directly where y was
+"""
+
+import numpy as np
+
+from edgeconv.export.graph import Graph, Node
+
+
+def drop_noops(graph: Graph) -> bool:
+    """Apply the rewrite to every match."""
+    changed = False
+    for node in list(graph.nodes):
+        if node.inputs and _is_noop(graph, node) and _can_merge(graph, node):
+            source = node.inputs[0]
+            graph.nodes.remove(node)
+            graph.redirect(node.output, source)
+            changed = True
+    return changed
+
+
+def _can_merge(graph: Graph, node: Node) -> bool:
+    source = node.inputs[0]
+    if node.clamp is not None or len([out for out in node.outputs if out]) > 1:
+        return False
+    if node.output not in graph.outputs:
+        return True
+    return source not in graph.constants and source not in graph.inputs + graph.outputs
+
+
+def _is_noop(graph: Graph, node: Node) -> bool:
+    same = graph.shape(node.inputs[0]) == graph.shape(node.output)
+    if node.op in {"Identity", "Dropout"}:
+        return True
+    if node.op == "Cast":
+        return graph.dtype(node.inputs[0]) == graph.dtype(node.output)
+    if node.op in {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand"}:
+        return same
+    if node.op == "Slice":
+        steps = graph.constant(node, 4)
+        return same and (len(node.inputs) < 5 or steps is None or bool(np.all(steps > 0)))
+    if node.op == "Pad":
+        pads = graph.constant(node, 1)
+        return pads is not None and not np.any(pads)
+    if node.op == "Transpose":
+        rank = len(graph.shape(node.output))
+        return node.ints("perm", range(rank)[::-1]) == list(range(rank))
+    if node.op in {"Concat", "Sum", "Mean", "Max", "Min"}:
+        return len(node.inputs) == 1
+    return False

@@ -1,0 +1,71 @@
+"""Compute what depends on constants only, with ONNX's own reference evaluator.
+
+Given:   c1, c2 -> op -> y (nothing but constants read)
+Result:  y is a constant
+"""
+
+import numpy as np
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.graph import Array, Graph, Node
+
+MAX_ELEMENTS = 1 << 24  # a ConstantOfShape may ask for anything; 16 M elements is a large weight
+RANDOM = {
+    "RandomNormal",
+    "RandomUniform",
+    "RandomNormalLike",
+    "RandomUniformLike",
+    "Bernoulli",
+    "Multinomial",
+}
+
+
+def fold_constants(graph: Graph) -> bool:
+    """Apply the rewrite to every match."""
+    changed = False
+    for node in list(graph.nodes):
+        if node.op == "Shape" and node.inputs[0] not in graph.constants:
+            start, rank = node.int("start", 0), len(graph.shape(node.inputs[0]))
+            sizes = graph.shape(node.inputs[0])[start : node.int("end", rank)]
+            values: list[Array] = [np.array(sizes, np.int64)]
+        elif _foldable(graph, node):
+            values = _evaluate(graph, node)
+        else:
+            continue
+        if any(out in graph.outputs for out in node.outputs):
+            continue
+        graph.nodes.remove(node)
+        for name, value in zip(node.outputs, values, strict=False):
+            if name:
+                graph.constants[name] = value
+                graph.shapes.pop(name, None)
+                graph.dtypes.pop(name, None)
+        changed = True
+    return changed
+
+
+def _foldable(graph: Graph, node: Node) -> bool:
+    if node.op in RANDOM or not all(name in graph.constants for name in node.inputs if name):
+        return False
+    size = sum(int(np.prod(graph.shape(out))) for out in node.outputs if out)
+    return size <= MAX_ELEMENTS
+
+
+def _evaluate(graph: Graph, node: Node) -> list[Array]:
+    from onnx.reference import ReferenceEvaluator
+
+    from edgeconv.export.onnx_io import to_onnx
+
+    piece = Graph("fold", graph.opset, [], [out for out in node.outputs if out], [node])
+    piece.constants = {name: graph.constants[name] for name in node.inputs if name}
+    for out in piece.outputs:
+        piece.declare(out, graph.shape(out), graph.dtype(out).type)
+    try:
+        results = ReferenceEvaluator(to_onnx(piece)).run(None, {})
+    except Exception as error:  # the evaluator's errors share no base class
+        raise EdgeconvError(
+            f"constant {node.op} {node.name} cannot be computed: {error}"
+        ) from error
+    by_name = dict(zip(piece.outputs, results, strict=True))
+    kinds = {out: graph.dtype(out) for out in piece.outputs}
+    return [np.asarray(by_name[out], kinds[out]) if out else np.zeros(0) for out in node.outputs]

@@ -1,0 +1,40 @@
+"""Write every change of shape as a Reshape to a constant, complete shape.
+
+Given:   x -> Flatten | Squeeze | Unsqueeze | Reshape(shape with 0 or -1) -> y
+Result:  x -> Reshape(the static shape of y) -> y
+
+Given:   x -> Reshape -> Reshape -> y, the first read once
+Result:  x -> Reshape -> y
+"""
+
+import numpy as np
+
+from edgeconv.export.graph import Graph
+
+
+def normalize_reshapes(graph: Graph) -> bool:
+    """Apply both rewrites to every match."""
+    changed = False
+    for node in graph.of("Flatten", "Squeeze", "Unsqueeze", "Reshape"):
+        shape = np.array(graph.shape(node.output), np.int64)
+        now = graph.constant(node, 1) if node.op == "Reshape" else None
+        if now is not None and np.array_equal(now, shape):
+            continue
+        stem = "shape_" + "x".join(str(size) for size in shape)
+        node.op, node.attrs = "Reshape", {}
+        node.inputs = [node.inputs[0], graph.add_constant(stem, shape)]
+        changed = True
+    readers, makers = graph.consumers(), graph.producers()
+    for node in graph.of("Reshape"):
+        first = makers.get(node.inputs[0])
+        if (
+            first is not None
+            and first.op == "Reshape"
+            and first.clamp is None
+            and first.output not in graph.outputs
+            and len(readers[first.output]) == 1
+        ):
+            node.inputs[0] = first.inputs[0]
+            graph.nodes.remove(first)
+            return True  # the maps above are stale now; the fixpoint loop comes back
+    return changed

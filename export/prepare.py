@@ -1,0 +1,97 @@
+"""The two fixed lists of exact passes: to the hub graph, and from it to what emitters read."""
+
+from dataclasses import dataclass
+
+from edgeconv.export.graph import Graph
+from edgeconv.export.passes.base import Pass, run_passes
+from edgeconv.export.passes.drop_noops import drop_noops
+from edgeconv.export.passes.exact_pixels import exact_pixels, pixel_step
+from edgeconv.export.passes.explicit_padding import explicit_padding
+from edgeconv.export.passes.find_shuffles import find_shuffles
+from edgeconv.export.passes.fold_batchnorm import fold_batchnorm
+from edgeconv.export.passes.fold_constants import fold_constants
+from edgeconv.export.passes.fold_hard_sigmoid import fold_hard_sigmoid
+from edgeconv.export.passes.fuse_clamps import fuse_clamps
+from edgeconv.export.passes.fuse_hardswish import fuse_hardswish
+from edgeconv.export.passes.global_pool import global_pool
+from edgeconv.export.passes.normalize_gemm import normalize_gemm
+from edgeconv.export.passes.normalize_reshapes import normalize_reshapes
+from edgeconv.export.passes.pool_to_depthwise import pool_to_depthwise
+
+HUB: tuple[Pass, ...] = (
+    fold_constants,
+    drop_noops,
+    explicit_padding,
+    normalize_gemm,
+    fold_batchnorm,
+    global_pool,
+    normalize_reshapes,
+    fuse_hardswish,
+)
+"""What makes the hub graph: still plain ONNX, the same function."""
+
+LOWERING: tuple[Pass, ...] = (*HUB, find_shuffles, fuse_clamps)
+"""What every emitter reads. fuse_hardswish must come before fuse_clamps takes its Clip."""
+
+INTEGER: tuple[Pass, ...] = (*LOWERING, fold_hard_sigmoid, pool_to_depthwise)
+"""What is quantized; before calibration, so that every runtime shares it."""
+
+
+@dataclass(frozen=True)
+class PixelInput:
+    """How an input's pixels become its values: x = (pixel/255 - mean)/std, one value or one a channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all channels share one mean and one std."""
+        return len(set(self.mean)) == 1 and len(set(self.std)) == 1
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A graph ready for an emitter.
+
+    ``exact_inputs`` maps a tensor to the (scale, int8 zero point) at which every pixel is an
+    integer; the quantization engine takes them as they are.
+    """
+
+    graph: Graph
+    exact_inputs: dict[str, tuple[float, int]]
+
+
+def simplify_graph(graph: Graph) -> Graph:
+    """Return the hub form of ``graph``; the argument stays as it is."""
+    hub = graph.clone()
+    run_passes(hub, HUB)
+    return hub
+
+
+def prepare(graph: Graph, *, int8: bool = False, pixels: PixelInput | None = None) -> Prepared:
+    """Return what emitters read: clamps fused, shuffles whole; for INT8 also the shared rewrites.
+
+    ``pixels`` describes the one picture input; INT8 uses it to store every pixel exactly where
+    the zero point that this needs is -128 or 0 (the two that Core ML can take).
+    """
+    ready = graph.clone()
+    run_passes(ready, INTEGER if int8 else LOWERING)
+    exact: dict[str, tuple[float, int]] = {}
+    if int8 and pixels is not None and pixels.uniform and len(ready.inputs) == 1:
+        exact = _exact(ready, pixels)
+        ready.prune()
+    return Prepared(ready, exact)
+
+
+def _exact(graph: Graph, pixels: PixelInput) -> dict[str, tuple[float, int]]:
+    tensor = graph.inputs[0]
+    scale, offset = pixel_step(pixels.mean[0], pixels.std[0])
+    zero_point = round(255.0 * pixels.mean[0] + offset / scale) - 128
+    if zero_point not in (-128, 0):
+        return {}
+    if not offset:
+        return {tensor: (scale, zero_point)}
+    if not exact_pixels(graph, tensor, offset):
+        return {}
+    return {graph.nodes[0].output: (scale, zero_point)}
