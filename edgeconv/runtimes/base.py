@@ -116,13 +116,20 @@ RUNTIMES = {
 
 
 def open_runner(
-    path: Path, *, threads: int = 1, runtime: str | None = None, **options: Any
+    path: Path,
+    *,
+    threads: int = 1,
+    runtime: str | None = None,
+    isolate: bool = False,
+    **options: Any,
 ) -> Runner:
     """Open ``path`` in the first installed runtime for its suffix, or in ``runtime``.
 
     ``options`` go to the runtime's own ``open`` (litert: ``xnnpack=False``; onnxruntime:
-    ``optimize=False``). Raises UsageError for an unknown suffix or runtime, EdgeconvError naming the
-    extra to install where no runtime is there, and for a file that the runtime refuses.
+    ``optimize=False``; all: ``shapes`` for dynamic inputs). ``isolate=True`` opens and runs the file
+    in a child process first unless we wrote it (a manifest lies beside it), because a foreign file
+    can crash a runtime. Raises UsageError for an unknown suffix or runtime, EdgeconvError naming
+    the extra to install where no runtime is there, and for a file that the runtime refuses.
     """
     suffix = path.suffix.lower()
     fitting = [r for r in RUNTIMES.values() if suffix in r.suffixes]
@@ -136,6 +143,10 @@ def open_runner(
         raise EdgeconvError(f"{path} does not exist")
     for entry in fitting:
         if entry.installed():
+            if isolate and not path.with_name(path.name + ".json").is_file():
+                from edgeconv.runtimes.probe import probe
+
+                probe(path, entry.name, threads=threads, shapes=options.get("shapes"))
             module = importlib.import_module(f"edgeconv.runtimes.{entry.module}")
             runner: Runner = module.open(path, threads=threads, **options)
             return runner

@@ -1,0 +1,136 @@
+"""PyTorch itself: the float reference, and a row of every table."""
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from edgeconv.deps import require
+from edgeconv.errors import EdgeconvError
+from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
+from edgeconv.runtimes.checks import check_threads, first_line, picture_layout
+from edgeconv.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    import torch
+
+
+def open_module(
+    module: "torch.nn.Module",
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    input_shapes: Sequence[Sequence[int]],
+    *,
+    input_dtypes: Sequence[str] | None = None,
+    threads: int = 1,
+    name: str = "pytorch",
+) -> "TorchRunner":
+    """Hold ``module`` open in eval mode; inputs go to ``forward`` in the order of ``input_names``.
+
+    The module is run once on zeros to learn its outputs' shapes. It may return a tensor, a
+    sequence or a mapping of tensors. ``threads`` is PyTorch's global setting while the runner is
+    open. Raises EdgeconvError where the module fails or returns another number of outputs.
+    """
+    torch = require("torch", "torch")
+    check_threads(threads)
+    dtypes = input_dtypes or ["float32"] * len(input_names)
+    inputs = tuple(
+        TensorSpec(n, tuple(s), d, picture_layout(s, "nchw"))
+        for n, s, d in zip(input_names, input_shapes, dtypes, strict=True)
+    )
+    return TorchRunner(torch, module, inputs, tuple(output_names), threads, name)
+
+
+class TorchRunner:
+    """A module in eval mode, without gradients. Rank-4 tensors are NCHW."""
+
+    def __init__(
+        self,
+        torch: Any,
+        module: "torch.nn.Module",
+        inputs: tuple[TensorSpec, ...],
+        output_names: tuple[str, ...],
+        threads: int,
+        name: str,
+    ) -> None:
+        self.name = name
+        self.version: str = torch.__version__
+        self.threads = threads
+        self.inputs = inputs
+        self._torch = torch
+        self._model = type(module).__name__
+        self._module: Any = module
+        self._was_training = module.training
+        self._threads_before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        module.eval()
+        try:
+            zeros = {s.name: np.zeros(s.shape, s.dtype) for s in inputs}
+            results = self._arrays(zeros)
+            if len(results) != len(output_names):
+                raise EdgeconvError(
+                    f"{self._model} returns {len(results)} outputs, not the"
+                    f" {len(output_names)} named: {', '.join(output_names)}"
+                )
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        self.outputs = tuple(
+            TensorSpec(n, a.shape, a.dtype.name, picture_layout(a.shape, "nchw"))
+            for n, a in zip(output_names, results, strict=True)
+        )
+
+    def _arrays(self, feeds: Feeds) -> list[Any]:
+        tensors = [self._torch.from_numpy(np.array(feeds[s.name])) for s in self.inputs]
+        try:
+            with self._torch.no_grad():
+                result = self._module(*tensors)
+        except Exception as error:  # a user's forward may raise anything
+            raise EdgeconvError(f"{self._model} failed: {first_line(error)}") from error
+        return [tensor.detach().cpu().numpy() for tensor in _flat(self._model, result)]
+
+    def infer(self, feeds: Feeds) -> Outputs:
+        """Run the module once."""
+        check_feeds(self._model, self.inputs, feeds)
+        names = (spec.name for spec in self.outputs)
+        # a module may return its input or a view of a buffer; the result must outlive the next run
+        return {n: np.array(a) for n, a in zip(names, self._arrays(feeds), strict=True)}
+
+    def call(self, feeds: Feeds) -> PreparedCall:
+        """Make tensors once; the call is the module's own."""
+        check_feeds(self._model, self.inputs, feeds)
+        tensors = [self._torch.from_numpy(np.array(feeds[s.name])) for s in self.inputs]
+        module = self._module
+        no_grad = self._torch.no_grad
+
+        def run() -> object:
+            with no_grad():
+                return module(*tensors)
+
+        return run
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._module is not None:
+            self._torch.set_num_threads(self._threads_before)
+            self._module.train(self._was_training)
+            self._module = None
+
+
+def _flat(model: str, result: Any) -> list[Any]:
+    if isinstance(result, Mapping):
+        result = list(result.values())
+    if not isinstance(result, (list, tuple)):
+        result = [result]
+    for item in result:
+        if not hasattr(item, "detach"):
+            raise EdgeconvError(f"{model} returns a {type(item).__name__}, not tensors only")
+    return list(result)

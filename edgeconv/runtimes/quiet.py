@@ -1,0 +1,39 @@
+"""Keep what native code writes to standard error out of the terminal, and hand it to whoever asks."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Captured:
+    """What was written so far; complete once the ``with`` block has ended."""
+
+    text = ""
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[Captured]:
+    """Send file descriptor 2 to a temporary file for the length of the block.
+
+    LiteRT announces its delegate and its errors there and has no switch for it. Python's own
+    ``sys.stderr`` writes to the same descriptor, so nothing else should print meanwhile.
+    """
+    captured = Captured()
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as file:
+        try:
+            saved = os.dup(2)
+        except OSError:  # a process without standard error has nothing to keep quiet
+            yield captured
+            return
+        os.dup2(file.fileno(), 2)
+        try:
+            yield captured
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
+            file.seek(0)
+            captured.text = file.read().decode(errors="replace")

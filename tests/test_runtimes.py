@@ -1,0 +1,303 @@
+"""One contract for every runtime, and what each refuses."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.runtimes import probe as probing
+from edgeconv.runtimes.base import RUNTIMES, Runner, open_runner
+from edgeconv.runtimes.tflite import count_delegation
+from edgeconv.runtimes.tflite_runtime import check_numpy
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+PEER = SHARED / "peers" / "mobilenet_v1_0.25_128_quant.tflite"
+
+Opener = Callable[..., Runner]
+
+
+def small_onnx(dims: list[Any] | None = None) -> bytes:
+    """y = relu(conv(x)), 1x3x8x8 to 1x4x8x8, and its mean over the picture."""
+    onnx = pytest.importorskip("onnx")
+    helper, proto = onnx.helper, onnx.TensorProto
+    rng = np.random.default_rng(0)
+    weight = onnx.numpy_helper.from_array(
+        rng.standard_normal((4, 3, 3, 3)).astype(np.float32), "weight"
+    )
+    nodes = [
+        helper.make_node("Conv", ["x", "weight"], ["c"], "conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["y"], "relu"),
+        helper.make_node("GlobalAveragePool", ["y"], ["m"], "pool"),
+    ]
+    dims = dims or [1, 3, 8, 8]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("x", proto.FLOAT, dims)],
+        [
+            helper.make_tensor_value_info("y", proto.FLOAT, [dims[0], 4, *dims[2:]]),
+            helper.make_tensor_value_info("m", proto.FLOAT, [dims[0], 4, 1, 1]),
+        ],
+        [weight],
+    )
+    opset = helper.make_opsetid("", 18)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=10)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def open_onnx(optimize: bool, threads: int, folder: Path) -> Runner:
+    pytest.importorskip("onnxruntime")
+    path = folder / "small.onnx"
+    path.write_bytes(small_onnx())
+    return open_runner(path, threads=threads, optimize=optimize)
+
+
+def open_tflite(runtime: str, xnnpack: bool, threads: int) -> Runner:
+    if not RUNTIMES[runtime].installed():
+        pytest.skip(f"{runtime} is not installed")
+    if runtime == "tflite-runtime" and int(np.__version__.partition(".")[0]) >= 2:
+        pytest.skip("tflite-runtime needs numpy below 2")
+    if not PEER.exists():
+        pytest.skip("../shared/peers is not beside this checkout")
+    return open_runner(PEER, threads=threads, runtime=runtime, xnnpack=xnnpack)
+
+
+def open_torch(threads: int) -> Runner:
+    torch = pytest.importorskip("torch")
+    from edgeconv.runtimes.pytorch import open_module
+
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU())
+    return open_module(module, ["x"], ["y"], [(1, 3, 8, 8)], threads=threads)
+
+
+CASES: dict[str, Callable[[int, Path], Any]] = {
+    "onnxruntime": lambda threads, folder: open_onnx(True, threads, folder),
+    "onnxruntime-unoptimized": lambda threads, folder: open_onnx(False, threads, folder),
+    "ai-edge-litert": lambda threads, _: open_tflite("ai-edge-litert", True, threads),
+    "ai-edge-litert/no-xnnpack": lambda threads, _: open_tflite("ai-edge-litert", False, threads),
+    "tflite-runtime": lambda threads, _: open_tflite("tflite-runtime", True, threads),
+    "pytorch": lambda threads, _: open_torch(threads),
+}
+
+
+@pytest.fixture(params=CASES)
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+    with ExitStack() as stack:
+
+        def open_it(threads: int = 1) -> Runner:
+            runner: Runner = stack.enter_context(CASES[request.param](threads, tmp_path))
+            return runner
+
+        yield open_it
+
+
+def random_feeds(runner: Runner) -> dict[str, Any]:
+    rng = np.random.default_rng(1)
+    feeds: dict[str, Any] = {}
+    for spec in runner.inputs:
+        if spec.dtype == "float32":
+            feeds[spec.name] = rng.standard_normal(spec.shape).astype(np.float32)
+        else:
+            info = np.iinfo(spec.dtype)
+            feeds[spec.name] = rng.integers(info.min, info.max + 1, spec.shape).astype(spec.dtype)
+    return feeds
+
+
+def test_a_runner_returns_what_its_outputs_declare(opener: Opener) -> None:
+    runner = opener()
+    outputs = runner.infer(random_feeds(runner))
+    assert list(outputs) == [spec.name for spec in runner.outputs]
+    for spec in runner.outputs:
+        assert outputs[spec.name].shape == spec.shape
+        assert outputs[spec.name].dtype.name == spec.dtype
+
+
+def test_a_runner_names_itself_its_version_and_layouts(opener: Opener) -> None:
+    runner = opener()
+    assert runner.version[0].isdigit()
+    wanted = "nhwc" if "lite" in runner.name else "nchw"
+    for spec in (*runner.inputs, *runner.outputs):
+        assert spec.layout == (wanted if len(spec.shape) == 4 else "other")
+
+
+def test_outputs_outlive_the_next_run_and_do_not_depend_on_it(opener: Opener) -> None:
+    runner = opener()
+    feeds = random_feeds(runner)
+    first = runner.infer(feeds)
+    kept = {name: array.copy() for name, array in first.items()}
+    runner.infer({name: np.zeros_like(array) for name, array in feeds.items()})
+    again = runner.infer(feeds)
+    for name, array in kept.items():
+        np.testing.assert_array_equal(first[name], array)
+        np.testing.assert_array_equal(again[name], array)
+
+
+def test_wrong_feeds_are_refused_with_the_input_named(opener: Opener) -> None:
+    runner = opener()
+    feeds = random_feeds(runner)
+    name = runner.inputs[0].name
+    with pytest.raises(EdgeconvError, match=name):
+        runner.infer({})
+    with pytest.raises(EdgeconvError, match=name):
+        runner.infer({**feeds, name: feeds[name][..., :-1]})
+    with pytest.raises(EdgeconvError, match="float64"):
+        runner.infer({**feeds, name: feeds[name].astype(np.float64)})
+    with pytest.raises(EdgeconvError, match="no input stray"):
+        runner.infer({**feeds, "stray": feeds[name]})
+    with pytest.raises(EdgeconvError, match=name):
+        runner.call({})
+
+
+def test_a_prepared_call_runs_again_and_again(opener: Opener) -> None:
+    runner = opener()
+    call = runner.call(random_feeds(runner))
+    for _ in range(3):
+        call()
+
+
+def test_threads_are_kept_and_nonsense_is_refused(opener: Opener) -> None:
+    assert opener(2).threads == 2
+    for threads in (0, -1, 10_000):
+        with pytest.raises(UsageError, match="threads"):
+            opener(threads)
+
+
+def test_pytorch_settings_come_back_when_the_runner_closes() -> None:
+    torch = pytest.importorskip("torch")
+    from edgeconv.runtimes.pytorch import open_module
+
+    before = torch.get_num_threads()
+    module = torch.nn.Dropout(0.5).train()
+    with open_module(module, ["x"], ["y"], [(4,)], threads=2 if before == 1 else 1) as runner:
+        ones = np.ones(4, np.float32)
+        np.testing.assert_array_equal(runner.infer({"x": ones})["y"], ones)
+    assert torch.get_num_threads() == before
+    assert module.training
+
+
+def test_a_module_with_another_number_of_outputs_is_refused() -> None:
+    torch = pytest.importorskip("torch")
+    from edgeconv.runtimes.pytorch import open_module
+
+    with pytest.raises(EdgeconvError, match="returns 1 outputs, not the 2"):
+        open_module(torch.nn.ReLU(), ["x"], ["y", "z"], [(4,)])
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".tflite"])
+@pytest.mark.parametrize("content", [b"", b"garbage", bytes(64), b"\x20\0\0\0TFL3" + bytes(40)])
+def test_garbage_is_refused_in_one_sentence_that_names_the_file(
+    suffix: str, content: bytes, tmp_path: Path
+) -> None:
+    if not any(r.installed() for r in RUNTIMES.values() if suffix in r.suffixes):
+        pytest.skip(f"no runtime for {suffix}")
+    path = tmp_path / f"bad{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(EdgeconvError, match="bad") as caught:
+        open_runner(path, isolate=True)
+    assert "\n" not in str(caught.value)
+
+
+# the model ends at 480,884; behind it lies a zip with labels, which nobody needs to run it
+@pytest.mark.parametrize("kept", [9, 1000, 240_000, 480_883])
+def test_a_truncated_tflite_file_never_takes_the_caller_down(kept: int, tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    if not PEER.exists():
+        pytest.skip("../shared/peers is not beside this checkout")
+    data = PEER.read_bytes()
+    path = tmp_path / "cut.tflite"
+    path.write_bytes(data[:kept])
+    with pytest.raises(EdgeconvError, match=r"cut\.tflite") as caught:
+        open_runner(path, isolate=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_onnx_file_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    data = small_onnx()
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(EdgeconvError, match=r"cut\.onnx"):
+        open_runner(path)
+
+
+def test_a_dynamic_input_asks_for_a_shape_and_takes_it(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "dynamic.onnx"
+    path.write_bytes(small_onnx(["n", 3, "h", "w"]))
+    with pytest.raises(EdgeconvError, match=r"--shape x=1,3,1,1"):
+        open_runner(path)
+    with open_runner(path, shapes={"x": (2, 3, 8, 6)}) as runner:
+        assert runner.inputs[0].shape == (2, 3, 8, 6)
+        assert runner.outputs[0].shape == (2, 4, 8, 6)
+        runner.call(random_feeds(runner))()
+    with pytest.raises(UsageError, match=r"cannot be \[1, 4, 8, 8\]"):
+        open_runner(path, shapes={"x": (1, 4, 8, 8)})
+    with pytest.raises(UsageError, match="no input z"):
+        open_runner(path, shapes={"z": (1, 4, 8, 8)})
+
+
+def test_an_integer_onnx_input_gets_its_scale_from_our_own_description() -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from edgeconv.runtimes.onnxrt import open_model
+
+    model = onnx.load_from_string(small_onnx())
+    entry = model.metadata_props.add()
+    entry.key = "edgeconv"
+    entry.value = json.dumps(
+        {"inputs": [{"name": "x", "quantization": {"scale": 0.5, "zero_point": -3}}]}
+    )
+    with open_model(model.SerializeToString()) as runner:
+        quantization = runner.inputs[0].quantization
+        assert quantization is not None
+        assert (quantization.scale, quantization.zero_point) == (0.5, -3)
+
+
+def test_a_runtime_that_crashes_is_named_with_its_signal(tmp_path: Path) -> None:
+    said = probing.child_failure("onnxruntime on bad.onnx", -11, "")
+    assert said == "onnxruntime on bad.onnx crashed with SIGSEGV"
+    assert "memory" in probing.child_failure("x", -9, "")
+    assert probing.child_failure("x", 1, "noise\nError: it is cut short\n") == "it is cut short"
+
+
+def test_a_probe_that_hangs_is_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"x")
+    with pytest.raises(EdgeconvError, match=r"within 0\.001 s"):
+        probing.probe(path, "onnxruntime", timeout_s=0.001)
+
+
+def test_delegation_counts_what_a_delegate_computes() -> None:
+    def op(name: str, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
+        return {"op_name": name, "inputs": np.array(inputs), "outputs": np.array(outputs)}
+
+    operators = [
+        op("CONV_2D", [0, 10, 11], [1]),
+        op("RELU", [1], [2]),
+        op("GATHER", [2, 12], [3]),
+        op("ADD", [3, 2], [4]),
+        op("DELEGATE", [0, 10, 11], [2]),
+        op("DELEGATE", [3, 2], [4]),
+    ]
+    counted = count_delegation(operators)
+    assert (counted.ops, counted.delegated, counted.partitions) == (4, 3, 2)
+    assert counted.fallback == {"GATHER": 1}
+
+
+def test_tflite_runtime_refuses_numpy_2_with_the_cure() -> None:
+    check_numpy("1.26.4")
+    with pytest.raises(EdgeconvError, match=r"edgeconv\[tflite-runtime\]"):
+        check_numpy("2.4.6")
+
+
+def test_the_runtime_table_explains_a_missing_runtime(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no runtime here runs \.txt"):
+        open_runner(tmp_path / "x.txt")
+    with pytest.raises(EdgeconvError, match="does not exist"):
+        open_runner(tmp_path / "x.onnx")
