@@ -9,6 +9,7 @@ pixels where preprocessing is embedded), ``output:<name>`` of the float referenc
 the pictures, and ``truth`` (int64 class, -1 unknown) where labels are known.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ def spec_to_json(spec: TensorSpec) -> dict[str, Any]:
         "shape": list(spec.shape),
         "dtype": spec.dtype,
         "layout": spec.layout,
-        "quantization": None if q is None else {"scale": q.scale, "zero_point": q.zero_point},
+        "quantization": None if q is None else dataclasses.asdict(q),
     }
 
 
@@ -82,7 +83,7 @@ def spec_from_json(data: Mapping[str, Any]) -> TensorSpec:
         tuple(data["shape"]),
         data["dtype"],
         data["layout"],
-        None if q is None else Quantization(q["scale"], q["zero_point"]),
+        None if q is None else Quantization(**q),
     )
 
 

@@ -8,10 +8,15 @@ Layout = Literal["nchw", "nhwc", "other"]
 
 @dataclass(frozen=True)
 class Quantization:
-    """Affine per-tensor quantization: real = scale * (stored - zero_point)."""
+    """Affine per-tensor quantization: real = scale * (stored - zero_point) + offset.
+
+    ``offset`` is 0 but for inputs that store pixels exactly, where it is the half step that the
+    first convolution's bias gives back (export/passes/exact_pixels.py).
+    """
 
     scale: float
     zero_point: int
+    offset: float = 0.0
 
 
 @dataclass(frozen=True)

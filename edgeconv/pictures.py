@@ -1,0 +1,312 @@
+"""Pictures and arrays from disk, turned into what a model's inputs take."""
+
+import csv
+import hashlib
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.artifact import Preprocessing
+from edgeconv.deps import require
+from edgeconv.errors import EdgeconvError, UsageError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm"})
+
+Feed = dict[str, NDArray[np.float32]]
+"""Input name -> array of that input's whole shape, batch included."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One feed, what it is called, the SHA-256 of its source and its class (None: unknown)."""
+
+    name: str
+    sha256: str
+    load: Callable[[], Feed] = field(repr=False)
+    truth: int | None = None
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Return a picture as (H, W, 3) RGB uint8, turned as its EXIF orientation says.
+
+    Raises EdgeconvError naming the file where it is missing or no readable picture.
+    """
+    image_module = require("PIL.Image", "images")
+    try:
+        with image_module.open(path) as opened:
+            upright = require("PIL.ImageOps", "images").exif_transpose(opened)
+            return np.asarray(upright.convert("RGB"), np.uint8)
+    except FileNotFoundError as error:
+        raise EdgeconvError(f"{path} does not exist") from error
+    except (OSError, ValueError, SyntaxError, image_module.DecompressionBombError) as error:
+        raise EdgeconvError(f"{path} is not a readable picture: {error}") from error
+
+
+def resize_and_crop(
+    picture: NDArray[np.uint8], size: tuple[int, int], crop: float
+) -> NDArray[np.uint8]:
+    """Return the centre crop (height, width) of ``size`` that is ``crop`` of the resized picture.
+
+    (H, W, 3) uint8 to (height, width, 3) uint8; bilinear, antialiased when shrinking.
+    """
+    image_module = require("PIL.Image", "images")
+    image = image_module.fromarray(picture)
+    factor = max(size[0] / crop / image.height, size[1] / crop / image.width)
+    wide = max(round(image.width * factor), size[1])
+    high = max(round(image.height * factor), size[0])
+    if (wide, high) != image.size:
+        image = image.resize((wide, high), image_module.Resampling.BILINEAR)
+    left, top = (wide - size[1]) // 2, (high - size[0]) // 2
+    cropped = image.crop((left, top, left + size[1], top + size[0]))
+    return np.asarray(cropped, np.uint8)
+
+
+def to_input(pixels: NDArray[np.uint8], how: Preprocessing, channels: int) -> NDArray[np.float32]:
+    """Turn (H, W, 3) pixels into (1, channels, H, W) float32 as ``how`` says.
+
+    One channel takes ITU-R 601 luma, as Pillow does. Embedded preprocessing keeps 0..255.
+    """
+    planes = pixels.astype(np.float32).transpose(2, 0, 1)
+    if channels == 1:
+        planes = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), planes, 1)[None]
+        planes = np.rint(planes)
+    if not how.embedded:
+        mean = np.asarray(how.mean, np.float32).reshape(-1, 1, 1)
+        std = np.asarray(how.std, np.float32).reshape(-1, 1, 1)
+        planes = (planes / np.float32(255.0) - mean) / std
+    return np.ascontiguousarray(planes[None], np.float32)
+
+
+def picture_feed(path: Path, input_name: str, shape: Sequence[int], how: Preprocessing) -> Feed:
+    """Read one picture into a feed for the NCHW input ``input_name`` of ``shape`` (batch repeated)."""
+    pixels = resize_and_crop(read_picture(path), how.size, how.crop)
+    value = to_input(pixels, how, shape[1])
+    return {input_name: np.repeat(value, shape[0], axis=0) if shape[0] > 1 else value}
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """Return every picture below ``folder``, sorted; raises EdgeconvError where there is none."""
+    if not folder.is_dir():
+        raise EdgeconvError(f"{folder} is not a folder of pictures")
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not found:
+        known = " ".join(sorted(SUFFIXES))
+        raise EdgeconvError(f"{folder} holds no picture ({known})")
+    return found
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What samples are made for: the model's inputs by name, and preprocessing for a picture input."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    preprocessing: Preprocessing | None
+
+    @property
+    def picture(self) -> str | None:
+        """The one NCHW input of 1 or 3 channels, if the model takes a picture."""
+        if len(self.shapes) != 1 or self.preprocessing is None:
+            return None
+        name, shape = next(iter(self.shapes.items()))
+        return name if len(shape) == 4 and shape[1] in (1, 3) else None
+
+
+def load_samples(
+    source: str, spec: InputSpec, truth: Mapping[str, int] | None = None
+) -> list[Sample]:
+    """Return the samples of a folder of pictures, an .npz, an .npy or ``file.py:function``.
+
+    Pictures are read when their feed is asked for; arrays at once. ``truth`` maps a picture's
+    path relative to the folder (or its file name) to its class. Raises EdgeconvError or UsageError
+    naming what does not fit.
+    """
+    script, colon, function = source.rpartition(":")
+    if colon and script.endswith(".py"):
+        return _from_function(Path(script), function, spec)
+    path = Path(source)
+    if path.suffix in {".npz", ".npy"}:
+        return _from_arrays(path, spec)
+    if not path.exists():
+        raise EdgeconvError(f"{path} does not exist")
+    return _from_folder(path, spec, truth or {})
+
+
+def _from_folder(folder: Path, spec: InputSpec, truth: Mapping[str, int]) -> list[Sample]:
+    name = spec.picture
+    if name is None or spec.preprocessing is None:
+        shapes = ", ".join(f"{n} {list(s)}" for n, s in spec.shapes.items())
+        raise UsageError(
+            f"{folder} holds pictures, but the model takes {shapes}: give an .npz with one array an input"
+        )
+    how, shape = spec.preprocessing, spec.shapes[name]
+    samples = []
+    for path in find_pictures(folder):
+        relative = path.relative_to(folder).as_posix()
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        known = truth.get(relative, truth.get(path.name))
+
+        def load(path: Path = path) -> Feed:
+            return picture_feed(path, name, shape, how)
+
+        samples.append(Sample(relative, digest, load, known))
+    return samples
+
+
+def _from_arrays(path: Path, spec: InputSpec) -> list[Sample]:
+    if not path.is_file():
+        raise EdgeconvError(f"{path} does not exist")
+    try:
+        loaded: Any = np.load(path, allow_pickle=False)
+        arrays = dict(loaded) if path.suffix == ".npz" else {"": loaded}
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise EdgeconvError(f"{path} is not a readable {path.suffix} file: {error}") from error
+    except Exception as error:
+        if type(error).__name__ != "BadZipFile":
+            raise
+        raise EdgeconvError(f"{path} is not a readable .npz file: {error}") from error
+    truth = arrays.pop("truth", None)
+    if len(arrays) == len(spec.shapes) == 1:
+        arrays = {next(iter(spec.shapes)): next(iter(arrays.values()))}
+    if missing := sorted(spec.shapes.keys() - arrays.keys()):
+        raise EdgeconvError(f"{path} has no array {missing[0]}; it holds {sorted(arrays)}")
+    count = min(len(arrays[name]) for name in spec.shapes)
+    if count == 0:
+        raise EdgeconvError(f"{path} holds no sample")
+    samples = []
+    for index in range(count):
+        feed = {
+            name: _fit(arrays[name][index], shape, f"{path}: {name}")
+            for name, shape in spec.shapes.items()
+        }
+        known = None if truth is None else int(truth[index])
+        samples.append(_sample(f"{path.name}[{index}]", feed, known))
+    return samples
+
+
+def _sample(name: str, feed: Feed, truth: int | None) -> Sample:
+    digest = hashlib.sha256()
+    for key in sorted(feed):
+        digest.update(np.ascontiguousarray(feed[key]).tobytes())
+    return Sample(name, digest.hexdigest(), lambda: feed, truth)
+
+
+def _fit(value: NDArray[Any], shape: tuple[int, ...], what: str) -> NDArray[np.float32]:
+    """Bring one sample to the input's whole shape: as it is, or without the batch axis."""
+    array = np.asarray(value, np.float32)
+    if array.shape == shape[1:]:
+        array = np.repeat(array[None], shape[0], axis=0)
+    if array.shape != shape:
+        raise EdgeconvError(
+            f"{what}: a sample is {list(array.shape)}, the model takes {list(shape)}"
+        )
+    if not np.isfinite(array).all():
+        raise EdgeconvError(f"{what}: a sample holds NaN or infinity")
+    return array
+
+
+def load_function(script: Path, function: str) -> Callable[..., Any]:
+    """Import ``function`` from a user's file; raises EdgeconvError naming what is missing."""
+    if not script.is_file():
+        raise EdgeconvError(f"{script} does not exist")
+    module_spec = importlib.util.spec_from_file_location(script.stem, script)
+    if module_spec is None or module_spec.loader is None:
+        raise EdgeconvError(f"{script} is not a Python file")
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        raise EdgeconvError(f"{script} fails to import: {type(error).__name__}: {error}") from error
+    found = getattr(module, function, None)
+    if not callable(found):
+        raise EdgeconvError(f"{script} has no function {function}")
+    loaded: Callable[..., Any] = found
+    return loaded
+
+
+def _from_function(script: Path, function: str, spec: InputSpec) -> list[Sample]:
+    samples = []
+    try:
+        produced: Iterable[Any] = load_function(script, function)()
+        for index, item in enumerate(produced):
+            arrays = item if isinstance(item, Mapping) else {next(iter(spec.shapes)): item}
+            if missing := sorted(spec.shapes.keys() - arrays.keys()):
+                raise EdgeconvError(f"{script}:{function} gave no {missing[0]} in sample {index}")
+            feed = {
+                name: _fit(np.asarray(arrays[name]), shape, f"{script}:{function}: {name}")
+                for name, shape in spec.shapes.items()
+            }
+            samples.append(_sample(f"{function}[{index}]", feed, None))
+    except EdgeconvError:
+        raise
+    except Exception as error:
+        raise EdgeconvError(
+            f"{script}:{function} fails: {type(error).__name__}: {error}"
+        ) from error
+    if not samples:
+        raise EdgeconvError(f"{script}:{function} gave no sample")
+    return samples
+
+
+def read_truth(source: str, folder: Path, labels: Sequence[str] | None) -> dict[str, int]:
+    """Return picture -> class from a CSV (file, class) or, for "folders", from the folders' names.
+
+    A class is an index or a name in ``labels``; folder names that are neither are numbered in
+    sorted order. Raises EdgeconvError naming the first row that does not fit.
+    """
+    if source == "folders":
+        pictures = find_pictures(folder)
+        names = sorted({path.parent.name for path in pictures})
+        index = {name: _class(name, labels) for name in names}
+        if any(value is None for value in index.values()):
+            index = {name: number for number, name in enumerate(names)}
+        return {p.relative_to(folder).as_posix(): index[p.parent.name] or 0 for p in pictures}
+    path = Path(source)
+    if not path.is_file():
+        raise EdgeconvError(f"{path} does not exist (--truth takes a CSV or the word folders)")
+    truth = {}
+    for number, row in enumerate(csv.reader(path.read_text().splitlines())):
+        if len(row) < 2:
+            continue
+        known = _class(row[1].strip(), labels)
+        if known is None:
+            if number == 0:
+                continue  # a header
+            raise EdgeconvError(f"{path}, line {number + 1}: {row[1]!r} is no class")
+        truth[row[0].strip()] = known
+    if not truth:
+        raise EdgeconvError(f"{path} names no picture and class (two columns: file, class)")
+    return truth
+
+
+def _class(text: str, labels: Sequence[str] | None) -> int | None:
+    if text.isdigit():
+        return int(text)
+    return labels.index(text) if labels is not None and text in labels else None
+
+
+def split(
+    samples: Sequence[Sample], calib_count: int, verify_count: int
+) -> tuple[list[Sample], list[Sample]]:
+    """Return calibration and verification samples, disjoint, each spread evenly over ``samples``.
+
+    At most four fifths calibrate, so that something is left to verify on; a single sample is
+    both.
+    """
+    total = len(samples)
+    if total == 1:
+        return list(samples), list(samples)
+    count = min(calib_count, max(1, total * 4 // 5))
+    chosen = {index * total // count for index in range(count)}
+    rest = [sample for index, sample in enumerate(samples) if index not in chosen]
+    return [samples[index] for index in sorted(chosen)], spread(rest, verify_count)
+
+
+def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """Return ``count`` of ``samples``, evenly spread; all of them where there are fewer."""
+    count = min(count, len(samples))
+    return [samples[index * len(samples) // count] for index in range(count)]
