@@ -48,7 +48,8 @@ def quantize(array: Array, spec: TensorSpec) -> Array:
         return steps.astype(kind)
     q = spec.quantization
     # float32 division, as the runtimes' own QUANTIZE does: float64 rounds other ties
-    steps = np.rint(np.asarray(array, np.float32) / np.float32(q.scale)) + q.zero_point
+    shifted = np.asarray(array, np.float32) - np.float32(q.offset)
+    steps = np.rint(shifted / np.float32(q.scale)) + q.zero_point
     integers: Array = np.clip(steps, limits.min, limits.max).astype(kind)
     return integers
 
@@ -87,7 +88,7 @@ def adapt_outputs(array: Array, spec: TensorSpec) -> NDArray[np.float32]:
     """
     if spec.quantization is not None and array.dtype.kind in "iu":
         q = spec.quantization
-        array = (array.astype(np.int32) - q.zero_point) * np.float32(q.scale)
+        array = (array.astype(np.int32) - q.zero_point) * np.float32(q.scale) + np.float32(q.offset)
     return swap_layout(array, spec.layout, "nchw").astype(np.float32, copy=False)
 
 
