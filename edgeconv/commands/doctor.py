@@ -1,0 +1,50 @@
+"""``edgeconv doctor``: print what edgeconv.doctor.examine found."""
+
+import json
+
+import click
+
+from edgeconv.doctor import Examination, examine
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+def command(as_json: bool) -> None:
+    """Say which runtimes and converters are installed and what each missing one adds.
+
+    Also what this machine's processor has, and where the cache is.
+    """
+    found = examine()
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=1))
+        return
+    _show(found)
+
+
+def _show(found: Examination) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    machine = found.machine
+    console = Console(highlight=False)
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("edgeconv", f"{found.edgeconv}, Python {machine.python}, {machine.architecture}")
+    facts.add_row("machine", Text(", ".join(filter(None, [machine.board, machine.system]))))
+    facts.add_row("processor", Text(f"{machine.processor}, {machine.cpus} processors"))
+    facts.add_row("features", Text(", ".join(machine.features) or "none of those that matter"))
+    facts.add_row("INT8", Text(found.int8))
+    if machine.memory_mib is not None:
+        facts.add_row("memory", f"{machine.memory_mib} MiB")
+    facts.add_row("cache", Text(str(found.cache)))
+    console.print(facts)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("package", "version", "what it adds", ""):
+        table.add_column(title)
+    for finding in found.findings:
+        note = finding.problem or ("" if finding.version else finding.pip)
+        style = "yellow" if finding.problem and finding.version else None
+        version = finding.version or "missing"
+        table.add_row(finding.name, version, finding.adds, Text(note), style=style)
+    console.print()
+    console.print(table)

@@ -1,0 +1,136 @@
+"""What is installed here, what each missing part would add, and what this machine can do.
+
+Nothing heavy is imported: versions come from the installed packages' metadata.
+"""
+
+import importlib.metadata
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from edgeconv import __version__
+from edgeconv.machine import INT8_DOT, Machine, describe
+
+Kind = Literal["runtime", "converter"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """An optional package: its distribution name, the extra that brings it and what it adds."""
+
+    name: str
+    kind: Kind
+    extra: str
+    adds: str
+
+
+PARTS = (
+    Part("onnxruntime", "runtime", "onnx", "run, bench and check .onnx"),
+    Part("ai-edge-litert", "runtime", "tflite", "run, bench and check .tflite"),
+    Part("tflite-runtime", "runtime", "tflite-runtime", "run .tflite on older and 32-bit boards"),
+    Part("torch", "runtime", "torch", "build the nets, trace modules, the float reference"),
+    Part("coremltools", "converter", "coreml", "write Core ML packages (and run them on a Mac)"),
+    Part("onnx", "converter", "export", "read and write ONNX graphs"),
+    Part("onnxsim", "converter", "export", "simplify ONNX graphs before our own passes"),
+    Part("flatbuffers", "converter", "export", "write .tflite"),
+    Part("safetensors", "converter", "export", "read weights"),
+    Part("onnxscript", "converter", "torch", "torch's newer ONNX exporter, for modules that tracing cannot take"),
+    Part("pillow", "converter", "images", "read pictures"),
+)  # fmt: skip
+"""Every optional package, in the order of the report."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A part as it is here: its version, or None with the pip line; ``problem`` where it cannot work."""
+
+    name: str
+    kind: Kind
+    adds: str
+    version: str | None
+    pip: str
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Everything ``edgeconv doctor`` says."""
+
+    edgeconv: str
+    machine: Machine
+    findings: tuple[Finding, ...]
+    cache: Path
+    int8: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return {
+            "edgeconv": self.edgeconv,
+            "machine": self.machine.to_json(),
+            "packages": [asdict(finding) for finding in self.findings],
+            "cache": str(self.cache),
+            "int8": self.int8,
+        }
+
+
+def examine() -> Examination:
+    """Look at this Python environment and this machine; nothing is installed or imported."""
+    from edgeconv.cache import cache_dir
+
+    machine = describe()
+    return Examination(
+        __version__,
+        machine,
+        tuple(_find(part) for part in PARTS),
+        cache_dir(),
+        int8_outlook(machine),
+    )
+
+
+def version_of(distribution: str) -> str | None:
+    """Return the version of an installed distribution, or None."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _find(part: Part) -> Finding:
+    version = version_of(part.name)
+    numpy = version_of("numpy") or "0"
+    problem = _problem(part.name, version, numpy, sys.version_info[:2], platform.machine())
+    return Finding(
+        part.name, part.kind, part.adds, version, f"pip install 'edgeconv[{part.extra}]'", problem
+    )
+
+
+def _problem(
+    name: str, version: str | None, numpy: str, python: tuple[int, int], architecture: str
+) -> str | None:
+    """Why a part cannot work here, whatever pip says."""
+    if name == "tflite-runtime":
+        if python > (3, 11):
+            return "ends at Python 3.11; ai-edge-litert is its successor"
+        if version is not None and int(numpy.partition(".")[0]) >= 2:
+            return f"needs numpy below 2 and {numpy} is installed"
+    if architecture.startswith("armv") and name in ("onnxruntime", "ai-edge-litert", "torch"):
+        return "has no wheel for 32-bit ARM; use tflite-runtime"
+    return None
+
+
+def int8_outlook(machine: Machine) -> str:
+    """Say in one sentence what INT8 can gain from this processor's instructions."""
+    have = set(machine.features)
+    if machine.emulated:
+        return "emulated: results are exact, latency means nothing"
+    if machine.int8_dot_product:
+        return f"INT8 dot products in hardware ({', '.join(f for f in machine.features if f in INT8_DOT)})"
+    if "neon" in have:
+        return "NEON without dot products: INT8 gains in TFLite, less or nothing in onnxruntime"
+    if "avx2" in have:
+        return (
+            "AVX2 without VNNI: INT8 gains little, and 8-bit sums of unsigned weights can saturate"
+        )
+    return "no vector instructions that INT8 kernels use were found"
