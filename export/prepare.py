@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from edgeconv.export.graph import Graph
 from edgeconv.export.passes.base import Pass, run_passes
 from edgeconv.export.passes.drop_noops import drop_noops
-from edgeconv.export.passes.exact_pixels import exact_pixels, pixel_step
+from edgeconv.export.passes.embed_preprocessing import embed_preprocessing
+from edgeconv.export.passes.exact_pixels import can_take_pixels, exact_pixels, pixel_step
 from edgeconv.export.passes.explicit_padding import explicit_padding
 from edgeconv.export.passes.find_shuffles import find_shuffles
 from edgeconv.export.passes.fold_batchnorm import fold_batchnorm
@@ -39,10 +40,14 @@ INTEGER: tuple[Pass, ...] = (*LOWERING, fold_hard_sigmoid, pool_to_depthwise)
 
 @dataclass(frozen=True)
 class PixelInput:
-    """How an input's pixels become its values: x = (pixel/255 - mean)/std, one value or one a channel."""
+    """How an input's pixels become its values: x = (pixel/255 - mean)/std, one value or one a channel.
+
+    ``embedded``: the graph takes the raw pixels and must do this itself.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    embedded: bool = False
 
     @property
     def uniform(self) -> bool:
@@ -72,26 +77,32 @@ def simplify_graph(graph: Graph) -> Graph:
 def prepare(graph: Graph, *, int8: bool = False, pixels: PixelInput | None = None) -> Prepared:
     """Return what emitters read: clamps fused, shuffles whole; for INT8 also the shared rewrites.
 
-    ``pixels`` describes the one picture input; INT8 uses it to store every pixel exactly where
-    the zero point that this needs is -128 or 0 (the two that Core ML can take).
+    ``pixels`` describes the one picture input of ``graph``, which takes normalised values. Where
+    they are to be embedded the result takes raw pixels. INT8 stores every pixel exactly where the
+    zero point that this needs is -128 or 0 (the two that Core ML can take).
     """
     ready = graph.clone()
     run_passes(ready, INTEGER if int8 else LOWERING)
     exact: dict[str, tuple[float, int]] = {}
-    if int8 and pixels is not None and pixels.uniform and len(ready.inputs) == 1:
-        exact = _exact(ready, pixels)
+    if pixels is not None and len(ready.inputs) == 1:
+        if int8:
+            exact = _exact(ready, pixels)
+        if pixels.embedded and not exact:
+            embed_preprocessing(ready, pixels.mean, pixels.std, as_conv=int8)
+            exact = {ready.inputs[0]: (1.0, -128)} if int8 else {}
         ready.prune()
     return Prepared(ready, exact)
 
 
 def _exact(graph: Graph, pixels: PixelInput) -> dict[str, tuple[float, int]]:
     tensor = graph.inputs[0]
+    if not pixels.uniform or not can_take_pixels(graph, tensor):
+        return {}
     scale, offset = pixel_step(pixels.mean[0], pixels.std[0])
-    zero_point = round(255.0 * pixels.mean[0] + offset / scale) - 128
-    if zero_point not in (-128, 0):
+    zero = round(255.0 * pixels.mean[0] + offset / scale)
+    if zero - 128 not in (-128, 0):
         return {}
-    if not offset:
-        return {tensor: (scale, zero_point)}
-    if not exact_pixels(graph, tensor, offset):
-        return {}
-    return {graph.nodes[0].output: (scale, zero_point)}
+    if pixels.embedded:
+        stored = exact_pixels(graph, tensor, float(zero), offset, scale)
+        return {stored: (1.0, zero - 128)}
+    return {exact_pixels(graph, tensor, offset, offset): (scale, zero - 128)}

@@ -6,6 +6,8 @@ through the bias. Only the border is touched: padding with x' = 0 stands for x =
 
     Given:   x -> Conv(w, b) -> y
     Result:  x -> Sub(offset) -> x' -> Conv(w, b + offset * sum(w)) -> y
+
+Where the model takes raw pixels p, the same with x' = p - 128 and the weights times 2/255.
 """
 
 import numpy as np
@@ -29,23 +31,39 @@ def pixel_step(mean: float, std: float) -> tuple[float, float]:
     return scale, float(max(offset, 0.0)) if offset > 1e-9 * scale else 0.0
 
 
-def exact_pixels(graph: Graph, tensor: str, offset: float) -> bool:
-    """Apply the rewrite to input ``tensor``; False where it is not read by convolutions alone."""
+def can_take_pixels(graph: Graph, tensor: str) -> bool:
+    """Whether input ``tensor`` is read by convolutions with constant weights alone."""
     readers = graph.consumers().get(tensor, [])
-    if not offset or tensor in graph.outputs or not readers:
-        return False
-    if any(node.op != "Conv" or graph.constant(node, 1) is None for node in readers):
-        return False
+    return (
+        bool(readers)
+        and tensor not in graph.outputs
+        and all(node.op == "Conv" and graph.constant(node, 1) is not None for node in readers)
+    )
+
+
+def exact_pixels(graph: Graph, tensor: str, shift: float, offset: float, scale: float = 1.0) -> str:
+    """Apply the rewrite to input ``tensor`` (see can_take_pixels); return the tensor stored as int8.
+
+    ``shift`` is subtracted from the input; the convolutions' weights are multiplied by ``scale``
+    and ``offset`` times the sum of their old weights goes into the bias. With normalised values
+    shift = offset and scale = 1; with raw pixels the weights take the scale of pixels in.
+    """
+    readers = graph.consumers()[tensor]
     for node in readers:
         weights = np.asarray(graph.constant(node, 1), np.float64)
         bias = graph.constant(node, 2)
         old = np.zeros(weights.shape[0]) if bias is None else np.asarray(bias, np.float64)
-        shifted = old + offset * weights.sum(axis=(1, 2, 3))
-        name = graph.add_constant(f"{node.name}.pixel_bias", shifted.astype(np.float32))
-        node.inputs = [node.inputs[0], node.inputs[1], name]
+        shifted = (old + offset * weights.sum(axis=(1, 2, 3))).astype(np.float32)
+        scaled = (weights * scale).astype(np.float32)
+        node.inputs[1:] = [
+            graph.add_constant(f"{node.name}.pixel_weight", scaled),
+            graph.add_constant(f"{node.name}.pixel_bias", shifted),
+        ]
+    if not shift:
+        return tensor
     centred = graph.declare(graph.fresh(f"{tensor}_centred"), graph.shape(tensor), np.float32)
     for node in readers:
         node.inputs[0] = centred
-    step = graph.add_constant("pixel_offset", np.array(offset, np.float32))
+    step = graph.add_constant("pixel_offset", np.array(shift, np.float32))
     graph.nodes.insert(0, Node("Sub", graph.fresh("centre_pixels"), [tensor, step], [centred]))
-    return True
+    return centred

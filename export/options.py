@@ -1,0 +1,95 @@
+"""What a user can ask of an export, checked before any work."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgeconv.errors import UsageError
+
+Precision = Literal["fp32", "fp16", "int8"]
+Io = Literal["float", "int8", "uint8"]
+TARGETS = ("onnx", "tflite")
+SUFFIX = {"onnx": ".onnx", "tflite": ".tflite"}
+MIN_OPSET, MAX_OPSET = (
+    13,
+    21,
+)  # per-channel DequantizeLinear starts at 13; onnxruntime 1.18 reads 21
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Every option of ``edgeconv export``; see the command's help for each.
+
+    ``mean`` and ``std`` are on the 0..1 scale, one value or one a channel; None takes the weights'
+    own. ``input_shape`` is (N, C, H, W) for picture nets; one a positional input otherwise.
+    """
+
+    net: str
+    targets: tuple[str, ...] = ("onnx",)
+    precision: Precision = "fp32"
+    weights: str | None = None
+    width: float | None = None
+    groups: int | None = None
+    ratio: int | None = None
+    activation: str | None = None
+    resolution: int | None = None
+    input_shapes: tuple[tuple[int, ...], ...] = ()
+    classes: int | None = None
+    calib: str | None = None
+    calib_count: int = 128
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    crop: float | None = None
+    embed_preprocessing: bool = False
+    io: Io | None = None
+    labels: Path | None = None
+    truth: str | None = None
+    softmax: bool = False
+    output: Path = Path("exported")
+    opset: int = 18
+    seed: int = 0
+    recipe: str = "std"
+    threads: int | None = None
+    force: bool = False
+
+    def check(self) -> None:
+        """Raise UsageError naming the first option that cannot be right."""
+        for target in self.targets:
+            if target not in TARGETS:
+                raise UsageError(f"--target {target} is unknown: {' or '.join(TARGETS)}")
+        if self.precision == "fp16" and "onnx" in self.targets:
+            raise UsageError(
+                "--fp16 is for TFLite: onnxruntime's CPU kernels would convert an fp16 .onnx back to "
+                "float at every layer; take --fp32 or --int8 for --target onnx"
+            )
+        if self.io not in (None, "float") and self.precision != "int8":
+            raise UsageError(f"--io {self.io} needs --int8: a float model has float borders")
+        if self.embed_preprocessing and self.io == "int8":
+            raise UsageError("--embed-preprocessing takes raw 0..255 pixels: --io uint8 or float")
+        if self.crop is not None and not 0 < self.crop <= 1:
+            raise UsageError(f"--crop is a fraction in (0, 1], not {self.crop:g}")
+        if self.std is not None and any(value <= 0 for value in self.std):
+            raise UsageError("--std must be positive, on the 0..1 scale")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None and len(values) not in (1, 3):
+                raise UsageError(f"--{name} takes one value or three, not {len(values)}")
+            if values is not None and any(value > 2 for value in values):
+                raise UsageError(
+                    f"--{name} is on the 0..1 scale (divide by 255): {values[0]:g} is too large"
+                )
+        if self.calib_count < 1:
+            raise UsageError(f"--calib-count must be at least 1, not {self.calib_count}")
+        if not MIN_OPSET <= self.opset <= MAX_OPSET:
+            raise UsageError(f"--opset {self.opset} is not supported: {MIN_OPSET} to {MAX_OPSET}")
+        if self.resolution is not None and self.resolution < 1:
+            raise UsageError(f"--resolution must be positive, not {self.resolution}")
+        for shape in self.input_shapes:
+            if not shape or any(size < 1 for size in shape):
+                raise UsageError(
+                    f"--input-shape {','.join(map(str, shape))}: every size must be positive"
+                )
+
+
+Progress = Callable[[str, float], None]
+"""Called with a stage's name and how much of it is done, 0 to 1."""

@@ -1,0 +1,24 @@
+"""Make a classifier return probabilities.
+
+Given:   rest -> logits (N, classes)
+Result:  rest -> logits -> Softmax(axis=1) -> probabilities
+"""
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.graph import Graph, Node
+
+
+def append_softmax(graph: Graph) -> bool:
+    """Apply the rewrite to the graph's one output, which keeps its name.
+
+    Raises EdgeconvError where the graph does not return one row of class scores.
+    """
+    if len(graph.outputs) != 1 or len(graph.shape(graph.outputs[0])) != 2:
+        raise EdgeconvError("--softmax needs a net with one output of class scores (N, classes)")
+    output = graph.outputs[0]
+    shape, kind = graph.shape(output), graph.dtype(output).type
+    logits = graph.fresh(f"{output}_logits")
+    graph.rename(output, logits)
+    graph.declare(output, shape, kind)
+    graph.nodes.append(Node("Softmax", graph.fresh("softmax"), [logits], [output], {"axis": 1}))
+    return True

@@ -1,0 +1,36 @@
+"""The child process of simplify.py: ``python -m edgeconv.export.simplify_child IN OUT OPSET``.
+
+onnxsim and onnx's version converter are native code that can crash; here they take nothing with
+them.
+"""
+
+import sys
+
+
+def main() -> int:
+    """Convert to the hub's opset and simplify; print a reason and return 1 where that fails."""
+    import onnx
+    from onnx import version_converter
+
+    source, target, opset = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    try:
+        model = onnx.load(source)
+        now = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+        if now != opset:
+            model = version_converter.convert_version(model, opset)
+            onnx.save(model, target)
+        import onnxsim
+
+        simplified, passed = onnxsim.simplify(model)
+        if not passed:
+            print("onnxsim's own check of its result failed", file=sys.stderr)
+            return 1
+        onnx.save(simplified, target)
+    except Exception as error:
+        print(str(error).strip().splitlines()[:1] or [type(error).__name__], file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""An nn.Module to ONNX, by torch's two exporters."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from edgeconv.deps import require
+from edgeconv.errors import EdgeconvError
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+HUB_OPSET = 18
+
+
+def trace_module(
+    module: "torch.nn.Module",
+    shapes: Mapping[str, Sequence[int]],
+    output_names: Sequence[str] | None = None,
+) -> "onnx.ModelProto":
+    """Return ``module`` in eval mode as ONNX at opset 18; inputs float32 of ``shapes``, by name.
+
+    torch.jit tracing comes first (MobileNetV2: under a second), torch.export for modules it
+    cannot take. A trace that bakes control flow in is found by the comparison that follows every
+    export. Raises EdgeconvError with both reasons where neither works.
+    """
+    torch = require("torch", "torch")
+    onnx_package = require("onnx", "export")
+    generator = torch.Generator().manual_seed(0)
+    feeds = tuple(torch.randn(*shape, generator=generator) for shape in shapes.values())
+    module.eval()
+    reasons = []
+    for dynamo in (False, True):
+        buffer = io.BytesIO()
+        try:
+            with _quiet(), torch.no_grad():
+                _export(torch, module, feeds, buffer, list(shapes), output_names, dynamo)
+            model: onnx.ModelProto = onnx_package.load_from_string(buffer.getvalue())
+            return model
+        except Exception as error:  # torch's exporters raise of every kind
+            reasons.append(_first_line(error))
+    raise EdgeconvError(
+        f"{type(module).__name__} cannot be traced to ONNX: torch.jit.trace says {reasons[0]!r}, "
+        f"torch.export says {reasons[1]!r}"
+    )
+
+
+def _export(
+    torch: Any,
+    module: "torch.nn.Module",
+    feeds: tuple["torch.Tensor", ...],
+    buffer: io.BytesIO,
+    input_names: list[str],
+    output_names: Sequence[str] | None,
+    dynamo: bool,
+) -> None:
+    common = {"input_names": input_names, "opset_version": HUB_OPSET}
+    if output_names is not None:
+        common["output_names"] = list(output_names)
+    if not dynamo:
+        torch.onnx.export(module, feeds, buffer, dynamo=False, **common)
+        return
+    program = torch.onnx.export(module, feeds, dynamo=True, external_data=False, **common)
+    buffer.write(program.model_proto.SerializeToString())
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what the exporters say about themselves; what they say of the model, they raise."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
