@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper, shape_inference
+from onnx import helper, numpy_helper, shape_inference, version_converter
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Array, Attribute, Graph, Node
@@ -197,9 +197,25 @@ def _value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, graph.shape(name))
 
 
+def with_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """Return ``model`` at another opset, metadata kept.
+
+    Raises EdgeconvError where onnx's converter cannot express an operator there.
+    """
+    now = next(o.version for o in model.opset_import if o.domain == "")
+    if now == opset:
+        return model
+    try:
+        converted = version_converter.convert_version(model, opset)
+        onnx.checker.check_model(converted)
+    except Exception as error:  # the converter raises what its C++ adapters throw
+        reason = str(error).strip().splitlines()[0]
+        raise EdgeconvError(f"--opset {opset}: the graph needs opset {now} ({reason})") from error
+    helper.set_model_props(converted, {entry.key: entry.value for entry in model.metadata_props})
+    converted.producer_name, converted.ir_version = model.producer_name, model.ir_version
+    return converted
+
+
 def save_model(model: onnx.ModelProto) -> bytes:
     """Return the model's bytes, the same for the same model every time."""
     return model.SerializeToString(deterministic=True)
-
-
-__all__ = ["TensorProto", "from_onnx", "load_model", "save_model", "to_onnx"]

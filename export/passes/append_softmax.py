@@ -9,7 +9,7 @@ from edgeconv.export.graph import Graph, Node
 
 
 def append_softmax(graph: Graph) -> bool:
-    """Apply the rewrite to the graph's one output, which keeps its name.
+    """Apply the rewrite to the graph's one output.
 
     Raises EdgeconvError where the graph does not return one row of class scores.
     """

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.export.graph import Graph, Node
+from edgeconv.export.graph import Array, Graph, Node
 
 
 def embed_preprocessing(
@@ -31,13 +31,13 @@ def embed_preprocessing(
     scaled = graph.declare(graph.fresh(f"{tensor}_normalized"), shape, np.float32)
     for node in graph.nodes:
         node.inputs = [scaled if name == tensor else name for name in node.inputs]
-    factor, shift = factor.astype(np.float32), shift.astype(np.float32)
+    weights, bias = factor.astype(np.float32), shift.astype(np.float32)
     if as_conv:
-        graph.nodes.insert(0, _conv(graph, tensor, scaled, factor, shift))
+        graph.nodes.insert(0, _conv(graph, tensor, scaled, weights, bias))
         return True
     middle = graph.declare(graph.fresh(f"{tensor}_scaled"), shape, np.float32)
-    mul = graph.add_constant("pixel_factor", factor.reshape(1, -1, 1, 1))
-    add = graph.add_constant("pixel_shift", shift.reshape(1, -1, 1, 1))
+    mul = graph.add_constant("pixel_factor", weights.reshape(1, -1, 1, 1))
+    add = graph.add_constant("pixel_shift", bias.reshape(1, -1, 1, 1))
     graph.nodes[0:0] = [
         Node("Mul", graph.fresh("scale_pixels"), [tensor, mul], [middle]),
         Node("Add", graph.fresh("shift_pixels"), [middle, add], [scaled]),
@@ -49,8 +49,8 @@ def _conv(
     graph: Graph,
     source: str,
     target: str,
-    factor: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
-    shift: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    factor: Array,
+    shift: Array,
 ) -> Node:
     channels = len(factor)
     weights = graph.add_constant("pixel_factor", factor.reshape(channels, 1, 1, 1))
