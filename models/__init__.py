@@ -40,10 +40,11 @@ def build(
     activation: str | None = None,
     kernel_size: int | None = None,
     dw_size: int | None = None,
+    shuffle: str | None = None,
 ) -> "nn.Module":
     """Build net ``name`` with fresh weights: (N, 3, H, W) float pictures to (N, num_classes) logits.
 
-    ``groups`` is for shufflenet_v1; ``ratio``, ``kernel_size`` and ``dw_size`` for ghostnet;
+    ``groups`` and ``shuffle`` are for shufflenet_v1; ``ratio``, ``kernel_size`` and ``dw_size`` for ghostnet;
     ``activation`` for the MobileNets; None leaves the net's default.
     Raises UsageError for an unknown net, an option it does not have or a value it does not take.
     """
@@ -56,6 +57,7 @@ def build(
             "activation": activation,
             "kernel_size": kernel_size,
             "dw_size": dw_size,
+            "shuffle": shuffle,
         },
     )
     if num_classes < 1:

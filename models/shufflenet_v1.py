@@ -28,15 +28,24 @@ class ShuffleUnit(nn.Module):
 
     (N, in_channels, H, W) to (N, out_channels, H/stride, W/stride). ``first_groups`` are the groups
     of the first convolution: 1 in the first unit of stage 2, whose input is too narrow to split.
+    ``shuffle`` is "paper", or "official" for the reference code's order, whose checkpoints need it:
+    there the bottleneck's channels are read as (C/groups, groups) before they are transposed.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, stride: int, groups: int, first_groups: int
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int,
+        groups: int,
+        first_groups: int,
+        shuffle: str = "paper",
     ) -> None:
         super().__init__()
         self.stride = stride
-        self.groups = groups
         bottleneck = out_channels // 4
+        self.shuffle_groups = groups if shuffle == "paper" or groups == 1 else bottleneck // groups
         branch = out_channels - in_channels if stride == 2 else out_channels
         self.reduce = ConvBnAct(in_channels, bottleneck, 1, groups=first_groups)
         self.depthwise = ConvBnAct(
@@ -47,8 +56,8 @@ class ShuffleUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the unit's output, after its ReLU."""
         y = self.reduce(x)
-        if self.groups > 1:
-            y = channel_shuffle(y, self.groups)
+        if self.shuffle_groups > 1:
+            y = channel_shuffle(y, self.shuffle_groups)
         y = self.expand(self.depthwise(y))
         if self.stride == 1:
             return F.relu(x + y)
@@ -77,7 +86,13 @@ def stem_channels(width: float) -> int:
 class ShuffleNetV1(nn.Module):
     """(N, 3, H, W) pictures to (N, num_classes) logits; ``width`` is the paper's scale factor s."""
 
-    def __init__(self, num_classes: int = 1000, width: float = 1.0, groups: int = 3) -> None:
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        width: float = 1.0,
+        groups: int = 3,
+        shuffle: str = "paper",
+    ) -> None:
         super().__init__()
         if groups not in CHANNELS:
             choices = ", ".join(map(str, CHANNELS))
@@ -97,6 +112,7 @@ class ShuffleNetV1(nn.Module):
                         stride=2 if index == 0 else 1,
                         groups=groups,
                         first_groups=1 if stage == 2 and index == 0 else groups,
+                        shuffle=shuffle,
                     )
                 )
                 channels = out
@@ -115,6 +131,8 @@ def _multiple(value: float, divisor: int) -> int:
     return max(1, int(value / divisor + 0.5)) * divisor
 
 
-def shufflenet_v1(num_classes: int = 1000, width: float = 1.0, groups: int = 3) -> ShuffleNetV1:
+def shufflenet_v1(
+    num_classes: int = 1000, width: float = 1.0, groups: int = 3, shuffle: str = "paper"
+) -> ShuffleNetV1:
     """Build ShuffleNetV1; 1.866 M parameters and 140 M multiply-adds at 1x, 3 groups, 224x224."""
-    return ShuffleNetV1(num_classes, width, groups)
+    return ShuffleNetV1(num_classes, width, groups, shuffle)

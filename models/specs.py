@@ -153,6 +153,7 @@ register(
         (
             _width(0.25, 0.5, 1.0, 1.5, 2.0, minimum=0.25, maximum=2.0),
             Option("groups", 3, (1, 2, 3, 4, 8), "groups of the 1x1 convolutions"),
+            Option("shuffle", "paper", ("paper", "official"), "whose order of shuffled channels"),
         ),
         1_865_728,
         137_460_672,
