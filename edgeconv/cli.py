@@ -12,6 +12,7 @@ from edgeconv.errors import EdgeconvError
 COMMANDS = {
     "export": "Convert a net or file to ONNX or TFLite, FP32 or INT8, and verify the result.",
     "run": "Print the top-5 of pictures from any exported file.",
+    "parity": "Compare files in every runtime with their float reference, hop by hop.",
     "models": "List the nets with their options, parameters, multiply-adds and accuracies.",
     "summary": "Print an architecture layer by layer.",
     "doctor": "Say which runtimes and converters are installed and what each missing one adds.",

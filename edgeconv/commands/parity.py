@@ -1,0 +1,112 @@
+"""``edgeconv parity``: parse, one library call, print."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeconv.errors import UsageError
+
+
+def _numbers(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(float(part) for part in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not a number or M,M,M") from error
+
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("artifacts", nargs=-1, type=FILE)
+@click.option(
+    "--reference", help="The float model: an .onnx or .tflite file, or its outputs as .npz."
+)
+@click.option("--data", help="Pictures: a folder, an .npz, an .npy or file.py:function.")
+@click.option("--count", default=100, show_default=True, help="How many pictures, spread evenly.")
+@click.option("--truth", help="Classes: a CSV (file, class), or the word folders.")
+@click.option("--mean", callback=_numbers, help="Mean on the 0..1 scale, one or one a channel.")
+@click.option("--std", callback=_numbers, help="Standard deviation on the 0..1 scale.")
+@click.option("--crop", type=float, help="Share of the resized picture that the centre crop keeps.")
+@click.option(
+    "--input-layout",
+    type=click.Choice(["nchw", "nhwc"]),
+    help="Where the channels are in files without a manifest (default: .onnx nchw, .tflite nhwc).",
+)
+@click.option(
+    "--class-offset",
+    default=0,
+    show_default=True,
+    help="Leading classes that files without a manifest have and the reference has not.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    help="What files without a manifest are held to.",
+)
+@click.option("--scores", multiple=True, help="Outputs that hold class scores (default: by shape).")
+@click.option("--threads", default=1, show_default=True, help="Threads of every runtime.")
+@click.option("--timeout", type=float, help="Seconds that one cell may take.")
+@click.option("--budget", type=FILE, help="Limits as TOML or JSON; see docs/parity.md.")
+@click.option("--baseline", type=FILE, help="Fail where a figure got worse than in this file.")
+@click.option("--update-baseline", is_flag=True, help="Write --baseline from this run instead.")
+@click.option("--save-outputs", type=FILE, help="Folder for every cell's outputs.")
+@click.option("--load-outputs", type=FILE, help="Compare outputs saved elsewhere as well.")
+@click.option("--markdown", type=FILE, help="Write the table as Markdown.")
+@click.option("--junit", type=FILE, help="Write JUnit XML.")
+@click.option("--html", type=FILE, help="Write one self-contained page.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object (schema: docs/parity.md)."
+)
+def command(artifacts: tuple[Path, ...], **options: Any) -> None:
+    """Compare ARTIFACTS in every runtime here with their float reference, hop by hop.
+
+    \b
+    Example:
+      edgeconv parity exported/mobilenet_v2_1.0_64_int8.tflite
+      edgeconv parity theirs.tflite --reference model.onnx --data photos/ --mean 0.5 --std 0.5
+
+    Exit codes: 0 within budget, 1 something failed to run, 2 usage, 3 a budget was missed.
+    """
+    from edgeconv.parity.api import check_parity
+    from edgeconv.parity.report import to_json
+
+    if not artifacts and not options["load_outputs"]:
+        raise UsageError("name at least one .onnx or .tflite file, or --load-outputs")
+    if options["update_baseline"] and not options["baseline"]:
+        raise UsageError("--update-baseline needs --baseline FILE")
+    as_json = options.pop("as_json")
+    result = check_parity(list(artifacts), **options)
+    if as_json:
+        click.echo(json.dumps({**to_json(result.matrix), **result.extra}, indent=1))
+    else:
+        _print(result)
+    sys.exit(result.exit_code)
+
+
+def _print(result: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from edgeconv.parity.report import summary, table
+
+    console = Console(highlight=False)
+    header, lines = table(result.matrix)
+    # piped output has no width of its own; a narrow guess would fold every cell
+    wide = Console(highlight=False, width=None if console.is_terminal else 160)
+    shown = Table(box=None, pad_edge=False)
+    for title in header:
+        shown.add_column(title, overflow="fold")
+    for line in lines:
+        style = "red" if line[-1] == "MISSED" or line[-1].startswith("failed") else None
+        shown.add_row(*line, style=style)
+    wide.print(shown)
+    for sentence in [*summary(result.matrix), *result.said]:
+        wide.print(sentence, markup=False, soft_wrap=True)

@@ -1,0 +1,17 @@
+"""Which runtime departs from the float reference, where first, and does it matter."""
+
+from edgeconv.parity.budget import DEFAULTS, Budget, load_budgets
+from edgeconv.parity.outputs import Outputs, load_outputs, save_outputs
+from edgeconv.parity.verdict import Finding, Verdict, compare
+
+__all__ = [
+    "DEFAULTS",
+    "Budget",
+    "Finding",
+    "Outputs",
+    "Verdict",
+    "compare",
+    "load_budgets",
+    "load_outputs",
+    "save_outputs",
+]

@@ -1,0 +1,178 @@
+"""``edgeconv parity`` as one library call."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.files import write_text
+from edgeconv.parity.baseline import compare_baseline, load_baseline, save_baseline, worth_keeping
+from edgeconv.parity.budget import load_budgets
+from edgeconv.parity.cells import plan
+from edgeconv.parity.data import Request, check_same_inputs, gather
+from edgeconv.parity.matrix import Matrix, Settings, judge, run_cells
+from edgeconv.parity.outputs import Outputs, inputs_hash, load_folder, save_outputs
+from edgeconv.parity.report import to_junit, to_markdown
+
+
+@dataclass(frozen=True)
+class ParityResult:
+    """The matrix, what a baseline says to it, and the exit code of both.
+
+    ``said`` are further sentences for the terminal, ``extra`` further keys of the JSON.
+    """
+
+    matrix: Matrix
+    worse: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """That of the matrix; 3 where a baseline figure got worse."""
+        return 3 if self.worse else self.matrix.exit_code
+
+    def __bool__(self) -> bool:
+        return self.exit_code == 0
+
+
+def check_parity(
+    artifacts: Sequence[Path],
+    *,
+    reference: str | None = None,
+    data: str | None = None,
+    count: int = 100,
+    truth: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    crop: float | None = None,
+    input_layout: str | None = None,
+    class_offset: int = 0,
+    precision: str | None = None,
+    scores: Sequence[str] = (),
+    threads: int = 1,
+    timeout: float | None = None,
+    budget: Path | None = None,
+    baseline: Path | None = None,
+    update_baseline: bool = False,
+    save_outputs: Path | None = None,
+    load_outputs: Path | None = None,
+    markdown: Path | None = None,
+    junit: Path | None = None,
+    html: Path | None = None,
+) -> ParityResult:
+    """Compare ``artifacts`` with their float reference in every runtime here; see the command's help.
+
+    Raises UsageError and EdgeconvError as the rest of edgeconv does; a cell that cannot run is no
+    error but a failed row.
+    """
+    if count < 1 or class_offset < 0:
+        raise UsageError("--count must be at least 1 and --class-offset at least 0")
+    for path in artifacts:
+        if not path.exists():
+            raise EdgeconvError(f"{path} does not exist")
+    request = Request(reference, data, count, truth, mean, std, crop, threads)
+    settings = Settings(
+        load_budgets(budget),
+        threads,
+        class_offset,
+        input_layout,  # type: ignore[arg-type]
+        tuple(scores) or None,
+        timeout,
+    )
+    matrix = _run(list(artifacts), request, settings, precision, load_outputs)
+    if save_outputs is not None:
+        _save(save_outputs, matrix)
+    if markdown is not None:
+        write_text(markdown, to_markdown(matrix))
+    if junit is not None:
+        write_text(junit, to_junit(matrix))
+    if html is not None:
+        from edgeconv.parity.page import to_html
+
+        write_text(html, to_html(matrix))
+    return _with_baseline(matrix, baseline, update_baseline)
+
+
+def _run(
+    paths: list[Path],
+    request: Request,
+    settings: Settings,
+    precision: str | None,
+    loaded: Path | None,
+) -> Matrix:
+    stored = load_folder(loaded) if loaded is not None else []
+    if not paths:
+        return _judge_stored(stored, request, settings)
+    samples, reference = gather(paths, request)
+    with tempfile.TemporaryDirectory(prefix="edgeconv-parity-") as folder:
+        cells, notes = plan(paths, precision=precision, scratch=Path(folder))
+        done = run_cells(cells, samples, settings, Path(folder))
+    results: list[tuple[str, Outputs | str, dict[str, Any]]] = [
+        (c.label, found, {"stage": c.stage, "title": c.title, "before": c.before})
+        for c, found in done
+    ]
+    digest = inputs_hash(samples.inputs)
+    for outputs in stored:
+        if outputs.about.get("stage") == "reference":
+            continue
+        check_same_inputs(outputs, digest)
+        label = f"{outputs.label} · saved on {outputs.about.get('machine', 'another machine')}"
+        results.append((label, outputs, dict(outputs.about)))
+    return judge(results, reference, samples, settings, notes)
+
+
+def _judge_stored(stored: list[Outputs], request: Request, settings: Settings) -> Matrix:
+    """Compare saved outputs only: no file is run."""
+    from edgeconv.parity.data import stored_samples
+
+    reference = next((o for o in stored if o.about.get("stage") == "reference"), None)
+    if request.reference is not None:
+        from edgeconv.parity.outputs import load_outputs
+
+        if not request.reference.endswith(".npz"):
+            raise UsageError("--load-outputs without files needs --reference OUTPUTS.npz, if any")
+        reference = load_outputs(Path(request.reference))
+    if reference is None:
+        raise EdgeconvError("the saved outputs hold no reference: name one with --reference")
+    digest = str(reference.about.get("inputs_sha256"))
+    results = []
+    for outputs in stored:
+        if outputs.about.get("stage") != "reference":
+            check_same_inputs(outputs, digest)
+            results.append((outputs.label, outputs, dict(outputs.about)))
+    return judge(results, reference, stored_samples(reference), settings)
+
+
+def _save(folder: Path, matrix: Matrix) -> None:
+    from edgeconv.machine import describe
+
+    machine = describe()
+    name = machine.board or machine.processor
+    truth = matrix.samples.truth
+    about = {
+        **matrix.reference.about,
+        "stage": "reference",
+        "names": list(matrix.samples.names),
+        "truth": None if truth is None else [int(t) for t in truth],
+        "source": matrix.samples.source,
+    }
+    save_outputs(folder / "reference.npz", Outputs(matrix.reference.arrays, about))
+    for number, row in enumerate(matrix.rows):
+        if row.outputs is not None:
+            outputs = Outputs(row.outputs.arrays, {**row.outputs.about, "machine": name})
+            stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in row.label)
+            save_outputs(folder / f"{number:02d}_{stem}.npz", outputs)
+
+
+def _with_baseline(matrix: Matrix, path: Path | None, update: bool) -> ParityResult:
+    if path is None:
+        return ParityResult(matrix)
+    if update:
+        save_baseline(path, worth_keeping(matrix))
+        return ParityResult(matrix, said=(f"baseline written: {path}",))
+    worse = tuple(compare_baseline(load_baseline(path), worth_keeping(matrix)))
+    said = tuple(f"worse than {path.name}: {sentence}" for sentence in worse)
+    return ParityResult(matrix, worse, said, {"worse": list(worse)})

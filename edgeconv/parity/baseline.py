@@ -1,0 +1,116 @@
+"""A committed file of figures, and what got worse since."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.files import write_text
+from edgeconv.parity.matrix import Matrix
+from edgeconv.parity.measures import MEASURES, show
+from edgeconv.parity.report import number
+
+FORMAT = 1
+
+KEPT = (
+    "sqnr_db",
+    "agreement_top1",
+    "agreement_top5",
+    "kl",
+    "flips_beyond",
+    "top1",
+    "relative_error",
+)
+"""Figures of a run that the baseline holds."""
+
+SLACK: dict[str, tuple[float, float]] = {
+    "sqnr_db": (0.5, 0.0),
+    "agreement_top1": (0.005, 0.0),
+    "agreement_top5": (0.005, 0.0),
+    "kl": (1e-6, 0.1),
+    "flips_beyond": (0.0, 0.0),
+    "top1": (0.005, 0.0),
+    "relative_error": (1e-6, 0.25),
+    "bytes": (0.0, 0.01),
+    "int8_share": (0.0, 0.0),
+    "transposes": (0.0, 0.0),
+    "fallback_nodes": (0.0, 0.0),
+}
+"""How much worse is still the same: (absolute, as a share of the old value)."""
+
+FILE_FIGURES = {"bytes": "low", "int8_share": "high", "transposes": "low", "fallback_nodes": "low"}
+"""Figures of the file, from its manifest, and which way is better."""
+
+
+def worth_keeping(matrix: Matrix) -> dict[str, Any]:
+    """Return the figures of a matrix that a baseline holds, by row and output."""
+    rows: dict[str, Any] = {}
+    for row in matrix.rows:
+        if row.verdict is None or row.outputs is None:
+            rows[row.label] = {"error": row.error}
+            continue
+        outputs = {
+            output: {name: number(figures[name]) for name in KEPT if name in figures}
+            for output, figures in row.verdict.figures.items()
+        }
+        rows[row.label] = {"outputs": outputs, "file": dict(row.outputs.about.get("file", {}))}
+    return {"edgeconv_baseline": FORMAT, "count": matrix.samples.count, "rows": rows}
+
+
+def save_baseline(path: Path, data: Mapping[str, Any]) -> None:
+    """Write the baseline, one figure a line, so that a review reads as a diff of figures."""
+    write_text(path, json.dumps(data, indent=1, sort_keys=True) + "\n")
+
+
+def load_baseline(path: Path) -> dict[str, Any]:
+    """Read a baseline; raises EdgeconvError where it is none."""
+    try:
+        data = json.loads(path.read_text())
+        if data["edgeconv_baseline"] != FORMAT:
+            raise EdgeconvError(f"{path} is a baseline of another version: --update-baseline")
+    except OSError as error:
+        raise EdgeconvError(
+            f"cannot read {path}: {error.strerror}; write it first with --update-baseline"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise EdgeconvError(f"{path} is not a baseline that edgeconv wrote: {error}") from error
+    return dict(data)
+
+
+def compare_baseline(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each figure that got worse, and for rows that are gone or now fail."""
+    for label, row in old["rows"].items():
+        now = new["rows"].get(label)
+        if now is None:
+            yield f"{label} is in the baseline and was not run"
+            continue
+        if "outputs" not in row:
+            continue
+        if "outputs" not in now:
+            yield f"{label} ran before and now fails: {now.get('error')}"
+            continue
+        for output, figures in row["outputs"].items():
+            fresh = now["outputs"].get(output, {})
+            for name, value in figures.items():
+                if name in fresh and is_worse(name, float(value), float(fresh[name])):
+                    was, got = show(name, float(value)), show(name, float(fresh[name]))
+                    yield f"{label}: {output}: {name} was {was} and is {got}"
+        for name, value in row.get("file", {}).items():
+            got = now.get("file", {}).get(name)
+            if got is not None and is_worse(name, float(value), float(got)):
+                yield f"{label}: {name} was {float(value):g} and is {float(got):g}"
+
+
+def is_worse(name: str, old: float, new: float) -> bool:
+    """Whether ``new`` is worse than ``old`` by more than the figure's slack.
+
+    >>> is_worse("sqnr_db", 20.0, 19.8), is_worse("sqnr_db", 20.0, 19.0)
+    (False, True)
+    """
+    better = FILE_FIGURES.get(name) or MEASURES[name].better
+    absolute, share = SLACK.get(name, (0.0, 0.0))
+    if old == new:
+        return False
+    slack = absolute + share * abs(old) if abs(old) != float("inf") else absolute
+    return new < old - slack if better == "high" else new > old + slack

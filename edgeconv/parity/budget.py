@@ -1,0 +1,108 @@
+"""Budgets: how much of which figure is allowed, as data.
+
+A budget file is TOML or JSON, one table for each kind of comparison, each key one of the figures of
+measures.py with its limit (at most where low is better, at least where high is better)::
+
+    [int8]
+    agreement_top1 = 0.97
+    sqnr_db = 15.0
+
+    [int8.outputs.logits]     # for one output only, on top of the above
+    kl = 0.02
+
+A table replaces the default of its kind; ``extend = true`` in it adds to the default instead.
+"""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.parity.measures import MEASURES
+
+Limits = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits for every output, and further ones by output name, which win."""
+
+    limits: Limits
+    outputs: Mapping[str, Limits] = field(default_factory=dict)
+
+    def of(self, output: str) -> dict[str, float]:
+        """Return the limits that hold for ``output``."""
+        return {**self.limits, **self.outputs.get(output, {})}
+
+
+DEFAULTS: dict[str, Budget] = {
+    "fp32": Budget({"relative_error": 1e-4, "flips_beyond": 0}),
+    "fp16": Budget({"relative_error": 0.02, "flips_beyond": 0}),
+    "int8": Budget(
+        {"sqnr_db": 10.0, "below_floor_db": 1.0, "flips_beyond_share": 0.01, "mcnemar_p": 0.05}
+    ),
+    "kernels": Budget({"sqnr_db": 18.0, "flips_beyond_share": 0.01}),
+}
+"""By kind of comparison: fp32, fp16 and int8 against float; kernels: two runtimes, same integers."""
+
+
+def load_budgets(path: Path | None) -> dict[str, Budget]:
+    """Return the default budgets, overlaid with the file's where one is given.
+
+    Raises UsageError for an unknown kind or figure (with the nearest names), EdgeconvError for a
+    file that cannot be read.
+    """
+    budgets = dict(DEFAULTS)
+    if path is None:
+        return budgets
+    for kind, table in read_data(path).items():
+        if kind not in DEFAULTS or not isinstance(table, dict):
+            raise UsageError(f"{path}: {kind} is no kind of budget: {', '.join(DEFAULTS)}")
+        budgets[kind] = parse_budget(table, f"{path}: {kind}", DEFAULTS[kind])
+    return budgets
+
+
+def read_data(path: Path) -> dict[str, Any]:
+    """Read a .toml or .json file into a table."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except OSError as error:
+        raise EdgeconvError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise EdgeconvError(f"{path} is neither TOML nor JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise EdgeconvError(f"{path} holds no table")
+    return data
+
+
+def parse_budget(table: Mapping[str, Any], where: str, default: Budget) -> Budget:
+    """Check one table of limits; ``where`` starts the error messages."""
+    table = dict(table)
+    outputs = table.pop("outputs", {})
+    extend = table.pop("extend", False)
+    if not isinstance(outputs, dict):
+        raise UsageError(f"{where}.outputs is no table of outputs")
+    limits = _limits(table, where)
+    if extend:
+        limits = {**default.limits, **limits}
+    named = {name: _limits(item, f"{where}.outputs.{name}") for name, item in outputs.items()}
+    return Budget(limits, named)
+
+
+def _limits(table: Mapping[str, Any], where: str) -> dict[str, float]:
+    limits = {}
+    for name, limit in table.items():
+        measure = MEASURES.get(name)
+        if measure is None or measure.better == "info":
+            near = difflib.get_close_matches(name, list(MEASURES), 3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise UsageError(f"{where} sets {name}, which no budget knows{hint}")
+        if isinstance(limit, bool) or not isinstance(limit, int | float):
+            raise UsageError(f"{where}.{name} is {limit!r}, not a number")
+        limits[name] = float(limit)
+    return limits

@@ -1,0 +1,201 @@
+"""The cells of the matrix: each file in each runtime that is present, in the order of the hops."""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from edgeconv.artifact import Artifact, load_artifact
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.files import sha256
+from edgeconv.runtimes.base import RUNTIMES
+
+Stage = Literal["raw", "hub", "prepared", "fp32", "fp16", "recipe", "int8"]
+
+ORDER: tuple[Stage, ...] = ("raw", "hub", "prepared", "fp32", "fp16", "recipe", "int8")
+"""Conversion order: a stage departs from the one before it."""
+
+TITLES = {
+    "raw": "raw ONNX",
+    "hub": "hub ONNX",
+    "prepared": "prepared ONNX",
+    "recipe": "recipe in float",
+}
+"""How reports call the stages that are not artifacts of their own."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the matrix: a file in a runtime.
+
+    ``kind`` is the budget against float; ``before`` the label of the hop before, ``step`` the
+    budget against that one. ``artifact`` is None for files without a manifest.
+    """
+
+    label: str
+    stage: Stage
+    path: Path
+    runtime: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    artifact: Artifact | None = None
+    target: str = "onnx"
+    before: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """fp32, fp16 or int8."""
+        return {"fp16": "fp16", "int8": "int8", "recipe": "int8"}.get(self.stage, "fp32")
+
+    @property
+    def title(self) -> str:
+        """The file's name, or the stage's."""
+        return TITLES.get(self.stage, self.path.name)
+
+
+def ways(path: Path) -> list[tuple[str, dict[str, Any], str]]:
+    """Return (runtime, options, name in reports) of every installed way to run ``path``.
+
+    Raises UsageError for a suffix that no runtime knows, EdgeconvError where none is installed.
+    """
+    suffix = path.suffix.lower()
+    fitting = [r for r in RUNTIMES.values() if suffix in r.suffixes]
+    if not fitting:
+        known = ", ".join(sorted({s for r in RUNTIMES.values() for s in r.suffixes}))
+        raise UsageError(f"{path}: parity takes {known} files")
+    found: list[tuple[str, dict[str, Any], str]] = []
+    for runtime in fitting:
+        if not runtime.installed():
+            continue
+        found.append((runtime.name, {}, runtime.name))
+        if runtime.name == "ai-edge-litert":
+            found.append((runtime.name, {"xnnpack": False}, f"{runtime.name}/no-xnnpack"))
+    if not found:
+        extras = " or ".join(f"pip install 'edgeconv[{r.extra}]'" for r in fitting)
+        raise EdgeconvError(f"nothing installed runs {path.name}: {extras}")
+    return found
+
+
+def plan(
+    paths: Sequence[Path], *, precision: str | None = None, scratch: Path | None = None
+) -> tuple[list[Cell], list[str]]:
+    """Return the cells for artifacts, with the stages that their evidence holds, and notes.
+
+    ``precision`` is that of files without a manifest (default: int8 where the border is integer,
+    which only opening them tells, so "fp32" here). ``scratch`` is a folder for the simulated
+    recipe; without it that cell is left out.
+    """
+    cells: list[Cell] = []
+    notes: list[str] = []
+    seen: set[str] = set()
+    for path in paths:
+        if not path.exists():
+            raise EdgeconvError(f"{path} does not exist")
+        artifact = load_artifact(path)
+        if artifact is not None:
+            cells += _stages(artifact, seen, scratch, notes)
+        stage = _stage(artifact, precision)
+        target = "onnx" if path.suffix == ".onnx" else path.suffix.lstrip(".")
+        for runtime, options, name in ways(path):
+            label = f"{path.name} · {name}"
+            cells.append(Cell(label, stage, path, runtime, options, artifact, target))
+    _distinct(cells)
+    return _linked(sorted(cells, key=lambda cell: ORDER.index(cell.stage))), notes
+
+
+def _stage(artifact: Artifact | None, precision: str | None) -> Stage:
+    known = precision or ("fp32" if artifact is None else artifact.precision)
+    if known not in ("fp32", "fp16", "int8"):
+        raise EdgeconvError(f"{known} is no precision that parity knows: fp32, fp16, int8")
+    return known  # type: ignore[return-value]
+
+
+def _distinct(cells: Sequence[Cell]) -> None:
+    labels = [cell.label for cell in cells]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise UsageError(f"two files are called {label.partition(' · ')[0]}: rename one")
+
+
+def _stages(
+    artifact: Artifact, seen: set[str], scratch: Path | None, notes: list[str]
+) -> list[Cell]:
+    """Return the ONNX stages of one export that no earlier artifact brought."""
+    files = artifact.manifest["evidence"]["files"]
+    found: list[Cell] = []
+    if importlib.util.find_spec("onnxruntime") is None:
+        notes.append("raw, hub and prepared ONNX are left out: pip install 'edgeconv[onnx]'")
+        return found
+    for stage in ("raw", "hub", "prepared"):
+        name = f"{stage}.onnx"
+        if name not in files:
+            continue
+        path = artifact.evidence(name)
+        digest = sha256(path)
+        if digest in seen:
+            continue
+        seen.add(digest)
+        label = (
+            TITLES[stage] if TITLES[stage] not in seen else f"{TITLES[stage]} of {path.parent.name}"
+        )
+        seen.add(TITLES[stage])
+        found.append(Cell(label, stage, path, "onnxruntime", {"optimize": False}))
+    if artifact.precision == "int8" and "recipe.json" in files and scratch is not None:
+        digest = files["recipe.json"]
+        if digest not in seen:
+            seen.add(digest)
+            found += _recipe(artifact, scratch, notes, "recipe" in seen)
+            seen.add("recipe")
+    return found
+
+
+def _recipe(artifact: Artifact, scratch: Path, notes: list[str], again: bool) -> list[Cell]:
+    from edgeconv.deps import MissingDependencyError
+    from edgeconv.parity.simulate import simulated_recipe
+
+    label = TITLES["recipe"] + (f" of {artifact.path.name}" if again else "")
+    try:
+        path = simulated_recipe(artifact, scratch / f"recipe_{artifact.path.stem}.onnx")
+    except (MissingDependencyError, EdgeconvError) as error:
+        notes.append(f"the recipe's own noise is not simulated: {error}")
+        return []
+    return [Cell(label, "recipe", path, "onnxruntime", {"optimize": False}, artifact)]
+
+
+def _linked(cells: list[Cell]) -> list[Cell]:
+    """Give every cell the label of the hop before it."""
+    linked: list[Cell] = []
+    for cell in cells:
+        linked.append(replace(cell, before=_before(cell, linked)))
+    return linked
+
+
+def _before(cell: Cell, earlier: Sequence[Cell]) -> str | None:
+    if cell.stage == "int8":
+        wanted: tuple[Stage, ...] = ("recipe",)
+        for stage in wanted:
+            for other in reversed(earlier):
+                if other.stage == stage and _same_export(cell, other):
+                    return other.label
+        for other in earlier:  # the same integers in another format come closest
+            if other.stage == "int8" and other.target == "onnx" and _same_recipe(cell, other):
+                return other.label
+    floats = [c for c in earlier if c.stage in ("raw", "hub", "prepared")]
+    if cell.stage in ("raw", "hub", "prepared"):
+        floats = [c for c in floats if ORDER.index(c.stage) < ORDER.index(cell.stage)]
+    return floats[-1].label if floats else None
+
+
+def _recipe_hash(cell: Cell) -> str | None:
+    if cell.artifact is None:
+        return None
+    found = cell.artifact.manifest["evidence"]["files"].get("recipe.json")
+    return None if found is None else str(found)
+
+
+def _same_recipe(a: Cell, b: Cell) -> bool:
+    return _recipe_hash(a) is not None and _recipe_hash(a) == _recipe_hash(b)
+
+
+def _same_export(a: Cell, b: Cell) -> bool:
+    return a.artifact is not None and b.artifact is not None and _same_recipe(a, b)

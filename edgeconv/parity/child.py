@@ -1,0 +1,202 @@
+"""Run one cell of the matrix in a process of its own: a crash costs that cell and nothing else.
+
+``python -m edgeconv.parity.child JOB.json`` runs every picture and writes the outputs; ``run_cell``
+is the parent's side.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.adapt import adapt_inputs, adapt_outputs, match_names
+from edgeconv.artifact import spec_from_json, spec_to_json
+from edgeconv.errors import EdgeconvError
+from edgeconv.parity.outputs import Outputs
+from edgeconv.runtimes.probe import child_failure
+from edgeconv.tensors import Layout, TensorSpec
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a child runs. ``inputs``: hub input -> .npy of (pictures, ...) in ``layout``.
+
+    ``input_specs`` and ``output_specs`` replace what the runtime says of the file, where a manifest
+    knows better (half steps of exact pixels); ``file_layout`` says where a foreign file's channels
+    are. ``out`` is the .npz to write, its ``about`` beside it as .json.
+    """
+
+    path: Path
+    runtime: str
+    inputs: Mapping[str, Path]
+    out: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+    threads: int = 1
+    layout: Layout = "nchw"
+    input_specs: Sequence[TensorSpec] = ()
+    output_specs: Sequence[TensorSpec] = ()
+    file_layout: Layout | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the job as JSON data."""
+        return {
+            "path": str(self.path),
+            "runtime": self.runtime,
+            "inputs": {name: str(path) for name, path in self.inputs.items()},
+            "out": str(self.out),
+            "options": dict(self.options),
+            "threads": self.threads,
+            "layout": self.layout,
+            "input_specs": [spec_to_json(spec) for spec in self.input_specs],
+            "output_specs": [spec_to_json(spec) for spec in self.output_specs],
+            "file_layout": self.file_layout,
+        }
+
+
+def job_from_json(data: Mapping[str, Any]) -> Job:
+    """Read what Job.to_json wrote."""
+    return Job(
+        path=Path(data["path"]),
+        runtime=data["runtime"],
+        inputs={name: Path(path) for name, path in data["inputs"].items()},
+        out=Path(data["out"]),
+        options=data["options"],
+        threads=data["threads"],
+        layout=data["layout"],
+        input_specs=[spec_from_json(item) for item in data["input_specs"]],
+        output_specs=[spec_from_json(item) for item in data["output_specs"]],
+        file_layout=data["file_layout"],
+    )
+
+
+def run_cell(job: Job, python: Sequence[str] = (), timeout_s: float | None = None) -> Outputs:
+    """Run ``job`` in a child process and return its outputs.
+
+    ``python`` starts the interpreter (default: this one). Raises EdgeconvError with the child's own
+    sentence, with the signal's name where it crashed, or where it takes longer than ``timeout_s``.
+    """
+    request = job.out.with_suffix(".job.json")
+    request.write_text(json.dumps(job.to_json()))
+    what = f"{job.runtime} on {job.path.name}"
+    try:
+        child = subprocess.run(
+            [*(python or (sys.executable,)), "-m", "edgeconv.parity.child", str(request)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EdgeconvError(f"{what} did not end within {timeout_s:g} s") from error
+    if child.returncode:
+        raise EdgeconvError(child_failure(what, child.returncode, child.stderr))
+    about = json.loads(job.out.with_suffix(".json").read_text())
+    with np.load(job.out, allow_pickle=False) as stored:
+        arrays = {name.removeprefix("output:"): stored[name] for name in stored.files}
+    return Outputs(arrays, about)
+
+
+def placed(spec: TensorSpec, known: Sequence[TensorSpec], layout: Layout | None) -> TensorSpec:
+    """Return the manifest's description of ``spec`` where there is one, else ``spec`` in ``layout``."""
+    for other in known:
+        if other.name == spec.name and other.shape == spec.shape and other.dtype == spec.dtype:
+            return other
+    if layout is None or len(spec.shape) != 4:
+        return spec
+    return TensorSpec(spec.name, spec.shape, spec.dtype, layout, spec.quantization)
+
+
+def batched(array: Array, size: int, start: int) -> Array:
+    """Return ``size`` rows from ``start``, the last row repeated where there are fewer."""
+    rows = array[start : start + size]
+    if len(rows) < size:
+        rows = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
+    return rows
+
+
+def run_pictures(runner: Any, job: Job, hub: Mapping[str, Array]) -> tuple[dict[str, Array], float]:
+    """Run every picture; return real outputs in the hub's layout and the seconds inside infer."""
+    inputs = [placed(spec, job.input_specs, job.file_layout) for spec in runner.inputs]
+    outputs = [placed(spec, job.output_specs, job.file_layout) for spec in runner.outputs]
+    names = match_names([spec.name for spec in inputs], list(hub), "input")
+    count = min(len(array) for array in hub.values())
+    kept: dict[str, list[Array]] = {spec.name: [] for spec in outputs}
+    batch = inputs[0].shape[0] if inputs and inputs[0].shape else 1
+    seconds = 0.0
+    for start in range(0, count, batch):
+        feeds = {
+            spec.name: adapt_inputs(
+                batched(hub[names[spec.name]], batch, start), job.layout, spec
+            ).reshape(spec.shape)
+            for spec in inputs
+        }
+        begin = time.perf_counter()
+        results = runner.infer(feeds)
+        seconds += time.perf_counter() - begin
+        for spec in outputs:
+            whole = adapt_outputs(results[spec.name], spec)
+            rows = whole if whole.ndim and len(whole) == batch else whole[None]
+            kept[spec.name].append(rows[: count - start])
+    return {name: np.concatenate(parts) for name, parts in kept.items()}, seconds
+
+
+def delegation(runner: Any) -> dict[str, float]:
+    """Return how many nodes XNNPACK left to the builtin kernels, where the runtime has delegates."""
+    count = getattr(runner, "delegation", None)
+    if count is None or runner.name.endswith("no-xnnpack"):
+        return {}
+    found = count()
+    return {"fallback_nodes": float(found.ops - found.delegated)}
+
+
+def main(request: str) -> int:
+    """Do one job; the child's entry point. Returns the exit code."""
+    started = time.perf_counter()
+    from edgeconv.runtimes.base import open_runner
+
+    job = job_from_json(json.loads(Path(request).read_text()))
+    try:
+        hub = {name: np.load(path, mmap_mode="r") for name, path in job.inputs.items()}
+        with open_runner(
+            job.path, threads=job.threads, runtime=job.runtime, **dict(job.options)
+        ) as runner:
+            loaded = time.perf_counter()
+            arrays, seconds = run_pictures(runner, job, hub)
+            about = {
+                "runtime": runner.name,
+                "version": runner.version,
+                "threads": runner.threads,
+                "infer_s": seconds,
+                "loop_s": time.perf_counter() - loaded,
+                "load_s": loaded - started,
+                "scales": {
+                    spec.name: spec.quantization.scale
+                    for spec in runner.outputs
+                    if spec.quantization is not None
+                },
+                "delegation": delegation(runner),
+                "integer": any(spec.dtype in ("int8", "uint8") for spec in runner.inputs),
+            }
+    except EdgeconvError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    except MemoryError:
+        print(f"Error: {job.path} does not fit into this machine's memory", file=sys.stderr)
+        return 1
+    prefixed = {f"output:{name}": array for name, array in arrays.items()}
+    np.savez(job.out, **prefixed)  # type: ignore[arg-type]
+    job.out.with_suffix(".json").write_text(json.dumps(about))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,232 @@
+"""Where the pictures and the float reference of a run come from."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.artifact import Artifact, Preprocessing, load_artifact
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.parity.child import Job, run_cell
+from edgeconv.parity.matrix import Samples, save_feeds
+from edgeconv.parity.outputs import Outputs, inputs_hash, load_outputs
+from edgeconv.tensors import TensorSpec
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked to compare on; see the options of ``edgeconv parity``."""
+
+    reference: str | None = None
+    data: str | None = None
+    count: int = 100
+    truth: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    crop: float | None = None
+    threads: int = 1
+
+
+def gather(paths: Sequence[Path], request: Request) -> tuple[Samples, Outputs]:
+    """Return the inputs of the run and the float reference's outputs on them.
+
+    Without ``data`` both come from the evidence of the first artifact that has a manifest. Raises
+    UsageError where neither says what to compare with.
+    """
+    artifact = next((a for a in map(load_artifact, paths) if a is not None), None)
+    if request.data is None:
+        if artifact is None:
+            raise UsageError(
+                "none of these files has a manifest: say what to compare on with --data, and with "
+                "what with --reference"
+            )
+        samples, reference = from_evidence(artifact, request.count)
+        if request.reference is not None:
+            reference = reference_outputs(request, artifact, samples)
+        return samples, reference
+    specs = reference_inputs(request, artifact)
+    samples = load_data(request, specs, artifact)
+    return samples, reference_outputs(request, artifact, samples)
+
+
+def from_evidence(artifact: Artifact, count: int) -> tuple[Samples, Outputs]:
+    """Return the first ``count`` verification inputs of an export and the float outputs on them."""
+    arrays = artifact.verification()
+    inputs = _named(arrays, "input:", count)
+    outputs = _named(arrays, "output:", count)
+    if not inputs or not outputs:
+        raise EdgeconvError(f"the evidence of {artifact.path} holds no verification pictures")
+    total = len(next(iter(inputs.values())))
+    names = tuple(str(n) for n in arrays.get("names", np.arange(total))[:total])
+    truth = arrays.get("truth")
+    known = None if truth is None else truth[:total].astype(np.int64)
+    source = f"verification pictures of {artifact.path.name}"
+    samples = Samples(inputs, names, known, "nchw", source)
+    about = {"label": "reference", "stage": "reference", "inputs_sha256": inputs_hash(inputs)}
+    return samples, Outputs(outputs, about)
+
+
+def _named(arrays: dict[str, Array], prefix: str, count: int) -> dict[str, Array]:
+    return {k.removeprefix(prefix): a[:count] for k, a in arrays.items() if k.startswith(prefix)}
+
+
+def reference_file(request: Request, artifact: Artifact | None) -> Path | None:
+    """Return the model file that is the float reference: --reference, else the hub ONNX."""
+    if request.reference is not None:
+        path = Path(request.reference)
+        if path.suffix == ".npz":
+            return None
+        if path.suffix.lower() not in (".onnx", ".tflite"):
+            raise UsageError(
+                f"--reference {request.reference}: give an .onnx or .tflite model, or the .npz of "
+                "its outputs"
+            )
+        if not path.is_file():
+            raise EdgeconvError(f"{path} does not exist")
+        return path
+    if artifact is None:
+        raise UsageError("say with --reference what the float model is (.onnx, or outputs as .npz)")
+    return artifact.evidence("hub.onnx")
+
+
+def reference_inputs(request: Request, artifact: Artifact | None) -> tuple[TensorSpec, ...]:
+    """Return the inputs that data is made for: those of the reference."""
+    path = reference_file(request, artifact)
+    if path is None:
+        if artifact is None:
+            raise UsageError("outputs as --reference need an artifact with a manifest, or a model")
+        path = artifact.evidence("hub.onnx")
+    from edgeconv.runtimes.base import open_runner
+    from edgeconv.runtimes.probe import probe
+
+    runtime = "onnxruntime" if path.suffix.lower() == ".onnx" else "ai-edge-litert"
+    probe(path, runtime)
+    with open_runner(path, runtime=runtime) as runner:
+        return tuple(runner.inputs)
+
+
+def load_data(request: Request, specs: Sequence[TensorSpec], artifact: Artifact | None) -> Samples:
+    """Read --data for inputs ``specs``; unreadable pictures are skipped and named."""
+    from edgeconv.pictures import InputSpec, load_samples, spread
+    from edgeconv.truth import read_truth
+
+    assert request.data is not None
+    how = preprocessing(request, specs, artifact)
+    layout = specs[0].layout if specs[0].layout != "other" else "nchw"
+    shapes = {spec.name: _nchw(spec.shape, spec.layout) for spec in specs}
+    labels = artifact.labels if artifact else None
+    source = Path(request.data)
+    truth = None
+    if request.truth is not None:
+        truth = read_truth(request.truth, source, labels)
+    raw = request.data.endswith((".npz", ".npy"))
+    wanted = InputSpec({s.name: s.shape for s in specs} if raw else shapes, how)
+    rows: list[dict[str, Array]] = []
+    names, known, skipped = [], [], []
+    for sample in spread(load_samples(request.data, wanted, truth), request.count):
+        try:
+            rows.append({n: a[:1] for n, a in sample.load().items()})
+        except EdgeconvError as error:
+            skipped.append(str(error))
+            continue
+        names.append(sample.name)
+        known.append(-1 if sample.truth is None else sample.truth)
+    if not rows:
+        raise EdgeconvError(f"{request.data} holds no readable picture: {skipped[0]}")
+    inputs = {n: np.concatenate([row[n] for row in rows]) for n in rows[0]}
+    return Samples(
+        inputs,
+        tuple(names),
+        np.array(known, np.int64) if max(known) >= 0 else None,
+        layout if raw else "nchw",
+        request.data,
+        tuple(skipped),
+    )
+
+
+def _nchw(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
+    if layout == "nhwc" and len(shape) == 4:
+        return (shape[0], shape[3], shape[1], shape[2])
+    return shape
+
+
+def preprocessing(
+    request: Request, specs: Sequence[TensorSpec], artifact: Artifact | None
+) -> Preprocessing | None:
+    """Return how pictures become inputs: the options over the manifest's; asked for, never guessed.
+
+    None for data that are arrays already. Raises UsageError where pictures need --mean and --std.
+    """
+    assert request.data is not None
+    if request.data.endswith((".npz", ".npy")) or ".py:" in request.data:
+        return None
+    own = artifact.preprocessing if artifact else None
+    if own is None and (request.mean is None or request.std is None):
+        raise UsageError(
+            "pictures need --mean and --std (0..1 scale) where no file has a manifest that says them"
+        )
+    shape = _nchw(specs[0].shape, specs[0].layout)
+    if len(specs) != 1 or len(shape) != 4:
+        raise UsageError(
+            f"{request.data}: the model takes {specs[0].name} {list(shape)}: give an .npz"
+        )
+    mean, std = request.mean or (own.mean if own else ()), request.std or (own.std if own else ())
+    crop = request.crop if request.crop is not None else (own.crop if own else 0.875)
+    embedded = own.embedded if own and request.mean is None else False
+    return Preprocessing(tuple(mean), tuple(std), crop, (shape[2], shape[3]), embedded)
+
+
+def reference_outputs(request: Request, artifact: Artifact | None, samples: Samples) -> Outputs:
+    """Run the float reference on ``samples``, or read its outputs; .onnx runs unoptimised."""
+    path = reference_file(request, artifact)
+    digest = inputs_hash(samples.inputs)
+    if path is None:
+        stored = load_outputs(Path(str(request.reference)))
+        check_same_inputs(stored, digest)
+        cut = {n: a[: samples.count] for n, a in stored.arrays.items()}
+        return Outputs(cut, {**stored.about, "label": "reference"})
+    onnx = path.suffix.lower() == ".onnx"
+    with tempfile.TemporaryDirectory(prefix="edgeconv-parity-") as folder:
+        scratch = Path(folder)
+        outputs = run_cell(
+            Job(
+                path,
+                "onnxruntime" if onnx else "ai-edge-litert",
+                save_feeds(samples, scratch),
+                scratch / "reference.npz",
+                {"optimize": False} if onnx else {},
+                request.threads,
+                samples.layout,
+            )
+        )
+    about = {**outputs.about, "label": "reference", "stage": "reference", "title": path.name}
+    return Outputs(outputs.arrays, {**about, "inputs_sha256": digest})
+
+
+def check_same_inputs(stored: Outputs, digest: str) -> None:
+    """Raise EdgeconvError where stored outputs say they come from other inputs."""
+    other = stored.about.get("inputs_sha256")
+    if other is not None and other != digest:
+        raise EdgeconvError(
+            f"the outputs of {stored.label} come from other inputs (sha256 {str(other)[:12]}…, here "
+            f"{digest[:12]}…): save both from the same pictures"
+        )
+
+
+def stored_samples(reference: Outputs) -> Samples:
+    """Return what saved outputs know of their pictures: count, names and truth, but no pixels."""
+    count = min(len(a) for a in reference.arrays.values())
+    truth = reference.about.get("truth")
+    return Samples(
+        {"(not stored)": np.zeros((count, 0), np.float32)},
+        tuple(reference.about.get("names") or (str(i) for i in range(count))),
+        None if truth is None else np.array(truth, np.int64),
+        "nchw",
+        str(reference.about.get("source", "saved outputs")),
+    )

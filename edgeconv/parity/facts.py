@@ -1,0 +1,21 @@
+"""What a file is, apart from its outputs: size, INT8 share, transposes."""
+
+from pathlib import Path
+
+from edgeconv.artifact import Artifact
+
+
+def file_figures(path: Path, artifact: Artifact | None) -> dict[str, float]:
+    """Return size in bytes and, from the manifest, INT8 share of compute ops and transposes."""
+    size = (
+        sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
+        if path.is_dir()
+        else path.stat().st_size
+    )
+    found = {"bytes": float(size)}
+    graph = {} if artifact is None else artifact.manifest.get("graph") or {}
+    if graph.get("compute_ops"):
+        found["int8_share"] = graph.get("int8_ops", 0) / graph["compute_ops"]
+    if "transposes" in graph:
+        found["transposes"] = float(graph["transposes"])
+    return found

@@ -1,0 +1,270 @@
+"""Run every cell on the same inputs, compare each with the float reference and the hop before it."""
+
+import json
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.adapt import match_names
+from edgeconv.errors import EdgeconvError
+from edgeconv.parity.budget import DEFAULTS, Budget
+from edgeconv.parity.cells import Cell
+from edgeconv.parity.child import Job, run_cell
+from edgeconv.parity.facts import file_figures
+from edgeconv.parity.outputs import Outputs, inputs_hash
+from edgeconv.parity.verdict import Verdict, compare
+from edgeconv.tensors import Layout
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What every cell is fed: hub input -> (pictures, ...), their names, truth and where from.
+
+    ``skipped`` names pictures that could not be read, each with the reason.
+    """
+
+    inputs: Mapping[str, Array]
+    names: tuple[str, ...] = ()
+    truth: NDArray[np.int64] | None = None
+    layout: Layout = "nchw"
+    source: str = ""
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Number of pictures."""
+        return min((len(array) for array in self.inputs.values()), default=0)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How cells run and are judged. ``class_offset`` and ``file_layout`` hold for foreign files."""
+
+    budgets: Mapping[str, Budget] = field(default_factory=lambda: dict(DEFAULTS))
+    threads: int = 1
+    class_offset: int = 0
+    file_layout: Layout | None = None
+    scores: Collection[str] | None = None
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell's result: outputs and verdicts, or the sentence that says why there are none.
+
+    ``verdict`` is against the reference, ``step`` against ``before``, the hop before.
+    """
+
+    label: str
+    stage: str
+    title: str
+    outputs: Outputs | None = None
+    error: str | None = None
+    verdict: Verdict | None = None
+    before: str | None = None
+    step: Verdict | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the cell ran and is within budget against the reference."""
+        return self.error is None and bool(self.verdict)
+
+    @property
+    def departs(self) -> bool:
+        """Whether the cell fails against the hop before it (the reference where it has none)."""
+        judged = self.step if self.step is not None else self.verdict
+        return self.error is None and judged is not None and not judged
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """All rows in hop order, and the first hop that departs."""
+
+    reference: Outputs
+    rows: tuple[Row, ...]
+    samples: Samples
+    notes: tuple[str, ...] = ()
+
+    @property
+    def first_departure(self) -> Row | None:
+        """The first row that departs from the hop before it."""
+        return next((row for row in self.rows if row.departs), None)
+
+    @property
+    def exit_code(self) -> int:
+        """0 fine; 1 a cell failed to run or a picture could not be read; 3 a budget was missed."""
+        if any(row.error is None and not row.ok for row in self.rows):
+            return 3
+        return 1 if self.samples.skipped or any(row.error for row in self.rows) else 0
+
+    def __bool__(self) -> bool:
+        return self.exit_code == 0
+
+
+def run_cells(
+    cells: Sequence[Cell], samples: Samples, settings: Settings, scratch: Path
+) -> list[tuple[Cell, Outputs | str]]:
+    """Run each cell in a child process; a failure is the sentence in place of outputs."""
+    if samples.count == 0:
+        raise EdgeconvError("there is no picture to compare on")
+    feeds = save_feeds(samples, scratch)
+    digest = inputs_hash(samples.inputs)
+    done: list[tuple[Cell, Outputs | str]] = []
+    for number, cell in enumerate(cells):
+        job = job_for(cell, feeds, samples, settings, scratch / f"cell{number}.npz")
+        try:
+            outputs = run_cell(job, timeout_s=settings.timeout_s)
+        except EdgeconvError as error:
+            done.append((cell, str(error)))
+            continue
+        about = {
+            **outputs.about,
+            "label": cell.label,
+            "stage": cell.stage,
+            "title": cell.title,
+            "before": cell.before,
+            "foreign": cell.artifact is None and cell.stage not in ("raw", "hub", "prepared"),
+            "inputs_sha256": digest,
+        }
+        about["scales"] = {**about.get("scales", {}), **_recipe_scales(cell)}
+        about["file"] = {**file_figures(cell.path, cell.artifact), **outputs.about["delegation"]}
+        done.append((cell, Outputs(outputs.arrays, about)))
+    return done
+
+
+def save_feeds(samples: Samples, scratch: Path) -> dict[str, Path]:
+    """Write each input as .npy, which the children map instead of copying."""
+    feeds = {}
+    for number, (name, array) in enumerate(samples.inputs.items()):
+        feeds[name] = scratch / f"input{number}.npy"
+        np.save(feeds[name], array)
+    return feeds
+
+
+def job_for(
+    cell: Cell, feeds: Mapping[str, Path], samples: Samples, settings: Settings, out: Path
+) -> Job:
+    """Return the child's job for one cell."""
+    own = cell.artifact if cell.stage in ("fp32", "fp16", "int8") else None
+    foreign = cell.artifact is None and cell.stage in ("fp32", "fp16", "int8")
+    return Job(
+        cell.path,
+        cell.runtime,
+        feeds,
+        out,
+        cell.options,
+        settings.threads,
+        samples.layout,
+        own.inputs if own else (),
+        own.outputs if own else (),
+        settings.file_layout if foreign else None,
+    )
+
+
+def _recipe_scales(cell: Cell) -> dict[str, float]:
+    """Step of every tensor that the recipe quantizes: an artifact's float outputs have one too."""
+    if cell.artifact is None or cell.stage not in ("recipe", "int8"):
+        return {}
+    if "recipe.json" not in cell.artifact.manifest["evidence"]["files"]:
+        return {}
+    recipe = json.loads(cell.artifact.evidence("recipe.json").read_text())
+    activations = recipe["activations"]
+    names = [spec.name for spec in cell.artifact.outputs]
+    return {n: float(activations[n]["scale"]) for n in names if n in activations}
+
+
+def judge(
+    results: Sequence[tuple[str, Outputs | str, Mapping[str, Any]]],
+    reference: Outputs,
+    samples: Samples,
+    settings: Settings,
+    notes: Sequence[str] = (),
+) -> Matrix:
+    """Compare results, (label, outputs or error, about), with the reference and the hops before.
+
+    Works on stored outputs as well as on fresh ones.
+    """
+    by_label = {label: found for label, found, _ in results if isinstance(found, Outputs)}
+    simulated = next((o for o in by_label.values() if o.about.get("stage") == "recipe"), None)
+    rows = []
+    for label, found, about in results:
+        stage, title = str(about.get("stage", "fp32")), str(about.get("title", label))
+        before = about.get("before")
+        if isinstance(found, str):
+            rows.append(Row(label, stage, title, error=found, before=before))
+            continue
+        floor = simulated if stage == "int8" else None
+        try:
+            verdict = _against(reference, found, kind_of(stage), samples, settings, floor)
+            earlier = by_label.get(str(before))
+            step = None
+            if earlier is not None:
+                kind = step_kind(stage, str(earlier.about.get("stage")))
+                step = _against(earlier, found, kind, samples, settings, None)
+        except EdgeconvError as error:
+            rows.append(Row(label, stage, title, found, str(error), before=before))
+            continue
+        rows.append(Row(label, stage, title, found, None, verdict, before, step))
+    return Matrix(reference, tuple(rows), samples, tuple(notes))
+
+
+def kind_of(stage: str) -> str:
+    """Budget of a stage against float."""
+    return {"fp16": "fp16", "int8": "int8", "recipe": "int8"}.get(stage, "fp32")
+
+
+def step_kind(stage: str, before: str) -> str:
+    """Budget of a stage against the hop before: two kernels of the same integers are "kernels"."""
+    return "kernels" if stage == "int8" and before in ("recipe", "int8") else kind_of(stage)
+
+
+def _against(
+    reference: Outputs,
+    other: Outputs,
+    kind: str,
+    samples: Samples,
+    settings: Settings,
+    floor: Outputs | None,
+) -> Verdict:
+    offset = settings.class_offset
+    names = match_names(list(reference.arrays), list(other.arrays), "output")
+    # a scale is known by the file's own output name, the figures go by the reference's
+    scales = {n: other.scales[theirs] for n, theirs in names.items() if theirs in other.scales}
+    own = int(other.about.get("class_offset", offset if other.about.get("foreign") else 0))
+    base = int(reference.about.get("class_offset", offset if reference.about.get("foreign") else 0))
+    wanted = {n: a[:, base:] if base else a for n, a in reference.arrays.items()}
+    return compare(
+        wanted,
+        other.arrays,
+        budget=settings.budgets[kind],
+        truth=samples.truth,
+        scales=scales,
+        floor=None if floor is None else floor.arrays,
+        class_offset=own,
+        scores=settings.scores,
+    )
+
+
+def run_matrix(
+    cells: Sequence[Cell],
+    samples: Samples,
+    reference: Outputs,
+    settings: Settings | None = None,
+    notes: Sequence[str] = (),
+) -> Matrix:
+    """Run and judge every cell against ``reference`` on ``samples``."""
+    settings = settings or Settings()
+    with tempfile.TemporaryDirectory(prefix="edgeconv-parity-") as folder:
+        done = run_cells(cells, samples, settings, Path(folder))
+    results = [
+        (c.label, found, {"stage": c.stage, "title": c.title, "before": c.before})
+        for c, found in done
+    ]
+    return judge(results, reference, samples, settings, notes)

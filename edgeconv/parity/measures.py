@@ -1,0 +1,211 @@
+"""What parity measures of one output: the table of names, and the figures themselves."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv import metrics
+from edgeconv.errors import EdgeconvError
+
+Array = NDArray[Any]
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure: which way is better ("info": a budget makes no sense), how it prints, what it is."""
+
+    name: str
+    better: Literal["low", "high", "info"]
+    form: str
+    says: str
+
+
+MEASURES = {
+    measure.name: measure
+    for measure in (
+        Measure("max_abs_error", "low", ".3g", "largest absolute difference"),
+        Measure("relative_error", "low", ".2e", "largest difference over the reference's range"),
+        Measure("rms_error", "low", ".3g", "root of the mean squared difference"),
+        Measure("sqnr_db", "high", ".1f", "signal to quantization noise, dB"),
+        Measure("cosine", "high", ".5f", "cosine of both as vectors"),
+        Measure("tolerance_absolute", "low", ".3g", "smallest absolute tolerance that passes"),
+        Measure("tolerance_relative", "low", ".3g", "smallest relative tolerance that passes"),
+        Measure("quanta_equal", "high", ".4f", "share within half a quantum of the output scale"),
+        Measure("quanta_within_one", "high", ".4f", "share within one quantum"),
+        Measure("quanta_max", "low", ".1f", "largest difference in quanta"),
+        Measure("quanta_mean", "low", ".2f", "mean difference in quanta"),
+        Measure("floor_sqnr_db", "info", ".1f", "SQNR that the recipe itself implies, dB"),
+        Measure("below_floor_db", "low", ".2f", "how far the SQNR lies below that floor, dB"),
+        Measure("agreement_top1", "high", ".4f", "share with the reference's best class on top"),
+        Measure("agreement_top1_low", "high", ".4f", "lower end of its 95 % Wilson interval"),
+        Measure("agreement_top1_high", "high", ".4f", "upper end of its 95 % Wilson interval"),
+        Measure("agreement_top5", "high", ".4f", "share with it among the best five"),
+        Measure("kl", "low", ".2e", "mean KL(reference || other) of the softmax, nats"),
+        Measure("flips", "low", ".0f", "pictures whose best class changed"),
+        Measure(
+            "flips_explained", "info", ".0f", "of these, within the margin that noise explains"
+        ),
+        Measure("flips_beyond", "low", ".0f", "of these, beyond that margin"),
+        Measure("flips_beyond_share", "low", ".4f", "the same as a share of all pictures"),
+        Measure("margin_explained", "info", ".3g", "float margin that the noise explains"),
+        Measure("widest_flip", "low", ".3g", "largest float margin that flipped"),
+        Measure("top1", "high", ".4f", "accuracy where the truth is known"),
+        Measure("top1_low", "high", ".4f", "lower end of its 95 % Wilson interval"),
+        Measure("top1_high", "high", ".4f", "upper end of its 95 % Wilson interval"),
+        Measure("reference_top1", "info", ".4f", "accuracy of the reference on the same pictures"),
+        Measure("top1_drop", "low", ".4f", "reference_top1 minus top1"),
+        Measure("mcnemar_p", "high", ".3g", "exact p-value that both err equally often"),
+    )
+}
+"""Every figure by name, in the order of reports."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What else is known about an output.
+
+    ``scale``: its quantization step, for quanta. ``floor``: the same output of the recipe simulated
+    in float, for the noise floor. ``truth``: class of each picture, -1 unknown. ``scores``: whether
+    the output holds class scores; None decides by shape, (pictures, classes).
+    """
+
+    scale: float | None = None
+    floor: Array | None = None
+    truth: NDArray[np.integer[Any]] | None = None
+    scores: bool | None = None
+
+
+def measure(
+    name: str, reference: Array, other: Array, context: Context | None = None
+) -> tuple[Figures, tuple[str, ...]]:
+    """Return every figure that applies to one output, and notes on those that do not.
+
+    Raises EdgeconvError naming the output where shapes differ or a value is NaN or infinite.
+    """
+    context = context or Context()
+    metrics.check_pair(name, reference, other)
+    scores = _is_scores(reference) if context.scores is None else context.scores
+    notes: list[str] = []
+    figures: Figures = {}
+    comparable = True
+    if scores and metrics.are_probabilities(reference) != metrics.are_probabilities(other):
+        comparable = False
+        notes.append(
+            f"{name}: one side holds probabilities and the other logits, so only classes are compared"
+        )
+    if comparable:
+        figures |= _values(name, reference, other)
+        figures |= _quanta(name, reference, other, context)
+        figures |= _floor(name, reference, figures, context)
+    if scores:
+        figures |= _classes(name, reference, other, figures, context, comparable)
+        figures |= _accuracy(reference, other, context)
+    return {key: figures[key] for key in MEASURES if key in figures}, tuple(notes)
+
+
+def _is_scores(array: Array) -> bool:
+    try:
+        metrics.class_rows(array)
+    except EdgeconvError:
+        return False
+    return True
+
+
+def _values(name: str, reference: Array, other: Array) -> Figures:
+    tolerance = metrics.smallest_tolerance(reference, other, name)
+    return {
+        "max_abs_error": tolerance.absolute,
+        "relative_error": metrics.relative_error(reference, other, name),
+        "rms_error": metrics.rms_error(reference, other, name),
+        "sqnr_db": metrics.sqnr_db(reference, other, name),
+        "cosine": metrics.cosine(reference, other, name),
+        "tolerance_absolute": tolerance.absolute,
+        "tolerance_relative": tolerance.relative,
+    }
+
+
+def _quanta(name: str, reference: Array, other: Array, context: Context) -> Figures:
+    if context.scale is None:
+        return {}
+    found = metrics.quanta_error(reference, other, context.scale, name)
+    return {
+        "quanta_equal": found.equal,
+        "quanta_within_one": found.within_one,
+        "quanta_max": found.largest,
+        "quanta_mean": found.mean,
+    }
+
+
+def _floor(name: str, reference: Array, figures: Figures, context: Context) -> Figures:
+    if context.floor is None:
+        return {}
+    floor = metrics.sqnr_db(reference, context.floor, name)
+    got = figures["sqnr_db"]
+    below = 0.0 if got >= floor else floor - got
+    return {"floor_sqnr_db": floor, "below_floor_db": below}
+
+
+def _classes(
+    name: str,
+    reference: Array,
+    other: Array,
+    figures: Figures,
+    context: Context,
+    comparable: bool,
+) -> Figures:
+    top1 = metrics.agreeing(reference, other, 1, name)
+    low, high = metrics.wilson_interval(int(top1.sum()), len(top1))
+    found = {
+        "agreement_top1": float(top1.mean()),
+        "agreement_top1_low": low,
+        "agreement_top1_high": high,
+        "agreement_top5": metrics.agreement(reference, other, 5, name),
+        "flips": float((~top1).sum()),
+    }
+    if not comparable:
+        return found
+    noise = figures["rms_error"]
+    if context.floor is not None:
+        noise = metrics.rms_error(reference, context.floor, name)
+    flips = metrics.split_flips(reference, other, metrics.explained_margin(noise), name)
+    return found | {
+        "kl": metrics.kl_softmax(reference, other, name),
+        "flips_explained": float(flips.explained),
+        "flips_beyond": float(flips.beyond),
+        "flips_beyond_share": flips.beyond / len(top1),
+        "margin_explained": flips.threshold,
+        "widest_flip": flips.widest,
+    }
+
+
+def _accuracy(reference: Array, other: Array, context: Context) -> Figures:
+    truth = context.truth
+    if truth is None or not (truth >= 0).any():
+        return {}
+    if len(truth) != len(reference):
+        raise EdgeconvError(
+            f"there are {len(truth)} classes of truth for {len(reference)} pictures"
+        )
+    own, float_own = metrics.correct(other, truth), metrics.correct(reference, truth)
+    low, high = metrics.wilson_interval(int(own.sum()), len(own))
+    return {
+        "top1": float(own.mean()),
+        "top1_low": low,
+        "top1_high": high,
+        "reference_top1": float(float_own.mean()),
+        "top1_drop": float(float_own.mean() - own.mean()),
+        "mcnemar_p": metrics.mcnemar_p(float_own, own),
+    }
+
+
+def show(name: str, value: float) -> str:
+    """Return a figure as it prints, inf and -inf spelled out.
+
+    >>> show("sqnr_db", 21.46), show("sqnr_db", math.inf)
+    ('21.5', 'inf')
+    """
+    return format(value, MEASURES[name].form) if math.isfinite(value) else str(value)

@@ -1,0 +1,84 @@
+"""A set of outputs and where it came from: kept in memory, or saved on one machine for another."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.files import replacing
+
+Array = NDArray[Any]
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Real-valued outputs of one run, name -> (pictures, ...), in the hub's layout.
+
+    ``about`` says what ran: label, stage, precision, file, runtime, version, threads, machine,
+    inputs_sha256, seconds, scales (output -> quantization step).
+    """
+
+    arrays: Mapping[str, Array]
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """How reports call this run."""
+        return str(self.about.get("label", "outputs"))
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """Quantization step by output, where the file has one."""
+        return {name: float(step) for name, step in dict(self.about.get("scales", {})).items()}
+
+
+def inputs_hash(inputs: Mapping[str, Array]) -> str:
+    """SHA-256 over names, types, shapes and bytes of the inputs: the same pictures, or not."""
+    digest = hashlib.sha256()
+    for name in sorted(inputs):
+        array = np.ascontiguousarray(inputs[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def save_outputs(path: Path, outputs: Outputs) -> None:
+    """Write outputs as .npz: ``output:<name>`` arrays and ``about``, JSON text."""
+    about = json.dumps({"edgeconv_outputs": VERSION, **outputs.about}, sort_keys=True)
+    arrays = {f"output:{name}": array for name, array in outputs.arrays.items()}
+    with replacing(path) as part, part.open("wb") as file:
+        np.savez(file, about=np.array(about), **arrays)  # type: ignore[arg-type]
+
+
+def load_outputs(path: Path) -> Outputs:
+    """Read outputs from .npz: our own, or plain arrays by output name.
+
+    Raises EdgeconvError where the file is unreadable or holds no array.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        about = json.loads(str(arrays.pop("about"))) if "about" in arrays else {}
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise EdgeconvError(f"cannot read outputs from {path}: {error}") from error
+    except Exception as error:  # zipfile.BadZipFile and zlib.error share no base with the above
+        raise EdgeconvError(f"{path} is not a readable .npz file: {error}") from error
+    named = {k.removeprefix("output:"): a for k, a in arrays.items() if k.startswith("output:")}
+    if not (named or arrays):
+        raise EdgeconvError(f"{path} holds no outputs")
+    return Outputs(named or arrays, about or {"label": path.stem})
+
+
+def load_folder(folder: Path) -> list[Outputs]:
+    """Read every .npz of ``folder``, sorted by name; raises EdgeconvError where there is none."""
+    paths = sorted(folder.glob("*.npz"))
+    if not paths:
+        raise EdgeconvError(f"{folder} holds no saved outputs (.npz)")
+    return [load_outputs(path) for path in paths]

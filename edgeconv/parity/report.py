@@ -1,0 +1,237 @@
+"""A matrix as data, as a terminal table, as Markdown and as JUnit XML."""
+
+import importlib.metadata
+import math
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+from edgeconv import __version__
+from edgeconv.machine import describe
+from edgeconv.parity.matrix import Matrix, Row
+from edgeconv.parity.measures import show
+from edgeconv.parity.outputs import inputs_hash
+from edgeconv.parity.verdict import Finding, Verdict
+
+FORMAT = 1
+PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "ai-edge-litert",
+    "tflite-runtime",
+    "torch",
+    "onnx",
+    "coremltools",
+)
+
+
+def to_json(matrix: Matrix) -> dict[str, Any]:
+    """Return the whole report as JSON data, as schema.json describes it."""
+    departure = matrix.first_departure
+    return {
+        "edgeconv_parity": FORMAT,
+        "exit_code": matrix.exit_code,
+        "first_departure": None if departure is None else departure.label,
+        "reference": _about(matrix.reference.about),
+        "samples": {
+            "count": matrix.samples.count,
+            "source": matrix.samples.source,
+            "skipped": list(matrix.samples.skipped),
+            "inputs_sha256": inputs_hash(matrix.samples.inputs),
+            "with_truth": 0
+            if matrix.samples.truth is None
+            else int((matrix.samples.truth >= 0).sum()),
+        },
+        "rows": [_row(row) for row in matrix.rows],
+        "notes": list(matrix.notes),
+        "environment": environment(),
+    }
+
+
+def _about(about: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: about[key] for key in sorted(about) if key not in ("scales", "inputs_sha256")}
+
+
+def _row(row: Row) -> dict[str, Any]:
+    about = row.outputs.about if row.outputs else {}
+    return {
+        "label": row.label,
+        "title": row.title,
+        "stage": row.stage,
+        "runtime": about.get("runtime"),
+        "version": about.get("version"),
+        "infer_s": about.get("infer_s"),
+        "ok": row.ok,
+        "error": row.error,
+        "verdict": None if row.verdict is None else _verdict(row.verdict),
+        "before": row.before,
+        "step": None if row.step is None else _verdict(row.step),
+        "departs": row.departs,
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "ok": bool(verdict),
+        "figures": {
+            output: {name: number(value) for name, value in figures.items()}
+            for output, figures in verdict.figures.items()
+        },
+        "missed": [_finding(finding) for finding in verdict.missed],
+        "notes": list(verdict.notes),
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "output": finding.output,
+        "metric": finding.metric,
+        "got": number(finding.got),
+        "wanted": number(finding.wanted),
+        "text": str(finding),
+    }
+
+
+def number(value: float) -> float | str:
+    """Return a figure as JSON can hold it: inf, -inf and nan as text."""
+    return float(value) if math.isfinite(value) else str(value)
+
+
+def environment() -> dict[str, Any]:
+    """Return machine, Python and the versions of every package that touches a number."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "edgeconv": __version__,
+        "python": platform.python_version(),
+        "platform": sys.platform,
+        "packages": versions,
+        "machine": describe().to_json(),
+    }
+
+
+COLUMNS = (
+    ("max err", "max_abs_error"),
+    ("rel", "relative_error"),
+    ("SQNR dB", "sqnr_db"),
+    ("agree", "agreement_top1"),
+    ("KL", "kl"),
+    ("top-1", "top1"),
+)
+
+
+def table(matrix: Matrix) -> tuple[list[str], list[list[str]]]:
+    """Return the header and a line for each output of each row; columns without a figure go."""
+    lines = []
+    used = {
+        key for row in matrix.rows if row.verdict for f in row.verdict.figures.values() for key in f
+    }
+    columns = [(title, key) for title, key in COLUMNS if key in used]
+    for row in matrix.rows:
+        lines += _lines(row, columns)
+    return ["hop", *(title for title, _ in columns), "against hop before", "verdict"], lines
+
+
+def _lines(row: Row, columns: Sequence[tuple[str, str]]) -> list[list[str]]:
+    if row.error is not None:
+        return [[row.label, *("" for _ in columns), "", f"failed: {row.error}"]]
+    assert row.verdict is not None
+    lines = []
+    several = len(row.verdict.figures) > 1
+    for output, figures in row.verdict.figures.items():
+        cells = [_figure(key, figures) for _, key in columns]
+        name = f"{row.label} [{output}]" if several else row.label
+        lines.append([name, *cells, _step(row, output), "ok" if row.ok else "MISSED"])
+    return lines or [[row.label, *("" for _ in columns), "", "MISSED"]]
+
+
+def _figure(key: str, figures: Mapping[str, float]) -> str:
+    if key not in figures:
+        return ""
+    if key in ("agreement_top1", "top1"):
+        low, high = figures[f"{key}_low"], figures[f"{key}_high"]
+        return f"{100 * figures[key]:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    if key == "sqnr_db" and "floor_sqnr_db" in figures:
+        return f"{show(key, figures[key])} (floor {show(key, figures['floor_sqnr_db'])})"
+    return show(key, figures[key])
+
+
+def _step(row: Row, output: str) -> str:
+    if row.step is None or not row.step.figures:
+        return ""
+    by_place = dict(
+        zip(row.verdict.figures if row.verdict else (), row.step.figures.values(), strict=False)
+    )
+    figures = row.step.figures.get(output) or by_place.get(output) or {}
+    if "quanta_max" in figures:
+        text = f"max {show('quanta_max', figures['quanta_max'])} quanta"
+    else:
+        text = (
+            f"rel {show('relative_error', figures['relative_error'])}"
+            if "relative_error" in figures
+            else ""
+        )
+    return text if row.step else f"{text} DEPARTS"
+
+
+def summary(matrix: Matrix) -> list[str]:
+    """Return the sentences under the table: what departed first, what missed, what was skipped."""
+    said = []
+    departure = matrix.first_departure
+    if departure is not None:
+        judged = departure.step if departure.step is not None else departure.verdict
+        behind = departure.before or "the reference"
+        said.append(f"first departure: {departure.label}, against {behind}: {judged}")
+    for row in matrix.rows:
+        if row.verdict is not None and not row.verdict and row.error is None:
+            said.append(f"missed: {row.label}: {row.verdict}")
+    notes = [n for row in matrix.rows if row.verdict for n in row.verdict.notes]
+    said += [f"note: {note}" for note in dict.fromkeys([*matrix.notes, *notes])]
+    said += [f"skipped: {reason}" for reason in matrix.samples.skipped]
+    ran = sum(row.error is None for row in matrix.rows)
+    good = sum(row.ok for row in matrix.rows)
+    said.append(
+        f"{good} of {len(matrix.rows)} cells within budget, {len(matrix.rows) - ran} failed to run, "
+        f"{matrix.samples.count} pictures ({matrix.samples.source})"
+    )
+    return said
+
+
+def to_markdown(matrix: Matrix) -> str:
+    """Return table and summary as GitHub Markdown."""
+    header, lines = table(matrix)
+    parts = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    parts += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return "\n".join([*parts, "", *(f"- {sentence}" for sentence in summary(matrix))]) + "\n"
+
+
+def to_junit(matrix: Matrix) -> str:
+    """Return JUnit XML: a test case for each row, a failure for a missed budget, an error for a crash."""
+    suite = ElementTree.Element(
+        "testsuite",
+        name="edgeconv parity",
+        tests=str(len(matrix.rows)),
+        failures=str(sum(row.error is None and not row.ok for row in matrix.rows)),
+        errors=str(sum(row.error is not None for row in matrix.rows)),
+    )
+    for row in matrix.rows:
+        seconds = row.outputs.about.get("infer_s", 0.0) if row.outputs else 0.0
+        case = ElementTree.SubElement(
+            suite,
+            "testcase",
+            classname=f"parity.{row.stage}",
+            name=row.label,
+            time=f"{seconds:.3f}",
+        )
+        if row.error is not None:
+            ElementTree.SubElement(case, "error", message=row.error)
+        elif not row.ok:
+            ElementTree.SubElement(case, "failure", message=str(row.verdict))
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"

@@ -1,0 +1,289 @@
+"""Verdicts, budgets and the matrix over all hops."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import parity_kit as kit
+import pytest
+from click.testing import CliRunner
+
+from edgeconv.artifact import load_artifact
+from edgeconv.commands.parity import command
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.parity import DEFAULTS, Budget, Outputs, compare, load_budgets
+from edgeconv.parity.api import check_parity
+from edgeconv.parity.child import Job, run_cell
+from edgeconv.parity.outputs import load_outputs, save_outputs
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exports")
+    kit.fp32_export(folder)
+    kit.int8_export(folder)
+    return folder
+
+
+def test_a_verdict_is_truthy_and_says_output_metric_got_and_wanted() -> None:
+    same = {"y": np.array([[1.0, 2.0, 3.0]])}
+    assert compare(same, same)
+    missed = compare(same, {"y": np.array([[1.0, 2.0, 3.5]])})
+    assert not missed
+    assert str(missed) == "y: relative_error is 2.50e-01, wanted at most 1.00e-04"
+    finding = missed.missed[0]
+    assert (finding.output, finding.metric, finding.got) == ("y", "relative_error", 0.25)
+
+
+def test_not_finite_values_fail_and_are_counted() -> None:
+    good, bad = np.zeros((3, 4)), np.zeros((3, 4))
+    bad[1] = np.nan
+    verdict = compare({"y": good}, {"y": bad})
+    assert not verdict
+    assert "NaN or infinity in 1 pictures, first 1" in str(verdict)
+
+
+def test_class_counts_that_differ_offer_the_offset() -> None:
+    with pytest.raises(EdgeconvError, match="--class-offset 1"):
+        compare({"y": np.zeros((2, 4))}, {"y": np.zeros((2, 5))})
+    shifted = np.concatenate([np.zeros((2, 1)), np.ones((2, 4))], axis=1)
+    assert compare({"y": np.ones((2, 4))}, {"y": shifted}, class_offset=1)
+
+
+def test_outputs_that_are_no_scores_get_the_metrics_that_apply() -> None:
+    mask = np.random.default_rng(0).normal(size=(2, 3, 8, 8))
+    figures = compare({"mask": mask}, {"mask": mask + 1e-9}).figures["mask"]
+    assert "sqnr_db" in figures
+    assert "agreement_top1" not in figures
+
+
+def test_probabilities_against_logits_compare_classes_only_and_say_so() -> None:
+    logits = np.array([[0.0, 3.0, 1.0]])
+    chances = np.exp(logits) / np.exp(logits).sum()
+    verdict = compare({"y": logits}, {"y": chances})
+    assert verdict.figures["y"]["agreement_top1"] == 1.0
+    assert "sqnr_db" not in verdict.figures["y"]
+    assert "probabilities" in verdict.notes[0]
+
+
+def test_the_float_margin_decides_whether_a_flip_is_a_defect() -> None:
+    reference = np.tile(np.array([[5.0, 5.01, 0.0]]), (10, 1))
+    other = np.tile(np.array([[5.01, 5.0, 0.0]]), (10, 1))
+    figures = compare({"y": reference}, {"y": other}).figures["y"]
+    assert (figures["flips"], figures["flips_beyond"]) == (10.0, 0.0)
+
+
+def test_budgets_overlay_the_defaults_and_unknown_names_offer_near_ones(tmp_path: Path) -> None:
+    path = tmp_path / "budget.toml"
+    path.write_text("[int8]\nsqnr_db = 20\n[int8.outputs.logits]\nkl = 0.5\n")
+    budgets = load_budgets(path)
+    assert budgets["int8"].of("logits") == {"sqnr_db": 20.0, "kl": 0.5}
+    assert budgets["fp32"] == DEFAULTS["fp32"]
+    path.write_text("[int8]\nextend = true\nkl = 0.5\n")
+    assert load_budgets(path)["int8"].of("y") == {**DEFAULTS["int8"].limits, "kl": 0.5}
+    path.write_text("[int8]\nsqnr = 20\n")
+    with pytest.raises(UsageError, match="did you mean sqnr_db"):
+        load_budgets(path)
+    path.write_text("[int4]\nsqnr_db = 20\n")
+    with pytest.raises(UsageError, match="no kind of budget"):
+        load_budgets(path)
+    path.write_text("[int8\n")
+    with pytest.raises(EdgeconvError, match="neither TOML nor JSON"):
+        load_budgets(path)
+
+
+def test_outputs_round_trip_through_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    wanted = Outputs({"a/b": np.arange(6.0).reshape(2, 3)}, {"label": "x", "scales": {"a/b": 0.5}})
+    save_outputs(path, wanted)
+    found = load_outputs(path)
+    assert found.about == {**wanted.about, "edgeconv_outputs": 1}
+    assert (found.arrays["a/b"] == wanted.arrays["a/b"]).all()
+    path.write_bytes(b"PK\x03\x04 not a zip")
+    with pytest.raises(EdgeconvError, match=r"x\.npz"):
+        load_outputs(path)
+
+
+def test_the_matrix_covers_every_hop_in_order(exports: Path) -> None:
+    result = check_parity([exports / "small_fp32.onnx", exports / "small_int8.onnx"])
+    labels = [row.label for row in result.matrix.rows]
+    assert labels[0] == "raw ONNX"
+    assert labels[-2:] == ["recipe in float", "small_int8.onnx · onnxruntime"]
+    assert result.exit_code == 0
+    last = result.matrix.rows[-1]
+    assert last.before == "recipe in float"
+    assert last.verdict is not None
+    assert last.verdict.figures["logits"]["floor_sqnr_db"] > 20
+    assert last.verdict.figures["logits"]["quanta_max"] >= 0
+
+
+def test_a_changed_float_file_is_the_first_departure(tmp_path: Path) -> None:
+    path = kit.fp32_export(tmp_path)
+    model = onnx.load(path)
+    weight = next(i for i in model.graph.initializer if i.name == "head.weight")
+    values = onnx.numpy_helper.to_array(weight).copy()
+    values[3] *= 1.01
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    onnx.save(model, path)
+    artifact = json.loads((tmp_path / "small_fp32.onnx.json").read_text())
+    from edgeconv.files import sha256
+
+    artifact["sha256"] = sha256(path)
+    (tmp_path / "small_fp32.onnx.json").write_text(json.dumps(artifact))
+    result = check_parity([path])
+    departure = result.matrix.first_departure
+    assert departure is not None
+    assert departure.label == "small_fp32.onnx · onnxruntime"
+    assert result.exit_code == 3
+
+
+def test_a_missed_budget_exits_3_and_names_it(exports: Path, tmp_path: Path) -> None:
+    budget = tmp_path / "tight.json"
+    budget.write_text('{"int8": {"sqnr_db": 99}}')
+    ran = CliRunner().invoke(command, [str(exports / "small_int8.onnx"), "--budget", str(budget)])
+    assert ran.exit_code == 3
+    assert "sqnr_db is" in ran.output
+    assert "wanted at least 99.0" in ran.output
+
+
+def test_reports_agree_with_the_matrix(exports: Path, tmp_path: Path) -> None:
+    junit, markdown = tmp_path / "j.xml", tmp_path / "m.md"
+    arguments = [str(exports / "small_int8.onnx"), "--json", "--junit", str(junit)]
+    ran = CliRunner().invoke(command, [*arguments, "--markdown", str(markdown)])
+    assert ran.exit_code == 0, ran.output
+    data = json.loads(ran.stdout)
+    assert data["edgeconv_parity"] == 1
+    assert data["first_departure"] is None
+    suite = ElementTree.parse(junit).getroot()
+    assert int(suite.attrib["tests"]) == len(data["rows"]) == len(suite)
+    assert "| recipe in float |" in markdown.read_text()
+
+
+def test_saved_outputs_compare_without_running_anything(exports: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    first = check_parity([exports / "small_int8.onnx"], save_outputs=saved)
+    again = check_parity([], load_outputs=saved)
+    assert [r.label for r in again.matrix.rows] == [r.label for r in first.matrix.rows]
+    figures = [r.verdict.figures for r in again.matrix.rows if r.verdict]
+    assert figures == [r.verdict.figures for r in first.matrix.rows if r.verdict]
+
+
+def test_saved_outputs_join_a_run_on_the_same_pictures_only(exports: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    check_parity([exports / "small_int8.onnx"], save_outputs=saved)
+    joined = check_parity([exports / "small_fp32.onnx"], load_outputs=saved)
+    assert any("saved on" in row.label for row in joined.matrix.rows)
+    with pytest.raises(EdgeconvError, match="other inputs"):
+        check_parity([exports / "small_fp32.onnx"], load_outputs=saved, count=5)
+
+
+def test_a_worse_figure_than_the_baseline_exits_3(exports: Path, tmp_path: Path) -> None:
+    baseline = tmp_path / "baseline.json"
+    path = exports / "small_int8.onnx"
+    assert check_parity([path], baseline=baseline, update_baseline=True).exit_code == 0
+    assert check_parity([path], baseline=baseline).exit_code == 0
+    data = json.loads(baseline.read_text())
+    row = data["rows"]["small_int8.onnx · onnxruntime"]
+    row["outputs"]["logits"]["sqnr_db"] = 60.0
+    row["file"]["bytes"] = 100.0
+    baseline.write_text(json.dumps(data))
+    result = check_parity([path], baseline=baseline)
+    assert result.exit_code == 3
+    assert any("sqnr_db was 60.0" in sentence for sentence in result.worse)
+    assert any("bytes was 100" in sentence for sentence in result.worse)
+
+
+def test_a_foreign_onnx_needs_a_reference_and_data_that_are_asked_for(tmp_path: Path) -> None:
+    from edgeconv.export.onnx_io import save_model, to_onnx
+
+    graph = kit.small_net()
+    theirs, ours = tmp_path / "theirs.onnx", tmp_path / "ours.onnx"
+    theirs.write_bytes(save_model(to_onnx(graph)))
+    ours.write_bytes(save_model(to_onnx(graph)))
+    with pytest.raises(UsageError, match="--data"):
+        check_parity([theirs])
+    data = tmp_path / "x.npz"
+    np.savez(data, input=kit.pictures(4))
+    with pytest.raises(UsageError, match="--reference"):
+        check_parity([theirs], data=str(data))
+    result = check_parity([theirs], data=str(data), reference=str(ours))
+    assert result.exit_code == 0
+    assert result.matrix.samples.count == 4
+
+
+def test_outputs_as_reference_must_come_from_the_same_inputs(exports: Path, tmp_path: Path) -> None:
+    path = exports / "small_int8.onnx"
+    artifact = load_artifact(path)
+    assert artifact is not None
+    logits = artifact.verification()["output:logits"]
+    plain = tmp_path / "plain.npz"
+    np.savez(plain, logits=logits)
+    assert check_parity([path], reference=str(plain)).exit_code == 0
+
+
+def test_a_crashing_runtime_is_a_failed_cell_with_its_signal(
+    exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "ai_edge_litert"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    crash = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"
+    (package / "interpreter.py").write_text(crash)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    path = tmp_path / "any.tflite"
+    path.write_bytes(b"\0\0\0\0TFL3" + bytes(64))
+    result = check_parity([exports / "small_int8.onnx", path], data=None, count=4, precision="int8")
+    errors = {row.label: row.error for row in result.matrix.rows if row.error}
+    assert "SIGSEGV" in str(errors["any.tflite · ai-edge-litert"])
+    assert any(row.ok for row in result.matrix.rows)
+    assert result.exit_code == 1
+
+
+def test_a_child_that_hangs_is_ended_and_named(tmp_path: Path) -> None:
+    job = Job(Path("x.onnx"), "onnxruntime", {}, tmp_path / "o.npz")
+    sleeper = tmp_path / "sleeper"
+    sleeper.write_text(f"#!{sys.executable}\nimport time\ntime.sleep(60)\n")
+    sleeper.chmod(0o755)
+    with pytest.raises(EdgeconvError, match=r"did not end within 0\.5 s"):
+        run_cell(job, python=[str(sleeper)], timeout_s=0.5)
+
+
+def test_a_signal_is_named(tmp_path: Path) -> None:
+    job = Job(Path("x.onnx"), "onnxruntime", {}, tmp_path / "o.npz")
+    crash = tmp_path / "crash"
+    code = f"import os\nos.kill(os.getpid(), {int(signal.SIGABRT)})\n"
+    crash.write_text(f"#!{sys.executable}\n{code}")
+    crash.chmod(0o755)
+    with pytest.raises(EdgeconvError, match=r"onnxruntime on x\.onnx crashed with SIGABRT"):
+        run_cell(job, python=[str(crash)])
+
+
+def test_the_command_refuses_nothing_and_a_baseline_without_a_file() -> None:
+    main = __import__("edgeconv.cli", fromlist=["main"]).main
+    assert CliRunner().invoke(main, ["parity"]).exit_code == 2
+    assert CliRunner().invoke(main, ["parity", "x.onnx", "--update-baseline"]).exit_code == 2
+    missing = CliRunner().invoke(main, ["parity", "no_such.onnx"])
+    assert missing.exit_code == 1
+    assert "no_such.onnx" in missing.output
+
+
+def test_an_int8_budget_of_one_output_wins_over_the_general_one() -> None:
+    budget = Budget({"relative_error": 1e-9}, {"y": {"relative_error": 1.0}})
+    a = {"y": np.array([[1.0, 2.0]]), "z": np.array([[1.0, 2.0]])}
+    b = {name: array + 0.1 for name, array in a.items()}
+    assert [f.output for f in compare(a, b, budget=budget).missed] == ["z"]
+
+
+def test_nothing_is_left_in_the_temporary_folder(exports: Path, tmp_path: Path) -> None:
+    before = set(os.listdir("/tmp"))
+    check_parity([exports / "small_fp32.onnx"], count=2)
+    left = {n for n in set(os.listdir("/tmp")) - before if n.startswith("edgeconv-parity-")}
+    assert not left
