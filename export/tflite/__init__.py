@@ -1,1 +1,15 @@
-"""The TFLite emitter: a hub graph, and a recipe or none, to a flatbuffer."""
+"""The TFLite emitter: a prepared graph, and a recipe or none, to a flatbuffer."""
+
+from edgeconv.export.tflite.emit import EmittedTflite, emit_tflite
+from edgeconv.export.tflite.inspect import TfliteSummary, read_tflite, tflite_stats
+from edgeconv.export.tflite.table import check_supported, op_table
+
+__all__ = [
+    "EmittedTflite",
+    "TfliteSummary",
+    "check_supported",
+    "emit_tflite",
+    "op_table",
+    "read_tflite",
+    "tflite_stats",
+]

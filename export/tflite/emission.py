@@ -1,0 +1,379 @@
+"""The state of one emission: which tensor of the file holds which tensor of the graph, and how.
+
+Functions of the op table read their inputs and emit their outputs through it; layouts,
+quantization at borders of float islands, and clamps are settled here and nowhere else.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.graph import Array, Graph, Node
+from edgeconv.export.quant.recipe import Activation, Recipe, quantize_values
+from edgeconv.export.tflite.builder import Builder, ChannelScales
+from edgeconv.export.tflite.clamps import clamp_steps
+from edgeconv.export.tflite.layout import (
+    Layout,
+    Plan,
+    conversion,
+    is_copy,
+    order,
+    stored_axis,
+    stored_shape,
+)
+from edgeconv.tensors import Quantization
+
+Precision = Literal["fp32", "fp16", "int8"]
+Io = Literal["float", "int8", "uint8"]
+
+HALF_LIMIT = 65504.0  # the largest float16
+
+
+@dataclass
+class Step:
+    """One operator on the way to a node's output: it reads ``extra`` behind the value so far."""
+
+    code: str
+    extra: Sequence[int]
+    options: str
+    fields: dict[str, Any]
+    shape: tuple[int, ...]
+    quantization: Quantization | None
+
+
+@dataclass
+class Emission:
+    """What the functions of the op table work with; ``node`` and ``integer`` are the current node's.
+
+    ``integer``: the current node computes on int8. ``stored`` maps each tensor of the graph to
+    its tensor in the file, in the layout of the plan. ``flattened`` holds, for a picture flattened
+    channels last, the ONNX position of each stored column: its Gemms reorder their weights.
+    ``shifts`` are nodes that centre an input's pixels and stay in float.
+    """
+
+    graph: Graph
+    recipe: Recipe | None
+    precision: Precision
+    io: Io
+    plan: Plan
+    builder: Builder
+    stored: dict[str, int] = field(default_factory=dict)
+    flattened: dict[str, Array] = field(default_factory=dict)
+    shifts: set[str] = field(default_factory=set)
+    integer: bool = False
+    requantized: int = 0
+    _forms: dict[tuple[str, Layout, Quantization | None], int] = field(default_factory=dict)
+
+    # -- what the recipe says
+
+    def quantization(self, name: str) -> Quantization | None:
+        """Return how a tensor of the graph is stored: int8 with this, or None for real values."""
+        if self.recipe is None or name not in self.recipe.activations:
+            return None
+        if self.graph.dtype(name) != np.float32:
+            return None
+        activation = self.recipe.activations[name]
+        return Quantization(activation.scale, activation.zero_point)
+
+    def result(self, node: Node) -> Quantization | None:
+        """Return the quantization of a node's first output; None where the node computes in float."""
+        return self.quantization(node.output) if self.integer else None
+
+    def computes_on_int8(self, node: Node, native: bool) -> bool:
+        """Say whether a node computes on int8: the recipe covers it and TFLite has the kernel."""
+        if self.recipe is None or not native or node.name in self.recipe.float_nodes:
+            return False
+        if node.op in ("Conv", "ConvTranspose", "Gemm") and node.name not in self.recipe.weights:
+            return False
+        weighted = node.name in self.recipe.weights
+        for number, name in enumerate((*node.inputs, *node.outputs)):
+            if not name or self.graph.dtype(name) != np.float32:
+                continue
+            if name in self.graph.constants and (weighted or (number > 0 and node.op in _SCALARS)):
+                continue
+            if name not in self.recipe.activations:
+                return False
+        return any(self.graph.dtype(name) == np.float32 for name in node.inputs if name)
+
+    # -- reading
+
+    def layout(self, name: str) -> Layout:
+        """Return the layout in which the plan stores a tensor."""
+        return self.plan.of(name)
+
+    def axis(self, node: Node, axis: int) -> int:
+        """Return where ``axis`` of the first output's rank is stored in the first output."""
+        rank = len(self.graph.shape(node.output))
+        return stored_axis(axis, rank, self.layout(node.output))
+
+    def read(
+        self,
+        name: str,
+        layout: Layout | None = None,
+        *,
+        scale: Quantization | None = None,
+    ) -> int:
+        """Return the tensor that holds ``name`` in this layout, converting where it must.
+
+        The current node sees int8 (``scale``, or the tensor's own) where it computes on integers,
+        else real values. Each converted form is made once.
+        """
+        layout = layout or self.layout(name)
+        wanted = (scale or self.quantization(name)) if self.integer else None
+        if self.graph.dtype(name) != np.float32:
+            wanted = None
+        if name in self.graph.constants:
+            return self._constant(name, self.graph.constants[name], layout, wanted)
+        key = (name, layout, wanted)
+        if key not in self._forms:
+            index = self._relaid(self.stored[name], name, self.layout(name), layout)
+            self._forms[key] = self.requantize(index, wanted)
+        return self._forms[key]
+
+    def operand(
+        self, name: str, rank: int, layout: Layout, *, scale: Quantization | None = None
+    ) -> int:
+        """Return ``name`` as an operand that broadcasts against a tensor of ``rank`` in ``layout``."""
+        shape = self.graph.shape(name)
+        wide = (1,) * (rank - len(shape)) + shape
+        if name in self.graph.constants:
+            wanted = (scale or self.quantization(name)) if self.integer else None
+            value = self.graph.constants[name]
+            if value.dtype != np.float32:
+                wanted = None
+            value = value.reshape(wide) if value.size > 1 else value.reshape(1)
+            return self._constant(name, value, layout if value.ndim == rank else "plain", wanted)
+        if len(shape) == rank:
+            return self.read(name, layout, scale=scale)
+        index = self.read(name, "plain", scale=scale)
+        permutation = order(layout, rank)
+        if is_copy(wide, permutation):
+            return self.reshape(index, tuple(wide[axis] for axis in permutation))
+        return self.transpose(self.reshape(index, wide), permutation)
+
+    def _constant(
+        self, name: str, value: Array, layout: Layout, wanted: Quantization | None
+    ) -> int:
+        value = np.ascontiguousarray(value.transpose(order(layout, value.ndim)))
+        if wanted is None:
+            return self.builder.shared(name, value)
+        activation = Activation(wanted.scale, wanted.zero_point, 0.0, 0.0)
+        return self.builder.constant(name, quantize_values(value, activation), wanted)
+
+    def _relaid(self, index: int, name: str, source: Layout, target: Layout) -> int:
+        shape = self.graph.shape(name)
+        permutation = conversion(len(shape), source, target)
+        if permutation == tuple(range(len(shape))):
+            return index
+        if is_copy(self.builder.shape(index), permutation):
+            return self.reshape(index, stored_shape(shape, target))
+        return self.transpose(index, permutation)
+
+    # -- temporaries
+
+    def ints(
+        self, values: Sequence[int] | Sequence[Sequence[int]] | Array, name: str = "integers"
+    ) -> int:
+        """Return an int32 constant."""
+        return self.builder.shared(name, np.asarray(values, np.int32))
+
+    def real(self, value: float, like: Quantization | None = None) -> int:
+        """Return a constant of one element, stored as int8 where ``like`` is given."""
+        array = np.array([value], np.float32)
+        if like is None:
+            return self.builder.shared(f"value_{value:g}", array)
+        activation = Activation(like.scale, like.zero_point, 0.0, 0.0)
+        return self.builder.constant(f"value_{value:g}", quantize_values(array, activation), like)
+
+    def do(
+        self,
+        code: str,
+        inputs: Sequence[int],
+        options: str = "",
+        *,
+        shape: Sequence[int] | None = None,
+        dtype: "np.dtype[np.generic] | type | None" = None,
+        quantization: Quantization | None = None,
+        **fields: Any,
+    ) -> int:
+        """Append an operator with a temporary result (by default broadcast, of the first dtype)."""
+        b = self.builder
+        if shape is None:
+            shape = np.broadcast_shapes(*(b.shape(index) for index in inputs))
+        kind = np.int8 if quantization else dtype or b.dtype(inputs[0])
+        stem = f"{b.name(inputs[0])}/{code.lower()}"
+        out = b.tensor(stem, shape, kind, quantization)
+        b.op(code, inputs, [out], options, **fields)
+        return out
+
+    def reshape(self, index: int, shape: Sequence[int]) -> int:
+        """Return the tensor under another shape."""
+        if tuple(shape) == self.builder.shape(index):
+            return index
+        return self.do(
+            "RESHAPE",
+            [index, self.ints(shape, "shape")],
+            "ReshapeOptions",
+            shape=shape,
+            quantization=self.builder.quantization(index),
+            newShape=[int(size) for size in shape],
+        )
+
+    def transpose(self, index: int, permutation: Sequence[int]) -> int:
+        """Return the tensor with its stored axes permuted."""
+        shape = self.builder.shape(index)
+        return self.do(
+            "TRANSPOSE",
+            [index, self.ints(permutation, "permutation")],
+            "TransposeOptions",
+            shape=[shape[axis] for axis in permutation],
+            quantization=self.builder.quantization(index),
+        )
+
+    def requantize(self, index: int, wanted: Quantization | None) -> int:
+        """Return the tensor stored with ``wanted`` (None: as real values)."""
+        have = self.builder.quantization(index)
+        if have == wanted:
+            return index
+        if have is not None and wanted is not None:
+            self.requantized += 1
+        code, options = _border(wanted)
+        shape = self.builder.shape(index)
+        kind = np.int8 if wanted else np.float32
+        return self.do(code, [index], options, shape=shape, dtype=kind, quantization=wanted)
+
+    # -- weights
+
+    def weights(
+        self, node: Node, arrange: Callable[[Array], Array], axis: int, channels: int
+    ) -> tuple[int, int]:
+        """Return weight and bias constants of a weighted node.
+
+        ``arrange`` turns ONNX's layout into TFLite's, whose output channels are then on ``axis``.
+        Integers, scales and bias come from the recipe bit for bit.
+        """
+        name = node.inputs[1]
+        biased = len(node.inputs) > 2 and node.inputs[2]
+        bias_name = node.inputs[2] if biased else f"{node.name}_bias"
+        if self.integer:
+            assert self.recipe is not None
+            w = self.recipe.weights[node.name]
+            source = self.recipe.activations[node.inputs[0]]
+            values = arrange(w.values)
+            if len(w.scales) != channels or len(w.bias) != channels:
+                raise EdgeconvError(
+                    f"the recipe has {len(w.scales)} scales for {node.name}, "
+                    f"which has {channels} output channels"
+                )
+            steps = np.float32(source.scale) * w.scales
+            return (
+                self.builder.constant(name, values, ChannelScales(w.scales, axis)),
+                self.builder.constant(bias_name, w.bias, ChannelScales(steps, 0)),
+            )
+        weight = self.graph.constants[name].astype(np.float32)
+        bias = (
+            self.graph.constants[bias_name].astype(np.float32).reshape(-1)
+            if biased
+            else np.zeros(channels, np.float32)
+        )
+        bias = np.ascontiguousarray(np.broadcast_to(bias, (channels,)))
+        return self._half(name, arrange(weight)), self.builder.shared(bias_name, bias)
+
+    def _half(self, name: str, weight: Array) -> int:
+        """Store weights as float16 behind a DEQUANTIZE, which runtimes fold, where asked to."""
+        if self.precision != "fp16" or float(np.abs(weight).max(initial=0.0)) > HALF_LIMIT:
+            return self.builder.shared(name, weight)
+        half = self.builder.shared(f"{name}_fp16", weight.astype(np.float16))
+        full = self.builder.tensor(name, weight.shape, np.float32)
+        self.builder.op("DEQUANTIZE", [half], [full], "DequantizeOptions")
+        return full
+
+    # -- results
+
+    def emit(
+        self,
+        node: Node,
+        code: str,
+        inputs: Sequence[int],
+        options: str = "",
+        *,
+        out: int = 0,
+        own: Quantization | None = None,
+        shape: Sequence[int] | None = None,
+        layout: Layout | None = None,
+        **fields: Any,
+    ) -> None:
+        """Append the operator that makes a node's output, and what must follow it.
+
+        ``own`` is the quantization that the kernel insists on where it is not the recipe's.
+        ``layout`` is the layout in which the operator makes it where it is not the plan's, and
+        ``shape`` its shape where it is not the tensor's. A clamp is fused, implied by the range
+        of the int8 output, or follows as operators.
+        """
+        name = node.outputs[out]
+        final = self.quantization(name)
+        made = (own or final) if self.integer else None
+        made_layout = layout or self.layout(name)
+        target = stored_shape(self.graph.shape(name), made_layout)
+        first = Step(code, inputs, options, dict(fields), tuple(shape or target), made)
+        steps = [first]
+        if node.clamp is not None and out == 0:
+            fused, after = clamp_steps(code, node.clamp, made)
+            if fused:
+                first.fields["fusedActivationFunction"] = fused
+            for kind, bound in after:
+                extra = [] if bound is None else [self.real(bound, made)]
+                steps.append(Step(kind, extra, _unary_options(kind), {}, first.shape, made))
+        if made != final:
+            steps.append(Step(_border(final)[0], [], _border(final)[1], {}, first.shape, final))
+        self._finish(name, steps, target, made_layout)
+
+    def _finish(
+        self, name: str, steps: list[Step], target: tuple[int, ...], layout: Layout
+    ) -> None:
+        final = steps[-1].quantization
+        if steps[-1].shape != target:
+            steps.append(self._reshape_step(target, final))
+        permutation = conversion(len(target), layout, self.layout(name))
+        if permutation != tuple(range(len(target))):
+            shape = tuple(target[axis] for axis in permutation)
+            if is_copy(target, permutation):
+                steps.append(self._reshape_step(shape, final))
+            else:
+                extra = [self.ints(permutation, "permutation")]
+                steps.append(Step("TRANSPOSE", extra, "TransposeOptions", {}, shape, final))
+        index = -1
+        for number, step in enumerate(steps):
+            last = number == len(steps) - 1
+            label = self.file_name(name) if last else f"{name}/{step.code.lower()}"
+            kind = np.int8 if step.quantization else self.graph.dtype(name)
+            made = self.builder.tensor(label, step.shape, kind, step.quantization)
+            reads = list(step.extra) if number == 0 else [index, *step.extra]
+            self.builder.op(step.code, reads, [made], step.options, **step.fields)
+            index = made
+        self.stored[name] = index
+
+    def _reshape_step(self, shape: tuple[int, ...], quantization: Quantization | None) -> Step:
+        extra, fields = [self.ints(shape, "shape")], {"newShape": list(shape)}
+        return Step("RESHAPE", extra, "ReshapeOptions", fields, shape, quantization)
+
+    def file_name(self, name: str) -> str:
+        """Return the name for a tensor: border tensors keep theirs, their int8 form gets a suffix."""
+        border = name in self.graph.outputs or name in self.graph.inputs
+        if border and self.quantization(name) is not None and self.io != "int8":
+            return f"{name}_int8"
+        return name
+
+
+_SCALARS = ("Clip", "Pad")  # constants behind the first input are attributes, not operands
+
+
+def _border(wanted: Quantization | None) -> tuple[str, str]:
+    return ("QUANTIZE", "QuantizeOptions") if wanted else ("DEQUANTIZE", "DequantizeOptions")
+
+
+def _unary_options(code: str) -> str:
+    return "MaximumMinimumOptions" if code in ("MAXIMUM", "MINIMUM") else ""

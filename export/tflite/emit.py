@@ -1,0 +1,175 @@
+"""A prepared graph, and a recipe or none, to a TFLite flatbuffer."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.quant.recipe import Recipe
+from edgeconv.export.tflite.builder import Builder
+from edgeconv.export.tflite.emission import Emission, Io, Precision
+from edgeconv.export.tflite.layout import Layout, plan_layouts, stored_shape
+from edgeconv.export.tflite.table import check_supported, entry_for
+from edgeconv.tensors import Layout as TensorLayout
+from edgeconv.tensors import Quantization, TensorSpec
+
+METADATA_NAME = "edgeconv"  # the metadata entry that holds our description, as JSON
+
+
+@dataclass(frozen=True)
+class EmittedTflite:
+    """A TFLite file in memory, and what it is.
+
+    ``names`` maps each tensor of the prepared graph to the tensor of the file that holds it, and
+    ``layouts`` says whether that one is in ONNX's order ("plain") or channels last ("last").
+    ``inputs`` and ``outputs`` are the file's borders in the graph's order. ``ops`` counts
+    operators. ``requantized`` counts int8 tensors moved to another scale because a recipe gave
+    different ones where TFLite needs one. ``islands`` are the nodes that compute in float
+    although the file is INT8.
+    """
+
+    data: bytes
+    names: dict[str, str]
+    layouts: dict[str, Layout]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    ops: dict[str, int] = field(default_factory=dict)
+    requantized: int = 0
+    islands: tuple[str, ...] = ()
+
+
+def emit_tflite(
+    graph: Graph,
+    recipe: Recipe | None = None,
+    *,
+    precision: Precision = "fp32",
+    io: Io = "float",
+    metadata: Mapping[str, str] | None = None,
+) -> EmittedTflite:
+    """Return the flatbuffer of a prepared graph.
+
+    Pictures are channels last, at the borders too. ``precision`` "fp16" stores weights of
+    convolutions and matrix products as float16; "int8" takes every integer from ``recipe``.
+    ``io`` (INT8 only): "float" quantizes inside the model, "int8" and "uint8" make the borders
+    integer; an input that the graph first centres on integers (exact pixels) then is the centred
+    tensor: for uint8, the raw pixel. ``metadata`` goes into the file as JSON.
+
+    Raises UnsupportedOpError where the graph cannot be expressed, UsageError for options that
+    contradict each other, MissingDependencyError without the export extra.
+    """
+    if (precision == "int8") != (recipe is not None):
+        raise UsageError(
+            f"precision {precision} {'needs' if recipe is None else 'takes no'} recipe"
+        )
+    if recipe is None and io != "float":
+        raise UsageError(
+            f"{io} inputs and outputs need an INT8 model: leave out --io or add --int8"
+        )
+    check_supported(graph)
+    plan = plan_layouts(graph, lambda g, node: entry_for(node).layout_rule(g, node))
+    em = Emission(graph, recipe, precision, io, plan, Builder("edgeconv"))
+    inputs: dict[str, int] = {}
+    for name in graph.inputs:
+        _add_input(em, name, inputs)
+    islands = _emit_nodes(em)
+    outputs = {name: _add_output(em, name) for name in graph.outputs}
+    description = json.dumps(dict(sorted((metadata or {}).items())), ensure_ascii=False)
+    data = em.builder.finish(inputs, outputs, {METADATA_NAME: description.encode()})
+    return EmittedTflite(
+        data,
+        {name: em.builder.name(index) for name, index in em.stored.items()},
+        {name: plan.of(name) for name in em.stored},
+        tuple(_spec(em, name, index) for name, index in inputs.items()),
+        tuple(_spec(em, name, index) for name, index in outputs.items()),
+        dict(sorted(em.builder.op_counts.items())),
+        em.requantized,
+        tuple(islands),
+    )
+
+
+def _emit_nodes(em: Emission) -> list[str]:
+    islands = []
+    for node in em.graph.nodes:
+        if node.output in em.stored:
+            continue  # the input itself, at an integer border
+        entry = entry_for(node)
+        native = entry.native(em.graph, node) and node.name not in em.shifts
+        em.integer = em.computes_on_int8(node, native)
+        if em.recipe is not None and not em.integer and _is_real(em.graph, node):
+            islands.append(node.name)
+        entry.emit(em, node)
+    em.integer = False
+    return [name for name in islands if name not in em.shifts]
+
+
+def _is_real(graph: Graph, node: Node) -> bool:
+    return any(graph.dtype(name) == np.float32 for name in (*node.inputs, *node.outputs) if name)
+
+
+def exact_pixel_shift(graph: Graph, recipe: Recipe, name: str) -> Node | None:
+    """Return the Sub that centres an input's pixels on integers (export/passes/exact_pixels.py)."""
+    readers = [node for node in graph.nodes if name in node.inputs]
+    if len(readers) != 1 or readers[0].op != "Sub" or readers[0].inputs[0] != name:
+        return None
+    shift, made = graph.constant(readers[0], 1), recipe.activations.get(readers[0].output)
+    if shift is None or shift.size != 1 or readers[0].clamp is not None:
+        return None
+    return readers[0] if made is not None and made.fixed else None
+
+
+def _add_input(em: Emission, name: str, inputs: dict[str, int]) -> None:
+    b, shape = em.builder, stored_shape(em.graph.shape(name), em.layout(name))
+    shift = exact_pixel_shift(em.graph, em.recipe, name) if em.recipe is not None else None
+    held = em.quantization(name if shift is None else shift.output)
+    if shift is not None and em.io == "float":
+        # pixels are centred in float: quantizing them first would round at ties
+        em.shifts.add(shift.name)
+        held = None
+    if held is None:
+        inputs[name] = em.stored[name] = b.tensor(name, shape, em.graph.dtype(name))
+        return
+    if em.io == "int8":
+        index = inputs[name] = b.tensor(name, shape, np.int8, held)
+    else:
+        inputs[name], index = _converted_input(em, name, shape, held)
+    em.stored[name if shift is None else shift.output] = index
+
+
+def _converted_input(
+    em: Emission, name: str, shape: tuple[int, ...], held: Quantization
+) -> tuple[int, int]:
+    b, raw = em.builder, Quantization(held.scale, held.zero_point + 128)
+    kind, quantization = (np.uint8, raw) if em.io == "uint8" else (np.float32, None)
+    border = b.tensor(name, shape, kind, quantization)
+    index = b.tensor(f"{name}_int8", shape, np.int8, held)
+    b.op("QUANTIZE", [border], [index], "QuantizeOptions")
+    return border, index
+
+
+def _add_output(em: Emission, name: str) -> int:
+    b = em.builder
+    if name in em.graph.constants:
+        raise EdgeconvError(f"output {name} is a constant: the model computes nothing for it")
+    index = em.stored[name]
+    held = b.quantization(index)
+    if name in em.graph.inputs:
+        raise EdgeconvError(f"output {name} is an input: the model computes nothing for it")
+    if held is None or em.io == "int8":
+        return index
+    if em.io == "uint8":
+        raw = Quantization(held.scale, held.zero_point + 128)
+        border = b.tensor(name, b.shape(index), np.uint8, raw)
+        b.op("QUANTIZE", [index], [border], "QuantizeOptions")
+    else:
+        border = b.tensor(name, b.shape(index), np.float32)
+        b.op("DEQUANTIZE", [index], [border], "DequantizeOptions")
+    return border
+
+
+def _spec(em: Emission, name: str, index: int) -> TensorSpec:
+    b = em.builder
+    layout: TensorLayout = "nhwc" if len(em.graph.shape(name)) == 4 else "other"
+    return TensorSpec(name, b.shape(index), b.dtype(index).name, layout, b.quantization(index))

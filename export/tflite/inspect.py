@@ -1,0 +1,232 @@
+"""Read a .tflite file back: what proves an INT8 file, and a first look at anyone's."""
+
+import json
+import struct
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.tflite.builder import schema
+from edgeconv.runtimes.flatbuffer import check_whole
+
+WEIGHTED = frozenset(
+    [
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "TRANSPOSE_CONV",
+        "FULLY_CONNECTED",
+        "BATCH_MATMUL",
+        "CONV_3D",
+    ]
+)
+"""Operators that hold nearly all the arithmetic: the M of "N of M compute ops are INT8"."""
+
+DAMAGE = (
+    struct.error,
+    IndexError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    UnicodeDecodeError,
+)
+"""What the generated reader raises on bytes that are no whole flatbuffer."""
+
+
+@dataclass(frozen=True)
+class TfliteTensor:
+    """One tensor: ``shape`` as stored (NHWC), ``dtype`` in numpy's words ("int8").
+
+    ``scales`` (float32, one or one a channel of ``axis``) and ``zero_points`` (int64) are empty
+    for a real-valued tensor. ``data`` is None where the tensor is computed.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scales: NDArray[np.float32]
+    zero_points: NDArray[np.int64]
+    axis: int
+    data: NDArray[Any] | None
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether each channel has its own scale."""
+        return len(self.scales) > 1 or (len(self.scales) == 1 and self.shape[self.axis] == 1)
+
+
+@dataclass(frozen=True)
+class TfliteOp:
+    """One operator: its name, version, input tensors (-1: absent), output tensors and options."""
+
+    code: str
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TfliteSummary:
+    """A model's first subgraph; tensors are referred to by index.
+
+    ``signature`` maps the signature's input and output names to tensors. ``metadata`` holds the
+    entries that are JSON, decoded, and the size in bytes of the others.
+    """
+
+    tensors: tuple[TfliteTensor, ...]
+    ops: tuple[TfliteOp, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    signature: dict[str, dict[str, int]]
+    metadata: dict[str, Any]
+    subgraphs: int
+
+    def tensor(self, name: str) -> TfliteTensor:
+        """Return the tensor called ``name``; raises EdgeconvError where there is none."""
+        for tensor in self.tensors:
+            if tensor.name == name:
+                return tensor
+        raise EdgeconvError(f"the model has no tensor {name}")
+
+    @property
+    def histogram(self) -> dict[str, int]:
+        """Operator -> count, sorted by name."""
+        return dict(sorted(Counter(op.code for op in self.ops).items()))
+
+    @property
+    def weighted(self) -> list[TfliteOp]:
+        """The convolutions and matrix products."""
+        return [op for op in self.ops if op.code in WEIGHTED]
+
+    def is_int8(self, op: TfliteOp) -> bool:
+        """Say whether an operator reads and writes integers: data, weights and result."""
+        data = [self.tensors[i] for i in self.operands(op)]
+        made = [self.tensors[i] for i in op.outputs]
+        return all(t.dtype in ("int8", "uint8") for t in [*data, *made])
+
+    def operands(self, op: TfliteOp) -> tuple[int, ...]:
+        """Return the data and weight inputs of a weighted operator."""
+        return op.inputs[1:3] if op.code == "TRANSPOSE_CONV" else op.inputs[:2]
+
+    def weights(self, op: TfliteOp) -> TfliteTensor:
+        """Return the weight tensor of a weighted operator."""
+        return self.tensors[op.inputs[1]]
+
+
+def read_tflite(data: bytes, name: str = "the file") -> TfliteSummary:
+    """Return what a .tflite file holds; raises EdgeconvError naming ``name`` where it is damaged."""
+    check_whole(data, name)
+    s = schema()
+    try:
+        model = s.ModelT.InitFromPackedBuf(data, 0)
+        graph = model.subgraphs[0]
+        return TfliteSummary(
+            tuple(_tensor(s, data, model, t) for t in graph.tensors),
+            tuple(_op(s, model, o) for o in graph.operators or []),
+            tuple(int(i) for i in graph.inputs),
+            tuple(int(i) for i in graph.outputs),
+            _signature(model),
+            _metadata(data, model),
+            len(model.subgraphs),
+        )
+    except DAMAGE as error:
+        raise EdgeconvError(f"{name} is damaged or cut short: {error}") from error
+
+
+def _names(enumeration: Any) -> dict[int, str]:
+    return {v: k for k, v in vars(enumeration).items() if isinstance(v, int)}
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value or "")
+
+
+def _bytes(data: bytes, model: Any, number: int) -> bytes | None:
+    buffer = model.buffers[number]
+    if buffer.offset > 1:  # weights past 2 GB lie behind the flatbuffer
+        return data[buffer.offset : buffer.offset + buffer.size]
+    return None if buffer.data is None else np.asarray(buffer.data, np.uint8).tobytes()
+
+
+def _tensor(s: Any, data: bytes, model: Any, t: Any) -> TfliteTensor:
+    kind = _names(s.TensorType)[t.type].lower()
+    q = t.quantization
+    scales = [] if q is None or q.scale is None else q.scale
+    zeros = [] if q is None or q.zeroPoint is None else q.zeroPoint
+    shape = tuple(int(size) for size in ([] if t.shape is None else t.shape))
+    raw, value = _bytes(data, model, t.buffer), None
+    if raw and kind in ("float32", "float16", "int8", "uint8", "int16", "int32", "int64", "bool"):
+        value = np.frombuffer(raw, np.dtype(kind)).reshape(shape)
+    return TfliteTensor(
+        _text(t.name),
+        shape,
+        kind,
+        np.asarray(scales, np.float32),
+        np.asarray(zeros, np.int64),
+        0 if q is None else int(q.quantizedDimension),
+        value,
+    )
+
+
+def _op(s: Any, model: Any, o: Any) -> TfliteOp:
+    code = model.operatorCodes[o.opcodeIndex]
+    number = max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
+    name = _names(s.BuiltinOperator).get(number, str(number))
+    if name == "CUSTOM":
+        name = f"CUSTOM:{_text(code.customCode)}"
+    options = {} if o.builtinOptions is None else dict(vars(o.builtinOptions))
+    places = [[] if ends is None else ends for ends in (o.inputs, o.outputs)]
+    inputs, outputs = (tuple(int(i) for i in ends) for ends in places)
+    return TfliteOp(name, int(code.version), inputs, outputs, options)
+
+
+def _signature(model: Any) -> dict[str, dict[str, int]]:
+    found = (model.signatureDefs or [None])[0]
+    if found is None:
+        return {}
+    return {
+        side: {_text(entry.name): int(entry.tensorIndex) for entry in entries or []}
+        for side, entries in (("inputs", found.inputs), ("outputs", found.outputs))
+    }
+
+
+def _metadata(data: bytes, model: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for entry in model.metadata or []:
+        raw = _bytes(data, model, entry.buffer) or b""
+        try:
+            found[_text(entry.name)] = json.loads(raw)
+        except ValueError:
+            found[_text(entry.name)] = len(raw)
+    return found
+
+
+def tflite_stats(data: bytes) -> dict[str, Any]:
+    """Return operator counts of a file, and how many compute operators run on int8.
+
+    Keys: ops (total), histogram, compute (convolutions and matrix products), int8_compute (those
+    that read and write integers), per_channel (of these, with one weight scale a channel),
+    transposes, quantize, dequantize, inputs and outputs (dtypes).
+    """
+    summary = read_tflite(data)
+    histogram, compute = summary.histogram, summary.weighted
+    integer = [op for op in compute if summary.is_int8(op)]
+    return {
+        "ops": len(summary.ops),
+        "histogram": histogram,
+        "compute": len(compute),
+        "int8_compute": len(integer),
+        "per_channel": sum(summary.weights(op).per_channel for op in integer),
+        "transposes": histogram.get("TRANSPOSE", 0),
+        "quantize": histogram.get("QUANTIZE", 0),
+        "dequantize": histogram.get("DEQUANTIZE", 0),
+        "inputs": [summary.tensors[i].dtype for i in summary.inputs],
+        "outputs": [summary.tensors[i].dtype for i in summary.outputs],
+    }

@@ -1,0 +1,251 @@
+"""Decide once, on the whole graph, how each tensor is stored.
+
+ONNX keeps pictures channels-first, TFLite channels-last. A tensor is stored ``plain`` (ONNX's
+order) or ``last`` (channels moved to the end: NCHW becomes NHWC, NCL becomes NLC). Tensors that
+must agree form groups; a group that a convolution, pool or the like touches, or that is a
+rank-4 input or output, is ``last``; any other takes the layout that moves the least data.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from edgeconv.export.graph import Graph, Node
+
+Layout = Literal["plain", "last"]
+PLAIN: Layout = "plain"
+LAST: Layout = "last"
+
+Rule = Literal["picture", "any", "plain", "move", "loose"]
+"""How an operator sees layouts: picture = channels last in and out; any = the same in and out,
+whichever; plain = ONNX's order in and out; move = Reshape and Transpose, which may be free; loose =
+it reads any layout and its result has another rank."""
+
+ROUNDS = 8  # of improving undecided groups; each round only ever lowers the cost
+
+
+def order(layout: Layout, rank: int) -> tuple[int, ...]:
+    """Return the ONNX axis that each stored axis holds.
+
+    >>> order("last", 4), order("last", 3), order("last", 2), order("plain", 3)
+    ((0, 2, 3, 1), (0, 2, 1), (0, 1), (0, 1, 2))
+    """
+    if layout == "plain" or rank < 3:
+        return tuple(range(rank))
+    return (0, *range(2, rank), 1)
+
+
+def stored_shape(shape: tuple[int, ...], layout: Layout) -> tuple[int, ...]:
+    """Return the shape in stored order.
+
+    >>> stored_shape((1, 3, 224, 192), "last")
+    (1, 224, 192, 3)
+    """
+    return tuple(shape[axis] for axis in order(layout, len(shape)))
+
+
+def stored_axis(axis: int, rank: int, layout: Layout) -> int:
+    """Return where an ONNX axis (negative allowed) is stored.
+
+    >>> stored_axis(1, 4, "last"), stored_axis(-1, 4, "last")
+    (3, 2)
+    """
+    return order(layout, rank).index(axis % rank)
+
+
+def is_copy(shape: tuple[int, ...], permutation: tuple[int, ...]) -> bool:
+    """Say whether transposing leaves the memory as it is: only axes of size 1 move.
+
+    >>> is_copy((1, 64, 1, 1), (0, 2, 3, 1)), is_copy((1, 64, 7, 7), (0, 2, 3, 1))
+    (True, False)
+    """
+    moving = [axis for axis in permutation if shape[axis] != 1]
+    return moving == sorted(moving)
+
+
+def conversion(rank: int, source: Layout, target: Layout) -> tuple[int, ...]:
+    """Return the permutation of stored axes that turns one layout into the other."""
+    held = order(source, rank)
+    return tuple(held.index(axis) for axis in order(target, rank))
+
+
+def transpose_permutation(node: Node, rank: int, source: Layout, target: Layout) -> tuple[int, ...]:
+    """Return the permutation of stored axes that an ONNX Transpose is between two layouts."""
+    held, perm = order(source, rank), node.ints("perm", range(rank)[::-1])
+    return tuple(held.index(perm[axis]) for axis in order(target, rank))
+
+
+def reshape_is_free(
+    before: tuple[int, ...], source: Layout, after: tuple[int, ...], target: Layout
+) -> bool:
+    """Say whether an ONNX Reshape between two layouts leaves the memory as it is."""
+    first, second = order(source, len(before)), order(target, len(after))
+    if is_copy(before, first) and is_copy(after, second):
+        return True
+    count = np.arange(int(np.prod(before)), dtype=np.int32)
+    held = count.reshape(before).transpose(first).ravel()
+    wanted = count.reshape(after).transpose(second).ravel()
+    return bool(np.array_equal(held, wanted))
+
+
+def flattens_into_gemm(graph: Graph, node: Node, consumers: dict[str, list[Node]]) -> bool:
+    """Say whether a Reshape only flattens pictures for Gemms whose weight columns can be reordered."""
+    shape, flat = graph.shape(node.inputs[0]), graph.shape(node.output)
+    readers = consumers.get(node.output, [])
+    return (
+        node.op == "Reshape"
+        and len(shape) == 4
+        and len(flat) == 2
+        and flat[0] == shape[0]
+        and node.output not in graph.outputs
+        and bool(readers)
+        and all(
+            r.op == "Gemm"
+            and r.inputs[1] in graph.constants
+            and r.inputs[0] == node.output
+            and r.int("transB", 0) == 1
+            and r.int("transA", 0) == 0
+            for r in readers
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The layout of every tensor, and the Reshapes whose reordering Gemm weights absorb."""
+
+    layouts: dict[str, Layout]
+    flattened: frozenset[str]
+
+    def of(self, tensor: str) -> Layout:
+        """Return the layout of a tensor; lower ranks have only one."""
+        return self.layouts.get(tensor, PLAIN)
+
+
+class _Groups:
+    """Union-find over tensors that must be stored alike."""
+
+    def __init__(self) -> None:
+        self.parent: dict[str, str] = {}
+
+    def find(self, tensor: str) -> str:
+        root = tensor
+        while self.parent.setdefault(root, root) != root:
+            root = self.parent[root]
+        self.parent[tensor] = root
+        return root
+
+    def join(self, tensors: list[str]) -> None:
+        for other in tensors[1:]:
+            self.parent[self.find(other)] = self.find(tensors[0])
+
+
+def plan_layouts(graph: Graph, rule: Callable[[Graph, Node], Rule]) -> Plan:
+    """Return the layout of every tensor of rank 3 and above; ``rule`` knows the operators."""
+    groups, rules = _Groups(), {node.name: rule(graph, node) for node in graph.nodes}
+    decided: dict[str, Layout] = {}
+    for name in [*graph.inputs, *(out for node in graph.nodes for out in node.outputs if out)]:
+        groups.find(name)
+    for node in graph.nodes:
+        if rules[node.name] == "any":
+            tied = _tied(graph, node)
+            if tied:
+                groups.join(tied)
+    for node in graph.nodes:
+        if rules[node.name] == "picture":
+            for name in (node.inputs[0], *filter(None, node.outputs)):
+                if name not in graph.constants and len(graph.shape(name)) >= 3:
+                    decided[groups.find(name)] = LAST
+    for name in (*graph.inputs, *graph.outputs):
+        if name in groups.parent and len(graph.shape(name)) == 4:
+            decided[groups.find(name)] = LAST
+    roots = {name: groups.find(name) for name in list(groups.parent)}
+    layout = {root: decided.get(root, PLAIN) for root in roots.values()}
+    consumers = graph.consumers()
+    edges = list(_edges(graph, rules, roots, consumers))
+    free = [root for root in layout if root not in decided]
+    for _ in range(ROUNDS):
+        if not _improve(free, layout, edges):
+            break
+    layouts = {name: layout[root] for name, root in roots.items()}
+    flattened = frozenset(
+        node.output
+        for node in graph.of("Reshape")
+        if flattens_into_gemm(graph, node, consumers)
+        and layouts.get(node.inputs[0], PLAIN) == LAST
+        and not reshape_is_free(graph.shape(node.inputs[0]), LAST, graph.shape(node.output), PLAIN)
+    )
+    return Plan(layouts, flattened)
+
+
+def _tied(graph: Graph, node: Node) -> list[str]:
+    rank = len(graph.shape(node.output))
+    names = [*(name for name in node.inputs if name), *(name for name in node.outputs if name)]
+    return [
+        name
+        for name in names
+        if rank >= 3 and name not in graph.constants and len(graph.shape(name)) == rank
+    ]
+
+
+Edge = tuple[frozenset[str], Callable[[dict[str, Layout]], int]]
+"""The groups that an edge touches, and the elements it moves under an assignment of layouts."""
+
+
+def _edges(
+    graph: Graph, rules: dict[str, Rule], roots: dict[str, str], consumers: dict[str, list[Node]]
+) -> Iterator[Edge]:
+    for node in graph.nodes:
+        if rules[node.name] == "move" and node.inputs[0] in roots:
+            yield _move_edge(graph, node, roots, flattens_into_gemm(graph, node, consumers))
+        elif rules[node.name] == "plain":
+            for name in (*node.inputs, *node.outputs):
+                if name in roots:
+                    yield _plain_edge(graph, name, roots)
+        elif rules[node.name] == "any":
+            rank = len(graph.shape(node.output))
+            for name in node.inputs:
+                if name in roots and len(graph.shape(name)) != rank:
+                    yield _plain_edge(graph, name, roots)
+    for name in (*graph.inputs, *graph.outputs):
+        if name in roots and len(graph.shape(name)) != 4:
+            yield _plain_edge(graph, name, roots)
+
+
+def _plain_edge(graph: Graph, name: str, roots: dict[str, str]) -> Edge:
+    shape = graph.shape(name)
+    cost = 0 if is_copy(shape, order(LAST, len(shape))) else int(np.prod(shape))
+    root = roots[name]
+    return frozenset([root]), lambda layout: cost if layout[root] == LAST else 0
+
+
+def _move_edge(graph: Graph, node: Node, roots: dict[str, str], folds: bool) -> Edge:
+    source, target = node.inputs[0], node.output
+    before, after = graph.shape(source), graph.shape(target)
+    table: dict[tuple[Layout, Layout], int] = {}
+    for first in (PLAIN, LAST):
+        for second in (PLAIN, LAST):
+            if node.op == "Transpose":
+                perm = transpose_permutation(node, len(before), first, second)
+                free = is_copy(stored_shape(before, first), perm)
+            else:
+                free = folds or reshape_is_free(before, first, after, second)
+            table[first, second] = 0 if free else int(np.prod(before))
+    one, two = roots[source], roots[target]
+    return frozenset([one, two]), lambda layout: table[layout[one], layout[two]]
+
+
+def _improve(free: list[str], layout: dict[str, Layout], edges: list[Edge]) -> bool:
+    changed = False
+    for root in free:
+        touching = [cost for touched, cost in edges if root in touched]
+        costs: dict[Layout, int] = {}
+        for choice in (PLAIN, LAST):
+            trial = {**layout, root: choice}
+            costs[choice] = sum(cost(trial) for cost in touching)
+        best = LAST if costs[LAST] < costs[PLAIN] else PLAIN
+        changed |= best != layout[root]
+        layout[root] = best
+    return changed

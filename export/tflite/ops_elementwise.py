@@ -1,0 +1,185 @@
+"""Arithmetic of one or two operands, comparisons, casts."""
+
+from collections.abc import Callable
+
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.tflite.emission import Emission
+from edgeconv.export.tflite.entry import Emit, Entry, first_failing
+
+MAX_BROADCAST = 4  # axes over which every TFLite kernel broadcasts
+
+
+def binary(code: str, options: str = "", *, same_scale: bool = False) -> Emit:
+    """Return the emitter of a broadcasting operator; several operands are taken two by two."""
+
+    def emit(em: Emission, node: Node) -> None:
+        rank, layout = len(em.graph.shape(node.output)), em.layout(node.output)
+        scale = em.result(node) if same_scale else None
+        values = [em.operand(name, rank, layout, scale=scale) for name in node.inputs]
+        if len(values) == 1:
+            identity(em, node)
+            return
+        while len(values) > 2:
+            first = em.do(code, values[:2], options, quantization=scale)
+            values = [first, *values[2:]]
+        em.emit(node, code, values, options)
+
+    return emit
+
+
+def unary(code: str, options: str = "") -> Emit:
+    """Return the emitter of an operator of one operand in any layout."""
+
+    def emit(em: Emission, node: Node) -> None:
+        x = em.read(node.inputs[0], em.layout(node.output))
+        em.emit(node, code, [x], options)
+
+    return emit
+
+
+def identity(em: Emission, node: Node) -> None:
+    """Emit a node that changes nothing: a RESHAPE to the same shape."""
+    x = em.read(node.inputs[0], em.layout(node.output), scale=em.result(node))
+    shape = em.builder.shape(x)
+    inputs = [x, em.ints(shape, "shape")]
+    em.emit(node, "RESHAPE", inputs, "ReshapeOptions", newShape=list(shape))
+
+
+def mean(em: Emission, node: Node) -> None:
+    """Mean of several tensors: ADD them, MUL by 1/n."""
+    rank, layout = len(em.graph.shape(node.output)), em.layout(node.output)
+    values = [em.operand(name, rank, layout) for name in node.inputs]
+    total = values[0]
+    for value in values[1:]:
+        total = em.do("ADD", [total, value], "AddOptions")
+    em.emit(node, "MUL", [total, em.real(1 / len(values))], "MulOptions")
+
+
+def power(em: Emission, node: Node) -> None:
+    """Pow: MUL for a square, SQRT for a root, else POW."""
+    exponent = em.graph.constant(node, 1)
+    value = None if exponent is None or exponent.size != 1 else float(exponent.ravel()[0])
+    rank, layout = len(em.graph.shape(node.output)), em.layout(node.output)
+    x = em.operand(node.inputs[0], rank, layout)
+    if value == 2.0 and em.graph.shape(node.output) == em.graph.shape(node.inputs[0]):
+        em.emit(node, "MUL", [x, x], "MulOptions")
+    elif value == 0.5 and em.graph.shape(node.output) == em.graph.shape(node.inputs[0]):
+        em.emit(node, "SQRT", [x])
+    else:
+        em.emit(node, "POW", [x, em.operand(node.inputs[1], rank, layout)], "PowOptions")
+
+
+def reciprocal(em: Emission, node: Node) -> None:
+    """Reciprocal: DIV of 1."""
+    x = em.read(node.inputs[0], em.layout(node.output))
+    em.emit(node, "DIV", [em.real(1.0), x], "DivOptions")
+
+
+def where(em: Emission, node: Node) -> None:
+    """Where: SELECT_V2."""
+    rank, layout = len(em.graph.shape(node.output)), em.layout(node.output)
+    scale = em.result(node)
+    values = [em.operand(name, rank, layout, scale=scale) for name in node.inputs]
+    em.emit(node, "SELECT_V2", values, "SelectV2Options")
+
+
+def cast(em: Emission, node: Node) -> None:
+    """Cast: CAST."""
+    x = em.read(node.inputs[0], em.layout(node.output))
+    source, target = em.graph.dtype(node.inputs[0]), em.graph.dtype(node.output)
+    em.emit(
+        node,
+        "CAST",
+        [x],
+        "CastOptions",
+        inDataType=source.name.upper(),
+        outDataType=target.name.upper(),
+    )
+
+
+def broadcasts(graph: Graph, node: Node) -> str | None:
+    """Say where operands of different shapes have more axes than TFLite broadcasts."""
+    shapes = {graph.shape(name) for name in node.inputs if name and graph.shape(name)}
+    rank = len(graph.shape(node.output))
+    if len(shapes) > 1 and rank > MAX_BROADCAST:
+        return f"it broadcasts over {rank} axes"
+    return None
+
+
+def of_kinds(*kinds: str) -> Callable[[Graph, Node], str | None]:
+    """Return a check of the first input's dtype."""
+
+    def check(graph: Graph, node: Node) -> str | None:
+        kind = graph.dtype(node.inputs[0]).name
+        return None if kind in kinds else f"its input is {kind}"
+
+    return check
+
+
+_REAL = of_kinds("float32")
+_NUMBERS = of_kinds("float32", "int32", "int64")
+
+
+def _arithmetic(code: str, options: str, *, int8: bool = True) -> Entry:
+    check = first_failing(_NUMBERS, broadcasts)
+    nearest = "float32, int32 or int64 operands that broadcast over up to 4 axes"
+    return Entry(binary(code, options), code, nearest, check, int8=int8)
+
+
+def _function(code: str, options: str = "") -> Entry:
+    return Entry(unary(code, options), code, "a float32 operand", _REAL)
+
+
+def _comparison(code: str, options: str) -> Entry:
+    check = first_failing(of_kinds("float32", "int32", "int64", "bool"), broadcasts)
+    nearest = "operands that broadcast over up to 4 axes"
+    return Entry(binary(code, options), code, nearest, check)
+
+
+def _logical(code: str, options: str) -> Entry:
+    nearest = "operands that broadcast over up to 4 axes"
+    return Entry(binary(code, options), code, nearest, broadcasts)
+
+
+def _extreme(code: str) -> Entry:
+    check = first_failing(_NUMBERS, broadcasts)
+    emit = binary(code, "MaximumMinimumOptions", same_scale=True)
+    return Entry(emit, code, "operands that broadcast over up to 4 axes", check, int8=True)
+
+
+TABLE = {
+    "Add": _arithmetic("ADD", "AddOptions"),
+    "Sub": _arithmetic("SUB", "SubOptions"),
+    "Mul": _arithmetic("MUL", "MulOptions"),
+    "Div": _arithmetic("DIV", "DivOptions", int8=False),
+    "Sum": _arithmetic("ADD", "AddOptions", int8=False),
+    "Max": _extreme("MAXIMUM"),
+    "Min": _extreme("MINIMUM"),
+    "Mean": Entry(mean, "ADD, MUL", "float32 operands", first_failing(_REAL, broadcasts)),
+    "Pow": Entry(
+        power, "POW, MUL, SQRT", "a float32 base and exponent", first_failing(_REAL, broadcasts)
+    ),
+    "Reciprocal": Entry(reciprocal, "DIV", "a float32 operand", _REAL),
+    "Exp": _function("EXP", "ExpOptions"),
+    "Log": _function("LOG"),
+    "Sqrt": _function("SQRT"),
+    "Abs": _function("ABS", "AbsOptions"),
+    "Neg": Entry(unary("NEG", "NegOptions"), "NEG", "a number", _NUMBERS),
+    "Floor": _function("FLOOR"),
+    "Ceil": _function("CEIL"),
+    "Round": _function("ROUND"),
+    "Sin": _function("SIN"),
+    "Cos": _function("COS", "CosOptions"),
+    "Sign": _function("SIGN", "SignOptions"),
+    "Equal": _comparison("EQUAL", "EqualOptions"),
+    "Greater": _comparison("GREATER", "GreaterOptions"),
+    "GreaterOrEqual": _comparison("GREATER_EQUAL", "GreaterEqualOptions"),
+    "Less": _comparison("LESS", "LessOptions"),
+    "LessOrEqual": _comparison("LESS_EQUAL", "LessEqualOptions"),
+    "And": _logical("LOGICAL_AND", "LogicalAndOptions"),
+    "Or": _logical("LOGICAL_OR", "LogicalOrOptions"),
+    "Not": Entry(unary("LOGICAL_NOT", "LogicalNotOptions"), "LOGICAL_NOT", "a bool operand"),
+    "Where": Entry(where, "SELECT_V2", "operands that broadcast over up to 4 axes", broadcasts),
+    "Cast": Entry(cast, "CAST", "float32, int32, int64, uint8, int8 and bool"),
+    "Identity": Entry(identity, "RESHAPE", "any tensor", int8=True),
+}
