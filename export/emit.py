@@ -81,8 +81,9 @@ def _emit_onnx(request: EmitRequest) -> Emitted:
 
 def _spec(graph: Graph, tensor: str) -> TensorSpec:
     shape = graph.shape(tensor)
-    layout = "nchw" if len(shape) == 4 else "other"
-    return TensorSpec(tensor, shape, graph.dtype(tensor).name, layout)
+    return TensorSpec(
+        tensor, shape, graph.dtype(tensor).name, "nchw" if len(shape) == 4 else "other"
+    )
 
 
 def _emit_tflite(request: EmitRequest) -> Emitted:

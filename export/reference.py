@@ -40,7 +40,7 @@ class Reference:
             std = np.asarray(self.embedded.std, np.float32).reshape(-1, 1, 1)
             values[name] = ((pixels / np.float32(255) - mean) / std).astype(np.float32)
         made = self.runner.infer(values)
-        results = [made[spec.name] for spec in self.runner.outputs]
+        results = [np.asarray(made[s.name], np.float32) for s in self.runner.outputs]
         if self.softmax:
             shifted = np.exp(results[0] - results[0].max(axis=1, keepdims=True))
             results = [shifted / shifted.sum(axis=1, keepdims=True)]

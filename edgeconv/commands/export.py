@@ -1,0 +1,155 @@
+"""``edgeconv export``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeconv.api import export_model, plan_export
+from edgeconv.commands.progress import StageDisplay
+
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """Read N,C,H,W."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a shape like 1,3,224,224") from None
+
+
+def parse_values(text: str | None) -> tuple[float, ...] | None:
+    """Read M or M,M,M."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is not a number or three, like 0.5 or 0.485,0.456,0.406"
+        ) from None
+
+
+def _shapes(
+    ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]
+) -> tuple[tuple[int, ...], ...]:
+    return tuple(parse_shape(text) for text in value)
+
+
+def _values(
+    ctx: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[float, ...] | None:
+    return parse_values(value)
+
+
+def complete_nets(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
+    """Offer the four nets, then files."""
+    from click.shell_completion import CompletionItem
+
+    from edgeconv.models.specs import SPECS
+
+    names = [CompletionItem(name) for name in SPECS if name.startswith(incomplete)]
+    return [*names, CompletionItem(incomplete, type="file")]
+
+
+@click.command(
+    epilog="Example: edgeconv export mobilenet_v2 --int8 --target tflite --weights my.pth --calib photos/"
+)
+@click.argument("net", metavar="NET_OR_FILE", shell_complete=complete_nets)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    default=("onnx",),
+    show_default=True,
+    type=click.Choice(["onnx", "tflite"]),
+    help="Format to write; repeat for several.",
+)
+@click.option("--fp32", "precision", flag_value="fp32", default="fp32", help="Float (default).")
+@click.option("--fp16", "precision", flag_value="fp16", help="Half-precision weights (TFLite).")
+@click.option("--int8", "precision", flag_value="int8", help="Full INT8.")
+@click.option("--weights", metavar="bundled|imagenet|random|FILE", help="Default: bundled.")
+@click.option("--width", type=float, help="Channel multiplier.")
+@click.option("--groups", type=int, help="ShuffleNetV1's groups: 1, 2, 3, 4 or 8.")
+@click.option("--ratio", type=int, help="GhostNet's ratio s.")
+@click.option("--activation", type=click.Choice(["relu6", "relu"]), help="MobileNets.")
+@click.option("--resolution", type=int, metavar="N", help="Height and width of the input.")
+@click.option(
+    "--input-shape",
+    "input_shapes",
+    multiple=True,
+    callback=_shapes,
+    metavar="N,C,H,W",
+    help="Shape of an input; repeat for each.",
+)
+@click.option("--classes", type=int, help="Classes, for random weights.")
+@click.option(
+    "--calib",
+    metavar="DIR|FILE.npz|FILE.npy|file.py:function",
+    help="Samples that calibrate INT8; some are kept for verification.",
+)
+@click.option("--calib-count", type=int, default=128, show_default=True, help="At most so many.")
+@click.option("--mean", callback=_values, metavar="M[,M,M]", help="On the 0..1 scale.")
+@click.option("--std", callback=_values, metavar="S[,S,S]", help="On the 0..1 scale.")
+@click.option("--crop", type=float, metavar="FRACTION", help="Centre crop of the resized picture.")
+@click.option("--embed-preprocessing", is_flag=True, help="The model takes raw 0..255 pixels.")
+@click.option("--io", type=click.Choice(["float", "int8", "uint8"]), help="Type of INT8's borders.")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="NAMES.txt",
+    help="Class names, a line each.",
+)
+@click.option("--truth", metavar="FILE.csv|folders", help="What the pictures of --calib show.")
+@click.option("--softmax", is_flag=True, help="Append a softmax.")
+@click.option(
+    "--recipe", default="std", show_default=True, help="INT8 recipe: fast, std, best or FILE.json."
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("exported"),
+    show_default=True,
+    metavar="DIR",
+    help="Where files go.",
+)
+@click.option("--opset", type=int, default=18, show_default=True, help="Of the .onnx file.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of random weights.")
+@click.option("--threads", type=int, help="Default: all processors.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+@click.option("--force", is_flag=True, help="Replace files that exist.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every figure.")
+@click.option("-q", "--quiet", is_flag=True, help="Show the verdict only.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    net: str,
+    *,
+    as_json: bool,
+    dry_run: bool,
+    verbose: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Convert NET_OR_FILE and verify every file from disk against the float model.
+
+    NET_OR_FILE is mobilenet_v1, mobilenet_v2, shufflenet_v1 or ghostnet, your own module as
+    path/to/file.py:factory, or an .onnx file.
+    """
+    if dry_run:
+        lines = plan_export(net, **options)
+        click.echo(json.dumps({"plan": lines}, indent=1) if as_json else "\n".join(lines))
+        return
+    with StageDisplay(lines=not (quiet or as_json)) as display:
+        report = export_model(net, progress=display.progress, on_line=display.on_line, **options)
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=1))
+    else:
+        from edgeconv.export.report import closing_lines
+
+        click.echo("\n".join(closing_lines(report, verbose=verbose, quiet=quiet)))
+    ctx.exit(0 if report else 3)

@@ -1,0 +1,44 @@
+"""``edgeconv run``."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from edgeconv.api import run_model
+
+
+@click.command(epilog="Example: edgeconv run exported/mobilenet_v2_1.0_64_int8.tflite photo.jpg")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument(
+    "pictures", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PICTURE..."
+)
+@click.option(
+    "--top", default=5, show_default=True, type=click.IntRange(1), help="Classes to print."
+)
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024))
+@click.option(
+    "--runtime", help="onnxruntime, ai-edge-litert or tflite-runtime; default: the first installed."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def command(
+    file: Path,
+    pictures: tuple[Path, ...],
+    top: int,
+    threads: int,
+    runtime: str | None,
+    as_json: bool,
+) -> None:
+    """Print the most probable classes of pictures, with names, from any exported FILE."""
+    results = run_model(file, list(pictures), top=top, threads=threads, runtime=runtime)
+    if as_json:
+        data = [{**dataclasses.asdict(r), "picture": str(r.picture)} for r in results]
+        click.echo(json.dumps({"file": str(file), "predictions": data}, indent=1))
+        return
+    for result in results:
+        click.echo(f"{result.picture}  ({result.runtime})")
+        for ranked in result.classes:
+            click.echo(
+                f"  {100 * ranked.probability:5.1f} %  {ranked.name}  (class {ranked.index})"
+            )

@@ -1,0 +1,45 @@
+"""What pictures really show: from a CSV, or from the names of their folders or files."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.pictures import find_pictures
+
+
+def read_truth(source: str, folder: Path, labels: Sequence[str] | None) -> dict[str, int]:
+    """Return picture -> class from a CSV (file, class) or, for "folders", from the folders' names.
+
+    A class is an index or a name in ``labels``; folder names that are neither are numbered in
+    sorted order. Raises EdgeconvError naming the first row that does not fit.
+    """
+    if source == "folders":
+        pictures = find_pictures(folder)
+        names = sorted({path.parent.name for path in pictures})
+        index = {name: _class(name, labels) for name in names}
+        if any(value is None for value in index.values()):
+            index = {name: number for number, name in enumerate(names)}
+        return {p.relative_to(folder).as_posix(): index[p.parent.name] or 0 for p in pictures}
+    path = Path(source)
+    if not path.is_file():
+        raise EdgeconvError(f"{path} does not exist (--truth takes a CSV or the word folders)")
+    truth = {}
+    for number, row in enumerate(csv.reader(path.read_text().splitlines())):
+        if len(row) < 2:
+            continue
+        known = _class(row[1].strip(), labels)
+        if known is None:
+            if number == 0:
+                continue  # a header
+            raise EdgeconvError(f"{path}, line {number + 1}: {row[1]!r} is no class")
+        truth[row[0].strip()] = known
+    if not truth:
+        raise EdgeconvError(f"{path} names no picture and class (two columns: file, class)")
+    return truth
+
+
+def _class(text: str, labels: Sequence[str] | None) -> int | None:
+    if text.isdigit():
+        return int(text)
+    return labels.index(text) if labels is not None and text in labels else None

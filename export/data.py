@@ -1,0 +1,106 @@
+"""Which samples calibrate and which verify."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.export.options import ExportOptions
+from edgeconv.export.source import Source
+from edgeconv.pictures import Feed, InputSpec, Sample, find_pictures, load_samples, split, spread
+from edgeconv.truth import read_truth
+
+VERIFY_COUNT = 200
+
+
+@dataclass(frozen=True)
+class Data:
+    """Samples for both uses, disjoint where there are two; ``origin`` says what they are."""
+
+    calibration: tuple[Sample, ...]
+    verification: tuple[Sample, ...]
+    origin: str
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the calibration manifest: every source's name and hash, in order."""
+        return {
+            "origin": self.origin,
+            "count": len(self.calibration),
+            "samples": [{"name": s.name, "sha256": s.sha256} for s in self.calibration],
+        }
+
+
+def bundled_folder() -> Path:
+    """Return where the package's own pictures are."""
+    import edgeconv.calib_data
+
+    return Path(str(edgeconv.calib_data.__file__)).parent
+
+
+def choose_data(options: ExportOptions, source: Source, labels: Sequence[str] | None) -> Data:
+    """Find calibration and verification samples for ``source``.
+
+    INT8 needs the user's own samples unless the weights are bundled; a float export is verified
+    on whatever fits: the user's, the bundled pictures, or seeded noise for other inputs.
+    """
+    spec = InputSpec(source.shapes, source.preprocessing)
+    if options.calib is not None:
+        return _users(options, spec, labels)
+    if options.truth is not None:
+        raise UsageError("--truth says what the pictures of --calib show: give --calib too")
+    if options.precision == "int8" and not source.bundled:
+        raise UsageError(
+            "--int8 calibrates on your own pictures: give --calib DIR (a few hundred pictures like "
+            "those the net will see), FILE.npz, FILE.npy or file.py:function"
+        )
+    if spec.picture is None:
+        noise = tuple(_noise(spec.shapes, options.seed + i) for i in range(8))
+        return Data((), noise, "seeded noise: verification of the conversion only")
+    folder = bundled_folder()
+    calibration = load_samples(str(folder / "calibration"), spec)
+    labelled = _bundled_truth(folder / "test") if source.bundled else {}
+    test = load_samples(str(folder / "test"), spec, labelled)
+    chosen = spread(calibration, options.calib_count) if source.bundled else []
+    origin = "bundled pictures (Fashion-MNIST, training half)"
+    if not source.bundled:
+        origin = "bundled pictures: verification of the conversion only"
+    count = len(test) if source.bundled else 32
+    return Data(tuple(chosen), tuple(spread(test, count)), origin)
+
+
+def _users(options: ExportOptions, spec: InputSpec, labels: Sequence[str] | None) -> Data:
+    assert options.calib is not None
+    truth: Mapping[str, int] = {}
+    if options.truth is not None:
+        truth = read_truth(options.truth, Path(options.calib), labels)
+    samples = load_samples(options.calib, spec, truth)
+    if options.precision != "int8":
+        return Data((), tuple(spread(samples, VERIFY_COUNT)), options.calib)
+    calibration, verification = split(samples, options.calib_count, VERIFY_COUNT)
+    return Data(tuple(calibration), tuple(verification), options.calib)
+
+
+def _bundled_truth(folder: Path) -> dict[str, int]:
+    """Read the class from the names that calib_data/README.md describes: K_name_NNNNN.png."""
+    return {path.name: int(path.name.partition("_")[0]) for path in find_pictures(folder)}
+
+
+def _noise(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Sample:
+    generator = np.random.default_rng(seed)
+    feed: Feed = {n: generator.standard_normal(s, np.float32) for n, s in shapes.items()}
+    return Sample(f"noise[{seed}]", "", lambda: feed)
+
+
+def load_feeds(samples: Sequence[Sample], what: str) -> list[Feed]:
+    """Read every sample; raises EdgeconvError naming one that holds NaN or infinity."""
+    feeds = []
+    for sample in samples:
+        feed = sample.load()
+        for name, value in feed.items():
+            if not np.isfinite(value).all():
+                raise EdgeconvError(f"{what} {sample.name}: {name} holds NaN or infinity")
+        feeds.append(feed)
+    return feeds

@@ -1,0 +1,95 @@
+"""The description inside every artifact and the manifest beside it."""
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+from edgeconv import __version__
+from edgeconv.artifact import MANIFEST_VERSION, spec_to_json
+from edgeconv.export.data import Data
+from edgeconv.export.emit import Emitted
+from edgeconv.export.options import ExportOptions
+from edgeconv.export.quant.recipe import Recipe
+from edgeconv.export.source import Source
+
+TOOLS = (
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "onnxsim",
+    "flatbuffers",
+    "ai-edge-litert",
+    "numpy",
+    "pillow",
+)
+
+
+def versions() -> dict[str, str]:
+    """Return edgeconv's, Python's and every tool's version that had a part."""
+    found = {"edgeconv": __version__, "python": platform.python_version()}
+    for tool in TOOLS:
+        try:
+            found[tool] = importlib.metadata.version(tool)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def describe(
+    options: ExportOptions,
+    source: Source,
+    labels: list[str] | None,
+    data: Data,
+    recipe: Recipe | None,
+) -> dict[str, Any]:
+    """Return what the file says of itself, the same for every target.
+
+    Keys: net, precision, preprocessing, labels, weights, calibration, recipe, versions.
+    """
+    calibration = data.manifest() if recipe is not None else None
+    how = source.preprocessing
+    return {
+        "net": dict(source.net),
+        "precision": options.precision,
+        "softmax": options.softmax,
+        "preprocessing": None if how is None else how.to_json(),
+        "labels": labels,
+        "weights": dict(source.weights),
+        "calibration": calibration,
+        "recipe": None
+        if recipe is None
+        else {"name": recipe.name, "form": recipe.form, "notes": dict(recipe.notes)},
+        "versions": versions(),
+    }
+
+
+def inner_metadata(description: Mapping[str, Any]) -> dict[str, str]:
+    """Return the description as the one metadata entry "edgeconv" of a file."""
+    return {"edgeconv": json.dumps(description, sort_keys=True)}
+
+
+def manifest(
+    description: Mapping[str, Any],
+    target: str,
+    name: str,
+    digest: str,
+    emitted: Emitted,
+    evidence: Mapping[str, Any],
+    verification: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the JSON data of ``NAME.json``."""
+    return {
+        "edgeconv_manifest": MANIFEST_VERSION,
+        "target": target,
+        "file": name,
+        "sha256": digest,
+        "bytes": len(emitted.data),
+        "inputs": [spec_to_json(spec) for spec in emitted.inputs],
+        "outputs": [spec_to_json(spec) for spec in emitted.outputs],
+        **description,
+        "graph": dict(emitted.stats),
+        "verification": dict(verification),
+        "evidence": dict(evidence),
+    }

@@ -1,0 +1,286 @@
+"""NET_OR_FILE to something that can be traced or read: one of ours, a user's module, an .onnx file."""
+
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeconv.artifact import Preprocessing, preprocessing_from_json
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.export.options import ExportOptions
+from edgeconv.files import sha256
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+DEFAULT_SIZE = 224
+IMAGENET_MEAN, IMAGENET_STD, IMAGENET_CROP = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0.875
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported. Exactly one of ``module`` and ``model`` is set.
+
+    ``stem`` begins the files' names; ``shapes`` are the inputs' by name; ``preprocessing`` is None for
+    a net that takes no picture. ``net`` and ``weights`` go into the manifest. ``bundled``: the weights
+    are ours, so are the calibration pictures.
+    """
+
+    title: str
+    stem: str
+    module: "torch.nn.Module | None"
+    model: "onnx.ModelProto | None"
+    shapes: Mapping[str, tuple[int, ...]]
+    output_names: tuple[str, ...] | None
+    preprocessing: Preprocessing | None
+    labels: list[str] | None
+    net: Mapping[str, Any]
+    weights: Mapping[str, Any]
+    bundled: bool = False
+    notes: tuple[str, ...] = field(default=())
+
+
+def open_source(options: ExportOptions) -> Source:
+    """Find what ``options.net`` names; raises UsageError or EdgeconvError saying what is wrong."""
+    name = options.net
+    if name.endswith(".onnx"):
+        return _from_onnx(Path(name), options)
+    script, colon, _ = name.rpartition(":")
+    if colon and script.endswith(".py"):
+        return _from_factory(name, options)
+    if name.endswith(".py"):
+        raise UsageError(f"{name}: say which function makes the net, {name}:factory")
+    if Path(name).suffix in {".pt", ".pth", ".safetensors"}:
+        raise UsageError(f"{name} holds weights, not a net: edgeconv export NET --weights {name}")
+    return _from_zoo(options)
+
+
+def _net_options(options: ExportOptions) -> dict[str, float | int | str | None]:
+    return {
+        "width": options.width,
+        "groups": options.groups,
+        "ratio": options.ratio,
+        "activation": options.activation,
+    }
+
+
+def _from_zoo(options: ExportOptions) -> Source:
+    from edgeconv.models import find_spec
+
+    spec = find_spec(options.net)
+    from edgeconv.deps import require
+
+    require("torch", "torch")
+    from edgeconv.models.weights import load_weights
+
+    loaded = load_weights(
+        options.net,
+        _net_options(options),
+        options.weights or "bundled",
+        num_classes=options.classes,
+        seed=options.seed,
+    )
+    size = _size(options, loaded.preprocessing.size)
+    chosen = _preprocessing(options, loaded.preprocessing, size)
+    parts = [options.net]
+    if "groups" in loaded.options:
+        parts.append(f"g{loaded.options['groups']}")
+    for key, mark in (("ratio", "s"), ("activation", "")):
+        if key in loaded.options and loaded.options[key] != spec.defaults()[key]:
+            parts.append(f"{mark}{loaded.options[key]}")
+    parts.append(f"{float(loaded.options['width']):g}" if loaded.options["width"] != 1.0 else "1.0")
+    height, width = size
+    parts.append(str(height) if height == width else f"{height}x{width}")
+    notes = []
+    if options.weights is None:
+        notes.append(
+            "bundled weights (trained by edgeconv on Fashion-MNIST); for real ones: "
+            "--weights imagenet or --weights FILE"
+        )
+    if note := loaded.resolution_note(height):
+        notes.append(note)
+    accuracy = loaded.accuracy
+    return Source(
+        title=f"{spec.title} {float(loaded.options['width']):g} · {height}x{width} · "
+        f"{loaded.num_classes} classes · {loaded.source} ({loaded.matched})",
+        stem="_".join(parts),
+        module=loaded.build(),
+        model=None,
+        shapes={"input": _batch(options, (1, 3, height, width))},
+        output_names=("logits",),
+        preprocessing=chosen,
+        labels=None if loaded.labels is None else list(loaded.labels),
+        net={"source": options.net, "classes": loaded.num_classes, **loaded.options},
+        weights={
+            "source": loaded.source
+            if loaded.source in {"bundled", "imagenet", "random"}
+            else "file",
+            "sha256": loaded.sha256,
+            "matched": loaded.matched,
+            "accuracy": None
+            if accuracy is None
+            else {"top1": accuracy.top1, "dataset": accuracy.dataset, "source": accuracy.source},
+        },
+        bundled=loaded.source == "bundled",
+        notes=tuple(notes),
+    )
+
+
+def _from_factory(name: str, options: ExportOptions) -> Source:
+    from edgeconv.deps import require
+
+    require("torch", "torch")
+    from edgeconv.models.factory import load_factory
+
+    _refuse_net_options(options, name)
+    module = load_factory(name)
+    weights: dict[str, Any] = {"source": "factory"}
+    if options.weights is not None:
+        from edgeconv.export.user_weights import fit_module
+
+        matched, digest = fit_module(module, Path(options.weights))
+        weights = {"source": "file", "sha256": digest, "matched": matched}
+    names = [
+        parameter.name
+        for parameter in inspect.signature(module.forward).parameters.values()
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    size = _size(options, (DEFAULT_SIZE, DEFAULT_SIZE))
+    given = options.input_shapes or (((1, 3, *size),) if len(names) <= 1 else ())
+    if len(names) == 0:
+        names = [f"input_{i}" if i else "input" for i in range(len(given))]
+    if len(given) != len(names):
+        raise UsageError(
+            f"{name} takes {len(names)} inputs ({', '.join(names)}): give --input-shape once for "
+            f"each, in this order; {len(given)} given"
+        )
+    shapes = {n: tuple(s) for n, s in zip(names, given, strict=True)}
+    script, _, function = name.rpartition(":")
+    return Source(
+        title=f"{type(module).__name__} from {name}",
+        stem=f"{Path(script).stem}_{function}",
+        module=module.eval(),
+        model=None,
+        shapes=shapes,
+        output_names=None,
+        preprocessing=_picture_preprocessing(options, shapes),
+        labels=None,
+        net={"source": name, "class": type(module).__name__},
+        weights=weights,
+    )
+
+
+def _from_onnx(path: Path, options: ExportOptions) -> Source:
+    from edgeconv.export.onnx_io import load_model, settle_shapes
+
+    _refuse_net_options(options, str(path))
+    if options.weights is not None:
+        raise UsageError(f"--weights: {path} holds its own weights")
+    model = settle_shapes(load_model(path), options.input_shapes)
+    constants = {item.name for item in model.graph.initializer}
+    shapes = {
+        value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+        for value in model.graph.input
+        if value.name not in constants
+    }
+    described = _description(model)
+    preprocessing = _picture_preprocessing(options, shapes)
+    if described.get("preprocessing") and preprocessing is not None:
+        own = preprocessing_from_json(described["preprocessing"])
+        preprocessing = _preprocessing(options, own, preprocessing.size)
+    return Source(
+        title=f"{path.name} · opset {model.opset_import[0].version} · {len(model.graph.node)} nodes",
+        stem=path.stem,
+        module=None,
+        model=model,
+        shapes=shapes,
+        output_names=None,
+        preprocessing=preprocessing,
+        labels=described.get("labels"),
+        net={"source": path.name, "sha256": sha256(path)},
+        weights={"source": "file", "sha256": sha256(path)},
+    )
+
+
+def _description(model: "onnx.ModelProto") -> dict[str, Any]:
+    """Return our own description inside the file, where edgeconv made it."""
+    for entry in model.metadata_props:
+        if entry.key == "edgeconv":
+            try:
+                found = json.loads(entry.value)
+            except ValueError:
+                return {}
+            return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _refuse_net_options(options: ExportOptions, name: str) -> None:
+    for key, value in {**_net_options(options), "classes": options.classes}.items():
+        if value is not None:
+            raise UsageError(f"--{key} is for the nets that edgeconv builds, not for {name}")
+
+
+def _size(options: ExportOptions, default: tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width) from --input-shape, --resolution or the weights' own."""
+    if options.input_shapes and len(options.input_shapes[0]) == 4:
+        size = options.input_shapes[0][2:]
+        if options.resolution is not None and size != (options.resolution, options.resolution):
+            raise UsageError("--resolution and --input-shape contradict each other")
+        return (size[0], size[1])
+    if options.resolution is not None:
+        return (options.resolution, options.resolution)
+    return default
+
+
+def _batch(options: ExportOptions, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if not options.input_shapes:
+        return shape
+    given = options.input_shapes[0]
+    if len(options.input_shapes) != 1 or len(given) != 4 or given[1] != shape[1]:
+        raise UsageError(
+            f"{options.net} takes one input N,3,H,W, not --input-shape {','.join(map(str, given))}"
+        )
+    return given
+
+
+def _picture_preprocessing(
+    options: ExportOptions, shapes: Mapping[str, tuple[int, ...]]
+) -> Preprocessing | None:
+    """Return ImageNet's, or the user's, where the one input is an NCHW picture."""
+    if len(shapes) != 1:
+        return None
+    shape = next(iter(shapes.values()))
+    if len(shape) != 4 or shape[1] not in (1, 3):
+        return None
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if shape[1] == 3 else ((0.5,), (0.5,))
+    default = Preprocessing(mean, std, IMAGENET_CROP, (shape[2], shape[3]))
+    return _preprocessing(options, default, (shape[2], shape[3]))
+
+
+def _preprocessing(
+    options: ExportOptions, default: Preprocessing, size: tuple[int, int]
+) -> Preprocessing:
+    return Preprocessing(
+        options.mean or default.mean,
+        options.std or default.std,
+        default.crop if options.crop is None else options.crop,
+        size,
+        options.embed_preprocessing,
+    )
+
+
+def read_labels(path: Path) -> list[str]:
+    """Return the class names of a text file, one a line; raises EdgeconvError where there are none."""
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise EdgeconvError(f"--labels {path} cannot be read: {error}") from error
+    while names and not names[-1]:
+        names.pop()
+    if not names:
+        raise EdgeconvError(f"--labels {path} holds no name")
+    return names
