@@ -19,6 +19,7 @@ from torch.nn import functional as F  # noqa: N812 -- PyTorch's own convention
 from edgeconv.errors import UsageError
 from edgeconv.files import replacing
 from edgeconv.models import build, fashion_mnist
+from edgeconv.models.weights import load_weights
 
 RESOLUTION = 64
 
@@ -168,6 +169,7 @@ def parse_epochs(text: str) -> tuple[int, ...]:
 @click.argument("net")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="safetensors to write")
 @click.option("--data", type=click.Path(path_type=Path), default=fashion_mnist.FOLDER)
+@click.option("--start", type=click.Path(path_type=Path), help="weights to go on from")
 @click.option("--epochs", default="32:5,64:2", show_default=True, help="picture size:epochs, ...")
 @click.option("--batch", default=128, show_default=True)
 @click.option("--peak-rate", default=3e-3, show_default=True)
@@ -179,6 +181,7 @@ def main(
     net: str,
     out: Path,
     data: Path,
+    start: Path | None,
     epochs: str,
     batch: int,
     peak_rate: float,
@@ -191,7 +194,11 @@ def main(
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     schedule = Schedule(parse_epochs(epochs), batch, peak_rate, weight_decay, label_smoothing, seed)
-    module = build(net, num_classes=len(fashion_mnist.LABELS))
+    classes = len(fashion_mnist.LABELS)
+    if start is None:
+        module = build(net, num_classes=classes)
+    else:
+        module = load_weights(net, {}, str(start), num_classes=classes).build()
     sizes = {*schedule.epochs, RESOLUTION}
     test = load_split("t10k", data, sizes)
     train(module, load_split("train", data, sizes), test, schedule, out.with_suffix(".ckpt"))

@@ -1,0 +1,135 @@
+"""``edgeconv summary``: print what edgeconv.models.summary.summarize returns."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeconv.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgeconv.models.layer_cost import Layer, Summary
+
+
+WIDE = 160
+
+
+def parse_shapes(
+    ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
+) -> tuple[tuple[int, ...], ...]:
+    """Read each ``N,C,H,W`` as a tuple of positive numbers, for click."""
+    shapes = []
+    for text in texts:
+        sizes = [part.strip() for part in text.split(",")]
+        if not all(part.isdecimal() and int(part) > 0 for part in sizes):
+            raise click.BadParameter(f"{text!r} is not a shape like 1,3,224,224", ctx, param)
+        shapes.append(tuple(int(part) for part in sizes))
+    return tuple(shapes)
+
+
+@click.command()
+@click.argument("source", metavar="NET_OR_FILE")
+@click.option("--width", type=float, help="Channel multiplier.")
+@click.option("--groups", type=int, help="shufflenet_v1: groups of the 1x1 convolutions.")
+@click.option("--ratio", type=int, help="ghostnet: channels made for each one convolved.")
+@click.option("--activation", help="mobilenet_v1, mobilenet_v2: relu6 or relu.")
+@click.option("--classes", type=click.IntRange(1), default=1000, show_default=True)
+@click.option("--resolution", type=click.IntRange(1), help="Picture size in pixels, else 224.")
+@click.option(
+    "--input-shape",
+    "shapes",
+    multiple=True,
+    callback=parse_shapes,
+    metavar="N,C,H,W",
+    help="One for each input.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+def command(
+    source: str,
+    width: float | None,
+    groups: int | None,
+    ratio: int | None,
+    activation: str | None,
+    classes: int,
+    resolution: int | None,
+    shapes: tuple[tuple[int, ...], ...],
+    as_json: bool,
+) -> None:
+    """Print an architecture layer by layer.
+
+    NET_OR_FILE is a net's name, path/to/file.py:factory, or an .onnx file. For each layer: output
+    shape, parameters, multiply-adds, bytes of its output, and for grouped and depthwise-separable
+    convolutions the multiply-adds as a share of the standard convolution's.
+    """
+    from edgeconv.models.summary import summarize
+
+    if resolution is not None and shapes:
+        raise UsageError("--resolution and --input-shape say the same thing: give one of them")
+    found = summarize(
+        source,
+        options={"width": width, "groups": groups, "ratio": ratio, "activation": activation},
+        num_classes=classes,
+        resolution=resolution,
+        input_shapes=shapes,
+    )
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        _show(found)
+
+
+def _show(summary: "Summary") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE  # for a pager or a file: rows stay whole
+    sizes = " and ".join("x".join(map(str, shape)) for shape in summary.inputs)
+    console.print(Text(f"{summary.title} on {sizes}"))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("layer", "kind", "output"):
+        table.add_column(title, no_wrap=True)
+    for title in ("parameters", "multiply-adds", "memory", "of standard"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for layer in summary.layers:
+        table.add_row(
+            Text(layer.name),
+            Text(layer.kind),
+            "x".join(map(str, layer.output_shape)),
+            f"{layer.parameters:,}" if layer.parameters else "",
+            f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
+            _size(layer.activation_bytes),
+            _share(layer),
+        )
+    console.print(table)
+    console.print(
+        f"{summary.parameters:,} parameters · {summary.multiply_adds:,} multiply-adds · "
+        f"outputs {_size(summary.activation_bytes)} in all, largest input and output together "
+        f"{_size(summary.peak_bytes)}"
+    )
+    if any(layer.against_standard for layer in summary.layers):
+        console.print(
+            "of standard: multiply-adds as a share of the same convolution without groups; "
+            "+dw: together with the depthwise layer before it, of one standard convolution"
+        )
+
+
+def _share(layer: "Layer") -> str:
+    """Return the share of the standard convolution, marked where it is a pair's."""
+    if layer.against_standard is None:
+        return ""
+    pair = "+dw " if len(layer.against_standard.layers) > 1 else ""
+    return f"{pair}{100 * layer.against_standard.ratio:.1f} %"
+
+
+def _size(count: int) -> str:
+    """Write bytes readably.
+
+    >>> _size(512), _size(2048), _size(3 << 20)
+    ('512 B', '2.0 KiB', '3.0 MiB')
+    """
+    if count < 1024:
+        return f"{count} B"
+    return f"{count / 1024:.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"

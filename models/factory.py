@@ -1,0 +1,58 @@
+"""Build a user's own net from ``path/to/file.py:factory``."""
+
+import contextlib
+import importlib.util
+import sys
+from pathlib import Path
+
+from torch import nn
+
+from edgeconv.errors import EdgeconvError, UsageError
+
+
+def load_factory(source: str) -> nn.Module:
+    """Import ``file.py`` and return what calling ``factory`` gives: a torch.nn.Module, in eval mode.
+
+    ``source`` is ``path/file.py:factory``; the file's folder is importable while it runs, so that
+    it may import its neighbours. Raises UsageError where ``source`` is not written so, EdgeconvError
+    where the file or name is missing, the file or the factory fails, or no nn.Module comes out.
+    """
+    text, colon, name = source.rpartition(":")
+    if not colon or not text.endswith(".py") or not name.isidentifier():
+        raise UsageError(f"{source!r} is not written path/to/file.py:factory")
+    path = Path(text)
+    if not path.is_file():
+        raise EdgeconvError(f"no file {path}")
+    namespace = _run(path)
+    if name not in namespace:
+        raise EdgeconvError(f"{path} defines no {name}")
+    factory = namespace[name]
+    if not callable(factory):
+        raise EdgeconvError(f"{name} in {path} is a {type(factory).__name__}, not a function")
+    try:
+        module = factory if isinstance(factory, nn.Module) else factory()
+    except (Exception, SystemExit) as error:
+        raise EdgeconvError(f"{source} fails: {type(error).__name__}: {error}") from error
+    if not isinstance(module, nn.Module):
+        raise EdgeconvError(f"{source} returned a {type(module).__name__}, not a torch.nn.Module")
+    return module.eval()
+
+
+def _run(path: Path) -> dict[str, object]:
+    """Execute the file as a module of its own and return its names."""
+    spec = importlib.util.spec_from_file_location(f"edgeconv_user_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise EdgeconvError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    folder = str(path.resolve().parent)
+    sys.modules[spec.name] = module  # dataclasses and pickles look their module up there
+    sys.path.insert(0, folder)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        sys.modules.pop(spec.name, None)
+        raise EdgeconvError(f"{path} fails: {type(error).__name__}: {error}") from error
+    finally:
+        with contextlib.suppress(ValueError):  # the file may have tidied up itself
+            sys.path.remove(folder)
+    return vars(module)

@@ -1,0 +1,85 @@
+"""``summarize``: the architecture of a net, a module or an .onnx file, layer by layer."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeconv.deps import require
+from edgeconv.errors import UsageError
+from edgeconv.models.layer_cost import Comparison, ConvShape, Layer, Summary
+from edgeconv.models.specs import Value, find_spec, resolve_options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Comparison", "ConvShape", "Layer", "Summary", "summarize"]
+
+
+def summarize(
+    source: "str | Path | nn.Module",
+    *,
+    options: Mapping[str, Value | None] | None = None,
+    num_classes: int = 1000,
+    resolution: int | None = None,
+    input_shapes: Sequence[tuple[int, ...]] = (),
+) -> Summary:
+    """Return each layer's output shape, parameters, multiply-adds, bytes, and savings by grouping.
+
+    ``source`` is one of the four nets, ``path/file.py:factory``, an .onnx file, or a module.
+    ``options`` (width, groups, ...) and ``num_classes`` are for the four nets, ``resolution`` in
+    pixels for all that take one picture (default 224), ``input_shapes`` for all else.
+    Raises UsageError for what does not go together, EdgeconvError for what cannot be read or run.
+    """
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    shapes = tuple(input_shapes)
+    if resolution is not None:
+        if shapes:
+            raise UsageError("--resolution and --input-shape say the same thing: give one of them")
+        if resolution < 1:
+            raise UsageError(f"--resolution must be at least 1, not {resolution}")
+        shapes = ((1, 3, resolution, resolution),)
+    name = str(source)
+    is_file = not isinstance(source, str | Path) or name.endswith(".onnx") or ".py:" in name
+    if is_file and given:
+        raise UsageError(f"--{next(iter(given))} is for the four nets only")
+    if isinstance(source, str | Path) and name.endswith(".onnx"):
+        require("onnx", "export")
+        from edgeconv.models.onnx_summary import summarize_onnx
+
+        return summarize_onnx(Path(source), shapes)
+    if not is_file:
+        spec = find_spec(name)
+        resolve_options(name, given)
+        size = spec.resolution if resolution is None else resolution
+        shapes = shapes or ((1, 3, size, size),)
+    require("torch", "torch")
+    if not is_file:
+        return _summarize_net(name, given, num_classes, shapes)
+    from edgeconv.models.module_summary import summarize_module
+
+    shapes = shapes or ((1, 3, 224, 224),)
+    if isinstance(source, str | Path):
+        from edgeconv.models.factory import load_factory
+
+        return summarize_module(load_factory(name), shapes, name)
+    return summarize_module(source, shapes, type(source).__name__)
+
+
+def _summarize_net(
+    name: str,
+    options: Mapping[str, Value],
+    num_classes: int,
+    shapes: tuple[tuple[int, ...], ...],
+) -> Summary:
+    import torch
+
+    from edgeconv.models import build
+    from edgeconv.models.module_summary import summarize_module
+
+    given: dict[str, object] = dict(options)
+    with torch.device("meta"):  # shapes alone: no weights are made, nothing is computed
+        module = build(name, num_classes=num_classes, **given)  # type: ignore[arg-type] # checked by resolve_options
+    title = ", ".join(
+        [find_spec(name).title, *(f"{key} {value}" for key, value in options.items())]
+    )
+    return summarize_module(module, shapes, title, "meta")
