@@ -1,0 +1,191 @@
+"""Run a graph exported for one picture on several at once, where that is provably the same."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx
+
+from edgeconv.export.graph import Graph, Node
+
+ROW_BY_ROW = frozenset(
+    [
+        "Conv",
+        "ConvTranspose",
+        "Gemm",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Pow",
+        "Max",
+        "Min",
+        "PRelu",
+        "Relu",
+        "Clip",
+        "LeakyRelu",
+        "HardSwish",
+        "HardSigmoid",
+        "Sigmoid",
+        "Tanh",
+        "Elu",
+        "Selu",
+        "Softplus",
+        "Softsign",
+        "Erf",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Abs",
+        "Neg",
+        "Reciprocal",
+        "Floor",
+        "Ceil",
+        "Gelu",
+        "Mish",
+        "Cast",
+        "MaxPool",
+        "AveragePool",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "ChannelShuffle",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "BatchNormalization",
+        "InstanceNormalization",
+        "LRN",
+    ]
+)
+"""Operators that treat every picture of a batch alone, whatever their attributes."""
+
+
+def batched(graph: Graph) -> Graph | None:
+    """Return ``graph`` with constant shapes that take any batch; None where it may mix pictures.
+
+    Every tensor must have 1 as its first axis. Names, constants and attributes stay, but for the
+    target shapes of Reshape and the sizes of Resize.
+    """
+    other = graph.clone()
+    makes = {out for node in graph.nodes for out in node.outputs if out}
+    if any(not graph.shape(t) or graph.shape(t)[0] != 1 for t in [*makes, *graph.inputs]):
+        return None
+    for node in other.nodes:
+        if any(
+            name in graph.constants and len(graph.shape(name)) and graph.shape(name)[0] != 1
+            for name in node.inputs
+            if len(graph.shape(name)) == len(graph.shape(node.output)) and node.op in ELEMENTWISE
+        ):
+            return None
+        if node.op not in ROW_BY_ROW and not _adapt(other, node):
+            return None
+    return other
+
+
+ELEMENTWISE = frozenset(["Add", "Sub", "Mul", "Div", "Pow", "Max", "Min"])
+
+
+def set_batch(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Make the first axis of every input and output symbolic, in place; return the model."""
+    for value in [*model.graph.input, *model.graph.output]:
+        dims = value.type.tensor_type.shape.dim
+        if dims:
+            dims[0].dim_param = "pictures"
+    return model
+
+
+def _adapt(graph: Graph, node: Node) -> bool:
+    check = _CHECKS.get(node.op)
+    return check is not None and check(graph, node)
+
+
+def _constant(graph: Graph, node: Node, index: int) -> list[int] | None:
+    value = graph.constant(node, index)
+    return None if value is None else [int(v) for v in np.asarray(value).reshape(-1)]
+
+
+def _reshape(graph: Graph, node: Node) -> bool:
+    shape = _constant(graph, node, 1)
+    if not shape or shape[0] != 1 or 0 in shape or node.int("allowzero", 0):
+        return False
+    node.inputs[1] = graph.add_constant(
+        f"{node.inputs[1]}_any_batch", np.array([0, *shape[1:]], np.int64)
+    )
+    return True
+
+
+def _transpose(graph: Graph, node: Node) -> bool:
+    perm = node.ints("perm", [])
+    return bool(perm) and perm[0] == 0
+
+
+def _not_first(axes: Sequence[int] | None, rank: int) -> bool:
+    return axes is not None and all(axis % rank != 0 for axis in axes)
+
+
+def _axis(default: int) -> Callable[[Graph, Node], bool]:
+    def check(graph: Graph, node: Node) -> bool:
+        rank = len(graph.shape(node.inputs[0]))
+        if any(name in graph.constants for name in node.inputs[:1]):
+            return False
+        if node.op == "Concat" and any(name in graph.constants for name in node.inputs):
+            return False
+        if node.op == "Gather" and node.inputs[1] not in graph.constants:
+            return False
+        return _not_first([node.int("axis", default)], rank)
+
+    return check
+
+
+def _slice(graph: Graph, node: Node) -> bool:
+    return _not_first(_constant(graph, node, 3), len(graph.shape(node.inputs[0])))
+
+
+def _reduce(graph: Graph, node: Node) -> bool:
+    axes = node.ints("axes", []) or _constant(graph, node, 1)
+    return bool(axes) and _not_first(axes, len(graph.shape(node.inputs[0])))
+
+
+def _pad(graph: Graph, node: Node) -> bool:
+    pads = _constant(graph, node, 1)
+    if not pads or (len(node.inputs) > 3 and node.inputs[3]):
+        return False
+    return pads[0] == 0 and pads[len(pads) // 2] == 0
+
+
+def _repeats(graph: Graph, node: Node) -> bool:
+    shape = _constant(graph, node, 1)
+    return bool(shape) and shape is not None and shape[0] == 1 and node.op == "Tile"
+
+
+def _resize(graph: Graph, node: Node) -> bool:
+    if len(node.inputs) < 4 or not node.inputs[3]:
+        scales = graph.constant(node, 2)
+        return scales is not None and (bool(node.attrs.get("axes")) or float(scales.flat[0]) == 1.0)
+    sizes = _constant(graph, node, 3)
+    source = graph.shape(node.inputs[0])
+    if node.attrs.get("axes"):
+        return True
+    if sizes is None or len(sizes) != 4 or tuple(sizes[:2]) != source[:2]:
+        return False
+    node.attrs["axes"] = [2, 3]
+    node.inputs[3] = graph.add_constant(f"{node.inputs[3]}_plane", np.array(sizes[2:], np.int64))
+    return True
+
+
+_CHECKS: dict[str, Callable[[Graph, Node], bool]] = {
+    "Reshape": _reshape,
+    "Transpose": _transpose,
+    "Concat": _axis(1),
+    "Split": _axis(0),
+    "Gather": _axis(0),
+    "Softmax": _axis(-1),
+    "LogSoftmax": _axis(-1),
+    "LayerNormalization": _axis(-1),
+    "Slice": _slice,
+    "ReduceMean": _reduce,
+    "ReduceMax": _reduce,
+    "ReduceMin": _reduce,
+    "ReduceSum": _reduce,
+    "Pad": _pad,
+    "Tile": _repeats,
+    "Resize": _resize,
+}

@@ -1,0 +1,42 @@
+"""Bias correction: give each output channel the mean that the float net has (arXiv 1906.04721).
+
+A linear operator's mean output is its output on the mean picture, so no layer has to be run over
+all pictures for it.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.onnx_io import to_onnx
+from edgeconv.export.quant.ops import float_weights
+from edgeconv.export.quant.sessions import session
+
+Floats = NDArray[np.float32]
+
+
+class MeanOutput:
+    """The mean over the plane of a weighted node's output, before its activation."""
+
+    def __init__(self, graph: Graph, node: Node) -> None:
+        weights, bias = float_weights(graph, node)
+        source, out = node.inputs[0], node.output
+        part = Graph("mean", graph.opset, [source, "weights", "bias"], [out])
+        part.nodes = [
+            Node(node.op, node.name, [source, "weights", "bias"], [out], dict(node.attrs))
+        ]
+        part.declare(source, graph.shape(source), np.float32)
+        part.declare("weights", weights.shape, np.float32)
+        part.declare("bias", bias.shape, np.float32)
+        part.declare(out, graph.shape(out), np.float32)
+        self._session: Any = session(to_onnx(part), optimize=False)
+        self._source = source
+
+    def __call__(self, picture: Floats, weights: Floats, bias: Floats) -> Floats:
+        """Return (out channels,) for one picture (1, ...), real weights and real bias."""
+        fed = {self._source: picture, "weights": weights, "bias": bias}
+        (out,) = self._session.run(None, fed)
+        mean: Floats = np.asarray(out).reshape(len(bias), -1).mean(axis=1, dtype=np.float64)
+        return mean.astype(np.float32)

@@ -1,0 +1,83 @@
+"""The input columns of a convolution at sampled places, and the Hessian that GPTQ needs."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.quant.recipe import Activation
+
+MOST_ROWS = 4096
+DEPTHWISE_ROWS = 1536
+SLICE = 32
+"""Pictures whose columns are held at once."""
+
+
+def hessian(
+    graph: Graph, node: Node, stored: NDArray[np.uint8], quantization: Activation
+) -> NDArray[np.float32] | None:
+    """Return (groups, k, k), the sum of x x^T over sampled input columns of a Conv or Gemm.
+
+    ``stored`` is (pictures, ...), the uint8 input. None for operators that GPTQ is not used on.
+    """
+    if node.op == "Gemm":
+        real = _real(stored.reshape(len(stored), -1), quantization)
+        return (real.T @ real)[None]
+    if node.op != "Conv" or stored.ndim != 4:
+        return None
+    weights = graph.constants[node.inputs[1]]
+    group, size = node.int("group", 1), int(np.prod(weights.shape[1:]))
+    wanted = DEPTHWISE_ROWS if size <= 64 else int(np.clip(4 * size, 1024, MOST_ROWS))
+    places = _places(graph, node, max(1, -(-wanted // len(stored))))
+    total = np.zeros((group, size, size), np.float32)
+    for start in range(0, len(stored), SLICE):
+        columns = _columns(node, stored[start : start + SLICE], places, quantization, start)
+        real = _real(columns, quantization).reshape(group, size, -1)
+        total += real @ real.transpose(0, 2, 1)
+    return total
+
+
+def _real(stored: NDArray[np.uint8], quantization: Activation) -> NDArray[np.float32]:
+    shifted = stored.astype(np.float32) - np.float32(quantization.zero_point + 128)
+    return shifted * np.float32(quantization.scale)
+
+
+def _places(graph: Graph, node: Node, count: int) -> NDArray[np.int64]:
+    """Return which output places to sample: rows of (pictures mod SLICE, count), flat indices."""
+    height, width = graph.shape(node.output)[2:]
+    size = height * width
+    if count >= size:
+        return np.tile(np.arange(size), (SLICE, 1))
+    draw = np.random.default_rng(size).random((SLICE, count))
+    return ((np.arange(count) + draw) * (size / count)).astype(np.int64)
+
+
+def _columns(
+    node: Node,
+    stored: NDArray[np.uint8],
+    places: NDArray[np.int64],
+    quantization: Activation,
+    start: int,
+) -> NDArray[np.uint8]:
+    """Return (channels, taps, columns) of the padded uint8 input."""
+    kernel, strides = node.ints("kernel_shape", ()), node.ints("strides", [1, 1])
+    dilations, pads = node.ints("dilations", [1, 1]), node.ints("pads", [0] * 4)
+    n, channels = stored.shape[:2]
+    zero = quantization.zero_point + 128
+    if any(pads):
+        border = ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3]))
+        stored = np.pad(stored, border, constant_values=zero)
+    wide = stored.shape[3]
+    out_width = (wide - dilations[1] * (kernel[1] - 1) - 1) // strides[1] + 1
+    taps = [
+        i * dilations[0] * wide + j * dilations[1]
+        for i in range(kernel[0])
+        for j in range(kernel[1])
+    ]
+    flat = stored.reshape(n, channels, -1)
+    parts = []
+    for i in range(n):
+        row, column = np.divmod(places[i % len(places)], out_width)
+        corner = row * strides[0] * wide + column * strides[1]
+        index = np.add.outer(np.array(taps), corner)
+        parts.append(flat[i][:, index.reshape(-1)].reshape(channels, len(taps), -1))
+    return np.concatenate(parts, axis=2)

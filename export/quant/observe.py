@@ -1,0 +1,193 @@
+"""One pass of the float net over the calibration pictures: everything later stages ask of it.
+
+Pictures go through the whole net a few at a time and only summaries stay, so that memory is that
+of one chunk, however many pictures there are.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.graph import Graph
+from edgeconv.export.onnx_io import to_onnx
+from edgeconv.export.passes.expand_shuffles import expand_shuffles
+from edgeconv.export.quant.batching import batched, set_batch
+from edgeconv.export.quant.sessions import session
+
+Floats = NDArray[np.float32]
+Feeds = Sequence[Mapping[str, Floats]]
+Progress = Callable[[float], None]
+
+SAMPLES = 200_000
+"""Values kept of each tensor to choose its range by, over all pictures."""
+CHUNK_BYTES = 96 << 20
+"""Float activations held at once."""
+
+
+@dataclass
+class TensorStats:
+    """What one tensor did, in real values.
+
+    ``low`` and ``high`` are (pictures, channels) extremes; ``sample`` is (pictures, k) values
+    taken at the same k places of each picture, ``channel`` (k,) the channel of each place. A
+    tensor's channels are its second axis.
+    """
+
+    low: Floats
+    high: Floats
+    sample: Floats
+    channel: NDArray[np.int64]
+
+
+@dataclass
+class Observation:
+    """The float net over all pictures.
+
+    ``tensors`` by name; ``sums`` by name, the sum of the first ``summed`` pictures; ``outputs``
+    by name, (pictures, ...).
+    """
+
+    pictures: int
+    summed: int
+    tensors: dict[str, TensorStats] = field(default_factory=dict)
+    sums: dict[str, Floats] = field(default_factory=dict)
+    outputs: dict[str, Floats] = field(default_factory=dict)
+
+    def mean(self, tensor: str) -> Floats:
+        """Return the mean of a summed tensor, of its own shape (1, ...)."""
+        return self.sums[tensor] / np.float32(self.summed)
+
+
+def stack(feeds: Feeds, name: str) -> Floats:
+    """Join pictures of shape (1, ...) to (n, ...)."""
+    return np.concatenate([np.asarray(feed[name], np.float32) for feed in feeds])
+
+
+def observe(
+    graph: Graph,
+    feeds: Feeds,
+    *,
+    summed: Mapping[str, int],
+    threads: int = 1,
+    progress: Progress = lambda _: None,
+) -> Observation:
+    """Run the float net over ``feeds``.
+
+    ``summed`` maps a tensor to how many of the first pictures its sum is wanted over (the same
+    number for all). Raises EdgeconvError naming the tensor where a value is not finite.
+    """
+    watched = [*graph.inputs, *(out for node in graph.nodes for out in node.outputs if out)]
+    watched = [t for t in watched if graph.dtype(t) == np.float32]
+    seen = Observation(len(feeds), max(summed.values(), default=0))
+    count = max(64, SAMPLES // len(feeds))
+    gatherers = {t: _Gatherer(t, graph.shape(t), count, summed.get(t, 0)) for t in watched}
+    pieces: dict[str, list[Floats]] = {name: [] for name in graph.outputs}
+    done = 0
+    with ThreadPoolExecutor(threads) as pool:
+        for values in _run(graph, watched, feeds, threads):
+            list(pool.map(lambda t, v=values: gatherers[t].take(v[t]), watched))
+            for name in graph.outputs:
+                pieces[name].append(np.array(values[name]))
+            done += len(values[watched[0]])
+            progress(done / len(feeds))
+    for tensor, gatherer in gatherers.items():
+        seen.tensors[tensor] = gatherer.stats()
+        if gatherer.total is not None:
+            seen.sums[tensor] = gatherer.total
+    seen.outputs = {name: np.concatenate(parts) for name, parts in pieces.items()}
+    return seen
+
+
+def _run(
+    graph: Graph, watched: list[str], feeds: Feeds, threads: int
+) -> Iterator[dict[str, Floats]]:
+    """Yield every watched tensor of one chunk of pictures after another, (n, ...)."""
+    plain = graph.clone()
+    expand_shuffles(plain)
+    wide = batched(plain)
+    model = to_onnx(wide if wide is not None else plain)
+    present = {value.name for value in [*model.graph.input, *model.graph.output]}
+    for tensor in watched:
+        if tensor not in present:
+            value = helper.make_tensor_value_info(tensor, TensorProto.FLOAT, None)
+            model.graph.output.append(value)
+    step = 1
+    if wide is not None:
+        set_batch(model)
+        bytes_each = 4 * sum(int(np.prod(graph.shape(t))) for t in watched)
+        step = int(np.clip(CHUNK_BYTES // max(bytes_each, 1), 1, 32))
+    running = session(model, threads=threads)
+    names = [value.name for value in model.graph.output]
+    for start in range(0, len(feeds), step):
+        part = feeds[start : start + step]
+        fed: dict[str, Any] = {name: stack(part, name) for name in graph.inputs}
+        if start == 0 or len(part) < step:
+            binding, values = _bind(running, graph, names, len(part) if wide is not None else 0)
+        for name, value in fed.items():
+            binding.bind_cpu_input(name, value)
+        running.run_with_iobinding(binding)
+        yield {
+            t: (values | fed)[t] if wide is not None else (values | fed)[t][None] for t in watched
+        }
+
+
+def _bind(
+    running: Any, graph: Graph, names: list[str], pictures: int
+) -> tuple[Any, dict[str, Floats]]:
+    """Give the outputs memory once: fresh pages for every chunk would cost more than the net."""
+    binding = running.io_binding()
+    values = {}
+    for name in names:
+        shape = graph.shape(name)
+        shape = (pictures, *shape[1:]) if pictures else shape
+        array = values[name] = np.empty(shape, graph.dtype(name))
+        binding.bind_output(name, "cpu", 0, array.dtype.type, shape, array.ctypes.data)
+    return binding, values
+
+
+class _Gatherer:
+    """Summarises one tensor over chunks."""
+
+    def __init__(self, tensor: str, shape: tuple[int, ...], count: int, summed: int) -> None:
+        self.tensor, self.shape, self.summed = tensor, shape, summed
+        size = int(np.prod(shape))
+        self.channels = shape[1] if len(shape) > 1 else 1
+        shift = np.random.default_rng(size).random(min(size, count))
+        places = ((np.arange(len(shift)) + shift) * (size / len(shift))).astype(np.int64)
+        self.places = np.arange(size) if size <= count else np.minimum(places, size - 1)
+        self.total: Floats | None = None
+        self.low: list[Floats] = []
+        self.high: list[Floats] = []
+        self.samples: list[Floats] = []
+
+    def take(self, values: Floats) -> None:
+        """Add a chunk (n, ...)."""
+        n = len(values)
+        flat = values.reshape(n, -1)
+        rows = values.reshape(n, self.channels, -1) if self.shape[:1] == (1,) else flat[:, None]
+        low, high = rows.min(axis=2), rows.max(axis=2)
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise EdgeconvError(
+                f"the float net makes a value that is not finite in {self.tensor}: check the "
+                "weights and the pictures"
+            )
+        self.low.append(low)
+        self.high.append(high)
+        self.samples.append(flat[:, self.places])
+        wanted = min(n, self.summed - sum(len(part) for part in self.low[:-1]))
+        if wanted > 0:
+            part = values[:wanted].sum(axis=0).reshape(self.shape)
+            self.total = part if self.total is None else self.total + part
+
+    def stats(self) -> TensorStats:
+        """Join what the chunks left."""
+        plane = max(1, int(np.prod(self.shape)) // self.channels)
+        channel = self.places // plane if self.shape[:1] == (1,) else np.zeros_like(self.places)
+        low, high = np.concatenate(self.low), np.concatenate(self.high)
+        return TensorStats(low, high, np.concatenate(self.samples), channel)

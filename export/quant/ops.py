@@ -1,0 +1,169 @@
+"""What the INT8 recipe knows of each operator: the one table that decides int8, float and shared scales.
+
+The rules are TFLite's (https://ai.google.dev/edge/litert/models/quantization_spec), because they
+are the strictest: whatever they allow, ONNX QDQ can express.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from edgeconv.export.graph import Array, Graph, Node
+
+Kind = Literal["weighted", "same-scale", "free", "fixed"]
+"""weighted: has int8 weights; same-scale: output scale is the input's; free: any output scale;
+fixed: the output scale is prescribed."""
+
+
+@dataclass(frozen=True)
+class OpRule:
+    """How one operator is quantized.
+
+    ``data`` are the input positions that are stored as int8 (None: all of them). ``moves`` says
+    that the operator only moves or selects values, so ONNX runs it on the integers themselves.
+    ``fixed`` is the prescribed (scale, zero point) of the output.
+    """
+
+    kind: Kind
+    data: tuple[int, ...] | None = (0,)
+    moves: bool = False
+    fixed: tuple[float, int] | None = None
+
+
+_MOVE = OpRule("same-scale", moves=True)
+
+RULES: dict[str, OpRule] = {
+    "Conv": OpRule("weighted"),
+    "ConvTranspose": OpRule("weighted"),
+    "Gemm": OpRule("weighted"),
+    "Concat": OpRule("same-scale", data=None, moves=True),
+    "MaxPool": _MOVE,
+    "Reshape": _MOVE,
+    "Transpose": _MOVE,
+    "ChannelShuffle": _MOVE,
+    "Slice": _MOVE,
+    "Split": _MOVE,
+    "Gather": _MOVE,
+    "Pad": _MOVE,
+    "DepthToSpace": _MOVE,
+    "SpaceToDepth": _MOVE,
+    "Expand": _MOVE,
+    "Tile": _MOVE,
+    "Resize": OpRule("same-scale"),
+    "AveragePool": OpRule("same-scale"),
+    "Max": OpRule("same-scale", data=None, moves=True),
+    "Min": OpRule("same-scale", data=None, moves=True),
+    "ReduceMax": _MOVE,
+    "GlobalMaxPool": OpRule("same-scale"),
+    "Add": OpRule("free", data=None),
+    "Sub": OpRule("free", data=None),
+    "Mul": OpRule("free", data=None),
+    "MatMul": OpRule("free", data=None),
+    "GlobalAveragePool": OpRule("free"),
+    "ReduceMean": OpRule("free"),
+    "Relu": OpRule("free"),
+    "Clip": OpRule("free"),
+    "LeakyRelu": OpRule("free"),
+    "PRelu": OpRule("free", data=(0, 1)),
+    "HardSwish": OpRule("free"),
+    "HardSigmoid": OpRule("fixed", fixed=(1 / 256, -128)),
+    "Sigmoid": OpRule("fixed", fixed=(1 / 256, -128)),
+    "Softmax": OpRule("fixed", fixed=(1 / 256, -128)),
+    "Tanh": OpRule("fixed", fixed=(1 / 128, 0)),
+}
+"""Operator -> rule; an operator that is not here computes in float."""
+
+
+WEIGHTED = frozenset(op for op, found in RULES.items() if found.kind == "weighted")
+
+
+def rule(node: Node) -> OpRule | None:
+    """Return the node's rule; None where it cannot be int8."""
+    return RULES.get(node.op)
+
+
+def moves_integers(node: Node) -> bool:
+    """Whether the operator may run on the integers themselves (nearest Resize, not linear)."""
+    if node.op == "Resize":
+        return node.str("mode", "nearest") == "nearest"
+    found = RULES.get(node.op)
+    return found is not None and found.moves
+
+
+def data_inputs(graph: Graph, node: Node) -> list[str]:
+    """Return the float inputs that int8 execution would store as integers, constants included."""
+    found = RULES.get(node.op)
+    if found is None:
+        return []
+    names = node.inputs if found.data is None else [node.inputs[i] for i in found.data]
+    return [name for name in names if name and graph.dtype(name) == np.float32]
+
+
+def why_float(graph: Graph, node: Node) -> str | None:
+    """Say why a node cannot be int8; None where it can.
+
+    Nodes that hold no float tensor at all (shape arithmetic) are neither.
+    """
+    if not any(graph.dtype(out) == np.float32 for out in node.outputs if out):
+        return "it makes no real numbers"
+    found = RULES.get(node.op)
+    if found is None:
+        return f"{node.op} has no INT8 form"
+    if found.kind == "weighted":
+        weights = graph.constant(node, 1)
+        if weights is None:
+            return f"the weights of {node.op} are computed, not constant"
+        if len(node.inputs) > 2 and node.inputs[2] and graph.constant(node, 2) is None:
+            return f"the bias of {node.op} is computed, not constant"
+        if node.op == "Gemm" and not _plain_gemm(node):
+            return "this Gemm is not x * transposed weights + bias"
+        if node.inputs[0] in graph.constants:
+            return f"the input of {node.op} is constant"
+    if node.op == "Resize" and node.str("mode", "nearest") == "cubic":
+        return "cubic Resize has no INT8 form"
+    if node.op == "MaxPool" and len(node.outputs) > 1 and node.outputs[1]:
+        return "MaxPool with indices has no INT8 form"
+    return None
+
+
+def _plain_gemm(node: Node) -> bool:
+    return (
+        node.int("transB", 0) == 1
+        and node.int("transA", 0) == 0
+        and node.float("alpha", 1.0) == 1.0
+        and node.float("beta", 1.0) == 1.0
+    )
+
+
+def is_pixel_shift(graph: Graph, node: Node) -> bool:
+    """Whether the node is the leading Sub of passes/exact_pixels.py, done before quantization."""
+    return (
+        node.op == "Sub"
+        and node.inputs[0] in graph.inputs
+        and node.inputs[1] in graph.constants
+        and graph.constants[node.inputs[1]].size == 1
+        and len(graph.consumers().get(node.inputs[0], [])) == 1
+        and node.clamp is None
+    )
+
+
+def output_axis(node: Node) -> int:
+    """Return the axis of the weight tensor that holds the output channels."""
+    return 1 if node.op == "ConvTranspose" else 0
+
+
+def float_weights(graph: Graph, node: Node) -> tuple[Array, Array]:
+    """Return a weighted node's float32 weights and bias (zeros where it has none)."""
+    weights = np.asarray(graph.constants[node.inputs[1]], np.float32)
+    bias = graph.constant(node, 2)
+    if bias is not None:
+        return weights, np.asarray(bias, np.float32).reshape(-1)
+    return weights, np.zeros(output_channels(node, weights), np.float32)
+
+
+def output_channels(node: Node, weights: Array) -> int:
+    """Return how many output channels a weighted node has."""
+    if node.op == "ConvTranspose":
+        return int(weights.shape[1]) * node.int("group", 1)
+    return int(weights.shape[0])

@@ -1,0 +1,176 @@
+"""Choose the range of every tensor that is stored as int8, and from it scale and zero point."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.export.graph import Graph
+from edgeconv.export.quant.groups import Groups, needed_bounds, same_scale
+from edgeconv.export.quant.observe import Observation
+from edgeconv.export.quant.ops import RULES, data_inputs, is_pixel_shift
+from edgeconv.export.quant.recipe import Activation, Form, choose_scale
+
+RangeMethod = Literal["minmax", "mse3"]
+"""minmax covers everything seen; mse3 clips where the mean cube of the error is smallest."""
+
+BINS = 4096
+STEPS = 41
+NARROWEST = 0.2
+
+
+def quantized_tensors(graph: Graph, float_nodes: frozenset[str]) -> list[str]:
+    """Return the tensors and constants stored as int8: what an int8 node makes or reads."""
+    found: dict[str, None] = {}
+    for node in graph.nodes:
+        if node.name in float_nodes or node.op not in RULES or is_pixel_shift(graph, node):
+            continue
+        for name in [*data_inputs(graph, node), *node.outputs]:
+            if name and graph.dtype(name) == np.float32:
+                found[name] = None
+    return list(found)
+
+
+def fixed_scales(
+    graph: Graph, input_scale: Mapping[str, tuple[float, int]], float_nodes: frozenset[str]
+) -> dict[str, Activation]:
+    """Return the tensors whose scale is prescribed: exact pixels, sigmoid, softmax, tanh, gates."""
+    found = {}
+    for tensor, (scale, zero) in input_scale.items():
+        found[tensor] = _fixed(scale, zero)
+    for node in graph.nodes:
+        rule = RULES.get(node.op)
+        if node.name in float_nodes or rule is None:
+            continue
+        if rule.fixed is not None:
+            found[node.output] = _fixed(*rule.fixed)
+        elif node.clamp == (0.0, 1.0) and rule.kind == "weighted":
+            found[node.output] = _fixed(1 / 255, -128)
+    return found
+
+
+def _fixed(scale: float, zero: int) -> Activation:
+    step = float(np.float32(scale))
+    return Activation(step, zero, (-128 - zero) * step, (127 - zero) * step, fixed=True)
+
+
+def conflicts(graph: Graph, fixed: Mapping[str, Activation]) -> dict[str, str]:
+    """Return same-scale nodes whose tensors have prescribed scales that differ, with the reason.
+
+    A fixed scale next to free tensors conflicts too: their ranges would not fit it.
+    """
+    found: dict[str, str] = {}
+    for node in graph.nodes:
+        rule = RULES.get(node.op)
+        inputs = data_inputs(graph, node)
+        if rule is None or rule.kind != "same-scale" or len(inputs) < 2:
+            continue
+        apart = same_scale(graph, frozenset([*found, node.name]))
+        shared = {apart.root(t): a for t, a in fixed.items()}
+        if len({shared.get(apart.root(name)) for name in inputs}) > 1:
+            found[node.name] = f"{node.op} joins tensors whose prescribed scales differ"
+    return found
+
+
+def choose_ranges(
+    graph: Graph,
+    seen: Observation,
+    *,
+    form: Form,
+    method: RangeMethod,
+    fixed: Mapping[str, Activation],
+    float_nodes: frozenset[str],
+) -> dict[str, Activation]:
+    """Return tensor -> Activation for every tensor stored as int8, the same within a group.
+
+    Outputs of the graph always keep their whole range: a clipped logit costs accuracy.
+    """
+    names = quantized_tensors(graph, float_nodes)
+    groups: Groups = same_scale(graph, float_nodes)
+    bounds = needed_bounds(graph)
+    members = groups.members(names)
+    chosen: dict[str, Activation] = {}
+    for tensors in members.values():
+        prescribed = next((fixed[t] for t in tensors if t in fixed), None)
+        if prescribed is None:
+            whole = method == "minmax" or any(t in graph.outputs for t in tensors)
+            low, high = _extremes(graph, seen, tensors, bounds)
+            if not whole:
+                values = _values(graph, seen, tensors, bounds)
+                low, high = clip_search(values, low, high, form)
+            prescribed = choose_scale(low, high, form)
+        chosen.update(dict.fromkeys(tensors, prescribed))
+    return {name: chosen[name] for name in names}
+
+
+def _extremes(
+    graph: Graph,
+    seen: Observation,
+    tensors: list[str],
+    bounds: Mapping[str, tuple[float, float]],
+) -> tuple[float, float]:
+    lows, highs = [], []
+    for tensor in tensors:
+        if tensor in graph.constants:
+            low, high = graph.constants[tensor].min(), graph.constants[tensor].max()
+        else:
+            low, high = seen.tensors[tensor].low.min(), seen.tensors[tensor].high.max()
+        floor, ceiling = bounds.get(tensor, (-np.inf, np.inf))
+        lows.append(float(np.clip(low, floor, ceiling)))
+        highs.append(float(np.clip(high, floor, ceiling)))
+    return min(lows), max(highs)
+
+
+def _values(
+    graph: Graph,
+    seen: Observation,
+    tensors: list[str],
+    bounds: Mapping[str, tuple[float, float]],
+) -> NDArray[np.float32]:
+    parts = []
+    for tensor in tensors:
+        if tensor in graph.constants:
+            continue
+        sample = seen.tensors[tensor].sample
+        parts.append(np.clip(sample, *bounds.get(tensor, (-np.inf, np.inf))).reshape(-1))
+    return np.concatenate(parts)
+
+
+def clip_search(
+    values: NDArray[np.float32], low: float, high: float, form: Form
+) -> tuple[float, float]:
+    """Return the range within [low, high] with the smallest mean |error|^3 over ``values``.
+
+    ``low`` and ``high`` are the true extremes, which a sample may miss. The cube weighs clipping
+    more than the square does: MSE clips too much for nets with few channels.
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    if low == high:
+        return low, high
+    counts, edges = np.histogram(values, BINS, (low, high))
+    centres = ((edges[:-1] + edges[1:]) / 2).astype(np.float32)
+    weights = counts.astype(np.float32)
+    used = weights > 0
+    centres, weights = centres[used], weights[used]
+    factors = np.linspace(1.0, NARROWEST, STEPS)
+    best = (low, high)
+    for _ in range(2):
+        best = _best([(best[0], high * f) for f in factors], centres, weights, form)
+        if low < 0:
+            best = _best([(low * f, best[1]) for f in factors], centres, weights, form)
+    return best
+
+
+def _best(
+    ranges: list[tuple[float, float]],
+    centres: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    form: Form,
+) -> tuple[float, float]:
+    scales = [choose_scale(low, high, form) for low, high in ranges]
+    step = np.array([[s.scale] for s in scales], np.float32)
+    zero = np.array([[s.zero_point] for s in scales], np.float32)
+    integers = np.clip(np.rint(centres / step) + zero, -128, 127)
+    error = np.abs((integers - zero) * step - centres)
+    return ranges[int(np.argmin((error**3) @ weights))]

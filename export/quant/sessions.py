@@ -1,0 +1,38 @@
+"""onnxruntime sessions for calibration: quiet, a given thread count, nothing left running."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from edgeconv.deps import require
+
+
+def session(model: onnx.ModelProto, *, threads: int = 1, optimize: bool = True) -> Any:
+    """Open a model in memory; ``optimize=False`` runs every node as written, in float."""
+    runtime = require("onnxruntime", "onnx")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    level = runtime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
+    return runtime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+@functools.cache
+def integer_kernels_are_exact() -> bool:
+    """Whether onnxruntime's INT8 kernels add up without saturation on this machine.
+
+    x86 without VNNI multiplies uint8 by int8 into saturating 16 bits; calibration there runs the
+    same integers in float instead.
+    """
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "vnni" in text or "asimd" in text
