@@ -1,0 +1,41 @@
+# make demo | test | check | fix | docs: each starts from nothing and needs Python 3.11 or later.
+PYTHON ?= python3
+BIN := .venv/bin
+OLD := .venv-tflite-runtime
+ARGS ?=
+
+.PHONY: demo test check fix docs setup
+
+demo: .venv/.stamp
+	$(BIN)/edgeconv export mobilenet_v2 --int8 --target tflite --force
+
+test: .venv/.stamp $(OLD)/.stamp
+	EDGECONV_TFLITE_RUNTIME_PYTHON=$$(test -x $(OLD)/bin/python && echo $(CURDIR)/$(OLD)/bin/python) \
+	  $(BIN)/python -m pytest --slow $(ARGS)
+
+check: .venv/.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: .venv/.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: .venv/.stamp
+	$(BIN)/python -m edgeconv.export.op_docs docs/ops.md
+
+setup: .venv/.stamp
+
+.venv/.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --upgrade 'pip>=25.1'
+	$(BIN)/pip install -q -c constraints.txt -e '.[all]' --group dev
+	touch $@
+
+# tflite-runtime ends at Python 3.11 and needs numpy 1, so it lives apart; other Pythons skip it by name.
+$(OLD)/.stamp: pyproject.toml
+	mkdir -p $(OLD)
+	if $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
+	  $(PYTHON) -m venv $(OLD) && $(OLD)/bin/pip install -q -e '.[tflite-runtime]'; fi
+	touch $@

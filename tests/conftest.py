@@ -1,0 +1,61 @@
+"""What all tests share: the --slow switch, golden files, and the data beside the checkout."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--slow"):
+        return
+    skip = pytest.mark.skip(reason="slow: make test runs it, so does pytest --slow")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def imagenet() -> Path:
+    """The ImageNet weights and pictures beside the checkout."""
+    folder = SHARED / "imagenet"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared/imagenet")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cifar10() -> Path:
+    """The CIFAR-10 weights and pictures beside the checkout."""
+    folder = SHARED / "cifar10"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared/cifar10")
+    return folder
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> "Golden":
+    """Compare text with a file of tests/golden/."""
+    return Golden(bool(request.config.getoption("--update-golden")))
+
+
+class Golden:
+    """``golden.check(name, text)``: the file must hold the text; --update-golden writes it."""
+
+    def __init__(self, update: bool) -> None:
+        self.update = update
+
+    def check(self, name: str, text: str) -> None:
+        path = ROOT / "tests" / "golden" / name
+        if self.update:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        assert path.is_file(), f"{path.name} is missing: pytest --update-golden writes it"
+        assert path.read_text() == text, f"{path.name} differs: pytest --update-golden accepts it"
