@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,10 @@ def check_feeds(name: str, specs: tuple[TensorSpec, ...], feeds: Feeds) -> None:
 
 @dataclass(frozen=True)
 class Runtime:
-    """An entry of the table: the name users type, its module here, the package and the extra."""
+    """An entry of the table: the name users type, its module here, the package and the extra.
+
+    ``platform`` is the only sys.platform it runs on, "" where it runs on all.
+    """
 
     name: str
     module: str
@@ -84,9 +88,12 @@ class Runtime:
     extra: str
     suffixes: tuple[str, ...]
     adds: str
+    platform: str = ""
 
     def installed(self) -> bool:
-        """Whether the package can be imported (without importing it)."""
+        """Whether the package can be imported (without importing it) and runs on this system."""
+        if self.platform and self.platform != sys.platform:
+            return False
         return importlib.util.find_spec(self.package) is not None
 
 
@@ -109,6 +116,23 @@ RUNTIMES = {
             "tflite-runtime",
             (".tflite",),
             "run .tflite on older boards (Python 3.11, numpy 1)",
+        ),
+        Runtime(
+            "coreml-runtime",
+            "coreml",
+            "coremltools",
+            "coreml",
+            (".mlpackage",),
+            "run, verify and bench .mlpackage on a Mac",
+            platform="darwin",
+        ),
+        Runtime(
+            "mil-reference",
+            "mil_reference",
+            "numpy",
+            "coreml",
+            (".mlpackage",),
+            "verify .mlpackage without a Mac",
         ),
     )
 }

@@ -1,0 +1,11 @@
+"""A reference evaluator for Core ML packages, for machines without Core ML.
+
+It reads the saved package itself and runs the program in numpy. It is called ``mil-reference``
+everywhere: it shows what the program says, never what Apple's kernels do or how fast they are.
+"""
+
+from edgeconv.mil.evaluate import Noise, Program, open_program
+from edgeconv.mil.package import package_sha256
+from edgeconv.mil.wire import CorruptPackageError
+
+__all__ = ["CorruptPackageError", "Noise", "Program", "open_program", "package_sha256"]

@@ -1,0 +1,168 @@
+"""The three calls into coremltools: a program, its conversion, and the specification that comes out."""
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeconv.artifact import Preprocessing
+from edgeconv.deps import require
+from edgeconv.export.coreml.integers import IntegerPlan
+from edgeconv.export.coreml.lowering import Lowering, mil_identifier
+from edgeconv.export.coreml.table import OPS
+from edgeconv.export.graph import Graph
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence coremltools' progress bars, version warnings and failed loads of macOS libraries."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+@dataclass(frozen=True)
+class Border:
+    """How the model meets its callers: pictures in, probabilities by label out.
+
+    ``image`` is the preprocessing to embed (None: float tensors in); ``labels`` make a classifier.
+    """
+
+    image: Preprocessing | None = None
+    labels: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A converted program: its specification (coremltools' protobuf), weight file, and names.
+
+    ``names`` maps prepared tensors to the MIL names that the lowering asked for;
+    ``quantized`` those that are quantized to the name of their integers.
+    """
+
+    spec: Any
+    weights: Path | None
+    names: dict[str, str]
+    quantized: dict[str, str]
+    affine: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def convert(
+    graph: Graph,
+    integers: IntegerPlan | None,
+    *,
+    half: bool,
+    min_ios: int,
+    border: Border,
+) -> Converted:
+    """Lower ``graph`` and run coremltools' passes and backend on it (float32 borders always).
+
+    ``half`` computes in float16 inside. Raises EdgeconvError where coremltools is missing or the
+    shapes it infers differ from the graph's.
+    """
+    with quiet():
+        ct = require("coremltools", "coreml")
+        program, lowering, outputs = build_program(ct, graph, integers, min_ios, border)
+        inputs = None
+        if border.image is not None:
+            inputs = [_image_type(ct, graph, border.image, name) for name in graph.inputs]
+        classifier = None
+        if border.labels is not None:
+            classifier = ct.ClassifierConfig(
+                list(border.labels), predicted_probabilities_output=outputs[0]
+            )
+        model = ct.convert(
+            program,
+            source="milinternal",
+            convert_to="mlprogram",
+            minimum_deployment_target=getattr(ct.target, f"iOS{min_ios}"),
+            compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
+            inputs=inputs,
+            classifier_config=classifier,
+            skip_model_load=True,
+        )
+        weights = Path(model.weights_dir) / "weight.bin" if model.weights_dir else None
+        return Converted(
+            model.get_spec(),
+            weights if weights is not None and weights.is_file() else None,
+            lowering.names,
+            {} if integers is None else dict(integers.quantized),
+            () if integers is None else tuple(integers.affine),
+            tuple(outputs),
+        )
+
+
+def build_program(
+    ct: Any, graph: Graph, integers: IntegerPlan | None, min_ios: int, border: Border
+) -> tuple[Any, Lowering, list[str]]:
+    """Return the MIL program of ``graph``, the finished lowering, and the outputs' MIL names."""
+    from coremltools.converters.mil import Builder
+    from coremltools.converters.mil.mil import Function, Program, types
+
+    target = getattr(ct.target, f"iOS{min_ios}")
+    borders = {tensor: mil_identifier(tensor) for tensor in graph.inputs}
+    specs = {
+        name: Builder.TensorSpec(shape=graph.shape(tensor), dtype=types.fp32)
+        for tensor, name in borders.items()
+    }
+    program = Program()
+    lowering = Lowering(Builder, graph, min_ios, integers)
+    with Function(specs, opset_version=target) as function:
+        for tensor, name in borders.items():
+            lowering.names[tensor] = lowering.name(name)
+            lowering.values[tensor] = _embed(
+                lowering, function.inputs[name], border.image, lowering.names[tensor]
+            )
+        for node in graph.nodes:
+            lowering.lower(node, OPS[node.op])
+        outputs = [_output(lowering, tensor, border) for tensor in graph.outputs]
+        function.set_outputs(outputs)
+        program.add_function("main", function)
+    return program, lowering, [variable.name for variable in outputs]
+
+
+def _embed(lowering: Lowering, x: Any, image: Preprocessing | None, name: str) -> Any:
+    """Turn raw pixels into what the net wants: our own Mul and Add, channel by channel.
+
+    ImageType's own scale takes one value only; a list of them fails in conversion.
+    """
+    if image is None:
+        return x
+    mean, std = (np.asarray(v, np.float64) for v in (image.mean, image.std))
+    scale = (1 / (255 * std)).astype(np.float32).reshape(1, -1, 1, 1)
+    bias = (-mean / std).astype(np.float32).reshape(1, -1, 1, 1)
+    scaled = lowering.mb.mul(x=x, y=scale, name=lowering.name(f"{name}_scaled"))
+    made = lowering.mb.add(x=scaled, y=bias, name=lowering.name(f"{name}_preprocessed"))
+    lowering.names[next(iter(lowering.names))] = made.name
+    return made
+
+
+def _output(lowering: Lowering, tensor: str, border: Border) -> Any:
+    """Return the output's variable; a classifier's logits get the softmax that makes probabilities."""
+    variable = lowering.values[tensor]
+    if border.labels is not None:
+        name = lowering.name(f"{lowering.names[tensor]}_probabilities")
+        return lowering.mb.softmax(x=variable, axis=-1, name=name)
+    if tensor in lowering.graph.inputs:  # a net that hands its input through
+        name = lowering.name(f"{lowering.names[tensor]}_out")
+        return lowering.mb.identity(x=variable, name=name)
+    return variable
+
+
+def _image_type(ct: Any, graph: Graph, image: Preprocessing, tensor: str) -> Any:
+    del image  # its scaling is in the program
+    shape = graph.shape(tensor)
+    layout = ct.colorlayout.GRAYSCALE if shape[1] == 1 else ct.colorlayout.RGB
+    return ct.ImageType(name=mil_identifier(tensor), shape=shape, color_layout=layout)

@@ -1,0 +1,230 @@
+"""Emit a prepared graph, float or with its recipe, as an .mlpackage."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from edgeconv.artifact import Preprocessing
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.export.coreml.convert import Border, Converted, convert
+from edgeconv.export.coreml.integers import IntegerPlan, round_weights, weight_inputs
+from edgeconv.export.coreml.known_issues import Target, avoid, known_issues
+from edgeconv.export.coreml.package import write_package
+from edgeconv.export.coreml.table import check_supported
+from edgeconv.export.graph import Graph
+from edgeconv.export.quant.recipe import Recipe
+from edgeconv.tensors import TensorSpec
+
+Precision = Literal["fp32", "fp16", "int8"]
+Compute = Literal["fp32", "fp16"]
+
+GAINS = (
+    "INT8 activations run faster on the Neural Engine of A17 Pro, M4 and later, and can be slower "
+    "elsewhere; only a compute plan on the device shows where an operator runs"
+)
+
+
+@dataclass(frozen=True)
+class EmittedCoreml:
+    """A written package.
+
+    ``names``: prepared tensor -> MIL tensor that holds it (absent where coremltools' passes fused
+    it away). ``integers``: prepared tensor -> MIL tensor of its quantized form. ``bytes`` is the
+    size of the whole folder, ``ops`` the count of MIL operators without constants, ``notes`` what
+    the user should be told.
+    """
+
+    path: Path
+    names: dict[str, str]
+    integers: dict[str, str]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    bytes: int
+    ops: dict[str, int]
+    notes: tuple[str, ...] = field(default=())
+
+
+def emit_coreml(
+    graph: Graph,
+    recipe: Recipe | None = None,
+    *,
+    path: Path,
+    precision: Precision = "fp32",
+    compute: Compute | None = None,
+    min_ios: int | None = None,
+    weights_only: bool = False,
+    image_input: Preprocessing | None = None,
+    labels: Sequence[str] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    avoid_known_issues: bool = False,
+) -> EmittedCoreml:
+    """Write ``graph`` as the package ``path``, read it again from disk, and check it.
+
+    ``compute`` is fp16 unless precision is fp32; ``min_ios`` 15 to 18, default 16, 17 for INT8
+    activations. ``weights_only`` is INT8 weights alone, from ``recipe`` or, without one, rounded
+    from the float weights. ``image_input`` makes image inputs with that preprocessing inside,
+    ``labels`` a classifier with a softmax. ``metadata``: "author", "license", "version" and
+    "description" are Core ML's own fields, every other key goes to the user-defined ones.
+    Raises UsageError for options that do not go together, UnsupportedOpError before any work.
+    """
+    compute = compute or ("fp32" if precision == "fp32" else "fp16")
+    integer_activations = precision == "int8" and not weights_only
+    min_ios = min_ios or (17 if integer_activations else 16)
+    _check_options(graph, recipe, precision, compute, min_ios, weights_only)
+    if labels is not None:
+        _check_labels(graph, labels)
+    check_supported(graph)
+    if avoid_known_issues:
+        graph, shared = avoid(graph)
+        recipe = None if recipe is None else _extended(recipe, shared)
+    plan = None
+    if precision == "int8":
+        plan = _plan(graph, recipe, compute, min_ios, weights_only, avoid_known_issues)
+    converted = convert(
+        graph,
+        plan,
+        half=compute == "fp16",
+        min_ios=min_ios,
+        border=Border(image_input, labels),
+    )
+    _describe(converted.spec, metadata or {})
+    model = converted.spec.SerializeToString(deterministic=True)
+    write_package(path, model, converted.weights)
+    notes = [GAINS] if integer_activations else []
+    if converted.affine:
+        notes.append(
+            f"{len(converted.affine)} tensors keep a zero point ({converted.affine[0]} first): "
+            "Core ML is not known to compute with those in integers"
+        )
+    target = Target(precision, compute == "fp16", min_ios, weights_only, avoid_known_issues)
+    notes += [str(warned) for warned in known_issues(graph, target)]
+    return _read_back(path, converted, tuple(notes))
+
+
+def _check_options(
+    graph: Graph,
+    recipe: Recipe | None,
+    precision: str,
+    compute: str,
+    min_ios: int,
+    weights_only: bool,
+) -> None:
+    if min_ios not in (15, 16, 17, 18):
+        raise UsageError(f"--min-ios {min_ios} is not one of 15, 16, 17, 18")
+    if precision == "fp32" and compute == "fp16":
+        raise UsageError("--coreml-compute fp16 contradicts --fp32: drop one of them")
+    if precision == "fp16" and compute == "fp32":
+        raise UsageError("--coreml-compute fp32 contradicts --fp16: drop one of them")
+    if precision != "int8":
+        return
+    if weights_only:
+        if min_ios < 16:
+            raise UsageError("INT8 weights need --min-ios 16 or later")
+        return
+    if recipe is None:
+        raise UsageError("INT8 activations need a recipe: calibrate with pictures first")
+    if min_ios < 17:
+        raise UsageError(
+            f"INT8 activations need --min-ios 17 or later, not {min_ios}; "
+            "INT8 weights alone (--int8-weights) run from iOS 16"
+        )
+    known = {node.name for node in graph.nodes}
+    if missing := sorted(recipe.weights.keys() - known):
+        raise EdgeconvError(f"the recipe has weights for {missing[0]}, which the graph has not")
+
+
+def _check_labels(graph: Graph, labels: Sequence[str]) -> None:
+    if len(graph.outputs) != 1:
+        raise UsageError("--labels makes a classifier, which has one output")
+    shape = graph.shape(graph.outputs[0])
+    if len(shape) != 2 or shape[0] != 1 or shape[1] != len(labels):
+        raise UsageError(f"{len(labels)} labels do not fit an output of shape {list(shape)}")
+
+
+def _plan(
+    graph: Graph,
+    recipe: Recipe | None,
+    compute: str,
+    min_ios: int,
+    weights_only: bool,
+    avoid_known_issues: bool,
+) -> IntegerPlan:
+    used = recipe
+    if used is None:
+        used = round_weights(graph)
+    elif used.form != "zero-point-free":
+        used = used.with_form("zero-point-free", weight_inputs(graph))
+    return IntegerPlan(
+        used,
+        min_ios,
+        np.float16 if compute == "fp16" else np.float32,
+        activations=not weights_only,
+        unsigned_weights=weights_only or avoid_known_issues,
+    )
+
+
+def _extended(recipe: Recipe, shared: Mapping[str, str]) -> Recipe:
+    """Give tensors that a rewrite made the scale of the tensor they were made from."""
+    known = dict(recipe.activations)
+    known |= {new: known[old] for new, old in shared.items() if old in known}
+    return replace(recipe, activations=known)
+
+
+FIELDS = {
+    "author": "author",
+    "license": "license",
+    "version": "versionString",
+    "description": "shortDescription",
+}
+
+
+def _describe(spec: Any, metadata: Mapping[str, str]) -> None:
+    """Put our metadata into the specification, and take out what differs from day to day."""
+    target = spec.description.metadata
+    for key in ("com.github.apple.coremltools.conversion_date",):
+        target.userDefined.pop(key, None)
+    for key, value in sorted(metadata.items()):
+        if key in FIELDS:
+            setattr(target, FIELDS[key], value)
+        else:
+            target.userDefined[key] = value
+
+
+def _read_back(path: Path, converted: Converted, notes: tuple[str, ...]) -> EmittedCoreml:
+    """Open the package from disk by the reference evaluator, and find our tensors in it."""
+    from edgeconv.mil import open_program
+
+    program = open_program(path)
+    held = program.tensors()
+    names = {
+        tensor: found
+        for tensor, name in converted.names.items()
+        if (found := _final_name(name, held)) is not None
+    }
+    integers = {
+        tensor: found
+        for tensor, name in converted.quantized.items()
+        if (found := _final_name(name, held)) is not None
+    }
+    return EmittedCoreml(
+        path,
+        names,
+        integers,
+        program.input_specs(),
+        program.output_specs(),
+        sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
+        dict(sorted(Counter(program.op_types()).items())),
+        notes,
+    )
+
+
+def _final_name(name: str, held: Mapping[str, str]) -> str | None:
+    """Return what coremltools' float16 pass made of a name; the half-precision tensor comes first."""
+    for found in (f"{name}_cast_fp16", f"{name}_to_fp16", name):
+        if found in held:
+            return found
+    return None

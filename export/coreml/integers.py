@@ -1,0 +1,143 @@
+"""The one recipe in the form in which Core ML computes with integers.
+
+Activations are quantized per tensor without zero points, only in front of the operators where
+coremltools' own linear_quantize_activations puts the pairs (conv, linear, add, avg_pool,
+max_pool); weights are per-channel symmetric int8; biases stay float.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.quant.recipe import Activation, Recipe
+
+INTEGER_READERS = frozenset(["Conv", "Gemm", "Add", "AveragePool", "MaxPool"])
+WEIGHTED = frozenset(["Conv", "ConvTranspose", "Gemm"])
+
+
+@dataclass
+class IntegerPlan:
+    """Which tensors are read as integers, and how integer weights are written.
+
+    ``activations`` False is weight-only INT8. ``min_ios`` decides the weights' operator;
+    ``unsigned_weights`` writes int8 as uint8 with zero point 128, the same numbers. ``float_type``
+    is the type in which scales are stored. ``affine`` collects tensors that need a zero point.
+    """
+
+    recipe: Recipe
+    min_ios: int
+    float_type: type[np.floating[Any]]
+    activations: bool = True
+    unsigned_weights: bool = False
+    quantized: dict[str, str] = field(default_factory=dict)
+    affine: list[str] = field(default_factory=list)
+
+    def reads_integers(self, graph: Graph, node: Node, tensor: str) -> bool:
+        """Whether this node reads this tensor by way of quantize and dequantize."""
+        if not self.activations or node.op not in INTEGER_READERS:
+            return False
+        if node.name in self.recipe.float_nodes or tensor not in self.recipe.activations:
+            return False
+        if node.op == "Add":  # coremltools leaves an addition of a constant in float
+            return not any(name in graph.constants for name in node.inputs)
+        return tensor not in graph.constants
+
+    def round_trip(self, mb: Any, x: Any, tensor: str, names: tuple[str, str]) -> Any:
+        """Add quantize and dequantize behind ``x`` and return what is read back."""
+        activation = self.recipe.activations[tensor]
+        kind, zero_point = stored_form(activation)
+        arguments: dict[str, Any] = {"scale": np.float32(activation.scale)}
+        if zero_point is not None:
+            arguments["zero_point"] = np.int8(zero_point)
+            self.affine.append(tensor)
+        stored = mb.quantize(input=x, output_dtype=kind, name=names[0], **arguments)
+        self.quantized[tensor] = names[0]
+        return mb.dequantize(input=stored, name=names[1], **arguments)
+
+    def weights(self, mb: Any, node: Node, name: str) -> tuple[Any, NDArray[np.float32]] | None:
+        """Return a node's integer weights as a constant expression, and its float bias.
+
+        None where the recipe leaves the node in float.
+        """
+        found = self.recipe.weights.get(node.name)
+        if found is None or node.name in self.recipe.float_nodes:
+            return None
+        values, scales = found.values, stored_scales(found.values, found.scales, found.axis)
+        if self.min_ios >= 18:
+            shape = [1] * values.ndim
+            shape[found.axis] = -1
+            constant = mb.constexpr_blockwise_shift_scale(
+                data=values, scale=scales.reshape(shape), name=name
+            )
+            return constant, found.float_bias
+        zero_point: np.generic = np.int8(0)
+        stored: NDArray[np.generic] = values
+        if self.unsigned_weights:
+            stored, zero_point = (values.astype(np.int16) + 128).astype(np.uint8), np.uint8(128)
+        constant = mb.constexpr_affine_dequantize(
+            quantized_data=stored, zero_point=zero_point, scale=scales, axis=found.axis, name=name
+        )
+        return constant, found.float_bias
+
+
+def stored_form(activation: Activation) -> tuple[str, int | None]:
+    """Return the integer type and the zero point (None: none) in which Core ML stores a tensor.
+
+    int8 with zero point -128 is uint8 without one; a symmetric tensor is int8 without one. Any
+    other keeps its int8 zero point, and Core ML is not known to compute with those in integers.
+
+    >>> stored_form(Activation(0.1, -128, 0.0, 25.5)), stored_form(Activation(0.1, 3, -12.0, 12.0))
+    (('uint8', None), ('int8', 3))
+    """
+    if activation.zero_point == -128:
+        return "uint8", None
+    return "int8", (activation.zero_point or None)
+
+
+def stored_scales(
+    values: NDArray[np.int8], scales: NDArray[np.float32], axis: int
+) -> NDArray[np.float32]:
+    """Return the scales with 1 for channels of zeros, whose own could vanish in half precision."""
+    others = tuple(index for index in range(values.ndim) if index != axis)
+    alive = np.any(values != 0, axis=others)
+    kept: NDArray[np.float32] = np.where(alive, scales, np.float32(1.0)).astype(np.float32)
+    return kept
+
+
+def round_weights(graph: Graph) -> Recipe:
+    """Return a weight-only recipe made from the float weights, with no pictures at all.
+
+    Each output channel is rounded to int8 at absmax / 127, biases are kept.
+    """
+    from edgeconv.export.quant.recipe import Weights
+
+    found: dict[str, Weights] = {}
+    for node in graph.of(*WEIGHTED):
+        real = graph.constant(node, 1)
+        if real is None or real.dtype != np.float32:
+            continue
+        groups = node.int("group", 1) if node.op == "ConvTranspose" else 1
+        if groups > 1:
+            continue  # output channels of a grouped transposed convolution are not one axis
+        axis = 1 if node.op == "ConvTranspose" else 0
+        others = tuple(index for index in range(real.ndim) if index != axis)
+        peak = np.abs(real).max(axis=others).astype(np.float32)
+        scales = np.where(peak > 0, peak / np.float32(127), np.float32(1)).astype(np.float32)
+        shape = [1] * real.ndim
+        shape[axis] = -1
+        values = np.clip(np.rint(real / scales.reshape(shape)), -127, 127).astype(np.int8)
+        bias = graph.constant(node, 2)
+        real_bias = np.zeros(len(scales)) if bias is None else np.asarray(bias).reshape(-1)
+        found[node.name] = Weights(
+            values, scales, np.zeros(len(scales), np.int32), real_bias.astype(np.float32), axis
+        )
+    return Recipe("weight-only", "zero-point-free", {}, found)
+
+
+def weight_inputs(graph: Graph) -> Mapping[str, str]:
+    """Map each weighted node to the tensor it reads, as Recipe.with_form wants it."""
+    return {node.name: node.inputs[0] for node in graph.of(*WEIGHTED)}

@@ -1,0 +1,227 @@
+"""Element by element operators: arithmetic, activations, casts, normalization by constants."""
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from edgeconv.export.coreml.lowering import Lowering, Op
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.passes.fuse_clamps import clamp_of
+
+Lower = Callable[[Lowering, Node, str], Any]
+
+
+def _unary(mil: str, **fixed: Any) -> Op:
+    def lower(c: Lowering, node: Node, name: str) -> Any:
+        return getattr(c.mb, mil)(x=c.tensor(node.inputs[0]), name=name, **fixed)
+
+    return Op(lower)
+
+
+def _alpha(mil: str, default: float) -> Op:
+    def lower(c: Lowering, node: Node, name: str) -> Any:
+        alpha = np.float32(node.float("alpha", default))
+        return getattr(c.mb, mil)(x=c.tensor(node.inputs[0]), alpha=alpha, name=name)
+
+    return Op(lower)
+
+
+def _binary(mil: str) -> Op:
+    def lower(c: Lowering, node: Node, name: str) -> Any:
+        x, y = c.read(node, 0), c.read(node, 1)
+        if isinstance(x, np.ndarray):  # MIL wants a variable first
+            x = c.mb.const(val=x, name=c.name(f"{name}_x"))
+        return getattr(c.mb, mil)(x=x, y=y, name=name)
+
+    return Op(lower)
+
+
+def _variadic(mil: str) -> Op:
+    def lower(c: Lowering, node: Node, name: str) -> Any:
+        values = [c.tensor(tensor) for tensor in node.inputs]
+        if len(values) == 1:
+            return c.mb.identity(x=values[0], name=name)
+        first = reduce(getattr_binary(c, mil, name), values[1:-1], values[0])
+        return getattr(c.mb, mil)(x=first, y=values[-1], name=name)
+
+    return Op(lower)
+
+
+def getattr_binary(c: Lowering, mil: str, name: str) -> Callable[[Any, Any], Any]:
+    """Return the named MIL operator as a function of two variables."""
+    return lambda x, y: getattr(c.mb, mil)(x=x, y=y, name=c.name(f"{name}_part"))
+
+
+def _clip(c: Lowering, node: Node, name: str) -> Any:
+    bounds = clamp_of(c.graph, node)
+    if bounds is None or bounds == (-float("inf"), float("inf")):
+        return c.mb.identity(x=c.tensor(node.inputs[0]), name=name)
+    return c.clamp(c.tensor(node.inputs[0]), bounds, name)
+
+
+def _refuse_clip(graph: Graph, node: Node) -> str | None:
+    return "its bounds must be constant" if clamp_of(graph, node) is None else None
+
+
+def _hard_sigmoid(c: Lowering, node: Node, name: str) -> Any:
+    alpha, beta = np.float32(node.float("alpha", 0.2)), np.float32(node.float("beta", 0.5))
+    return c.mb.sigmoid_hard(x=c.tensor(node.inputs[0]), alpha=alpha, beta=beta, name=name)
+
+
+def _hard_swish(c: Lowering, node: Node, name: str) -> Any:
+    x = c.tensor(node.inputs[0])
+    gate = c.mb.sigmoid_hard(
+        x=x, alpha=np.float32(1 / 6), beta=np.float32(0.5), name=c.name(f"{name}_gate")
+    )
+    return c.mb.mul(x=x, y=gate, name=name)
+
+
+def _mish(c: Lowering, node: Node, name: str) -> Any:
+    x = c.tensor(node.inputs[0])
+    soft = c.mb.softplus(x=x, name=c.name(f"{name}_softplus"))
+    return c.mb.mul(x=x, y=c.mb.tanh(x=soft, name=c.name(f"{name}_tanh")), name=name)
+
+
+def _selu(c: Lowering, node: Node, name: str) -> Any:
+    alpha, gamma = node.float("alpha", 1.67326319217681), node.float("gamma", 1.05070102214813)
+    x = c.mb.elu(x=c.tensor(node.inputs[0]), alpha=np.float32(alpha), name=c.name(f"{name}_elu"))
+    return c.mb.mul(x=x, y=np.float32(gamma), name=name)
+
+
+def _prelu(c: Lowering, node: Node, name: str) -> Any:
+    x, slope = c.tensor(node.inputs[0]), np.asarray(c.graph.constant(node, 1), np.float32)
+    shape = c.shape(node.inputs[0])
+    if slope.size == 1:
+        return c.mb.leaky_relu(x=x, alpha=slope.reshape(-1)[0], name=name)
+    padded = (1,) * (len(shape) - slope.ndim) + slope.shape
+    if len(shape) >= 3 and padded == (1, shape[1], *[1] * (len(shape) - 2)):
+        return c.mb.prelu(x=x, alpha=slope.reshape(-1), name=name)
+    below = c.mb.minimum(x=x, y=np.float32(0), name=c.name(f"{name}_below"))
+    scaled = c.mb.mul(x=below, y=slope, name=c.name(f"{name}_scaled"))
+    return c.mb.add(x=c.mb.relu(x=x, name=c.name(f"{name}_above")), y=scaled, name=name)
+
+
+def _refuse_prelu(graph: Graph, node: Node) -> str | None:
+    return "its slope must be constant" if graph.constant(node, 1) is None else None
+
+
+def _gelu(c: Lowering, node: Node, name: str) -> Any:
+    tanh = node.str("approximate", "none") == "tanh"
+    mode = "TANH_APPROXIMATION" if tanh else "EXACT"
+    return c.mb.gelu(x=c.tensor(node.inputs[0]), mode=mode, name=name)
+
+
+def _reciprocal(c: Lowering, node: Node, name: str) -> Any:
+    one = c.mb.const(val=np.float32(1), name=c.name(f"{name}_one"))
+    # mb.inverse would add an epsilon of 1e-4
+    return c.mb.real_div(x=one, y=c.tensor(node.inputs[0]), name=name)
+
+
+def _negate(c: Lowering, node: Node, name: str) -> Any:
+    return c.mb.mul(x=c.tensor(node.inputs[0]), y=np.float32(-1), name=name)
+
+
+def _softmax(c: Lowering, node: Node, name: str) -> Any:
+    return c.mb.softmax(x=c.tensor(node.inputs[0]), axis=node.int("axis", -1), name=name)
+
+
+def _log_softmax(c: Lowering, node: Node, name: str) -> Any:
+    x = c.tensor(node.inputs[0])
+    total = c.mb.reduce_log_sum_exp(
+        x=x, axes=[node.int("axis", -1)], keep_dims=True, name=c.name(f"{name}_total")
+    )
+    return c.mb.sub(x=x, y=total, name=name)
+
+
+CASTS = {np.dtype(np.float32): "fp32", np.dtype(np.int32): "int32", np.dtype(np.int64): "int32"}
+
+
+def _cast(c: Lowering, node: Node, name: str) -> Any:
+    wanted = CASTS[c.graph.dtype(node.output)]
+    return c.mb.cast(x=c.tensor(node.inputs[0]), dtype=wanted, name=name)
+
+
+def _refuse_cast(graph: Graph, node: Node) -> str | None:
+    wanted = graph.dtype(node.output)
+    return None if wanted in CASTS else f"a cast to {wanted} has no Core ML form; float32 has"
+
+
+def _batch_norm(c: Lowering, node: Node, name: str) -> Any:
+    names = ("gamma", "beta", "mean", "variance")
+    arguments = {key: c.tensor(node.inputs[i + 1]) for i, key in enumerate(names)}
+    epsilon = np.float32(node.float("epsilon", 1e-5))
+    return c.mb.batch_norm(x=c.tensor(node.inputs[0]), epsilon=epsilon, name=name, **arguments)
+
+
+def _instance_norm(c: Lowering, node: Node, name: str) -> Any:
+    return c.mb.instance_norm(
+        x=c.tensor(node.inputs[0]),
+        gamma=c.tensor(node.inputs[1]),
+        beta=c.tensor(node.inputs[2]),
+        epsilon=np.float32(node.float("epsilon", 1e-5)),
+        name=name,
+    )
+
+
+def _layer_norm(c: Lowering, node: Node, name: str) -> Any:
+    rank = len(c.shape(node.inputs[0]))
+    arguments = {"gamma": c.tensor(node.inputs[1])}
+    if c.has(node, 2):
+        arguments["beta"] = c.tensor(node.inputs[2])
+    axes = list(range(node.int("axis", -1) % rank, rank))
+    epsilon = np.float32(node.float("epsilon", 1e-5))
+    return c.mb.layer_norm(
+        x=c.tensor(node.inputs[0]), axes=axes, epsilon=epsilon, name=name, **arguments
+    )
+
+
+def _refuse_computed_parameters(graph: Graph, node: Node) -> str | None:
+    if any(name and name not in graph.constants for name in node.inputs[1:]):
+        return "its parameters must be constant"
+    return "only its first output exists in Core ML" if len(node.outputs) > 1 else None
+
+
+OPS = {
+    "Relu": _unary("relu"),
+    "Sigmoid": _unary("sigmoid"),
+    "Tanh": _unary("tanh"),
+    "Exp": _unary("exp"),
+    "Log": _unary("log"),
+    "Sqrt": _unary("sqrt"),
+    "Abs": _unary("abs"),
+    "Erf": _unary("erf"),
+    "Floor": _unary("floor"),
+    "Ceil": _unary("ceil"),
+    "Round": _unary("round"),
+    "Sign": _unary("sign"),
+    "Softplus": _unary("softplus"),
+    "Softsign": _unary("softsign"),
+    "Identity": _unary("identity"),
+    "LeakyRelu": _alpha("leaky_relu", 0.01),
+    "Elu": _alpha("elu", 1.0),
+    "Add": _binary("add"),
+    "Sub": _binary("sub"),
+    "Mul": _binary("mul"),
+    "Div": _binary("real_div"),
+    "Pow": _binary("pow"),
+    "Min": _variadic("minimum"),
+    "Max": _variadic("maximum"),
+    "Sum": _variadic("add"),
+    "Clip": Op(_clip, _refuse_clip),
+    "HardSigmoid": Op(_hard_sigmoid),
+    "HardSwish": Op(_hard_swish),
+    "Mish": Op(_mish),
+    "Selu": Op(_selu),
+    "PRelu": Op(_prelu, _refuse_prelu),
+    "Gelu": Op(_gelu),
+    "Reciprocal": Op(_reciprocal),
+    "Neg": Op(_negate),
+    "Softmax": Op(_softmax),
+    "LogSoftmax": Op(_log_softmax),
+    "Cast": Op(_cast, _refuse_cast),
+    "BatchNormalization": Op(_batch_norm, _refuse_computed_parameters),
+    "InstanceNormalization": Op(_instance_norm, _refuse_computed_parameters),
+    "LayerNormalization": Op(_layer_norm, _refuse_computed_parameters),
+}

@@ -1,0 +1,162 @@
+"""Pooling and reductions."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.export.coreml.lowering import Lowering, Op, integers_of, interleave
+from edgeconv.export.graph import Graph, Node
+
+
+def _window(node: Node) -> dict[str, Any]:
+    kernel = node.ints("kernel_shape", ())
+    pads = node.ints("pads", [0] * 2 * len(kernel))
+    arguments: dict[str, Any] = {
+        "kernel_sizes": kernel,
+        "strides": node.ints("strides", [1] * len(kernel)),
+        "ceil_mode": bool(node.int("ceil_mode", 0)),
+        "pad_type": "valid",
+    }
+    if any(pads):
+        arguments |= {"pad_type": "custom", "pad": interleave(pads)}
+    return arguments
+
+
+def _max_pool(c: Lowering, node: Node, name: str) -> Any:
+    return c.mb.max_pool(x=c.read(node), name=name, **_window(node))
+
+
+def _average_pool(c: Lowering, node: Node, name: str) -> Any:
+    if node.int("count_include_pad", 0) and any(_overflow(c.graph, node)):
+        return _counted_average(c, node, name)
+    exclude = not node.int("count_include_pad", 0)
+    return c.mb.avg_pool(
+        x=c.read(node), exclude_padding_from_average=exclude, name=name, **_window(node)
+    )
+
+
+def _overflow(graph: Graph, node: Node) -> list[int]:
+    """Return by how much the last window of each axis sticks out of the padded input."""
+    kernel = node.ints("kernel_shape", ())
+    strides, pads = (
+        node.ints("strides", [1] * len(kernel)),
+        node.ints("pads", [0] * 2 * len(kernel)),
+    )
+    before, after = pads[: len(kernel)], pads[len(kernel) :]
+    sizes, outs = graph.shape(node.inputs[0])[2:], graph.shape(node.output)[2:]
+    return [
+        max((out - 1) * stride + k - (size + low + high), 0)
+        for out, stride, k, size, low, high in zip(
+            outs, strides, kernel, sizes, before, after, strict=True
+        )
+    ]
+
+
+def _counted_average(c: Lowering, node: Node, name: str) -> Any:
+    """Sum by a depthwise convolution of ones, then divide by each window's own count.
+
+    MIL counts the overhang of ceil_mode as padding, ONNX never counts it
+    (https://github.com/apple/coremltools/issues/2772).
+    """
+    kernel = node.ints("kernel_shape", ())
+    strides, pads = (
+        node.ints("strides", [1] * len(kernel)),
+        node.ints("pads", [0] * 2 * len(kernel)),
+    )
+    overhang = _overflow(c.graph, node)
+    channels = c.shape(node.inputs[0])[1]
+    after = [high + over for high, over in zip(pads[len(kernel) :], overhang, strict=True)]
+    total = c.mb.conv(
+        x=c.read(node),
+        weight=np.ones((channels, 1, *kernel), np.float32),
+        strides=strides,
+        groups=channels,
+        pad_type="custom",
+        pad=interleave([*pads[: len(kernel)], *after]),
+        name=c.name(f"{name}_total"),
+    )
+    shares = _shares(c.graph, node, kernel, strides, pads)
+    return c.mb.mul(x=total, y=shares, name=name)
+
+
+def _shares(
+    graph: Graph, node: Node, kernel: list[int], strides: list[int], pads: list[int]
+) -> NDArray[np.float32]:
+    shares = np.ones((1, 1), np.float64)
+    sizes, outs = graph.shape(node.inputs[0])[2:], graph.shape(node.output)[2:]
+    for axis, (size, out) in enumerate(zip(sizes, outs, strict=True)):
+        padded = size + pads[axis] + pads[axis + len(kernel)]
+        starts = np.arange(out) * strides[axis]
+        counts = np.minimum(starts + kernel[axis], padded) - starts
+        shares = shares[..., None] / counts
+    return shares.astype(np.float32)
+
+
+def _refuse_pool(graph: Graph, node: Node) -> str | None:
+    if any(size != 1 for size in node.ints("dilations", ())):
+        return "dilated windows have no Core ML form; a convolution has dilations"
+    if len(node.outputs) > 1:
+        return "the positions of the maxima have no Core ML form; its first output has"
+    if node.str("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        return "auto_pad is not resolved; prepare the graph first"
+    rank = len(graph.shape(node.inputs[0]))
+    return None if rank in (3, 4, 5) else f"its input has rank {rank}; Core ML pools 1 to 3 axes"
+
+
+def _global(mil: str) -> Op:
+    def lower(c: Lowering, node: Node, name: str) -> Any:
+        axes = list(range(2, len(c.shape(node.inputs[0]))))
+        return getattr(c.mb, mil)(x=c.tensor(node.inputs[0]), axes=axes, keep_dims=True, name=name)
+
+    return Op(lower)
+
+
+def _reduce(mil: str) -> Op:
+    def lower(c: Lowering, node: Node, name: str) -> Any:
+        return getattr(c.mb, mil)(
+            x=c.tensor(node.inputs[0]),
+            axes=_axes(c.graph, node),
+            keep_dims=bool(node.int("keepdims", 1)),
+            name=name,
+        )
+
+    return Op(lower, _refuse_reduce)
+
+
+def _axes(graph: Graph, node: Node) -> list[int]:
+    if "axes" in node.attrs:
+        return node.ints("axes", ())
+    if len(node.inputs) > 1 and node.inputs[1]:
+        return integers_of(graph, node, 1, "its axes")
+    return list(range(len(graph.shape(node.inputs[0]))))
+
+
+def _refuse_reduce(graph: Graph, node: Node) -> str | None:
+    if len(node.inputs) > 1 and node.inputs[1] and graph.constant(node, 1) is None:
+        return "its axes must be constant"
+    return None
+
+
+def _arg_max(c: Lowering, node: Node, name: str) -> Any:
+    return c.mb.reduce_argmax(
+        x=c.tensor(node.inputs[0]),
+        axis=node.int("axis", 0),
+        keep_dims=bool(node.int("keepdims", 1)),
+        name=name,
+    )
+
+
+OPS = {
+    "MaxPool": Op(_max_pool, _refuse_pool),
+    "AveragePool": Op(_average_pool, _refuse_pool),
+    "GlobalAveragePool": _global("reduce_mean"),
+    "GlobalMaxPool": _global("reduce_max"),
+    "ReduceMean": _reduce("reduce_mean"),
+    "ReduceSum": _reduce("reduce_sum"),
+    "ReduceMax": _reduce("reduce_max"),
+    "ReduceMin": _reduce("reduce_min"),
+    "ReduceProd": _reduce("reduce_prod"),
+    "ReduceL2": _reduce("reduce_l2_norm"),
+    "ArgMax": Op(_arg_max),
+}

@@ -1,0 +1,178 @@
+"""Operators that move elements without computing: reshapes, slices, shuffles, padding."""
+
+from typing import Any
+
+import numpy as np
+
+from edgeconv.export.coreml.lowering import Lowering, Op, integers_of, interleave
+from edgeconv.export.graph import Graph, Node
+
+MAX_RANK = 5
+
+
+def _reshape(c: Lowering, node: Node, name: str) -> Any:
+    shape = list(c.shape(node.output))
+    return c.mb.reshape(x=c.tensor(node.inputs[0]), shape=shape, name=name)
+
+
+def _refuse_rank(graph: Graph, node: Node) -> str | None:
+    rank = max(len(graph.shape(out)) for out in node.outputs)
+    return f"rank {rank} exceeds Core ML's {MAX_RANK} axes" if rank > MAX_RANK else None
+
+
+def _transpose(c: Lowering, node: Node, name: str) -> Any:
+    rank = len(c.shape(node.inputs[0]))
+    perm = node.ints("perm", range(rank)[::-1])
+    return c.mb.transpose(x=c.tensor(node.inputs[0]), perm=perm, name=name)
+
+
+def _concat(c: Lowering, node: Node, name: str) -> Any:
+    values = [c.tensor(tensor) for tensor in node.inputs]
+    return c.mb.concat(values=values, axis=node.int("axis", 0), name=name)
+
+
+def _channel_shuffle(c: Lowering, node: Node, name: str) -> Any:
+    n, channels, *rest = c.shape(node.inputs[0])
+    groups = node.int("groups", 1)
+    lead = [] if n == 1 else [n]  # four axes suit the Neural Engine better than five
+    split = c.mb.reshape(
+        x=c.tensor(node.inputs[0]),
+        shape=[*lead, groups, channels // groups, *rest],
+        name=c.name(f"{name}_groups"),
+    )
+    swap = [1, 0, 2, 3] if n == 1 else [0, 2, 1, 3, 4]
+    swapped = c.mb.transpose(x=split, perm=swap, name=c.name(f"{name}_swapped"))
+    return c.mb.reshape(x=swapped, shape=[n, channels, *rest], name=name)
+
+
+def _slice_bounds(graph: Graph, node: Node) -> list[tuple[int, int, int, int]]:
+    """Return (axis, begin, end, step) of a Slice, ends resolved against the shape."""
+    shape = graph.shape(node.inputs[0])
+    begins, ends = (integers_of(graph, node, i, "its bounds") for i in (1, 2))
+    has = [len(node.inputs) > i and node.inputs[i] != "" for i in (3, 4)]
+    axes = integers_of(graph, node, 3, "its axes") if has[0] else list(range(len(begins)))
+    steps = integers_of(graph, node, 4, "its steps") if has[1] else [1] * len(begins)
+    found = []
+    for axis, begin, end, step in zip(axes, begins, ends, steps, strict=True):
+        low, high, _ = slice(begin, end, step).indices(shape[axis])
+        found.append((axis % len(shape), low, high, step))
+    return found
+
+
+def _slice(c: Lowering, node: Node, name: str) -> Any:
+    shape = c.shape(node.inputs[0])
+    begin, end, stride = [0] * len(shape), list(shape), [1] * len(shape)
+    for axis, low, high, step in _slice_bounds(c.graph, node):
+        begin[axis], end[axis], stride[axis] = low, high, step
+    return c.mb.slice_by_index(
+        x=c.tensor(node.inputs[0]), begin=begin, end=end, stride=stride, name=name
+    )
+
+
+def _refuse_slice(graph: Graph, node: Node) -> str | None:
+    if any(graph.constant(node, i) is None for i in range(1, len(node.inputs)) if node.inputs[i]):
+        return "its bounds must be constant"
+    if any(step < 1 for *_, step in _slice_bounds(graph, node)):
+        return "a negative step has no Core ML form; a Gather of constant indices has"
+    return None
+
+
+def _split(c: Lowering, node: Node, name: str) -> Any:
+    axis = node.int("axis", 0)
+    sizes = [c.shape(out)[axis] for out in node.outputs]
+    made = c.mb.split(x=c.tensor(node.inputs[0]), split_sizes=sizes, axis=axis, name=name)
+    return list(made) if isinstance(made, (list, tuple)) else [made]
+
+
+def _gather(c: Lowering, node: Node, name: str) -> Any:
+    axis = node.int("axis", 0)
+    size = c.shape(node.inputs[0])[axis]
+    indices = np.asarray(c.graph.constant(node, 1)).astype(np.int32) % size
+    return c.mb.gather(x=c.tensor(node.inputs[0]), indices=indices, axis=axis, name=name)
+
+
+def _refuse_gather(graph: Graph, node: Node) -> str | None:
+    return "its indices must be constant" if graph.constant(node, 1) is None else None
+
+
+def _pad_widths(graph: Graph, node: Node) -> list[int]:
+    """Return MIL's pairs for every axis."""
+    rank = len(graph.shape(node.inputs[0]))
+    pads = integers_of(graph, node, 1, "its widths")
+    has_axes = len(node.inputs) > 3 and node.inputs[3] != ""
+    axes = integers_of(graph, node, 3, "its axes") if has_axes else list(range(rank))
+    full = [0] * (2 * rank)
+    for place, axis in enumerate(axes):
+        full[axis % rank] = pads[place]
+        full[axis % rank + rank] = pads[place + len(axes)]
+    return interleave(full)
+
+
+PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
+
+
+def _pad(c: Lowering, node: Node, name: str) -> Any:
+    value = c.graph.constant(node, 2)
+    fill = 0.0 if value is None else float(np.asarray(value).reshape(-1)[0])
+    return c.mb.pad(
+        x=c.tensor(node.inputs[0]),
+        pad=_pad_widths(c.graph, node),
+        mode=PAD_MODES[node.str("mode", "constant")],
+        constant_val=np.float32(fill),
+        name=name,
+    )
+
+
+def _refuse_pad(graph: Graph, node: Node) -> str | None:
+    mode = node.str("mode", "constant")
+    if mode not in PAD_MODES:
+        return f"mode {mode} has no Core ML form; constant, reflect and edge have"
+    if any(graph.constant(node, i) is None for i in range(1, len(node.inputs)) if node.inputs[i]):
+        return "its widths and value must be constant"
+    widths = _pad_widths(graph, node)
+    if any(width < 0 for width in widths):
+        return "negative widths have no Core ML form; a Slice has"
+    if mode != "constant" and any(widths[:-4]):
+        return f"mode {mode} works on the last two axes only"
+    return None
+
+
+def _depth_to_space(c: Lowering, node: Node, name: str) -> Any:
+    x, block = c.tensor(node.inputs[0]), node.int("blocksize", 1)
+    if node.str("mode", "DCR") == "CRD":
+        return c.mb.pixel_shuffle(x=x, upscale_factor=block, name=name)
+    return c.mb.depth_to_space(x=x, block_size=block, name=name)
+
+
+def _space_to_depth(c: Lowering, node: Node, name: str) -> Any:
+    block = node.int("blocksize", 1)
+    return c.mb.space_to_depth(x=c.tensor(node.inputs[0]), block_size=block, name=name)
+
+
+def _tile(c: Lowering, node: Node, name: str) -> Any:
+    source, made = c.shape(node.inputs[0]), c.shape(node.output)
+    padded = (1,) * (len(made) - len(source)) + source
+    x = c.tensor(node.inputs[0])
+    if padded != source:
+        x = c.mb.reshape(x=x, shape=list(padded), name=c.name(f"{name}_rank"))
+    reps = [new // old for new, old in zip(made, padded, strict=True)]
+    return c.mb.tile(x=x, reps=reps, name=name)
+
+
+OPS = {
+    "Reshape": Op(_reshape, _refuse_rank),
+    "Flatten": Op(_reshape, _refuse_rank),
+    "Squeeze": Op(_reshape, _refuse_rank),
+    "Unsqueeze": Op(_reshape, _refuse_rank),
+    "Transpose": Op(_transpose, _refuse_rank),
+    "Concat": Op(_concat),
+    "ChannelShuffle": Op(_channel_shuffle),
+    "Slice": Op(_slice, _refuse_slice),
+    "Split": Op(_split),
+    "Gather": Op(_gather, _refuse_gather),
+    "Pad": Op(_pad, _refuse_pad),
+    "DepthToSpace": Op(_depth_to_space),
+    "SpaceToDepth": Op(_space_to_depth),
+    "Tile": Op(_tile, _refuse_rank),
+    "Expand": Op(_tile, _refuse_rank),
+}
