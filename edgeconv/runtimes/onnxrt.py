@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from edgeconv.artifact import spec_from_json
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
@@ -49,12 +50,13 @@ def open_model(
     optimize: bool = True,
     shapes: Shapes | None = None,
     profile: Path | None = None,
+    save_optimized: Path | None = None,
 ) -> "OnnxRunner":
     """Open a model from a path or from bytes.
 
     ``optimize=False`` switches every graph rewrite off: what the file says is what runs.
     ``shapes`` settles dynamic inputs by name. ``profile`` is the prefix of the trace that
-    ``OnnxRunner.end_profile`` writes. Raises EdgeconvError for a file that onnxruntime refuses.
+    ``OnnxRunner.end_profile`` writes; ``save_optimized`` receives the graph that really runs. Raises EdgeconvError for a file that onnxruntime refuses.
     """
     ort = require("onnxruntime", "onnx")
     check_threads(threads)
@@ -68,6 +70,8 @@ def open_model(
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
+    if save_optimized is not None:
+        options.optimized_model_filepath = str(save_optimized)
     model = source if isinstance(source, bytes) else str(source)
     try:
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -180,12 +184,8 @@ def _described(metadata: Mapping[str, str]) -> dict[str, Quantization]:
     """
     try:
         manifest = json.loads(metadata.get("edgeconv", "{}"))
-        return {
-            item["name"]: Quantization(
-                item["quantization"]["scale"], item["quantization"]["zero_point"]
-            )
-            for item in [*manifest.get("inputs", []), *manifest.get("outputs", [])]
-            if item.get("quantization")
-        }
+        sides = [*manifest.get("inputs", []), *manifest.get("outputs", [])]
+        specs = [spec_from_json(item) for item in sides if item.get("quantization")]
+        return {spec.name: spec.quantization for spec in specs if spec.quantization is not None}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}  # someone else's metadata under our key says nothing to us

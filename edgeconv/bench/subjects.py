@@ -1,0 +1,263 @@
+"""From what the user names to rows: files, nets, and the float reference that ratios refer to."""
+
+import difflib
+import importlib.util
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from edgeconv.artifact import Artifact, load_artifact
+from edgeconv.bench.plan import Subject
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.files import sha256
+from edgeconv.runtimes.base import RUNTIMES
+from edgeconv.runtimes.checks import check_threads
+
+SUFFIXES = (".onnx", ".tflite", ".mlpackage")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Options that shape the rows. ``net`` holds width, groups, ratio and resolution of a named net."""
+
+    threads: Sequence[int] = (1,)
+    runtime: str | None = None
+    xnnpack: bool = True
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    affinity: tuple[int, ...] = ()
+    net: Mapping[str, Any] = field(default_factory=dict)
+    reference: bool = True
+
+
+@dataclass(frozen=True)
+class Lineup:
+    """The rows in order, and for each the label of the row that its ratio refers to (None: itself)."""
+
+    subjects: tuple[Subject, ...]
+    reference: Mapping[str, str]
+
+
+def line_up(models: Sequence[str], against: str | None, choice: Choice) -> Lineup:
+    """Make a row of every model and thread count, and add the float reference where it is known.
+
+    The reference is ``against`` where given, else the net itself in PyTorch or its hub graph in
+    onnxruntime (both from the manifest of our own files), else the first model. Raises UsageError or
+    EdgeconvError naming the argument that cannot be right.
+    """
+    _check(models, choice)
+    names = list(dict.fromkeys([*models, *([against] if against else [])]))
+    made = {name: _rows(name, choice) for name in names}
+    rows = [row for name in names for row in made[name]]
+    if against is not None:
+        anchors = made[against]
+    else:
+        anchors, added = _anchors(made, choice)
+        rows = [*added, *rows]
+    by_threads = {row.threads: row.label for row in anchors}
+    reference = {
+        row.label: by_threads[row.threads]
+        for row in rows
+        if row.threads in by_threads and by_threads[row.threads] != row.label
+    }
+    return Lineup(_unique(rows), reference)
+
+
+def _check(models: Sequence[str], choice: Choice) -> None:
+    if not models:
+        raise UsageError("name at least one model or net to bench")
+    for threads in choice.threads:
+        check_threads(threads)
+    known = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    for cpu in choice.affinity:
+        if cpu not in known:
+            raise UsageError(
+                f"--affinity {cpu}: this process may use {','.join(map(str, sorted(known)))}"
+            )
+
+
+def _unique(rows: Iterable[Subject]) -> tuple[Subject, ...]:
+    """Drop a row that is already there: the same model, runtime and threads."""
+    return tuple({row.label: row for row in rows}.values())
+
+
+def _rows(name: str, choice: Choice) -> list[Subject]:
+    path = Path(name)
+    if path.suffix.lower() in SUFFIXES:
+        return _file_rows(path, choice)
+    return net_rows(name, {"net": name, **_net_fields(choice)}, choice)
+
+
+def _file_rows(path: Path, choice: Choice) -> list[Subject]:
+    if not path.exists():
+        raise EdgeconvError(f"{path} does not exist")
+    runtime = choice.runtime or preferred_runtime(path)
+    options: dict[str, Any] = {}
+    if not choice.xnnpack:
+        if path.suffix.lower() != ".tflite":
+            raise UsageError(f"--no-xnnpack is for .tflite, not for {path.name}")
+        options["xnnpack"] = False
+    shown = runtime if choice.xnnpack else f"{runtime}/no-xnnpack"
+    artifact = load_artifact(path)
+    about = about_file(path, artifact)
+    shapes = dict(choice.shapes)
+    if "" in shapes:  # a shape without a name is for the only input, whose name the runtime knows
+        shapes = {_only_input(path, artifact): shapes[""]}
+    return [
+        Subject(
+            label=f"{path} ({shown}, {_threads(n)})",
+            runtime=runtime,
+            threads=n,
+            path=str(path),
+            options=options,
+            shapes=shapes,
+            affinity=choice.affinity,
+            about=about,
+        )
+        for n in choice.threads
+    ]
+
+
+def _only_input(path: Path, artifact: Artifact | None) -> str:
+    if artifact is not None and len(artifact.inputs) == 1:
+        return artifact.inputs[0].name
+    if path.suffix.lower() == ".onnx":
+        from edgeconv.bench.onnx_wire import read_onnx
+
+        graph = read_onnx(path.read_bytes(), str(path))
+        inputs = [name for name in graph.inputs if name not in graph.constants]
+        if len(inputs) == 1:
+            return inputs[0]
+    raise UsageError(f"--shape: say which input of {path.name} it is for, NAME=1,3,224,224")
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
+
+
+def preferred_runtime(path: Path) -> str:
+    """Return the first installed runtime for a file. Raises EdgeconvError with the pip line."""
+    fitting = [r for r in RUNTIMES.values() if path.suffix.lower() in r.suffixes]
+    for entry in fitting:
+        if entry.installed():
+            return entry.name
+    if not fitting:
+        raise UsageError(f"{path}: no runtime here runs {path.suffix}")
+    extras = " or ".join(f"pip install 'edgeconv[{r.extra}]'" for r in fitting)
+    raise EdgeconvError(f"nothing installed runs {path.name}: {extras}")
+
+
+def about_file(path: Path, artifact: Artifact | None) -> dict[str, Any]:
+    """What is known of a file without running it: size, hash, and what our manifest says."""
+    if path.is_dir():
+        size = sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
+        about: dict[str, Any] = {"bytes": size, "sha256": None}
+    else:
+        about = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    if artifact is None:
+        return about
+    manifest = artifact.manifest
+    about["precision"] = artifact.precision
+    about["net"] = dict(manifest.get("net") or {})
+    verification = manifest.get("verification") or {}
+    outputs = verification.get("outputs") or [{}]
+    keys = ("agreement", "agreement_interval", "top1", "top1_float")
+    figures = {key: outputs[0][key] for key in keys if outputs[0].get(key) is not None}
+    if figures:
+        about["accuracy"] = {**figures, "pictures": verification.get("pictures")}
+    return about
+
+
+def _net_fields(choice: Choice) -> dict[str, Any]:
+    fields: dict[str, Any] = {key: v for key, v in choice.net.items() if v is not None}
+    if "" in choice.shapes:
+        fields["input_shapes"] = [list(choice.shapes[""])]
+    return fields
+
+
+def net_rows(label: str, net: Mapping[str, Any], choice: Choice) -> list[Subject]:
+    """Rows of a net itself in PyTorch. Raises UsageError for a name that is no net of ours."""
+    fields = dict(net)
+    if ".py" not in str(fields["net"]):
+        from edgeconv.models.specs import SPECS
+
+        if fields["net"] not in SPECS:
+            near = difflib.get_close_matches(str(fields["net"]), SPECS, n=2, cutoff=0.4)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise UsageError(
+                f"{fields['net']} is neither a file (.onnx, .tflite) nor a net"
+                f" ({', '.join(SPECS)}){hint}"
+            )
+        fields.setdefault("weights", "random")
+        fields.setdefault("classes", 1000)
+    return [
+        Subject(
+            label=f"{label} (pytorch, {_threads(n)})",
+            runtime="pytorch",
+            threads=n,
+            net=fields,
+            affinity=choice.affinity,
+            about={"precision": "fp32", "net": fields["net"]},
+        )
+        for n in choice.threads
+    ]
+
+
+def _anchors(
+    made: Mapping[str, Sequence[Subject]], choice: Choice
+) -> tuple[list[Subject], list[Subject]]:
+    """Return (the rows that ratios refer to, those of them that have to be added to the table)."""
+    rows = [row for group in made.values() for row in group]
+    modules = [row for row in rows if row.runtime == "pytorch"]
+    if modules:
+        return [row for row in modules if row.net == modules[0].net], []
+    artifacts = [(Path(name), load_artifact(Path(name))) for name in made]
+    for path, artifact in artifacts:
+        if artifact is None or not choice.reference:
+            continue
+        added = reference_rows(path, artifact, choice)
+        if added:
+            return added, added
+    floats = [row for row in rows if row.about.get("precision") == "fp32"]
+    first = floats[0] if floats else rows[0]
+    return [row for row in rows if row.path == first.path], []
+
+
+def reference_rows(path: Path, artifact: Artifact, choice: Choice) -> list[Subject]:
+    """The float reference of one of our files: its module in PyTorch, else its hub graph."""
+    accuracy = (about_file(path, artifact).get("accuracy") or {}).get("top1_float")
+    about = {} if accuracy is None else {"accuracy": {"top1": accuracy}}
+    net = dict(artifact.manifest.get("net") or {})
+    source = str(net.get("source", ""))
+    shape = _module_shape(artifact)
+    if importlib.util.find_spec("torch") and shape is not None and not source.endswith(".onnx"):
+        fields: dict[str, Any] = {"net": source, "input_shapes": [list(shape)]}
+        if ".py:" not in source:
+            known = ("width", "groups", "ratio", "activation", "classes")
+            fields.update({k: net[k] for k in known if net.get(k) is not None}, weights="random")
+        elif not Path(source.rpartition(":")[0]).is_file():
+            return _hub_rows(artifact, about, choice)
+        rows = net_rows(source, fields, replace(choice, shapes={}))
+        return [replace(row, about={**row.about, **about}) for row in rows]
+    return _hub_rows(artifact, about, choice)
+
+
+def _module_shape(artifact: Artifact) -> tuple[int, ...] | None:
+    """The module's own (NCHW) shape of a net with one picture as input, else None."""
+    if len(artifact.inputs) != 1 or len(artifact.inputs[0].shape) != 4:
+        return None
+    spec = artifact.inputs[0]
+    n, a, b, c = spec.shape
+    return (n, c, a, b) if spec.layout == "nhwc" else spec.shape
+
+
+def _hub_rows(artifact: Artifact, about: Mapping[str, Any], choice: Choice) -> list[Subject]:
+    if not RUNTIMES["onnxruntime"].installed():
+        return []
+    try:
+        hub = artifact.evidence("hub.onnx")
+    except EdgeconvError:
+        return []  # exported elsewhere and copied without its evidence: there is no reference
+    rows = _file_rows(hub, replace(choice, runtime=None, xnnpack=True, shapes={}))
+    return [replace(row, about={**row.about, **about, "precision": "fp32"}) for row in rows]

@@ -1,0 +1,209 @@
+"""A report for the terminal and as CSV."""
+
+import csv
+import io
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from edgeconv.bench.results import Report, Row
+from edgeconv.bench.statistics import Interval
+
+
+def ms(value: float | None) -> str:
+    """Milliseconds with three figures.
+
+    >>> ms(0.12345), ms(12.345), ms(123.45), ms(None)
+    ('0.123', '12.3', '123', '-')
+    """
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def accuracy(row: Row) -> str:
+    """What the manifest says of accuracy, in a few words."""
+    known: dict[str, Any] = row.about.get("accuracy") or {}
+    if known.get("top1") is not None:
+        return f"top-1 {100 * known['top1']:.1f} %"
+    if known.get("agreement") is not None:
+        return f"agrees {100 * known['agreement']:.1f} %"
+    return "-"
+
+
+def ranked(report: Report) -> list[Row]:
+    """Rows by median, the fastest first; failed ones last."""
+    return sorted(report.rows, key=lambda row: row.summary.median if row.summary else float("inf"))
+
+
+def _name(row: Row) -> str:
+    return row.label.rpartition(" (")[0] or row.label
+
+
+def _within(interval: Interval | None, mean: float) -> str:
+    return "" if interval is None else f"±{100 * interval.half_width / mean:.1f}%"
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print the table, then what is wrong with it, then why INT8 did or did not pay."""
+    emulated = report.machine.emulated
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("model", overflow="fold")
+    for title in (
+        "runtime",
+        "threads",
+        "median",
+        "p90",
+        "p99",
+        "mean",
+        "vs float",
+        "accuracy",
+        "MB",
+    ):
+        table.add_column(title, justify="right" if title != "runtime" else "left", no_wrap=True)
+    if report.reference is None or "against" in report.settings:
+        table.columns[7].header = "ratio"
+    for row in ranked(report):
+        table.add_row(*_cells(row, report, emulated))
+    console.print(table)
+    for row in report.rows:
+        if row.error is not None:
+            console.print(f"[red]failed[/]  {escape(row.label)}: {escape(row.error)}")
+    for row in report.rows:
+        if row.marks:
+            reasons = "; ".join(mark.reason for mark in row.marks)
+            console.print(f"[yellow]* marked[/]  {escape(row.label)}: {escape(reasons)}")
+    if report.partial:
+        console.print("[yellow]partial[/]  stopped before the end; these are the figures so far")
+    for note in report.notes:
+        console.print(f"note     {escape(note)}")
+    if not emulated:
+        _print_diagnosis(report, console)
+        _print_sustained(report, console)
+        _print_profile(report, console)
+
+
+def _cells(row: Row, report: Report, emulated: bool) -> list[str]:
+    size = row.about.get("bytes")
+    size_text = "-" if size is None else f"{size / 1e6:.2f}"
+    name = escape(_name(row)) + ("" if not row.marks else " [yellow]*[/]")
+    threads = str(row.threads)
+    head = [name, row.runtime, threads]
+    if row.summary is None:
+        return [*head, "failed", "", "", "", "", accuracy(row), size_text]
+    if emulated:
+        return [*head, "emulated", "", "", "", "", accuracy(row), size_text]
+    s = row.summary
+    ratio = "reference" if row.label == report.reference else "-"
+    if row.ratio is not None:
+        interval = row.ratio.interval
+        ratio = f"{row.ratio.value:.2f}x"
+        ratio += "" if interval is None else f" [{interval.low:.2f}, {interval.high:.2f}]"
+    mean = f"{ms(s.mean)} {_within(s.interval, s.mean)}"
+    return [*head, ms(s.median), ms(s.p90), ms(s.p99), mean, ratio, accuracy(row), size_text]
+
+
+def _print_diagnosis(report: Report, console: Console) -> None:
+    for item in report.diagnosis:
+        console.print()
+        console.print(escape(item["verdict"]))
+        for cause in item["causes"]:
+            cure = f" -> {cause['cure']}" if cause["cure"] else ""
+            console.print(f"  [bold]{cause['code']}[/]: {escape(cause['sentence'] + cure)}")
+    for item in report.regressions:
+        style = "red" if item["regressed"] else "dim"
+        console.print(f"[{style}]history[/]  {escape(item['sentence'])}")
+
+
+def _print_sustained(report: Report, console: Console) -> None:
+    for label, curve in report.sustained.items():
+        console.print()
+        console.print(
+            f"sustained {curve['seconds']:.0f} s  {escape(label)}: keeps"
+            f" {100 * curve['retention']:.0f} % of its first speed"
+            f" ({ms(curve['first_ms'])} -> {ms(curve['last_ms'])} ms)"
+        )
+
+
+def _print_profile(report: Report, console: Console) -> None:
+    for label, profile in report.profile.items():
+        console.print()
+        if "error" in profile:
+            console.print(f"profile  {escape(label)}: {escape(profile['error'])}")
+            continue
+        console.print(f"[bold]{escape(label)}[/]  {escape(profile['how'])}")
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("operator", overflow="fold", max_width=44)
+        for title in ("type", "us", "share", "M mul-adds", "KB", "GMAC/s", "of peak"):
+            table.add_column(title, justify="right" if title != "type" else "left", no_wrap=True)
+        for op in profile["ops"][:15]:
+            table.add_row(
+                escape(op["name"]),
+                op["op"],
+                f"{op['us']:.1f}",
+                f"{100 * op['share']:.1f} %",
+                "" if not op["macs"] else f"{op['macs'] / 1e6:.2f}",
+                f"{op['bytes'] / 1e3:.0f}",
+                "" if not op["macs"] else f"{op['gmacs_per_s']:.1f}",
+                "" if op["of_peak"] is None else f"{100 * op['of_peak']:.0f} %",
+            )
+        console.print(table)
+        if len(profile["ops"]) > 15:
+            rest = sum(op["share"] for op in profile["ops"][15:])
+            console.print(f"{len(profile['ops']) - 15} more operators: {100 * rest:.1f} %")
+        for sentence in profile["sentences"]:
+            console.print(escape(sentence))
+
+
+CSV_COLUMNS = (
+    "label", "runtime", "version", "threads", "threads_ran", "count", "effective", "median_ms",
+    "p90_ms", "p95_ms", "p99_ms", "min_ms", "mean_ms", "mean_low_ms", "mean_high_ms", "variation",
+    "throughput", "cpu_ms", "load_ms", "first_ms", "peak_mib", "bytes", "sha256", "ratio",
+    "ratio_low", "ratio_high", "marks", "error",
+)  # fmt: skip
+
+
+def to_csv(report: Report) -> str:
+    """Return one line a row; empty cells where there is no figure."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in report.rows:
+        writer.writerow(_csv_row(row, report.machine.emulated))
+    return buffer.getvalue()
+
+
+def _csv_row(row: Row, emulated: bool) -> dict[str, Any]:
+    cells: dict[str, Any] = {
+        "label": row.label,
+        "runtime": row.runtime,
+        "version": row.version,
+        "threads": row.threads,
+        "threads_ran": row.threads_ran,
+        "peak_mib": row.peak_mib,
+        "bytes": row.about.get("bytes"),
+        "sha256": row.about.get("sha256"),
+        "marks": " ".join(mark.code for mark in row.marks),
+        "error": row.error,
+    }
+    if row.summary is None or emulated:
+        return cells
+    s = row.summary
+    cells |= {
+        "count": s.count,
+        "effective": s.effective,
+        "median_ms": s.median,
+        "min_ms": s.minimum,
+    }
+    cells |= {"p90_ms": s.p90, "p95_ms": s.p95, "p99_ms": s.p99, "mean_ms": s.mean}
+    cells |= {"variation": s.variation, "throughput": row.throughput, "cpu_ms": row.cpu_ms}
+    cells |= {"load_ms": row.load_ms, "first_ms": row.first_ms}
+    if s.interval is not None:
+        cells |= {"mean_low_ms": s.interval.low, "mean_high_ms": s.interval.high}
+    if row.ratio is not None:
+        cells["ratio"] = row.ratio.value
+        if row.ratio.interval is not None:
+            cells |= {"ratio_low": row.ratio.interval.low, "ratio_high": row.ratio.interval.high}
+    return cells

@@ -1,0 +1,195 @@
+"""The child process that holds one model open and times it when told to.
+
+Speaks JSON, one object a line: the subject comes first, then commands on standard input; answers go
+to the descriptor that was standard output, which the runtimes themselves never see.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from edgeconv import sensors
+from edgeconv.bench.loop import timed_runs, warm_up
+from edgeconv.errors import EdgeconvError
+from edgeconv.runtimes.base import RUNTIMES, Runner, open_runner
+
+
+def random_feeds(runner: Runner) -> dict[str, Any]:
+    """Inputs that keep kernels honest: no zeros to skip, no denormals, the same in every run."""
+    rng = np.random.default_rng(0)
+    feeds: dict[str, Any] = {}
+    for spec in runner.inputs:
+        kind = np.dtype(spec.dtype)
+        if kind.kind == "f":
+            feeds[spec.name] = rng.standard_normal(spec.shape).astype(kind)
+        elif kind.kind == "b":
+            feeds[spec.name] = rng.integers(0, 2, spec.shape).astype(kind)
+        elif kind.itemsize == 1:
+            info = np.iinfo(kind)
+            feeds[spec.name] = rng.integers(info.min, info.max + 1, spec.shape).astype(kind)
+        else:  # wider integers are indices or lengths, and those have to be small
+            feeds[spec.name] = np.ones(spec.shape, kind)
+    return feeds
+
+
+def open_subject(subject: dict[str, Any]) -> Runner:
+    """Open what a subject names. Raises EdgeconvError where that cannot be done."""
+    if subject["runtime"] == "pytorch":
+        from edgeconv.bench.nets import open_net
+
+        return open_net(subject["net"], subject["threads"])
+    path = Path(subject["path"])
+    shapes = {name: tuple(shape) for name, shape in subject["shapes"].items()}
+    options = dict(subject["options"])
+    return open_runner(
+        path,
+        threads=subject["threads"],
+        runtime=subject["runtime"],
+        shapes=shapes or None,
+        **options,
+    )
+
+
+class Held:
+    """A model held open, and the commands it understands."""
+
+    def __init__(self, subject: dict[str, Any]) -> None:
+        self.runner = open_subject(subject)
+        self.call = self.runner.call(random_feeds(self.runner))
+        self.threads_before: dict[int, float] = {}
+
+    def warm(self, runs: int | None) -> dict[str, Any]:
+        """First inference, then the warm-up."""
+        first = timed_runs(self.call, 1)
+        rest = warm_up(self.call, runs)
+        self.threads_before = sensors.thread_times_s()
+        return {"first_ns": first[0], "warmup_ns": rest}
+
+    def block(self, runs: int, settle: int) -> dict[str, Any]:
+        """Time ``runs`` inferences after ``settle`` that nobody counts."""
+        timed_runs(self.call, settle)
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        cpu, wall, start = time.process_time(), time.perf_counter(), time.time()
+        times = timed_runs(self.call, runs)
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        return {
+            "times_ns": times,
+            "started": start,
+            "cpu_s": cpu,
+            "wall_s": wall,
+            "involuntary": after.ru_nivcsw - before.ru_nivcsw,
+        }
+
+    def threads(self) -> dict[str, Any]:
+        """Processor time of each of our threads since the warm-up, the largest first."""
+        now = sensors.thread_times_s()
+        spent = (t - self.threads_before.get(tid, 0.0) for tid, t in now.items())
+        return {"thread_cpu_s": sorted(spent, reverse=True)}
+
+
+def memory_mib(key: str) -> float | None:
+    """An entry of /proc/self/status (VmHWM: the peak, VmRSS: now), in MiB."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(key + ":"):
+                return int(line.split()[1]) / 1024
+    except OSError:
+        pass
+    # macOS: bytes, and only the peak
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 if key == "VmHWM" else None
+
+
+def facts(runner: Runner) -> dict[str, Any]:
+    """What the runtime says of itself and of the open model."""
+    found: dict[str, Any] = {
+        "runtime": runner.name,
+        "version": runner.version,
+        "inputs": [
+            {"name": s.name, "shape": list(s.shape), "dtype": s.dtype} for s in runner.inputs
+        ],
+    }
+    delegation = getattr(runner, "delegation", None)
+    if delegation is not None:
+        counted = delegation()
+        found["delegation"] = {
+            "ops": counted.ops,
+            "delegated": counted.delegated,
+            "partitions": counted.partitions,
+            "fallback": counted.fallback,
+        }
+    providers = getattr(runner, "providers", None)
+    if providers is not None:
+        found["providers"] = providers()
+    return found
+
+
+def _import_runtime(name: str) -> float:
+    """Import a runtime's package ahead of the load that is timed; return the seconds it took."""
+    start = time.perf_counter()
+    package = RUNTIMES[name].package if name in RUNTIMES else "torch"
+    if name in ("ai-edge-litert", "tflite-runtime"):
+        package += ".interpreter"
+    try:
+        __import__(package)
+    except ImportError:
+        return 0.0  # opening the model says this in our own words
+    return time.perf_counter() - start
+
+
+def serve(request: dict[str, Any], commands: IO[str], answers: IO[str]) -> None:
+    """Open the model and obey until standard input ends."""
+
+    def answer(data: dict[str, Any]) -> None:
+        answers.write(json.dumps(data) + "\n")
+        answers.flush()
+
+    subject = request["subject"]
+    if subject["affinity"]:
+        os.sched_setaffinity(0, subject["affinity"])
+    import_s = _import_runtime(subject["runtime"])
+    before = memory_mib("VmRSS")
+    start = time.perf_counter()
+    held = Held(subject)
+    load_s = time.perf_counter() - start
+    answer({**facts(held.runner), "import_s": import_s, "load_s": load_s, "base_mib": before})
+    for line in commands:
+        command = json.loads(line)
+        if command["do"] == "warm":
+            answer(held.warm(command["runs"]))
+        elif command["do"] == "block":
+            answer(held.block(command["runs"], command["settle"]))
+        elif command["do"] == "end":
+            answer({**held.threads(), "peak_mib": memory_mib("VmHWM")})
+            return
+
+
+def main() -> int:
+    """Entry point: keep standard output for answers and send what runtimes print elsewhere."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    request = json.loads(sys.stdin.readline())
+    try:
+        serve(request, sys.stdin, answers)
+    except EdgeconvError as error:
+        answers.write(json.dumps({"error": str(error), "exit_code": error.exit_code}) + "\n")
+        return error.exit_code
+    except MemoryError:
+        what = request["subject"]["label"]
+        answers.write(json.dumps({"error": f"{what} does not fit into memory"}) + "\n")
+        return 1
+    finally:
+        with contextlib.suppress(BrokenPipeError):  # the parent has gone: nobody left to tell
+            answers.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

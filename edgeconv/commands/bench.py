@@ -1,0 +1,133 @@
+"""``edgeconv bench``: parse, measure, print, write."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeconv.errors import BudgetMissedError, EdgeconvError
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("models", nargs=-1, required=True, metavar="MODEL_OR_NET...")
+@click.option("--against", metavar="MODEL", help="Measure this one too and give ratios to it.")
+@click.option("--threads", default="1", metavar="N[,N..]", help="Threads; several make a row each.")
+@click.option("--runs", type=int, help="Recorded runs of each row.")
+@click.option("--seconds", type=float, help="Seconds of recorded runs of each row.  [default: 5]")
+@click.option("--warmup", type=int, help="Runs before.  [default: half a second, at least 3]")
+@click.option("--shape", "shapes", multiple=True, metavar="[NAME=]N,C,H,W", help="Settle a dynamic input.")  # fmt: skip
+@click.option("--runtime", help="onnxruntime, ai-edge-litert or tflite-runtime.")
+@click.option("--xnnpack/--no-xnnpack", default=True, help="TFLite: builtin kernels without it.")
+@click.option("--width", type=float, help="Width of a named net.")
+@click.option("--groups", type=int, help="Groups of shufflenet_v1.")
+@click.option("--ratio", type=int, help="Ratio of ghostnet.")
+@click.option("--resolution", type=int, help="Picture size of a named net.")
+@click.option("--reference/--no-reference", default=True, help="Add the float reference as a row.")
+@click.option("--affinity", metavar="CPUS", help="Run on these processors only, such as 0-3.")
+@click.option("--profile", is_flag=True, help="A table of operators for each row.")
+@click.option("--sustained", metavar="TIME", help="Also run this long without a pause: 10m.")
+@click.option("--mlperf", is_flag=True, help="MLPerf's single-stream minimum: 1024 runs and 60 s.")
+@click.option("--strict", is_flag=True, help="Exit 3 where a row is marked as not to be trusted.")
+@click.option("--history", type=click.Path(path_type=Path), metavar="DIR", help="Keep results there; exit 3 on a regression.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a line a row.")
+@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a page.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def command(models: tuple[str, ...], **options: Any) -> None:
+    """Measure latency: of .onnx and .tflite files, and of nets themselves in PyTorch.
+
+    Rows take turns, so that what slows the machine slows them all. Every row that cannot be
+    trusted is marked with the reason.
+    """
+    from edgeconv.bench.run import bench
+
+    request = _request(models, options)
+    report = bench(request, None if options["quiet"] else _progress())
+    if options["history"] is not None:
+        from edgeconv.bench.history import keep
+
+        report = keep(report, options["history"])
+    _write(report, options)
+    _exit(report, options["strict"])
+
+
+def _request(models: tuple[str, ...], options: dict[str, Any]) -> Any:
+    from edgeconv.bench import plan as plans
+    from edgeconv.bench.run import Request
+    from edgeconv.bench.subjects import Choice
+
+    plan = plans.Plan(options["runs"], options["seconds"], options["warmup"])
+    plan.check()
+    affinity = options["affinity"]
+    sustained = options["sustained"]
+    choice = Choice(
+        threads=plans.parse_threads(options["threads"]),
+        runtime=options["runtime"],
+        xnnpack=options["xnnpack"],
+        shapes=plans.parse_shapes(options["shapes"]),
+        affinity=tuple(plans.parse_cpus(affinity)) if affinity else (),
+        net={key: options[key] for key in ("width", "groups", "ratio", "resolution")},
+        reference=options["reference"],
+    )
+    return Request(
+        models=models,
+        against=options["against"],
+        choice=choice,
+        plan=plans.mlperf(plan) if options["mlperf"] else plan,
+        profile=options["profile"],
+        sustained_s=plans.parse_duration(sustained) if sustained else None,
+        mlperf=options["mlperf"],
+    )
+
+
+def _progress() -> Any:
+    """One line on standard error that rewrites itself, on a terminal only."""
+    import sys
+
+    if not sys.stderr.isatty():
+        return None
+
+    def say(text: str, share: float) -> None:
+        sys.stderr.write(f"\r\x1b[K{100 * share:3.0f} %  {text[:90]}")
+        sys.stderr.write("\r\x1b[K" if share >= 1 else "")
+        sys.stderr.flush()
+
+    return say
+
+
+def _write(report: Any, options: dict[str, Any]) -> None:
+    import sys
+
+    from rich.console import Console
+
+    from edgeconv.bench.text import print_report, to_csv
+    from edgeconv.files import write_text
+
+    if sys.stderr.isatty() and not options["quiet"]:
+        sys.stderr.write("\r\x1b[K")
+    if options["csv_file"] is not None:
+        write_text(options["csv_file"], to_csv(report))
+    if options["html_file"] is not None:
+        from edgeconv.bench.html import page
+
+        write_text(options["html_file"], page(report))
+    if options["as_json"]:
+        click.echo(json.dumps(report.to_json(), indent=1))
+        return
+    width = None if sys.stdout.isatty() else 160
+    print_report(report, Console(highlight=False, width=width))
+
+
+def _exit(report: Any, strict: bool) -> None:
+    if report.partial:
+        raise SystemExit(130)
+    regressed = [item["sentence"] for item in report.regressions if item["regressed"]]
+    if regressed:
+        raise BudgetMissedError(regressed[0])
+    if all(row.error is not None for row in report.rows):
+        raise EdgeconvError(report.rows[0].error) if len(report.rows) == 1 else SystemExit(1)
+    if strict and not report.trusted:
+        raise BudgetMissedError("--strict: not every row can be trusted, see its marks")
+    if any(row.error is not None for row in report.rows):
+        raise SystemExit(1)
