@@ -15,6 +15,8 @@ COMMANDS = {
     "parity": "Compare files in every runtime with their float reference, hop by hop.",
     "models": "List the nets with their options, parameters, multiply-adds and accuracies.",
     "summary": "Print an architecture layer by layer.",
+    "bench": "Measure latency, with an interval and the reasons not to trust it.",
+    "inspect": "Say what is inside an exported or foreign file.",
     "doctor": "Say which runtimes and converters are installed and what each missing one adds.",
 }
 """Command name -> its line in ``--help``; the module of that name holds ``command``."""
