@@ -254,7 +254,7 @@ def int8_export(
         evidence=evidence,
         inputs=inputs,
         outputs=outputs,
-        graph={"compute_ops": 8, "int8_ops": 8, "transposes": 0},
+        graph={"compute": 5, "int8_compute": 5, "transposes": 0},
     )
 
 

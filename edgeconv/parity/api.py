@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from edgeconv.parity.baseline import compare_baseline, load_baseline, save_basel
 from edgeconv.parity.budget import load_budgets
 from edgeconv.parity.cells import plan
 from edgeconv.parity.data import Request, check_same_inputs, gather
+from edgeconv.parity.layers import LayerReport
+from edgeconv.parity.localize import layer_reports
 from edgeconv.parity.matrix import Matrix, Settings, judge, run_cells
 from edgeconv.parity.outputs import Outputs, inputs_hash, load_folder, save_outputs
 from edgeconv.parity.report import to_junit, to_markdown
@@ -54,6 +56,7 @@ def check_parity(
     scores: Sequence[str] = (),
     threads: int = 1,
     timeout: float | None = None,
+    layers: bool = False,
     budget: Path | None = None,
     baseline: Path | None = None,
     update_baseline: bool = False,
@@ -82,7 +85,7 @@ def check_parity(
         tuple(scores) or None,
         timeout,
     )
-    matrix = _run(list(artifacts), request, settings, precision, load_outputs)
+    matrix = _run(list(artifacts), request, settings, precision, load_outputs, layers)
     if save_outputs is not None:
         _save(save_outputs, matrix)
     if markdown is not None:
@@ -102,6 +105,7 @@ def _run(
     settings: Settings,
     precision: str | None,
     loaded: Path | None,
+    layers: bool,
 ) -> Matrix:
     stored = load_folder(loaded) if loaded is not None else []
     if not paths:
@@ -110,9 +114,13 @@ def _run(
     with tempfile.TemporaryDirectory(prefix="edgeconv-parity-") as folder:
         cells, notes = plan(paths, precision=precision, scratch=Path(folder))
         done = run_cells(cells, samples, settings, Path(folder))
+        found: dict[str, LayerReport] = {}
+        if layers:
+            found, failed = layer_reports(cells, samples, settings, request, Path(folder))
+            notes += failed
     results: list[tuple[str, Outputs | str, dict[str, Any]]] = [
-        (c.label, found, {"stage": c.stage, "title": c.title, "before": c.before})
-        for c, found in done
+        (c.label, result, {"stage": c.stage, "title": c.title, "before": c.before})
+        for c, result in done
     ]
     digest = inputs_hash(samples.inputs)
     for outputs in stored:
@@ -121,7 +129,9 @@ def _run(
         check_same_inputs(outputs, digest)
         label = f"{outputs.label} · saved on {outputs.about.get('machine', 'another machine')}"
         results.append((label, outputs, dict(outputs.about)))
-    return judge(results, reference, samples, settings, notes)
+    matrix = judge(results, reference, samples, settings, notes)
+    rows = tuple(replace(row, layers=found.get(row.label)) for row in matrix.rows)
+    return replace(matrix, rows=rows)
 
 
 def _judge_stored(stored: list[Outputs], request: Request, settings: Settings) -> Matrix:

@@ -14,8 +14,8 @@ def file_figures(path: Path, artifact: Artifact | None) -> dict[str, float]:
     )
     found = {"bytes": float(size)}
     graph = {} if artifact is None else artifact.manifest.get("graph") or {}
-    if graph.get("compute_ops"):
-        found["int8_share"] = graph.get("int8_ops", 0) / graph["compute_ops"]
+    if graph.get("compute"):
+        found["int8_share"] = graph.get("int8_compute", 0) / graph["compute"]
     if "transposes" in graph:
         found["transposes"] = float(graph["transposes"])
     return found

@@ -16,6 +16,7 @@ from edgeconv.parity.budget import DEFAULTS, Budget
 from edgeconv.parity.cells import Cell
 from edgeconv.parity.child import Job, run_cell
 from edgeconv.parity.facts import file_figures
+from edgeconv.parity.layers import LayerReport
 from edgeconv.parity.outputs import Outputs, inputs_hash
 from edgeconv.parity.verdict import Verdict, compare
 from edgeconv.tensors import Layout
@@ -70,15 +71,19 @@ class Row:
     verdict: Verdict | None = None
     before: str | None = None
     step: Verdict | None = None
+    layers: LayerReport | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether the cell ran and is within budget against the reference."""
-        return self.error is None and bool(self.verdict)
+        """Whether the cell ran, is within budget against the reference, and no layer departs."""
+        sound = self.layers is None or self.layers.first is None
+        return self.error is None and bool(self.verdict) and sound
 
     @property
     def departs(self) -> bool:
-        """Whether the cell fails against the hop before it (the reference where it has none)."""
+        """Whether the cell fails against the hop before it, or one of its layers does."""
+        if self.layers is not None and self.layers.first is not None:
+            return True
         judged = self.step if self.step is not None else self.verdict
         return self.error is None and judged is not None and not judged
 

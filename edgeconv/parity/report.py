@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 from edgeconv import __version__
 from edgeconv.machine import describe
+from edgeconv.parity.layers import LayerReport
 from edgeconv.parity.matrix import Matrix, Row
 from edgeconv.parity.measures import show
 from edgeconv.parity.outputs import inputs_hash
@@ -69,6 +70,7 @@ def _row(row: Row) -> dict[str, Any]:
         "before": row.before,
         "step": None if row.step is None else _verdict(row.step),
         "departs": row.departs,
+        "layers": None if row.layers is None else row.layers.to_json(),
     }
 
 
@@ -187,10 +189,14 @@ def summary(matrix: Matrix) -> list[str]:
     if departure is not None:
         judged = departure.step if departure.step is not None else departure.verdict
         behind = departure.before or "the reference"
-        said.append(f"first departure: {departure.label}, against {behind}: {judged}")
+        layer = None if departure.layers is None else departure.layers.first
+        reason = f"first layer: {layer}" if layer is not None else str(judged)
+        said.append(f"first departure: {departure.label}, against {behind}: {reason}")
     for row in matrix.rows:
         if row.verdict is not None and not row.verdict and row.error is None:
             said.append(f"missed: {row.label}: {row.verdict}")
+        if row.layers is not None:
+            said += _layer_lines(row.layers)
     notes = [n for row in matrix.rows if row.verdict for n in row.verdict.notes]
     said += [f"note: {note}" for note in dict.fromkeys([*matrix.notes, *notes])]
     said += [f"skipped: {reason}" for reason in matrix.samples.skipped]
@@ -201,6 +207,23 @@ def summary(matrix: Matrix) -> list[str]:
         f"{matrix.samples.count} pictures ({matrix.samples.source})"
     )
     return said
+
+
+def _layer_lines(report: LayerReport) -> list[str]:
+    first = report.first
+    what = "no layer departs by itself" if first is None else f"first layer that departs: {first}"
+    lines = [f"layers of {report.label} ({len(report.layers)}, {report.pictures} pictures): {what}"]
+    lines += [
+        f"  most noise of its own: {layer.op} {layer.node}: own SQNR "
+        f"{show('sqnr_db', layer.own_sqnr_db)} dB, inherited {show('sqnr_db', layer.inherited_sqnr_db)} dB"
+        + (f", weights {layer.weight_sqnr_db:.1f} dB" if layer.weight_sqnr_db is not None else "")
+        + (f", {100 * layer.clipped:.2f} % clipped" if layer.clipped else "")
+        for layer in report.ranked(3)
+        if layer.damage > 0
+    ]
+    if report.unmatched:
+        lines.append(f"  without counterpart: {', '.join(report.unmatched[:5])}")
+    return lines
 
 
 def to_markdown(matrix: Matrix) -> str:
@@ -232,6 +255,8 @@ def to_junit(matrix: Matrix) -> str:
         if row.error is not None:
             ElementTree.SubElement(case, "error", message=row.error)
         elif not row.ok:
-            ElementTree.SubElement(case, "failure", message=str(row.verdict))
+            first = row.layers.first if row.layers else None
+            message = str(row.verdict) if first is None else f"layer {first}"
+            ElementTree.SubElement(case, "failure", message=message)
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"

@@ -11,8 +11,8 @@ from edgeconv.deps import require
 from edgeconv.files import write_bytes
 
 
-def simulated_recipe(artifact: Artifact, path: Path) -> Path:
-    """Write the recipe of ``artifact`` as a QDQ model with float inputs and outputs to ``path``.
+def simulated_model(artifact: Artifact) -> tuple[bytes, dict[str, str]]:
+    """Return the recipe of ``artifact`` as a QDQ model with float borders, and its tensor names.
 
     Raises MissingDependencyError without the onnx package, EdgeconvError where the evidence is
     incomplete.
@@ -25,5 +25,10 @@ def simulated_recipe(artifact: Artifact, path: Path) -> Path:
 
     graph = from_onnx(load_model(prepared))
     emitted = emit_qdq(graph, load_recipe(recipe_file), io="float")
-    write_bytes(path, save_model(emitted.model))
+    return save_model(emitted.model), dict(emitted.names)
+
+
+def simulated_recipe(artifact: Artifact, path: Path) -> Path:
+    """Write the simulated recipe of ``artifact`` to ``path``."""
+    write_bytes(path, simulated_model(artifact)[0])
     return path

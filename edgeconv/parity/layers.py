@@ -1,0 +1,198 @@
+"""Where a hop departs: every layer's error, inherited and its own.
+
+Inherited: the artifact runs as it is, with its inner tensors exposed. Own: the artifact is severed
+at every tensor that has a counterpart, and each piece is fed the reference's own inputs, so that what
+is wrong behind it is its own doing. For INT8 the same severed run of the recipe in float says what a
+sound kernel would give; the difference is counted in quanta.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+MEAN_QUANTA = 0.75
+"""Mean distance from the recipe in float beyond which a layer departs: a zero point that is off by
+one gives 1; of the sound kernels, TFLite's builtin MEAN measures most, 0.51 (it rounds down)."""
+BEYOND_SHARE = 0.002
+"""Share of elements more than one quantum away beyond which it departs."""
+FLOAT_ERROR = {"fp32": 1e-4, "fp16": 2e-2}
+"""Own error over the tensor's range beyond which a float layer departs."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Figures of one tensor of the reference graph and the node that makes it.
+
+    SQNRs are in dB against the reference's tensor. ``damage`` is the layer's own noise power over
+    the signal's. ``mean_quanta``, ``beyond_share`` (more than one quantum) and ``max_quanta`` are
+    the distance from the recipe in float; None where there is no recipe. ``rounding_sqnr_db`` is
+    what the output's grid alone costs, ``clipped`` the share of elements outside its range,
+    ``weight_sqnr_db`` the weights' own.
+    """
+
+    tensor: str
+    node: str
+    op: str
+    inherited_sqnr_db: float
+    own_sqnr_db: float
+    own_relative_error: float
+    damage: float
+    mean_quanta: float | None = None
+    beyond_share: float | None = None
+    max_quanta: float | None = None
+    rounding_sqnr_db: float | None = None
+    clipped: float | None = None
+    weight_sqnr_db: float | None = None
+    departs: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON data; infinite figures as text."""
+        return {
+            key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in asdict(self).items()
+        }
+
+    def __str__(self) -> str:
+        said = f"{self.op} {self.node} (tensor {self.tensor})"
+        if self.mean_quanta is not None and self.departs:
+            share = 100 * (self.beyond_share or 0.0)
+            return (
+                f"{said}: {self.mean_quanta:.2f} quanta off the recipe on average, "
+                f"{share:.1f} % of elements by more than one, at most {self.max_quanta:.0f}"
+            )
+        return f"{said}: own error {self.own_relative_error:.2e} of its range, own SQNR {self.own_sqnr_db:.1f} dB"
+
+
+def layer_from_json(data: Mapping[str, Any]) -> Layer:
+    """Read what Layer.to_json wrote."""
+    texts = ("tensor", "node", "op")
+    values: dict[str, Any] = {
+        key: float(value) if isinstance(value, str) and key not in texts else value
+        for key, value in data.items()
+    }
+    return Layer(**values)
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """The layers of one cell in execution order. ``unmatched`` tensors have no counterpart."""
+
+    label: str
+    layers: tuple[Layer, ...]
+    pictures: int
+    unmatched: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> Layer | None:
+        """The first layer that departs by its own doing."""
+        return next((layer for layer in self.layers if layer.departs), None)
+
+    def ranked(self, count: int = 5) -> list[Layer]:
+        """Return the layers that do most damage: departing ones first, then by own noise."""
+        order = sorted(self.layers, key=lambda layer: (not layer.departs, -layer.damage))
+        return order[:count]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON data."""
+        return {
+            "label": self.label,
+            "pictures": self.pictures,
+            "first": None if self.first is None else self.first.tensor,
+            "layers": [layer.to_json() for layer in self.layers],
+            "unmatched": list(self.unmatched),
+        }
+
+
+class Tally:
+    """Sums over pictures for one tensor."""
+
+    def __init__(self) -> None:
+        self.signal = self.inherited = self.own = self.rounding = 0.0
+        self.low, self.high, self.worst = math.inf, -math.inf, 0.0
+        self.steps = self.most = 0.0
+        self.beyond = self.count = self.clipped = 0
+        self.simulated = False
+        self.step: float | None = None
+
+    def add(
+        self,
+        reference: Array,
+        inherited: Array,
+        own: Array,
+        expected: Array | None,
+        grid: tuple[float, float, float] | None,
+    ) -> None:
+        """Take one picture in. ``grid`` is (step, lowest, highest real value) of the tensor."""
+        wide = reference.astype(np.float64)
+        self.signal += float(np.square(wide).sum())
+        self.inherited += float(np.square(wide - inherited).sum())
+        self.own += float(np.square(wide - own).sum())
+        self.low, self.high = min(self.low, float(wide.min())), max(self.high, float(wide.max()))
+        self.worst = max(self.worst, float(np.abs(wide - own).max()))
+        self.count += wide.size
+        if grid is None:
+            return
+        step, low, high = grid
+        self.step = step
+        inside = np.clip(wide, low, high)
+        self.clipped += int((np.abs(wide - inside) > step / 2).sum())
+        self.rounding += float(np.square(wide - np.rint(inside / step) * step).sum())
+        if expected is not None:
+            steps = np.abs(own.astype(np.float64) - expected) / step
+            self.simulated = True
+            self.steps += float(steps.sum())
+            self.beyond += int((steps > 1.5).sum())
+            self.most = max(self.most, float(steps.max()))
+
+    def layer(self, tensor: str, node: str, op: str, kind: str, weight: float | None) -> Layer:
+        """Return the figures, and whether the layer departs."""
+        spread = self.high - self.low
+        relative = self.worst / spread if spread > 0 else (0.0 if self.worst == 0 else math.inf)
+        if not math.isfinite(self.own):
+            relative = math.inf
+        found = Layer(
+            tensor,
+            node,
+            op,
+            _db(self.signal, self.inherited),
+            _db(self.signal, self.own),
+            relative,
+            self.own / self.signal if self.signal > 0 else 0.0,
+            weight_sqnr_db=weight,
+        )
+        if self.step is not None:
+            found = replace(
+                found,
+                rounding_sqnr_db=_db(self.signal, self.rounding),
+                clipped=self.clipped / self.count,
+            )
+        if self.simulated:
+            mean, share = self.steps / self.count, self.beyond / self.count
+            departs = not (mean <= MEAN_QUANTA and share <= BEYOND_SHARE)
+            return replace(
+                found, mean_quanta=mean, beyond_share=share, max_quanta=self.most, departs=departs
+            )
+        return replace(found, departs=not relative <= FLOAT_ERROR.get(kind, 0.1))
+
+
+def _db(signal: float, noise: float) -> float:
+    if math.isnan(noise) or math.isinf(noise):
+        return -math.inf
+    if noise == 0.0:
+        return math.inf
+    return 10.0 * math.log10(signal / noise) if signal > 0.0 else -math.inf
+
+
+def weight_sqnr(real: Array, integers: Array, scales: Array, axis: int) -> float:
+    """SQNR of dequantized weights against the float ones, in dB."""
+    shape = [1] * real.ndim
+    shape[axis] = -1
+    wide = real.astype(np.float64)
+    noise = wide - integers.astype(np.float64) * scales.astype(np.float64).reshape(shape)
+    return _db(float(np.square(wide).sum()), float(np.square(noise).sum()))

@@ -1,0 +1,51 @@
+"""Which cells have their layers compared, and with what."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.parity.cells import Cell
+from edgeconv.parity.data import Request
+from edgeconv.parity.layer_run import run_layers
+from edgeconv.parity.layers import LayerReport
+from edgeconv.parity.matrix import Samples, Settings, job_for, save_feeds
+
+PICTURES = 8
+"""Pictures that layers are compared on: a kernel that is wrong is wrong on the first."""
+
+
+def layer_reference(cell: Cell, cells: Sequence[Cell], request: Request) -> Path | None:
+    """Return the ONNX file whose layers those of ``cell`` are held against; None: nothing to do.
+
+    An artifact is held against its prepared graph, a stage against the stage before it, a foreign
+    .onnx against an .onnx reference.
+    """
+    if cell.artifact is not None:
+        return None if cell.stage == "recipe" else cell.artifact.evidence("prepared.onnx")
+    if cell.stage in ("raw", "hub", "prepared"):
+        before = next((other for other in cells if other.label == cell.before), None)
+        return None if before is None else before.path
+    if request.reference is not None and request.reference.endswith(".onnx"):
+        return Path(request.reference)
+    return None
+
+
+def layer_reports(
+    cells: Sequence[Cell], samples: Samples, settings: Settings, request: Request, scratch: Path
+) -> tuple[dict[str, LayerReport], list[str]]:
+    """Return the layer report of each cell by label, and a note for each that could not be made."""
+    feeds = save_feeds(samples, scratch)
+    found: dict[str, LayerReport] = {}
+    notes: list[str] = []
+    for number, cell in enumerate(cells):
+        reference = layer_reference(cell, cells, request)
+        if reference is None:
+            continue
+        job = job_for(cell, feeds, samples, settings, scratch / f"layers{number}.npz")
+        try:
+            found[cell.label] = run_layers(
+                job, reference, cell.label, count=PICTURES, timeout_s=settings.timeout_s
+            )
+        except EdgeconvError as error:
+            notes.append(f"layers of {cell.label}: {error}")
+    return found, notes
