@@ -1,9 +1,11 @@
 """One table of targets: how each writes its file, and what it says of it."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from edgeconv.artifact import spec_to_json
 from edgeconv.export.graph import Graph
 from edgeconv.export.options import Io, Precision
 from edgeconv.export.quant.recipe import Recipe
@@ -27,20 +29,30 @@ class Emitted:
 
 @dataclass(frozen=True)
 class EmitRequest:
-    """What an emitter is given: the prepared graph, the recipe for INT8, and the borders' type."""
+    """What an emitter is given: the prepared graph, the recipe for INT8, and the borders' type.
+
+    ``description`` is what the file says of itself (export/manifest.py).
+    """
 
     graph: Graph
     recipe: Recipe | None
     precision: Precision
     io: Io
     opset: int
-    metadata: Mapping[str, str]
+    description: Mapping[str, Any]
 
 
 def emit(target: str, request: EmitRequest) -> Emitted:
     """Write ``request`` for ``target``; raises UnsupportedOpError where it cannot be expressed."""
-    emitted = EMITTERS[target](request)
-    return replace(emitted, inputs=tuple(_with_offset(request, s) for s in emitted.inputs))
+    first = EMITTERS[target](request, {})
+    inputs = tuple(_with_offset(request, spec) for spec in first.inputs)
+    borders = {
+        "inputs": [spec_to_json(spec) for spec in inputs],
+        "outputs": [spec_to_json(spec) for spec in first.outputs],
+    }
+    # a second pass, because only the first knows the borders that the file describes
+    text = json.dumps({**request.description, **borders}, sort_keys=True)
+    return replace(EMITTERS[target](request, {"edgeconv": text}), inputs=inputs)
 
 
 def _with_offset(request: EmitRequest, spec: TensorSpec) -> TensorSpec:
@@ -62,18 +74,18 @@ def check_targets(graph: Graph, targets: tuple[str, ...]) -> None:
         check_supported(graph)
 
 
-def _emit_onnx(request: EmitRequest) -> Emitted:
+def _emit_onnx(request: EmitRequest, metadata: Mapping[str, str]) -> Emitted:
     from edgeconv.export.inspect_onnx import onnx_stats
     from edgeconv.export.onnx_io import save_model, to_onnx, with_opset
     from edgeconv.export.quant.qdq import emit_qdq
 
     if request.recipe is None:
-        model = to_onnx(request.graph, dict(request.metadata))
+        model = to_onnx(request.graph, dict(metadata))
         names: Mapping[str, str] = {tensor: tensor for tensor in request.graph.shapes}
         inputs = tuple(_spec(request.graph, name) for name in request.graph.inputs)
         outputs = tuple(_spec(request.graph, name) for name in request.graph.outputs)
     else:
-        qdq = emit_qdq(request.graph, request.recipe, io=request.io, metadata=request.metadata)
+        qdq = emit_qdq(request.graph, request.recipe, io=request.io, metadata=metadata)
         model, names, inputs, outputs = qdq.model, qdq.names, qdq.inputs, qdq.outputs
     data = save_model(with_opset(model, request.opset))
     return Emitted(data, names, inputs, outputs, onnx_stats(data))
@@ -86,7 +98,7 @@ def _spec(graph: Graph, tensor: str) -> TensorSpec:
     )
 
 
-def _emit_tflite(request: EmitRequest) -> Emitted:
+def _emit_tflite(request: EmitRequest, metadata: Mapping[str, str]) -> Emitted:
     from edgeconv.export.tflite import emit_tflite, tflite_stats
 
     made = emit_tflite(
@@ -94,12 +106,12 @@ def _emit_tflite(request: EmitRequest) -> Emitted:
         request.recipe,
         precision=request.precision,
         io=request.io,
-        metadata=dict(request.metadata),
+        metadata=dict(metadata),
     )
     return Emitted(made.data, made.names, made.inputs, made.outputs, tflite_stats(made.data))
 
 
-EMITTERS: dict[str, Callable[[EmitRequest], Emitted]] = {
+EMITTERS: dict[str, Callable[[EmitRequest, Mapping[str, str]], Emitted]] = {
     "onnx": _emit_onnx,
     "tflite": _emit_tflite,
 }

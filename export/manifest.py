@@ -1,7 +1,6 @@
 """The description inside every artifact and the manifest beside it."""
 
 import importlib.metadata
-import json
 import platform
 from collections.abc import Mapping
 from typing import Any
@@ -63,11 +62,6 @@ def describe(
         else {"name": recipe.name, "form": recipe.form, "notes": dict(recipe.notes)},
         "versions": versions(),
     }
-
-
-def inner_metadata(description: Mapping[str, Any]) -> dict[str, str]:
-    """Return the description as the one metadata entry "edgeconv" of a file."""
-    return {"edgeconv": json.dumps(description, sort_keys=True)}
 
 
 def manifest(

@@ -15,7 +15,7 @@ from edgeconv.export.data import Data, choose_data, load_feeds
 from edgeconv.export.emit import EmitRequest, Emitted, check_targets, emit
 from edgeconv.export.evidence import evidence_files, publish, staging
 from edgeconv.export.graph import Graph
-from edgeconv.export.manifest import describe, inner_metadata, manifest
+from edgeconv.export.manifest import describe, manifest
 from edgeconv.export.options import SUFFIX, ExportOptions, Progress
 from edgeconv.export.prepare import PixelInput, Prepared, prepare
 from edgeconv.export.report import (
@@ -182,11 +182,10 @@ def _emit(
     base: Path,
 ) -> dict[str, Emitted]:
     io = options.io or ("uint8" if options.embed_preprocessing and recipe else "float")
-    metadata = inner_metadata(description)
     emitted = {}
     for target in options.targets:
         with stages.stage(target) as say:
-            request = EmitRequest(graph, recipe, options.precision, io, options.opset, metadata)
+            request = EmitRequest(graph, recipe, options.precision, io, options.opset, description)
             emitted[target] = emit(target, request)
             path = base.with_name(base.name + SUFFIX[target])
             write_bytes(path, emitted[target].data)

@@ -33,6 +33,8 @@ def trace_module(
     generator = torch.Generator().manual_seed(0)
     feeds = tuple(torch.randn(*shape, generator=generator) for shape in shapes.values())
     module.eval()
+    if output_names is None:
+        output_names = _output_names(torch, module, feeds)
     reasons = []
     for dynamo in (False, True):
         buffer = io.BytesIO()
@@ -49,18 +51,39 @@ def trace_module(
     )
 
 
+def _output_names(
+    torch: Any, module: "torch.nn.Module", feeds: tuple["torch.Tensor", ...]
+) -> list[str]:
+    """Name what the module returns: output, or output_0, output_1 and so on."""
+    try:
+        with _quiet(), torch.no_grad():
+            result = module(*feeds)
+    except Exception as error:  # a user's forward may raise anything
+        shapes = ", ".join(str(list(feed.shape)) for feed in feeds)
+        raise EdgeconvError(
+            f"{type(module).__name__} does not run on inputs of {shapes}: {_first_line(error)}"
+        ) from error
+    if isinstance(result, Mapping):
+        return [str(name) for name in result]
+    if isinstance(result, (list, tuple)) and len(result) != 1:
+        return [f"output_{index}" for index in range(len(result))]
+    return ["output"]
+
+
 def _export(
     torch: Any,
     module: "torch.nn.Module",
     feeds: tuple["torch.Tensor", ...],
     buffer: io.BytesIO,
     input_names: list[str],
-    output_names: Sequence[str] | None,
+    output_names: Sequence[str],
     dynamo: bool,
 ) -> None:
-    common = {"input_names": input_names, "opset_version": HUB_OPSET}
-    if output_names is not None:
-        common["output_names"] = list(output_names)
+    common = {
+        "input_names": input_names,
+        "output_names": list(output_names),
+        "opset_version": HUB_OPSET,
+    }
     if not dynamo:
         torch.onnx.export(module, feeds, buffer, dynamo=False, **common)
         return

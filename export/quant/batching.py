@@ -71,7 +71,7 @@ def batched(graph: Graph) -> Graph | None:
     for node in other.nodes:
         if any(
             name in graph.constants and len(graph.shape(name)) and graph.shape(name)[0] != 1
-            for name in node.inputs
+            for name in filter(None, node.inputs)
             if len(graph.shape(name)) == len(graph.shape(node.output)) and node.op in ELEMENTWISE
         ):
             return None
