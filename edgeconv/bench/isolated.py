@@ -43,7 +43,8 @@ def _answer(question: str, arguments: dict[str, Any]) -> dict[str, Any]:
     if question == "profile":
         from edgeconv.bench.profile import profile_here
 
-        return profile_here(arguments)
+        answer: dict[str, Any] = profile_here(arguments)
+        return answer
     raise EdgeconvError(f"nothing here answers {question}")
 
 

@@ -135,12 +135,12 @@ def _print_profile(report: Report, console: Console) -> None:
             continue
         console.print(f"[bold]{escape(label)}[/]  {escape(profile['how'])}")
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        table.add_column("operator", overflow="fold", max_width=44)
+        table.add_column("operator", no_wrap=True)
         for title in ("type", "us", "share", "M mul-adds", "KB", "GMAC/s", "of peak"):
             table.add_column(title, justify="right" if title != "type" else "left", no_wrap=True)
         for op in profile["ops"][:15]:
             table.add_row(
-                escape(op["name"]),
+                escape(shorten(op["name"])),
                 op["op"],
                 f"{op['us']:.1f}",
                 f"{100 * op['share']:.1f} %",
@@ -155,6 +155,16 @@ def _print_profile(report: Report, console: Console) -> None:
             console.print(f"{len(profile['ops']) - 15} more operators: {100 * rest:.1f} %")
         for sentence in profile["sentences"]:
             console.print(escape(sentence))
+
+
+def shorten(name: str, width: int = 44) -> str:
+    """Keep the end of an operator's first name, which is the part that differs.
+
+    >>> shorten("a/b;c/d"), shorten("x" * 50 + "/end", 8)
+    ('a/b', '...x/end')
+    """
+    first = name.partition(";")[0]
+    return first if len(first) <= width else "..." + first[3 - width :]
 
 
 CSV_COLUMNS = (

@@ -167,14 +167,24 @@ class TfliteRunner:
 def count_delegation(operators: list[dict[str, Any]]) -> Delegation:
     """Tell delegated operators from the rest.
 
-    The list holds the file's operators and, behind them, one DELEGATE for each partition. An
-    operator was taken when a delegate's outputs depend on it without passing the delegate's inputs.
+    The list holds the file's operators and, behind them, one DELEGATE for each partition.
     """
     plain = [op for op in operators if op["op_name"] != "DELEGATE"]
-    delegates = [op for op in operators if op["op_name"] == "DELEGATE"]
+    partitions = len(operators) - len(plain)
+    taken = taken_operators(operators)
+    left = Counter(op["op_name"] for place, op in enumerate(plain) if place not in taken)
+    return Delegation(len(plain), len(taken), partitions, dict(sorted(left.items())))
+
+
+def taken_operators(operators: list[dict[str, Any]]) -> set[int]:
+    """Return the numbers of the operators that delegates took.
+
+    An operator was taken when a delegate's outputs depend on it without passing the delegate's inputs.
+    """
+    plain = [op for op in operators if op["op_name"] != "DELEGATE"]
     producer = {int(t): place for place, op in enumerate(plain) for t in op["outputs"]}
     taken: set[int] = set()
-    for delegate in delegates:
+    for delegate in operators[len(plain) :]:
         border = {int(t) for t in delegate["inputs"]}
         waiting = [int(t) for t in delegate["outputs"]]
         while waiting:
@@ -184,8 +194,7 @@ def count_delegation(operators: list[dict[str, Any]]) -> Delegation:
                 continue
             taken.add(place)
             waiting.extend(int(t) for t in plain[place]["inputs"])
-    left = Counter(op["op_name"] for place, op in enumerate(plain) if place not in taken)
-    return Delegation(len(plain), len(taken), len(delegates), dict(sorted(left.items())))
+    return taken
 
 
 def _spec(name: str, detail: dict[str, Any]) -> TensorSpec:
