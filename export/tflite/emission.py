@@ -365,7 +365,14 @@ class Emission:
         border = name in self.graph.outputs or name in self.graph.inputs
         if border and self.quantization(name) is not None and self.io != "int8":
             return f"{name}_int8"
+        if name in self.graph.outputs and self.is_relaid_border(name):
+            return f"{name}_last"
         return name
+
+    def is_relaid_border(self, name: str) -> bool:
+        """Say whether an input or output is stored channels last but crosses the border in ONNX's
+        order: only pictures, of rank 4, are channels last there."""
+        return self.layout(name) == "last" and len(self.graph.shape(name)) != 4
 
 
 _SCALARS = ("Clip", "Pad")  # constants behind the first input are attributes, not operands

@@ -11,7 +11,7 @@ from edgeconv.export.graph import Graph, Node
 from edgeconv.export.quant.recipe import Recipe
 from edgeconv.export.tflite.builder import Builder
 from edgeconv.export.tflite.emission import Emission, Io, Precision
-from edgeconv.export.tflite.layout import Layout, plan_layouts, stored_shape
+from edgeconv.export.tflite.layout import Layout, conversion, order, plan_layouts, stored_shape
 from edgeconv.export.tflite.table import check_supported, entry_for
 from edgeconv.tensors import Layout as TensorLayout
 from edgeconv.tensors import Quantization, TensorSpec
@@ -121,20 +121,22 @@ def exact_pixel_shift(graph: Graph, recipe: Recipe, name: str) -> Node | None:
 
 
 def _add_input(em: Emission, name: str, inputs: dict[str, int]) -> None:
-    b, shape = em.builder, stored_shape(em.graph.shape(name), em.layout(name))
     shift = exact_pixel_shift(em.graph, em.recipe, name) if em.recipe is not None else None
     held = em.quantization(name if shift is None else shift.output)
     if shift is not None and em.io == "float":
         # pixels are centred in float: quantizing them first would round at ties
         em.shifts.add(shift.name)
         held = None
+    shape = em.graph.shape(name)
+    shape = stored_shape(shape, em.layout(name)) if len(shape) == 4 else shape
     if held is None:
-        inputs[name] = em.stored[name] = b.tensor(name, shape, em.graph.dtype(name))
-        return
-    if em.io == "int8":
-        index = inputs[name] = b.tensor(name, shape, np.int8, held)
+        index = inputs[name] = em.builder.tensor(name, shape, em.graph.dtype(name))
+    elif em.io == "int8":
+        index = inputs[name] = em.builder.tensor(name, shape, np.int8, held)
     else:
         inputs[name], index = _converted_input(em, name, shape, held)
+    if em.is_relaid_border(name):
+        index = em.transpose(index, order("last", len(shape)))
     em.stored[name if shift is None else shift.output] = index
 
 
@@ -153,10 +155,16 @@ def _add_output(em: Emission, name: str) -> int:
     b = em.builder
     if name in em.graph.constants:
         raise EdgeconvError(f"output {name} is a constant: the model computes nothing for it")
-    index = em.stored[name]
-    held = b.quantization(index)
     if name in em.graph.inputs:
         raise EdgeconvError(f"output {name} is an input: the model computes nothing for it")
+    index = em.stored[name]
+    held, rank = b.quantization(index), len(em.graph.shape(name))
+    if em.is_relaid_border(name):
+        permutation = conversion(rank, "last", "plain")
+        label = name if held is None or em.io == "int8" else f"{name}_plain"
+        turned = b.tensor(label, em.graph.shape(name), b.dtype(index), held)
+        b.op("TRANSPOSE", [index, em.ints(permutation)], [turned], "TransposeOptions")
+        index = turned
     if held is None or em.io == "int8":
         return index
     if em.io == "uint8":

@@ -1,6 +1,7 @@
 """Convolutions, transposed convolutions and matrix products."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -111,17 +112,54 @@ def _ohwi(weight: Array, groups: int, dilations: Sequence[int], extra: Sequence[
 
 def conv_transpose(em: Emission, node: Node) -> None:
     """ConvTranspose: TRANSPOSE_CONV, then a SLICE where the padding cut away is not SAME's."""
-    graph, b = em.graph, em.builder
-    n, _, *size = graph.shape(node.inputs[0])
-    _, channels, *out = graph.shape(node.output)
+    form = _transposed_form(em.graph, node)
+    n, _, _, channels = picture_shape(em.graph, node.output)
+    groups, dilations, extra = node.int("group", 1), form.dilations, form.extra
+    weights = em.weights(node, lambda w: _ohwi(_wide(w), groups, dilations, extra), 0, channels)
+    fields: dict[str, Any] = {
+        "padding": "SAME" if form.same else "VALID",
+        "strideH": form.strides[0],
+        "strideW": form.strides[1],
+    }
+    shape = (n, *form.made, channels)
+    inputs = [em.ints(shape, "shape"), weights[0], read_picture(em, node.inputs[0])]
+    if em.integer or any(em.graph.constants[name].any() for name in node.inputs[2:] if name):
+        inputs.append(weights[1])
+    code, options = "TRANSPOSE_CONV", "TransposeConvOptions"
+    target = picture_shape(em.graph, node.output)
+    if shape == target:
+        em.emit(node, code, inputs, options, layout="last", shape=shape, **fields)
+        return
+    held = em.result(node)
+    whole = em.do(code, inputs, options, shape=shape, dtype=np.float32, quantization=held, **fields)
+    begin, size = em.ints([0, *form.before, 0], "begin"), em.ints(target, "size")
+    em.emit(node, "SLICE", [whole, begin, size], "SliceOptions", layout="last", shape=target)
+
+
+@dataclass(frozen=True)
+class _Transposed:
+    """A transposed convolution over two axes: ``made`` is what TRANSPOSE_CONV makes, of which
+    ``before`` rows and columns are cut; ``extra`` rows of zero weights stand for output_padding."""
+
+    strides: list[int]
+    dilations: list[int]
+    before: list[int]
+    extra: list[int]
+    made: list[int]
+    same: bool
+
+
+def _transposed_form(graph: Graph, node: Node) -> _Transposed:
     kernel = graph.shape(node.inputs[1])[2:]
-    strides, dilations = node.ints("strides", [1, 1]), node.ints("dilations", [1, 1])
-    before = node.ints("pads", [0] * 4)[:2]
-    span = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    spatial = len(kernel)
+    size = two_axes(graph.shape(node.inputs[0])[2:], 1)
+    out = two_axes(graph.shape(node.output)[2:], 1)
+    strides = two_axes(node.ints("strides", [1] * spatial), 1)
+    dilations = two_axes(node.ints("dilations", [1] * spatial), 1)
+    before = two_axes(node.ints("pads", [0] * 2 * spatial)[:spatial], 0)
+    span = [(k - 1) * d + 1 for k, d in zip(two_axes(kernel, 1), dilations, strict=True)]
     full = [(size[a] - 1) * strides[a] + span[a] for a in range(2)]
     extra = [max(0, out[a] + before[a] - full[a]) for a in range(2)]
-    groups = node.int("group", 1)
-    weights = em.weights(node, lambda w: _ohwi(w, groups, dilations, extra), 0, channels)
     same = all(
         -(-out[a] // strides[a]) == size[a]
         and extra[a] == 0
@@ -129,29 +167,7 @@ def conv_transpose(em: Emission, node: Node) -> None:
         for a in range(2)
     )
     made = out if same else [full[a] + extra[a] for a in range(2)]
-    fields: dict[str, Any] = {
-        "padding": "SAME" if same else "VALID",
-        "strideH": strides[0],
-        "strideW": strides[1],
-    }
-    inputs = [em.ints([n, *made, channels], "shape"), weights[0], em.read(node.inputs[0], "last")]
-    if em.integer or any(graph.constants[name].any() for name in node.inputs[2:] if name):
-        inputs.append(weights[1])
-    if made == out:
-        em.emit(node, "TRANSPOSE_CONV", inputs, "TransposeConvOptions", layout="last", **fields)
-        return
-    whole = em.do(
-        "TRANSPOSE_CONV",
-        inputs,
-        "TransposeConvOptions",
-        shape=(n, *made, channels),
-        dtype=np.float32,
-        quantization=em.result(node),
-        **fields,
-    )
-    begin, count = em.ints([0, *before, 0], "begin"), em.ints([n, *out, channels], "size")
-    assert b.shape(whole) == (n, *made, channels)
-    em.emit(node, "SLICE", [whole, begin, count], "SliceOptions", layout="last")
+    return _Transposed(strides, dilations, before, extra, made, same)
 
 
 def gemm(em: Emission, node: Node) -> None:
@@ -242,8 +258,6 @@ def _product_shape(
 def _check_conv(graph: Graph, node: Node) -> str | None:
     if node.int("group", 1) > 1 and graph.shape(node.output)[1] % node.int("group", 1):
         return "its groups do not divide its output channels"
-    if node.op == "ConvTranspose" and len(graph.shape(node.inputs[0])) != 4:
-        return f"its input has {len(graph.shape(node.inputs[0]))} axes"
     return None
 
 
@@ -261,8 +275,8 @@ TABLE = {
     "ConvTranspose": Entry(
         conv_transpose,
         "TRANSPOSE_CONV",
-        "a 2-D transposed convolution with constant weights",
-        first_failing(rank_within(4, 4), *_constant_weights, _check_conv),
+        "a 1-D or 2-D transposed convolution with constant weights",
+        first_failing(rank_within(3, 4), *_constant_weights, _check_conv),
         "picture",
         int8=True,
     ),

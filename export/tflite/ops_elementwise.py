@@ -1,6 +1,9 @@
 """Arithmetic of one or two operands, comparisons, casts."""
 
 from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.tflite.emission import Emission
@@ -66,7 +69,14 @@ def power(em: Emission, node: Node) -> None:
     elif value == 0.5 and em.graph.shape(node.output) == em.graph.shape(node.inputs[0]):
         em.emit(node, "SQRT", [x])
     else:
-        em.emit(node, "POW", [x, em.operand(node.inputs[1], rank, layout)], "PowOptions")
+        y = em.operand(node.inputs[1], rank, layout)
+        if em.builder.dtype(y) != np.float32:
+            fields: dict[str, Any] = {
+                "inDataType": em.builder.dtype(y).name.upper(),
+                "outDataType": "FLOAT32",
+            }
+            y = em.do("CAST", [y], "CastOptions", dtype=np.float32, **fields)
+        em.emit(node, "POW", [x, y], "PowOptions")
 
 
 def reciprocal(em: Emission, node: Node) -> None:

@@ -67,13 +67,17 @@ def _pad_lowest(em: Emission, index: int, pads: Pads) -> int:
     top, left, bottom, right = pads
     n, h, w, c = em.builder.shape(index)
     quantization = em.builder.quantization(index)
-    lowest = float(np.finfo(np.float32).min)
+    lowest = (
+        em.real(float(np.finfo(np.float32).min))
+        if quantization is None
+        else em.builder.constant("lowest", np.array([-128], np.int8), quantization)
+    )
     return em.do(
         "PADV2",
         [
             index,
             em.ints([[0, 0], [top, bottom], [left, right], [0, 0]], "padding"),
-            em.real(lowest, quantization),
+            lowest,
         ],
         "PadV2Options",
         shape=(n, h + top + bottom, w + left + right, c),

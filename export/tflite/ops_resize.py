@@ -21,7 +21,9 @@ def onnx_coordinates(mode: str, size: int, out: int, scale: float) -> Coordinate
     """
     x = np.arange(out, dtype=np.float64)
     if mode == "align_corners":
-        return x * (size - 1) / (out - 1) if out > 1 else np.zeros(1)
+        # by the exact length, of which ``out`` is the floor
+        length = size * scale
+        return x * (size - 1) / (length - 1) if length != 1 else np.zeros(out)
     if mode == "asymmetric":
         return x / scale
     if mode == "pytorch_half_pixel" and out == 1:

@@ -255,16 +255,19 @@ def take(em: Emission, node: Node, x: int, rows: dict[int, Array]) -> None:
 
 
 def gather(em: Emission, node: Node) -> None:
-    """Gather: GATHER; constant indices may be negative."""
+    """Gather: GATHER; indices may be negative, which the kernel does not take."""
     source = node.inputs[0]
     rank, axis = len(em.graph.shape(source)), node.int("axis", 0)
     indices = em.graph.constant(node, 1)
     layout = em.layout(node.output) if _gather_keeps_rank(em.graph, node) else PLAIN
     x = em.read(source, layout, scale=em.result(node))
+    size = em.graph.shape(source)[axis % rank]
     if indices is None:
+        kind = em.graph.dtype(node.inputs[1])
+        count = em.builder.shared("size", np.array([size], kind))
         rows = em.read(node.inputs[1], PLAIN)
+        rows = em.do("FLOOR_MOD", [rows, count], "FloorModOptions")
     else:
-        size = em.graph.shape(source)[axis % rank]
         rows = em.builder.shared("rows", np.asarray(indices % size, np.int32))
     place = stored_axis(axis, rank, layout)
     em.emit(node, "GATHER", [x, rows], "GatherOptions", layout=layout, axis=place)
@@ -314,6 +317,11 @@ def _check_slice(graph: Graph, node: Node) -> str | None:
     return f"it cuts a tensor of {rank} axes" if rank > 5 else None
 
 
+def _check_dcr(graph: Graph, node: Node) -> str | None:
+    mode = node.str("mode", "DCR")
+    return None if mode == "DCR" else f"its mode is {mode}"
+
+
 def _check_pad(graph: Graph, node: Node) -> str | None:
     amounts = pad_amounts(graph, node)
     if node.str("mode", "constant") != "constant" and min(min(pair) for pair in amounts) < 0:
@@ -358,8 +366,8 @@ TABLE = {
     ),
     "Gather": Entry(
         gather,
-        "GATHER",
-        "constant indices",
+        "GATHER, FLOOR_MOD",
+        "int32 or int64 indices",
         rule=lambda graph, node: "any" if _gather_keeps_rank(graph, node) else "plain",
         int8=True,
     ),
@@ -373,6 +381,11 @@ TABLE = {
         depth_to_space, "DEPTH_TO_SPACE", "a picture", rank_within(4, 4), "picture", int8=True
     ),
     "SpaceToDepth": Entry(
-        space_to_depth, "SPACE_TO_DEPTH", "a picture", rank_within(4, 4), "picture", int8=True
+        space_to_depth,
+        "SPACE_TO_DEPTH",
+        "a picture in mode DCR",
+        first_failing(rank_within(4, 4), _check_dcr),
+        "picture",
+        int8=True,
     ),
 }
