@@ -1,46 +1,56 @@
-"""The quantization engine: prepared graph and pictures in, integers out."""
+"""The quantization engine: prepared graph and pictures in, integers out.
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+One pass of the float net gathers what is needed; then each candidate of the recipe is fitted
+layer by layer on four fifths of the pictures, and the fifth that was held out picks.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.graph import Graph
-from edgeconv.export.quant.fit import LayerFit, Rounding
+from edgeconv.export.quant.blas import one_blas_thread
+from edgeconv.export.quant.candidates import RECIPES, Candidate
+from edgeconv.export.quant.equalize import equalize
+from edgeconv.export.quant.fit import LayerFit
+from edgeconv.export.quant.judge import Score, best, form_is_too_dear, run_recipe, score
 from edgeconv.export.quant.observe import Feeds, Floats, Observation, Progress, observe
 from edgeconv.export.quant.ops import WEIGHTED, is_pixel_shift, why_float
-from edgeconv.export.quant.ranges import RangeMethod, choose_ranges, conflicts, fixed_scales
-from edgeconv.export.quant.recipe import Form, Recipe
+from edgeconv.export.quant.ranges import choose_ranges, conflicts, fixed_scales
+from edgeconv.export.quant.recipe import Activation, Form, Recipe
 from edgeconv.export.quant.stream import run_quantized
 
 MOST_LEARNT = 96
-"""Pictures that layers are fitted on; ranges and the judgement use all that are given."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One way to quantize a net."""
-
-    name: str
-    ranges: RangeMethod
-    rounding: Rounding
-    correct_bias: bool
-    equalize: bool = False
-
-
-CANDIDATES = {
-    "fast": (Candidate("min/max, bias correction", "minmax", "nearest", True),),
-    "std": (Candidate("clip search, GPTQ, bias correction", "mse3", "gptq", True, equalize=True),),
-}
+"""Pictures that layers are fitted on; ranges use all that are given."""
+MOST_HELD = 200
+"""Pictures that judge."""
+HELD_EVERY = 5
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """The graph whose float weights the recipe was made for (equalized ones differ), and the recipe."""
+    """The graph whose float weights the recipe stands for (equalized ones differ), and the recipe."""
 
     graph: Graph
     recipe: Recipe
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What every candidate shares."""
+
+    graph: Graph
+    seen: Observation
+    learnt: Feeds
+    held: Feeds
+    wanted: Mapping[str, Floats]
+    fixed: Mapping[str, Activation]
+    floats: Mapping[str, str]
+    threads: int
+    limit: int
 
 
 def quantize(
@@ -53,61 +63,157 @@ def quantize(
     input_scale: Mapping[str, tuple[float, int]] | None = None,
     keep_float: Sequence[str] = (),
     form: Form | None = None,
+    reduce_range: bool = False,
 ) -> Quantized:
     """Return the INT8 recipe of a prepared graph.
 
     ``feeds`` are calibration samples, input name -> float32 (1, ...). ``input_scale`` holds the
     prescribed (scale, zero point) of exactly stored pixels. ``keep_float`` names nodes that stay
-    in float. Raises UsageError for an unknown recipe or node, EdgeconvError where there are no
-    feeds or a value is not finite.
+    in float. ``form`` prescribes a form instead of letting held-out pictures judge.
+    ``reduce_range`` keeps weights in [-63, 63], for x86 without VNNI. ``progress`` is called
+    with the share of the work done. The same arguments give the same recipe.
+
+    Raises UsageError for an unknown recipe or node, EdgeconvError where there are no feeds or a
+    value is not finite.
     """
-    report = progress or (lambda _: None)
-    if recipe not in CANDIDATES:
-        raise UsageError(f"there is no recipe {recipe}: {', '.join(CANDIDATES)} or a .json file")
+    if recipe not in RECIPES:
+        raise UsageError(f"there is no recipe {recipe}: {', '.join(RECIPES)} or a .json file")
     _check_feeds(graph, feeds)
     floats = float_nodes(graph, keep_float, input_scale or {})
-    inside = frozenset(floats)
-    learnt = list(feeds)[:MOST_LEARNT]
-    weighted = [n for n in graph.nodes if _is_weighted(n.op) and n.name not in inside]
-    summed = {node.inputs[0]: len(learnt) for node in weighted}
-    seen = observe(graph, feeds, summed=summed, threads=threads, progress=lambda p: report(p / 3))
-    fixed = fixed_scales(graph, input_scale or {}, inside)
-    (candidate,) = CANDIDATES[recipe]
-    made = _make(
-        graph, seen, learnt, candidate, form or "zero-point-free", fixed, floats, threads, report
-    )
-    return Quantized(graph, made)
+    with one_blas_thread():
+        report = progress or (lambda _: None)
+        limit = 63 if reduce_range else 127
+        task = _observe(graph, feeds, input_scale or {}, floats, threads, limit, report)
+        return _compete(task, RECIPES[recipe], recipe, form, lambda p: report(0.3 + 0.7 * p))
 
 
-def _make(
+def split(feeds: Feeds) -> tuple[Feeds, Feeds]:
+    """Return the pictures to learn from and those that judge: every fifth, evenly thinned out.
+
+    With fewer than HELD_EVERY pictures both are all of them.
+    """
+    everything = list(feeds)
+    if len(everything) < HELD_EVERY:
+        return everything, everything
+    held = everything[HELD_EVERY - 1 :: HELD_EVERY]
+    learnt = [feed for i, feed in enumerate(everything) if i % HELD_EVERY != HELD_EVERY - 1]
+    return _thinned(learnt, MOST_LEARNT), _thinned(held, MOST_HELD)
+
+
+def _thinned(feeds: Feeds, most: int) -> Feeds:
+    places = np.linspace(0, len(feeds) - 1, min(most, len(feeds))).round().astype(int)
+    return [feeds[i] for i in places]
+
+
+def _observe(
     graph: Graph,
-    seen: Observation,
     feeds: Feeds,
-    candidate: Candidate,
-    form: Form,
-    fixed: Mapping[str, object],
+    input_scale: Mapping[str, tuple[float, int]],
     floats: Mapping[str, str],
     threads: int,
-    report: Callable[[float], None],
-) -> Recipe:
-    activations = choose_ranges(
+    limit: int,
+    report: Progress,
+) -> _Task:
+    learnt, held = split(feeds)
+    chosen = {id(feed) for feed in [*learnt, *held]}
+    apart = [feed for feed in held if not any(feed is other for other in learnt)]
+    rest = [feed for feed in feeds if id(feed) not in chosen]
+    summed = {
+        name: len(learnt)
+        for node in graph.nodes
+        if node.op in WEIGHTED and node.name not in floats
+        for name in node.inputs[:1]
+    }
+    seen = observe(
         graph,
-        seen,
-        form=form,
-        method=candidate.ranges,
-        fixed=fixed,  # type: ignore[arg-type]
-        float_nodes=frozenset(floats),
+        [*learnt, *apart, *rest],
+        summed=summed,
+        threads=threads,
+        progress=lambda p: report(0.3 * p),
     )
-    start = Recipe(candidate.name, form, activations, {}, tuple(floats), {"float": dict(floats)})
-    fit = LayerFit(graph, seen, activations, candidate.rounding, candidate.correct_bias, len(feeds))
-    done, _ = run_quantized(
-        graph, start, feeds, fit, threads=threads, progress=lambda p: report(1 / 3 + p * 2 / 3)
-    )
-    return done
+    start = len(learnt) if apart else 0
+    wanted = {name: rows[start : start + len(held)] for name, rows in seen.outputs.items()}
+    fixed = fixed_scales(graph, input_scale, frozenset(floats))
+    return _Task(graph, seen, learnt, held, wanted, fixed, floats, threads, limit)
 
 
-def _is_weighted(op: str) -> bool:
-    return op in WEIGHTED
+def _compete(
+    task: _Task,
+    candidates: Sequence[Candidate],
+    name: str,
+    form: Form | None,
+    report: Progress,
+) -> Quantized:
+    """Fit every candidate in one form, the best one in the other too, and return what is picked."""
+    first: Form = form or "zero-point-free"
+    inside = frozenset(task.floats)
+    equalized = (task.graph, task.seen)
+    if any(candidate.equalize for candidate in candidates):
+        equalized = equalize(task.graph, task.seen, inside)
+        if equalized[0] is task.graph:
+            candidates = [c for c in candidates if not c.equalize]
+    total = len(candidates) + (form is None)
+    made: list[tuple[Candidate, Quantized, Score]] = []
+
+    def fit(candidate: Candidate, in_form: Form) -> tuple[Candidate, Quantized, Score]:
+        graph, seen = equalized if candidate.equalize else (task.graph, task.seen)
+        start = len(made) / total
+        recipe = _fit(task, graph, seen, candidate, in_form, lambda p: report(start + p / total))
+        got = run_recipe(graph, recipe, task.held, task.threads)
+        entry = (candidate, Quantized(graph, recipe), score(graph, task.wanted, got))
+        made.append(entry)
+        return entry
+
+    for candidate in candidates:
+        fit(candidate, first)
+    picked = made[best([entry[2] for entry in made])]
+    why = None
+    if form is None:
+        other = fit(picked[0], "asymmetric")
+        why = form_is_too_dear(picked[2], other[2])
+        if why is not None:
+            picked = other
+    notes = _notes(task, made, picked, why)
+    recipe = replace(picked[1].recipe, name=name, notes=notes)
+    return Quantized(picked[1].graph, recipe)
+
+
+def _fit(
+    task: _Task,
+    graph: Graph,
+    seen: Observation,
+    candidate: Candidate,
+    form: Form,
+    report: Progress,
+) -> Recipe:
+    inside = frozenset(task.floats)
+    activations = choose_ranges(
+        graph, seen, form=form, method=candidate.ranges, fixed=task.fixed, float_nodes=inside
+    )
+    start = Recipe(candidate.name, form, activations, {}, tuple(task.floats))
+    fit = LayerFit(graph, seen, activations, candidate.rounding, candidate.bias, task.limit)
+    return run_quantized(graph, start, task.learnt, fit, threads=task.threads, progress=report)
+
+
+def _notes(
+    task: _Task,
+    made: Sequence[tuple[Candidate, Quantized, Score]],
+    picked: tuple[Candidate, Quantized, Score],
+    why: str | None,
+) -> dict[str, Any]:
+    rows = [{"candidate": c.name, "form": q.recipe.form, **s.as_notes()} for c, q, s in made]
+    return {
+        "picked": picked[0].name,
+        "why": f"the smallest loss to float on {len(task.held)} held-out pictures",
+        "form": why or "zero points are not needed",
+        "candidates": rows,
+        "pictures": {
+            "observed": task.seen.pictures,
+            "learnt": len(task.learnt),
+            "held_out": len(task.held),
+        },
+        "float": dict(task.floats),
+    }
 
 
 def _check_feeds(graph: Graph, feeds: Feeds) -> None:
@@ -144,9 +250,8 @@ def float_nodes(
         reason = why_float(graph, node)
         if reason is not None and node.name not in found:
             found[node.name] = reason
-    for name, reason in conflicts(
-        graph, fixed_scales(graph, input_scale or {}, frozenset(found))
-    ).items():
+    fixed = fixed_scales(graph, input_scale or {}, frozenset(found))
+    for name, reason in conflicts(graph, fixed).items():
         found.setdefault(name, reason)
     return {
         node.name: found[node.name]

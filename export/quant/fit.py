@@ -14,6 +14,7 @@ from edgeconv.export.quant.observe import Observation
 from edgeconv.export.quant.ops import float_weights, output_axis
 from edgeconv.export.quant.recipe import Activation, Weights, bias_integers
 from edgeconv.export.quant.weights import (
+    Floats,
     dequantized,
     gptq,
     round_nearest,
@@ -23,21 +24,22 @@ from edgeconv.export.quant.weights import (
 )
 
 Rounding = Literal["nearest", "gptq"]
+BiasCorrection = Literal["none", "before"]
+"""before: the mean before the activation is made that of the float net."""
 
 
 @dataclass
 class LayerFit:
     """Gives each weighted node its Weights; see stream.Fit.
 
-    ``pictures`` of the stored input, the first ones, are learnt from; the rest is held out.
+    ``limit`` is the largest integer a weight may have.
     """
 
     graph: Graph
     seen: Observation
     activations: Mapping[str, Activation]
     rounding: Rounding
-    correct_bias: bool
-    pictures: int
+    bias: BiasCorrection
     limit: int = 127
 
     def __call__(self, node: Node, stored: NDArray[np.uint8]) -> Weights:
@@ -45,22 +47,19 @@ class LayerFit:
         real, bias = float_weights(self.graph, node)
         quantization = self.activations[node.inputs[0]]
         scales = weight_scales(node, real, bias, quantization.scale, self.limit)
-        learnt = stored[: self.pictures]
         flat = rows(node, real)
-        found = None
-        if self.rounding == "gptq":
-            found = hessian(self.graph, node, learnt, quantization)
-        if found is None:
-            integers = round_nearest(flat, scales, self.limit)
-        else:
-            integers = gptq(flat, found, scales, self.limit)
+        integers = round_nearest(flat, scales, self.limit)
+        if self.rounding == "gptq" and not _on_grid(flat, integers, scales):
+            found = hessian(self.graph, node, stored, quantization)
+            if found is not None:
+                integers = gptq(flat, found, scales, self.limit)
         values = unrows(node, integers, real.shape)
         weights = Weights(
             values, scales, np.zeros(len(bias), np.int32), bias, axis=output_axis(node)
         )
-        if self.correct_bias:
+        if self.bias == "before":
             weights = replace(
-                weights, float_bias=self._corrected(node, weights, learnt, quantization)
+                weights, float_bias=self._corrected(node, weights, stored, quantization)
             )
         return replace(weights, bias=bias_integers(weights, quantization.scale))
 
@@ -83,3 +82,9 @@ class LayerFit:
             bias,
         )
         return np.asarray(bias + (wanted - got), np.float32)
+
+
+def _on_grid(flat: Floats, integers: NDArray[np.int8], scales: Floats) -> bool:
+    """Whether rounding to nearest already is exact, as for weights that were INT8 before."""
+    error = np.abs(integers * scales[:, None] - flat)
+    return bool((error <= 1e-3 * scales[:, None]).all())

@@ -44,8 +44,8 @@ def run_quantized(
     *,
     threads: int = 1,
     progress: Callable[[float], None] = lambda _: None,
-) -> tuple[Recipe, dict[str, Tensor]]:
-    """Return the recipe with the weights that ``fit`` gave, and the outputs in real values (n, ...).
+) -> Recipe:
+    """Return the recipe with the weights that ``fit`` gave.
 
     ``recipe`` has all activations and no weights yet; nodes it has weights for keep them.
     """
@@ -68,8 +68,7 @@ def run_quantized(
             if last[name] == i and name not in graph.outputs:
                 live.pop(name, None)
         progress((i + 1) / len(pieces))
-    outputs = {name: _real(recipe, name, live[name]) for name in graph.outputs}
-    return replace(recipe, weights=weights), outputs
+    return replace(recipe, weights=weights)
 
 
 def _fits(graph: Graph, recipe: Recipe, node: Node) -> bool:
@@ -82,14 +81,6 @@ def _store(graph: Graph, recipe: Recipe, name: str, real: Tensor) -> Tensor:
     if quantization is None:
         return real
     return (quantize_values(real, quantization).astype(np.int16) + 128).astype(np.uint8)
-
-
-def _real(recipe: Recipe, name: str, stored: Tensor) -> Tensor:
-    quantization = recipe.activations.get(name)
-    if quantization is None:
-        return stored
-    shifted = stored.astype(np.float32) - np.float32(quantization.zero_point + 128)
-    return shifted * np.float32(quantization.scale)
 
 
 def _pieces(graph: Graph, recipe: Recipe, ready: dict[str, Tensor]) -> Iterator[_Piece]:

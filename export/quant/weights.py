@@ -76,40 +76,45 @@ def gptq(flat: Floats, hessian: Floats, scales: Floats, limit: int = 127) -> NDA
     """Round (out, k) weights to int8 so that the layer's output on its inputs changes least.
 
     ``hessian`` is (groups, k, k), the sum of x x^T over input columns of each group, whose output
-    channels are consecutive rows of ``flat``.
+    channels are consecutive rows of ``flat``. Columns with the most input energy go first.
     """
     groups, size = hessian.shape[:2]
     work = flat.reshape(groups, -1, size).astype(np.float32)
     step = scales.reshape(groups, -1, 1).astype(np.float32)
     diagonal = np.einsum("gkk->gk", hessian).astype(np.float64)
+    order = np.argsort(diagonal, axis=1, kind="stable")  # ascending: factored from the far end
     damped = hessian.astype(np.float64)
     eye = np.arange(size)
     damped[:, eye, eye] += DAMPING * diagonal.mean(axis=1, keepdims=True) + 1e-8
-    order = np.argsort(-diagonal, axis=1, kind="stable")
-    damped = np.take_along_axis(
-        np.take_along_axis(damped, order[:, :, None], axis=1), order[:, None, :], axis=2
-    )
+    damped = np.take_along_axis(damped, order[:, :, None], axis=1)
+    damped = np.take_along_axis(damped, order[:, None, :], axis=2)
+    lower = np.linalg.cholesky(damped).astype(np.float32)
     work = np.take_along_axis(work, order[:, None, :], axis=2)
-    upper = np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1).astype(np.float32)
-    integers = _round_columns(work, upper, step, limit)
+    integers = _round_columns(work, lower, step, limit)
     back = np.argsort(order, axis=1, kind="stable")
     return np.take_along_axis(integers, back[:, None, :], axis=2).reshape(flat.shape)
 
 
-def _round_columns(work: Floats, upper: Floats, step: Floats, limit: int) -> NDArray[np.int8]:
+def _round_columns(work: Floats, lower: Floats, step: Floats, limit: int) -> NDArray[np.int8]:
+    """Round from the last column to the first.
+
+    With H = L L^T the error is |L^T e|^2: entry j of L^T e is L_jj e_j + sum of L_kj e_k over the
+    columns k > j already rounded, so rounding w_j + that sum / L_jj is the best for entry j.
+    """
     groups, outputs, size = work.shape
     integers = np.empty((groups, outputs, size), np.int8)
-    for start in range(0, size, BLOCK):
-        stop = min(start + BLOCK, size)
-        errors = np.empty((groups, outputs, stop - start), np.float32)
-        for column in range(start, stop):
+    errors = np.zeros_like(work)
+    for stop in range(size, 0, -BLOCK):
+        start = max(0, stop - BLOCK)
+        carried = errors[:, :, stop:] @ lower[:, stop:, start:stop]
+        for column in range(stop - 1, start - 1, -1):
+            own = lower[:, column, column][:, None, None]
+            inside = errors[:, :, column + 1 : stop] @ lower[:, column + 1 : stop, column, None]
+            push = (carried[:, :, column - start, None] + inside) / own
             value = work[:, :, column : column + 1]
-            rounded = np.clip(np.rint(value / step), -limit, limit)
+            rounded = np.clip(np.rint((value + push) / step), -limit, limit)
             integers[:, :, column] = rounded[:, :, 0]
-            error = (value - rounded * step) / upper[:, column, column][:, None, None]
-            errors[:, :, column - start] = error[:, :, 0]
-            work[:, :, column + 1 : stop] -= error * upper[:, column, None, column + 1 : stop]
-        work[:, :, stop:] -= errors @ upper[:, start:stop, stop:]
+            errors[:, :, column] = (value - rounded * step)[:, :, 0]
     return integers
 
 

@@ -1,0 +1,254 @@
+"""Cross-layer equalisation (arXiv 1906.04721): rescale channels so that one range fits them all.
+
+A channel may be multiplied by any positive factor where everything between its writers and its
+readers is homogeneous; writers' rows take the factor, readers' columns its inverse. Channels
+behind a bounded activation (ReLU6, gates), at the graph's borders or read by anything else keep
+their scale.
+
+    Given:   Conv(w1, b1) -> ReLU -> Conv(w2)
+    Result:  Conv(f * w1, f * b1) -> ReLU -> Conv(w2 / f): the same function
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.quant.observe import Observation
+from edgeconv.export.quant.ops import WEIGHTED, float_weights
+
+Floats = NDArray[np.float32]
+
+BALANCE = 0.5
+"""How the burden is shared between activations (0) and weights (1)."""
+CAP = 16.0
+PASSING = frozenset(
+    [
+        "Relu",
+        "LeakyRelu",
+        "PRelu",
+        "MaxPool",
+        "AveragePool",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "Resize",
+    ]
+)
+"""Homogeneous operators that keep every channel where it is."""
+
+
+def equalize(
+    graph: Graph, seen: Observation, float_nodes: frozenset[str]
+) -> tuple[Graph, Observation]:
+    """Return the same function with equalised weights, and what it would have been seen to do."""
+    classes = _Classes(graph)
+    for node in graph.nodes:
+        _tie(graph, node, classes, node.name in float_nodes)
+    for name in [*graph.inputs, *graph.outputs]:
+        classes.fix(name)
+    roots = classes.settle()
+    factors = _factors(graph, seen, classes, roots)
+    by_tensor = {
+        name: factors[roots[classes.span(name)]].astype(np.float32) for name in classes.names
+    }
+    changed = {name: f for name, f in by_tensor.items() if np.any(f != 1.0)}
+    if not changed:
+        return graph, seen
+    return _rescale(graph, by_tensor), _rescale_seen(seen, changed)
+
+
+class _Classes:
+    """One number for each (tensor, channel); tied channels end up with the same root."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.names: dict[str, tuple[int, int]] = {}
+        start = 0
+        for tensor in [*graph.inputs, *(o for node in graph.nodes for o in node.outputs if o)]:
+            shape = graph.shape(tensor)
+            count = shape[1] if len(shape) > 1 else 1
+            self.names[tensor] = (start, count)
+            start += count
+        self.size = start
+        self._left: list[NDArray[np.int64]] = []
+        self._right: list[NDArray[np.int64]] = []
+        self.fixed = np.zeros(start, bool)
+
+    def span(self, tensor: str) -> NDArray[np.int64]:
+        """Return the numbers of a tensor's channels."""
+        start, count = self.names[tensor]
+        return np.arange(start, start + count)
+
+    def tie(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> None:
+        """Give both lists of channels the same factors."""
+        self._left.append(first)
+        self._right.append(second)
+
+    def fix(self, tensor: str) -> None:
+        """Keep a tensor's channels as they are."""
+        if tensor in self.names:
+            self.fixed[self.span(tensor)] = True
+
+    def settle(self) -> NDArray[np.int64]:
+        """Return each channel's root: the smallest number it is tied to."""
+        root = np.arange(self.size)
+        if not self._left:
+            return root
+        left, right = np.concatenate(self._left), np.concatenate(self._right)
+        while True:
+            low = np.minimum(root[left], root[right])
+            before = root.copy()
+            np.minimum.at(root, root[left], low)
+            np.minimum.at(root, root[right], low)
+            root = root[root]
+            if np.array_equal(root, before) and np.array_equal(root[left], root[right]):
+                return root
+
+
+def _tie(graph: Graph, node: Node, classes: _Classes, in_float: bool) -> None:
+    """Tie the channels that an operator passes on; fix those of any other operator."""
+    out = node.outputs[0]
+    dynamic = [name for name in node.inputs if name in classes.names]
+    bounded = node.clamp is not None and node.clamp != (0.0, float("inf"))
+    if bounded or in_float:
+        for name in node.outputs:
+            classes.fix(name)
+    if in_float:
+        for name in dynamic:
+            classes.fix(name)
+    elif node.op in WEIGHTED:
+        if node.op == "Gemm" and len(graph.shape(node.inputs[0])) != 2:
+            classes.fix(node.inputs[0])  # the channel factors belong to axis 1 of pictures
+    elif bounded and node.op not in {"Add"}:
+        for name in dynamic:
+            classes.fix(name)
+    elif node.op in {"Add", "Sub"} and len(dynamic) == 2 and _same(graph, dynamic, out):
+        for name in dynamic:
+            classes.tie(classes.span(out), classes.span(name))
+        if bounded:
+            classes.fix(out)
+    elif node.op in PASSING:
+        classes.tie(classes.span(out), classes.span(node.inputs[0]))
+    elif not _tie_moved(graph, node, classes):
+        for name in [*dynamic, *node.outputs]:
+            classes.fix(name)
+
+
+def _same(graph: Graph, names: list[str], out: str) -> bool:
+    return all(graph.shape(name) == graph.shape(out) for name in names)
+
+
+def _tie_moved(graph: Graph, node: Node, classes: _Classes) -> bool:
+    """Tie operators that move channels or multiply by a gate; say whether this is one."""
+    out, source = node.outputs[0], node.inputs[0]
+    if node.op == "Concat" and node.int("axis", 1) == 1:
+        if any(name not in classes.names for name in node.inputs):
+            return False
+        classes.tie(classes.span(out), np.concatenate([classes.span(name) for name in node.inputs]))
+        return True
+    if source not in classes.names:
+        return False
+    if node.op == "ChannelShuffle":
+        groups = node.int("groups", 1)
+        order = classes.span(source).reshape(groups, -1).T.reshape(-1)
+        classes.tie(classes.span(out), order)
+        return True
+    if node.op == "Reshape" and graph.shape(out) == graph.shape(source)[:2]:
+        classes.tie(classes.span(out), classes.span(source))
+        return True
+    if node.op == "Mul" and len(node.inputs) == 2:
+        big, gate = sorted(node.inputs, key=lambda n: -int(np.prod(graph.shape(n))))
+        if big in classes.names and graph.shape(big) == graph.shape(out):
+            classes.tie(classes.span(out), classes.span(big))
+            classes.fix(gate)
+            return gate != big
+    return False
+
+
+def _factors(
+    graph: Graph, seen: Observation, classes: _Classes, roots: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return each root's factor: balances its share of the tensor's range and of the weights'."""
+    fixed = np.zeros(classes.size, bool)
+    np.logical_or.at(fixed, roots, classes.fixed)
+    used = np.zeros(classes.size)
+    for name in classes.names:
+        if name in seen.tensors:
+            stats = seen.tensors[name]
+            size = np.maximum(-stats.low.min(axis=0), stats.high.max(axis=0))
+            np.maximum.at(used, roots[classes.span(name)], size / max(float(size.max()), 1e-9))
+    column = np.zeros(classes.size)
+    depthwise = np.ones(classes.size, bool)
+    for node in graph.nodes:
+        if node.op in WEIGHTED and node.inputs[0] in classes.names:
+            share = _column_share(graph, node)
+            places = roots[classes.span(node.inputs[0])]
+            np.maximum.at(column, places, share)
+            if graph.shape(node.inputs[1])[1] > 1 or node.op != "Conv":
+                depthwise[places] = False
+    free = ~fixed & (used > 1e-6)
+    balanced = np.maximum(column, 1e-4) ** (1 - BALANCE) / np.maximum(used, 1e-9) ** BALANCE
+    wanted = np.where(depthwise, 1 / np.maximum(used, 1e-9), balanced)
+    return np.where(free, np.clip(wanted, 1 / CAP, CAP), 1.0)
+
+
+def _column_share(graph: Graph, node: Node) -> NDArray[np.float64]:
+    """Return, for each input channel, its largest weight relative to its output channel's largest."""
+    weights, _ = float_weights(graph, node)
+    group = node.int("group", 1) if node.op != "Gemm" else 1
+    if node.op == "ConvTranspose":
+        size = np.abs(weights).reshape(weights.shape[0], -1)
+        peak = size.max()
+        return np.asarray(size.max(axis=1) / max(float(peak), 1e-9), np.float64)
+    size = np.abs(weights).reshape(weights.shape[0], weights.shape[1], -1).max(axis=2)
+    share = size / np.maximum(size.max(axis=1, keepdims=True), 1e-9)
+    by_group = share.reshape(group, -1, weights.shape[1]).max(axis=1)
+    return np.asarray(by_group.reshape(-1), np.float64)
+
+
+def _rescale(graph: Graph, factors: Mapping[str, Floats]) -> Graph:
+    other = graph.clone()
+    for node in other.nodes:
+        if node.op not in WEIGHTED or node.inputs[0] not in factors:
+            continue
+        inside, outside = factors[node.inputs[0]], factors[node.output]
+        if np.all(inside == 1.0) and np.all(outside == 1.0):
+            continue
+        weights, bias = float_weights(graph, node)
+        group = node.int("group", 1) if node.op != "Gemm" else 1
+        tail = [1] * (weights.ndim - 2)
+        if node.op == "ConvTranspose":
+            rows = outside.reshape(group, 1, -1)
+            scaled = weights / inside.reshape(-1, 1, *tail)
+            split = scaled.reshape(group, -1, *weights.shape[1:])
+            weights = (split * rows.reshape(group, 1, -1, *tail)).reshape(weights.shape)
+        else:
+            columns = np.repeat(inside.reshape(group, -1), weights.shape[0] // group, axis=0)
+            weights = (
+                weights * outside.reshape(-1, 1, *tail) / columns.reshape(*columns.shape, *tail)
+            )
+        node.inputs = [
+            node.inputs[0],
+            other.add_constant(f"{node.name}.equalized_weight", weights.astype(np.float32)),
+            other.add_constant(f"{node.name}.equalized_bias", (bias * outside).astype(np.float32)),
+        ]
+    other.prune()
+    return other
+
+
+def _rescale_seen(seen: Observation, factors: Mapping[str, Floats]) -> Observation:
+    tensors, sums = dict(seen.tensors), dict(seen.sums)
+    for name, factor in factors.items():
+        if name in tensors:
+            old = tensors[name]
+            tensors[name] = replace(
+                old,
+                low=old.low * factor,
+                high=old.high * factor,
+                sample=old.sample * factor[old.channel],
+            )
+        if name in sums:
+            tail = [1] * (sums[name].ndim - 2)
+            sums[name] = sums[name] * factor.reshape(1, -1, *tail)
+    return replace(seen, tensors=tensors, sums=sums)
