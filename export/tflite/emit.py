@@ -122,11 +122,12 @@ def exact_pixel_shift(graph: Graph, recipe: Recipe, name: str) -> Node | None:
 
 def _add_input(em: Emission, name: str, inputs: dict[str, int]) -> None:
     shift = exact_pixel_shift(em.graph, em.recipe, name) if em.recipe is not None else None
-    held = em.quantization(name if shift is None else shift.output)
+    target = name if shift is None else shift.output
+    held = em.quantization(target)
     if shift is not None and em.io == "float":
         # pixels are centred in float: quantizing them first would round at ties
         em.shifts.add(shift.name)
-        held = None
+        held, target = None, name
     shape = em.graph.shape(name)
     shape = stored_shape(shape, em.layout(name)) if len(shape) == 4 else shape
     if held is None:
@@ -137,7 +138,7 @@ def _add_input(em: Emission, name: str, inputs: dict[str, int]) -> None:
         inputs[name], index = _converted_input(em, name, shape, held)
     if em.is_relaid_border(name):
         index = em.transpose(index, order("last", len(shape)))
-    em.stored[name if shift is None else shift.output] = index
+    em.stored[target] = index
 
 
 def _converted_input(
