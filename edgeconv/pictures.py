@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.arrays import read_arrays
 from edgeconv.artifact import Preprocessing
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError, UsageError
@@ -33,12 +35,18 @@ class Sample:
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """Return a picture as (H, W, 3) RGB uint8, turned as its EXIF orientation says.
 
-    Raises EdgeconvError naming the file where it is missing or no readable picture.
+    Transparency is dropped; 16-bit grey keeps its upper 8 bits. Raises EdgeconvError naming the
+    file where it is missing or no readable picture.
     """
     image_module = require("PIL.Image", "images")
     try:
-        with image_module.open(path) as opened:
+        with warnings.catch_warnings(), path.open("rb") as file:
+            warnings.simplefilter("ignore")  # Pillow's, about metadata that is not read here
+            opened = image_module.open(file)
             upright = require("PIL.ImageOps", "images").exif_transpose(opened)
+            if upright.mode.startswith("I;16"):  # Pillow's own conversion saturates at 255
+                grey = (np.asarray(upright) >> 8).astype(np.uint8)
+                return np.repeat(grey[:, :, None], 3, axis=2)
             return np.asarray(upright.convert("RGB"), np.uint8)
     except FileNotFoundError as error:
         raise EdgeconvError(f"{path} does not exist") from error
@@ -70,6 +78,8 @@ def to_input(pixels: NDArray[np.uint8], how: Preprocessing, channels: int) -> ND
 
     One channel takes ITU-R 601 luma, as Pillow does. Embedded preprocessing keeps 0..255.
     """
+    if not {len(how.mean), len(how.std)} <= {1, channels}:
+        raise UsageError(f"--mean and --std take one value, or {channels} for this model")
     planes = pixels.astype(np.float32).transpose(2, 0, 1)
     if channels == 1:
         planes = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), planes, 1)[None]
@@ -153,29 +163,30 @@ def _from_folder(folder: Path, spec: InputSpec, truth: Mapping[str, int]) -> lis
             return picture_feed(path, name, shape, how)
 
         samples.append(Sample(relative, digest, load, known))
+    if truth and all(sample.truth is None for sample in samples):
+        raise EdgeconvError(f"--truth names no picture of {folder}, but {next(iter(truth))!r}")
     return samples
 
 
 def _from_arrays(path: Path, spec: InputSpec) -> list[Sample]:
     if not path.is_file():
         raise EdgeconvError(f"{path} does not exist")
-    try:
-        loaded: Any = np.load(path, allow_pickle=False)
-        arrays = dict(loaded) if path.suffix == ".npz" else {"": loaded}
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise EdgeconvError(f"{path} is not a readable {path.suffix} file: {error}") from error
-    except Exception as error:
-        if type(error).__name__ != "BadZipFile":
-            raise
-        raise EdgeconvError(f"{path} is not a readable .npz file: {error}") from error
+    arrays = read_arrays(path)
     truth = arrays.pop("truth", None)
     if len(arrays) == len(spec.shapes) == 1:
         arrays = {next(iter(spec.shapes)): next(iter(arrays.values()))}
     if missing := sorted(spec.shapes.keys() - arrays.keys()):
         raise EdgeconvError(f"{path} has no array {missing[0]}; it holds {sorted(arrays)}")
-    count = min(len(arrays[name]) for name in spec.shapes)
+    count = len(arrays[next(iter(spec.shapes))])
     if count == 0:
         raise EdgeconvError(f"{path} holds no sample")
+    counted = {name: len(arrays[name]) for name in spec.shapes}
+    if truth is not None:
+        counted["truth"] = len(truth)
+        if truth.dtype.kind not in "iu" or truth.ndim != 1:
+            raise EdgeconvError(f"{path}: truth must hold one integer class a sample")
+    if len(set(counted.values())) != 1:
+        raise EdgeconvError(f"{path} holds different numbers of samples: {counted}")
     samples = []
     for index in range(count):
         feed = {

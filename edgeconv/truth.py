@@ -18,14 +18,17 @@ def read_truth(source: str, folder: Path, labels: Sequence[str] | None) -> dict[
         pictures = find_pictures(folder)
         names = sorted({path.parent.name for path in pictures})
         index = {name: _class(name, labels) for name in names}
-        if any(value is None for value in index.values()):
+        unknown = [name for name, value in index.items() if value is None]
+        if labels is not None and 0 < len(unknown) < len(names):
+            raise EdgeconvError(f"--truth folders: {unknown[0]!r} is no class that --labels names")
+        if unknown:
             index = {name: number for number, name in enumerate(names)}
         return {p.relative_to(folder).as_posix(): index[p.parent.name] or 0 for p in pictures}
     path = Path(source)
     if not path.is_file():
         raise EdgeconvError(f"{path} does not exist (--truth takes a CSV or the word folders)")
     truth = {}
-    for number, row in enumerate(csv.reader(path.read_text().splitlines())):
+    for number, row in enumerate(csv.reader(_text(path).splitlines())):
         if len(row) < 2:
             continue
         known = _class(row[1].strip(), labels)
@@ -39,7 +42,14 @@ def read_truth(source: str, folder: Path, labels: Sequence[str] | None) -> dict[
     return truth
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")  # spreadsheets put a byte order mark first
+    except (OSError, UnicodeDecodeError) as error:
+        raise EdgeconvError(f"{path} is not a readable CSV file: {error}") from error
+
+
 def _class(text: str, labels: Sequence[str] | None) -> int | None:
-    if text.isdigit():
+    if text.isdecimal():
         return int(text)
     return labels.index(text) if labels is not None and text in labels else None
