@@ -1,0 +1,80 @@
+"""The truth comes from a CSV or from folders, and what fits neither is named."""
+
+from pathlib import Path
+
+import pytest
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.truth import read_truth
+
+LABELS = ["cat", "dog", "snail"]
+
+
+def table(folder: Path, text: str) -> str:
+    path = folder / "truth.csv"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def pictures(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+def test_a_csv_takes_indices_and_names_with_or_without_a_header(tmp_path: Path) -> None:
+    rows = "a.png,2\nsub/b.png, dog \n\n"
+    expected = {"a.png": 2, "sub/b.png": 1}
+    assert read_truth(table(tmp_path, rows), tmp_path, LABELS) == expected
+    assert read_truth(table(tmp_path, f"file,class\n{rows}"), tmp_path, LABELS) == expected
+
+
+def test_a_csv_of_a_spreadsheet_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
+    assert read_truth(table(tmp_path, "\ufeffa.png,2\n"), tmp_path, None) == {"a.png": 2}
+
+
+@pytest.mark.parametrize("text", ["horse", "-1", "1.5", "²", ""])
+def test_a_class_that_is_none_names_its_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(EdgeconvError, match=rf"truth\.csv, line 3: '{text}' is no class"):
+        read_truth(table(tmp_path, f"file,class\na.png,1\nb.png,{text}\n"), tmp_path, LABELS)
+
+
+@pytest.mark.parametrize("text", ["", "file,class\n", "a.png;1\nb.png;2\n"])
+def test_a_csv_without_two_columns_is_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(EdgeconvError, match=r"truth\.csv names no picture and class"):
+        read_truth(table(tmp_path, text), tmp_path, LABELS)
+
+
+def test_a_csv_that_is_missing_or_binary_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EdgeconvError, match=r"gone\.csv does not exist"):
+        read_truth(str(tmp_path / "gone.csv"), tmp_path, None)
+    (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(EdgeconvError, match=r"b\.csv is not a readable CSV file"):
+        read_truth(str(tmp_path / "b.csv"), tmp_path, None)
+
+
+def test_folders_are_indices_where_they_are_numbers(tmp_path: Path) -> None:
+    folder = pictures(tmp_path, "7/a.png", "0/b.png", "7/c.png")
+    assert read_truth("folders", folder, None) == {"7/a.png": 7, "0/b.png": 0, "7/c.png": 7}
+
+
+def test_folders_are_labels_where_labels_name_them(tmp_path: Path) -> None:
+    folder = pictures(tmp_path, "snail/a.png", "cat/b.png")
+    assert read_truth("folders", folder, LABELS) == {"snail/a.png": 2, "cat/b.png": 0}
+
+
+def test_folders_are_numbered_in_order_where_nothing_names_them(tmp_path: Path) -> None:
+    folder = pictures(tmp_path, "snail/a.png", "cat/b.png", "deep/dog/c.png")
+    assert read_truth("folders", folder, None) == {
+        "cat/b.png": 0,
+        "deep/dog/c.png": 1,
+        "snail/a.png": 2,
+    }
+
+
+def test_one_folder_that_labels_do_not_name_is_refused(tmp_path: Path) -> None:
+    folder = pictures(tmp_path, "snail/a.png", "dgo/b.png")
+    with pytest.raises(EdgeconvError, match="'dgo' is no class that --labels names"):
+        read_truth("folders", folder, LABELS)
