@@ -13,7 +13,7 @@ from edgeconv.export.source import Source
 from edgeconv.pictures import Feed, InputSpec, Sample, find_pictures, load_samples, split, spread
 from edgeconv.truth import read_truth
 
-VERIFY_COUNT = 200
+NOISE_COUNT, FOREIGN_COUNT = 8, 32
 
 
 @dataclass(frozen=True)
@@ -47,40 +47,50 @@ def choose_data(options: ExportOptions, source: Source, labels: Sequence[str] | 
     on whatever fits: the user's, the bundled pictures, or seeded noise for other inputs.
     """
     spec = InputSpec(source.shapes, source.preprocessing)
-    if options.calib is not None:
-        return _users(options, spec, labels)
-    if options.truth is not None:
-        raise UsageError("--truth says what the pictures of --calib show: give --calib too")
-    if options.precision == "int8" and not source.bundled:
+    if options.truth is not None and not (options.verify or options.calib):
+        raise UsageError("--truth says what the pictures of --verify or --calib show: give one")
+    if options.precision == "int8" and options.calib is None and not source.bundled:
         raise UsageError(
             "--int8 calibrates on your own pictures: give --calib DIR (a few hundred pictures like "
             "those the net will see), FILE.npz, FILE.npy or file.py:function"
         )
-    if spec.picture is None:
-        noise = tuple(_noise(spec.shapes, options.seed + i) for i in range(8))
-        return Data((), noise, "seeded noise: verification of the conversion only")
-    folder = bundled_folder()
-    calibration = load_samples(str(folder / "calibration"), spec)
-    labelled = _bundled_truth(folder / "test") if source.bundled else {}
-    test = load_samples(str(folder / "test"), spec, labelled)
-    chosen = spread(calibration, options.calib_count) if source.bundled else []
-    origin = "bundled pictures (Fashion-MNIST, training half)"
-    if not source.bundled:
-        origin = "bundled pictures: verification of the conversion only"
-    count = len(test) if source.bundled else 32
-    return Data(tuple(chosen), tuple(spread(test, count)), origin)
+    own = _users(options, spec, labels) if options.calib else _default(options, source, spec)
+    if options.verify is None:
+        return own
+    samples = load_samples(options.verify, spec, _truth(options, options.verify, labels))
+    return Data(own.calibration, tuple(spread(samples, options.verify_count)), own.origin)
+
+
+def _truth(options: ExportOptions, folder: str, labels: Sequence[str] | None) -> Mapping[str, int]:
+    return {} if options.truth is None else read_truth(options.truth, Path(folder), labels)
 
 
 def _users(options: ExportOptions, spec: InputSpec, labels: Sequence[str] | None) -> Data:
     assert options.calib is not None
-    truth: Mapping[str, int] = {}
-    if options.truth is not None:
-        truth = read_truth(options.truth, Path(options.calib), labels)
+    truth = {} if options.verify else _truth(options, options.calib, labels)
     samples = load_samples(options.calib, spec, truth)
     if options.precision != "int8":
-        return Data((), tuple(spread(samples, VERIFY_COUNT)), options.calib)
-    calibration, verification = split(samples, options.calib_count, VERIFY_COUNT)
+        return Data((), tuple(spread(samples, options.verify_count)), options.calib)
+    if options.verify is not None:
+        return Data(tuple(spread(samples, options.calib_count)), (), options.calib)
+    calibration, verification = split(samples, options.calib_count, options.verify_count)
     return Data(tuple(calibration), tuple(verification), options.calib)
+
+
+def _default(options: ExportOptions, source: Source, spec: InputSpec) -> Data:
+    """Take the package's own pictures; seeded noise for a net that takes no picture."""
+    if spec.picture is None:
+        noise = tuple(_noise(spec.shapes, options.seed + i) for i in range(NOISE_COUNT))
+        return Data((), noise, "seeded noise: verification of the conversion only")
+    folder = bundled_folder()
+    if not source.bundled:
+        test = spread(load_samples(str(folder / "test"), spec), FOREIGN_COUNT)
+        return Data((), tuple(test), "bundled pictures: verification of the conversion only")
+    calibration = load_samples(str(folder / "calibration"), spec)
+    test = load_samples(str(folder / "test"), spec, _bundled_truth(folder / "test"))
+    chosen = spread(calibration, options.calib_count) if options.precision == "int8" else []
+    origin = "bundled pictures (Fashion-MNIST, training half)"
+    return Data(tuple(chosen), tuple(test), origin)
 
 
 def _bundled_truth(folder: Path) -> dict[str, int]:

@@ -38,6 +38,8 @@ class ExportOptions:
     classes: int | None = None
     calib: str | None = None
     calib_count: int = 128
+    verify: str | None = None
+    verify_count: int = 200
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     crop: float | None = None
@@ -80,6 +82,8 @@ class ExportOptions:
                 )
         if self.calib_count < 1:
             raise UsageError(f"--calib-count must be at least 1, not {self.calib_count}")
+        if self.verify_count < 1:
+            raise UsageError(f"--verify-count must be at least 1, not {self.verify_count}")
         if not MIN_OPSET <= self.opset <= MAX_OPSET:
             raise UsageError(f"--opset {self.opset} is not supported: {MIN_OPSET} to {MAX_OPSET}")
         if self.resolution is not None and self.resolution < 1:

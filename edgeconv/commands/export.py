@@ -91,6 +91,12 @@ def complete_nets(ctx: click.Context, parameter: click.Parameter, incomplete: st
     help="Samples that calibrate INT8; some are kept for verification.",
 )
 @click.option("--calib-count", type=int, default=128, show_default=True, help="At most so many.")
+@click.option(
+    "--verify",
+    metavar="DIR|FILE.npz|FILE.npy|file.py:function",
+    help="Verify on these samples instead of on what calibration left.",
+)
+@click.option("--verify-count", type=int, default=200, show_default=True, help="At most so many.")
 @click.option("--mean", callback=_values, metavar="M[,M,M]", help="On the 0..1 scale.")
 @click.option("--std", callback=_values, metavar="S[,S,S]", help="On the 0..1 scale.")
 @click.option("--crop", type=float, metavar="FRACTION", help="Centre crop of the resized picture.")
@@ -102,7 +108,9 @@ def complete_nets(ctx: click.Context, parameter: click.Parameter, incomplete: st
     metavar="NAMES.txt",
     help="Class names, a line each.",
 )
-@click.option("--truth", metavar="FILE.csv|folders", help="What the pictures of --calib show.")
+@click.option(
+    "--truth", metavar="FILE.csv|folders", help="What the pictures of --verify (else --calib) show."
+)
 @click.option("--softmax", is_flag=True, help="Append a softmax.")
 @click.option(
     "--recipe", default="std", show_default=True, help="INT8 recipe: fast, std, best or FILE.json."

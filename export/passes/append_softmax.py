@@ -17,8 +17,9 @@ def append_softmax(graph: Graph) -> bool:
         raise EdgeconvError("--softmax needs a net with one output of class scores (N, classes)")
     output = graph.outputs[0]
     shape, kind = graph.shape(output), graph.dtype(output).type
-    logits = graph.fresh(f"{output}_logits")
-    graph.rename(output, logits)
-    graph.declare(output, shape, kind)
-    graph.nodes.append(Node("Softmax", graph.fresh("softmax"), [logits], [output], {"axis": 1}))
+    scores = graph.fresh(f"{output}_scores")
+    graph.rename(output, scores)
+    result = graph.fresh("probabilities") if output == "logits" else output
+    graph.outputs = [graph.declare(result, shape, kind)]
+    graph.nodes.append(Node("Softmax", graph.fresh("softmax"), [scores], [result], {"axis": 1}))
     return True
