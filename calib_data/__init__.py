@@ -13,6 +13,6 @@ def manifest() -> dict[str, Any]:
     return data
 
 
-def test_truth() -> dict[str, int]:
+def truth() -> dict[str, int]:
     """Return file name -> class of the pictures in test/."""
     return {entry["file"]: entry["label"] for entry in manifest()["test"]}

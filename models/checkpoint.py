@@ -76,6 +76,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     load_file = require("safetensors.torch", "export").load_file
     try:
         tensors: dict[str, Any] = load_file(path)
+    except OSError as error:
+        raise EdgeconvError(f"cannot read {path}: {error.strerror or error}") from error
     except (reader.SafetensorError, ValueError, KeyError) as error:
         raise EdgeconvError(f"{path} is truncated or not a safetensors file: {error}") from error
     return tensors
@@ -93,6 +95,8 @@ def _read_pickled(path: Path) -> Any:
                 "save net.state_dict() and give that"
             ) from error
         raise EdgeconvError(f"{path} is truncated or not a PyTorch file") from error
+    except OSError as error:
+        raise EdgeconvError(f"cannot read {path}: {error.strerror or error}") from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError) as error:
         if "TorchScript" in str(error):
             raise EdgeconvError(
