@@ -35,6 +35,8 @@ def load_model(path: Path) -> onnx.ModelProto:
         raise EdgeconvError(f"{path} is not a readable ONNX model: {reason}") from error
     if not model.graph.node and not model.graph.output:
         raise EdgeconvError(f"{path} is not a readable ONNX model: it holds no graph")
+    # onnx writes a newer IR version than onnxruntime reads, whatever the graph needs
+    model.ir_version = min(model.ir_version, IR_VERSION)
     return model
 
 
