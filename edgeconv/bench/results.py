@@ -77,8 +77,8 @@ class Row:
 class Report:
     """Everything one call of bench found. ``partial``: stopped before its end.
 
-    ``reference`` is the label of the row that ratios refer to. ``diagnosis`` and ``regressions`` are
-    sentences. ``sustained`` and ``profile`` are by row label.
+    ``references``: row label -> label of the row that its ratio refers to. ``diagnosis`` and
+    ``regressions`` hold sentences. ``sustained`` and ``profile`` are by row label.
     """
 
     edgeconv: str
@@ -90,7 +90,7 @@ class Report:
     samples: tuple[Sample, ...] = ()
     governors: tuple[str, ...] = ()
     load_before: float | None = None
-    reference: str | None = None
+    references: Mapping[str, str] = field(default_factory=dict)
     partial: bool = False
     diagnosis: tuple[Mapping[str, Any], ...] = ()
     regressions: tuple[Mapping[str, Any], ...] = ()
@@ -115,7 +115,7 @@ class Report:
             "settings": dict(self.settings),
             "governors": list(self.governors),
             "load_before": self.load_before,
-            "reference": self.reference,
+            "references": dict(self.references),
             "partial": self.partial,
             "trusted": self.trusted,
             "rows": [row.to_json(emulated) for row in self.rows],

@@ -61,7 +61,7 @@ def bench(request: Request, progress: Progress | None = None) -> Report:
         samples=tuple(watch.samples),
         governors=tuple(sorted({c.governor for c in sensors.clocks() if c.governor})),
         load_before=load,
-        reference=next(iter(lineup.reference.values()), None),
+        references=dict(lineup.reference),
         partial=partial,
         notes=_notes(request, machine),
     )

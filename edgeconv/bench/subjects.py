@@ -55,6 +55,7 @@ def line_up(models: Sequence[str], against: str | None, choice: Choice) -> Lineu
     else:
         anchors, added = _anchors(made, choice)
         rows = [*added, *rows]
+    rows, anchors = _short_labels(rows), _short_labels(anchors, rows)
     by_threads = {row.threads: row.label for row in anchors}
     reference = {
         row.label: by_threads[row.threads]
@@ -67,6 +68,8 @@ def line_up(models: Sequence[str], against: str | None, choice: Choice) -> Lineu
 def _check(models: Sequence[str], choice: Choice) -> None:
     if not models:
         raise UsageError("name at least one model or net to bench")
+    if choice.runtime is not None and choice.runtime not in RUNTIMES:
+        raise UsageError(f"no runtime is called {choice.runtime}: {', '.join(RUNTIMES)}")
     for threads in choice.threads:
         check_threads(threads)
     known = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
@@ -82,6 +85,18 @@ def _unique(rows: Iterable[Subject]) -> tuple[Subject, ...]:
     return tuple({row.label: row for row in rows}.values())
 
 
+def _short_labels(rows: Sequence[Subject], among: Sequence[Subject] = ()) -> list[Subject]:
+    """Call files by their bare names wherever that leaves no two of them alike."""
+    paths = {Path(row.path) for row in [*rows, *among] if row.path is not None}
+    names = [path.name for path in paths]
+    return [
+        replace(row, label=row.label.replace(row.path, Path(row.path).name, 1))
+        if row.path is not None and names.count(Path(row.path).name) == 1
+        else row
+        for row in rows
+    ]
+
+
 def _rows(name: str, choice: Choice) -> list[Subject]:
     path = Path(name)
     if path.suffix.lower() in SUFFIXES:
@@ -93,6 +108,8 @@ def _file_rows(path: Path, choice: Choice) -> list[Subject]:
     if not path.exists():
         raise EdgeconvError(f"{path} does not exist")
     runtime = choice.runtime or preferred_runtime(path)
+    if path.suffix.lower() not in RUNTIMES[runtime].suffixes:
+        raise UsageError(f"{runtime} runs {' and '.join(RUNTIMES[runtime].suffixes)}, not {path}")
     options: dict[str, Any] = {}
     if not choice.xnnpack:
         if path.suffix.lower() != ".tflite":

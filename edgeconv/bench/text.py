@@ -58,13 +58,11 @@ def print_report(report: Report, console: Console) -> None:
         "p90",
         "p99",
         "mean",
-        "vs float",
+        "ratio",
         "accuracy",
         "MB",
     ):
         table.add_column(title, justify="right" if title != "runtime" else "left", no_wrap=True)
-    if report.reference is None or "against" in report.settings:
-        table.columns[7].header = "ratio"
     for row in ranked(report):
         table.add_row(*_cells(row, report, emulated))
     console.print(table)
@@ -96,7 +94,7 @@ def _cells(row: Row, report: Report, emulated: bool) -> list[str]:
     if emulated:
         return [*head, "emulated", "", "", "", "", accuracy(row), size_text]
     s = row.summary
-    ratio = "reference" if row.label == report.reference else "-"
+    ratio = "reference" if row.label in report.references.values() else "-"
     if row.ratio is not None:
         interval = row.ratio.interval
         ratio = f"{row.ratio.value:.2f}x"

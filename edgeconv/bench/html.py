@@ -1,0 +1,293 @@
+"""A report as one page that needs nothing else: it opens offline, on a phone, in light and dark."""
+
+import html
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgeconv.bench import svg
+from edgeconv.bench.results import Report, Row
+from edgeconv.bench.text import accuracy, ms, ranked, shorten
+from edgeconv.bench.watch import Sample
+
+STYLE = """
+:root{color-scheme:light dark;--back:#fff;--text:#1c2024;--dim:#5c6670;--rule:#d9dee3;--panel:#f5f7f9;
+--warn:#8a5a00;--bad:#b3261e;--c0:#0b62c4;--c1:#c2410c;--c2:#15803d;--c3:#7e22ce;--c4:#a16207;--c5:#0e7490}
+@media(prefers-color-scheme:dark){:root{--back:#15181b;--text:#e6e9ec;--dim:#9aa5af;--rule:#343b42;
+--panel:#1e2327;--warn:#f0b54a;--bad:#ff8a80;--c0:#6cb2ff;--c1:#ff9d66;--c2:#5fd38a;--c3:#c9a0ff;--c4:#e5c04b;--c5:#5fd0e0}}
+*{box-sizing:border-box}body{margin:0 auto;max-width:1000px;padding:16px;background:var(--back);
+color:var(--text);font:15px/1.5 system-ui,sans-serif;
+overflow-wrap:anywhere}h1{font-size:1.4rem;margin:.2em 0}
+h2{font-size:1.1rem;margin:1.6em 0 .4em}p{margin:.4em 0}.dim{color:var(--dim)}.warn{color:var(--warn)}
+.bad{color:var(--bad)}.scroll{overflow-x:auto;max-width:100%}td.left{text-align:left}table{border-collapse:collapse;width:100%;
+font-variant-numeric:tabular-nums}th,td{padding:4px 10px 4px 0;text-align:right;white-space:nowrap;
+border-bottom:1px solid var(--rule)}th:first-child,td:first-child,.left{text-align:left}
+td:first-child{white-space:normal;overflow-wrap:anywhere;min-width:11em}th{color:var(--dim);font-weight:600}
+svg{width:100%;height:auto;display:block;background:var(--panel);border-radius:6px;margin:.5em 0}
+svg text{fill:var(--dim);font-size:11px}svg .title{fill:var(--text)}.grid{stroke:var(--rule)}.tick{stroke:var(--dim)}
+.line{fill:none;stroke-width:1.5}.roof{fill:none;stroke:var(--dim);stroke-width:1.5;stroke-dasharray:5 4}
+.legend{list-style:none;padding:0;margin:.3em 0;display:flex;flex-wrap:wrap;gap:4px 16px}
+.legend li{overflow-wrap:anywhere}
+.swatch{display:inline-block;width:12px;height:12px;border-radius:3px;margin-right:6px;vertical-align:-1px}
+.bar{height:10px;border-radius:3px;min-width:1px}ul.causes{margin:.2em 0 .8em;padding-left:1.2em}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 14px}dt{color:var(--dim)}
+dd{margin:0}
+@media(max-width:600px){svg text{font-size:19px}svg .title{font-size:20px}body{padding:12px}}
+""" + "".join(
+    f".line.c{n}{{stroke:var(--c{n})}}.dot.c{n}{{fill:var(--c{n})}}"
+    f".swatch.c{n},.bar.c{n}{{background:var(--c{n})}}"
+    for n in range(svg.COLOURS)
+)
+
+MAX_POINTS = 600
+
+
+def page(report: Report) -> str:
+    """Return the page; it holds no script and makes no request."""
+    rows = [row for row in ranked(report) if row.summary is not None]
+    figures = [] if report.machine.emulated else [
+        *_distribution(rows),
+        *_trace(rows, report.samples),
+        *_diagnosis(report),
+        *_sustained(report),
+        *_profiles(report),
+    ]  # fmt: skip
+    body = "".join([*_head(report), *_table(report), *figures, *_machine(report)])
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f'<link rel="icon" href="data:,"><title>edgeconv bench</title><style>{STYLE}</style>'
+        f"</head><body>{body}</body></html>\n"
+    )
+
+
+def _text(text: object) -> str:
+    return html.escape(str(text))
+
+
+def _head(report: Report) -> list[str]:
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(report.started))
+    machine = report.machine
+    what = machine.board or machine.processor
+    parts = [
+        "<h1>Latency</h1>",
+        f'<p class="dim">{_text(what)} · {when} · edgeconv {report.edgeconv}</p>',
+    ]
+    if report.partial:
+        parts.append('<p class="bad">Stopped before the end: these are the figures so far.</p>')
+    parts += [f'<p class="warn">{_text(note)}</p>' for note in report.notes]
+    return parts
+
+
+def _table(report: Report) -> list[str]:
+    titles = ("model", "runtime", "threads", "median ms", "p90", "p99", "mean ms [95 %]", "ratio",
+              "accuracy", "MB", "peak MiB")  # fmt: skip
+    parts = ['<div class="scroll"><table><tr>', *(f"<th>{t}</th>" for t in titles), "</tr>"]
+    for row in ranked(report):
+        parts.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in _cells(row, report)) + "</tr>")
+    parts.append("</table></div>")
+    for row in report.rows:
+        if row.error is not None:
+            parts.append(f'<p class="bad">{_text(row.label)}: {_text(row.error)}</p>')
+        if row.marks:
+            reasons = _text("; ".join(mark.reason for mark in row.marks))
+            parts.append(f'<p class="warn">Not to be trusted: {_text(row.label)}: {reasons}.</p>')
+    return parts
+
+
+def _cells(row: Row, report: Report) -> list[str]:
+    size = row.about.get("bytes")
+    head = [_text(row.label.rpartition(" (")[0] or row.label), _text(row.runtime), str(row.threads)]
+    tail = [_text(accuracy(row)), "-" if size is None else f"{size / 1e6:.2f}"]
+    tail.append("-" if row.peak_mib is None else f"{row.peak_mib:.0f}")
+    if row.summary is None or report.machine.emulated:
+        return [*head, "failed" if row.error else "emulated", "", "", "", "", *tail]
+    s, ratio = row.summary, "reference" if row.label in report.references.values() else "-"
+    if row.ratio is not None:
+        ratio = f"{row.ratio.value:.2f}"
+        if row.ratio.interval is not None:
+            ratio += f" [{row.ratio.interval.low:.2f}, {row.ratio.interval.high:.2f}]"
+    mean = ms(s.mean)
+    if s.interval is not None:
+        mean += f" [{ms(s.interval.low)}, {ms(s.interval.high)}]"
+    return [*head, ms(s.median), ms(s.p90), ms(s.p99), mean, ratio, *tail]
+
+
+def _distribution(rows: Sequence[Row]) -> list[str]:
+    """Cumulative shares on a logarithmic axis: medians, tails and second modes are all visible."""
+    if not rows:
+        return []
+    series = []
+    for row in rows:
+        ordered = np.sort(np.asarray(row.latencies_ms))
+        shares = (np.arange(len(ordered)) + 1) / len(ordered)
+        keep = np.unique(np.linspace(0, len(ordered) - 1, MAX_POINTS).astype(int))
+        series.append(svg.Series(row.label, ordered[keep].tolist(), (100 * shares[keep]).tolist()))
+    values = [v for one in series for v in one.x]
+    x = svg.axis_over("ms", values, log=max(values) > 3 * min(values))
+    chart = svg.lines(series, x, svg.Axis("% of runs at most", 0, 100), "Latency distribution")
+    return ["<h2>Distribution</h2>", svg.legend([row.label for row in rows]), chart]
+
+
+def _trace(rows: Sequence[Row], samples: Sequence[Sample]) -> list[str]:
+    if not rows:
+        return []
+    zero = min(row.starts_s[0] for row in rows)
+    series = [
+        svg.Series(row.label, [t - zero for t in row.starts_s], row.rounds_ms) for row in rows
+    ]
+    x = svg.axis_over("s", [t for one in series for t in one.x], zero=True)
+    y = svg.axis_over("ms, median of a round", [v for one in series for v in one.y], zero=True)
+    parts = ["<h2>Round by round</h2>", svg.lines(series, x, y, "Latency over time")]
+    inside = [s for s in samples if 0 <= s.at - zero <= x.high]
+    clocks = [(s.at - zero, max(s.clocks_mhz)) for s in inside if s.clocks_mhz]
+    heat = [(s.at - zero, s.temperature_c) for s in inside if s.temperature_c is not None]
+    for title, pairs in (("MHz, the fastest processor", clocks), ("°C, the hottest sensor", heat)):
+        if len(pairs) > 1:
+            line = svg.Series(title, [a for a, _ in pairs], [b for _, b in pairs])
+            parts.append(svg.lines([line], x, svg.axis_over(title, line.y), title, height=130.0))
+    if not heat:
+        parts.append('<p class="dim">This machine shows no temperature.</p>')
+    return parts
+
+
+def _diagnosis(report: Report) -> list[str]:
+    if not report.diagnosis and not report.regressions:
+        return []
+    parts = ["<h2>Did INT8 pay?</h2>"] if report.diagnosis else []
+    for item in report.diagnosis:
+        parts.append(f"<p>{_text(item['verdict'])}.</p><ul class='causes'>")
+        for cause in item["causes"]:
+            cure = f" <span class='dim'>{_text(cause['cure'])}.</span>" if cause["cure"] else ""
+            parts.append(
+                f"<li><b>{_text(cause['code'])}</b>: {_text(cause['sentence'])}.{cure}</li>"
+            )
+        parts.append("</ul>")
+    for item in report.regressions:
+        style = "bad" if item["regressed"] else "dim"
+        parts.append(f'<p class="{style}">{_text(item["sentence"])}</p>')
+    return parts
+
+
+def _sustained(report: Report) -> list[str]:
+    curves = {label: c for label, c in report.sustained.items() if "error" not in c}
+    if not curves:
+        return []
+    series = [svg.Series(label, c["at_s"], c["medians_ms"]) for label, c in curves.items()]
+    x = svg.axis_over("s", [v for one in series for v in one.x], zero=True)
+    y = svg.axis_over("ms", [v for one in series for v in one.y], zero=True)
+    parts = ["<h2>Sustained</h2>", svg.legend(list(curves)), svg.lines(series, x, y, "Sustained")]
+    for label, c in curves.items():
+        parts.append(
+            f"<p>{_text(label)} keeps {100 * c['retention']:.0f} % of its first speed.</p>"
+        )
+    return parts
+
+
+def _profiles(report: Report) -> list[str]:
+    parts: list[str] = []
+    for label, profile in report.profile.items():
+        if "error" in profile:
+            parts.append(f'<p class="dim">{_text(label)}: {_text(profile["error"])}</p>')
+            continue
+        parts += [
+            f"<h2>Operators of {_text(label)}</h2>",
+            f'<p class="dim">{_text(profile["how"])}</p>',
+        ]
+        parts += [f"<p>{_text(sentence)}.</p>" for sentence in profile["sentences"]]
+        parts += ['<div class="scroll"><table><tr><th>operator</th><th class="left">type</th>'
+                  '<th>us</th><th></th><th>M mul-adds</th><th>GMAC/s</th><th>of peak</th></tr>']  # fmt: skip
+        widest = profile["ops"][0]["us"] or 1.0 if profile["ops"] else 1.0
+        for op in profile["ops"][:40]:
+            colour = 1 if op["memory_bound"] else 0
+            bar = f'<div class="bar c{colour}" style="width:{120 * op["us"] / widest:.0f}px"></div>'
+            of_peak = "" if op["of_peak"] is None else f"{100 * op['of_peak']:.0f} %"
+            cells = (
+                _text(shorten(op["name"])),
+                _text(op["op"]),
+                f"{op['us']:.1f}",
+                bar,
+                f"{op['macs'] / 1e6:.2f}" if op["macs"] else "",
+                f"{op['gmacs_per_s']:.1f}" if op["macs"] else "",
+                of_peak,
+            )
+            parts.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        parts += [
+            "</table></div>",
+            svg.legend(["limited by multiply-adds", "limited by moving data"]),
+        ]
+        parts += _roofline(profile)
+    return parts
+
+
+def _roofline(profile: dict[str, object]) -> list[str]:
+    ops: list[dict[str, float]] = [op for op in profile["ops"] if op["macs"]]  # type: ignore[attr-defined]
+    if not ops:
+        return []
+    peak: dict[str, object] = profile["peak"]  # type: ignore[assignment]
+    speeds: dict[str, float] = peak["gbytes_per_s"]  # type: ignore[assignment]
+    limits = [
+        v for k in ("float_gmacs_per_s", "int8_gmacs_per_s") if isinstance(v := peak[k], float)
+    ]
+    slow, fast = min(speeds.values()), max(speeds.values())
+    xs = [op["intensity"] for op in ops]
+    x = svg.axis_over("multiply-adds a byte", xs, log=True)
+    rates = [op["gmacs_per_s"] for op in ops if op["gmacs_per_s"] > 0]
+    y = svg.axis_over("GMAC/s", [*rates, *limits], log=True)
+    roofs = ""
+    for limit in limits:
+        for speed in (slow, fast):
+            knee = min(max(limit / speed, x.low), x.high)
+            start = max(x.low, y.low / speed)
+            path_x = [min(start, knee), knee, x.high]
+            path_y = [min(limit, speed * v) for v in path_x]
+            roofs += svg.polyline(path_x, path_y, x, y, "roof")
+    kinds = [("limited by multiply-adds", False), ("limited by moving data", True)]
+    series = [
+        svg.Series(
+            name,
+            [
+                op["intensity"]
+                for op in ops
+                if op["memory_bound"] == bound and op["gmacs_per_s"] > 0
+            ],
+            [
+                op["gmacs_per_s"]
+                for op in ops
+                if op["memory_bound"] == bound and op["gmacs_per_s"] > 0
+            ],
+        )
+        for name, bound in kinds
+    ]
+    note = "Dashed: measured peaks, float and int8, under main memory's bandwidth and the cache's."
+    return [svg.points(series, x, y, "Roofline", roofs), f'<p class="dim">{note}</p>']
+
+
+def _machine(report: Report) -> list[str]:
+    machine = report.machine
+    clusters = ", ".join(
+        f"{len(c.cpus)} x {c.core}" + (f" up to {c.max_mhz:.0f} MHz" if c.max_mhz else "")
+        for c in machine.clusters
+    )
+    facts = {
+        "board": machine.board,
+        "processor": machine.processor,
+        "cores": clusters,
+        "features": ", ".join(machine.features),
+        "governor": ", ".join(report.governors),
+        "load before": report.load_before,
+        "memory": f"{machine.memory_mib} MiB",
+        "system": f"{machine.system}, kernel {machine.kernel}",
+        "container": machine.container,
+        "versions": ", ".join(f"{k} {v}" for k, v in report.versions.items() if v),
+        "settings": ", ".join(
+            f"{k} {v}" for k, v in report.settings.items() if v not in (None, [])
+        ),
+    }
+    parts = ["<h2>Machine</h2><dl>"]
+    parts += [f"<dt>{k}</dt><dd>{_text(v)}</dd>" for k, v in facts.items() if v not in (None, "")]
+    for row in report.rows:
+        if digest := row.about.get("sha256"):
+            parts.append(f"<dt>{_text(row.label)}</dt><dd>sha256 {digest}</dd>")
+    return [*parts, "</dl>"]

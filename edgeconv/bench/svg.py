@@ -1,0 +1,137 @@
+"""Charts as inline SVG: no script, no font, no request; colours follow the page's own variables."""
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 640.0, 220.0
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 10.0, 30.0
+COLOURS = 6
+
+
+@dataclass(frozen=True)
+class Series:
+    """A named line or cloud: points in data units."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis: its title, its range, and whether it is logarithmic."""
+
+    title: str
+    low: float
+    high: float
+    log: bool = False
+
+    def place(self, value: float) -> float:
+        """Return where ``value`` lies, 0 to 1."""
+        if self.log:
+            value, low, high = (math.log10(max(v, 1e-12)) for v in (value, self.low, self.high))
+        else:
+            low, high = self.low, self.high
+        return (value - low) / (high - low) if high > low else 0.5
+
+    def ticks(self) -> list[float]:
+        """Return round values inside the range."""
+        if self.log:
+            first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
+            return [10.0**power for power in range(first, last + 1)]
+        span = self.high - self.low
+        if span <= 0:
+            return [self.low]
+        step = 10.0 ** math.floor(math.log10(span / 4))
+        step *= next(m for m in (1, 2, 5, 10) if span / (step * m) <= 5)
+        count = math.floor(self.high / step + 1e-9) - math.ceil(self.low / step - 1e-9) + 1
+        return [(math.ceil(self.low / step - 1e-9) + i) * step for i in range(count)]
+
+
+def axis_over(title: str, values: Sequence[float], zero: bool = False, log: bool = False) -> Axis:
+    """Return an axis that holds ``values`` with a little room."""
+    low, high = min(values), max(values)
+    if log:
+        return Axis(title, low / 1.5, high * 1.5, True)
+    room = 0.05 * (high - low) or abs(high) * 0.05 or 1.0
+    return Axis(title, 0.0 if zero else low - room, high + room)
+
+
+def _x(axis: Axis, value: float) -> float:
+    return LEFT + axis.place(value) * (WIDTH - LEFT - RIGHT)
+
+
+def _y(axis: Axis, value: float, height: float) -> float:
+    return height - BOTTOM - axis.place(value) * (height - TOP - BOTTOM)
+
+
+def _label(value: float) -> str:
+    if value and (abs(value) >= 1e5 or abs(value) < 1e-3):
+        return f"{value:.0e}".replace("e+0", "e").replace("e-0", "e-")
+    return f"{value:g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def frame(x: Axis, y: Axis, body: str, title: str, height: float = HEIGHT) -> str:
+    """Return a chart: axes, ticks and titles around ``body``."""
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH:g} {height:g}" role="img" aria-label="{html.escape(title)}">'
+    ]
+    for tick in y.ticks():
+        at = _y(y, tick, height)
+        parts.append(
+            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
+        )
+        parts.append(
+            f'<text x="{LEFT - 5}" y="{at + 4:.1f}" text-anchor="end">{_label(tick)}</text>'
+        )
+    for tick in x.ticks():
+        at, base = _x(x, tick), height - BOTTOM
+        parts.append(
+            f'<line class="tick" x1="{at:.1f}" x2="{at:.1f}" y1="{base}" y2="{base + 4}"/>'
+        )
+        parts.append(
+            f'<text x="{at:.1f}" y="{base + 15}" text-anchor="middle">{_label(tick)}</text>'
+        )
+    parts.append(
+        f'<text class="title" x="{WIDTH - RIGHT}" y="{height - 2}" text-anchor="end">{html.escape(x.title)}</text>'
+    )
+    parts.append(f'<text class="title" x="{LEFT + 4}" y="{TOP + 8}">{html.escape(y.title)}</text>')
+    return "".join(parts) + body + "</svg>"
+
+
+def lines(series: Sequence[Series], x: Axis, y: Axis, title: str, height: float = HEIGHT) -> str:
+    """Return a line chart."""
+    body = ""
+    for number, one in enumerate(series):
+        points = " ".join(
+            f"{_x(x, a):.1f},{_y(y, b, height):.1f}" for a, b in zip(one.x, one.y, strict=True)
+        )
+        body += f'<polyline class="line c{number % COLOURS}" points="{points}"/>'
+    return frame(x, y, body, title, height)
+
+
+def points(series: Sequence[Series], x: Axis, y: Axis, title: str, extra: str = "") -> str:
+    """Return a scatter chart; ``extra`` is drawn below the points."""
+    body = extra
+    for number, one in enumerate(series):
+        for a, b in zip(one.x, one.y, strict=True):
+            at = f'cx="{_x(x, a):.1f}" cy="{_y(y, b, HEIGHT):.1f}"'
+            body += f'<circle class="dot c{number % COLOURS}" {at} r="3"/>'
+    return frame(x, y, body, title)
+
+
+def polyline(xs: Sequence[float], ys: Sequence[float], x: Axis, y: Axis, kind: str) -> str:
+    """Return a bare line to pass as ``extra``."""
+    places = " ".join(f"{_x(x, a):.1f},{_y(y, b, HEIGHT):.1f}" for a, b in zip(xs, ys, strict=True))
+    return f'<polyline class="{kind}" points="{places}"/>'
+
+
+def legend(names: Sequence[str]) -> str:
+    """Return the key to the colours."""
+    items = (
+        f'<li><span class="swatch c{number % COLOURS}"></span>{html.escape(name)}</li>'
+        for number, name in enumerate(names)
+    )
+    return f'<ul class="legend">{"".join(items)}</ul>'
