@@ -170,6 +170,8 @@ def write_export(
         "edgeconv_manifest": MANIFEST_VERSION,
         "target": target,
         "precision": precision,
+        "net": {"source": "small.onnx"},
+        "bytes": len(data),
         "file": name,
         "sha256": sha256(path),
         "inputs": [spec_to_json(spec) for spec in inputs],

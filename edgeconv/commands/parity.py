@@ -27,8 +27,9 @@ FILE = click.Path(path_type=Path)
 @click.command()
 @click.argument("artifacts", nargs=-1, type=FILE)
 @click.option(
-    "--reference", help="The float model: an .onnx or .tflite file, or its outputs as .npz."
+    "--reference", help="The float model: a net, an .onnx or .tflite, or its outputs as .npz."
 )
+@click.option("--weights", help="Weights of a net as --reference (default: bundled).")
 @click.option("--data", help="Pictures: a folder, an .npz, an .npy or file.py:function.")
 @click.option("--count", default=100, show_default=True, help="How many pictures, spread evenly.")
 @click.option("--truth", help="Classes: a CSV (file, class), or the word folders.")
@@ -55,6 +56,9 @@ FILE = click.Path(path_type=Path)
 @click.option("--threads", default=1, show_default=True, help="Threads of every runtime.")
 @click.option("--timeout", type=float, help="Seconds that one cell may take.")
 @click.option("--layers", is_flag=True, help="Name the layer where a hop departs; rank them all.")
+@click.option(
+    "--latency", is_flag=True, help="Median latency and its ratio to the float reference."
+)
 @click.option("--budget", type=FILE, help="Limits as TOML or JSON; see docs/parity.md.")
 @click.option("--baseline", type=FILE, help="Fail where a figure got worse than in this file.")
 @click.option("--update-baseline", is_flag=True, help="Write --baseline from this run instead.")

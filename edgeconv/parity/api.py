@@ -12,6 +12,7 @@ from edgeconv.parity.baseline import compare_baseline, load_baseline, save_basel
 from edgeconv.parity.budget import load_budgets
 from edgeconv.parity.cells import plan
 from edgeconv.parity.data import Request, check_same_inputs, gather
+from edgeconv.parity.latency import Latency, measure_latencies
 from edgeconv.parity.layers import LayerReport
 from edgeconv.parity.localize import layer_reports
 from edgeconv.parity.matrix import Matrix, Settings, judge, run_cells
@@ -57,6 +58,8 @@ def check_parity(
     threads: int = 1,
     timeout: float | None = None,
     layers: bool = False,
+    latency: bool = False,
+    weights: str | None = None,
     budget: Path | None = None,
     baseline: Path | None = None,
     update_baseline: bool = False,
@@ -76,7 +79,7 @@ def check_parity(
     for path in artifacts:
         if not path.exists():
             raise EdgeconvError(f"{path} does not exist")
-    request = Request(reference, data, count, truth, mean, std, crop, threads)
+    request = Request(reference, data, count, truth, mean, std, crop, threads, weights)
     settings = Settings(
         load_budgets(budget),
         threads,
@@ -85,7 +88,7 @@ def check_parity(
         tuple(scores) or None,
         timeout,
     )
-    matrix = _run(list(artifacts), request, settings, precision, load_outputs, layers)
+    matrix = _run(list(artifacts), request, settings, precision, load_outputs, (layers, latency))
     if save_outputs is not None:
         _save(save_outputs, matrix)
     if markdown is not None:
@@ -105,7 +108,7 @@ def _run(
     settings: Settings,
     precision: str | None,
     loaded: Path | None,
-    layers: bool,
+    extras: tuple[bool, bool],
 ) -> Matrix:
     stored = load_folder(loaded) if loaded is not None else []
     if not paths:
@@ -115,11 +118,15 @@ def _run(
         cells, notes = plan(paths, precision=precision, scratch=Path(folder))
         done = run_cells(cells, samples, settings, Path(folder))
         found: dict[str, LayerReport] = {}
-        if layers:
+        times: dict[str, Latency] = {}
+        if extras[0]:
             found, failed = layer_reports(cells, samples, settings, request, Path(folder))
             notes += failed
+        if extras[1]:
+            times, failed = measure_latencies(cells, settings.threads)
+            notes += failed
     results: list[tuple[str, Outputs | str, dict[str, Any]]] = [
-        (c.label, result, {"stage": c.stage, "title": c.title, "before": c.before})
+        (c.label, result, {"stage": c.stage, "title": c.title, "before": c.before, "kind": c.kind})
         for c, result in done
     ]
     digest = inputs_hash(samples.inputs)
@@ -130,7 +137,10 @@ def _run(
         label = f"{outputs.label} · saved on {outputs.about.get('machine', 'another machine')}"
         results.append((label, outputs, dict(outputs.about)))
     matrix = judge(results, reference, samples, settings, notes)
-    rows = tuple(replace(row, layers=found.get(row.label)) for row in matrix.rows)
+    rows = tuple(
+        replace(row, layers=found.get(row.label), latency=times.get(row.label))
+        for row in matrix.rows
+    )
     return replace(matrix, rows=rows)
 
 

@@ -29,8 +29,8 @@ TITLES = {
 class Cell:
     """One run of the matrix: a file in a runtime.
 
-    ``kind`` is the budget against float; ``before`` the label of the hop before, ``step`` the
-    budget against that one. ``artifact`` is None for files without a manifest.
+    ``before`` is the label of the hop before. ``artifact`` is None for files without a manifest.
+    ``lowered``: prepared for INT8, which moves pixels by half a step at the border of a picture.
     """
 
     label: str
@@ -41,10 +41,13 @@ class Cell:
     artifact: Artifact | None = None
     target: str = "onnx"
     before: str | None = None
+    lowered: bool = False
 
     @property
     def kind(self) -> str:
-        """fp32, fp16 or int8."""
+        """The budget against float: fp32, fp16, int8, or lowered (prepared for INT8)."""
+        if self.lowered:
+            return "lowered"
         return {"fp16": "fp16", "int8": "int8", "recipe": "int8"}.get(self.stage, "fp32")
 
     @property
@@ -139,7 +142,8 @@ def _stages(
             TITLES[stage] if TITLES[stage] not in seen else f"{TITLES[stage]} of {path.parent.name}"
         )
         seen.add(TITLES[stage])
-        found.append(Cell(label, stage, path, "onnxruntime", {"optimize": False}))
+        lowered = stage == "prepared" and artifact.precision == "int8"
+        found.append(Cell(label, stage, path, "onnxruntime", {"optimize": False}, lowered=lowered))
     if artifact.precision == "int8" and "recipe.json" in files and scratch is not None:
         digest = files["recipe.json"]
         if digest not in seen:

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,13 @@ class Request:
     std: tuple[float, ...] | None = None
     crop: float | None = None
     threads: int = 1
+    weights: str | None = None
+
+    @property
+    def is_net(self) -> bool:
+        """Whether the reference is a net to build, not a file."""
+        known = (".onnx", ".tflite", ".npz")
+        return self.reference is not None and not self.reference.lower().endswith(known)
 
 
 def gather(paths: Sequence[Path], request: Request) -> tuple[Samples, Outputs]:
@@ -40,6 +47,12 @@ def gather(paths: Sequence[Path], request: Request) -> tuple[Samples, Outputs]:
     UsageError where neither says what to compare with.
     """
     artifact = next((a for a in map(load_artifact, paths) if a is not None), None)
+    samples, reference = _gather(request, artifact)
+    labels = None if artifact is None or artifact.labels is None else tuple(artifact.labels)
+    return replace(samples, labels=labels), reference
+
+
+def _gather(request: Request, artifact: Artifact | None) -> tuple[Samples, Outputs]:
     if request.data is None:
         if artifact is None:
             raise UsageError(
@@ -78,15 +91,10 @@ def _named(arrays: dict[str, Array], prefix: str, count: int) -> dict[str, Array
 
 def reference_file(request: Request, artifact: Artifact | None) -> Path | None:
     """Return the model file that is the float reference: --reference, else the hub ONNX."""
-    if request.reference is not None:
+    if request.reference is not None and not request.is_net:
         path = Path(request.reference)
         if path.suffix == ".npz":
             return None
-        if path.suffix.lower() not in (".onnx", ".tflite"):
-            raise UsageError(
-                f"--reference {request.reference}: give an .onnx or .tflite model, or the .npz of "
-                "its outputs"
-            )
         if not path.is_file():
             raise EdgeconvError(f"{path} does not exist")
         return path
@@ -183,7 +191,12 @@ def preprocessing(
 
 
 def reference_outputs(request: Request, artifact: Artifact | None, samples: Samples) -> Outputs:
-    """Run the float reference on ``samples``, or read its outputs; .onnx runs unoptimised."""
+    """Run the float reference on ``samples``, or read its outputs; .onnx runs without rewrites."""
+    if request.is_net:
+        from edgeconv.parity.net import net_outputs
+
+        net, weights = str(request.reference), request.weights
+        return net_outputs(net, weights, artifact, samples, request.threads)
     path = reference_file(request, artifact)
     digest = inputs_hash(samples.inputs)
     if path is None:

@@ -29,14 +29,20 @@ Array = NDArray[Any]
 
 
 def run_layers(
-    job: Job, reference: Path, label: str, *, count: int = 8, timeout_s: float | None = None
+    job: Job,
+    reference: Path,
+    label: str,
+    *,
+    kind: str = "fp32",
+    count: int = 8,
+    timeout_s: float | None = None,
 ) -> LayerReport:
     """Compare the layers of ``job.path`` with those of the ONNX file ``reference``, in a child.
 
     Raises EdgeconvError with the child's own sentence, or the signal's name where it crashed.
     """
     request = job.out.with_suffix(".layers.json")
-    asked = {"job": job.to_json(), "reference": str(reference), "count": count}
+    asked = {"job": job.to_json(), "reference": str(reference), "count": count, "kind": kind}
     request.write_text(json.dumps(asked))
     what = f"the layers of {job.path.name} in {job.runtime}"
     try:
@@ -266,7 +272,7 @@ def names_for(artifact: Artifact | None, job: Job, reference: Reference) -> dict
     return match_layers(reference.model, onnx.load(str(job.path)))
 
 
-def measure_layers(job: Job, reference_path: Path, count: int) -> LayerReport:
+def measure_layers(job: Job, reference_path: Path, count: int, kind: str = "fp32") -> LayerReport:
     """Run reference, file and (INT8) simulated recipe on ``count`` pictures and tally every layer."""
     require("onnx", "export")
     artifact = load_artifact(job.path) if job.input_specs else None
@@ -289,7 +295,6 @@ def measure_layers(job: Job, reference_path: Path, count: int) -> LayerReport:
     for picture in range(count):
         _tally(job, reference, opened, simulated, grids, hub, picture, tallies)
     weights = weight_figures(artifact, reference.model)
-    kind = artifact.precision if artifact else "fp32"
     layers = [
         tallies[t].layer(t, *reference.nodes[t], kind, weights.get(reference.nodes[t][0]))
         for t in tallies
@@ -378,7 +383,7 @@ def main(request: str) -> int:
     asked = json.loads(Path(request).read_text())
     job = job_from_json(asked["job"])
     try:
-        report = measure_layers(job, Path(asked["reference"]), asked["count"])
+        report = measure_layers(job, Path(asked["reference"]), asked["count"], asked["kind"])
     except EdgeconvError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code

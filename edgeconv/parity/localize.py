@@ -44,7 +44,12 @@ def layer_reports(
         job = job_for(cell, feeds, samples, settings, scratch / f"layers{number}.npz")
         try:
             found[cell.label] = run_layers(
-                job, reference, cell.label, count=PICTURES, timeout_s=settings.timeout_s
+                job,
+                reference,
+                cell.label,
+                kind=cell.kind,
+                count=PICTURES,
+                timeout_s=settings.timeout_s,
             )
         except EdgeconvError as error:
             notes.append(f"layers of {cell.label}: {error}")

@@ -16,6 +16,7 @@ from edgeconv.parity.budget import DEFAULTS, Budget
 from edgeconv.parity.cells import Cell
 from edgeconv.parity.child import Job, run_cell
 from edgeconv.parity.facts import file_figures
+from edgeconv.parity.latency import Latency
 from edgeconv.parity.layers import LayerReport
 from edgeconv.parity.outputs import Outputs, inputs_hash
 from edgeconv.parity.verdict import Verdict, compare
@@ -28,7 +29,7 @@ Array = NDArray[Any]
 class Samples:
     """What every cell is fed: hub input -> (pictures, ...), their names, truth and where from.
 
-    ``skipped`` names pictures that could not be read, each with the reason.
+    ``skipped`` names pictures that could not be read, each with the reason; ``labels`` the classes.
     """
 
     inputs: Mapping[str, Array]
@@ -37,6 +38,7 @@ class Samples:
     layout: Layout = "nchw"
     source: str = ""
     skipped: tuple[str, ...] = ()
+    labels: tuple[str, ...] | None = None
 
     @property
     def count(self) -> int:
@@ -72,6 +74,7 @@ class Row:
     before: str | None = None
     step: Verdict | None = None
     layers: LayerReport | None = None
+    latency: Latency | None = None
 
     @property
     def ok(self) -> bool:
@@ -135,6 +138,7 @@ def run_cells(
             "stage": cell.stage,
             "title": cell.title,
             "before": cell.before,
+            "kind": cell.kind,
             "foreign": cell.artifact is None and cell.stage not in ("raw", "hub", "prepared"),
             "inputs_sha256": digest,
         }
@@ -207,27 +211,19 @@ def judge(
             continue
         floor = simulated if stage == "int8" else None
         try:
-            verdict = _against(reference, found, kind_of(stage), samples, settings, floor)
+            own = str(about.get("kind") or found.about.get("kind") or "fp32")
+            verdict = _against(reference, found, own, samples, settings, floor)
             earlier = by_label.get(str(before))
             step = None
             if earlier is not None:
-                kind = step_kind(stage, str(earlier.about.get("stage")))
+                same = stage == "int8" and earlier.about.get("stage") in ("recipe", "int8")
+                kind = "kernels" if same else own  # the same integers in other arithmetic
                 step = _against(earlier, found, kind, samples, settings, None)
         except EdgeconvError as error:
             rows.append(Row(label, stage, title, found, str(error), before=before))
             continue
         rows.append(Row(label, stage, title, found, None, verdict, before, step))
     return Matrix(reference, tuple(rows), samples, tuple(notes))
-
-
-def kind_of(stage: str) -> str:
-    """Budget of a stage against float."""
-    return {"fp16": "fp16", "int8": "int8", "recipe": "int8"}.get(stage, "fp32")
-
-
-def step_kind(stage: str, before: str) -> str:
-    """Budget of a stage against the hop before: two kernels of the same integers are "kernels"."""
-    return "kernels" if stage == "int8" and before in ("recipe", "int8") else kind_of(stage)
 
 
 def _against(
@@ -269,7 +265,7 @@ def run_matrix(
     with tempfile.TemporaryDirectory(prefix="edgeconv-parity-") as folder:
         done = run_cells(cells, samples, settings, Path(folder))
     results = [
-        (c.label, found, {"stage": c.stage, "title": c.title, "before": c.before})
+        (c.label, found, {"stage": c.stage, "title": c.title, "before": c.before, "kind": c.kind})
         for c, found in done
     ]
     return judge(results, reference, samples, settings, notes)

@@ -70,6 +70,7 @@ def _row(row: Row) -> dict[str, Any]:
         "before": row.before,
         "step": None if row.step is None else _verdict(row.step),
         "departs": row.departs,
+        "latency": None if row.latency is None else row.latency.to_json(),
         "layers": None if row.layers is None else row.layers.to_json(),
     }
 
@@ -135,22 +136,25 @@ def table(matrix: Matrix) -> tuple[list[str], list[list[str]]]:
         key for row in matrix.rows if row.verdict for f in row.verdict.figures.values() for key in f
     }
     columns = [(title, key) for title, key in COLUMNS if key in used]
+    timed = any(row.latency for row in matrix.rows)
     for row in matrix.rows:
-        lines += _lines(row, columns)
-    return ["hop", *(title for title, _ in columns), "against hop before", "verdict"], lines
+        lines += _lines(row, columns, timed)
+    latency = ["latency"] if timed else []
+    return ["hop", *(t for t, _ in columns), "against hop before", *latency, "verdict"], lines
 
 
-def _lines(row: Row, columns: Sequence[tuple[str, str]]) -> list[list[str]]:
+def _lines(row: Row, columns: Sequence[tuple[str, str]], timed: bool) -> list[list[str]]:
+    latency = [str(row.latency or "")] if timed else []
     if row.error is not None:
-        return [[row.label, *("" for _ in columns), "", f"failed: {row.error}"]]
+        return [[row.label, *("" for _ in columns), "", *latency, f"failed: {row.error}"]]
     assert row.verdict is not None
     lines = []
     several = len(row.verdict.figures) > 1
     for output, figures in row.verdict.figures.items():
         cells = [_figure(key, figures) for _, key in columns]
         name = f"{row.label} [{output}]" if several else row.label
-        lines.append([name, *cells, _step(row, output), "ok" if row.ok else "MISSED"])
-    return lines or [[row.label, *("" for _ in columns), "", "MISSED"]]
+        lines.append([name, *cells, _step(row, output), *latency, "ok" if row.ok else "MISSED"])
+    return lines or [[row.label, *("" for _ in columns), "", *latency, "MISSED"]]
 
 
 def _figure(key: str, figures: Mapping[str, float]) -> str:
@@ -195,6 +199,8 @@ def summary(matrix: Matrix) -> list[str]:
     for row in matrix.rows:
         if row.verdict is not None and not row.verdict and row.error is None:
             said.append(f"missed: {row.label}: {row.verdict}")
+        if row.latency is not None and row.latency.marks:
+            said.append(f"* latency of {row.label}: {'; '.join(row.latency.marks)}")
         if row.layers is not None:
             said += _layer_lines(row.layers)
     notes = [n for row in matrix.rows if row.verdict for n in row.verdict.notes]
