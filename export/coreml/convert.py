@@ -47,14 +47,13 @@ class Border:
 class Converted:
     """A converted program: its specification (coremltools' protobuf), weight file, and names.
 
-    ``names`` maps prepared tensors to the MIL names that the lowering asked for;
-    ``quantized`` those that are quantized to the name of their integers.
+    ``names`` maps prepared tensors to the MIL names that the lowering asked for; ``affine`` lists
+    the tensors that are quantized with a zero point.
     """
 
     spec: Any
     weights: Path | None
     names: dict[str, str]
-    quantized: dict[str, str]
     affine: tuple[str, ...]
     outputs: tuple[str, ...]
 
@@ -98,7 +97,6 @@ def convert(
             model.get_spec(),
             weights if weights is not None and weights.is_file() else None,
             lowering.names,
-            {} if integers is None else dict(integers.quantized),
             () if integers is None else tuple(integers.affine),
             tuple(outputs),
         )

@@ -17,6 +17,8 @@ from edgeconv.export.coreml.package import write_package
 from edgeconv.export.coreml.table import check_supported
 from edgeconv.export.graph import Graph
 from edgeconv.export.quant.recipe import Recipe
+from edgeconv.mil import Program, open_program
+from edgeconv.mil.program import Reference
 from edgeconv.tensors import TensorSpec
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -33,14 +35,17 @@ class EmittedCoreml:
     """A written package.
 
     ``names``: prepared tensor -> MIL tensor that holds it (absent where coremltools' passes fused
-    it away). ``integers``: prepared tensor -> MIL tensor of its quantized form. ``bytes`` is the
-    size of the whole folder, ``ops`` the count of MIL operators without constants, ``notes`` what
-    the user should be told.
+    it away). ``integers``: prepared tensor -> MIL tensor of its quantized form (the recipe's
+    integers, + 128 where the recipe's zero point is -128). ``rescaled``: prepared tensor -> (MIL
+    tensor, factor) where coremltools took one input's scale out of an addition, so that the tensor's
+    value is factor times what MIL holds. ``bytes`` is the size of the whole folder, ``ops`` the
+    count of MIL operators without constants, ``notes`` what the user should be told.
     """
 
     path: Path
     names: dict[str, str]
     integers: dict[str, str]
+    rescaled: dict[str, tuple[str, float]]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     bytes: int
@@ -83,7 +88,7 @@ def emit_coreml(
         recipe = None if recipe is None else _extended(recipe, shared)
     plan = None
     if precision == "int8":
-        plan = _plan(graph, recipe, compute, min_ios, weights_only, avoid_known_issues)
+        plan = _plan(graph, recipe, min_ios, weights_only, avoid_known_issues)
     converted = convert(
         graph,
         plan,
@@ -102,7 +107,7 @@ def emit_coreml(
         )
     target = Target(precision, compute == "fp16", min_ios, weights_only, avoid_known_issues)
     notes += [str(warned) for warned in known_issues(graph, target)]
-    return _read_back(path, converted, tuple(notes))
+    return _read_back(path, converted, None if plan is None else plan.recipe, tuple(notes))
 
 
 def _check_options(
@@ -148,7 +153,6 @@ def _check_labels(graph: Graph, labels: Sequence[str]) -> None:
 def _plan(
     graph: Graph,
     recipe: Recipe | None,
-    compute: str,
     min_ios: int,
     weights_only: bool,
     avoid_known_issues: bool,
@@ -161,7 +165,6 @@ def _plan(
     return IntegerPlan(
         used,
         min_ios,
-        np.float16 if compute == "fp16" else np.float32,
         activations=not weights_only,
         unsigned_weights=weights_only or avoid_known_issues,
     )
@@ -194,10 +197,10 @@ def _describe(spec: Any, metadata: Mapping[str, str]) -> None:
             target.userDefined[key] = value
 
 
-def _read_back(path: Path, converted: Converted, notes: tuple[str, ...]) -> EmittedCoreml:
+def _read_back(
+    path: Path, converted: Converted, recipe: Recipe | None, notes: tuple[str, ...]
+) -> EmittedCoreml:
     """Open the package from disk by the reference evaluator, and find our tensors in it."""
-    from edgeconv.mil import open_program
-
     program = open_program(path)
     held = program.tensors()
     names = {
@@ -205,21 +208,41 @@ def _read_back(path: Path, converted: Converted, notes: tuple[str, ...]) -> Emit
         for tensor, name in converted.names.items()
         if (found := _final_name(name, held)) is not None
     }
-    integers = {
-        tensor: found
-        for tensor, name in converted.quantized.items()
-        if (found := _final_name(name, held)) is not None
-    }
+    integers, rescaled = _quantized(program, names, recipe)
+    for tensor in rescaled:
+        del names[tensor]
     return EmittedCoreml(
         path,
         names,
         integers,
+        rescaled,
         program.input_specs(),
         program.output_specs(),
         sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
         dict(sorted(Counter(program.op_types()).items())),
         notes,
     )
+
+
+def _quantized(
+    program: Program, names: Mapping[str, str], recipe: Recipe | None
+) -> tuple[dict[str, str], dict[str, tuple[str, float]]]:
+    """Find the integers of each quantized tensor, and the factor where a pass changed its scale."""
+    integers: dict[str, str] = {}
+    rescaled: dict[str, tuple[str, float]] = {}
+    held = {found: tensor for tensor, found in names.items()}
+    for operation in program.parsed.operations:
+        if operation.kind != "quantize" or recipe is None:
+            continue
+        source, scale = operation.arguments["input"][0], operation.arguments["scale"][0]
+        tensor = held.get(source.name) if isinstance(source, Reference) else None
+        if tensor is None or not isinstance(scale, np.ndarray):
+            continue
+        integers[tensor] = operation.results[0][0]
+        factor = recipe.activations[tensor].scale / float(scale)
+        if not 0.99 < factor < 1.01:  # half precision alone moves a scale by less than 0.1 %
+            rescaled[tensor] = (names[tensor], factor)
+    return integers, rescaled
 
 
 def _final_name(name: str, held: Mapping[str, str]) -> str | None:

@@ -24,16 +24,14 @@ class IntegerPlan:
     """Which tensors are read as integers, and how integer weights are written.
 
     ``activations`` False is weight-only INT8. ``min_ios`` decides the weights' operator;
-    ``unsigned_weights`` writes int8 as uint8 with zero point 128, the same numbers. ``float_type``
-    is the type in which scales are stored. ``affine`` collects tensors that need a zero point.
+    ``unsigned_weights`` writes int8 as uint8 with zero point 128, the same numbers. ``affine``
+    collects the tensors that need a zero point.
     """
 
     recipe: Recipe
     min_ios: int
-    float_type: type[np.floating[Any]]
     activations: bool = True
     unsigned_weights: bool = False
-    quantized: dict[str, str] = field(default_factory=dict)
     affine: list[str] = field(default_factory=list)
 
     def reads_integers(self, graph: Graph, node: Node, tensor: str) -> bool:
@@ -55,7 +53,6 @@ class IntegerPlan:
             arguments["zero_point"] = np.int8(zero_point)
             self.affine.append(tensor)
         stored = mb.quantize(input=x, output_dtype=kind, name=names[0], **arguments)
-        self.quantized[tensor] = names[0]
         return mb.dequantize(input=stored, name=names[1], **arguments)
 
     def weights(self, mb: Any, node: Node, name: str) -> tuple[Any, NDArray[np.float32]] | None:
