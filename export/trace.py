@@ -3,8 +3,10 @@
 import contextlib
 import io
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeconv.deps import require
@@ -44,7 +46,7 @@ def trace_module(
             model: onnx.ModelProto = onnx_package.load_from_string(buffer.getvalue())
             return model
         except Exception as error:  # torch's exporters raise of every kind
-            reasons.append(_first_line(error))
+            reasons.append(_reason(error))
     raise EdgeconvError(
         f"{type(module).__name__} cannot be traced to ONNX: torch.jit.trace says {reasons[0]!r}, "
         f"torch.export says {reasons[1]!r}"
@@ -61,7 +63,7 @@ def _output_names(
     except Exception as error:  # a user's forward may raise anything
         shapes = ", ".join(str(list(feed.shape)) for feed in feeds)
         raise EdgeconvError(
-            f"{type(module).__name__} does not run on inputs of {shapes}: {_first_line(error)}"
+            f"{type(module).__name__} does not run on inputs of {shapes}: {_reason(error)}"
         ) from error
     if isinstance(result, Mapping):
         return [str(name) for name in result]
@@ -91,7 +93,10 @@ def _export(
     buffer.write(program.model_proto.SerializeToString())
 
 
-def _first_line(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
+    """Return the first line of the root cause: torch.export wraps it in general advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 
@@ -102,8 +107,29 @@ def _quiet() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            _native_stdout_closed(),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(level)
+
+
+@contextlib.contextmanager
+def _native_stdout_closed() -> Iterator[None]:
+    """Drop what native code writes to descriptor 1: torch prints a graph that it cannot export."""
+    try:
+        saved = os.dup(1)
+    except OSError:  # a process without standard output has nothing to protect
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
