@@ -65,13 +65,17 @@ def _in_child(model: "onnx.ModelProto") -> tuple[str | None, "onnx.ModelProto"]:
                 timeout=TIMEOUT_S,
                 check=False,
             )
+            reason = _failure(done)
         except subprocess.TimeoutExpired:
-            return f"it took more than {TIMEOUT_S} s", model
-        if done.returncode == 0:
-            return None, onnx.load(str(target))
-        if target.is_file():
-            model = onnx.load(str(target))
-        if done.returncode < 0:
-            return f"killed by {signal.Signals(-done.returncode).name}", model
-        lines = done.stderr.strip().splitlines()
-        return (lines[-1] if lines else f"exit code {done.returncode}"), model
+            reason = f"it took more than {TIMEOUT_S} s"
+        # what a dying child left is whole: the model at the hub's opset, perhaps simplified
+        return reason, onnx.load(str(target)) if target.is_file() else model
+
+
+def _failure(done: "subprocess.CompletedProcess[str]") -> str | None:
+    if done.returncode == 0:
+        return None
+    if done.returncode < 0:
+        return f"killed by {signal.Signals(-done.returncode).name}"
+    lines = done.stderr.strip().splitlines()
+    return lines[-1] if lines else f"exit code {done.returncode}"

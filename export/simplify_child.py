@@ -4,7 +4,12 @@ onnxsim and onnx's version converter are native code that can crash; here they t
 them.
 """
 
+import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
 
 
 def main() -> int:
@@ -18,18 +23,27 @@ def main() -> int:
         now = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
         if now != opset:
             model = version_converter.convert_version(model, opset)
-            onnx.save(model, target)
+            _save(model, target)
         import onnxsim
 
         simplified, passed = onnxsim.simplify(model)
         if not passed:
             print("onnxsim's own check of its result failed", file=sys.stderr)
             return 1
-        onnx.save(simplified, target)
+        _save(simplified, target)
     except Exception as error:
-        print(str(error).strip().splitlines()[:1] or [type(error).__name__], file=sys.stderr)
+        lines = str(error).strip().splitlines()
+        print(lines[0] if lines else type(error).__name__, file=sys.stderr)
         return 1
     return 0
+
+
+def _save(model: "onnx.ModelProto", target: str) -> None:
+    """Write in one step: the parent reads ``target`` even where this process dies."""
+    import onnx
+
+    onnx.save(model, f"{target}.part")
+    os.replace(f"{target}.part", target)
 
 
 if __name__ == "__main__":
