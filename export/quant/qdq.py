@@ -7,7 +7,7 @@ so that no float island is left.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +20,7 @@ from edgeconv.export.onnx_io import IR_VERSION
 from edgeconv.export.quant.groups import check_same_scale, implied
 from edgeconv.export.quant.ops import RULES, WEIGHTED, is_pixel_shift, moves_integers
 from edgeconv.export.quant.recipe import Activation, Recipe, Weights, quantize_values
+from edgeconv.export.quant.rewrites import BY_PREFERENCE, NONE, Prefer, Rewrites, rewrite
 from edgeconv.tensors import Quantization, TensorSpec
 
 Io = Literal["float", "int8", "uint8"]
@@ -32,12 +33,14 @@ class EmittedOnnx:
 
     ``names`` maps each tensor of the prepared graph to its ONNX tensor: the integers where the
     recipe quantizes it, the real values elsewhere. ``inputs`` and ``outputs`` describe the borders.
+    ``changes`` says in words which exact rewrites were applied.
     """
 
     model: onnx.ModelProto
     names: dict[str, str]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    changes: tuple[str, ...] = ()
 
 
 def emit_qdq(
@@ -47,17 +50,22 @@ def emit_qdq(
     io: Io = "float",
     shuffle: Shuffle = "gather",
     signed: bool = False,
+    rewrites: Rewrites | Prefer = NONE,
     metadata: Mapping[str, str] | None = None,
 ) -> EmittedOnnx:
     """Return the QDQ model of a prepared graph; the same arguments give the same bytes.
 
     ``io`` is the type of the model's own inputs and outputs; int8 and uint8 ones hold the
     recipe's integers (+ 128 for uint8), and a leading pixel shift is then already in them.
-    ``shuffle`` is the form of a channel shuffle. ``signed`` stores activations as int8.
+    ``shuffle`` is the form of a channel shuffle that stays. ``rewrites`` are exact (rewrites.py);
+    "speed" or "size" chooses them. ``signed`` stores activations as int8.
     Raises EdgeconvError where the recipe does not fit the graph.
     """
     check_same_scale(graph, recipe)
-    return _Emitter(graph, recipe, io, shuffle, signed).emit(dict(metadata or {}))
+    wanted = BY_PREFERENCE[rewrites] if isinstance(rewrites, str) else rewrites
+    graph, recipe, changes = rewrite(graph, recipe, wanted)
+    emitted = _Emitter(graph, recipe, io, shuffle, signed).emit(dict(metadata or {}))
+    return replace(emitted, changes=changes)
 
 
 @dataclass

@@ -1,0 +1,89 @@
+"""Each exact rewrite for onnxruntime changes the file and not one output bit."""
+
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from edgeconv.export.graph import Graph
+from edgeconv.export.quant import emit_qdq, quantize
+from edgeconv.export.quant.rewrites import BY_PREFERENCE, Rewrites, rewrite
+from tests.quant_nets import NetBuilder, pictures, residual_net, shuffle_net
+
+
+def ghost_net() -> Graph:
+    """Ghost modules with their concats, a gate, and a residual that joins two of them."""
+    net = NetBuilder()
+    stem = net.conv("input", 12, stride=2)
+
+    def ghost(source: str, half: int, clamp: Any) -> str:
+        n, _, height, width = net.graph.shape(source)
+        primary = net.conv(source, half, kernel=1, clamp=clamp)
+        cheap = net.conv(primary, half, group=half, clamp=clamp)
+        return net.add("Concat", [primary, cheap], (n, 2 * half, height, width), axis=1)
+
+    wide = ghost(stem, 10, (0.0, float("inf")))
+    pooled = net.add("GlobalAveragePool", [wide], (1, 20, 1, 1))
+    gate = net.conv(net.conv(pooled, 4, kernel=1), 20, kernel=1, clamp=(0.0, 1.0))
+    gated = net.add("Mul", [wide, gate], net.graph.shape(wide))
+    narrow = ghost(gated, 6, None)
+    again = ghost(ghost(narrow, 10, (0.0, float("inf"))), 6, None)
+    joined = net.add("Add", [narrow, again], net.graph.shape(narrow))
+    return net.head(net.conv(joined, 16, kernel=1))
+
+
+NETS = {"residual": residual_net, "shuffle": shuffle_net, "ghost": ghost_net}
+CASES = [
+    ("shuffle", Rewrites(fold_shuffles=True), "shuffles folded"),
+    ("shuffle", Rewrites(densify=True), "made dense"),
+    ("residual", Rewrites(pad_channels=True), "padded to a multiple of 16"),
+    ("ghost", Rewrites(pad_channels=True), "4 depthwise"),
+    ("residual", Rewrites(pad_stem=True), "padded to 4 channels"),
+    ("shuffle", BY_PREFERENCE["speed"], "multiple of 16"),
+    ("ghost", BY_PREFERENCE["speed"], "multiple of 16"),
+    ("ghost", BY_PREFERENCE["size"], "padded to 4 channels"),
+]
+
+
+def run(graph: Graph, recipe: Any, feeds: Any, **options: Any) -> list[np.ndarray[Any, Any]]:
+    data = emit_qdq(graph, recipe, **options).model.SerializeToString()
+    session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
+    return [session.run(None, feed)[0] for feed in feeds]
+
+
+@pytest.mark.parametrize(("net", "rewrites", "said"), CASES)
+def test_a_rewrite_says_what_it_did_and_keeps_every_bit(
+    net: str, rewrites: Rewrites, said: str
+) -> None:
+    graph = NETS[net]()
+    done = quantize(graph, pictures(graph), recipe="fast")
+    emitted = emit_qdq(done.graph, done.recipe, rewrites=rewrites)
+    assert any(part in change for change in emitted.changes for part in said.split("|"))
+    feeds = pictures(graph, 4, seed=3)
+    for wanted, got in zip(
+        run(done.graph, done.recipe, feeds),
+        run(done.graph, done.recipe, feeds, rewrites=rewrites),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(wanted, got)
+
+
+def test_every_depthwise_layer_has_a_multiple_of_16_channels_afterwards() -> None:
+    for make in (residual_net, ghost_net):
+        graph = make()
+        done = quantize(graph, pictures(graph), recipe="fast")
+        changed, recipe, _ = rewrite(done.graph, done.recipe, Rewrites(pad_channels=True))
+        groups = [node.int("group", 1) for node in changed.of("Conv")]
+        assert all(group % 16 == 0 for group in groups if group > 1)
+        for node in changed.of("Conv"):
+            assert recipe.weights[node.name].values.shape[0] == changed.shape(node.output)[1]
+
+
+def test_a_rewrite_leaves_its_arguments_alone() -> None:
+    graph = shuffle_net()
+    done = quantize(graph, pictures(graph), recipe="fast")
+    before = [(node.op, list(node.inputs), dict(node.attrs)) for node in done.graph.nodes]
+    rewrite(done.graph, done.recipe, BY_PREFERENCE["speed"])
+    assert before == [(node.op, list(node.inputs), dict(node.attrs)) for node in done.graph.nodes]
+    assert done.recipe.weights.keys() == {n.name for n in done.graph.of("Conv", "Gemm")}
