@@ -23,7 +23,9 @@ def drop_noops(graph: Graph) -> bool:
 
 def _can_merge(graph: Graph, node: Node) -> bool:
     source = node.inputs[0]
-    if node.clamp is not None or len([out for out in node.outputs if out]) > 1:
+    if node.clamp is not None or any(
+        out in graph.outputs or out in graph.consumers() for out in node.outputs[1:] if out
+    ):
         return False
     if node.output not in graph.outputs:
         return True
@@ -32,15 +34,19 @@ def _can_merge(graph: Graph, node: Node) -> bool:
 
 def _is_noop(graph: Graph, node: Node) -> bool:
     same = graph.shape(node.inputs[0]) == graph.shape(node.output)
-    if node.op in {"Identity", "Dropout"}:
+    if node.op == "Identity":
         return True
+    if node.op == "Dropout":
+        training = graph.constant(node, 2)
+        return not any(node.inputs[2:]) or (training is not None and not np.any(training))
     if node.op == "Cast":
         return graph.dtype(node.inputs[0]) == graph.dtype(node.output)
     if node.op in {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand"}:
         return same
     if node.op == "Slice":
         steps = graph.constant(node, 4)
-        return same and (len(node.inputs) < 5 or steps is None or bool(np.all(steps > 0)))
+        known = steps is not None and bool(np.all(steps > 0))
+        return same and (known or not any(node.inputs[4:]))
     if node.op == "Pad":
         pads = graph.constant(node, 1)
         return pads is not None and not np.any(pads)

@@ -26,6 +26,8 @@ def embed_preprocessing(
         raise EdgeconvError("preprocessing can be embedded only in a net that takes one picture")
     tensor = graph.inputs[0]
     shape = graph.shape(tensor)
+    if not {len(mean), len(std)} <= {1, shape[1]}:
+        raise EdgeconvError(f"--mean and --std take one value, or {shape[1]} for this model")
     factor = np.broadcast_to(1 / (255 * np.asarray(std, np.float64)), shape[1])
     shift = np.broadcast_to(-np.asarray(mean, np.float64) / np.asarray(std), shape[1])
     scaled = graph.declare(graph.fresh(f"{tensor}_normalized"), shape, np.float32)

@@ -37,8 +37,14 @@ def can_take_pixels(graph: Graph, tensor: str) -> bool:
     return (
         bool(readers)
         and tensor not in graph.outputs
-        and all(node.op == "Conv" and graph.constant(node, 1) is not None for node in readers)
+        and all(_takes_shift(graph, node) for node in readers)
     )
+
+
+def _takes_shift(graph: Graph, node: Node) -> bool:
+    weights, bias = graph.constant(node, 1), graph.constant(node, 2)
+    known = weights is not None and (bias is not None or not any(node.inputs[2:]))
+    return node.op == "Conv" and known
 
 
 def exact_pixels(graph: Graph, tensor: str, shift: float, offset: float, scale: float = 1.0) -> str:

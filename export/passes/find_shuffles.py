@@ -11,6 +11,13 @@ from edgeconv.export.graph import Graph, Node
 
 def find_shuffles(graph: Graph) -> bool:
     """Apply the rewrite to every match."""
+    changed = False
+    while _find_one(graph):  # the maps go stale with each
+        changed = True
+    return changed
+
+
+def _find_one(graph: Graph) -> bool:
     makers, readers = graph.producers(), graph.consumers()
     for last in graph.of("Reshape"):
         middle = makers.get(last.inputs[0])

@@ -6,7 +6,12 @@ Result:  x -> Conv (weights * alpha, bias * alpha + beta, clamp (0, 1)) -> y
 
 import numpy as np
 
-from edgeconv.export.graph import Graph
+from edgeconv.export.graph import Graph, Node
+
+
+def _plain(layer: Node) -> bool:
+    gemm = (layer.int("transB", 0), layer.float("alpha", 1), layer.float("beta", 1))
+    return layer.op != "Gemm" or gemm == (1, 1, 1)
 
 
 def fold_hard_sigmoid(graph: Graph) -> bool:
@@ -19,6 +24,8 @@ def fold_hard_sigmoid(graph: Graph) -> bool:
         weights, bias = graph.constant(layer, 1), graph.constant(layer, 2)
         if (
             weights is None
+            or (bias is None and any(layer.inputs[2:]))
+            or not _plain(layer)
             or len(graph.consumers()[layer.output]) != 1
             or layer.output in graph.outputs
         ):

@@ -15,7 +15,10 @@ from edgeconv.export.passes.fuse_clamps import clamp_of
 
 def fuse_hardswish(graph: Graph) -> bool:
     """Apply both rewrites to every match."""
-    return _hard_sigmoids(graph) or _hard_swishes(graph)
+    changed = False
+    while _hard_sigmoids(graph) or _hard_swishes(graph):  # each takes one: the maps go stale
+        changed = True
+    return changed
 
 
 def is_standard(node: Node) -> bool:
@@ -33,6 +36,8 @@ def _hard_swishes(graph: Graph) -> bool:
         if not is_standard(gate) or len(users) != 1 or gate.output in graph.outputs:
             continue
         mul = users[0]
+        if mul.clamp is not None or gate.clamp is not None:
+            continue
         if mul.op == "Mul" and sorted(mul.inputs) == sorted([gate.inputs[0], gate.output]):
             mul.op, mul.inputs, mul.attrs = "HardSwish", [gate.inputs[0]], {}
             graph.nodes.remove(gate)
@@ -62,6 +67,8 @@ def _hard_sigmoids(graph: Graph) -> bool:
         )
         if not sides or not single or add.clamp or last.clamp:
             continue
+        if graph.shape(last.output) != graph.shape(add.inputs[1 - sides[0]]):
+            continue  # a constant of higher rank adds axes
         last.op, last.inputs = "HardSigmoid", [add.inputs[1 - sides[0]]]
         last.attrs = {"alpha": 1 / 6, "beta": 0.5}
         graph.nodes.remove(add)

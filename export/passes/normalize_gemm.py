@@ -66,11 +66,13 @@ def _absorb_add(graph: Graph, gemm: Node) -> None:
     if len(readers) != 1 or readers[0].op != "Add" or gemm.output in graph.outputs:
         return
     add = readers[0]
+    if add.clamp is not None or graph.shape(add.output) != graph.shape(gemm.output):
+        return
     other = add.inputs[1] if add.inputs[0] == gemm.output else add.inputs[0]
     bias = graph.constants.get(other)
     outs = graph.shape(gemm.output)[1]
-    if bias is None or bias.size not in (1, outs) or bias.shape[-1:] not in ((outs,), (1,), ()):
-        return
+    if bias is None or bias.size != (bias.shape[-1] if bias.ndim else 1):
+        return  # one that differs by row is no bias
     gemm.inputs[2] = graph.add_constant(
         f"{gemm.name}.bias", np.broadcast_to(np.asarray(bias).reshape(-1), (outs,)).copy()
     )

@@ -24,6 +24,12 @@ def normalize_reshapes(graph: Graph) -> bool:
         node.op, node.attrs = "Reshape", {}
         node.inputs = [node.inputs[0], graph.add_constant(stem, shape)]
         changed = True
+    while _merge_one(graph):  # the maps go stale with each
+        changed = True
+    return changed
+
+
+def _merge_one(graph: Graph) -> bool:
     readers, makers = graph.consumers(), graph.producers()
     for node in graph.of("Reshape"):
         first = makers.get(node.inputs[0])
@@ -36,5 +42,5 @@ def normalize_reshapes(graph: Graph) -> bool:
         ):
             node.inputs[0] = first.inputs[0]
             graph.nodes.remove(first)
-            return True  # the maps above are stale now; the fixpoint loop comes back
-    return changed
+            return True
+    return False
