@@ -7,6 +7,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
+from quant_nets import NetBuilder, pictures, residual_net, shuffle_net
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph
@@ -14,7 +15,6 @@ from edgeconv.export.onnx_io import save_model, to_onnx
 from edgeconv.export.passes.expand_shuffles import expand_shuffles
 from edgeconv.export.quant import Recipe, emit_qdq, quantize
 from edgeconv.export.quant.recipe import Activation
-from tests.quant_nets import NetBuilder, pictures, residual_net, shuffle_net
 
 NETS = {"residual": residual_net, "shuffle": shuffle_net}
 

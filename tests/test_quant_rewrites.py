@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
+from quant_nets import NetBuilder, pictures, residual_net, shuffle_net
 
 from edgeconv.export.graph import Graph
 from edgeconv.export.quant import emit_qdq, quantize
 from edgeconv.export.quant.rewrites import BY_PREFERENCE, Rewrites, rewrite
-from tests.quant_nets import NetBuilder, pictures, residual_net, shuffle_net
 
 
 def ghost_net() -> Graph:
