@@ -62,9 +62,7 @@ def _window(net: Net, kernel: int, dilation: int = 1) -> dict[str, Any]:
     for a in range(2):
         if net.shape[2 + a] + pads[a] + pads[a + 2] < span:
             pads[a] = pads[a + 2] = span // 2
-    size = [
-        (net.shape[2 + a] + pads[a] + pads[a + 2] - span) // strides[a] + 1 for a in range(2)
-    ]
+    size = [(net.shape[2 + a] + pads[a] + pads[a + 2] - span) // strides[a] + 1 for a in range(2)]
     return {"strides": strides, "pads": pads, "size": size}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from quant_nets import RELU, NetBuilder
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph
@@ -235,3 +236,31 @@ def _real_weights(part: Graph, recipe: Recipe, name: str) -> None:
         node.clamp,
     )
     part.nodes = [node]
+
+
+def small_net() -> NetBuilder:
+    """conv - depthwise - residual add - concat - pool - classifier, on 1x3x16x16."""
+    net = NetBuilder()
+    stem = net.conv("input", 8, stride=2)
+    left = net.conv(stem, 8, group=8)
+    right = net.conv(stem, 8, kernel=1, clamp=None)
+    total = net.add("Add", [left, right], net.graph.shape(left), RELU)
+    both = net.add("Concat", [total, stem], (1, 16, 8, 8), axis=1)
+    pooled = net.add("GlobalAveragePool", [both], (1, 16, 1, 1))
+    shape = net.constant("shape", np.array([1, 16]))
+    flat = net.add("Reshape", [pooled, shape], (1, 16))
+    weight = net.random.normal(0, 0.3, (5, 16)).astype(np.float32)
+    # columns of very different size: a runtime that ignored per-channel scales would show
+    weight *= np.array([[1], [0.01], [3], [0.1], [1]], np.float32)
+    bias = net.constant("fc_bias", net.random.normal(0, 0.1, 5).astype(np.float32))
+    net.graph.outputs = [
+        net.add("Gemm", [flat, net.constant("fc", weight), bias], (1, 5), transB=1)
+    ]
+    return net
+
+
+def feed(graph: Graph, seed: int = 1) -> Arrays:
+    random = np.random.default_rng(seed)
+    return {
+        name: random.standard_normal(graph.shape(name)).astype(np.float32) for name in graph.inputs
+    }
