@@ -54,6 +54,8 @@ def settle_shapes(model: onnx.ModelProto, shapes: Sequence[Sequence[int]]) -> on
         )
     for value, shape in zip(inputs, shapes, strict=bool(shapes)):
         dims = value.type.tensor_type.shape.dim
+        if not value.type.tensor_type.HasField("shape"):  # the file leaves even the rank open
+            dims.extend(onnx.TensorShapeProto.Dimension() for _ in shape)
         if len(dims) != len(shape) or any(
             d.dim_value not in (0, size) for d, size in zip(dims, shape, strict=False)
         ):
@@ -64,7 +66,9 @@ def settle_shapes(model: onnx.ModelProto, shapes: Sequence[Sequence[int]]) -> on
         for dim, size in zip(dims, shape, strict=True):
             dim.dim_value = size
     for value in inputs:
-        if not all(d.dim_value > 0 for d in value.type.tensor_type.shape.dim):
+        tensor_type = value.type.tensor_type
+        settled = all(d.dim_value > 0 for d in tensor_type.shape.dim)
+        if not settled or not tensor_type.HasField("shape"):
             raise EdgeconvError(
                 f"input {value.name} has a dynamic shape {_describe(value)}: "
                 "name one with --input-shape N,C,H,W"
@@ -115,6 +119,7 @@ def from_onnx(model: onnx.ModelProto) -> Graph:
             constants[proto.output[0]] = _constant_value(proto)
         else:
             nodes.append(_node(proto, number))
+    _name_apart(nodes)
     inputs = [v.name for v in source.input if v.name not in constants]
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
     graph = Graph(
@@ -124,10 +129,10 @@ def from_onnx(model: onnx.ModelProto) -> Graph:
         if value.name in constants:
             continue
         tensor_type = value.type.tensor_type
-        if not tensor_type.HasField("shape"):
+        if not tensor_type.HasField("shape") and value.name not in inputs:
             continue
         shape = [d.dim_value if d.HasField("dim_value") else -1 for d in tensor_type.shape.dim]
-        if any(size < 0 for size in shape):
+        if any(size < 0 for size in shape) or not tensor_type.HasField("shape"):
             if value.name in inputs:
                 raise EdgeconvError(
                     f"input {value.name} has a dynamic shape {_describe(value)}: "
@@ -146,6 +151,8 @@ def from_onnx(model: onnx.ModelProto) -> Graph:
 
 
 def _describe(value: onnx.ValueInfoProto) -> str:
+    if not value.type.tensor_type.HasField("shape"):
+        return "of unknown rank"
     dims = [
         d.dim_param or (str(d.dim_value) if d.dim_value else "?")
         for d in value.type.tensor_type.shape.dim
@@ -160,6 +167,16 @@ def _constant_value(node: onnx.NodeProto) -> Array:
         return np.asarray(numpy_helper.to_array(value))
     kind = np.float32 if attribute.name.startswith("value_float") else np.int64
     return np.asarray(value, kind)
+
+
+def _name_apart(nodes: Sequence[Node]) -> None:
+    """Give every node a name of its own: recipes know nodes by name, ONNX lets them repeat."""
+    taken: set[str] = set()
+    for node in nodes:
+        stem, number = node.name, 1
+        while node.name in taken:
+            node.name, number = f"{stem}_{number}", number + 1
+        taken.add(node.name)
 
 
 def _node(node: onnx.NodeProto, number: int) -> Node:
@@ -198,7 +215,7 @@ def to_onnx(graph: Graph, metadata: dict[str, str] | None = None) -> onnx.ModelP
         outputs = list(node.outputs)
         if node.clamp is not None:
             outputs[0] = f"{node.output}_before_clamp"
-        attrs: dict[str, Any] = dict(node.attrs)
+        attrs = _attributes(node)
         protos.append(helper.make_node(node.op, node.inputs, outputs, name=node.name, **attrs))
         if node.clamp is not None:
             protos.append(_clamp(node, outputs[0], extra))
@@ -221,6 +238,15 @@ def to_onnx(graph: Graph, metadata: dict[str, str] | None = None) -> onnx.ModelP
     return model
 
 
+def _attributes(node: Node) -> dict[str, Any]:
+    """Return what make_node takes; an empty list has no type and always is the default."""
+    return {
+        key: numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+        for key, value in node.attrs.items()
+        if not (isinstance(value, list) and not value)
+    }
+
+
 def _clamp(node: Node, source: str, constants: dict[str, Array]) -> onnx.NodeProto:
     assert node.clamp is not None
     low, high = node.clamp
@@ -232,7 +258,7 @@ def _clamp(node: Node, source: str, constants: dict[str, Array]) -> onnx.NodePro
         if np.isinf(bound):
             bounds.append("")
             continue
-        key = f"clamp_{label}_{bound:g}"
+        key = f"clamp_{label}_{float(np.float32(bound))!r}"
         constants[key] = np.array(bound, np.float32)
         bounds.append(key)
     return helper.make_node("Clip", [source, *bounds], [node.output], name=name)
