@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.runtimes.base import Runner
 
@@ -24,6 +25,9 @@ def open_net(asked: Mapping[str, Any], threads: int) -> Runner:
     source = open_source(ExportOptions(**{**fields, "output": Path()}))
     if source.module is None:
         raise EdgeconvError(f"{asked['net']} is a file, not a module")
+    if fields.get("weights") == "random":
+        # untrained activations can shrink from layer to layer into denormals, which are slow
+        require("torch", "torch").set_flush_denormal(True)
     names = source.output_names or _output_names(source.module, list(source.shapes.values()))
     return open_module(
         source.module, list(source.shapes), names, list(source.shapes.values()), threads=threads

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from edgeconv.artifact import spec_from_json
+from edgeconv.artifact import manifest_path, spec_from_json
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
@@ -77,7 +77,18 @@ def open_model(
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class but this
         raise unreadable(source, "onnxruntime", error) from error
-    return OnnxRunner(session, ort, label(source), threads, shapes)
+    return OnnxRunner(session, ort, label(source), threads, shapes, _manifest_text(source))
+
+
+def _manifest_text(source: Source) -> str:
+    """The manifest beside a file of ours, which knows what the format has no place for."""
+    if isinstance(source, bytes):
+        return "{}"
+    beside = manifest_path(Path(source))
+    try:
+        return beside.read_text()
+    except OSError:
+        return "{}"
 
 
 def open(path: Path, *, threads: int = 1, optimize: bool = True, **options: Any) -> "OnnxRunner":
@@ -91,14 +102,22 @@ class OnnxRunner:
     name = "onnxruntime"
 
     def __init__(
-        self, session: Any, ort: Any, model: str, threads: int, shapes: Shapes | None = None
+        self,
+        session: Any,
+        ort: Any,
+        model: str,
+        threads: int,
+        shapes: Shapes | None = None,
+        manifest: str = "{}",
     ) -> None:
         self.version: str = ort.__version__
         self.threads = threads
         self.session = session
         self._ort = ort
         self._model = model
-        described = _described(session.get_modelmeta().custom_metadata_map)
+        described = _described(
+            session.get_modelmeta().custom_metadata_map.get("edgeconv", "{}")
+        ) or _described(manifest)
         check_known_inputs(model, [item.name for item in session.get_inputs()], shapes)
         self.inputs = tuple(
             self._spec(item, fixed_shape(model, item.name, item.shape, shapes), described)
@@ -177,13 +196,13 @@ class OnnxRunner:
         self.session = None
 
 
-def _described(metadata: Mapping[str, str]) -> dict[str, Quantization]:
-    """Quantization of inputs and outputs from our own description inside the file, if any.
+def _described(metadata: str) -> dict[str, Quantization]:
+    """Quantization of inputs and outputs from our own description, if there is any.
 
     The ONNX format has no place for the scale of an integer input.
     """
     try:
-        manifest = json.loads(metadata.get("edgeconv", "{}"))
+        manifest = json.loads(metadata)
         sides = [*manifest.get("inputs", []), *manifest.get("outputs", [])]
         specs = [spec_from_json(item) for item in sides if item.get("quantization")]
         return {spec.name: spec.quantization for spec in specs if spec.quantization is not None}

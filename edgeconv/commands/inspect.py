@@ -1,0 +1,104 @@
+"""``edgeconv inspect``: print what edgeconv.inspection.inspect_file found."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from edgeconv.inspection import Inspection
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--tensors", is_flag=True, help="List the quantization of every tensor.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(file: Path, tensors: bool, as_json: bool) -> None:
+    """Say what is inside FILE: .onnx, .tflite or .mlpackage, ours or anyone's.
+
+    Operators, how many compute in integers, types, transposes, quantization, and what edgeconv
+    wrote into it. Nothing is run.
+    """
+    from edgeconv.inspection import inspect_file
+
+    found = inspect_file(file)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=1))
+        return
+    _show(found, tensors)
+
+
+def _show(found: "Inspection", tensors: bool) -> None:
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    table = Table.grid(padding=(0, 2))
+    for name, text in _lines(found):
+        table.add_row(name, Text(text))
+    console.print(table)
+    if not tensors or not found.quantization:
+        return
+    console.print()
+    listed = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("tensor", "shape", "type", "scale", "zero point"):
+        listed.add_column(title, overflow="fold")
+    for note in found.quantization:
+        scale = f"{note.scale_min:.6g}"
+        if note.scales > 1:
+            scale += f" to {note.scale_max:.6g} ({note.scales} channels)"
+        zeros = ", ".join(map(str, note.zero_points[:4]))
+        shape = "" if note.shape is None else "x".join(map(str, note.shape))
+        listed.add_row(Text(note.name), shape, note.dtype, scale, zeros)
+    console.print(listed)
+
+
+def _lines(found: "Inspection") -> list[tuple[str, str]]:
+    lines = [("file", f"{found.path} ({found.bytes / 1e6:.2f} MB)")]
+    for side, ends in (("input", found.inputs), ("output", found.outputs)):
+        for end in ends:
+            shape = "" if end["shape"] is None else "x".join(map(str, end["shape"]))
+            lines.append((side, f"{end['name']}  {shape}  {end['dtype']}"))
+    histogram = sorted(found.histogram.items(), key=lambda item: (-item[1], item[0]))
+    total = sum(found.histogram.values())
+    lines.append(("operators", f"{total}: " + ", ".join(f"{n} {op}" for op, n in histogram)))
+    if found.compute is not None:
+        lines.append(("compute", _compute(found)))
+    lines.append(("transposes", str(found.transposes)))
+    lines.append(("conversions", f"{found.conversions} quantize and dequantize"))
+    if found.types:
+        types = ", ".join(f"{count} {kind}" for kind, count in found.types.items())
+        lines.append(("tensors", types))
+    if found.quantization:
+        wide = sum(note.scales > 1 for note in found.quantization)
+        lines.append(
+            ("quantization", f"{len(found.quantization)} tensors, {wide} with a scale a channel")
+        )
+    lines.append(("description", _description(found)))
+    lines.append(("read from", found.read_by))
+    return lines
+
+
+def _compute(found: "Inspection") -> str:
+    if found.int8_compute is None:
+        return f"{found.compute} convolutions and products"
+    text = f"{found.int8_compute} of {found.compute} convolutions and products in integers"
+    if found.per_channel is not None and found.int8_compute:
+        text += f", {found.per_channel} with a weight scale a channel"
+    return text
+
+
+def _description(found: "Inspection") -> str:
+    if found.description is None:
+        return "none of ours: not exported by edgeconv"
+    known = found.description
+    parts = [f"edgeconv, {known['precision']}" if known.get("precision") else "edgeconv"]
+    net = known.get("net")
+    if isinstance(net, dict) and net.get("source"):
+        parts.append(str(net["source"]))
+    beside = "manifest beside it" if found.manifest else "its manifest is not beside it"
+    return ", ".join([*parts, beside])

@@ -1,0 +1,286 @@
+"""What is inside a file: operators, types, quantization of each tensor, transposes, our own description.
+
+Uses the converters' own readers where they are installed, and says what less there is without them.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeconv.artifact import load_artifact
+from edgeconv.deps import MissingDependencyError
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.files import sha256
+
+
+@dataclass(frozen=True)
+class TensorNote:
+    """A quantized tensor: how many scales it has, their range, and its zero points."""
+
+    name: str
+    shape: tuple[int, ...] | None
+    dtype: str
+    scales: int
+    scale_min: float
+    scale_max: float
+    zero_points: tuple[int, ...]
+    constant: bool
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What ``inspect_file`` found. ``histogram`` counts operators, ``types`` tensors by type.
+
+    ``compute`` counts convolutions and matrix products, ``int8_compute`` those on integers,
+    ``per_channel`` those of them with a weight scale a channel. ``description`` is what edgeconv wrote
+    into the file, None for other people's. ``read_by`` says which reader was at hand.
+    """
+
+    path: Path
+    form: str
+    bytes: int
+    sha256: str | None
+    histogram: Mapping[str, int]
+    compute: int | None
+    int8_compute: int | None
+    per_channel: int | None
+    transposes: int
+    conversions: int
+    types: Mapping[str, int] = field(default_factory=dict)
+    inputs: tuple[Mapping[str, Any], ...] = ()
+    outputs: tuple[Mapping[str, Any], ...] = ()
+    quantization: tuple[TensorNote, ...] = ()
+    description: Mapping[str, Any] | None = None
+    manifest: bool = False
+    read_by: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON data."""
+        return {**asdict(self), "path": str(self.path)}
+
+
+def inspect_file(path: Path) -> Inspection:
+    """Look into an .onnx, .tflite or .mlpackage without running it.
+
+    Raises UsageError for another suffix, EdgeconvError where the file is missing or damaged.
+    """
+    readers = {".onnx": _onnx, ".tflite": _tflite, ".mlpackage": _mlpackage}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise UsageError(f"{path}: inspect reads {', '.join(readers)}")
+    if not path.exists():
+        raise EdgeconvError(f"{path} does not exist")
+    found = reader(path)
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    common = {
+        "path": path,
+        "bytes": sum(p.stat().st_size for p in files),
+        "sha256": sha256(path) if path.is_file() else None,
+        "manifest": load_artifact(path) is not None,
+    }
+    return Inspection(**{**found, **common})
+
+
+def _notes(
+    name: str, shape: Any, dtype: str, scales: Any, zero_points: Any, constant: bool
+) -> TensorNote:
+    flat = np.asarray(scales, np.float64).ravel()
+    zeros = sorted({int(z) for z in np.asarray(zero_points).ravel()})
+    return TensorNote(
+        name,
+        None if shape is None else tuple(int(d) for d in shape),
+        dtype,
+        len(flat),
+        float(flat.min()),
+        float(flat.max()),
+        tuple(zeros),
+        constant,
+    )
+
+
+def _tflite(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    try:
+        from edgeconv.export.tflite.inspect import read_tflite, tflite_stats
+
+        summary = read_tflite(data, str(path))
+    except MissingDependencyError:
+        return _by_runtime(path)
+    stats = tflite_stats(data)
+    tensors = summary.tensors
+    ends = {
+        side: tuple(
+            {"name": tensors[i].name, "shape": list(tensors[i].shape), "dtype": tensors[i].dtype}
+            for i in numbers
+        )
+        for side, numbers in (("inputs", summary.inputs), ("outputs", summary.outputs))
+    }
+    return {
+        "form": "tflite",
+        **_counts(stats),
+        **ends,
+        "types": dict(sorted(Counter(t.dtype for t in tensors).items())),
+        "quantization": tuple(
+            _notes(t.name, t.shape, t.dtype, t.scales, t.zero_points, t.data is not None)
+            for t in tensors
+            if len(t.scales)
+        ),
+        "description": _described(summary.metadata),
+        "read_by": "the file itself",
+    }
+
+
+def _counts(stats: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "histogram": stats["histogram"],
+        "compute": stats["compute"],
+        "int8_compute": stats["int8_compute"],
+        "per_channel": stats["per_channel"],
+        "transposes": stats["transposes"],
+        "conversions": stats["quantize"] + stats["dequantize"],
+    }
+
+
+def _described(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    found = metadata.get("edgeconv")
+    if isinstance(found, dict) and isinstance(found.get("edgeconv"), str):
+        found = found["edgeconv"]  # the emitter stores a mapping of texts, ours among them
+    if isinstance(found, str):
+        try:
+            found = json.loads(found)
+        except ValueError:
+            return None
+    return found if isinstance(found, dict) else None
+
+
+def _onnx(path: Path) -> dict[str, Any]:
+    from edgeconv.bench.onnx_wire import read_onnx
+
+    graph = read_onnx(path.read_bytes(), str(path))
+    histogram = Counter(node.op for node in graph.nodes)
+    common = {
+        "form": "onnx",
+        "description": _described(graph.metadata),
+        "types": dict(sorted(Counter(c.dtype for c in graph.constants.values()).items())),
+    }
+    try:
+        from edgeconv.deps import require
+
+        require("onnx", "export")
+    except MissingDependencyError:
+        ends = _runtime_ends(path)
+        conversions = histogram["QuantizeLinear"] + histogram["DequantizeLinear"]
+        return {
+            **common,
+            **ends,
+            "histogram": dict(sorted(histogram.items())),
+            "compute": None,
+            "int8_compute": None,
+            "per_channel": None,
+            "transposes": histogram["Transpose"],
+            "conversions": conversions,
+            "read_by": "its nodes only: pip install 'edgeconv[export]' shows quantization too",
+        }
+    return {**common, **_with_onnx(path), "read_by": "the file itself"}
+
+
+def _with_onnx(path: Path) -> dict[str, Any]:
+    from onnx import TensorProto, helper, numpy_helper
+
+    from edgeconv.export.inspect_onnx import onnx_stats
+    from edgeconv.export.onnx_io import load_model
+
+    model = load_model(path)
+    graph = model.graph
+    constants = {item.name: item for item in graph.initializer}
+
+    def ends(values: Any) -> tuple[dict[str, Any], ...]:
+        found = []
+        for value in values:
+            if value.name in constants:
+                continue
+            kind = value.type.tensor_type
+            dims = [d.dim_param or d.dim_value for d in kind.shape.dim]
+            dtype = TensorProto.DataType.Name(kind.elem_type).lower()
+            dtype = {"float": "float32", "double": "float64"}.get(dtype, dtype)
+            found.append({"name": value.name, "shape": dims, "dtype": dtype})
+        return tuple(found)
+
+    notes = []
+    for node in graph.node:
+        if node.op_type != "DequantizeLinear" or node.input[1] not in constants:
+            continue
+        stored, zero = constants.get(node.input[0]), constants.get((*node.input, "", "")[2])
+        zeros = np.zeros(1, np.uint8) if zero is None else numpy_helper.to_array(zero)
+        shape = None if stored is None else list(stored.dims)
+        typed = zero if zero is not None else stored
+        kind = TensorProto.UINT8 if typed is None else typed.data_type  # the operator's default
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind)).name
+        scales = numpy_helper.to_array(constants[node.input[1]])
+        notes.append(_notes(node.input[0], shape, dtype, scales, zeros, stored is not None))
+    return {
+        **_counts(onnx_stats(model.SerializeToString())),
+        "inputs": ends(graph.input),
+        "outputs": ends(graph.output),
+        "quantization": tuple(notes),
+    }
+
+
+def _by_runtime(path: Path) -> dict[str, Any]:
+    """What a child process with the runtime can tell of a .tflite file."""
+    from edgeconv.bench.isolated import ask_child
+    from edgeconv.bench.subjects import preferred_runtime
+
+    asked = {"path": str(path), "runtime": preferred_runtime(path)}
+    facts = ask_child("facts", asked)
+    return {
+        "form": "tflite",
+        **_runtime_ends(path),
+        "histogram": facts["ops"],
+        "compute": facts["compute"],
+        "int8_compute": facts["integer"],
+        "per_channel": None,
+        "transposes": facts["transposes"],
+        "conversions": facts["conversions"],
+        "read_by": f"{asked['runtime']}: pip install 'edgeconv[export]' shows quantization too",
+    }
+
+
+def _runtime_ends(path: Path) -> dict[str, Any]:
+    """Inputs and outputs from the runtime, or nothing where none is installed."""
+    from edgeconv.artifact import spec_to_json
+    from edgeconv.runtimes.base import open_runner
+
+    try:
+        with open_runner(path, isolate=True) as runner:
+            sides = {"inputs": runner.inputs, "outputs": runner.outputs}
+            return {side: tuple(map(spec_to_json, specs)) for side, specs in sides.items()}
+    except EdgeconvError:
+        return {}
+
+
+def _mlpackage(path: Path) -> dict[str, Any]:
+    from edgeconv.mil.package import open_package
+    from edgeconv.mil.program import parse
+
+    program = parse(open_package(path))
+    histogram = Counter(operation.kind for operation in program.operations)
+    compute = sum(histogram[kind] for kind in ("conv", "conv_transpose", "linear", "matmul"))
+    return {
+        "form": "mlpackage",
+        "histogram": dict(sorted(histogram.items())),
+        "compute": compute,
+        "int8_compute": None,
+        "per_channel": None,
+        "transposes": histogram["transpose"],
+        "conversions": histogram["quantize"] + histogram["dequantize"],
+        "inputs": tuple({"name": n, "shape": list(t.shape), "dtype": str(t.dtype)} for n, t in program.inputs),
+        "outputs": tuple({"name": name, "shape": None, "dtype": ""} for name in program.outputs),
+        "description": dict(program.metadata) or None,
+        "read_by": "the package's own program",
+    }  # fmt: skip

@@ -1,0 +1,104 @@
+"""inspect says what is inside a file, whoever made it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench_kit import PEER, conv_model
+from click.testing import CliRunner
+
+from edgeconv import inspection
+from edgeconv.cli import main
+from edgeconv.deps import MissingDependencyError
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.inspection import inspect_file
+
+
+def test_a_foreign_tflite_file_shows_its_integers() -> None:
+    pytest.importorskip("ai_edge_litert")
+    if not PEER.exists():
+        pytest.skip("../shared/peers is not beside this checkout")
+    found = inspect_file(PEER)
+    assert found.compute == found.int8_compute == 28
+    assert found.histogram["DEPTHWISE_CONV_2D"] == 13
+    assert found.description is None
+    assert found.inputs[0]["dtype"] == "uint8"
+    assert all(note.scale_min > 0 for note in found.quantization)
+    result = CliRunner().invoke(main, ["inspect", str(PEER), "--tensors"])
+    assert result.exit_code == 0, result.output
+    assert "28 of 28" in result.output
+
+
+def test_a_tflite_file_is_inspected_by_the_runtime_where_no_reader_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("ai_edge_litert")
+    if not PEER.exists():
+        pytest.skip("../shared/peers is not beside this checkout")
+    from edgeconv.export.tflite import inspect as reader
+
+    def missing(data: bytes, name: str) -> None:
+        raise MissingDependencyError("no flatbuffers")
+
+    monkeypatch.setattr(reader, "read_tflite", missing)
+    found = inspect_file(PEER)
+    assert found.compute == 28
+    assert "edgeconv[export]" in found.read_by
+
+
+def test_a_float_onnx_file_shows_operators_and_borders(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    path = tmp_path / "a.onnx"
+    path.write_bytes(conv_model())
+    found = inspect_file(path)
+    assert dict(found.histogram) == {"Conv": 1, "Relu": 1}
+    assert (found.compute, found.int8_compute, found.conversions) == (1, 0, 0)
+    assert found.inputs[0] == {"name": "x", "shape": [1, 8, 8, 8], "dtype": "float32"}
+    assert dict(found.types) == {"float32": 1}
+    data = json.loads(CliRunner().invoke(main, ["inspect", str(path), "--json"]).output)
+    assert data["form"] == "onnx"
+
+
+def test_a_qdq_file_shows_scales_of_each_tensor(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    weight = np.ones((2, 3, 1, 1), np.int8)
+    constants = {
+        "s": np.float32(0.5), "z": np.uint8(128), "w": weight,
+        "ws": np.array([0.1, 0.2], np.float32), "wz": np.zeros(2, np.int8),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "s", "z"], ["xd"]),
+        helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["wd"], axis=0),
+        helper.make_node("Conv", ["xd", "wd"], ["y"]),
+    ]
+    ends = [
+        helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1, c, 4, 4])
+        for n, c in (("x", 3), ("y", 2))
+    ]
+    initializers = [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], initializers)
+    opset = helper.make_opsetid("", 18)
+    path = tmp_path / "q.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=10), str(path))
+    notes = {note.name: note for note in inspect_file(path).quantization}
+    assert notes["w"].scales == 2
+    assert notes["w"].dtype == "int8"
+    assert notes["w"].constant
+    assert notes["xq"].zero_points == (128,)
+    assert notes["xq"].dtype == "uint8"
+
+
+def test_what_is_no_model_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    for name in ("a.onnx", "a.tflite"):
+        path = tmp_path / name
+        with pytest.raises(EdgeconvError, match="does not exist"):
+            inspect_file(path)
+        path.write_bytes(b"garbage!")
+        with pytest.raises(EdgeconvError, match=name.replace(".", r"\.")):
+            inspect_file(path)
+    with pytest.raises(UsageError, match=r"\.mlpackage"):
+        inspect_file(tmp_path / "a.txt")
+    assert inspection.Inspection.__doc__
