@@ -20,7 +20,7 @@ from edgeconv.cli import main
 pytest.importorskip("torch", reason="needs the torch extra")
 pytest.importorskip("onnx", reason="needs the export extra")
 
-SMALL = {"weights": "random", "width": 0.25, "resolution": 64, "classes": 10}
+SMALL: dict[str, Any] = {"weights": "random", "width": 0.25, "resolution": 64, "classes": 10}
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,8 @@ def test_softmax_and_embedded_pixels_go_into_the_file(tmp_path: Path) -> None:
 def test_embedded_int8_takes_raw_uint8_pixels(mean: tuple[float, ...], tmp_path: Path) -> None:
     """Uniform preprocessing is stored exactly; one value a channel becomes a layer."""
     pictures = _pictures(tmp_path / "pictures", 12)
-    std = {(0.5,): (0.5,), (0.0,): (1.0,)}.get(mean, (0.229, 0.224, 0.225))
+    uniform: dict[tuple[float, ...], tuple[float, ...]] = {(0.5,): (0.5,), (0.0,): (1.0,)}
+    std = uniform.get(mean, (0.229, 0.224, 0.225))
     report = export_model(
         "mobilenet_v1",
         targets=("onnx", "tflite"),
@@ -377,7 +378,7 @@ def _make_model(tmp_path: Path, **changes: Any) -> Path:
         weights[0, 0, 0, 0] = np.nan
     node = helper.make_node(changes.get("op", "Conv"), ["x", "w"], ["y"], name="first")
     shape = changes.get("shape", [1, 3, 8, 8])
-    result = [1, 4, 6, 6] if "shape" not in changes else ["N", 4, "OH", "OW"]
+    result: list[int | str] = ["N", 4, "OH", "OW"] if "shape" in changes else [1, 4, 6, 6]
     graph = helper.make_graph(
         [node],
         "g",

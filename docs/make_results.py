@@ -1,0 +1,282 @@
+"""Make docs/results.md: ``python docs/make_results.py --fashion-mnist DIR [--shared DIR] [--only NAME]``.
+
+Exports every net through the library, FP32 and INT8, to ONNX and TFLite, on pictures that calibration
+did not see, beside onnxruntime's quantize_static (per channel, min/max) on the same pictures in the
+same run. Needs the [all] extra; Fashion-MNIST's four files are in Debian's dataset-fashion-mnist.
+"""
+
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv import export_model, metrics
+from edgeconv.artifact import load_artifact
+from edgeconv.doctor import examine
+from edgeconv.pictures import InputSpec, load_samples
+from edgeconv.runtimes.onnxrt import open_model
+
+COLUMNS = (
+    "net", "file", "MB", "max abs error", "SQNR dB", "KL", "agreement %", "top-1 %",
+    "float top-1 %", "McNemar p", "pictures",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """One net with its weights, its calibration samples and its verification samples."""
+
+    title: str
+    net: str
+    options: dict[str, Any]
+    verify_count: int
+    calibration: str | None = None
+
+
+def bundled_cases(pictures: Path) -> list[Case]:
+    """The four nets with bundled weights, over all test pictures."""
+    truth = {"verify": str(pictures), "truth": str(pictures / "truth.csv")}
+    nets = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")
+    return [Case(f"{net}, bundled", net, dict(truth), 10_000) for net in nets]
+
+
+def imagenet_cases(folder: Path, scratch: Path) -> list[Case]:
+    """Calibrate on the classes CCCC % 10 == 0, verify on the other 400."""
+    pictures = sorted((folder / "images").glob("*.jpg"))
+    calibration, rest = scratch / "imagenet-calibration", scratch / "imagenet-rest"
+    link(calibration, [p for p in pictures if int(p.name[:4]) % 10 == 0])
+    link(rest, [p for p in pictures if int(p.name[:4]) % 10])
+    rows = "".join(f"{p.name},{int(p.name[:4])}\n" for p in pictures)
+    (scratch / "imagenet.csv").write_text(rows)
+    common = {
+        "mean": (0.5,),
+        "std": (0.5,),
+        "calib": str(calibration),
+        "verify": str(rest),
+        "truth": str(scratch / "imagenet.csv"),
+    }
+    nets = (
+        ("mobilenet_v2", 1.0, 224),
+        ("mobilenet_v1", 0.75, 192),
+        ("mobilenet_v1", 0.25, 128),
+    )
+    cases = []
+    for net, width, size in nets:
+        weights = folder / "weights" / f"{net}_{width}_{size}.safetensors"
+        options = {**common, "weights": str(weights), "width": width, "resolution": size}
+        cases.append(Case(f"{net} {width}/{size}, ImageNet", net, options, 400, str(calibration)))
+    return cases
+
+
+def cifar_cases(folder: Path, scratch: Path) -> list[Case]:
+    """Calibrate on a tenth of the pictures, verify on the others."""
+    pictures = sorted((folder / "images").glob("*.jpg"))
+    calibration, rest = scratch / "cifar-calibration", scratch / "cifar-rest"
+    link(calibration, pictures[::10])
+    link(rest, [p for i, p in enumerate(pictures) if i % 10])
+    (scratch / "cifar.csv").write_text("".join(f"{p.name},{p.name[0]}\n" for p in pictures))
+    common = {
+        "mean": (0.5,),
+        "std": (0.5,),
+        "crop": 1.0,
+        "resolution": 64,
+        "calib": str(calibration),
+        "verify": str(rest),
+        "truth": str(scratch / "cifar.csv"),
+    }
+    files = {"shufflenet_v1": "shufflenet_v1_g3_1.0_64", "ghostnet": "ghostnet_1.0_64"}
+    return [
+        Case(
+            f"{net}, CIFAR-10",
+            net,
+            {**common, "weights": str(folder / "weights" / f"{name}.safetensors")},
+            900,
+            str(calibration),
+        )
+        for net, name in files.items()
+    ]
+
+
+def link(folder: Path, files: list[Path]) -> None:
+    """Put links to ``files`` into ``folder``."""
+    folder.mkdir()
+    for path in files:
+        (folder / path.name).symlink_to(path.resolve())
+
+
+def write_fashion_mnist(source: Path, folder: Path) -> Path:
+    """Write the 10,000 test pictures as PNG, with their classes in truth.csv."""
+    from PIL import Image
+
+    from edgeconv.models.fashion_mnist import load
+
+    folder.mkdir()
+    pictures, labels = load("test", source)
+    rows = []
+    for index, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        name = f"{index:05}.png"
+        Image.fromarray(np.asarray(picture, np.uint8)).save(folder / name)
+        rows.append(f"{name},{int(label)}\n")
+    (folder / "truth.csv").write_text("".join(rows))
+    return folder
+
+
+def rows_of(case: Case, output: Path) -> list[dict[str, Any]]:
+    """Export one case in both precisions and return its table rows, the baseline's last."""
+    rows = []
+    for precision in ("fp32", "int8"):
+        report = export_model(
+            case.net,
+            targets=("onnx", "tflite"),
+            precision=precision,
+            verify_count=case.verify_count,
+            output=output,
+            **case.options,
+        )
+        for artifact in report.artifacts:
+            figures = artifact.verdict.figures[0].to_json()
+            what = f"{precision.upper()} {artifact.target}"
+            rows.append(row(case.title, what, artifact.bytes, figures, artifact.verdict.pictures))
+        stages = {line.stage: line.text for line in report.stages}
+        if precision == "int8":
+            print(f"{case.title}: {stages['quantize']}", file=sys.stderr)
+    int8 = next(output.glob("*_int8.onnx"))
+    rows.append(baseline(case, int8))
+    return rows
+
+
+def row(title: str, what: str, size: int, figures: dict[str, Any], pictures: int) -> dict[str, Any]:
+    """Return one table row."""
+
+    def percent(key: str) -> str:
+        value = figures.get(key)
+        return "" if value is None else f"{100 * value:.2f}"
+
+    return {
+        "net": title,
+        "file": what,
+        "MB": f"{size / 1e6:.2f}",
+        "max abs error": f"{figures['max_abs_error']:.2g}",
+        "SQNR dB": f"{float(figures['sqnr_db']):.1f}",
+        "KL": f"{figures['kl']:.5f}",
+        "agreement %": percent("agreement"),
+        "top-1 %": percent("top1"),
+        "float top-1 %": percent("top1_float"),
+        "McNemar p": "" if figures.get("mcnemar_p") is None else f"{figures['mcnemar_p']:.2g}",
+        "pictures": str(pictures),
+    }
+
+
+def baseline(case: Case, int8: Path) -> dict[str, Any]:
+    """Quantize the same hub graph with onnxruntime's quantize_static and judge it the same way."""
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+
+    artifact = load_artifact(int8)
+    assert artifact is not None
+    hub = artifact.evidence("hub.onnx")
+    with open_model(hub) as runner:
+        name, shape = runner.inputs[0].name, runner.inputs[0].shape
+    spec = InputSpec({name: shape}, artifact.preprocessing)
+    source = case.calibration or str(Path(__file__).parents[1] / "calib_data" / "calibration")
+    wanted = {item["sha256"] for item in artifact.manifest["calibration"]["samples"]}
+    samples = [s for s in load_samples(source, spec) if s.sha256 in wanted]
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime ships no types
+        def __init__(self) -> None:
+            self.feeds = iter(sample.load() for sample in samples)
+
+        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+            return next(self.feeds, None)
+
+    target = int8.with_name("baseline.onnx")
+    quantize_static(
+        str(hub),
+        str(target),
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod.MinMax,
+    )
+    verify = load_samples(case.options["verify"], spec, truth_of(case))[: case.verify_count]
+    want, got = [], []
+    with open_model(hub, threads=2) as floats, open_model(target, threads=2) as integers:
+        for sample in verify:
+            feed = sample.load()
+            want.append(floats.infer(feed)["logits"][0])
+            got.append(integers.infer(feed)["logits"][0])
+    expected, made = np.stack(want).astype(np.float32), np.stack(got).astype(np.float32)
+    truth = np.array([s.truth for s in verify], np.int64)
+    before, after = metrics.correct(expected, truth), metrics.correct(made, truth)
+    figures = {
+        "max_abs_error": metrics.max_abs_error(expected, made),
+        "sqnr_db": metrics.sqnr_db(expected, made),
+        "kl": metrics.kl_softmax(expected, made),
+        "agreement": metrics.agreement(expected, made),
+        "top1": float(after.mean()),
+        "top1_float": float(before.mean()),
+        "mcnemar_p": metrics.mcnemar_p(before, after),
+    }
+    return row(case.title, "quantize_static onnx", target.stat().st_size, figures, len(verify))
+
+
+def truth_of(case: Case) -> dict[str, int]:
+    """Read the case's CSV."""
+    from edgeconv.truth import read_truth
+
+    return read_truth(case.options["truth"], Path(case.options["verify"]), None)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the rows as a Markdown table."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    lines += ["| " + " | ".join(str(r[c]) for c in COLUMNS) + " |" for r in rows]
+    return "\n".join(lines)
+
+
+@click.command()
+@click.option("--fashion-mnist", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--shared", type=click.Path(exists=True, path_type=Path))
+@click.option("--only", help="Part of a case's title.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Keep the rows here.")
+def main(
+    fashion_mnist: Path, shared: Path | None, only: str | None, json_file: Path | None
+) -> None:
+    """Print the accuracy table as Markdown."""
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        cases = bundled_cases(scratch / "fashion-mnist")
+        if shared is not None:
+            cases += imagenet_cases(shared / "imagenet", scratch)
+            cases += cifar_cases(shared / "cifar10", scratch)
+        if any(case.verify_count == 10_000 for case in cases if not only or only in case.title):
+            write_fashion_mnist(fashion_mnist, scratch / "fashion-mnist")
+        for index, case in enumerate(cases):
+            if only is None or only in case.title:
+                rows += rows_of(case, scratch / f"out{index}")
+                print(table(rows[-5:]), file=sys.stderr)
+    found = examine()
+    click.echo(
+        f"{found.machine.processor}, {found.machine.cpus} processors, Python {found.machine.python}\n"
+    )
+    click.echo(table(rows))
+    if json_file is not None:
+        json_file.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
