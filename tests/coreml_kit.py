@@ -103,6 +103,45 @@ def convolution_net(channels: int = 8, groups: int = 1) -> Any:
     return onnx_model(nodes, {"x": (1, 3, 16, 16)}, ["logits"], constants)
 
 
+def simple_recipe(graph: Graph, feeds: list[dict[str, Any]]) -> Any:
+    """Return a zero-point-free min/max recipe of a prepared graph, made here and nowhere else."""
+    import onnx
+
+    from edgeconv.export.onnx_io import to_onnx
+    from edgeconv.export.quant.recipe import (
+        Activation,
+        Recipe,
+        Weights,
+        bias_integers,
+        choose_scale,
+    )
+
+    model = to_onnx(graph)
+    tensors = [node.output for node in graph.nodes if node.output not in graph.outputs]
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in tensors)
+    names = [output.name for output in model.graph.output]
+    seen = [dict(zip(names, expected(model, feed), strict=True)) | feed for feed in feeds]
+    activations: dict[str, Activation] = {}
+    for tensor in [*graph.inputs, *names]:
+        low = min(float(one[tensor].min()) for one in seen)
+        high = max(float(one[tensor].max()) for one in seen)
+        activations[tensor] = choose_scale(low, high, "zero-point-free")
+    weights: dict[str, Weights] = {}
+    for node in graph.nodes:
+        if node.op == "Reshape":
+            activations[node.output] = activations[node.inputs[0]]
+        if node.op not in ("Conv", "Gemm"):
+            continue
+        real = np.asarray(graph.constants[node.inputs[1]])
+        scales = np.abs(real).reshape(len(real), -1).max(axis=1) / np.float32(127)
+        values = np.rint(real / scales.reshape(-1, *[1] * (real.ndim - 1))).astype(np.int8)
+        bias = np.asarray(graph.constants[node.inputs[2]], np.float32)
+        made = Weights(values, scales, np.zeros(len(scales), np.int32), bias)
+        integers = bias_integers(made, activations[node.inputs[0]].scale)
+        weights[node.name] = Weights(values, scales, integers, bias)
+    return Recipe("min/max", "zero-point-free", activations, weights)
+
+
 def package_bytes(path: Path) -> dict[str, bytes]:
     """Return the content of every file of a package by relative name."""
     return {
