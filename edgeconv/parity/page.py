@@ -21,12 +21,14 @@ WORST = 6
 """Pictures that are shown."""
 CEILING_DB = 120.0
 """Where an infinite SQNR is drawn."""
+CLEAN_DB = 90.0
+"""Above this no chart is worth its place: float kernels that sum in another order."""
 
 EXTRA = """
 .good{color:var(--c2)}.grid{display:grid}.worst{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,18rem),1fr));gap:14px}
 .card{background:var(--panel);border-radius:6px;padding:10px;min-width:0}.card img{float:right;width:64px;height:64px;
 image-rendering:pixelated;border-radius:4px;margin-left:8px}.card p{overflow-wrap:anywhere}.card ol{margin:.2em 0 .6em;padding-left:1.5em;clear:none}
-.card h3{font-size:.95rem;margin:0 0 .3em;overflow-wrap:anywhere}.dot{opacity:.55}td.left{white-space:normal;overflow-wrap:anywhere;min-width:10em}
+.card h3{font-size:.95rem;margin:0 0 .3em;overflow-wrap:anywhere}.dot{opacity:.55}td.left{white-space:normal;overflow-wrap:anywhere}
 """
 
 
@@ -62,7 +64,7 @@ def _head(matrix: Matrix) -> list[str]:
         f'<p class="{kind}">{good} of {len(matrix.rows)} cells within budget</p>',
         f'<p class="dim">{matrix.samples.count} pictures · {_text(matrix.samples.source)}</p>',
     ]
-    for sentence in summary(matrix)[:-1]:
+    for sentence in summary(matrix, layers=False)[:-1]:
         kind = "bad" if sentence.startswith(("first departure", "missed", "skipped")) else "dim"
         parts.append(f'<p class="{kind}">{_text(sentence)}</p>')
     return parts
@@ -71,12 +73,15 @@ def _head(matrix: Matrix) -> list[str]:
 def _table(matrix: Matrix) -> list[str]:
     header, lines = table(matrix)
     parts = ["<h2>Hops</h2>", '<div class="scroll"><table><tr>']
-    parts += [f"<th>{_text(title)}</th>" for title in header]
+    # the verdict comes second: on a phone the figures scroll, it does not
+    parts += [f'<th class="left">{_text(title)}</th>' for title in (header[0], header[-1])]
+    parts += [f"<th>{_text(title)}</th>" for title in header[1:-1]]
     parts.append("</tr>")
     for line in lines:
         kind = "good" if line[-1] == "ok" else "bad"
-        cells = "".join(f"<td>{_text(cell)}</td>" for cell in line[:-1])
-        parts.append(f'<tr>{cells}<td class="left {kind}">{_text(line[-1])}</td></tr>')
+        cells = "".join(f"<td>{_text(cell)}</td>" for cell in line[1:-1])
+        parts.append(f'<tr><td>{_text(line[0])}</td><td class="left {kind}">{_text(line[-1])}</td>')
+        parts.append(f"{cells}</tr>")
     return [*parts, "</table></div>"]
 
 
@@ -87,6 +92,10 @@ def _layers(reports: Sequence[LayerReport]) -> list[str]:
             continue
         first = report.first
         said = "no layer departs by itself" if first is None else f"first that departs: {first}"
+        if first is None and min(x.inherited_sqnr_db for x in report.layers) > CLEAN_DB:
+            said += f"; every layer is above {CLEAN_DB:.0f} dB"
+            parts += [f"<h2>Layers of {_text(report.label)}</h2><p>{_text(said)}</p>"]
+            continue
         places = [float(i) for i in range(len(report.layers))]
         series = [
             svg.Series("own error", places, [_drawn(x.own_sqnr_db) for x in report.layers]),

@@ -186,8 +186,11 @@ def _step(row: Row, output: str) -> str:
     return text if row.step else f"{text} DEPARTS"
 
 
-def summary(matrix: Matrix) -> list[str]:
-    """Return the sentences under the table: what departed first, what missed, what was skipped."""
+def summary(matrix: Matrix, layers: bool = True) -> list[str]:
+    """Return the sentences under the table: what departed first, what missed, what was skipped.
+
+    ``layers`` adds those about single layers.
+    """
     said = []
     departure = matrix.first_departure
     if departure is not None:
@@ -201,7 +204,7 @@ def summary(matrix: Matrix) -> list[str]:
             said.append(f"missed: {row.label}: {row.verdict}")
         if row.latency is not None and row.latency.marks:
             said.append(f"* latency of {row.label}: {'; '.join(row.latency.marks)}")
-        if row.layers is not None:
+        if layers and row.layers is not None:
             said += _layer_lines(row.layers)
     notes = [n for row in matrix.rows if row.verdict for n in row.verdict.notes]
     said += [f"note: {note}" for note in dict.fromkeys([*matrix.notes, *notes])]
