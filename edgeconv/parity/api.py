@@ -21,6 +21,15 @@ from edgeconv.parity.report import to_junit, to_markdown
 
 
 @dataclass(frozen=True)
+class Extras:
+    """What is done besides comparing outputs; ``bisect`` is the folder of repros."""
+
+    layers: bool = False
+    latency: bool = False
+    bisect: Path | None = None
+
+
+@dataclass(frozen=True)
 class ParityResult:
     """The matrix, what a baseline says to it, and the exit code of both.
 
@@ -58,6 +67,7 @@ def check_parity(
     threads: int = 1,
     timeout: float | None = None,
     layers: bool = False,
+    bisect: Path | None = None,
     latency: bool = False,
     weights: str | None = None,
     budget: Path | None = None,
@@ -88,7 +98,9 @@ def check_parity(
         tuple(scores) or None,
         timeout,
     )
-    matrix = _run(list(artifacts), request, settings, precision, load_outputs, (layers, latency))
+    matrix = _run(
+        list(artifacts), request, settings, precision, load_outputs, Extras(layers, latency, bisect)
+    )
     if save_outputs is not None:
         _save(save_outputs, matrix)
     if markdown is not None:
@@ -108,7 +120,7 @@ def _run(
     settings: Settings,
     precision: str | None,
     loaded: Path | None,
-    extras: tuple[bool, bool],
+    extras: Extras,
 ) -> Matrix:
     stored = load_folder(loaded) if loaded is not None else []
     if not paths:
@@ -119,10 +131,12 @@ def _run(
         done = run_cells(cells, samples, settings, Path(folder))
         found: dict[str, LayerReport] = {}
         times: dict[str, Latency] = {}
-        if extras[0]:
-            found, failed = layer_reports(cells, samples, settings, request, Path(folder))
+        if extras.layers or extras.bisect is not None:
+            found, failed = layer_reports(
+                cells, samples, settings, request, Path(folder), extras.bisect
+            )
             notes += failed
-        if extras[1]:
+        if extras.latency:
             times, failed = measure_latencies(cells, settings.threads)
             notes += failed
     results: list[tuple[str, Outputs | str, dict[str, Any]]] = [

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.parity.child import Job, job_from_json, placed
-from edgeconv.parity.codec import Codec, fits
-from edgeconv.parity.layers import LayerReport, Tally, layer_from_json, weight_sqnr
+from edgeconv.parity.layers import Layer, LayerReport, Tally, layer_from_json, weight_sqnr
+from edgeconv.parity.opened import Opened, Reference, open_onnx, open_tflite
 from edgeconv.runtimes.base import Runner
 from edgeconv.runtimes.probe import child_failure
 from edgeconv.tensors import Quantization
@@ -35,14 +35,21 @@ def run_layers(
     *,
     kind: str = "fp32",
     count: int = 8,
+    bisect: Path | None = None,
     timeout_s: float | None = None,
 ) -> LayerReport:
     """Compare the layers of ``job.path`` with those of the ONNX file ``reference``, in a child.
 
-    Raises EdgeconvError with the child's own sentence, or the signal's name where it crashed.
+    ``bisect`` is a folder for the repro of the first layer that departs. Raises EdgeconvError with the child's own sentence, or the signal's name where it crashed.
     """
     request = job.out.with_suffix(".layers.json")
-    asked = {"job": job.to_json(), "reference": str(reference), "count": count, "kind": kind}
+    asked = {
+        "job": job.to_json(),
+        "reference": str(reference),
+        "count": count,
+        "kind": kind,
+        "bisect": None if bisect is None else str(bisect),
+    }
     request.write_text(json.dumps(asked))
     what = f"the layers of {job.path.name} in {job.runtime}"
     try:
@@ -60,165 +67,6 @@ def run_layers(
     data = json.loads(job.out.with_suffix(".found.json").read_text())
     layers = tuple(layer_from_json(item) for item in data["layers"])
     return LayerReport(label, layers, data["pictures"], tuple(data["unmatched"]))
-
-
-@dataclass
-class Opened:
-    """A file exposed and severed at the tensors that have a counterpart in the reference.
-
-    ``outs`` and ``feds`` map reference tensors to the file's own outputs and new inputs.
-    """
-
-    exposed: Runner | None
-    severed: Runner
-    outs: Mapping[str, str]
-    feds: Mapping[str, str]
-    known: Mapping[str, Quantization] = field(default_factory=dict)
-    channels_first: bool = False
-    codecs: dict[str, Codec] = field(default_factory=dict)
-
-    def plan_codecs(
-        self,
-        shapes: Mapping[str, tuple[int, ...]],
-        grids: Mapping[str, Quantization],
-    ) -> None:
-        """Say how each tensor is stored; tensors whose shape cannot be told are dropped."""
-        specs = {spec.name: spec for spec in self.severed.outputs}
-        for tensor, out in self.outs.items():
-            spec = specs[out]
-            options = fits(shapes[tensor], spec.shape)
-            if self.channels_first:
-                options = [last for last in options if not last]
-            if not options:
-                continue
-            grid = grids.get(tensor)
-            if grid is not None and spec.dtype == "uint8":
-                grid = replace(grid, zero_point=grid.zero_point + 128)
-            quantization = grid or self.known.get(out) or spec.quantization
-            self.codecs[tensor] = Codec(
-                shapes[tensor], spec.shape, spec.dtype, quantization, options[0]
-            )
-
-    def settle(self, reference: Mapping[str, Array], inherited: Mapping[str, Array]) -> None:
-        """Where both layouts fit a shape, take the one whose values lie nearer the reference."""
-        for tensor, codec in self.codecs.items():
-            if self.channels_first or len(fits(codec.shape, codec.stored)) < 2:
-                continue
-            other = replace(codec, last=not codec.last)
-            stored = inherited[self.outs[tensor]]
-            wrong = [np.abs(c.decode(stored) - reference[tensor]).sum() for c in (codec, other)]
-            if wrong[1] < wrong[0]:
-                self.codecs[tensor] = other
-
-    def feeds(self, reference: Mapping[str, Array]) -> dict[str, Array]:
-        """Return the severed model's new inputs, from the reference's own tensors."""
-        own = {spec.name: spec for spec in self.severed.inputs}
-        fed = {}
-        for tensor, name in self.feds.items():
-            codec = self.codecs.get(tensor)
-            if name not in own:
-                continue
-            if codec is None:
-                fed[name] = np.zeros(own[name].shape, own[name].dtype)
-            else:
-                fed[name] = codec.encode(reference[tensor])
-        return fed
-
-
-def open_onnx(
-    data: bytes, names: Mapping[str, str], *, optimize: bool, threads: int, expose: bool = True
-) -> Opened:
-    """Open an ONNX model for ``names``, reference tensor -> its tensor."""
-    import onnx
-
-    from edgeconv.parity.surgery_onnx import FED, made_by, quantizations, rewire
-    from edgeconv.runtimes.onnxrt import open_model
-
-    model = onnx.load_from_string(data)
-    made = made_by(model)
-    outs = unique({t: n for t, n in names.items() if n in made})
-
-    def opened(sever: bool) -> Runner:
-        changed = rewire(model, list(outs.values()), sever=sever)
-        return open_model(changed.SerializeToString(), threads=threads, optimize=optimize)
-
-    feds = {t: n + FED for t, n in outs.items()}
-    exposed = opened(False) if expose else None
-    return Opened(exposed, opened(True), outs, feds, quantizations(model), channels_first=True)
-
-
-def open_tflite(
-    data: bytes, names: Mapping[str, str], *, runtime: str, xnnpack: bool, threads: int
-) -> Opened:
-    """Open a TFLite model for ``names``, reference tensor -> its tensor."""
-    from edgeconv.parity.surgery_tflite import FED, OUT, read_model, rewire, tensor_indices
-
-    if runtime != "ai-edge-litert":
-        raise EdgeconvError(f"layers of a .tflite need ai-edge-litert, not {runtime}")
-    from edgeconv.runtimes.litert import open_model
-
-    model = read_model(data)
-    indices = tensor_indices(model)
-    chosen = unique({t: n for t, n in names.items() if n in indices})
-    own = {t: indices[n] for t, n in chosen.items()}
-    outs = {t: f"{OUT}{i}" for t, i in own.items()}
-
-    def opened(sever: bool) -> Runner:
-        changed = rewire(model, list(own.values()), sever=sever)
-        return open_model(changed, threads=threads, xnnpack=xnnpack)
-
-    feds = {t: f"{FED}{i}" for t, i in own.items()}
-    return Opened(opened(False), opened(True), outs, feds)
-
-
-def unique(names: Mapping[str, str]) -> dict[str, str]:
-    """Drop later tensors that share a counterpart: a reshape that only relabels has no layer."""
-    seen: set[str] = set()
-    kept = {}
-    for tensor, name in names.items():
-        if name not in seen:
-            seen.add(name)
-            kept[tensor] = name
-    return kept
-
-
-class Reference:
-    """The reference graph with every tensor exposed, in onnxruntime without rewrites."""
-
-    def __init__(self, path: Path, threads: int) -> None:
-        import onnx
-
-        from edgeconv.parity.surgery_onnx import inferred, made_by, rewire
-        from edgeconv.runtimes.onnxrt import open_model
-
-        self.model = onnx.load(str(path))
-        makers = made_by(self.model)
-        shaped = {value.name for value in inferred(self.model)}
-        self.tensors = [t for t in makers if t in shaped and makers[t].op_type != "Constant"]
-        self.nodes = {t: _credited(t, makers) for t in self.tensors}
-        data = rewire(self.model, self.tensors, sever=False).SerializeToString()
-        self.runner = open_model(data, threads=threads, optimize=False)
-        self.shapes = {spec.name: spec.shape for spec in self.runner.outputs}
-        for spec in self.runner.inputs:
-            self.shapes[spec.name] = spec.shape
-            self.nodes[spec.name] = (spec.name, "input")
-
-    def run(self, hub: Mapping[str, Array], picture: int) -> dict[str, Array]:
-        """Return every tensor, the inputs included, for one picture."""
-        names = match_names([spec.name for spec in self.runner.inputs], list(hub), "input")
-        feeds = {
-            spec.name: np.asarray(hub[names[spec.name]][picture : picture + 1], spec.dtype)
-            for spec in self.runner.inputs
-        }
-        return {**feeds, **self.runner.infer(feeds)}
-
-
-def _credited(tensor: str, makers: Mapping[str, Any]) -> tuple[str, str]:
-    """Return name and operator of the layer that makes ``tensor``: a fused clamp is its producer's."""
-    node = makers[tensor]
-    if node.op_type in ("Relu", "Clip") and node.input[0].endswith("_before_clamp"):
-        node = makers.get(node.input[0], node)
-    return node.name or tensor, node.op_type
 
 
 def grids_of(artifact: Artifact | None) -> dict[str, Quantization]:
@@ -272,7 +120,9 @@ def names_for(artifact: Artifact | None, job: Job, reference: Reference) -> dict
     return match_layers(reference.model, onnx.load(str(job.path)))
 
 
-def measure_layers(job: Job, reference_path: Path, count: int, kind: str = "fp32") -> LayerReport:
+def measure_layers(
+    job: Job, reference_path: Path, count: int, kind: str = "fp32", bisect: Path | None = None
+) -> LayerReport:
     """Run reference, file and (INT8) simulated recipe on ``count`` pictures and tally every layer."""
     require("onnx", "export")
     artifact = load_artifact(job.path) if job.input_specs else None
@@ -292,8 +142,9 @@ def measure_layers(job: Job, reference_path: Path, count: int, kind: str = "fp32
     hub = {name: np.load(path, mmap_mode="r") for name, path in job.inputs.items()}
     count = min(count, *(len(array) for array in hub.values()))
     tallies = {tensor: Tally() for tensor in opened.codecs}
+    run = Run(job, reference, opened, simulated, grids, hub, count)
     for picture in range(count):
-        _tally(job, reference, opened, simulated, grids, hub, picture, tallies)
+        _tally(run, picture, tallies)
     weights = weight_figures(artifact, reference.model)
     layers = [
         tallies[t].layer(t, *reference.nodes[t], kind, weights.get(reference.nodes[t][0]))
@@ -304,7 +155,63 @@ def measure_layers(job: Job, reference_path: Path, count: int, kind: str = "fp32
         for t in reference.tensors
         if t not in opened.codecs and not t.endswith("_before_clamp") and t not in names
     )
-    return LayerReport(job.path.name, tuple(layers), count, unmatched)
+    report = LayerReport(job.path.name, tuple(layers), count, unmatched)
+    if bisect is not None and report.first is not None:
+        _bisect(bisect, report.first, job, run, data)
+    return report
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one comparison of layers works with."""
+
+    job: Job
+    reference: Reference
+    opened: Opened
+    simulated: tuple[bytes, Opened] | None
+    grids: Mapping[str, Quantization]
+    hub: Mapping[str, Array]
+    count: int
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One picture: real tensors, the file's own inputs, and the stored results of each run."""
+
+    real: Mapping[str, Array]
+    pictures: Mapping[str, Array]
+    inherited: Mapping[str, Array]
+    own: Mapping[str, Array]
+    expected: Mapping[str, Array] | None
+
+    def wanted(self, tensor: str, run: Run) -> Array | None:
+        """Real values that the simulated recipe gives for ``tensor``, where it has one."""
+        if run.simulated is None or self.expected is None:
+            return None
+        source = run.simulated[1]
+        if tensor not in source.codecs:
+            return None
+        return source.codecs[tensor].decode(self.expected[source.outs[tensor]])
+
+
+def _bisect(folder: Path, layer: Layer, job: Job, run: Run, data: bytes) -> None:
+    from edgeconv.parity.bisect import Shown, write_repro
+
+    best: Shown | None = None
+    most = -1.0
+    for picture in range(run.count):
+        found = one_pass(run, picture)
+        codec = run.opened.codecs[layer.tensor]
+        observed = codec.decode(found.own[run.opened.outs[layer.tensor]])
+        wanted = found.wanted(layer.tensor, run)
+        expected = found.real[layer.tensor] if wanted is None else wanted
+        error = float(np.abs(observed - expected).max())
+        if best is None or not error <= most:  # NaN is the worst there is
+            best, most = Shown(found.real, found.pictures, expected, observed), error
+    assert best is not None
+    runner = run.opened.severed
+    what = f"{runner.name} {runner.version}, {job.path.name}"
+    write_repro(folder, layer, best, run.opened, run.reference, run.simulated, data, what)
 
 
 def _simulated(
@@ -313,7 +220,7 @@ def _simulated(
     reference: Reference,
     grids: Mapping[str, Quantization],
     threads: int,
-) -> Opened | None:
+) -> tuple[bytes, Opened] | None:
     if artifact is None or not grids:
         return None
     from edgeconv.parity.simulate import simulated_model
@@ -322,45 +229,41 @@ def _simulated(
     wanted = {t: names[t] for t in opened.codecs if t in names}
     found = open_onnx(data, wanted, optimize=False, threads=threads, expose=False)
     found.plan_codecs(reference.shapes, grids)
-    return found
+    return data, found
 
 
-def _tally(
-    job: Job,
-    reference: Reference,
-    opened: Opened,
-    simulated: Opened | None,
-    grids: Mapping[str, Quantization],
-    hub: Mapping[str, Array],
-    picture: int,
-    tallies: Mapping[str, Tally],
-) -> None:
-    real = reference.run(hub, picture)
+def one_pass(run: Run, picture: int) -> Pass:
+    """Run reference, file and simulated recipe on one picture."""
+    opened = run.opened
+    real = run.reference.run(run.hub, picture)
     assert opened.exposed is not None
-    pictures = border(opened.exposed, job, hub, picture)
+    pictures = border(opened.exposed, run.job, run.hub, picture)
     inherited = opened.exposed.infer(pictures)
     if picture == 0:
         opened.settle(real, inherited)
     own = opened.severed.infer({**pictures, **opened.feeds(real)})
     expected = None
-    if simulated is not None:
+    if run.simulated is not None:
+        source = run.simulated[1]
         plain = {
             spec.name: np.asarray(real[spec.name], spec.dtype)
-            for spec in simulated.severed.inputs
-            if spec.name in real and spec.name not in simulated.feds.values()
+            for spec in source.severed.inputs
+            if spec.name in real and spec.name not in source.feds.values()
         }
-        expected = simulated.severed.infer({**plain, **simulated.feeds(real)})
-    for tensor, codec in opened.codecs.items():
-        out, grid, wanted = opened.outs[tensor], grids.get(tensor), None
-        if simulated is not None and expected is not None and tensor in simulated.codecs:
-            wanted = simulated.codecs[tensor].decode(expected[simulated.outs[tensor]])
+        expected = source.severed.infer({**plain, **source.feeds(real)})
+    return Pass(real, pictures, inherited, own, expected)
+
+
+def _tally(run: Run, picture: int, tallies: Mapping[str, Tally]) -> None:
+    found = one_pass(run, picture)
+    for tensor, codec in run.opened.codecs.items():
+        out, grid = run.opened.outs[tensor], run.grids.get(tensor)
         limits = None
         if grid is not None:
             low, high = (grid.scale * (end - grid.zero_point) for end in (-128, 127))
             limits = (grid.scale, low, high)
-        tallies[tensor].add(
-            real[tensor], codec.decode(inherited[out]), codec.decode(own[out]), wanted, limits
-        )
+        inherited, own = codec.decode(found.inherited[out]), codec.decode(found.own[out])
+        tallies[tensor].add(found.real[tensor], inherited, own, found.wanted(tensor, run), limits)
 
 
 def border(runner: Runner, job: Job, hub: Mapping[str, Array], picture: int) -> dict[str, Array]:
@@ -382,8 +285,11 @@ def main(request: str) -> int:
     """Do one job; the child's entry point. Returns the exit code."""
     asked = json.loads(Path(request).read_text())
     job = job_from_json(asked["job"])
+    bisect = None if asked["bisect"] is None else Path(asked["bisect"])
     try:
-        report = measure_layers(job, Path(asked["reference"]), asked["count"], asked["kind"])
+        report = measure_layers(
+            job, Path(asked["reference"]), asked["count"], asked["kind"], bisect
+        )
     except EdgeconvError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code

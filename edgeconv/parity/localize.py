@@ -31,9 +31,17 @@ def layer_reference(cell: Cell, cells: Sequence[Cell], request: Request) -> Path
 
 
 def layer_reports(
-    cells: Sequence[Cell], samples: Samples, settings: Settings, request: Request, scratch: Path
+    cells: Sequence[Cell],
+    samples: Samples,
+    settings: Settings,
+    request: Request,
+    scratch: Path,
+    bisect: Path | None = None,
 ) -> tuple[dict[str, LayerReport], list[str]]:
-    """Return the layer report of each cell by label, and a note for each that could not be made."""
+    """Return the layer report of each cell by label, and a note for each that could not be made.
+
+    ``bisect`` is a folder for repros: a folder of its own for each cell that has a layer to show.
+    """
     feeds = save_feeds(samples, scratch)
     found: dict[str, LayerReport] = {}
     notes: list[str] = []
@@ -49,8 +57,19 @@ def layer_reports(
                 cell.label,
                 kind=cell.kind,
                 count=PICTURES,
+                bisect=None if bisect is None else bisect / _stem(cell.label),
                 timeout_s=settings.timeout_s,
             )
         except EdgeconvError as error:
             notes.append(f"layers of {cell.label}: {error}")
+            continue
+        first = found[cell.label].first
+        if bisect is not None and first is not None:
+            notes.append(f"repro of {first.node}: {bisect / _stem(cell.label)}")
+    if bisect is not None and not any(report.first for report in found.values()):
+        notes.append("no single layer departs, so there is no repro to write")
     return found, notes
+
+
+def _stem(label: str) -> str:
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in label)

@@ -1,0 +1,177 @@
+"""The two sides of a layer comparison: the file opened up at chosen tensors, and the reference."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.adapt import match_names
+from edgeconv.errors import EdgeconvError
+from edgeconv.parity.codec import Codec, fits
+from edgeconv.runtimes.base import Runner
+from edgeconv.tensors import Quantization
+
+Array = NDArray[Any]
+
+
+@dataclass
+class Opened:
+    """A file exposed and severed at the tensors that have a counterpart in the reference.
+
+    ``outs`` and ``feds`` map reference tensors to the file's own outputs and new inputs.
+    """
+
+    exposed: Runner | None
+    severed: Runner
+    outs: Mapping[str, str]
+    feds: Mapping[str, str]
+    known: Mapping[str, Quantization] = field(default_factory=dict)
+    channels_first: bool = False
+    tflite: bool = False
+    codecs: dict[str, Codec] = field(default_factory=dict)
+
+    def plan_codecs(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        grids: Mapping[str, Quantization],
+    ) -> None:
+        """Say how each tensor is stored; tensors whose shape cannot be told are dropped."""
+        specs = {spec.name: spec for spec in self.severed.outputs}
+        for tensor, out in self.outs.items():
+            spec = specs[out]
+            options = fits(shapes[tensor], spec.shape)
+            if self.channels_first:
+                options = [last for last in options if not last]
+            if not options:
+                continue
+            grid = grids.get(tensor)
+            if grid is not None and spec.dtype == "uint8":
+                grid = replace(grid, zero_point=grid.zero_point + 128)
+            quantization = grid or self.known.get(out) or spec.quantization
+            self.codecs[tensor] = Codec(
+                shapes[tensor], spec.shape, spec.dtype, quantization, options[0]
+            )
+
+    def settle(self, reference: Mapping[str, Array], inherited: Mapping[str, Array]) -> None:
+        """Where both layouts fit a shape, take the one whose values lie nearer the reference."""
+        for tensor, codec in self.codecs.items():
+            if self.channels_first or len(fits(codec.shape, codec.stored)) < 2:
+                continue
+            other = replace(codec, last=not codec.last)
+            stored = inherited[self.outs[tensor]]
+            wrong = [np.abs(c.decode(stored) - reference[tensor]).sum() for c in (codec, other)]
+            if wrong[1] < wrong[0]:
+                self.codecs[tensor] = other
+
+    def feeds(self, reference: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the severed model's new inputs, from the reference's own tensors."""
+        own = {spec.name: spec for spec in self.severed.inputs}
+        fed = {}
+        for tensor, name in self.feds.items():
+            codec = self.codecs.get(tensor)
+            if name not in own:
+                continue
+            if codec is None:
+                fed[name] = np.zeros(own[name].shape, own[name].dtype)
+            else:
+                fed[name] = codec.encode(reference[tensor])
+        return fed
+
+
+def open_onnx(
+    data: bytes, names: Mapping[str, str], *, optimize: bool, threads: int, expose: bool = True
+) -> Opened:
+    """Open an ONNX model for ``names``, reference tensor -> its tensor."""
+    import onnx
+
+    from edgeconv.parity.surgery_onnx import FED, made_by, quantizations, rewire
+    from edgeconv.runtimes.onnxrt import open_model
+
+    model = onnx.load_from_string(data)
+    made = made_by(model)
+    outs = unique({t: n for t, n in names.items() if n in made})
+
+    def opened(sever: bool) -> Runner:
+        changed = rewire(model, list(outs.values()), sever=sever)
+        return open_model(changed.SerializeToString(), threads=threads, optimize=optimize)
+
+    feds = {t: n + FED for t, n in outs.items()}
+    exposed = opened(False) if expose else None
+    return Opened(exposed, opened(True), outs, feds, quantizations(model), channels_first=True)
+
+
+def open_tflite(
+    data: bytes, names: Mapping[str, str], *, runtime: str, xnnpack: bool, threads: int
+) -> Opened:
+    """Open a TFLite model for ``names``, reference tensor -> its tensor."""
+    from edgeconv.parity.surgery_tflite import FED, OUT, read_model, rewire, tensor_indices
+
+    if runtime != "ai-edge-litert":
+        raise EdgeconvError(f"layers of a .tflite need ai-edge-litert, not {runtime}")
+    from edgeconv.runtimes.litert import open_model
+
+    model = read_model(data)
+    indices = tensor_indices(model)
+    chosen = unique({t: n for t, n in names.items() if n in indices})
+    own = {t: indices[n] for t, n in chosen.items()}
+    outs = {t: f"{OUT}{i}" for t, i in own.items()}
+
+    def opened(sever: bool) -> Runner:
+        changed = rewire(model, list(own.values()), sever=sever)
+        return open_model(changed, threads=threads, xnnpack=xnnpack)
+
+    feds = {t: f"{FED}{i}" for t, i in own.items()}
+    return Opened(opened(False), opened(True), outs, feds, tflite=True)
+
+
+def unique(names: Mapping[str, str]) -> dict[str, str]:
+    """Drop later tensors that share a counterpart: a reshape that only relabels has no layer."""
+    seen: set[str] = set()
+    kept = {}
+    for tensor, name in names.items():
+        if name not in seen:
+            seen.add(name)
+            kept[tensor] = name
+    return kept
+
+
+class Reference:
+    """The reference graph with every tensor exposed, in onnxruntime without rewrites."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        import onnx
+
+        from edgeconv.parity.surgery_onnx import inferred, made_by, rewire
+        from edgeconv.runtimes.onnxrt import open_model
+
+        self.model = onnx.load(str(path))
+        makers = made_by(self.model)
+        shaped = {value.name for value in inferred(self.model)}
+        self.tensors = [t for t in makers if t in shaped and makers[t].op_type != "Constant"]
+        self.nodes = {t: _credited(t, makers) for t in self.tensors}
+        data = rewire(self.model, self.tensors, sever=False).SerializeToString()
+        self.runner = open_model(data, threads=threads, optimize=False)
+        self.shapes = {spec.name: spec.shape for spec in self.runner.outputs}
+        for spec in self.runner.inputs:
+            self.shapes[spec.name] = spec.shape
+            self.nodes[spec.name] = (spec.name, "input")
+
+    def run(self, hub: Mapping[str, Array], picture: int) -> dict[str, Array]:
+        """Return every tensor, the inputs included, for one picture."""
+        names = match_names([spec.name for spec in self.runner.inputs], list(hub), "input")
+        feeds = {
+            spec.name: np.asarray(hub[names[spec.name]][picture : picture + 1], spec.dtype)
+            for spec in self.runner.inputs
+        }
+        return {**feeds, **self.runner.infer(feeds)}
+
+
+def _credited(tensor: str, makers: Mapping[str, Any]) -> tuple[str, str]:
+    """Return name and operator of the layer that makes ``tensor``: a fused clamp is its producer's."""
+    node = makers[tensor]
+    if node.op_type in ("Relu", "Clip") and node.input[0].endswith("_before_clamp"):
+        node = makers.get(node.input[0], node)
+    return node.name or tensor, node.op_type
