@@ -18,7 +18,7 @@ def normalize_reshapes(graph: Graph) -> bool:
     for node in graph.of("Flatten", "Squeeze", "Unsqueeze", "Reshape"):
         shape = np.array(graph.shape(node.output), np.int64)
         now = graph.constant(node, 1) if node.op == "Reshape" else None
-        if now is not None and np.array_equal(now, shape):
+        if now is not None and np.array_equal(now, shape) and not node.attrs:
             continue
         stem = "shape_" + "x".join(str(size) for size in shape)
         node.op, node.attrs = "Reshape", {}

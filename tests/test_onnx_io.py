@@ -1,0 +1,361 @@
+"""ONNX files come in whole or are refused by name, and go out the same every time."""
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from graph_kit import describe, floats, graph_of, model_of, ops, run
+from onnx import TensorProto, helper, numpy_helper, parser
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.onnx_io import (
+    from_onnx,
+    load_model,
+    save_model,
+    settle_shapes,
+    to_onnx,
+    with_opset,
+)
+
+ADD = "(float[2,3] x) => (float[2,3] y) { y = Add(x, c) }"
+DYNAMIC = "(float[N,3] x) => (float[N,3] y) { a = Relu(x)\n y = Neg(a) }"
+
+
+def saved(folder: Path, model: onnx.ModelProto) -> Path:
+    path = folder / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def external(folder: Path, location: str, write_to: Path | None) -> Path:
+    """Save ADD with its constant at ``location``; the data themselves go to ``write_to``."""
+    model = model_of(ADD, c=floats(2, 3))
+    tensor = model.graph.initializer[0]
+    if write_to is not None:
+        write_to.write_bytes(tensor.raw_data)
+    onnx.external_data_helper.set_external_data(tensor, location)
+    tensor.ClearField("raw_data")
+    return saved(folder, model)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EdgeconvError, match=r"gone\.onnx does not exist"):
+        load_model(tmp_path / "gone.onnx")
+    with pytest.raises(EdgeconvError, match="does not exist"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00" * 40, b"this is no model", b"PK\x03\x04zip"])
+def test_a_file_that_is_no_model_is_named(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "m.onnx").write_bytes(data)
+    with pytest.raises(EdgeconvError, match=r"m\.onnx is not a readable ONNX model: \S"):
+        load_model(tmp_path / "m.onnx")
+
+
+def test_a_truncated_or_damaged_file_never_raises_anything_else(tmp_path: Path) -> None:
+    data = model_of(ADD, c=floats(2, 3)).SerializeToString()
+    draw, path, refused = random.Random(0), tmp_path / "m.onnx", 0
+    for cut in range(len(data)):
+        damaged = bytearray(data[:cut] if cut % 2 else data)
+        if damaged:
+            damaged[draw.randrange(len(damaged))] = draw.randrange(256)
+        path.write_bytes(bytes(damaged))
+        try:
+            from_onnx(load_model(path))
+        except EdgeconvError:
+            refused += 1
+    assert refused > len(data) / 2
+
+
+def test_external_data_inside_the_folder_is_read(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    path = external(tmp_path, "weights/c.bin", tmp_path / "weights" / "c.bin")
+    graph = from_onnx(load_model(path))
+    assert (graph.constants["c"] == floats(2, 3)).all()
+
+
+@pytest.mark.parametrize("kind", ["parent", "absolute", "link", "linked folder"])
+def test_external_data_outside_the_folder_is_refused(tmp_path: Path, kind: str) -> None:
+    folder, secret = tmp_path / "model", tmp_path / "secret.bin"
+    folder.mkdir()
+    location = {
+        "parent": "../secret.bin",
+        "absolute": str(secret),
+        "link": "link.bin",
+        "linked folder": "sub/secret.bin",
+    }[kind]
+    path = external(folder, location, secret)
+    if kind == "link":
+        (folder / "link.bin").symlink_to(secret)
+    if kind == "linked folder":
+        (folder / "sub").symlink_to(tmp_path)
+    with pytest.raises(EdgeconvError, match="the data of c lies outside the model's folder"):
+        load_model(path)
+
+
+def test_external_data_of_a_node_attribute_outside_is_refused(tmp_path: Path) -> None:
+    folder, secret = tmp_path / "model", tmp_path / "secret.bin"
+    folder.mkdir()
+    secret.write_bytes(floats(2, 3).tobytes())
+    model = model_of("(float[2,3] x) => (float[2,3] y) { y = Add(x, c) }")
+    tensor = numpy_helper.from_array(floats(2, 3), "c")
+    onnx.external_data_helper.set_external_data(tensor, "../secret.bin")
+    tensor.ClearField("raw_data")
+    constant = helper.make_node("Constant", [], ["c"], value=tensor)
+    model.graph.node.insert(0, constant)
+    with pytest.raises(EdgeconvError, match=r"m\.onnx"):
+        load_model(saved(folder, model))
+
+
+def test_external_data_that_is_missing_or_short_is_named(tmp_path: Path) -> None:
+    path = external(tmp_path, "c.bin", None)
+    with pytest.raises(EdgeconvError, match=r"the data file c\.bin of c is missing"):
+        load_model(path)
+    (tmp_path / "c.bin").write_bytes(b"\x00" * 5)
+    with pytest.raises(EdgeconvError, match=r"m\.onnx"):
+        from_onnx(load_model(path))
+
+
+def test_a_dynamic_input_offers_the_option() -> None:
+    says = r"input x has a dynamic shape \[N, 3\]: name one with --input-shape N,C,H,W"
+    with pytest.raises(EdgeconvError, match=says):
+        settle_shapes(model_of(DYNAMIC), [])
+    with pytest.raises(EdgeconvError, match=says):
+        from_onnx(model_of(DYNAMIC))
+
+
+def test_an_input_of_unknown_rank_is_dynamic_too() -> None:
+    model = model_of(DYNAMIC)
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.ClearField("shape")
+    with pytest.raises(EdgeconvError, match="input x has a dynamic shape of unknown rank"):
+        settle_shapes(model, [])
+    assert from_onnx(settle_shapes(model, [(4, 3)])).shape("y") == (4, 3)
+
+
+def test_a_given_shape_settles_every_tensor() -> None:
+    graph = from_onnx(settle_shapes(model_of(DYNAMIC), [(4, 3)]))
+    assert graph.shapes == {"x": (4, 3), "a": (4, 3), "y": (4, 3)}
+
+
+def test_a_static_model_needs_no_shape() -> None:
+    model = model_of(ADD, c=floats(2, 3))
+    assert settle_shapes(model, []) is model
+    assert from_onnx(settle_shapes(model, [(2, 3)])).shape("y") == (2, 3)
+
+
+def test_an_output_declared_by_symbol_is_settled_by_the_input() -> None:
+    graph = from_onnx(model_of("(float[2,3] x) => (float[batch,3] y) { y = Relu(x) }"))
+    assert graph.shape("y") == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "says"),
+    [
+        ([(1, 4)], r"--input-shape 1,4 does not fit x \[N, 3\]"),
+        ([(1, 3, 2)], r"--input-shape 1,3,2 does not fit x \[N, 3\]"),
+        ([(1, 3), (1, 3)], r"takes 1 inputs \(x\), 2 --input-shape given"),
+    ],
+)
+def test_a_shape_that_contradicts_the_file_is_refused(
+    shapes: list[tuple[int, ...]], says: str
+) -> None:
+    with pytest.raises(EdgeconvError, match=says):
+        settle_shapes(model_of(DYNAMIC), shapes)
+
+
+def test_a_shape_that_depends_on_values_is_named() -> None:
+    with pytest.raises(EdgeconvError, match=r"shape of i, made by NonZero \S+, cannot be inferred"):
+        from_onnx(
+            model_of(
+                "(float[4] x) => (float[4] y) { i = NonZero(x)\n f = Cast<to = 1>(i)\n"
+                " s = ReduceSum<keepdims = 0>(f)\n y = Add(x, s) }"
+            )
+        )
+
+
+def test_a_subgraph_is_refused_by_node() -> None:
+    model = model_of(
+        "(bool c, float[2] x) => (float[2] y) {"
+        "y = If (c) <then_branch = g1 () => (float[2] a) { a = Neg(x) },"
+        " else_branch = g2 () => (float[2] b) { b = Relu(x) }> }"
+    )
+    with pytest.raises(EdgeconvError, match=r"node 0 \(If\) holds a subgraph"):
+        from_onnx(model)
+
+
+def test_a_foreign_domain_is_refused_by_node() -> None:
+    model = parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 18, "com.microsoft": 1]>'
+        "net (float[2,3] x) => (float[2,3] y) { y = com.microsoft.Gelu(x) }"
+    )
+    says = r"node 0 uses Gelu of the domain com\.microsoft, which is not standard ONNX"
+    with pytest.raises(EdgeconvError, match=says):
+        from_onnx(model)
+
+
+def test_nodes_are_named_apart() -> None:
+    model = model_of("(float[2] x) => (float[2] y) { a = Relu(x)\n b = Neg(a)\n y = Relu(b) }")
+    model.graph.node[0].name = model.graph.node[1].name = "Relu_2"
+    names = [node.name for node in from_onnx(model).nodes]
+    assert len(set(names)) == 3
+    assert names == [node.name for node in from_onnx(model).nodes]
+
+
+def test_constant_nodes_of_every_kind_become_constants() -> None:
+    model = model_of(
+        "(float[2] x) => (float[2] y) {"
+        "a = Constant<value_float = 2.0>()\n b = Constant<value_floats = [1.0, 3.0]>()\n"
+        "c = Constant<value_int = 5>()\n d = Constant<value = float[2] {7.0, 8.0}>()\n"
+        "p = Mul(x, a)\n q = Add(p, b)\n r = Add(q, d)\n e = Cast<to = 1>(c)\n y = Sub(r, e) }"
+    )
+    graph = from_onnx(model)
+    assert "Constant" not in ops(graph)
+    assert graph.constants["c"].dtype == np.int64
+    x = floats(2)
+    np.testing.assert_allclose(run(graph, {"x": x})[0], run(model, {"x": x})[0], rtol=1e-6)
+
+
+def test_an_initializer_that_is_also_an_input_is_a_constant() -> None:
+    model = model_of(
+        "(float[2,3] x, float[2,3] c) => (float[2,3] y) { y = Add(x, c) }", c=floats(2, 3)
+    )
+    graph = from_onnx(settle_shapes(model, []))
+    assert graph.inputs == ["x"]
+    assert "c" not in graph.shapes
+
+
+EVERY_ATTRIBUTE = (
+    "(float[1,4,8,8] x) => (float[1,4,8,8] y) {"
+    'a = Conv<auto_pad = "SAME_UPPER", group = 2, strides = [1, 1]>(x, w, )\n'
+    "b = LeakyRelu<alpha = 0.3>(a)\n"
+    "s = ConstantOfShape<value = float[1] {2.0}>(n)\n"
+    "c = Clip(b, , m)\n y = Mul(c, s) }"
+)
+
+
+def test_reading_and_writing_round_trips() -> None:
+    graph = graph_of(
+        EVERY_ATTRIBUTE,
+        w=floats(4, 2, 3, 3),
+        n=np.array([1, 4, 1, 1]),
+        m=np.array(0.5, np.float32),
+    )
+    again = from_onnx(to_onnx(graph))
+    assert describe(again) == describe(graph)
+    assert again.shapes == graph.shapes
+    assert again.constants.keys() == graph.constants.keys()
+    assert again.constants["m"].shape == ()
+    x = floats(1, 4, 8, 8)
+    assert (run(again, {"x": x})[0] == run(graph, {"x": x})[0]).all()
+
+
+def test_an_empty_list_attribute_is_left_to_its_default() -> None:
+    graph = graph_of("(float x) => (float y) { y = Transpose(x) }")
+    graph.nodes[0].attrs["perm"] = list[int]()
+    assert run(graph, {"x": np.array(3, np.float32)})[0] == 3
+
+
+def clamped(*clamps: tuple[float, float]) -> Graph:
+    graph = Graph("g", 18, ["t0"], [f"t{len(clamps)}"])
+    graph.declare("t0", (1, 9), np.float32)
+    for index, clamp in enumerate(clamps):
+        out = graph.declare(f"t{index + 1}", (1, 9), np.float32)
+        graph.nodes.append(Node("Neg", f"n{index}", [f"t{index}"], [out], clamp=clamp))
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("clamp", "op"),
+    [
+        ((0.0, float("inf")), "Relu"),
+        ((0.0, 6.0), "Clip"),
+        ((-1.5, float("inf")), "Clip"),
+        ((-float("inf"), 2.0), "Clip"),
+    ],
+)
+def test_a_clamp_becomes_plain_onnx(clamp: tuple[float, float], op: str) -> None:
+    graph, x = clamped(clamp), np.linspace(-9, 9, 9, dtype=np.float32)[None]
+    assert ops(from_onnx(to_onnx(graph))) == ["Neg", op]
+    assert (run(graph, {"t0": x})[0] == np.clip(-x, *clamp)).all()
+
+
+def test_clamps_whose_bounds_are_close_stay_apart() -> None:
+    graph = clamped((-1e9, 1234567.0), (-1234568.0, 1e9))
+    x = np.full((1, 9), -2e6, np.float32)
+    assert run(graph, {"t0": x})[0][0, 0] == -1234567.0
+
+
+def test_writing_expands_shuffles_without_touching_the_graph() -> None:
+    graph = Graph("g", 18, ["x"], ["y"])
+    graph.declare("x", (1, 6, 2, 2), np.float32)
+    graph.declare("y", (1, 6, 2, 2), np.float32)
+    graph.nodes = [Node("ChannelShuffle", "s", ["x"], ["y"], {"groups": 2})]
+    x = floats(1, 6, 2, 2)
+    assert (run(graph, {"x": x})[0] == x[:, [0, 3, 1, 4, 2, 5]]).all()
+    assert ops(graph) == ["ChannelShuffle"]
+
+
+def test_the_same_graph_gives_the_same_bytes_in_any_process_order() -> None:
+    metadata = {"b": "2", "a": "1"}
+    graph = graph_of(ADD, c=floats(2, 3))
+    first = save_model(to_onnx(graph, metadata))
+    assert save_model(to_onnx(graph.clone(), dict(reversed(metadata.items())))) == first
+    assert save_model(onnx.load_from_string(first)) == first
+
+
+def test_metadata_goes_into_the_file() -> None:
+    model = to_onnx(graph_of(ADD, c=floats(2, 3)), {"edgeconv": "{}", "labels": "ä\nb"})
+    found = {entry.key: entry.value for entry in model.metadata_props}
+    assert found == {"edgeconv": "{}", "labels": "ä\nb"}
+    assert model.producer_name == "edgeconv"
+    assert model.ir_version <= 10
+
+
+@pytest.mark.parametrize("opset", [13, 15, 17, 18, 20, 21])
+def test_another_opset_computes_the_same_and_keeps_the_metadata(opset: int) -> None:
+    graph = graph_of(
+        "(float[1,4,8,8] x) => (float[1,4] y) { a = Conv(x, w)\n b = Relu(a)\n"
+        " y = ReduceMean<keepdims = 0>(b, axes) }",
+        w=floats(4, 4, 3, 3),
+        axes=np.array([2, 3]),
+    )
+    model = to_onnx(graph, {"k": "v"})
+    other = with_opset(model, opset)
+    assert other.opset_import[0].version == opset
+    assert [(e.key, e.value) for e in other.metadata_props] == [("k", "v")]
+    assert other.ir_version == model.ir_version
+    x = floats(1, 4, 8, 8)
+    np.testing.assert_allclose(run(other, {"x": x})[0], run(model, {"x": x})[0], atol=1e-6)
+
+
+def test_an_opset_that_cannot_hold_the_graph_is_refused() -> None:
+    graph = graph_of("(float[2,3] x) => (float[2,3] y) { y = Mish(x) }")
+    with pytest.raises(
+        EdgeconvError, match=r"--opset 13: the graph needs opset 18 \(No Previous Version of Mish"
+    ):
+        with_opset(to_onnx(graph), 13)
+
+
+def test_float_types_are_kept() -> None:
+    for kind in (TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.INT64):
+        x: Any = helper.make_tensor_value_info("x", kind, [2])
+        y: Any = helper.make_tensor_value_info("y", kind, [2])
+        proto = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", [x], [y])
+        model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", 18)])
+        model.ir_version = 8
+        graph = from_onnx(model)
+        assert graph.dtype("y") == helper.tensor_dtype_to_np_dtype(kind)
+        assert to_onnx(graph).graph.input[0].type.tensor_type.elem_type == kind
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.onnx")
+    with pytest.raises(EdgeconvError, match="does not exist"):
+        load_model(tmp_path / "m.onnx")
