@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.files import sha256, write_text
+from edgeconv.files import digest, sha256, write_text
 from edgeconv.tensors import Quantization, TensorSpec
 
 MANIFEST_VERSION = 1
@@ -163,12 +163,12 @@ def load_artifact(path: Path) -> Artifact | None:
         return None
     try:
         manifest = json.loads(beside.read_text())
-        version, digest = manifest["edgeconv_manifest"], manifest["sha256"]
+        version, recorded = manifest["edgeconv_manifest"], manifest["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EdgeconvError(f"{beside} is not a manifest that edgeconv wrote: {error}") from error
     if version != MANIFEST_VERSION:
         raise EdgeconvError(f"{beside} is a manifest of version {version}, not {MANIFEST_VERSION}")
-    if path.is_file() and sha256(path) != digest:
+    if path.exists() and digest(path) != recorded:
         raise EdgeconvError(f"{path} has changed since {beside.name} was written; export it again")
     return Artifact(path, manifest)
 

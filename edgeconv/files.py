@@ -19,6 +19,16 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's files in the order of their names, names included."""
+    if not path.is_dir():
+        return sha256(path)
+    whole = hashlib.sha256()
+    for file in sorted(item for item in path.rglob("*") if item.is_file()):
+        whole.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())
+    return whole.hexdigest()
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it takes that name, on failure it is removed.

@@ -49,7 +49,7 @@ def choose_data(options: ExportOptions, source: Source, labels: Sequence[str] | 
     spec = InputSpec(source.shapes, source.preprocessing)
     if options.truth is not None and not (options.verify or options.calib):
         raise UsageError("--truth says what the pictures of --verify or --calib show: give one")
-    if options.precision == "int8" and options.calib is None and not source.bundled:
+    if options.integer and options.calib is None and not source.bundled:
         raise UsageError(
             "--int8 calibrates on your own pictures: give --calib DIR (a few hundred pictures like "
             "those the net will see), FILE.npz, FILE.npy or file.py:function"
@@ -69,7 +69,7 @@ def _users(options: ExportOptions, spec: InputSpec, labels: Sequence[str] | None
     assert options.calib is not None
     truth = {} if options.verify else _truth(options, options.calib, labels)
     samples = load_samples(options.calib, spec, truth)
-    if options.precision != "int8":
+    if not options.integer:
         return Data((), tuple(spread(samples, options.verify_count)), options.calib)
     if options.verify is not None:
         return Data(tuple(spread(samples, options.calib_count)), (), options.calib)
@@ -88,7 +88,7 @@ def _default(options: ExportOptions, source: Source, spec: InputSpec) -> Data:
         return Data((), tuple(test), "bundled pictures: verification of the conversion only")
     calibration = load_samples(str(folder / "calibration"), spec)
     test = load_samples(str(folder / "test"), spec, _bundled_truth(folder / "test"))
-    chosen = spread(calibration, options.calib_count) if options.precision == "int8" else []
+    chosen = spread(calibration, options.calib_count) if options.integer else []
     origin = "bundled pictures (Fashion-MNIST, training half)"
     return Data(tuple(chosen), tuple(test), origin)
 

@@ -2,68 +2,56 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from edgeconv.artifact import spec_to_json
+from edgeconv.artifact import Preprocessing, spec_to_json
 from edgeconv.export.graph import Graph
-from edgeconv.export.options import Io, Precision
+from edgeconv.export.options import ExportOptions, Io
 from edgeconv.export.quant.recipe import Recipe
+from edgeconv.files import write_bytes
 from edgeconv.tensors import TensorSpec
 
 
 @dataclass(frozen=True)
 class Emitted:
-    """A file's bytes and what the manifest says of them.
+    """What the manifest says of a written file (or package folder).
 
-    ``names`` maps tensors of the prepared graph to tensors of the file. ``stats`` are figures read
-    back from the bytes (operators, INT8 count, transposes).
+    ``size`` is in bytes. ``names`` maps tensors of the prepared graph to tensors of the file.
+    ``stats`` are figures read back from it (operators, INT8 count, transposes). ``notes`` are for
+    the user.
     """
 
-    data: bytes
+    size: int
     names: Mapping[str, str]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     stats: Mapping[str, Any]
+    notes: tuple[str, ...] = field(default=())
 
 
 @dataclass(frozen=True)
 class EmitRequest:
-    """What an emitter is given: the prepared graph, the recipe for INT8, and the borders' type.
+    """What an emitter is given: the prepared graph, the recipe for INT8, and the user's options.
 
-    ``description`` is what the file says of itself (export/manifest.py).
+    ``io`` is the settled type of an INT8 file's borders. ``description`` is what the file says of
+    itself (export/manifest.py). ``image`` and ``labels`` make a Core ML package take images and
+    name classes.
     """
 
     graph: Graph
     recipe: Recipe | None
-    precision: Precision
+    options: ExportOptions
     io: Io
-    opset: int
     description: Mapping[str, Any]
+    image: Preprocessing | None = None
+    labels: list[str] | None = None
 
 
-def emit(target: str, request: EmitRequest) -> Emitted:
-    """Write ``request`` for ``target``; raises UnsupportedOpError where it cannot be expressed."""
-    first = EMITTERS[target](request, {})
-    inputs = tuple(_with_offset(request, spec) for spec in first.inputs)
-    borders = {
-        "inputs": [spec_to_json(spec) for spec in inputs],
-        "outputs": [spec_to_json(spec) for spec in first.outputs],
-    }
-    # a second pass, because only the first knows the borders that the file describes
-    text = json.dumps({**request.description, **borders}, sort_keys=True)
-    return replace(EMITTERS[target](request, {"edgeconv": text}), inputs=inputs)
-
-
-def _with_offset(request: EmitRequest, spec: TensorSpec) -> TensorSpec:
-    """Add the half step of exactly stored pixels, which the file formats have no field for."""
-    shift = next(
-        (n for n in request.graph.nodes if n.op == "Sub" and n.inputs[0] == spec.name), None
-    )
-    if spec.quantization is None or shift is None or shift.inputs[1] not in request.graph.constants:
-        return spec
-    offset = float(request.graph.constants[shift.inputs[1]])
-    return replace(spec, quantization=replace(spec.quantization, offset=offset))
+def emit(target: str, request: EmitRequest, path: Path) -> Emitted:
+    """Write ``request`` to ``path``; raises UnsupportedOpError where it cannot be expressed."""
+    return EMITTERS[target](request, path)
 
 
 def check_targets(graph: Graph, targets: tuple[str, ...]) -> None:
@@ -72,23 +60,55 @@ def check_targets(graph: Graph, targets: tuple[str, ...]) -> None:
         from edgeconv.export.tflite import check_supported
 
         check_supported(graph)
+    if "coreml" in targets:
+        from edgeconv.export.coreml import check_supported as check_coreml
+
+        check_coreml(graph)
 
 
-def _emit_onnx(request: EmitRequest, metadata: Mapping[str, str]) -> Emitted:
+def _with_offset(request: EmitRequest, spec: TensorSpec) -> TensorSpec:
+    """Add the half step of exactly stored pixels, which the file formats have no field for."""
+    constants = request.graph.constants
+    for node in request.graph.nodes:
+        if node.op == "Sub" and node.inputs[0] == spec.name and node.inputs[1] in constants:
+            offset = float(constants[node.inputs[1]])
+            if spec.quantization is not None:
+                return replace(spec, quantization=replace(spec.quantization, offset=offset))
+    return spec
+
+
+def _described(
+    request: EmitRequest, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+) -> dict[str, str]:
+    """Return the description, borders included, as the one metadata entry of a file."""
+    borders = {
+        "inputs": [spec_to_json(spec) for spec in inputs],
+        "outputs": [spec_to_json(spec) for spec in outputs],
+    }
+    return {"edgeconv": json.dumps({**request.description, **borders}, sort_keys=True)}
+
+
+def _emit_onnx(request: EmitRequest, path: Path) -> Emitted:
+    from onnx import helper
+
     from edgeconv.export.inspect_onnx import onnx_stats
     from edgeconv.export.onnx_io import save_model, to_onnx, with_opset
     from edgeconv.export.quant.qdq import emit_qdq
 
+    graph = request.graph
     if request.recipe is None:
-        model = to_onnx(request.graph, dict(metadata))
-        names: Mapping[str, str] = {tensor: tensor for tensor in request.graph.shapes}
-        inputs = tuple(_spec(request.graph, name) for name in request.graph.inputs)
-        outputs = tuple(_spec(request.graph, name) for name in request.graph.outputs)
+        model = to_onnx(graph)
+        names: Mapping[str, str] = {tensor: tensor for tensor in graph.shapes}
+        inputs = tuple(_spec(graph, name) for name in graph.inputs)
+        outputs = tuple(_spec(graph, name) for name in graph.outputs)
     else:
-        qdq = emit_qdq(request.graph, request.recipe, io=request.io, metadata=metadata)
-        model, names, inputs, outputs = qdq.model, qdq.names, qdq.inputs, qdq.outputs
-    data = save_model(with_opset(model, request.opset))
-    return Emitted(data, names, inputs, outputs, onnx_stats(data))
+        qdq = emit_qdq(graph, request.recipe, io=request.io)
+        model, names, outputs = qdq.model, qdq.names, qdq.outputs
+        inputs = tuple(_with_offset(request, spec) for spec in qdq.inputs)
+    helper.set_model_props(model, _described(request, inputs, outputs))
+    data = save_model(with_opset(model, request.options.opset))
+    write_bytes(path, data)
+    return Emitted(len(data), names, inputs, outputs, onnx_stats(data))
 
 
 def _spec(graph: Graph, tensor: str) -> TensorSpec:
@@ -98,20 +118,83 @@ def _spec(graph: Graph, tensor: str) -> TensorSpec:
     )
 
 
-def _emit_tflite(request: EmitRequest, metadata: Mapping[str, str]) -> Emitted:
-    from edgeconv.export.tflite import emit_tflite, tflite_stats
+def _emit_tflite(request: EmitRequest, path: Path) -> Emitted:
+    from edgeconv.export.tflite import EmittedTflite, emit_tflite, tflite_stats
 
-    made = emit_tflite(
+    def make(metadata: dict[str, str]) -> EmittedTflite:
+        return emit_tflite(
+            request.graph,
+            request.recipe,
+            precision=request.options.precision,
+            io=request.io,
+            metadata=metadata,
+        )
+
+    first = make({})
+    inputs = tuple(_with_offset(request, spec) for spec in first.inputs)
+    # a second pass, because only the first knows the borders that the file describes
+    made = make(_described(request, inputs, first.outputs))
+    write_bytes(path, made.data)
+    return Emitted(len(made.data), made.names, inputs, made.outputs, tflite_stats(made.data))
+
+
+def _emit_coreml(request: EmitRequest, path: Path) -> Emitted:
+    from edgeconv.export.coreml import emit_coreml
+
+    options = request.options
+    own = {"author": options.author, "license": options.license, "version": options.model_version}
+    metadata = {key: value for key, value in own.items() if value is not None}
+    metadata["edgeconv"] = json.dumps(request.description, sort_keys=True)
+    metadata["description"] = _sentence(request.description)
+    made = emit_coreml(
         request.graph,
         request.recipe,
-        precision=request.precision,
-        io=request.io,
-        metadata=dict(metadata),
+        path=path,
+        precision=options.precision,
+        compute=options.coreml_compute,
+        min_ios=options.min_ios,
+        weights_only=options.int8_weights,
+        image_input=request.image,
+        labels=None if request.labels is None else unique(request.labels),
+        metadata=metadata,
+        avoid_known_issues=options.avoid_known_issues,
     )
-    return Emitted(made.data, made.names, made.inputs, made.outputs, tflite_stats(made.data))
+    compute = sum(made.ops.get(op, 0) for op in ("conv", "conv_transpose", "linear", "matmul"))
+    stats = {
+        "ops": sum(made.ops.values()),
+        "histogram": dict(made.ops),
+        "compute": compute,
+        "int8_compute": compute if options.precision == "int8" else 0,
+        "transposes": made.ops.get("transpose", 0),
+        "int8_tensors": len(made.integers),
+        "rescaled": {k: [name, factor] for k, (name, factor) in made.rescaled.items()},
+    }
+    return Emitted(made.bytes, made.names, made.inputs, made.outputs, stats, made.notes)
 
 
-EMITTERS: dict[str, Callable[[EmitRequest, Mapping[str, str]], Emitted]] = {
+def unique(labels: list[str]) -> list[str]:
+    """Tell equal names apart: a Core ML classifier returns one probability a name.
+
+    >>> unique(["crane", "tench", "crane"])
+    ['crane', 'tench', 'crane (class 2)']
+    """
+    return [
+        f"{name} (class {index})" if name in labels[:index] else name
+        for index, name in enumerate(labels)
+    ]
+
+
+def _sentence(description: Mapping[str, Any]) -> str:
+    """Return the short description that Xcode shows."""
+    how = description["preprocessing"]
+    feeding = (
+        "" if how is None else f"; input {how['formula']}, mean {how['mean']}, std {how['std']}"
+    )
+    return f"{description['net']['source']}, {description['precision']}, by edgeconv{feeding}"
+
+
+EMITTERS: dict[str, Callable[[EmitRequest, Path], Emitted]] = {
     "onnx": _emit_onnx,
     "tflite": _emit_tflite,
+    "coreml": _emit_coreml,
 }

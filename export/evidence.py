@@ -15,7 +15,7 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.export.emit import Emitted
 from edgeconv.export.graph import Graph
 from edgeconv.export.verify import Expected
-from edgeconv.files import sha256
+from edgeconv.files import digest
 
 if TYPE_CHECKING:
     import onnx
@@ -89,14 +89,14 @@ def staging(folder: Path) -> Iterator[Path]:
 
 
 def publish(place: Path, folder: Path, *, force: bool) -> None:
-    """Move every staged file to the same relative name in ``folder``.
+    """Move every staged file, and every package as a whole, to the same relative name in ``folder``.
 
-    Without ``force`` a file that exists with other contents is refused before anything moves.
+    Without ``force`` one that exists with other contents is refused before anything moves.
     """
-    staged = sorted(path for path in place.rglob("*") if path.is_file())
+    staged = sorted(_units(place))
     for path in staged:
         target = folder / path.relative_to(place)
-        if target.exists() and not force and sha256(target) != sha256(path):
+        if target.exists() and not force and digest(target) != digest(path):
             raise EdgeconvError(
                 f"{target} exists and belongs to another export; --force replaces it, or name "
                 "another --output"
@@ -104,4 +104,14 @@ def publish(place: Path, folder: Path, *, force: bool) -> None:
     for path in staged:
         target = folder / path.relative_to(place)
         target.parent.mkdir(exist_ok=True)
+        if target.is_dir():  # a folder cannot be renamed over another
+            target.replace(place / f"{path.name}.old")
         path.replace(target)
+
+
+def _units(place: Path) -> Iterator[Path]:
+    for path in place.iterdir():
+        if path.is_dir() and path.suffix != ".mlpackage":
+            yield from (item for item in path.rglob("*") if item.is_file())
+        else:
+            yield path

@@ -20,6 +20,7 @@ TOOLS = (
     "onnxsim",
     "flatbuffers",
     "ai-edge-litert",
+    "coremltools",
     "numpy",
     "pillow",
 )
@@ -42,6 +43,7 @@ def describe(
     labels: list[str] | None,
     data: Data,
     recipe: Recipe | None,
+    softmax: bool,
 ) -> dict[str, Any]:
     """Return what the file says of itself, the same for every target.
 
@@ -52,7 +54,7 @@ def describe(
     return {
         "net": dict(source.net),
         "precision": options.precision,
-        "softmax": options.softmax,
+        "softmax": softmax,
         "preprocessing": None if how is None else how.to_json(),
         "labels": labels,
         "weights": dict(source.weights),
@@ -79,7 +81,7 @@ def manifest(
         "target": target,
         "file": name,
         "sha256": digest,
-        "bytes": len(emitted.data),
+        "bytes": emitted.size,
         "inputs": [spec_to_json(spec) for spec in emitted.inputs],
         "outputs": [spec_to_json(spec) for spec in emitted.outputs],
         **description,

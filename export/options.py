@@ -9,8 +9,8 @@ from edgeconv.errors import UsageError
 
 Precision = Literal["fp32", "fp16", "int8"]
 Io = Literal["float", "int8", "uint8"]
-TARGETS = ("onnx", "tflite")
-SUFFIX = {"onnx": ".onnx", "tflite": ".tflite"}
+SUFFIX = {"onnx": ".onnx", "tflite": ".tflite", "coreml": ".mlpackage"}
+TARGETS = tuple(SUFFIX)
 MIN_OPSET, MAX_OPSET = (
     13,
     21,
@@ -54,6 +54,14 @@ class ExportOptions:
     recipe: str = "std"
     threads: int | None = None
     force: bool = False
+    coreml_compute: Literal["fp32", "fp16"] | None = None
+    min_ios: int | None = None
+    image_input: bool = False
+    int8_weights: bool = False
+    avoid_known_issues: bool = False
+    author: str | None = None
+    license: str | None = None
+    model_version: str | None = None
 
     def check(self) -> None:
         """Raise UsageError naming the first option that cannot be right."""
@@ -62,11 +70,12 @@ class ExportOptions:
                 raise UsageError(f"--target {target} is unknown: {' or '.join(TARGETS)}")
         if self.precision == "fp16" and "onnx" in self.targets:
             raise UsageError(
-                "--fp16 is for TFLite: onnxruntime's CPU kernels would convert an fp16 .onnx back to "
+                "--fp16 is for TFLite and Core ML: onnxruntime's CPU kernels would convert an fp16 .onnx back to "
                 "float at every layer; take --fp32 or --int8 for --target onnx"
             )
         if self.io not in (None, "float") and self.precision != "int8":
             raise UsageError(f"--io {self.io} needs --int8: a float model has float borders")
+        self._check_coreml()
         if self.embed_preprocessing and self.io == "int8":
             raise UsageError("--embed-preprocessing takes raw 0..255 pixels: --io uint8 or float")
         if self.crop is not None and not 0 < self.crop <= 1:
@@ -93,6 +102,37 @@ class ExportOptions:
                 raise UsageError(
                     f"--input-shape {','.join(map(str, shape))}: every size must be positive"
                 )
+
+    def _check_coreml(self) -> None:
+        only = self.targets == ("coreml",)
+        for flag, value in (
+            ("--image-input", self.image_input),
+            ("--int8-weights", self.int8_weights),
+        ):
+            if value and not only:
+                raise UsageError(f"{flag} is for --target coreml alone")
+        if self.int8_weights and self.precision != "int8":
+            raise UsageError("--int8-weights needs --int8")
+        if self.image_input and self.embed_preprocessing:
+            raise UsageError("--image-input embeds the preprocessing already")
+        given = (self.coreml_compute, self.min_ios, self.author, self.license, self.model_version)
+        if "coreml" not in self.targets and (any(given) or self.avoid_known_issues):
+            raise UsageError(
+                "--coreml-compute, --min-ios, --author, --license, --model-version and "
+                "--avoid-known-issues need --target coreml"
+            )
+        if "coreml" in self.targets and self.io not in (None, "float"):
+            raise UsageError("--io: a Core ML package takes and returns floats or images")
+
+    @property
+    def integer(self) -> bool:
+        """Whether activations are INT8, which needs calibration."""
+        return self.precision == "int8" and not self.int8_weights
+
+    @property
+    def suffix(self) -> str:
+        """How file names say the precision."""
+        return "int8w" if self.int8_weights else self.precision
 
 
 Progress = Callable[[str, float], None]

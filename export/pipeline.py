@@ -28,12 +28,15 @@ from edgeconv.export.report import (
 from edgeconv.export.source import Source, open_source, read_labels
 from edgeconv.export.stages import Stages
 from edgeconv.export.verify import Expected, expect, first_departure, verify_file
-from edgeconv.files import sha256, write_bytes
+from edgeconv.files import digest, sha256, write_bytes
 
 if TYPE_CHECKING:
     import onnx
 
     from edgeconv.export.quant.recipe import Recipe
+
+
+COREML_COUNT = 50  # the reference evaluator takes up to 0.3 s a picture
 
 
 @dataclass(frozen=True)
@@ -64,18 +67,31 @@ def run_export(
         source = open_source(options)
         say(source.title)
     notes += source.notes
-    stem = f"{source.stem}_{options.precision}"
+    stem = f"{source.stem}_{options.suffix}"
     _refuse_existing(options, stem)
     labels = read_labels(options.labels) if options.labels else source.labels
     data = choose_data(options, source, labels)
-    lowered = _lower(options, source, stages, notes)
+    classifier = labels if options.image_input else None
+    lowered = _lower(options, source, classifier is not None, stages, notes)
     check_targets(lowered.prepared.graph, options.targets)
     graph, recipe = _quantize(options, lowered.prepared, data, stages, threads)
-    description = describe(options, source, labels, data, recipe)
+    if options.int8_weights:
+        notes.append("INT8 weights alone: activations stay in float")
+    softmax = options.softmax or classifier is not None
+    description = describe(options, source, labels, data, recipe, softmax)
 
     with staging(options.output) as place:
-        emitted = _emit(options, graph, recipe, description, stages, place / stem)
-        expected, names = _expect(options, source, lowered, data, stages)
+        request = EmitRequest(
+            graph,
+            recipe,
+            options,
+            options.io or ("uint8" if options.embed_preprocessing and recipe else "float"),
+            description,
+            source.preprocessing if options.image_input else None,
+            classifier,
+        )
+        emitted = _emit(request, stages, notes, place / stem)
+        expected, names = _expect(options, source, lowered, data, softmax, stages)
         evidence = evidence_files(lowered.raw, lowered.hub, graph, recipe, emitted, expected, names)
         for name, content in evidence.items():
             write_bytes(place / f"{stem}.evidence" / name, content)
@@ -106,7 +122,9 @@ def _refuse_existing(options: ExportOptions, stem: str) -> None:
         pass  # an unwritable folder is found before any work
 
 
-def _lower(options: ExportOptions, source: Source, stages: Stages, notes: list[str]) -> Lowered:
+def _lower(
+    options: ExportOptions, source: Source, classifier: bool, stages: Stages, notes: list[str]
+) -> Lowered:
     from edgeconv.export.passes.append_softmax import append_softmax
     from edgeconv.export.passes.embed_preprocessing import embed_preprocessing
     from edgeconv.export.simplify import simplify
@@ -125,9 +143,11 @@ def _lower(options: ExportOptions, source: Source, stages: Stages, notes: list[s
         check_finite(hub)
         if options.softmax:
             append_softmax(hub)
-        pixels = pixel_input(source)
-        prepared = prepare(hub, int8=options.precision == "int8", pixels=pixels)
-        if pixels is not None and pixels.embedded:
+        pixels = pixel_input(source, options)
+        prepared = prepare(hub, int8=options.integer, pixels=pixels)
+        if classifier and not options.softmax:
+            append_softmax(hub)  # the package's own comes from its emitter
+        if pixels is not None and _embedded(source):
             embed_preprocessing(hub, pixels.mean, pixels.std)
         say(f"{len(raw.graph.node)} nodes to {len(hub.nodes)}")
     if simplified.warning:
@@ -135,10 +155,17 @@ def _lower(options: ExportOptions, source: Source, stages: Stages, notes: list[s
     return Lowered(raw, hub, prepared)
 
 
-def pixel_input(source: Source) -> PixelInput | None:
-    """Return how the picture input is fed, where there is one."""
+def pixel_input(source: Source, options: ExportOptions) -> PixelInput | None:
+    """Return how the picture input is fed, where there is one.
+
+    Core ML's image input embeds the preprocessing itself, behind the prepared graph's back.
+    """
     how = source.preprocessing
-    return None if how is None else PixelInput(how.mean, how.std, how.embedded)
+    return None if how is None else PixelInput(how.mean, how.std, options.embed_preprocessing)
+
+
+def _embedded(source: Source) -> bool:
+    return source.preprocessing is not None and source.preprocessing.embedded
 
 
 def check_finite(graph: Graph) -> None:
@@ -151,7 +178,7 @@ def check_finite(graph: Graph) -> None:
 def _quantize(
     options: ExportOptions, prepared: Prepared, data: Data, stages: Stages, threads: int
 ) -> tuple[Graph, "Recipe | None"]:
-    if options.precision != "int8":
+    if not options.integer:
         return prepared.graph, None
     from edgeconv.export.quant import quantize
 
@@ -173,23 +200,16 @@ def _quantize(
     return result.graph, result.recipe
 
 
-def _emit(
-    options: ExportOptions,
-    graph: Graph,
-    recipe: "Recipe | None",
-    description: dict[str, Any],
-    stages: Stages,
-    base: Path,
-) -> dict[str, Emitted]:
-    io = options.io or ("uint8" if options.embed_preprocessing and recipe else "float")
+def _emit(request: EmitRequest, stages: Stages, notes: list[str], base: Path) -> dict[str, Emitted]:
     emitted = {}
-    for target in options.targets:
+    for target in request.options.targets:
         with stages.stage(target) as say:
-            request = EmitRequest(graph, recipe, options.precision, io, options.opset, description)
-            emitted[target] = emit(target, request)
             path = base.with_name(base.name + SUFFIX[target])
-            write_bytes(path, emitted[target].data)
-            say(artifact_text(path.name, len(emitted[target].data), emitted[target].stats))
+            made = emitted[target] = emit(target, request, path)
+            takes = "/".join(sorted({spec.dtype for spec in made.inputs}))
+            gives = "/".join(sorted({spec.dtype for spec in made.outputs}))
+            say(artifact_text(path.name, made.size, made.stats, f"{takes} in, {gives} out"))
+        notes += [f"{target}: {note}" for note in made.notes]
     return emitted
 
 
@@ -198,6 +218,7 @@ def _expect(
     source: Source,
     lowered: Lowered,
     data: Data,
+    softmax: bool,
     stages: Stages,
 ) -> tuple[Expected, list[str]]:
     from edgeconv.export.reference import open_reference
@@ -209,8 +230,8 @@ def _expect(
             raw=lowered.raw,
             shapes=source.shapes,
             outputs=lowered.hub.outputs,
-            embedded=source.preprocessing if options.embed_preprocessing else None,
-            softmax=options.softmax,
+            embedded=source.preprocessing if _embedded(source) else None,
+            softmax=softmax,
             threads=options.threads or 1,  # one picture's layers are too small to share
         ) as reference:
             truth = [sample.truth for sample in data.verification]
@@ -232,18 +253,18 @@ def _verify(
 ) -> None:
     options = report.options
     folder = place / f"{stem}.evidence"
+    names = ["hub"] if options.image_input else ["hub", "prepared"]
+    if not (options.embed_preprocessing or options.image_input or options.softmax):
+        names.insert(0, "raw")  # which has neither pixels nor softmax inside
     report.departure = first_departure(
-        {name: folder / f"{name}.onnx" for name in ("raw", "hub", "prepared")},
-        expected,
-        embedded=options.embed_preprocessing,
-        softmax=options.softmax,
-        int8=options.precision == "int8",
+        {name: folder / f"{name}.onnx" for name in names}, expected, int8=options.integer
     )
     shared = ("raw.onnx", "hub.onnx", "prepared.onnx", "recipe.json", "verify.npz")
     for target, file in emitted.items():
         path = place / (stem + SUFFIX[target])
         with stages.stage("verify") as say:
-            verdict = verify_file(path, options.precision, file.inputs, expected, threads)
+            few = expected.head(COREML_COUNT) if target == "coreml" else expected
+            verdict = verify_file(path, options.precision, file.inputs, few, threads)
             say(f"{target} · {verdict_text(verdict)}")
         kept = [folder / name for name in (*shared, f"names_{target}.json")]
         evidence = {
@@ -251,11 +272,9 @@ def _verify(
             "files": {item.name: sha256(item) for item in kept if item.exists()},
         }
         content = manifest(
-            description, target, path.name, sha256(path), file, evidence, verdict.to_json()
+            description, target, path.name, digest(path), file, evidence, verdict.to_json()
         )
         save_manifest(Artifact(path, content))
         report.artifacts.append(
-            ArtifactReport(
-                target, options.output / path.name, len(file.data), dict(file.stats), verdict
-            )
+            ArtifactReport(target, options.output / path.name, file.size, dict(file.stats), verdict)
         )

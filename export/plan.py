@@ -16,14 +16,14 @@ def plan(options: ExportOptions) -> list[str]:
         lines.append("trace      torch.onnx.export, then onnxsim and edgeconv's passes")
     else:
         lines.append("simplify   onnxsim and edgeconv's passes")
-    if options.precision == "int8":
+    if options.integer:
         if options.calib is None and not source.bundled:
             raise EdgeconvError("--int8 calibrates on your own pictures: give --calib")
         data = options.calib or "the bundled pictures"
         lines.append(f"calibrate  up to {options.calib_count} samples of {data}")
         lines.append(f"quantize   recipe {options.recipe}")
     for target in options.targets:
-        path = options.output / f"{source.stem}_{options.precision}{SUFFIX[target]}"
+        path = options.output / f"{source.stem}_{options.suffix}{SUFFIX[target]}"
         lines.append(f"{target:10} {path}" + (" (exists)" if path.exists() else ""))
     lines.append("verify     each file, from disk, against the float reference")
     return lines

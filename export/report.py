@@ -69,13 +69,17 @@ class ExportReport:
         }
 
 
-def artifact_text(name: str, size: int, stats: Mapping[str, Any]) -> str:
-    """Return the line of an emitted file: name, size in bytes, operators, INT8 count, transposes."""
+def artifact_text(name: str, size: int, stats: Mapping[str, Any], borders: str) -> str:
+    """Return the line of an emitted file: name, size in bytes, operators, INT8 count, transposes.
+
+    ``borders`` says the types of inputs and outputs.
+    """
     text = f"{name}   {size / 1e6:.1f} MB · {stats['ops']} ops"
     if stats.get("int8_compute"):
         text += f" · {stats['int8_compute']}/{stats['compute']} INT8"
         if stats.get("per_channel") == stats["int8_compute"]:
             text += " per channel"
+        text += f" · {borders}"
     return f"{text} · {stats['transposes']} transposes"
 
 

@@ -269,7 +269,7 @@ def _preprocessing(
         options.std or default.std,
         default.crop if options.crop is None else options.crop,
         size,
-        options.embed_preprocessing,
+        options.embed_preprocessing or options.image_input,
     )
 
 

@@ -201,22 +201,17 @@ def first_departure(
     stages: Mapping[str, Path],
     expected: Expected,
     *,
-    embedded: bool,
-    softmax: bool,
     int8: bool,
     count: int = 4,
 ) -> str | None:
     """Return a sentence naming the first float stage whose outputs leave the reference.
 
     ``stages`` maps raw, hub and prepared to their .onnx, in order; ``count`` samples are run
-    through each. The raw graph has neither embedded preprocessing nor an appended softmax and is
-    skipped where the reference does; an INT8 export's prepared graph centres pixels, which moves
-    the border of the first convolution by half a pixel step.
+    through each. An INT8 export's prepared graph centres pixels, which moves the border of the
+    first convolution by half a pixel step.
     """
     few = expected.head(count)
     for stage, path in stages.items():
-        if stage == "raw" and (embedded or softmax):
-            continue
         limit = PIXEL_BUDGET if stage == "prepared" and int8 else FLOAT_BUDGET
         with open_runner(path, optimize=False) as runner:
             got = run_all(runner, few.feeds, list(few.outputs), runner.inputs)

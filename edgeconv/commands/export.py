@@ -64,11 +64,11 @@ def complete_nets(ctx: click.Context, parameter: click.Parameter, incomplete: st
     multiple=True,
     default=("onnx",),
     show_default=True,
-    type=click.Choice(["onnx", "tflite"]),
+    type=click.Choice(["onnx", "tflite", "coreml"]),
     help="Format to write; repeat for several.",
 )
 @click.option("--fp32", "precision", flag_value="fp32", default="fp32", help="Float (default).")
-@click.option("--fp16", "precision", flag_value="fp16", help="Half-precision weights (TFLite).")
+@click.option("--fp16", "precision", flag_value="fp16", help="Half precision (TFLite, Core ML).")
 @click.option("--int8", "precision", flag_value="int8", help="Full INT8.")
 @click.option("--weights", metavar="bundled|imagenet|random|FILE", help="Default: bundled.")
 @click.option("--width", type=float, help="Channel multiplier.")
@@ -126,6 +126,16 @@ def complete_nets(ctx: click.Context, parameter: click.Parameter, incomplete: st
 @click.option("--opset", type=int, default=18, show_default=True, help="Of the .onnx file.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random weights.")
 @click.option("--threads", type=int, help="Default: all processors.")
+@click.option("--coreml-compute", type=click.Choice(["fp16", "fp32"]), help="Core ML arithmetic.")
+@click.option("--min-ios", type=int, metavar="15|16|17|18", help="Core ML: oldest iOS.")
+@click.option(
+    "--image-input", is_flag=True, help="Core ML: images in; with --labels, a classifier."
+)
+@click.option("--int8-weights", is_flag=True, help="Core ML, with --int8: weights only.")
+@click.option("--avoid-known-issues", is_flag=True, help="Core ML: rewrite reported patterns.")
+@click.option("--author", help="Core ML metadata.")
+@click.option("--license", help="Core ML metadata.")
+@click.option("--model-version", help="Core ML metadata.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
