@@ -77,10 +77,6 @@ def print_report(report: Report, console: Console) -> None:
         console.print("[yellow]partial[/]  stopped before the end; these are the figures so far")
     for note in report.notes:
         console.print(f"note     {escape(note)}")
-    if not emulated:
-        _print_diagnosis(report, console)
-        _print_sustained(report, console)
-        _print_profile(report, console)
 
 
 def _cells(row: Row, report: Report, emulated: bool) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgeconv.errors import BudgetMissedError, EdgeconvError
+from edgeconv.errors import BudgetMissedError, EdgeconvError, UsageError
 
 
 @click.command(context_settings={"show_default": True})
@@ -33,6 +33,8 @@ from edgeconv.errors import BudgetMissedError, EdgeconvError
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a line a row.")
 @click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a page.")
+@click.option("--device", "devices", multiple=True, metavar="ssh://USER@HOST", help="Run there; several run side by side.")  # fmt: skip
+@click.option("--progress", is_flag=True, hidden=True, help="Progress as plain lines.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(models: tuple[str, ...], **options: Any) -> None:
     """Measure latency: of .onnx and .tflite files, and of nets themselves in PyTorch.
@@ -42,8 +44,11 @@ def command(models: tuple[str, ...], **options: Any) -> None:
     """
     from edgeconv.bench.run import bench
 
+    if options["devices"]:
+        _on_devices(models, options)
+        return
     request = _request(models, options)
-    report = bench(request, None if options["quiet"] else _progress())
+    report = bench(request, None if options["quiet"] else _progress(options["progress"]))
     if options["history"] is not None:
         from edgeconv.bench.history import keep
 
@@ -81,10 +86,22 @@ def _request(models: tuple[str, ...], options: dict[str, Any]) -> Any:
     )
 
 
-def _progress() -> Any:
-    """One line on standard error that rewrites itself, on a terminal only."""
+def _progress(plain: bool) -> Any:
+    """One line on standard error that rewrites itself, on a terminal only; or plain lines."""
     import sys
+    import time
 
+    last = 0.0
+
+    def tell(text: str, share: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= 1.0:
+            last = time.monotonic()
+            sys.stderr.write(f"{100 * share:3.0f} %  {text}\n")
+            sys.stderr.flush()
+
+    if plain:
+        return tell
     if not sys.stderr.isatty():
         return None
 
@@ -131,3 +148,50 @@ def _exit(report: Any, strict: bool) -> None:
         raise BudgetMissedError("--strict: not every row can be trusted, see its marks")
     if any(row.error is not None for row in report.rows):
         raise SystemExit(1)
+
+
+FORWARDED = ("threads", "runs", "seconds", "warmup", "runtime", "affinity", "sustained", "against")
+
+
+def _on_devices(models: tuple[str, ...], options: dict[str, Any]) -> None:
+    """Run the same bench on boards and print one table."""
+    from rich.console import Console
+
+    from edgeconv.bench.text import print_devices
+    from edgeconv.cache import cache_dir
+    from edgeconv.device.remote import bench_side_by_side
+    from edgeconv.device.ssh import Connection, parse_host
+
+    for name in ("html_file", "csv_file", "history", "against"):
+        if options[name] is not None:
+            raise UsageError(
+                f"--device does not go with --{name.removesuffix('_file')}; use --json"
+            )
+    connections = [Connection(parse_host(text)) for text in options["devices"]]
+    _request(models, options)  # what cannot be right is refused before anything is copied
+    passed: list[str] = []
+    for name in FORWARDED:
+        if options[name] is not None:
+            passed += [f"--{name}", str(options[name])]
+    passed += [f"--{n}" for n in ("profile", "mlperf") if options[n]]
+    passed += [] if options["xnnpack"] else ["--no-xnnpack"]
+    passed += [word for shape in options["shapes"] for word in ("--shape", shape)]
+
+    def say(text: str) -> None:
+        if not options["quiet"]:
+            click.echo(text, err=True)
+
+    paths = [Path(model) for model in models]
+    results = bench_side_by_side(connections, paths, passed, cache_dir(), say)
+    reports = [(name, r) for name, r in results if not isinstance(r, Exception)]
+    if options["as_json"]:
+        click.echo(json.dumps({n: r.to_json() for n, r in reports}, indent=1))
+    else:
+        print_devices(reports, Console(highlight=False, width=160))
+    failed = [error for _, error in results if isinstance(error, EdgeconvError)]
+    for error in failed:
+        click.echo(f"Error: {error}", err=True)
+    if failed or any(row.error is not None for _, r in reports for row in r.rows):
+        raise SystemExit(1)
+    if options["strict"] and not all(r.trusted for _, r in reports):
+        raise BudgetMissedError("--strict: not every row can be trusted, see its marks")

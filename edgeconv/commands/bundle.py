@@ -1,0 +1,71 @@
+"""``edgeconv bundle``: an archive for a board without a network, and its results read here."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeconv.errors import UsageError
+
+
+@click.command()
+@click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL...]")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("bundle.tar.gz"), show_default=True)  # fmt: skip
+@click.option("--wheels", metavar="ARCH", help="Put the wheels in too: aarch64, armv7l or x86_64.")
+@click.option(
+    "--python", default="3.11", show_default=True, help="The board's Python, for --wheels."
+)
+@click.option("--force", is_flag=True, help="Replace an archive that is there.")
+@click.option("--show", type=click.Path(path_type=Path), metavar="RESULTS", help="Print a board's results.json.")  # fmt: skip
+def command(
+    models: tuple[Path, ...],
+    output: Path,
+    wheels: str | None,
+    python: str,
+    force: bool,
+    show: Path | None,
+) -> None:
+    """Pack MODELs with inputs, the outputs they give here, and our code.
+
+    On the board, `python3 run.py` benches and checks them and writes results.json.
+    """
+    if show is not None:
+        _show(show)
+        return
+    if not models:
+        raise UsageError("name at least one model to pack, or --show results.json")
+    if output.exists() and not force:
+        raise UsageError(f"{output} is there already; give --force to replace it")
+    from edgeconv.cache import cache_dir
+    from edgeconv.device.bundle import make_bundle
+    from edgeconv.device.wheels import Platform
+
+    platform = Platform(wheels, python) if wheels else None
+    sizes = make_bundle(models, output, platform, cache_dir() / "wheels")
+    parts = ", ".join(f"{name} {size / 1e6:.2f}" for name, size in sorted(sizes.items()))
+    click.echo(f"{output}: {output.stat().st_size / 1e6:.2f} MB (unpacked, MB: {parts})")
+    click.echo(f"on the board: tar -xf {output.name} && cd {output.name.partition('.')[0]} && python3 run.py")  # fmt: skip
+
+
+def _show(path: Path) -> None:
+    import sys
+
+    from rich.console import Console
+
+    from edgeconv.bench.read import report_from_json
+    from edgeconv.bench.text import print_report
+    from edgeconv.device.bundle import read_results
+
+    results: dict[str, Any] = read_results(path)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    print_report(report_from_json(results["bench"]), console)
+    for name, check in results["checks"].items():
+        if "error" in check:
+            click.echo(f"outputs  {name}: {check['error']}")
+            continue
+        for output, found in check["outputs"].items():
+            click.echo(
+                f"outputs  {name} {output} in {check['runtime']}: largest difference from here"
+                f" {found['max_difference']:.4g}, {100 * found['equal']:.1f} % equal, same top-1 in"
+                f" {100 * found['same_top1']:.0f} % of {check['samples']}"
+            )

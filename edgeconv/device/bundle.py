@@ -1,0 +1,101 @@
+"""One archive for a board without a network: models, inputs, expected outputs, our code, one command."""
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgeconv import __version__
+from edgeconv.artifact import manifest_path
+from edgeconv.device.checks import record
+from edgeconv.device.payload import archive, sources
+from edgeconv.device.wheels import Platform, download, runtime_for
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.files import sha256, write_bytes
+
+SUFFIXES = (".onnx", ".tflite")
+
+RUN = '''#!/usr/bin/env python3
+"""python3 run.py [options of edgeconv bench]: bench and check the models here, write results.json."""
+
+import pathlib
+import sys
+import zipfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+SITE = HERE / "site"
+if (HERE / "wheels").is_dir() and not SITE.is_dir():
+    part = HERE / "site.part"
+    for wheel in sorted((HERE / "wheels").glob("*.whl")):
+        zipfile.ZipFile(wheel).extractall(part)
+    part.rename(SITE)
+sys.path[:0] = [str(HERE / "src"), str(SITE)]
+
+from edgeconv.device.onboard import main
+
+sys.exit(main(HERE, sys.argv[1:]))
+'''
+
+README = """edgeconv bundle
+On the board, with Python 3.11 or later:  python3 run.py
+It needs numpy and the runtime of the models (onnxruntime for .onnx, ai-edge-litert or tflite-runtime
+for .tflite); where a folder wheels/ is here, they are in it. Bring results.json back and read it with
+edgeconv bundle --show results.json
+"""
+
+
+def make_bundle(
+    models: Sequence[Path],
+    output: Path,
+    platform: Platform | None = None,
+    cache: Path | None = None,
+) -> dict[str, int]:
+    """Write ``output`` (.tar.gz) and return the bytes of its parts.
+
+    With ``platform`` the board's wheels go along (kept in ``cache`` between calls). Raises UsageError
+    for a model that no board here runs.
+    """
+    names = [model.name for model in models]
+    for model in models:
+        if model.suffix.lower() not in SUFFIXES:
+            raise UsageError(f"{model}: a bundle takes {' and '.join(SUFFIXES)}")
+        if names.count(model.name) > 1:
+            raise UsageError(f"two models are called {model.name}: a bundle needs different names")
+    entries = [(f"src/{name}", content) for name, content in sources()]
+    entries += [("run.py", RUN.encode()), ("README", README.encode())]
+    listed = []
+    for model in models:
+        recorded = io.BytesIO()
+        np.savez(recorded, **record(model))  # type: ignore[arg-type] # names become keywords
+        entries.append((f"checks/{model.name}.npz", recorded.getvalue()))
+        entries.append((f"models/{model.name}", model.read_bytes()))
+        if manifest_path(model).is_file():
+            entries.append((f"models/{model.name}.json", manifest_path(model).read_bytes()))
+        listed.append({"name": model.name, "sha256": sha256(model)})
+    if platform is not None:
+        folder = (cache or Path(".")) / f"{platform.architecture}-{platform.python}"
+        wheels = download(
+            runtime_for([m.suffix.lower() for m in models], platform), platform, folder
+        )
+        entries += [(f"wheels/{wheel.name}", wheel.read_bytes()) for wheel in wheels]
+    about = {"edgeconv_bundle": 1, "edgeconv": __version__, "models": listed}
+    entries.append(("bundle.json", (json.dumps(about, indent=1) + "\n").encode()))
+    root = output.name.removesuffix(".gz").removesuffix(".tar")
+    write_bytes(output, archive([(f"{root}/{n}", c) for n, c in entries], gzip=True))
+    sizes: dict[str, int] = {}
+    for name, content in entries:
+        part = name.partition("/")[0]
+        sizes[part] = sizes.get(part, 0) + len(content)
+    return sizes
+
+
+def read_results(path: Path) -> dict[str, object]:
+    """Read a board's results.json. Raises EdgeconvError where it is not one."""
+    try:
+        data = json.loads(path.read_text())
+        found: dict[str, object] = {"bench": data["bench"], "checks": data["checks"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EdgeconvError(f"{path} is not the results.json of a bundle") from error
+    return found

@@ -1,0 +1,96 @@
+"""The wheels that a board needs, resolved here for its processor and its Python.
+
+They are unpacked on the board, not installed: Debian splits venv and pip off its Python, and a
+minimal image has neither.
+"""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeconv.errors import EdgeconvError, UsageError
+
+GLIBC = ("2_17", "2_24", "2_26", "2_27", "2_28", "2_31", "2_34", "2_35", "2_36")
+"""Every level is named, for pip does not infer the lower ones; 2.36 is Raspberry Pi OS bookworm's."""
+
+RUNTIMES = {
+    "onnxruntime": ("onnxruntime", "numpy"),
+    "ai-edge-litert": ("ai-edge-litert", "numpy"),
+    "tflite-runtime": ("tflite-runtime", "numpy<2"),
+}
+"""Runtime -> what pip has to find for it."""
+
+COMMON = ("click>=8.1", "rich>=13")
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A board's processor as uname says it, and its Python ("3.11")."""
+
+    architecture: str
+    python: str
+
+    def tags(self) -> list[str]:
+        """Return pip's platform tags, the oldest first."""
+        known = {"aarch64": "aarch64", "arm64": "aarch64", "armv7l": "armv7l", "x86_64": "x86_64"}
+        if self.architecture not in known:
+            raise UsageError(
+                f"no runtime has wheels for {self.architecture}: {', '.join(sorted(known))}"
+            )
+        arch = known[self.architecture]
+        return [f"manylinux2014_{arch}", *(f"manylinux_{level}_{arch}" for level in GLIBC)]
+
+
+def runtime_for(suffixes: Sequence[str], platform: Platform) -> list[str]:
+    """Return the runtimes that a board needs for files of these suffixes.
+
+    Raises UsageError where the board's processor has none.
+    """
+    narrow = platform.architecture == "armv7l"
+    if narrow and ".onnx" in suffixes:
+        raise UsageError("32-bit ARM has no onnxruntime: bench a .tflite there")
+    wanted = []
+    if ".onnx" in suffixes:
+        wanted.append("onnxruntime")
+    if ".tflite" in suffixes:
+        wanted.append("tflite-runtime" if narrow else "ai-edge-litert")
+    return wanted
+
+
+def requirements(runtimes: Sequence[str], platform: Platform) -> list[str]:
+    """Return what pip resolves; on 32-bit ARM numpy is the system's (python3-numpy), for it has no wheel."""
+    found = list(COMMON)
+    for runtime in runtimes:
+        for item in RUNTIMES[runtime]:
+            if platform.architecture == "armv7l" and item.startswith("numpy"):
+                continue
+            found.append(item)
+    return list(dict.fromkeys(found))
+
+
+def download(runtimes: Sequence[str], platform: Platform, folder: Path) -> list[Path]:
+    """Fetch the wheels for a board into ``folder``; those already there are kept.
+
+    Raises EdgeconvError with pip's last line where something has no wheel for the board.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command += ["--only-binary=:all:", "--implementation", "cp", "--dest", str(folder)]
+    command += ["--python-version", platform.python, "--find-links", str(folder)]
+    for tag in platform.tags():
+        command += ["--platform", tag]
+    if platform.architecture == "armv7l":
+        command.append("--no-deps")  # its numpy would come along otherwise
+        names = [*requirements(runtimes, platform), "markdown-it-py", "mdurl", "pygments"]
+    else:
+        names = requirements(runtimes, platform)
+    said = subprocess.run([*command, *names], capture_output=True, text=True)
+    if said.returncode != 0:
+        lines = [line for line in said.stderr.splitlines() if line.startswith("ERROR")]
+        reason = (lines or said.stderr.splitlines() or ["pip failed"])[-1].removeprefix("ERROR: ")
+        raise EdgeconvError(
+            f"no wheels for Python {platform.python} on {platform.architecture}: {reason}"
+        )
+    return sorted(folder.glob("*.whl"))
