@@ -16,6 +16,8 @@ COMMANDS = {
     "models": "List the nets with their options, parameters, multiply-adds and accuracies.",
     "summary": "Print an architecture layer by layer.",
     "bench": "Measure latency, with an interval and the reasons not to trust it.",
+    "bundle": "Pack models, inputs and our code for a board without a network.",
+    "device": "Ask or prepare a board over SSH.",
     "inspect": "Say what is inside an exported or foreign file.",
     "doctor": "Say which runtimes and converters are installed and what each missing one adds.",
 }
