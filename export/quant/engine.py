@@ -13,6 +13,7 @@ import numpy as np
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.graph import Graph
 from edgeconv.export.quant.blas import one_blas_thread
+from edgeconv.export.quant.calibration import stability
 from edgeconv.export.quant.candidates import RECIPES, Candidate
 from edgeconv.export.quant.equalize import equalize
 from edgeconv.export.quant.fit import LayerFit
@@ -21,6 +22,7 @@ from edgeconv.export.quant.observe import Feeds, Floats, Observation, Progress, 
 from edgeconv.export.quant.ops import WEIGHTED, is_pixel_shift, why_float
 from edgeconv.export.quant.ranges import choose_ranges, conflicts, fixed_scales
 from edgeconv.export.quant.recipe import Activation, Form, Recipe
+from edgeconv.export.quant.report import NoiseProbe, layer_notes
 from edgeconv.export.quant.stream import run_quantized
 
 MOST_LEARNT = 96
@@ -192,7 +194,11 @@ def _fit(
     )
     start = Recipe(candidate.name, form, activations, {}, tuple(task.floats))
     fit = LayerFit(graph, seen, activations, candidate.rounding, candidate.bias, task.limit)
-    return run_quantized(graph, start, task.learnt, fit, threads=task.threads, progress=report)
+    probe = NoiseProbe(seen, activations)
+    recipe = run_quantized(
+        graph, start, task.learnt, fit, threads=task.threads, inspect=probe, progress=report
+    )
+    return replace(recipe, notes={"layers": layer_notes(graph, recipe, seen, probe.noise)})
 
 
 def _notes(
@@ -213,6 +219,8 @@ def _notes(
             "held_out": len(task.held),
         },
         "float": dict(task.floats),
+        "stability": stability(task.seen),
+        "layers": picked[1].recipe.notes["layers"],
     }
 
 

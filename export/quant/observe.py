@@ -35,7 +35,7 @@ class TensorStats:
     """What one tensor did, in real values.
 
     ``low`` and ``high`` are (pictures, channels) extremes; ``sample`` is (pictures, k) values
-    taken at the same k places of each picture, ``channel`` (k,) the channel of each place. A
+    taken at the same k flat ``places`` of each picture, ``channel`` (k,) the channel of each. A
     tensor's channels are its second axis.
     """
 
@@ -43,6 +43,7 @@ class TensorStats:
     high: Floats
     sample: Floats
     channel: NDArray[np.int64]
+    places: NDArray[np.int64]
 
 
 @dataclass
@@ -190,4 +191,4 @@ class _Gatherer:
         plane = max(1, int(np.prod(self.shape)) // self.channels)
         channel = self.places // plane if self.shape[:1] == (1,) else np.zeros_like(self.places)
         low, high = np.concatenate(self.low), np.concatenate(self.high)
-        return TensorStats(low, high, np.concatenate(self.samples), channel)
+        return TensorStats(low, high, np.concatenate(self.samples), channel, self.places)

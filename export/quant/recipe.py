@@ -142,7 +142,7 @@ def choose_scale(low: float, high: float, form: Form) -> Activation:
     0
     """
     low, high = min(float(low), 0.0), max(float(high), 0.0)
-    if low == high == 0.0:
+    if high - low < 1e-30:
         return Activation(1.0, -128, low, high)  # a tensor that is always zero
     if form == "zero-point-free" and low < 0.0:
         return Activation(float(np.float32(max(-low, high) / 127)), 0, low, high)

@@ -43,9 +43,12 @@ def run_quantized(
     fit: Fit,
     *,
     threads: int = 1,
+    inspect: Callable[[str, Tensor], None] = lambda _name, _stored: None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Recipe:
     """Return the recipe with the weights that ``fit`` gave.
+
+    ``inspect`` is shown every tensor when it is made: its name and all pictures as stored.
 
     ``recipe`` has all activations and no weights yet; nodes it has weights for keep them.
     """
@@ -56,6 +59,8 @@ def run_quantized(
         if is_pixel_shift(graph, node) and node.output in recipe.activations:
             shifted = live[node.inputs[0]] - graph.constants[node.inputs[1]]
             live[node.output] = _store(graph, recipe, node.output, shifted)
+    for name, stored in live.items():
+        inspect(name, stored)
     weights = dict(recipe.weights)
     pieces = list(_pieces(runner, recipe, live))
     last = {name: i for i, piece in enumerate(pieces) for name in piece.inputs}
@@ -64,6 +69,8 @@ def run_quantized(
         if _fits(graph, recipe, first) and first.name not in weights:
             weights[first.name] = fit(first, live[first.inputs[0]])
         _run_piece(runner, replace(recipe, weights=weights), piece, live, wide is not None, threads)
+        for name in piece.outputs:
+            inspect(name, live[name])
         for name in piece.inputs:
             if last[name] == i and name not in graph.outputs:
                 live.pop(name, None)

@@ -1,0 +1,104 @@
+"""Meet an accuracy budget with the fewest layers in float."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edgeconv.errors import BudgetMissedError, UsageError
+from edgeconv.export.graph import Graph
+from edgeconv.export.quant.judge import run_recipe
+from edgeconv.export.quant.observe import Feeds, Floats
+from edgeconv.export.quant.recipe import Recipe
+from edgeconv.export.quant.report import ranked
+
+
+@dataclass(frozen=True)
+class Step:
+    """One layer taken back to float: the drop in points before and after it."""
+
+    node: str
+    before: float
+    after: float
+    added_noise: float
+
+
+def agreement_drop(wanted: Floats, got: Floats, truth: Sequence[int] | None = None) -> float:
+    """Return the points of top-1 lost against float where the truth is known, else of agreement.
+
+    ``wanted`` and ``got`` are class scores (n, ...), ``truth`` n class numbers.
+    """
+    rows = len(wanted)
+    real = wanted.reshape(rows, -1).argmax(axis=1)
+    quantized = got.reshape(rows, -1).argmax(axis=1)
+    if truth is None:
+        return 100.0 * float((real != quantized).mean())
+    return 100.0 * float(((real == truth).astype(int) - (quantized == truth).astype(int)).mean())
+
+
+def meet_budget(
+    graph: Graph,
+    recipe: Recipe,
+    feeds: Feeds,
+    wanted: Mapping[str, Floats],
+    *,
+    max_drop: float,
+    truth: Sequence[int] | None = None,
+    threads: int = 1,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Recipe:
+    """Return the recipe with the fewest of its noisiest layers in float that meet ``max_drop``.
+
+    ``feeds`` and the float outputs ``wanted`` are pictures that calibration did not learn from;
+    ``max_drop`` is in points of top-1 (agreement without ``truth``). The layers are tried in the
+    order of the noise they add, and the steps are recorded in the recipe's notes under "budget".
+    Raises BudgetMissedError with the table where no number of layers is enough, UsageError where
+    the net has no class scores.
+    """
+    output = graph.outputs[0]
+    if len(graph.outputs) != 1 or len(wanted[output].reshape(len(feeds), -1)[0]) < 2:
+        raise UsageError("--max-drop needs a net with one output of class scores")
+
+    def measure(candidate: Recipe) -> float:
+        got = run_recipe(graph, candidate, feeds, threads)
+        return agreement_drop(wanted[output], got[output], truth)
+
+    layers: Mapping[str, Any] = recipe.notes.get("layers", {})
+    order = [name for name in ranked(layers) if name in recipe.weights]
+    drop, steps, current = measure(recipe), [], recipe
+    for number, name in enumerate(order):
+        if drop <= max_drop:
+            break
+        current = without(current, name)
+        after = measure(current)
+        steps.append(Step(name, drop, after, float(layers[name]["added"])))
+        drop = after
+        progress((number + 1) / len(order))
+    if drop > max_drop:
+        raise BudgetMissedError(
+            f"{drop:.2f} points are lost with every layer in float that was tried, "
+            f"{max_drop:g} are allowed\n{table(steps)}"
+        )
+    figures = {
+        "max_drop": max_drop,
+        "measure": "top-1" if truth is not None else "agreement",
+        "drop": drop,
+        "pictures": len(feeds),
+        "steps": [vars(step) for step in steps],
+    }
+    return replace(current, notes={**recipe.notes, "budget": figures})
+
+
+def without(recipe: Recipe, node: str) -> Recipe:
+    """Return the recipe with one layer in float; the tensors around it stay int8."""
+    weights = {name: w for name, w in recipe.weights.items() if name != node}
+    return replace(recipe, weights=weights, float_nodes=(*recipe.float_nodes, node))
+
+
+def table(steps: Sequence[Step]) -> str:
+    """Return the steps as text, one layer a line."""
+    lines = ["layer kept in float                       drop before   after   noise it added"]
+    lines += [
+        f"{step.node:40s} {step.before:11.2f} {step.after:7.2f}   {step.added_noise:.2e}"
+        for step in steps
+    ]
+    return "\n".join(lines)

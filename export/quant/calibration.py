@@ -1,0 +1,148 @@
+"""Check the calibration pictures before they are trusted, and what they made of the net after."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.quant.observe import Feeds, Observation
+from edgeconv.export.quant.recipe import Activation
+
+FEWEST = 2
+NOISE = 0.2
+"""Correlation of neighbouring pixels below which a picture looks random; real ones are above 0.8."""
+STABLE = 1.5
+"""How much wider one half's range may be than the other's before a tensor counts as unstable."""
+FLAG = "--allow-poor-calibration"
+
+
+@dataclass(frozen=True)
+class PictureCheck:
+    """What the pictures look like: warnings for the user and figures for the manifest."""
+
+    warnings: tuple[str, ...]
+    figures: dict[str, Any]
+
+
+def check_pictures(
+    feeds: Feeds,
+    *,
+    expected: Mapping[str, tuple[float, float]] | None = None,
+    allow_poor: bool = False,
+) -> PictureCheck:
+    """Look at calibration samples (input name -> float32 (1, ...)) before they are used.
+
+    ``expected`` maps an input to the range that its preprocessing gives. Raises EdgeconvError for
+    one picture, constant or random-looking ones unless ``allow_poor``, which makes them warnings.
+    """
+    if not feeds:
+        raise EdgeconvError("there are no calibration pictures: name a folder with --calib")
+    complaints = _complaints(feeds)
+    if complaints and not allow_poor:
+        raise EdgeconvError(f"{complaints[0]}; give real pictures, or {FLAG}")
+    warnings = [*complaints, *_range_warnings(feeds, expected or {})]
+    figures = {
+        "count": len(feeds),
+        "ranges": {name: _range(feeds, name) for name in feeds[0]},
+    }
+    return PictureCheck(tuple(warnings), figures)
+
+
+def _range(feeds: Feeds, name: str) -> list[float]:
+    return [
+        float(min(feed[name].min() for feed in feeds)),
+        float(max(feed[name].max() for feed in feeds)),
+    ]
+
+
+def _complaints(feeds: Feeds) -> list[str]:
+    if len(feeds) < FEWEST:
+        return ["one picture cannot calibrate a net: its ranges are that picture's"]
+    found = []
+    for name in feeds[0]:
+        arrays = [np.asarray(feed[name]) for feed in feeds]
+        if all(float(array.std()) < 1e-6 for array in arrays):
+            found.append(f"the calibration pictures for {name} are constant")
+        elif all(np.array_equal(arrays[0], array) for array in arrays[1:]):
+            found.append(f"the calibration pictures for {name} are all the same")
+        elif arrays[0].ndim == 4 and min(arrays[0].shape[2:]) >= 8:
+            likeness = float(np.median([neighbour_correlation(a) for a in arrays[:32]]))
+            if likeness < NOISE:
+                found.append(
+                    f"the calibration pictures for {name} look random: neighbouring pixels "
+                    f"correlate by {likeness:.2f}, in photographs by more than 0.8"
+                )
+    return found
+
+
+def neighbour_correlation(picture: NDArray[Any]) -> float:
+    """Return the correlation of horizontally neighbouring values of a (1, C, H, W) picture.
+
+    >>> neighbour_correlation(np.arange(64.0).reshape(1, 1, 8, 8)) > 0.9
+    True
+    """
+    values = picture.astype(np.float64)
+    left, right = values[..., :-1].reshape(-1), values[..., 1:].reshape(-1)
+    left, right = left - left.mean(), right - right.mean()
+    size = float(np.sqrt((left**2).sum() * (right**2).sum()))
+    return float((left * right).sum()) / size if size > 0 else 1.0
+
+
+def _range_warnings(feeds: Feeds, expected: Mapping[str, tuple[float, float]]) -> list[str]:
+    found = []
+    for name, (low, high) in expected.items():
+        if name not in feeds[0]:
+            continue
+        seen_low, seen_high = _range(feeds, name)
+        fits = f"{name} holds {seen_low:.3g}..{seen_high:.3g}, its preprocessing gives {low:.3g}..{high:.3g}"
+        if seen_high > 3 * max(abs(low), abs(high)) and 3 < seen_high <= 256:
+            found.append(f"0..255 fed where {low:.3g}..{high:.3g} is expected: {fits}")
+        elif seen_low < low - 0.05 * (high - low) or seen_high > high + 0.05 * (high - low):
+            found.append(f"values outside of what the preprocessing can give: {fits}")
+        elif low < -0.5 and seen_low >= 0.0 and seen_high <= 1.0:
+            found.append(f"0..1 fed where {low:.3g}..{high:.3g} is expected: {fits}")
+        elif seen_high - seen_low < 0.1 * (high - low):
+            found.append(f"the pictures use little of the expected range: {fits}")
+    return found
+
+
+def stability(seen: Observation) -> dict[str, Any]:
+    """Compare the ranges of two disjoint halves of the pictures.
+
+    Returns the median and the worst ratio of the halves' spans, the tensor it belongs to, and how
+    many tensors are beyond STABLE.
+    """
+    ratios = {}
+    for name, stats in seen.tensors.items():
+        if len(stats.low) < 2:
+            continue
+        spans = [
+            max(float(stats.high[half::2].max()), 0.0) - min(float(stats.low[half::2].min()), 0.0)
+            for half in (0, 1)
+        ]
+        ratios[name] = max(spans) / min(spans) if min(spans) > 0 else 1.0
+    if not ratios:
+        return {}
+    worst = max(ratios, key=lambda name: ratios[name])
+    return {
+        "median_ratio": float(np.median(list(ratios.values()))),
+        "worst_ratio": ratios[worst],
+        "worst_tensor": worst,
+        "unstable_tensors": sum(ratio > STABLE for ratio in ratios.values()),
+    }
+
+
+def clip_rates(seen: Observation, activations: Mapping[str, Activation]) -> dict[str, float]:
+    """Return, a tensor, the share of sampled values beyond what its integers can hold."""
+    rates = {}
+    for name, quantization in activations.items():
+        if name in seen.tensors:
+            half = quantization.scale / 2
+            low = (-128 - quantization.zero_point) * quantization.scale - half
+            high = (127 - quantization.zero_point) * quantization.scale + half
+            sample = seen.tensors[name].sample
+            rates[name] = float(((sample < low) | (sample > high)).mean())
+    return rates

@@ -1,0 +1,232 @@
+"""The quantization engine keeps accuracy, and every step keeps its promise."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from quant_nets import RELU, NetBuilder, pictures, residual_net, shuffle_net
+
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.quant import Recipe, quantize
+from edgeconv.export.quant.candidates import RECIPES
+from edgeconv.export.quant.engine import float_nodes
+from edgeconv.export.quant.equalize import equalize
+from edgeconv.export.quant.groups import check_same_scale, needed_bounds
+from edgeconv.export.quant.judge import run_recipe, score
+from edgeconv.export.quant.observe import observe
+from edgeconv.export.quant.ranges import clip_search
+from edgeconv.export.quant.recipe import choose_scale
+from edgeconv.export.quant.weights import gptq, round_nearest, rows, unrows, weight_scales
+
+
+def float_outputs(graph: Graph, feeds: list[Any]) -> dict[str, Any]:
+    return observe(graph, feeds, summed={}).outputs
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+@pytest.mark.parametrize("make", [residual_net, shuffle_net])
+def test_every_recipe_stays_close_to_float(make: Any, recipe: str) -> None:
+    graph = make()
+    done = quantize(graph, pictures(graph, 20), recipe=recipe)
+    fresh = pictures(graph, 12, seed=7)
+    found = score(graph, float_outputs(graph, fresh), run_recipe(done.graph, done.recipe, fresh, 1))
+    assert found.sqnr_db > 25
+    check_same_scale(done.graph, done.recipe)
+    assert done.recipe.notes["picked"] in {c.name for c in RECIPES[recipe]}
+
+
+def test_the_same_arguments_give_the_same_recipe_on_any_number_of_threads() -> None:
+    graph = residual_net()
+    feeds = pictures(graph, 10)
+    first = quantize(graph, feeds, recipe="std", threads=1).recipe.to_json()
+    assert first == quantize(graph, feeds, recipe="std", threads=1).recipe.to_json()
+    assert first == quantize(graph, feeds, recipe="std", threads=2).recipe.to_json()
+
+
+def test_zero_point_free_recipes_have_only_the_two_zero_points_core_ml_takes() -> None:
+    graph = shuffle_net()
+    recipe = quantize(graph, pictures(graph), recipe="fast", form="zero-point-free").recipe
+    assert {a.zero_point for a in recipe.activations.values()} <= {-128, 0}
+
+
+def test_reduce_range_keeps_weights_within_seven_bits() -> None:
+    graph = residual_net()
+    recipe = quantize(graph, pictures(graph), recipe="std", reduce_range=True).recipe
+    assert max(int(np.abs(w.values).max()) for w in recipe.weights.values()) <= 63
+
+
+def test_a_relu_behind_a_concat_is_implied_by_the_shared_range() -> None:
+    graph = shuffle_net()
+    concat = next(iter(graph.of("Concat")))
+    assert needed_bounds(graph)[concat.inputs[1]] == (0.0, np.inf)
+    recipe = quantize(graph, pictures(graph), recipe="fast").recipe
+    assert recipe.activations[concat.output].zero_point == -128
+
+
+def test_an_operator_without_int8_form_stays_in_float_with_its_reason() -> None:
+    net = NetBuilder()
+    first = net.conv("input", 8)
+    grown = net.add("Exp", [first], net.graph.shape(first))
+    graph = net.head(net.conv(grown, 8))
+    assert float_nodes(graph) == {"Exp_1": "Exp has no INT8 form"}
+    recipe = quantize(graph, pictures(graph), recipe="fast").recipe
+    assert recipe.float_nodes == ("Exp_1",)
+    assert grown in recipe.activations
+
+
+def test_several_inputs_and_outputs_that_are_no_scores_work() -> None:
+    net = NetBuilder((1, 3, 8, 8))
+    net.graph.inputs.append(net.graph.declare("second", (1, 3, 8, 8), np.float32))
+    left, right = net.conv("input", 8), net.conv("second", 8)
+    total = net.add("Add", [left, right], (1, 8, 8, 8), RELU)
+    gate = net.add("Sigmoid", [net.conv(total, 8, kernel=1, clamp=None)], (1, 8, 8, 8))
+    graph = net.finish(net.add("Mul", [total, gate], (1, 8, 8, 8)), gate)
+    feeds = pictures(graph, 10)
+    done = quantize(graph, feeds, recipe="std")
+    fresh = pictures(graph, 4, seed=3)
+    got = run_recipe(done.graph, done.recipe, fresh, 1)
+    assert score(graph, float_outputs(graph, fresh), got).sqnr_db > 25
+    assert done.recipe.activations[gate].scale == 1 / 256
+
+
+def test_a_net_that_mixes_pictures_of_a_batch_runs_one_at_a_time() -> None:
+    net = NetBuilder((1, 3, 8, 8))
+    first = net.conv("input", 8)
+    shape = net.constant("shape", np.array([8, 64], np.int64))
+    graph = net.finish(net.add("Reshape", [first, shape], (8, 64)))
+    done = quantize(graph, pictures(graph), recipe="std")
+    assert set(done.recipe.weights) == {"Conv_0"}
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_transposed_convolutions_are_quantized(group: int) -> None:
+    net = NetBuilder((1, 4, 8, 8))
+    weights = net.random.normal(0, 0.3, (4, 6 // group, 2, 2)).astype(np.float32)
+    out = net.add(
+        "ConvTranspose",
+        ["input", net.constant("w", weights), net.constant("b", np.ones(6, np.float32))],
+        (1, 6, 16, 16),
+        strides=[2, 2],
+        pads=[0] * 4,
+        kernel_shape=[2, 2],
+        dilations=[1, 1],
+        group=group,
+    )
+    graph = net.finish(out)
+    done = quantize(graph, pictures(graph), recipe="std")
+    fresh = pictures(graph, 4, seed=3)
+    got = run_recipe(done.graph, done.recipe, fresh, 1)
+    assert score(graph, float_outputs(graph, fresh), got).sqnr_db > 30
+
+
+def test_equalisation_keeps_the_function_and_evens_out_channels() -> None:
+    net = NetBuilder()
+    stem = net.conv("input", 8, clamp=None)
+    name = net.graph.nodes[0].inputs[1]
+    uneven = np.asarray(net.graph.constants[name]) * np.geomspace(0.05, 4, 8)[:, None, None, None]
+    net.graph.constants[name] = uneven.astype(np.float32)
+    joined = net.add("Add", [stem, net.conv(stem, 8, kernel=1, clamp=None)], net.graph.shape(stem))
+    graph = net.head(net.conv(joined, 8))
+    feeds = pictures(graph, 8)
+    summed = {node.inputs[0]: 8 for node in graph.of("Conv", "Gemm")}
+    seen = observe(graph, feeds, summed=summed)
+    equal, seen_too = equalize(graph, seen, frozenset())
+    again = observe(equal, feeds, summed=summed)
+    output = graph.outputs[0]
+    np.testing.assert_allclose(again.outputs[output], seen.outputs[output], atol=1e-4)
+    for tensor in (stem, joined):
+        np.testing.assert_allclose(
+            seen_too.tensors[tensor].high, again.tensors[tensor].high, rtol=1e-3, atol=1e-4
+        )
+        spread = seen.tensors[tensor].high.max(axis=0), again.tensors[tensor].high.max(axis=0)
+        assert spread[1].max() / spread[1].min() < spread[0].max() / spread[0].min()
+
+
+def test_gptq_makes_the_layers_output_error_smaller_than_rounding() -> None:
+    random = np.random.default_rng(0)
+    inputs = random.normal(size=(64, 400)) + 2 * random.normal(size=(1, 400))
+    weights = random.normal(size=(16, 64)).astype(np.float32)
+    scales = (np.abs(weights).max(axis=1) / 15).astype(np.float32)
+    hessian = (inputs @ inputs.T).astype(np.float32)[None]
+
+    def error(integers: Any) -> float:
+        return float((((integers * scales[:, None] - weights) @ inputs) ** 2).sum())
+
+    closed = gptq(weights, hessian, scales, 15)
+    assert error(closed) < 0.6 * error(round_nearest(weights, scales, 15))
+    assert np.abs(closed).max() <= 15
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=25, deadline=None)
+def test_a_dead_channels_bias_fits_int32(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    weights = random.normal(size=(6, 3, 3, 3)).astype(np.float32)
+    weights[2], weights[4] = 0.0, 1e-12
+    bias = random.normal(0, 100, 6).astype(np.float32)
+    node = Node("Conv", "c", ["x", "w", "b"], ["y"])
+    scales = weight_scales(node, weights, bias, 1e-3)
+    assert (scales > 0).all()
+    assert (np.abs(bias) / (1e-3 * scales.astype(np.float64)) <= 2**30 * 1.001).all()
+    assert (np.abs(weights.reshape(6, -1)) <= 127.001 * scales[:, None]).all()
+
+
+@given(st.sampled_from([1, 2, 4]), st.integers(1, 3))
+def test_rows_of_a_transposed_convolution_come_back(group: int, each: int) -> None:
+    node = Node("ConvTranspose", "t", ["x", "w"], ["y"], {"group": group})
+    values = np.arange(group * 2 * each * 4, dtype=np.int8).reshape(group * 2, each, 2, 2)
+    flat = rows(node, values.astype(np.float32))
+    assert flat.shape == (group * each, 2 * 4)
+    np.testing.assert_array_equal(unrows(node, flat.astype(np.int8), values.shape), values)
+
+
+@given(st.floats(0.1, 50), st.floats(0.1, 50))
+def test_clip_search_stays_inside_the_extremes(low: float, high: float) -> None:
+    values = np.random.default_rng(0).normal(0, 1, 2000).clip(-low, high).astype(np.float32)
+    found = clip_search(values, -low, high, "asymmetric")
+    assert -low <= found[0] <= 0 <= found[1] <= high
+
+
+def test_an_outlier_is_clipped_by_the_search_but_a_plain_range_is_kept() -> None:
+    values = np.random.default_rng(0).uniform(0, 1, 50_000).astype(np.float32)
+    assert clip_search(values, 0.0, 1.0, "asymmetric")[1] > 0.97
+    assert clip_search(values, 0.0, 4.0, "asymmetric")[1] < 1.5
+
+
+@given(st.floats(-100, 100), st.floats(-100, 100))
+def test_both_forms_cover_the_range_to_half_a_quantum(first: float, second: float) -> None:
+    low, high = sorted((first, second))
+    for form in ("zero-point-free", "asymmetric"):
+        chosen = choose_scale(low, high, form)
+        assert -128 <= chosen.zero_point <= 127
+        assert (127 - chosen.zero_point) * chosen.scale >= high - chosen.scale * 0.51
+        assert (-128 - chosen.zero_point) * chosen.scale <= low + chosen.scale * 0.51
+
+
+def test_what_cannot_be_used_is_refused_by_name() -> None:
+    graph = residual_net()
+    feeds = pictures(graph, 6)
+    with pytest.raises(UsageError, match="there is no recipe quick: fast, std, best"):
+        quantize(graph, feeds, recipe="quick")
+    with pytest.raises(UsageError, match="no node is called nothing"):
+        quantize(graph, feeds, keep_float=["nothing"])
+    with pytest.raises(EdgeconvError, match="at least one picture"):
+        quantize(graph, [])
+    with pytest.raises(EdgeconvError, match=r"sample 0: input is \[1, 3, 16, 16\]"):
+        quantize(graph, [{"input": np.zeros((1, 3, 8, 8), np.float32)}])
+    with pytest.raises(EdgeconvError, match="NaN or Inf in input"):
+        quantize(graph, [{"input": np.full((1, 3, 16, 16), np.nan, np.float32)}])
+
+
+def test_a_recipe_survives_json(tmp_path: Any) -> None:
+    from edgeconv.export.quant import load_recipe
+
+    graph = residual_net()
+    recipe = quantize(graph, pictures(graph), recipe="std").recipe
+    recipe.save(tmp_path / "recipe.json")
+    back = load_recipe(tmp_path / "recipe.json")
+    assert isinstance(back, Recipe)
+    assert back.to_json() == recipe.to_json()
