@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -48,24 +49,44 @@ def _within(interval: Interval | None, mean: float) -> str:
 
 def print_report(report: Report, console: Console) -> None:
     """Print the table, then what is wrong with it, then why INT8 did or did not pay."""
-    emulated = report.machine.emulated
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("model", overflow="fold")
-    for title in (
-        "runtime",
-        "threads",
-        "median",
-        "p90",
-        "p99",
-        "mean",
-        "ratio",
-        "accuracy",
-        "MB",
-    ):
-        table.add_column(title, justify="right" if title != "runtime" else "left", no_wrap=True)
+    table = _table(())
     for row in ranked(report):
-        table.add_row(*_cells(row, report, emulated))
+        table.add_row(*_cells(row, report, report.machine.emulated))
     console.print(table)
+    _print_remarks(report, console)
+    if not report.machine.emulated:
+        _print_diagnosis(report, console)
+        _print_sustained(report, console)
+        _print_profile(report, console)
+
+
+def print_devices(reports: Sequence[tuple[str, Report]], console: Console) -> None:
+    """Print the rows of several boards as one table, and then what is wrong with each."""
+    table = _table(("device",))
+    for device, report in reports:
+        for row in ranked(report):
+            table.add_row(escape(device), *_cells(row, report, report.machine.emulated))
+    console.print(table)
+    for device, report in reports:
+        machine = report.machine
+        what = f"{device}: {machine.board or machine.processor}, {machine.system}"
+        console.print(escape(what))
+        _print_remarks(report, console)
+        if not machine.emulated:
+            _print_sustained(report, console)
+            _print_profile(report, console)
+
+
+def _table(first: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in (*first, "model"):
+        table.add_column(title, overflow="fold")
+    for title in ("runtime", "threads", "median", "p90", "p99", "mean", "ratio", "accuracy", "MB"):
+        table.add_column(title, justify="right" if title != "runtime" else "left", no_wrap=True)
+    return table
+
+
+def _print_remarks(report: Report, console: Console) -> None:
     for row in report.rows:
         if row.error is not None:
             console.print(f"[red]failed[/]  {escape(row.label)}: {escape(row.error)}")

@@ -20,6 +20,7 @@ SUFFIXES = (".onnx", ".tflite")
 RUN = '''#!/usr/bin/env python3
 """python3 run.py [options of edgeconv bench]: bench and check the models here, write results.json."""
 
+import os
 import pathlib
 import sys
 import zipfile
@@ -31,7 +32,10 @@ if (HERE / "wheels").is_dir() and not SITE.is_dir():
     for wheel in sorted((HERE / "wheels").glob("*.whl")):
         zipfile.ZipFile(wheel).extractall(part)
     part.rename(SITE)
-sys.path[:0] = [str(HERE / "src"), str(SITE)]
+paths = [str(HERE / "src"), str(SITE)]
+sys.path[:0] = paths
+known = os.environ.get("PYTHONPATH")
+os.environ["PYTHONPATH"] = os.pathsep.join(paths + ([known] if known else []))
 
 from edgeconv.device.onboard import main
 

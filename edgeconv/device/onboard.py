@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,12 @@ def run(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
     choice = Choice(threads=parse_threads(asked.threads), reference=False)
     request = Request(tuple(map(str, models)), choice=choice, plan=plan)
 
+    last = 0.0
+
     def say(text: str, share: float) -> None:
-        print(f"{100 * share:3.0f} %  {text}", file=sys.stderr, flush=True)
+        nonlocal last
+        if time.monotonic() - last >= 1.0:
+            last = time.monotonic()
+            print(f"{100 * share:3.0f} %  {text}", file=sys.stderr, flush=True)
 
     return {"bench": bench(request, say).to_json(), "checks": checks}
