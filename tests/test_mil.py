@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.mil import CorruptPackageError, Noise, open_program, package_sha256
+from edgeconv.mil import (
+    CorruptPackageError,
+    Noise,
+    accumulation_band,
+    open_program,
+    package_sha256,
+)
 from edgeconv.mil.kernels import convolve, convolve_transposed, interpolation
 from edgeconv.mil.wire import Message
 from edgeconv.runtimes.base import open_runner
@@ -79,6 +85,14 @@ def test_noise_widens_with_its_steps_and_repeats_with_its_seed(made: dict[str, A
 
     assert sqnr_db(plain, moved(8)) < sqnr_db(plain, moved(1))
     assert np.array_equal(moved(8), moved(8))
+
+
+def test_the_accumulation_band_narrows_with_smaller_errors(made: dict[str, Any]) -> None:
+    band = accumulation_band(open_program(made["fp16"]), [made["feeds"]])
+    assert band[1.0] > band[2.0] > band[8.0] > 20
+    assert set(accumulation_band(open_program(made["fp32"]), [made["feeds"]]).values()) == {
+        float("inf")
+    }
 
 
 def test_a_watcher_can_replace_a_value(made: dict[str, Any]) -> None:
