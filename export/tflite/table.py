@@ -62,7 +62,7 @@ OPS = _merged()
 def entry_for(node: Node) -> Entry:
     """Return the entry of a node; raises UnsupportedOpError where there is none."""
     if node.op not in OPS:
-        nearest = _ELSEWHERE.get(node.op, "a composition of the operators in docs/ops")
+        nearest = _ELSEWHERE.get(node.op, "a composition of the supported operators")
         raise UnsupportedOpError(
             f"TFLite emission has no {node.op} (node {node.name}); "
             f"the nearest supported form is {nearest}"
