@@ -78,3 +78,13 @@ def rewritten(before: Graph, rewrite: Callable[[Graph], bool], tolerance: float 
 def describe(graph: Graph) -> list[Any]:
     """Return what can be compared of the nodes."""
     return [(n.op, n.name, n.inputs, n.outputs, str(n.attrs), n.clamp) for n in graph.nodes]
+
+
+def ints(*values: int) -> NDArray[np.int64]:
+    """Return an int64 vector."""
+    return np.array(values, np.int64)
+
+
+def scalar(value: float) -> Floats:
+    """Return a float32 of rank 0."""
+    return np.array(value, np.float32)
