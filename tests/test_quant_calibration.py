@@ -71,7 +71,7 @@ def test_a_range_that_does_not_fit_is_said_in_plain_words(
 def test_stability_and_clipping_are_measured() -> None:
     graph = residual_net()
     feeds = pictures(graph, 10)
-    seen = observe(graph, feeds, summed={})
+    seen = observe(graph, feeds)
     assert 1.0 <= stability(seen)["median_ratio"] <= stability(seen)["worst_ratio"]
     recipe = quantize(graph, feeds, recipe="fast").recipe
     assert max(clip_rates(seen, recipe.activations).values()) == 0.0
@@ -93,7 +93,7 @@ def test_a_budget_that_is_met_keeps_every_layer_in_int8_and_one_that_cannot_be_m
     graph = residual_net()
     feeds = pictures(graph, 12)
     done = quantize(graph, feeds, recipe="fast")
-    wanted = observe(graph, feeds, summed={}).outputs
+    wanted = observe(graph, feeds).outputs
     met = meet_budget(done.graph, done.recipe, feeds, wanted, max_drop=100.0)
     assert met.float_nodes == ()
     assert met.notes["budget"]["steps"] == []

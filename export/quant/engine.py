@@ -25,7 +25,7 @@ from edgeconv.export.quant.recipe import Activation, Form, Recipe
 from edgeconv.export.quant.report import NoiseProbe, layer_notes
 from edgeconv.export.quant.stream import run_quantized
 
-MOST_LEARNT = 96
+MOST_LEARNT = 100
 """Pictures that layers are fitted on; ranges use all that are given."""
 MOST_HELD = 200
 """Pictures that judge."""
@@ -42,12 +42,13 @@ class Quantized:
 
 @dataclass(frozen=True)
 class _Task:
-    """What every candidate shares."""
+    """What every candidate shares; ``again`` are the pictures the picked one is fitted on at last."""
 
     graph: Graph
     seen: Observation
     learnt: Feeds
     held: Feeds
+    again: Feeds
     wanted: Mapping[str, Floats]
     fixed: Mapping[str, Activation]
     floats: Mapping[str, str]
@@ -120,23 +121,22 @@ def _observe(
     chosen = {id(feed) for feed in [*learnt, *held]}
     apart = [feed for feed in held if not any(feed is other for other in learnt)]
     rest = [feed for feed in feeds if id(feed) not in chosen]
+    again = [*learnt, *apart][:MOST_LEARNT]
     summed = {
-        name: len(learnt)
-        for node in graph.nodes
-        if node.op in WEIGHTED and node.name not in floats
-        for name in node.inputs[:1]
+        node.inputs[0] for node in graph.nodes if node.op in WEIGHTED and node.name not in floats
     }
     seen = observe(
         graph,
         [*learnt, *apart, *rest],
         summed=summed,
+        counts={len(learnt), len(again)},
         threads=threads,
         progress=lambda p: report(0.3 * p),
     )
     start = len(learnt) if apart else 0
     wanted = {name: rows[start : start + len(held)] for name, rows in seen.outputs.items()}
     fixed = fixed_scales(graph, input_scale, frozenset(floats))
-    return _Task(graph, seen, learnt, held, wanted, fixed, floats, threads, limit)
+    return _Task(graph, seen, learnt, held, again, wanted, fixed, floats, threads, limit)
 
 
 def _compete(
@@ -154,13 +154,15 @@ def _compete(
         equalized = equalize(task.graph, task.seen, inside)
         if equalized[0] is task.graph:
             candidates = [c for c in candidates if not c.equalize]
-    total = len(candidates) + (form is None)
+    total = len(candidates) + (form is None) + 1
     made: list[tuple[Candidate, Quantized, Score]] = []
 
     def fit(candidate: Candidate, in_form: Form) -> tuple[Candidate, Quantized, Score]:
         graph, seen = equalized if candidate.equalize else (task.graph, task.seen)
         start = len(made) / total
-        recipe = _fit(task, graph, seen, candidate, in_form, lambda p: report(start + p / total))
+        recipe = _fit(
+            task, graph, seen, candidate, in_form, task.learnt, lambda p: report(start + p / total)
+        )
         got = run_recipe(graph, recipe, task.held, task.threads)
         entry = (candidate, Quantized(graph, recipe), score(graph, task.wanted, got))
         made.append(entry)
@@ -175,9 +177,14 @@ def _compete(
         why = form_is_too_dear(picked[2], other[2])
         if why is not None:
             picked = other
-    notes = _notes(task, made, picked, why)
-    recipe = replace(picked[1].recipe, name=name, notes=notes)
-    return Quantized(picked[1].graph, recipe)
+    candidate, done, _ = picked
+    recipe = done.recipe
+    if len(task.again) > len(task.learnt):
+        seen = equalized[1] if candidate.equalize else task.seen
+        recipe = _fit(task, done.graph, seen, candidate, recipe.form, task.again, lambda _: None)
+    notes = {**_notes(task, made, picked, why), **recipe.notes}
+    report(1.0)
+    return Quantized(done.graph, replace(recipe, name=name, notes=notes))
 
 
 def _fit(
@@ -186,6 +193,7 @@ def _fit(
     seen: Observation,
     candidate: Candidate,
     form: Form,
+    feeds: Feeds,
     report: Progress,
 ) -> Recipe:
     inside = frozenset(task.floats)
@@ -196,7 +204,7 @@ def _fit(
     fit = LayerFit(graph, seen, activations, candidate.rounding, candidate.bias, task.limit)
     probe = NoiseProbe(seen, activations)
     recipe = run_quantized(
-        graph, start, task.learnt, fit, threads=task.threads, inspect=probe, progress=report
+        graph, start, feeds, fit, threads=task.threads, inspect=probe, progress=report
     )
     return replace(recipe, notes={"layers": layer_notes(graph, recipe, seen, probe.noise)})
 
@@ -215,12 +223,11 @@ def _notes(
         "candidates": rows,
         "pictures": {
             "observed": task.seen.pictures,
-            "learnt": len(task.learnt),
+            "learnt": len(task.again),
             "held_out": len(task.held),
         },
         "float": dict(task.floats),
         "stability": stability(task.seen),
-        "layers": picked[1].recipe.notes["layers"],
     }
 
 

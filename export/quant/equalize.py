@@ -248,7 +248,8 @@ def _rescale_seen(seen: Observation, factors: Mapping[str, Floats]) -> Observati
                 high=old.high * factor,
                 sample=old.sample * factor[old.channel],
             )
-        if name in sums:
-            tail = [1] * (sums[name].ndim - 2)
-            sums[name] = sums[name] * factor.reshape(1, -1, *tail)
+    for (name, count), total in seen.sums.items():
+        if name in factors:
+            tail = [1] * (total.ndim - 2)
+            sums[name, count] = total * factors[name].reshape(1, -1, *tail)
     return replace(seen, tensors=tensors, sums=sums)

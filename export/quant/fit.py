@@ -72,7 +72,7 @@ class LayerFit:
     ) -> NDArray[np.float32]:
         real, bias = float_weights(self.graph, node)
         mean_output = MeanOutput(self.graph, node)
-        wanted = mean_output(self.seen.mean(node.inputs[0]), real, bias)
+        wanted = mean_output(self.seen.mean(node.inputs[0], len(stored)), real, bias)
         mean = np.add.reduce(stored, axis=0, dtype=np.uint32) / np.float64(len(stored))
         picture = (mean - (quantization.zero_point + 128)) * quantization.scale
         shape = self.graph.shape(node.inputs[0])

@@ -4,7 +4,7 @@ Pictures go through the whole net a few at a time and only summaries stay, so th
 of one chunk, however many pictures there are.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,19 +50,18 @@ class TensorStats:
 class Observation:
     """The float net over all pictures.
 
-    ``tensors`` by name; ``sums`` by name, the sum of the first ``summed`` pictures; ``outputs``
-    by name, (pictures, ...).
+    ``tensors`` by name; ``sums`` by name and n, the sum of the first n pictures; ``outputs`` by
+    name, (pictures, ...).
     """
 
     pictures: int
-    summed: int
     tensors: dict[str, TensorStats] = field(default_factory=dict)
-    sums: dict[str, Floats] = field(default_factory=dict)
+    sums: dict[tuple[str, int], Floats] = field(default_factory=dict)
     outputs: dict[str, Floats] = field(default_factory=dict)
 
-    def mean(self, tensor: str) -> Floats:
-        """Return the mean of a summed tensor, of its own shape (1, ...)."""
-        return self.sums[tensor] / np.float32(self.summed)
+    def mean(self, tensor: str, pictures: int) -> Floats:
+        """Return the mean of a summed tensor over the first pictures, of its own shape (1, ...)."""
+        return self.sums[tensor, pictures] / np.float32(pictures)
 
 
 def stack(feeds: Feeds, name: str) -> Floats:
@@ -74,20 +73,23 @@ def observe(
     graph: Graph,
     feeds: Feeds,
     *,
-    summed: Mapping[str, int],
+    summed: Collection[str] = (),
+    counts: Collection[int] = (),
     threads: int = 1,
     progress: Progress = lambda _: None,
 ) -> Observation:
     """Run the float net over ``feeds``.
 
-    ``summed`` maps a tensor to how many of the first pictures its sum is wanted over (the same
-    number for all). Raises EdgeconvError naming the tensor where a value is not finite.
+    ``summed`` names tensors whose sums over the first n pictures are wanted, for each n in
+    ``counts``. Raises EdgeconvError naming the tensor where a value is not finite.
     """
     watched = [*graph.inputs, *(out for node in graph.nodes for out in node.outputs if out)]
     watched = [t for t in watched if graph.dtype(t) == np.float32]
-    seen = Observation(len(feeds), max(summed.values(), default=0))
+    seen = Observation(len(feeds))
     count = max(64, SAMPLES // len(feeds))
-    gatherers = {t: _Gatherer(t, graph.shape(t), count, summed.get(t, 0)) for t in watched}
+    gatherers = {
+        t: _Gatherer(t, graph.shape(t), count, counts if t in summed else ()) for t in watched
+    }
     pieces: dict[str, list[Floats]] = {name: [] for name in graph.outputs}
     done = 0
     with ThreadPoolExecutor(threads) as pool:
@@ -99,8 +101,7 @@ def observe(
             progress(done / len(feeds))
     for tensor, gatherer in gatherers.items():
         seen.tensors[tensor] = gatherer.stats()
-        if gatherer.total is not None:
-            seen.sums[tensor] = gatherer.total
+        seen.sums.update({(tensor, n): total for n, total in gatherer.totals.items()})
     seen.outputs = {name: np.concatenate(parts) for name, parts in pieces.items()}
     return seen
 
@@ -155,14 +156,17 @@ def _bind(
 class _Gatherer:
     """Summarises one tensor over chunks."""
 
-    def __init__(self, tensor: str, shape: tuple[int, ...], count: int, summed: int) -> None:
-        self.tensor, self.shape, self.summed = tensor, shape, summed
+    def __init__(
+        self, tensor: str, shape: tuple[int, ...], count: int, counts: Collection[int]
+    ) -> None:
+        self.tensor, self.shape, self.counts = tensor, shape, counts
+        self.taken = 0
         size = int(np.prod(shape))
         self.channels = shape[1] if len(shape) > 1 else 1
         shift = np.random.default_rng(size).random(min(size, count))
         places = ((np.arange(len(shift)) + shift) * (size / len(shift))).astype(np.int64)
         self.places = np.arange(size) if size <= count else np.minimum(places, size - 1)
-        self.total: Floats | None = None
+        self.totals: dict[int, Floats] = {}
         self.low: list[Floats] = []
         self.high: list[Floats] = []
         self.samples: list[Floats] = []
@@ -181,10 +185,10 @@ class _Gatherer:
         self.low.append(low)
         self.high.append(high)
         self.samples.append(flat[:, self.places])
-        wanted = min(n, self.summed - sum(len(part) for part in self.low[:-1]))
-        if wanted > 0:
-            part = values[:wanted].sum(axis=0).reshape(self.shape)
-            self.total = part if self.total is None else self.total + part
+        for wanted in self.counts:
+            part = values[: max(0, wanted - self.taken)].sum(axis=0).reshape(self.shape)
+            self.totals[wanted] = self.totals[wanted] + part if wanted in self.totals else part
+        self.taken += n
 
     def stats(self) -> TensorStats:
         """Join what the chunks left."""
