@@ -4,16 +4,15 @@ Functions of the op table read their inputs and emit their outputs through it; l
 quantization at borders of float islands, and clamps are settled here and nowhere else.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Array, Graph, Node
 from edgeconv.export.quant.recipe import Activation, Recipe, quantize_values
-from edgeconv.export.tflite.builder import Builder, ChannelScales
+from edgeconv.export.tflite.builder import Builder
 from edgeconv.export.tflite.clamps import clamp_steps
 from edgeconv.export.tflite.layout import (
     Layout,
@@ -28,8 +27,6 @@ from edgeconv.tensors import Quantization
 
 Precision = Literal["fp32", "fp16", "int8"]
 Io = Literal["float", "int8", "uint8"]
-
-HALF_LIMIT = 65504.0  # the largest float16
 
 
 @dataclass
@@ -244,52 +241,6 @@ class Emission:
         shape = self.builder.shape(index)
         kind = np.int8 if wanted else np.float32
         return self.do(code, [index], options, shape=shape, dtype=kind, quantization=wanted)
-
-    # -- weights
-
-    def weights(
-        self, node: Node, arrange: Callable[[Array], Array], axis: int, channels: int
-    ) -> tuple[int, int]:
-        """Return weight and bias constants of a weighted node.
-
-        ``arrange`` turns ONNX's layout into TFLite's, whose output channels are then on ``axis``.
-        Integers, scales and bias come from the recipe bit for bit.
-        """
-        name = node.inputs[1]
-        biased = len(node.inputs) > 2 and node.inputs[2]
-        bias_name = node.inputs[2] if biased else f"{node.name}_bias"
-        if self.integer:
-            assert self.recipe is not None
-            w = self.recipe.weights[node.name]
-            source = self.recipe.activations[node.inputs[0]]
-            values = arrange(w.values)
-            if len(w.scales) != channels or len(w.bias) != channels:
-                raise EdgeconvError(
-                    f"the recipe has {len(w.scales)} scales for {node.name}, "
-                    f"which has {channels} output channels"
-                )
-            steps = np.float32(source.scale) * w.scales
-            return (
-                self.builder.constant(name, values, ChannelScales(w.scales, axis)),
-                self.builder.constant(bias_name, w.bias, ChannelScales(steps, 0)),
-            )
-        weight = self.graph.constants[name].astype(np.float32)
-        bias = (
-            self.graph.constants[bias_name].astype(np.float32).reshape(-1)
-            if biased
-            else np.zeros(channels, np.float32)
-        )
-        bias = np.ascontiguousarray(np.broadcast_to(bias, (channels,)))
-        return self._half(name, arrange(weight)), self.builder.shared(bias_name, bias)
-
-    def _half(self, name: str, weight: Array) -> int:
-        """Store weights as float16 behind a DEQUANTIZE, which runtimes fold, where asked to."""
-        if self.precision != "fp16" or float(np.abs(weight).max(initial=0.0)) > HALF_LIMIT:
-            return self.builder.shared(name, weight)
-        half = self.builder.shared(f"{name}_fp16", weight.astype(np.float16))
-        full = self.builder.tensor(name, weight.shape, np.float32)
-        self.builder.op("DEQUANTIZE", [half], [full], "DequantizeOptions")
-        return full
 
     # -- results
 

@@ -10,6 +10,7 @@ from edgeconv.export.graph import Array, Graph, Node
 from edgeconv.export.tflite.emission import Emission
 from edgeconv.export.tflite.entry import Entry, first_failing, needs_constant, rank_within
 from edgeconv.export.tflite.padding import Padding, Pads, same_padding, window_padding
+from edgeconv.export.tflite.weights import weight_operands
 
 
 def pad_picture(em: Emission, index: int, pads: Pads) -> int:
@@ -72,9 +73,9 @@ def conv(em: Emission, node: Node) -> None:
     if padding.explicit is not None:
         x = pad_picture(em, x, padding.explicit)
     if depthwise:
-        weights = em.weights(node, lambda w: _move(_wide(w), (1, 2, 3, 0)), 3, channels)
+        weights = weight_operands(em, node, lambda w: _move(_wide(w), (1, 2, 3, 0)), 3, channels)
     else:
-        weights = em.weights(node, lambda w: _move(_wide(w), (0, 2, 3, 1)), 0, channels)
+        weights = weight_operands(em, node, lambda w: _move(_wide(w), (0, 2, 3, 1)), 0, channels)
     multiplier: dict[str, Any] = {"depthMultiplier": channels // inputs} if depthwise else {}
     em.emit(
         node,
@@ -115,7 +116,9 @@ def conv_transpose(em: Emission, node: Node) -> None:
     form = _transposed_form(em.graph, node)
     n, _, _, channels = picture_shape(em.graph, node.output)
     groups, dilations, extra = node.int("group", 1), form.dilations, form.extra
-    weights = em.weights(node, lambda w: _ohwi(_wide(w), groups, dilations, extra), 0, channels)
+    weights = weight_operands(
+        em, node, lambda w: _ohwi(_wide(w), groups, dilations, extra), 0, channels
+    )
     fields: dict[str, Any] = {
         "padding": "SAME" if form.same else "VALID",
         "strideH": form.strides[0],
@@ -184,7 +187,7 @@ def gemm(em: Emission, node: Node) -> None:
         rows = rows if columns is None else rows[:, columns]
         return np.ascontiguousarray(rows if alpha == 1.0 else rows * np.float32(alpha))
 
-    weights = em.weights(node, arrange, 0, channels)
+    weights = weight_operands(em, node, arrange, 0, channels)
     rank = len(graph.shape(node.output))
     em.emit(
         node,

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.tflite.emission import Emission
 from edgeconv.export.tflite.entry import Entry, first_failing, needs_constant, rank_within
-from edgeconv.export.tflite.ops_shape import take
+from edgeconv.export.tflite.ops_cut import take
 
 Coordinates = NDArray[np.float64]
 

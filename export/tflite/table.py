@@ -7,6 +7,7 @@ from edgeconv.export.graph import Graph, Node
 from edgeconv.export.tflite import (
     ops_activation,
     ops_conv,
+    ops_cut,
     ops_elementwise,
     ops_norm,
     ops_pool,
@@ -40,6 +41,7 @@ def _merged() -> dict[str, Entry]:
     table: dict[str, Entry] = {}
     families = (
         ops_conv,
+        ops_cut,
         ops_pool,
         ops_elementwise,
         ops_norm,

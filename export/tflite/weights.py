@@ -1,0 +1,58 @@
+"""Weights and biases of convolutions and matrix products, in float, float16 or int8."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.graph import Array, Node
+from edgeconv.export.tflite.builder import ChannelScales
+from edgeconv.export.tflite.emission import Emission
+
+HALF_LIMIT = 65504.0  # the largest float16
+
+
+def weight_operands(
+    em: Emission, node: Node, arrange: Callable[[Array], Array], axis: int, channels: int
+) -> tuple[int, int]:
+    """Return weight and bias constants of a weighted node.
+
+    ``arrange`` turns ONNX's layout into TFLite's, whose output channels are then on ``axis``.
+    Integers, scales and bias come from the recipe bit for bit.
+    """
+    name = node.inputs[1]
+    biased = len(node.inputs) > 2 and node.inputs[2]
+    bias_name = node.inputs[2] if biased else f"{node.name}_bias"
+    if em.integer:
+        assert em.recipe is not None
+        w = em.recipe.weights[node.name]
+        source = em.recipe.activations[node.inputs[0]]
+        values = arrange(w.values)
+        if len(w.scales) != channels or len(w.bias) != channels:
+            raise EdgeconvError(
+                f"the recipe has {len(w.scales)} scales for {node.name}, "
+                f"which has {channels} output channels"
+            )
+        steps = np.float32(source.scale) * w.scales
+        return (
+            em.builder.constant(name, values, ChannelScales(w.scales, axis)),
+            em.builder.constant(bias_name, w.bias, ChannelScales(steps, 0)),
+        )
+    weight = em.graph.constants[name].astype(np.float32)
+    bias = (
+        em.graph.constants[bias_name].astype(np.float32).reshape(-1)
+        if biased
+        else np.zeros(channels, np.float32)
+    )
+    bias = np.ascontiguousarray(np.broadcast_to(bias, (channels,)))
+    return _half(em, name, arrange(weight)), em.builder.shared(bias_name, bias)
+
+
+def _half(em: Emission, name: str, weight: Array) -> int:
+    """Store weights as float16 behind a DEQUANTIZE, which runtimes fold, where asked to."""
+    if em.precision != "fp16" or float(np.abs(weight).max(initial=0.0)) > HALF_LIMIT:
+        return em.builder.shared(name, weight)
+    half = em.builder.shared(f"{name}_fp16", weight.astype(np.float16))
+    full = em.builder.tensor(name, weight.shape, np.float32)
+    em.builder.op("DEQUANTIZE", [half], [full], "DequantizeOptions")
+    return full
