@@ -101,14 +101,16 @@ def _emit_onnx(request: EmitRequest, path: Path) -> Emitted:
         names: Mapping[str, str] = {tensor: tensor for tensor in graph.shapes}
         inputs = tuple(_spec(graph, name) for name in graph.inputs)
         outputs = tuple(_spec(graph, name) for name in graph.outputs)
+        changes: tuple[str, ...] = ()
     else:
-        qdq = emit_qdq(graph, request.recipe, io=request.io)
-        model, names, outputs = qdq.model, qdq.names, qdq.outputs
+        qdq = emit_qdq(graph, request.recipe, io=request.io, rewrites=request.options.prefer)
+        model, names, outputs, changes = qdq.model, qdq.names, qdq.outputs, qdq.changes
         inputs = tuple(_with_offset(request, spec) for spec in qdq.inputs)
     helper.set_model_props(model, _described(request, inputs, outputs))
     data = save_model(with_opset(model, request.options.opset))
     write_bytes(path, data)
-    return Emitted(len(data), names, inputs, outputs, onnx_stats(data))
+    stats = {**onnx_stats(data), "rewrites": list(changes)}
+    return Emitted(len(data), names, inputs, outputs, stats)
 
 
 def _spec(graph: Graph, tensor: str) -> TensorSpec:

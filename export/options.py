@@ -52,6 +52,11 @@ class ExportOptions:
     opset: int = 18
     seed: int = 0
     recipe: str = "std"
+    max_drop: float | None = None
+    keep_float: tuple[str, ...] = ()
+    allow_poor_calibration: bool = False
+    prefer: Literal["speed", "size"] = "speed"
+    reduce_range: bool = False
     threads: int | None = None
     force: bool = False
     coreml_compute: Literal["fp32", "fp16"] | None = None
@@ -89,6 +94,12 @@ class ExportOptions:
                 raise UsageError(
                     f"--{name} is on the 0..1 scale (divide by 255): {values[0]:g} is too large"
                 )
+        if self.max_drop is not None and self.max_drop < 0:
+            raise UsageError(
+                f"--max-drop is points of top-1 to lose at most, not {self.max_drop:g}"
+            )
+        if not self.integer and (self.max_drop is not None or self.keep_float):
+            raise UsageError("--max-drop and --keep-float need --int8")
         if self.calib_count < 1:
             raise UsageError(f"--calib-count must be at least 1, not {self.calib_count}")
         if self.verify_count < 1:

@@ -33,8 +33,6 @@ from edgeconv.files import digest, sha256, write_bytes
 if TYPE_CHECKING:
     import onnx
 
-    from edgeconv.export.quant.recipe import Recipe
-
 
 COREML_COUNT = 50  # the reference evaluator takes up to 0.3 s a picture
 
@@ -74,10 +72,19 @@ def run_export(
     classifier = labels if options.image_input else None
     lowered = _lower(options, source, classifier is not None, stages, notes)
     check_targets(lowered.prepared.graph, options.targets)
-    graph, recipe = _quantize(options, lowered.prepared, data, stages, threads)
+    softmax = options.softmax or classifier is not None
+    expected, names = _expect(options, source, lowered, data, softmax, stages)
+    graph, recipe = lowered.prepared.graph, None
+    if options.integer:
+        from edgeconv.export.integers import make_integers
+
+        made = make_integers(
+            options, lowered.prepared, data, source.preprocessing, expected, stages, threads
+        )
+        graph, recipe = made.graph, made.recipe
+        notes += made.notes
     if options.int8_weights:
         notes.append("INT8 weights alone: activations stay in float")
-    softmax = options.softmax or classifier is not None
     description = describe(options, source, labels, data, recipe, softmax)
 
     with staging(options.output) as place:
@@ -91,7 +98,6 @@ def run_export(
             classifier,
         )
         emitted = _emit(request, stages, notes, place / stem)
-        expected, names = _expect(options, source, lowered, data, softmax, stages)
         evidence = evidence_files(lowered.raw, lowered.hub, graph, recipe, emitted, expected, names)
         for name, content in evidence.items():
             write_bytes(place / f"{stem}.evidence" / name, content)
@@ -99,8 +105,14 @@ def run_export(
         _verify(report, stem, place, emitted, description, expected, stages, threads)
         publish(place, options.output, force=options.force)
     first = options.output / (stem + SUFFIX[options.targets[0]])
-    report.next_command = f"edgeconv run {shlex.quote(str(first))} PICTURE"
+    report.next_command = _next(first, options.targets[0])
     return report
+
+
+def _next(path: Path, target: str) -> str:
+    if target == "coreml":
+        return f"edgeconv parity {shlex.quote(str(path))}"
+    return f"edgeconv bench {shlex.quote(str(path))}"
 
 
 def processors() -> int:
@@ -173,31 +185,6 @@ def check_finite(graph: Graph) -> None:
     for name, value in graph.constants.items():
         if value.dtype.kind == "f" and value.ndim and not np.isfinite(value).all():
             raise EdgeconvError(f"the weight {name} holds NaN or infinity")
-
-
-def _quantize(
-    options: ExportOptions, prepared: Prepared, data: Data, stages: Stages, threads: int
-) -> tuple[Graph, "Recipe | None"]:
-    if not options.integer:
-        return prepared.graph, None
-    from edgeconv.export.quant import quantize
-
-    with stages.stage("calibrate") as say:
-        feeds = load_feeds(data.calibration, "calibration sample")
-        say(f"{len(feeds)} samples · {data.origin}")
-    with stages.stage("quantize") as say:
-        result = quantize(
-            prepared.graph,
-            feeds,
-            recipe=options.recipe,
-            threads=threads,
-            progress=stages.share("quantize"),
-            input_scale=prepared.exact_inputs,
-        )
-        say(f"recipe {result.recipe.name}, {result.recipe.form}")
-        if result.recipe.float_nodes:
-            say(f"{len(result.recipe.float_nodes)} nodes stay in float")
-    return result.graph, result.recipe
 
 
 def _emit(request: EmitRequest, stages: Stages, notes: list[str], base: Path) -> dict[str, Emitted]:

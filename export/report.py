@@ -80,7 +80,8 @@ def artifact_text(name: str, size: int, stats: Mapping[str, Any], borders: str) 
         if stats.get("per_channel") == stats["int8_compute"]:
             text += " per channel"
         text += f" · {borders}"
-    return f"{text} · {stats['transposes']} transposes"
+    text += f" · {stats['transposes']} transposes"
+    return " · ".join([text, *stats.get("rewrites", ())])
 
 
 def verdict_text(verdict: Verdict) -> str:

@@ -289,6 +289,7 @@ def test_a_users_module_of_two_inputs_and_two_outputs_goes_the_same_way(
         precision=precision,
         input_shapes=((1, 3, 32, 32), (1, 1, 32, 32)),
         calib=f"{script}:feeds",
+        allow_poor_calibration=True,  # noise is all that this net ever sees
         output=tmp_path / "out",
     )
     assert report, report.to_json()
@@ -425,6 +426,58 @@ def test_a_calibration_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
             "mobilenet_v1", precision="int8", calib=str(folder), output=tmp_path / "out", **SMALL
         )
     assert not [p for p in (tmp_path / "out").iterdir() if not p.name.startswith(".")]
+
+
+def test_a_saved_recipe_gives_the_same_integers_again(
+    exported: Path, samples: Path, tmp_path: Path
+) -> None:
+    recipe = exported / "mobilenet_v1_0.25_64_int8.evidence" / "recipe.json"
+    report = export_model(
+        "mobilenet_v1",
+        precision="int8",
+        recipe=str(recipe),
+        calib=str(samples),
+        output=tmp_path,
+        **SMALL,
+    )
+    assert report
+    again = tmp_path / "mobilenet_v1_0.25_64_int8.evidence" / "recipe.json"
+    assert json.loads(again.read_text())["weights"] == json.loads(recipe.read_text())["weights"]
+
+
+def test_a_recipe_of_another_net_is_refused(exported: Path, samples: Path, tmp_path: Path) -> None:
+    recipe = exported / "mobilenet_v1_0.25_64_int8.evidence" / "recipe.json"
+    other = {**SMALL, "width": 0.5}
+    with pytest.raises(EdgeconvError, match=r"the weights of \S+ are"):
+        export_model(
+            "mobilenet_v1",
+            precision="int8",
+            recipe=str(recipe),
+            calib=str(samples),
+            output=tmp_path,
+            **other,
+        )
+
+
+def test_a_node_kept_in_float_is_float_in_every_file(
+    exported: Path, samples: Path, tmp_path: Path
+) -> None:
+    recipe = json.loads(
+        (exported / "mobilenet_v1_0.25_64_int8.evidence" / "recipe.json").read_text()
+    )
+    node = next(iter(recipe["weights"]))
+    report = export_model(
+        "mobilenet_v1",
+        targets=("onnx", "tflite"),
+        precision="int8",
+        recipe="fast",
+        keep_float=(node,),
+        calib=str(samples),
+        output=tmp_path,
+        **SMALL,
+    )
+    for artifact in report.artifacts:
+        assert artifact.stats["compute"] - artifact.stats["int8_compute"] == 1, artifact.target
 
 
 def test_unknown_library_options_are_usage_errors() -> None:

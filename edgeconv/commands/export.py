@@ -44,6 +44,10 @@ def _values(
     return parse_values(value)
 
 
+def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if value else ()
+
+
 def complete_nets(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
     """Offer the four nets, then files."""
     from click.shell_completion import CompletionItem
@@ -115,6 +119,13 @@ def complete_nets(ctx: click.Context, parameter: click.Parameter, incomplete: st
 @click.option(
     "--recipe", default="std", show_default=True, help="INT8 recipe: fast, std, best or FILE.json."
 )
+@click.option(
+    "--max-drop", type=float, metavar="POINTS", help="Keep layers in float to lose no more."
+)
+@click.option("--keep-float", callback=_names, metavar="NODE,...", help="Nodes that stay in float.")
+@click.option("--allow-poor-calibration", is_flag=True, help="Take pictures that look unfit.")
+@click.option("--prefer", type=click.Choice(["speed", "size"]), default="speed", show_default=True)
+@click.option("--reduce-range", is_flag=True, help="7-bit weights, for x86 without VNNI.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),

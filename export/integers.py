@@ -1,0 +1,119 @@
+"""The quantize stage of an export: checked pictures in, the recipe (made, read or cut back) out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgeconv.artifact import Preprocessing
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.data import Data, load_feeds
+from edgeconv.export.graph import Graph
+from edgeconv.export.options import ExportOptions
+from edgeconv.export.prepare import Prepared
+from edgeconv.export.quant import quantize
+from edgeconv.export.quant.budget import meet_budget
+from edgeconv.export.quant.calibration import check_pictures
+from edgeconv.export.quant.recipe import Recipe, load_recipe
+from edgeconv.export.stages import Stages
+from edgeconv.export.verify import Expected
+from edgeconv.pictures import Feed
+
+
+@dataclass(frozen=True)
+class Integers:
+    """The graph that the recipe speaks of, the recipe, and what the user should be told."""
+
+    graph: Graph
+    recipe: Recipe
+    notes: tuple[str, ...]
+
+
+def make_integers(
+    options: ExportOptions,
+    prepared: Prepared,
+    data: Data,
+    how: Preprocessing | None,
+    expected: Expected,
+    stages: Stages,
+    threads: int,
+) -> Integers:
+    """Quantize ``prepared`` as ``options`` say; ``expected`` judges --max-drop.
+
+    Raises BudgetMissedError where --max-drop cannot be met, EdgeconvError for pictures or a recipe
+    file that do not fit.
+    """
+    if options.recipe.endswith(".json"):
+        with stages.stage("quantize") as say:
+            recipe = _read(Path(options.recipe), prepared.graph)
+            say(f"recipe {recipe.name} from {options.recipe}, {recipe.form}")
+        return Integers(prepared.graph, recipe, ())
+    with stages.stage("calibrate") as say:
+        feeds = load_feeds(data.calibration, "calibration sample")
+        checked = check_pictures(
+            feeds, expected=value_range(how, feeds), allow_poor=options.allow_poor_calibration
+        )
+        say(f"{len(feeds)} samples · {data.origin}")
+    with stages.stage("quantize") as say:
+        made = quantize(
+            prepared.graph,
+            feeds,
+            recipe=options.recipe,
+            threads=threads,
+            progress=stages.share("quantize"),
+            input_scale=prepared.exact_inputs,
+            keep_float=options.keep_float,
+            reduce_range=options.reduce_range,
+        )
+        recipe = made.recipe
+        picked = recipe.notes.get("picked")
+        say(
+            f"recipe {recipe.name}{f' ({picked})' if isinstance(picked, str) else ''}, {recipe.form}"
+        )
+        if options.max_drop is not None:
+            recipe = meet_budget(
+                made.graph,
+                recipe,
+                list(expected.feeds),
+                {name: np.asarray(value) for name, value in expected.outputs.items()},
+                max_drop=options.max_drop,
+                truth=None if expected.truth is None else [int(t) for t in expected.truth],
+                threads=threads,
+                progress=stages.share("quantize"),
+            )
+            say(f"at most {options.max_drop:g} points lost")
+        if recipe.float_nodes:
+            say(f"{len(recipe.float_nodes)} nodes stay in float")
+    return Integers(made.graph, recipe, tuple(checked.warnings))
+
+
+def value_range(
+    how: Preprocessing | None, feeds: list[Feed]
+) -> Mapping[str, tuple[float, float]] | None:
+    """Return the values that preprocessing can give the one picture input; None without one."""
+    if how is None or not feeds or len(feeds[0]) != 1:
+        return None
+    name = next(iter(feeds[0]))
+    if how.embedded:
+        return {name: (0.0, 255.0)}
+    mean, std = np.asarray(how.mean), np.asarray(how.std)
+    return {name: (float((-mean / std).min()), float(((1 - mean) / std).max()))}
+
+
+def _read(path: Path, graph: Graph) -> Recipe:
+    recipe = load_recipe(path)
+    names = {node.name for node in graph.nodes}
+    tensors = graph.shapes.keys() | graph.constants.keys()
+    if missing := sorted(recipe.weights.keys() - names):
+        raise EdgeconvError(f"{path} has weights for {missing[0]}, which this net has not")
+    if missing := sorted(recipe.activations.keys() - tensors):
+        raise EdgeconvError(f"{path} has a scale for {missing[0]}, which this net has not")
+    for node in graph.nodes:
+        weights = recipe.weights.get(node.name)
+        if weights is not None and weights.values.shape != graph.shape(node.inputs[1]):
+            raise EdgeconvError(
+                f"{path}: the weights of {node.name} are {list(weights.values.shape)}, here they are "
+                f"{list(graph.shape(node.inputs[1]))}"
+            )
+    return recipe
