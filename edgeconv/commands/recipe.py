@@ -1,0 +1,57 @@
+"""``edgeconv recipe``: show, compare and check INT8 recipes."""
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def command() -> None:
+    """Show, compare and check INT8 recipes (recipe.json beside an exported file)."""
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--html", type=click.Path(path_type=Path), help="Also write a page with a plot.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+def show(file: Path, html: Path | None, as_json: bool) -> None:
+    """Print ranges, clipping, weight error and sensitivity a layer, worst first."""
+    from edgeconv.export.quant.explain import explain, write_page
+    from edgeconv.export.quant.recipe import load_recipe
+
+    found = explain(load_recipe(file))
+    if html is not None:
+        write_page(found, html)
+    click.echo(json.dumps(found.to_json(), indent=1) if as_json else found.text())
+
+
+@command.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+def diff(first: Path, second: Path) -> None:
+    """Print what differs between two recipes: form, scales, zero points, integers."""
+    from edgeconv.export.quant.explain import differences
+    from edgeconv.export.quant.recipe import load_recipe
+
+    lines = differences(load_recipe(first), load_recipe(second))
+    click.echo("\n".join(lines) if lines else "the recipes hold the same integers and scales")
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--model", type=click.Path(path_type=Path), help="The float .onnx it belongs to.")
+def check(file: Path, model: Path | None) -> None:
+    """Check that a recipe holds only what every runtime can compute, and fits its model."""
+    from edgeconv.errors import EdgeconvError
+    from edgeconv.export.quant.check import check_against, problems
+    from edgeconv.export.quant.recipe import load_recipe
+
+    recipe = load_recipe(file)
+    found = problems(recipe)
+    if model is not None:
+        found += check_against(recipe, model)
+    if found:
+        raise EdgeconvError(f"{file}: " + "; ".join(found))
+    count = len(recipe.activations), len(recipe.weights)
+    click.echo(f"{file}: {count[0]} tensors and {count[1]} layers, all within the rules")

@@ -1,0 +1,65 @@
+"""Check a recipe against the rules of INT8 and against the model it is meant for."""
+
+from pathlib import Path
+
+import numpy as np
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.graph import Graph
+from edgeconv.export.quant.recipe import Recipe
+
+
+def problems(recipe: Recipe) -> list[str]:
+    """Return what no runtime could compute: scales, zero points, weight ranges, shapes."""
+    found = []
+    for name, a in recipe.activations.items():
+        if not (np.isfinite(a.scale) and a.scale > 0):
+            found.append(f"tensor {name} has the scale {a.scale}")
+        if not -128 <= a.zero_point <= 127:
+            found.append(f"tensor {name} has the zero point {a.zero_point}, outside of int8")
+        if recipe.form == "zero-point-free" and a.zero_point not in (-128, 0):
+            found.append(f"tensor {name} has a zero point, but the form is zero-point-free")
+    for name, w in recipe.weights.items():
+        if int(w.values.min(initial=0)) < -127:
+            found.append(f"layer {name} has the weight -128; [-127, 127] is allowed")
+        if not (np.isfinite(w.scales).all() and (w.scales > 0).all()):
+            found.append(f"layer {name} has a scale that is not positive")
+        if len(w.bias) != len(w.float_bias) or w.scales.size not in (1, len(w.bias)):
+            found.append(f"layer {name} has {w.scales.size} scales and {len(w.bias)} biases")
+        if w.values.ndim <= w.axis:
+            found.append(
+                f"layer {name} has its output channels on axis {w.axis} of {w.values.ndim}"
+            )
+    return found
+
+
+def check_fits(recipe: Recipe, graph: Graph) -> list[str]:
+    """Return what of the recipe does not fit a prepared graph."""
+    from edgeconv.export.quant.groups import check_same_scale
+
+    nodes = {node.name: node for node in graph.nodes}
+    tensors = graph.shapes.keys() | graph.constants.keys()
+    found = [f"the model has no tensor {t}" for t in recipe.activations if t not in tensors]
+    for name, weights in recipe.weights.items():
+        if name not in nodes:
+            found.append(f"the model has no layer {name}")
+        elif graph.shape(nodes[name].inputs[1]) != weights.values.shape:
+            shape = list(graph.shape(nodes[name].inputs[1]))
+            found.append(f"layer {name} is {shape} in the model, {list(weights.values.shape)} here")
+    try:
+        check_same_scale(graph, recipe)
+    except EdgeconvError as error:
+        found.append(str(error))
+    return found
+
+
+def check_against(recipe: Recipe, model: Path) -> list[str]:
+    """Return what does not fit the float .onnx file that the recipe was made for."""
+    from edgeconv.export.onnx_io import from_onnx, load_model
+    from edgeconv.export.prepare import PixelInput, prepare
+
+    graph = from_onnx(load_model(model))
+    plain = check_fits(recipe, prepare(graph, int8=True).graph)
+    half = PixelInput((0.5,), (0.5,))  # the shift of exactly stored pixels adds a tensor
+    shifted = check_fits(recipe, prepare(graph, int8=True, pixels=half).graph)
+    return min(plain, shifted, key=len)

@@ -1,0 +1,198 @@
+"""Put a recipe into words: the worst layers first, and what differs between two."""
+
+import html
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeconv.export.quant.recipe import Recipe
+from edgeconv.files import write_text
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a recipe is and how each layer fares, the one that adds most noise first.
+
+    ``layers`` rows hold name, clip_rate, weight_error (relative RMS), noise and added (both noise to
+    signal power; None where the recipe was not made by edgeconv). ``ranges`` rows hold tensor, low,
+    high, scale and zero_point.
+    """
+
+    name: str
+    form: str
+    picked: str
+    why: tuple[str, ...]
+    layers: tuple[Mapping[str, Any], ...]
+    ranges: tuple[Mapping[str, Any], ...]
+    float_nodes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON data."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in vars(self).items()}
+
+    def text(self) -> str:
+        """Return the tables as text."""
+        lines = [f"recipe {self.name} · {self.form} · {self.picked}", *self.why]
+        if self.float_nodes:
+            lines.append(f"in float: {', '.join(self.float_nodes)}")
+        width = max([len(str(row["name"])) for row in self.layers] + [5])
+        lines.append(f"\n{'layer':{width}}  clipped  weight error  noise dB  added dB")
+        for row in self.layers:
+            lines.append(
+                f"{row['name']:{width}}  {row['clip_rate']:7.3%}  {row['weight_error']:12.4%}  "
+                f"{_decibel(row['noise']):>8}  {_decibel(row['added']):>8}"
+            )
+        width = max([len(str(row["tensor"])) for row in self.ranges] + [6])
+        lines.append(f"\n{'tensor':{width}}         low        high       scale  zero point")
+        lines += [
+            f"{row['tensor']:{width}}  {row['low']:10.4g}  {row['high']:10.4g}  "
+            f"{row['scale']:10.4g}  {row['zero_point']:10d}"
+            for row in self.ranges
+        ]
+        return "\n".join(lines)
+
+
+def _decibel(share: float | None) -> str:
+    return "-" if not share else f"{10 * np.log10(share):.1f}"
+
+
+def explain(recipe: Recipe) -> Explanation:
+    """Return the explanation of a recipe; figures that it does not carry are left at zero."""
+    noted: Mapping[str, Mapping[str, float]] = recipe.notes.get("layers", {})
+    empty = {"clip_rate": 0.0, "weight_error": 0.0, "noise": None, "added": None}
+    layers: list[dict[str, Any]] = [
+        {"name": name, **noted.get(name, empty)} for name in recipe.weights
+    ]
+    layers.sort(key=lambda row: float(row["added"] or 0.0), reverse=True)
+    why = [str(recipe.notes[key]) for key in ("why", "form") if key in recipe.notes]
+    for row in recipe.notes.get("candidates", []):
+        points = "" if row["agreement"] is None else f" · agreement {row['agreement']:.1f} %"
+        why.append(
+            f"  {row['candidate']} ({row['form']}): loss {row['loss']:.5f} · "
+            f"{row['sqnr_db']:.1f} dB{points}"
+        )
+    ranges = [
+        {"tensor": t, "low": a.low, "high": a.high, "scale": a.scale, "zero_point": a.zero_point}
+        for t, a in recipe.activations.items()
+    ]
+    return Explanation(
+        recipe.name,
+        recipe.form,
+        str(recipe.notes.get("picked", "")),
+        tuple(why),
+        tuple(layers),
+        tuple(ranges),
+        recipe.float_nodes,
+    )
+
+
+def differences(first: Recipe, second: Recipe) -> list[str]:
+    """Return a line for everything that differs between two recipes; none where they are equal."""
+    lines = []
+    if first.form != second.form:
+        lines.append(f"form: {first.form} -> {second.form}")
+    for kind, left, right in (
+        ("tensor", first.activations, second.activations),
+        ("layer", first.weights, second.weights),
+    ):
+        lines += [f"{kind} {name}: only in the first" for name in left if name not in right]
+        lines += [f"{kind} {name}: only in the second" for name in right if name not in left]
+    for name, one in first.activations.items():
+        two = second.activations.get(name)
+        if two is not None and (one.scale, one.zero_point) != (two.scale, two.zero_point):
+            lines.append(
+                f"tensor {name}: scale {one.scale:.6g} -> {two.scale:.6g}, zero point "
+                f"{one.zero_point} -> {two.zero_point}"
+            )
+    for name in first.weights:
+        if name in second.weights:
+            lines += _layer_differences(name, first, second)
+    if set(first.float_nodes) != set(second.float_nodes):
+        lines.append(f"in float: {list(first.float_nodes)} -> {list(second.float_nodes)}")
+    return lines
+
+
+def _layer_differences(name: str, first: Recipe, second: Recipe) -> list[str]:
+    one, two = first.weights[name], second.weights[name]
+    if one.values.shape != two.values.shape:
+        return [f"layer {name}: shape {list(one.values.shape)} -> {list(two.values.shape)}"]
+    parts = []
+    if changed := int((one.values != two.values).sum()):
+        steps = int(np.abs(one.values.astype(int) - two.values.astype(int)).max())
+        parts.append(f"{changed} of {one.values.size} weights, by up to {steps}")
+    if not np.array_equal(one.scales, two.scales):
+        parts.append(f"{int((one.scales != two.scales).sum())} of {one.scales.size} scales")
+    if not np.array_equal(one.bias, two.bias):
+        parts.append(f"{int((one.bias != two.bias).sum())} of {one.bias.size} biases")
+    return [f"layer {name}: {', '.join(parts)}"] if parts else []
+
+
+def write_page(found: Explanation, path: Path) -> None:
+    """Write one HTML page: a bar a layer for the noise it adds, then the tables; no scripts."""
+    most = max([row["added"] or 0.0 for row in found.layers] + [1e-12])
+    bars = "".join(
+        f'<tr><td>{html.escape(str(row["name"]))}</td><td><div style="width:'
+        f'{400 * (row["added"] or 0.0) / most:.0f}px;height:10px;background:#36c"></div></td>'
+        f"<td>{_decibel(row['added'])} dB</td><td>{row['weight_error']:.3%}</td>"
+        f"<td>{row['clip_rate']:.3%}</td></tr>"
+        for row in found.layers
+    )
+    text = html.escape(found.text())
+    write_text(
+        path,
+        f"<!doctype html><meta charset=utf-8><title>{html.escape(found.name)}</title>"
+        "<style>body{font:14px sans-serif}td{padding:1px 8px}</style>"
+        f"<h1>Recipe {html.escape(found.name)}, {html.escape(found.form)}</h1>"
+        "<table><tr><th>layer<th>noise it adds<th><th>weight error<th>clipped</tr>"
+        f"{bars}</table><pre>{text}</pre>\n",
+    )
+
+
+def schema() -> str:
+    """Return the JSON schema of a recipe file, as text."""
+    numbers = {"type": "array", "items": {"type": "number"}}
+    integers = {"type": "array", "items": {"type": "integer"}}
+    activation = {
+        "type": "object",
+        "description": "real = scale * (q - zero_point), q int8",
+        "required": ["scale", "zero_point", "low", "high", "fixed"],
+        "properties": {
+            "scale": {"type": "number", "exclusiveMinimum": 0},
+            "zero_point": {"type": "integer", "minimum": -128, "maximum": 127},
+            "low": {"type": "number"},
+            "high": {"type": "number"},
+            "fixed": {"type": "boolean"},
+        },
+    }
+    weights = {
+        "type": "object",
+        "required": ["shape", "axis", "scales", "float_bias", "bias", "values_base64"],
+        "properties": {
+            "shape": integers,
+            "axis": {"type": "integer", "description": "output channels in shape"},
+            "scales": numbers,
+            "float_bias": numbers,
+            "bias": {**integers, "description": "int32 at input scale * scales"},
+            "values_base64": {"type": "string", "description": "int8, C order"},
+        },
+    }
+    whole = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "edgeconv INT8 recipe",
+        "type": "object",
+        "required": ["edgeconv_recipe", "name", "form", "activations", "weights", "float_nodes"],
+        "properties": {
+            "edgeconv_recipe": {"const": 1},
+            "name": {"type": "string"},
+            "form": {"enum": ["zero-point-free", "asymmetric"]},
+            "activations": {"type": "object", "additionalProperties": activation},
+            "weights": {"type": "object", "additionalProperties": weights},
+            "float_nodes": {"type": "array", "items": {"type": "string"}},
+            "notes": {"type": "object"},
+        },
+    }
+    return json.dumps(whole, indent=1) + "\n"

@@ -1,0 +1,89 @@
+"""A recipe can be shown, compared and checked, and says in words what is wrong with it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from quant_nets import pictures, residual_net
+
+from edgeconv.cli import main
+from edgeconv.commands.recipe import command
+from edgeconv.export.graph import Graph
+from edgeconv.export.onnx_io import save_model, to_onnx
+from edgeconv.export.quant import Recipe, quantize
+from edgeconv.export.quant.check import check_fits, problems
+from edgeconv.export.quant.explain import differences, explain, schema
+
+
+@pytest.fixture(scope="module")
+def made() -> tuple[Graph, Recipe]:
+    graph = residual_net()
+    done = quantize(graph, pictures(graph, 10), recipe="fast")
+    return graph, done.recipe
+
+
+def test_show_puts_the_layer_that_adds_most_noise_first(made: tuple[Graph, Recipe]) -> None:
+    found = explain(made[1])
+    added = [row["added"] for row in found.layers]
+    assert added == sorted(added, reverse=True)
+    assert {row["name"] for row in found.layers} == made[1].weights.keys()
+    assert "held-out" in found.text()
+
+
+def test_equal_recipes_have_no_differences_and_others_are_listed(
+    made: tuple[Graph, Recipe],
+) -> None:
+    graph, recipe = made
+    assert differences(recipe, recipe) == []
+    other = quantize(graph, pictures(graph, 10, seed=8), recipe="fast").recipe
+    lines = differences(recipe, replace(other, form="asymmetric", float_nodes=("x",)))
+    assert any(line.startswith("tensor input: scale") for line in lines)
+    assert any(line.startswith("layer Conv_0:") for line in lines)
+    assert any(line.startswith("in float") for line in lines)
+
+
+def test_rules_that_are_broken_are_named(made: tuple[Graph, Recipe]) -> None:
+    recipe = made[1]
+    assert problems(recipe) == []
+    activations = dict(recipe.activations)
+    activations["input"] = replace(activations["input"], scale=0.0, zero_point=300)
+    found = problems(replace(recipe, activations=activations))
+    assert any("input has the scale 0.0" in text for text in found)
+    assert any("zero point 300, outside of int8" in text for text in found)
+
+
+def test_a_recipe_that_belongs_to_another_net_is_said_so(made: tuple[Graph, Recipe]) -> None:
+    graph, recipe = made
+    assert check_fits(recipe, graph) == []
+    renamed = replace(recipe, weights={"elsewhere": next(iter(recipe.weights.values()))})
+    assert check_fits(renamed, graph) == ["the model has no layer elsewhere"]
+
+
+def test_the_commands_print_and_set_exit_codes(made: tuple[Graph, Recipe], tmp_path: Path) -> None:
+    graph, recipe = made
+    path, model = tmp_path / "recipe.json", tmp_path / "net.onnx"
+    recipe.save(path)
+    model.write_bytes(save_model(to_onnx(graph)))
+    run = CliRunner()
+    shown = run.invoke(command, ["show", str(path), "--html", str(tmp_path / "page.html")])
+    assert shown.exit_code == 0
+    assert "weight error" in shown.output
+    assert "<table>" in (tmp_path / "page.html").read_text()
+    assert run.invoke(command, ["show", str(path), "--json"]).output.startswith("{")
+    same = run.invoke(command, ["diff", str(path), str(path)])
+    assert same.output == "the recipes hold the same integers and scales\n"
+    checked = run.invoke(command, ["check", str(path), "--model", str(model)])
+    assert (checked.exit_code, checked.output.endswith("within the rules\n")) == (0, True)
+    missing = run.invoke(main, ["recipe", "show", str(tmp_path / "none.json")])
+    assert missing.exit_code == 1
+    assert "cannot read the recipe" in missing.output
+
+
+def test_the_schema_names_every_key_of_a_recipe(made: tuple[Graph, Recipe]) -> None:
+    import json
+
+    described = json.loads(schema())["properties"]
+    assert described.keys() == made[1].to_json().keys()
+    layer = next(iter(made[1].to_json()["weights"].values()))
+    assert described["weights"]["additionalProperties"]["properties"].keys() == layer.keys()
