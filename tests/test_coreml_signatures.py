@@ -119,6 +119,16 @@ def test_on_macos_core_ml_comes_before_the_evaluator(monkeypatch: pytest.MonkeyP
     assert names == ["coreml-runtime", "mil-reference"]
 
 
+def test_on_macos_parity_runs_every_compute_unit_and_the_evaluator(
+    packages: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeconv.parity.cells import ways
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    wanted = [f"coreml-runtime/{unit}" for unit in coreml.UNITS]
+    assert [name for *_, name in ways(packages["plain"])] == [*wanted, "mil-reference"]
+
+
 @pytest.mark.parametrize("unit", coreml.UNITS)
 def test_predictions_go_through_mlmodel_for_every_compute_unit(
     unit: Any, packages: dict[str, Any], monkeypatch: pytest.MonkeyPatch

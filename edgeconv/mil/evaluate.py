@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.mil import ops_compute, ops_move, ops_store
+from edgeconv.mil import ops_compute, ops_layers, ops_move, ops_store
 from edgeconv.mil.call import Array, Call, Rule, Value
 from edgeconv.mil.package import open_package
 from edgeconv.mil.program import Operation, Parsed, Reference, parse
@@ -20,7 +20,12 @@ from edgeconv.tensors import TensorSpec
 Rounding = Literal["declared", "exact"]
 Watch = Callable[[str, Array], Array | None]
 
-OPS: dict[str, Rule] = {**ops_compute.OPS, **ops_move.OPS, **ops_store.OPS}
+OPS: dict[str, Rule] = {
+    **ops_compute.OPS,
+    **ops_layers.OPS,
+    **ops_move.OPS,
+    **ops_store.OPS,
+}
 MAIN_ARGUMENTS = ("x", "input", "values", "data", "quantized_data")
 HALF_STEP = 2.0**-11
 """Half a unit in the last place of float16, relative."""
@@ -78,7 +83,7 @@ class Program:
                 layout = "nchw" if len(kind.shape) == 4 else "other"
                 dtype = "float32" if kind.dtype.kind == "f" else kind.dtype.name
                 found.append(TensorSpec(name, kind.shape, dtype, layout))  # type: ignore[arg-type]
-            elif (labels := self.labels()) is not None and name.endswith("probs"):
+            elif kind.kind == "dictionary" and (labels := self.labels()) is not None:
                 found.append(TensorSpec(name, (1, len(labels)), "float32", "other"))
         return tuple(found)
 

@@ -30,7 +30,7 @@ class Cell:
     """One run of the matrix: a file in a runtime.
 
     ``before`` is the label of the hop before. ``artifact`` is None for files without a manifest.
-    ``lowered``: prepared for INT8, which moves pixels by half a step at the border of a picture.
+    ``board``: emulated there. ``lowered``: prepared for INT8, which moves pixels by half a step at the border of a picture.
     """
 
     label: str
@@ -42,6 +42,7 @@ class Cell:
     target: str = "onnx"
     before: str | None = None
     lowered: bool = False
+    board: str | None = None
 
     @property
     def kind(self) -> str:
@@ -69,6 +70,10 @@ def ways(path: Path) -> list[tuple[str, dict[str, Any], str]]:
     found: list[tuple[str, dict[str, Any], str]] = []
     for runtime in fitting:
         if not runtime.installed():
+            continue
+        if runtime.name == "coreml-runtime":
+            units = ("CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE", "ALL")
+            found += [(runtime.name, {"compute_unit": u}, f"{runtime.name}/{u}") for u in units]
             continue
         found.append((runtime.name, {}, runtime.name))
         if runtime.name == "ai-edge-litert":
@@ -104,6 +109,29 @@ def plan(
             cells.append(Cell(label, stage, path, runtime, options, artifact, target))
     _distinct(cells)
     return _linked(sorted(cells, key=lambda cell: ORDER.index(cell.stage))), notes
+
+
+def emulated(cells: Sequence[Cell], board: str, runtimes: Sequence[str]) -> list[Cell]:
+    """Return the artifact cells once more, on an emulated board; the hop before is the native cell.
+
+    ``runtimes`` are those that the board has; TFLite files run in each of them.
+    """
+    found = []
+    files = dict.fromkeys(c.path for c in cells if c.stage in ("fp32", "fp16", "int8"))
+    for path in files:
+        native = [cell for cell in cells if cell.path == path]
+        for runtime in runtimes:
+            if path.suffix.lower() not in RUNTIMES[runtime].suffixes:
+                continue
+            same = [c for c in native if c.runtime == runtime and not c.options]
+            base = (same or native)[0]
+            label = f"{path.name} · {runtime} on {board} (emulated)"
+            found.append(
+                replace(
+                    base, label=label, runtime=runtime, options={}, before=base.label, board=board
+                )
+            )
+    return found
 
 
 def _stage(artifact: Artifact | None, precision: str | None) -> Stage:

@@ -36,7 +36,9 @@ def quiet() -> Iterator[None]:
 class Border:
     """How the model meets its callers: pictures in, probabilities by label out.
 
-    ``image`` is the preprocessing to embed (None: float tensors in); ``labels`` make a classifier.
+    ``image`` makes picture inputs and is the preprocessing to put in front of the net, unless its
+    ``embedded`` says that the net begins with it (None: float tensors in); ``labels`` make a
+    classifier.
     """
 
     image: Preprocessing | None = None
@@ -136,7 +138,7 @@ def _embed(lowering: Lowering, x: Any, image: Preprocessing | None, name: str) -
 
     ImageType's own scale takes one value only; a list of them fails in conversion.
     """
-    if image is None:
+    if image is None or image.embedded:
         return x
     mean, std = (np.asarray(v, np.float64) for v in (image.mean, image.std))
     scale = (1 / (255 * std)).astype(np.float32).reshape(1, -1, 1, 1)
