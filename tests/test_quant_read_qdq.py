@@ -1,0 +1,137 @@
+"""QDQ files of other tools become graph plus recipe with every scale and integer kept."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import numpy_helper
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from quant_nets import pictures, residual_net, shuffle_net
+
+from edgeconv.errors import EdgeconvError, UnsupportedOpError
+from edgeconv.export.graph import Graph
+from edgeconv.export.onnx_io import save_model, to_onnx
+from edgeconv.export.passes.expand_shuffles import expand_shuffles
+from edgeconv.export.quant import emit_qdq, quantize
+from edgeconv.export.quant.groups import check_same_scale
+from edgeconv.export.quant.read_qdq import is_quantized, read_qdq
+
+NETS = {"residual": residual_net, "shuffle": shuffle_net}
+
+
+class Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime ships no types
+    def __init__(self, feeds: list[dict[str, Any]]) -> None:
+        self._feeds = iter(feeds)
+
+    def get_next(self) -> Any:
+        return next(self._feeds, None)
+
+
+def static(graph: Graph, folder: Path, **options: Any) -> onnx.ModelProto:
+    plain = graph.clone()
+    expand_shuffles(plain)
+    source, target = folder / "float.onnx", folder / "static.onnx"
+    source.write_bytes(save_model(to_onnx(plain)))
+    quantize_static(source, target, Reader(pictures(graph)), **options)
+    return onnx.load(target)
+
+
+def run(model: onnx.ModelProto, feed: dict[str, Any]) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, feed)[0]
+
+
+@pytest.mark.filterwarnings("ignore")  # quantize_static advises pre-processing by warnings
+@pytest.mark.parametrize("net", sorted(NETS))
+@pytest.mark.parametrize("activations", [QuantType.QInt8, QuantType.QUInt8])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_files_of_quantize_static_keep_their_integers(
+    net: str, activations: Any, per_channel: bool, tmp_path: Path
+) -> None:
+    graph = NETS[net]()
+    model = static(
+        graph,
+        tmp_path,
+        quant_format=QuantFormat.QDQ,
+        activation_type=activations,
+        weight_type=QuantType.QInt8,
+        per_channel=per_channel,
+    )
+    found = read_qdq(model)
+    assert is_quantized(model)
+    check_same_scale(found.graph, found.recipe)
+    assert found.recipe.weights.keys() == {n.name for n in graph.of("Conv", "Gemm")}
+    stored = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    integers = [v for v in stored.values() if v.dtype == np.int8 and v.ndim >= 2]
+    for weights in found.recipe.weights.values():
+        flat = weights.values.reshape(-1)
+        assert any(
+            v.size == flat.size
+            and (np.array_equal(v.reshape(-1), flat) or np.array_equal(v.T.reshape(-1), flat))
+            for v in integers
+        )
+    scales = {np.float32(v) for k, v in stored.items() if k.endswith("_scale") and v.ndim == 0}
+    own = {np.float32(a.scale) for a in found.recipe.activations.values() if a.fixed}
+    assert own <= scales
+    emitted = emit_qdq(found.graph, found.recipe).model
+    for feed in pictures(graph, 3, seed=4):
+        wanted, got = run(model, feed), run(emitted, feed)
+        assert np.abs(wanted - got).max() <= 0.03 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("net", sorted(NETS))
+def test_our_own_files_come_back_as_the_same_recipe(net: str) -> None:
+    graph = NETS[net]()
+    done = quantize(graph, pictures(graph), recipe="std")
+    found = read_qdq(emit_qdq(done.graph, done.recipe).model)
+    assert found.islands == {}
+    assert found.recipe.form == done.recipe.form
+    for name, weights in done.recipe.weights.items():
+        np.testing.assert_array_equal(found.recipe.weights[name].values, weights.values)
+        np.testing.assert_array_equal(found.recipe.weights[name].bias, weights.bias)
+        np.testing.assert_array_equal(found.recipe.weights[name].scales, weights.scales)
+    again = emit_qdq(found.graph, found.recipe).model
+    for feed in pictures(graph, 3, seed=4):
+        np.testing.assert_array_equal(
+            run(again, feed), run(emit_qdq(done.graph, done.recipe).model, feed)
+        )
+
+
+def test_layers_that_the_file_leaves_in_float_are_listed() -> None:
+    graph = residual_net()
+    kept = next(iter(graph.of("Conv"))).name
+    done = quantize(graph, pictures(graph), recipe="fast", keep_float=[kept])
+    model = emit_qdq(done.graph, done.recipe).model
+    found = read_qdq(model)
+    assert any("float in the file" in note for note in found.notes) or kept in found.islands
+
+
+@pytest.mark.filterwarnings("ignore")  # quantize_static advises pre-processing by warnings
+def test_what_a_recipe_cannot_express_is_refused_with_the_reason(tmp_path: Path) -> None:
+    model = static(
+        residual_net(), tmp_path, quant_format=QuantFormat.QOperator, weight_type=QuantType.QInt8
+    )
+    with pytest.raises(UnsupportedOpError, match="QOperator form"):
+        read_qdq(model)
+    wide = static(
+        residual_net(),
+        tmp_path,
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QInt16,
+        weight_type=QuantType.QInt8,
+    )
+    with pytest.raises(EdgeconvError, match="int16|not standard ONNX"):
+        read_qdq(wide)
