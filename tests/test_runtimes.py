@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeconv.artifact import spec_to_json
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.runtimes import probe as probing
 from edgeconv.runtimes.base import RUNTIMES, Runner, open_runner
 from edgeconv.runtimes.tflite import count_delegation
 from edgeconv.runtimes.tflite_runtime import check_numpy
+from edgeconv.tensors import Quantization, TensorSpec
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 PEER = SHARED / "peers" / "mobilenet_v1_0.25_128_quant.tflite"
@@ -248,15 +250,12 @@ def test_an_integer_onnx_input_gets_its_scale_from_our_own_description() -> None
     from edgeconv.runtimes.onnxrt import open_model
 
     model = onnx.load_from_string(small_onnx())
+    spec = TensorSpec("x", (1, 3, 8, 8), "int8", "nchw", Quantization(0.5, -3))
     entry = model.metadata_props.add()
     entry.key = "edgeconv"
-    entry.value = json.dumps(
-        {"inputs": [{"name": "x", "quantization": {"scale": 0.5, "zero_point": -3}}]}
-    )
+    entry.value = json.dumps({"inputs": [spec_to_json(spec)]})
     with open_model(model.SerializeToString()) as runner:
-        quantization = runner.inputs[0].quantization
-        assert quantization is not None
-        assert (quantization.scale, quantization.zero_point) == (0.5, -3)
+        assert runner.inputs[0].quantization == spec.quantization
 
 
 def test_a_runtime_that_crashes_is_named_with_its_signal(tmp_path: Path) -> None:
