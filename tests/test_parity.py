@@ -287,3 +287,17 @@ def test_nothing_is_left_in_the_temporary_folder(exports: Path, tmp_path: Path) 
     check_parity([exports / "small_fp32.onnx"], count=2)
     left = {n for n in set(os.listdir("/tmp")) - before if n.startswith("edgeconv-parity-")}
     assert not left
+
+
+def test_the_documentation_has_every_figure_and_default_limit() -> None:
+    from edgeconv.parity.measures import MEASURES
+
+    text = (Path(__file__).parents[1] / "docs" / "parity.md").read_text()
+    for measure in MEASURES.values():
+        says = measure.says.replace("||", "\\|\\|")
+        assert f"| {measure.name} | {says} |" in text
+    for kind, budget in DEFAULTS.items():
+        for name, limit in budget.limits.items():
+            bound = "at least" if MEASURES[name].better == "high" else "at most"
+            shown = [f"{limit:g}", f"{limit:.0e}".replace("e-0", "e-")]
+            assert any(f"| {kind} | {name} {bound} {value} |" in text for value in shown), name

@@ -59,6 +59,12 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--latency", is_flag=True, help="Median latency and its ratio to the float reference."
 )
+@click.option(
+    "--emulate",
+    multiple=True,
+    type=click.Choice(["pi4", "pi5", "pi-32bit"]),
+    help="Run the board's own wheels under qemu as well: kernels, never latency.",
+)
 @click.option("--budget", type=FILE, help="Limits as TOML or JSON; see docs/parity.md.")
 @click.option("--baseline", type=FILE, help="Fail where a figure got worse than in this file.")
 @click.option("--update-baseline", is_flag=True, help="Write --baseline from this run instead.")

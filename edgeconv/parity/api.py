@@ -10,7 +10,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import write_text
 from edgeconv.parity.baseline import compare_baseline, load_baseline, save_baseline, worth_keeping
 from edgeconv.parity.budget import load_budgets
-from edgeconv.parity.cells import plan
+from edgeconv.parity.cells import Cell, emulated, plan
 from edgeconv.parity.data import Request, check_same_inputs, gather
 from edgeconv.parity.latency import Latency, measure_latencies
 from edgeconv.parity.layers import LayerReport
@@ -27,6 +27,7 @@ class Extras:
     layers: bool = False
     latency: bool = False
     bisect: Path | None = None
+    emulate: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def check_parity(
     bisect: Path | None = None,
     latency: bool = False,
     weights: str | None = None,
+    emulate: Sequence[str] = (),
     budget: Path | None = None,
     baseline: Path | None = None,
     update_baseline: bool = False,
@@ -99,7 +101,12 @@ def check_parity(
         timeout,
     )
     matrix = _run(
-        list(artifacts), request, settings, precision, load_outputs, Extras(layers, latency, bisect)
+        list(artifacts),
+        request,
+        settings,
+        precision,
+        load_outputs,
+        Extras(layers, latency, bisect, tuple(emulate)),
     )
     if save_outputs is not None:
         _save(save_outputs, matrix)
@@ -128,7 +135,8 @@ def _run(
     samples, reference = gather(paths, request)
     with tempfile.TemporaryDirectory(prefix="edgeconv-parity-") as folder:
         cells, notes = plan(paths, precision=precision, scratch=Path(folder))
-        done = run_cells(cells, samples, settings, Path(folder))
+        settings, boards = _on_boards(cells, settings, extras.emulate)
+        done = run_cells([*cells, *boards], samples, settings, Path(folder))
         found: dict[str, LayerReport] = {}
         times: dict[str, Latency] = {}
         if extras.layers or extras.bisect is not None:
@@ -156,6 +164,22 @@ def _run(
         for row in matrix.rows
     )
     return replace(matrix, rows=rows)
+
+
+def _on_boards(
+    cells: Sequence[Cell], settings: Settings, names: Sequence[str]
+) -> tuple[Settings, list[Cell]]:
+    """Build each emulated board and return the settings that reach it, and its cells."""
+    from edgeconv.parity.emulate import BOARDS, prepare_board
+
+    pythons: dict[str, Sequence[str]] = {}
+    found: list[Cell] = []
+    for name in names:
+        if name not in BOARDS:
+            raise UsageError(f"--emulate {name} is no board: {', '.join(BOARDS)}")
+        pythons[name] = prepare_board(name)
+        found += emulated(cells, name, BOARDS[name].runtimes)
+    return replace(settings, pythons=pythons), found
 
 
 def _judge_stored(stored: list[Outputs], request: Request, settings: Settings) -> Matrix:

@@ -48,7 +48,10 @@ class Samples:
 
 @dataclass(frozen=True)
 class Settings:
-    """How cells run and are judged. ``class_offset`` and ``file_layout`` hold for foreign files."""
+    """How cells run and are judged. ``class_offset`` and ``file_layout`` hold for foreign files.
+
+    ``pythons`` is the command that starts Python on each emulated board.
+    """
 
     budgets: Mapping[str, Budget] = field(default_factory=lambda: dict(DEFAULTS))
     threads: int = 1
@@ -56,6 +59,7 @@ class Settings:
     file_layout: Layout | None = None
     scores: Collection[str] | None = None
     timeout_s: float | None = None
+    pythons: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,8 @@ def run_cells(
     for number, cell in enumerate(cells):
         job = job_for(cell, feeds, samples, settings, scratch / f"cell{number}.npz")
         try:
-            outputs = run_cell(job, timeout_s=settings.timeout_s)
+            python = settings.pythons[cell.board] if cell.board else ()
+            outputs = run_cell(job, python, settings.timeout_s)
         except EdgeconvError as error:
             done.append((cell, str(error)))
             continue
@@ -139,11 +144,14 @@ def run_cells(
             "title": cell.title,
             "before": cell.before,
             "kind": cell.kind,
+            "emulated": cell.board,
             "foreign": cell.artifact is None and cell.stage not in ("raw", "hub", "prepared"),
             "inputs_sha256": digest,
         }
         about["scales"] = {**about.get("scales", {}), **_recipe_scales(cell)}
         about["file"] = {**file_figures(cell.path, cell.artifact), **outputs.about["delegation"]}
+        if cell.board:  # seconds under emulation are no figure of the board's
+            about = {key: value for key, value in about.items() if not key.endswith("_s")}
         done.append((cell, Outputs(outputs.arrays, about)))
     return done
 

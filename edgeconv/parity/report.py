@@ -63,6 +63,7 @@ def _row(row: Row) -> dict[str, Any]:
         "stage": row.stage,
         "runtime": about.get("runtime"),
         "version": about.get("version"),
+        "emulated": about.get("emulated"),
         "infer_s": about.get("infer_s"),
         "ok": row.ok,
         "error": row.error,
