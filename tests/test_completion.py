@@ -1,0 +1,37 @@
+"""Shell completion offers what click's users expect: commands, options, our nets."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def completions(words: str) -> list[str]:
+    """Return what bash would be offered for the last word."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from edgeconv.cli import main; main(prog_name='edgeconv')"],
+        env={
+            **os.environ,
+            "_EDGECONV_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split(" ")) - 1),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("edgeconv ex", "export"),
+        ("edgeconv export mob", "mobilenet_v2"),
+        ("edgeconv export mobilenet_v2 --int", "--int8"),
+        ("edgeconv export mobilenet_v2 --target tf", "tflite"),
+    ],
+)
+def test_the_last_word_is_completed(words: str, offered: str) -> None:
+    assert offered in completions(words)
