@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from edgeconv.export.tflite import (
     tflite_stats,
 )
 from edgeconv.export.tflite.emission import Io
+
+SHARED = Path(__file__).parents[1].parent / "shared"
 
 
 @pytest.fixture(scope="module")
@@ -184,3 +187,19 @@ def test_constant_operands_are_the_recipes_integers() -> None:
     assert operand.shape == (1, 1, 1, 3)
     assert operand.data is not None
     assert np.array_equal(operand.data.ravel(), wanted.ravel())
+
+
+@pytest.mark.parametrize(
+    ("file", "ops", "per_channel"),
+    [
+        ("mobilenet_v2_1.0_224_quant.tflite", 53, 0),
+        ("tf2_mobilenet_v2_1.0_224_ptq.tflite", 53, 53),
+    ],
+)
+def test_foreign_files_are_read_for_what_they_are(file: str, ops: int, per_channel: int) -> None:
+    path = SHARED / "peers" / file
+    if not path.is_file():
+        pytest.skip(f"needs ../shared/peers/{file}")
+    stats = tflite_stats(path.read_bytes())
+    assert stats["compute"] == stats["int8_compute"] == ops
+    assert stats["per_channel"] == per_channel

@@ -55,11 +55,6 @@ class TfliteTensor:
     axis: int
     data: NDArray[Any] | None
 
-    @property
-    def per_channel(self) -> bool:
-        """Whether each channel has its own scale."""
-        return len(self.scales) > 1 or (len(self.scales) == 1 and self.shape[self.axis] == 1)
-
 
 @dataclass(frozen=True)
 class TfliteOp:
@@ -118,6 +113,13 @@ class TfliteSummary:
     def weights(self, op: TfliteOp) -> TfliteTensor:
         """Return the weight tensor of a weighted operator."""
         return self.tensors[op.inputs[1]]
+
+
+def _per_channel(summary: TfliteSummary, op: TfliteOp) -> bool:
+    """Say whether each output channel of an operator's weights has its own scale."""
+    weights = summary.weights(op)
+    channels = weights.shape[-1 if op.code == "DEPTHWISE_CONV_2D" else 0]
+    return len(weights.scales) == channels
 
 
 def read_tflite(data: bytes, name: str = "the file") -> TfliteSummary:
@@ -223,7 +225,7 @@ def tflite_stats(data: bytes) -> dict[str, Any]:
         "histogram": histogram,
         "compute": len(compute),
         "int8_compute": len(integer),
-        "per_channel": sum(summary.weights(op).per_channel for op in integer),
+        "per_channel": sum(_per_channel(summary, op) for op in integer),
         "transposes": histogram.get("TRANSPOSE", 0),
         "quantize": histogram.get("QUANTIZE", 0),
         "dequantize": histogram.get("DEQUANTIZE", 0),
