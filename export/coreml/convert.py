@@ -122,9 +122,8 @@ def build_program(
     with Function(specs, opset_version=target) as function:
         for tensor, name in borders.items():
             lowering.names[tensor] = lowering.name(name)
-            lowering.values[tensor] = _embed(
-                lowering, function.inputs[name], border.image, lowering.names[tensor]
-            )
+            lowering.values[tensor] = function.inputs[name]
+            _embed(lowering, tensor, border.image)
         for node in graph.nodes:
             lowering.lower(node, OPS[node.op])
         outputs = [_output(lowering, tensor, border) for tensor in graph.outputs]
@@ -133,20 +132,21 @@ def build_program(
     return program, lowering, [variable.name for variable in outputs]
 
 
-def _embed(lowering: Lowering, x: Any, image: Preprocessing | None, name: str) -> Any:
+def _embed(lowering: Lowering, tensor: str, image: Preprocessing | None) -> None:
     """Turn raw pixels into what the net wants: our own Mul and Add, channel by channel.
 
     ImageType's own scale takes one value only; a list of them fails in conversion.
     """
     if image is None or image.embedded:
-        return x
+        return
+    name = lowering.names[tensor]
     mean, std = (np.asarray(v, np.float64) for v in (image.mean, image.std))
     scale = (1 / (255 * std)).astype(np.float32).reshape(1, -1, 1, 1)
     bias = (-mean / std).astype(np.float32).reshape(1, -1, 1, 1)
-    scaled = lowering.mb.mul(x=x, y=scale, name=lowering.name(f"{name}_scaled"))
-    made = lowering.mb.add(x=scaled, y=bias, name=lowering.name(f"{name}_preprocessed"))
-    lowering.names[next(iter(lowering.names))] = made.name
-    return made
+    pixels, scaled = lowering.values[tensor], lowering.name(f"{name}_scaled")
+    made = lowering.mb.mul(x=pixels, y=scale, name=scaled)
+    lowering.names[tensor] = lowering.name(f"{name}_preprocessed")
+    lowering.values[tensor] = lowering.mb.add(x=made, y=bias, name=lowering.names[tensor])
 
 
 def _output(lowering: Lowering, tensor: str, border: Border) -> Any:

@@ -1,7 +1,5 @@
 """Element by element operators: arithmetic, activations, casts, normalization by constants."""
 
-from collections.abc import Callable
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -9,8 +7,6 @@ import numpy as np
 from edgeconv.export.coreml.lowering import Lowering, Op
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.passes.fuse_clamps import clamp_of
-
-Lower = Callable[[Lowering, Node, str], Any]
 
 
 def _unary(mil: str, **fixed: Any) -> Op:
@@ -40,18 +36,18 @@ def _binary(mil: str) -> Op:
 
 def _variadic(mil: str) -> Op:
     def lower(c: Lowering, node: Node, name: str) -> Any:
-        values = [c.tensor(tensor) for tensor in node.inputs]
-        if len(values) == 1:
-            return c.mb.identity(x=values[0], name=name)
-        first = reduce(getattr_binary(c, mil, name), values[1:-1], values[0])
-        return getattr(c.mb, mil)(x=first, y=values[-1], name=name)
+        build = getattr(c.mb, mil)
+        made, *others = [c.tensor(tensor) for tensor in node.inputs]
+        if not others:
+            return c.mb.identity(x=made, name=name)
+        for number, other in enumerate(others, 1):
+            step = name if number == len(others) else c.name(f"{name}_part")
+            if isinstance(made, np.ndarray):  # MIL wants a variable first
+                made = c.mb.const(val=made, name=c.name(f"{name}_x"))
+            made = build(x=made, y=other, name=step)
+        return made
 
     return Op(lower)
-
-
-def getattr_binary(c: Lowering, mil: str, name: str) -> Callable[[Any, Any], Any]:
-    """Return the named MIL operator as a function of two variables."""
-    return lambda x, y: getattr(c.mb, mil)(x=x, y=y, name=c.name(f"{name}_part"))
 
 
 def _clip(c: Lowering, node: Node, name: str) -> Any:
