@@ -18,6 +18,7 @@ COMMANDS = {
     "bench": "Measure latency, with an interval and the reasons not to trust it.",
     "bundle": "Pack models, inputs and our code for a board without a network.",
     "device": "Ask or prepare a board over SSH.",
+    "quantize": "Quantize a float .onnx file to INT8 and verify it.",
     "recipe": "Show, compare and check INT8 recipes.",
     "inspect": "Say what is inside an exported or foreign file.",
     "doctor": "Say which runtimes and converters are installed and what each missing one adds.",

@@ -133,5 +133,5 @@ def test_what_a_recipe_cannot_express_is_refused_with_the_reason(tmp_path: Path)
         activation_type=QuantType.QInt16,
         weight_type=QuantType.QInt8,
     )
-    with pytest.raises(EdgeconvError, match="int16|not standard ONNX"):
+    with pytest.raises(EdgeconvError, match=r"int16|not standard ONNX"):
         read_qdq(wide)

@@ -1,0 +1,79 @@
+"""``edgeconv quantize``: the INT8 stage of ``edgeconv export`` for an .onnx file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeconv.api import export_model
+from edgeconv.commands.export import parse_values
+from edgeconv.commands.progress import StageDisplay
+
+
+def _values(
+    ctx: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[float, ...] | None:
+    return parse_values(value)
+
+
+def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if value else ()
+
+
+@click.command(epilog="Example: edgeconv quantize net.onnx --calib photos/ --max-drop 0.5")
+@click.argument("file", metavar="FILE.onnx")
+@click.option(
+    "--calib",
+    metavar="DIR|FILE.npz|FILE.npy|file.py:function",
+    help="Samples that calibrate; some are kept for verification.",
+)
+@click.option("--calib-count", type=int, default=128, show_default=True, help="At most so many.")
+@click.option("--mean", callback=_values, metavar="M[,M,M]", help="On the 0..1 scale.")
+@click.option("--std", callback=_values, metavar="S[,S,S]", help="On the 0..1 scale.")
+@click.option("--crop", type=float, metavar="FRACTION", help="Centre crop of the resized picture.")
+@click.option(
+    "--recipe", default="std", show_default=True, help="INT8 recipe: fast, std, best or FILE.json."
+)
+@click.option(
+    "--max-drop", type=float, metavar="POINTS", help="Keep layers in float to lose no more."
+)
+@click.option("--keep-float", callback=_names, metavar="NODE,...", help="Nodes that stay in float.")
+@click.option("--allow-poor-calibration", is_flag=True, help="Take pictures that look unfit.")
+@click.option("--prefer", type=click.Choice(["speed", "size"]), default="speed", show_default=True)
+@click.option("--reduce-range", is_flag=True, help="7-bit weights, for x86 without VNNI.")
+@click.option("--io", type=click.Choice(["float", "int8", "uint8"]), help="Type of the borders.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("exported"),
+    show_default=True,
+    metavar="DIR",
+    help="Where files go.",
+)
+@click.option("--threads", type=int, help="Default: all processors.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--force", is_flag=True, help="Replace files that exist.")
+@click.pass_context
+def command(ctx: click.Context, /, file: str, *, as_json: bool, **options: Any) -> None:
+    """Quantize a float FILE.onnx to INT8 ONNX (QDQ) and verify it against the float model.
+
+    The recipe lies beside the file, in its .evidence folder; edgeconv recipe show explains it.
+    The same as: edgeconv export FILE.onnx --int8.
+    """
+    with StageDisplay(lines=not as_json) as display:
+        report = export_model(
+            file,
+            precision="int8",
+            targets=("onnx",),
+            progress=display.progress,
+            on_line=display.on_line,
+            **options,
+        )
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=1))
+    else:
+        from edgeconv.export.report import closing_lines
+
+        click.echo("\n".join(closing_lines(report, verbose=False, quiet=False)))
+    ctx.exit(0 if report else 3)

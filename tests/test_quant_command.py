@@ -1,0 +1,32 @@
+"""``edgeconv quantize`` is the INT8 stage of export as a command of its own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from quant_nets import residual_net
+
+from edgeconv.cli import main
+from edgeconv.export.onnx_io import save_model, to_onnx
+
+
+def test_help_names_the_options_of_the_recipe() -> None:
+    shown = CliRunner().invoke(main, ["quantize", "--help"])
+    assert shown.exit_code == 0
+    for option in ("--max-drop", "--keep-float", "--recipe", "--prefer", "--reduce-range"):
+        assert option in shown.output
+
+
+@pytest.mark.slow
+def test_a_float_file_becomes_a_verified_int8_file_with_its_recipe(tmp_path: Path) -> None:
+    model, samples, output = tmp_path / "net.onnx", tmp_path / "calib.npz", tmp_path / "out"
+    model.write_bytes(save_model(to_onnx(residual_net())))
+    walk = np.random.default_rng(0).normal(0, 0.2, (24, 3, 16, 16)).cumsum(axis=3)
+    np.savez(samples, input=walk.astype(np.float32))
+    arguments = ["quantize", str(model), "--calib", str(samples), "--output", str(output)]
+    done = CliRunner().invoke(main, [*arguments, "--recipe", "fast"])
+    assert done.exit_code == 0, done.output
+    assert "5/5 INT8" in done.output
+    assert (output / "net_int8.onnx").is_file()
+    assert list(output.glob("*.evidence/*recipe*.json"))
