@@ -17,13 +17,15 @@ from edgeconv.models.train import RESOLUTION, accuracy, load_split
 from edgeconv.models.weights import load_weights
 
 TRAIN = "python -m edgeconv.models.train"
+REFINE = "--start start.safetensors --epochs 64:2 --peak-rate 1e-3 --seed 1"
 COMMANDS = {
-    "mobilenet_v1": f"{TRAIN} mobilenet_v1 --out mobilenet_v1.safetensors --epochs 40:2,48:2,64:1",
+    "mobilenet_v1": f"{TRAIN} mobilenet_v1 --out start.safetensors --epochs 40:2,48:2,64:1 && "
+    f"{TRAIN} mobilenet_v1 --out mobilenet_v1.safetensors {REFINE}",
     "mobilenet_v2": f"{TRAIN} mobilenet_v2 --out mobilenet_v2.safetensors --epochs 32:4,64:3",
-    "shufflenet_v1": f"{TRAIN} shufflenet_v1 --out shufflenet_v1.safetensors --epochs 40:3,48:3,64:2",
+    "shufflenet_v1": f"{TRAIN} shufflenet_v1 --out start.safetensors --epochs 40:3,48:3,64:2 && "
+    f"{TRAIN} shufflenet_v1 --out shufflenet_v1.safetensors {REFINE}",
     "ghostnet": f"{TRAIN} ghostnet --out start.safetensors --epochs 32:5,64:2 && "
-    f"{TRAIN} ghostnet --start start.safetensors --out ghostnet.safetensors --epochs 64:2 "
-    "--peak-rate 1e-3 --seed 1",
+    f"{TRAIN} ghostnet --out ghostnet.safetensors {REFINE}",
 }
 """The commands that made the files, with the defaults --batch 64 and --peak-rate 2e-3."""
 
