@@ -11,7 +11,7 @@ demo: .venv/.stamp
 
 test: .venv/.stamp $(OLD)/.stamp
 	EDGECONV_TFLITE_RUNTIME_PYTHON=$$(test -x $(OLD)/bin/python && echo $(CURDIR)/$(OLD)/bin/python) \
-	  $(BIN)/python -m pytest --slow $(ARGS)
+	  $(BIN)/python -m pytest --slow -n 2 --dist loadfile $(ARGS)
 
 check: .venv/.stamp
 	$(BIN)/ruff check .
