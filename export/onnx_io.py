@@ -293,4 +293,5 @@ def with_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 
 def save_model(model: onnx.ModelProto) -> bytes:
     """Return the model's bytes, the same for the same model every time."""
-    return model.SerializeToString(deterministic=True)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
