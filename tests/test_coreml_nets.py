@@ -67,9 +67,22 @@ def apple(module: Any, half: bool, target: str, path: Path) -> None:
     """Convert by Apple's torch lowering, which shares nothing with ours but MIL."""
     from edgeconv.export.coreml.convert import quiet
 
-    with quiet():
+    with quiet(), pytest.MonkeyPatch.context() as patch:
         import coremltools as ct
+        from coremltools.converters.mil.frontend.torch import ops
 
+        convert = ops._cast
+
+        class Whole(int):
+            """coremltools 9.0 calls int() on arrays of one element, which numpy 2.4 refuses."""
+
+            def __new__(cls, value: Any) -> Any:
+                return int(np.asarray(value).reshape(-1)[0])
+
+        def cast(context: Any, node: Any, dtype: Any, name: str) -> Any:
+            return convert(context, node, Whole if dtype is int else dtype, name)
+
+        patch.setattr(ops, "_cast", cast)
         traced = torch.jit.trace(module, torch.zeros(1, 3, SIZE, SIZE))
         precision = ct.precision.FLOAT16 if half else ct.precision.FLOAT32
         ct.convert(
