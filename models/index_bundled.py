@@ -17,15 +17,15 @@ from edgeconv.models.train import RESOLUTION, accuracy, load_split
 from edgeconv.models.weights import load_weights
 
 TRAIN = "python -m edgeconv.models.train"
-REFINE = "--start start.safetensors --epochs 64:2 --peak-rate 1e-3 --seed 1"
+REFINE = "--start start.safetensors --peak-rate 1e-3 --seed 1 --epochs"
 COMMANDS = {
     "mobilenet_v1": f"{TRAIN} mobilenet_v1 --out start.safetensors --epochs 40:2,48:2,64:1 && "
-    f"{TRAIN} mobilenet_v1 --out mobilenet_v1.safetensors {REFINE}",
+    f"{TRAIN} mobilenet_v1 --out mobilenet_v1.safetensors {REFINE} 64:3",
     "mobilenet_v2": f"{TRAIN} mobilenet_v2 --out mobilenet_v2.safetensors --epochs 32:4,64:3",
     "shufflenet_v1": f"{TRAIN} shufflenet_v1 --out start.safetensors --epochs 40:3,48:3,64:2 && "
-    f"{TRAIN} shufflenet_v1 --out shufflenet_v1.safetensors {REFINE}",
+    f"{TRAIN} shufflenet_v1 --out shufflenet_v1.safetensors {REFINE} 64:2",
     "ghostnet": f"{TRAIN} ghostnet --out start.safetensors --epochs 32:5,64:2 && "
-    f"{TRAIN} ghostnet --out ghostnet.safetensors {REFINE}",
+    f"{TRAIN} ghostnet --out ghostnet.safetensors {REFINE} 64:2",
 }
 """The commands that made the files, with the defaults --batch 64 and --peak-rate 2e-3."""
 
