@@ -219,6 +219,8 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    if not os.environ.get("EDGECONV_TEST_SSH"):
+        pytest.skip("starts an SSH server on loopback for minutes: set EDGECONV_TEST_SSH=1")
     if not (shutil.which("sshd") or Path("/usr/sbin/sshd").exists()) or not shutil.which("ssh"):
         pytest.skip("no OpenSSH server here")
     folder = tmp_path / "ssh"
