@@ -39,7 +39,7 @@ def test_a_parity_case_is_collected_and_gates(exported: Path) -> None:
     bad = f'artifacts = ["{exported.name}"]\ncount = 3\n[budget.int8]\nsqnr_db = 99\n'
     (folder / "bad.parity.toml").write_text(bad)
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "edgeconv.testing", str(folder)],
+        [sys.executable, "-m", "pytest", "-q", str(folder)],
         capture_output=True,
         text=True,
         cwd=folder,

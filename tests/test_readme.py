@@ -31,6 +31,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("onnx")
     from edgeconv.export.trace import trace_module
     from edgeconv.models import build
+    from edgeconv.models.weights import load_weights
 
     folder = tmp_path_factory.mktemp("readme")
     (folder / "photos").mkdir()
@@ -41,8 +42,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     torch.save(build("mobilenet_v2").state_dict(), folder / "my.pth")
     (folder / "net.py").write_text(NET)
-    small = build("mobilenet_v1", width=0.25, num_classes=10)
-    model = trace_module(small, {"input": (1, 3, 64, 64)}, ["logits"])
+    trained = load_weights("mobilenet_v1", {}, "bundled").build()
+    model = trace_module(trained, {"input": (1, 3, 64, 64)}, ["logits"])
     (folder / "model.onnx").write_bytes(model.SerializeToString())
     return folder
 

@@ -135,15 +135,18 @@ def sample_marks(summary: Summary, rounds: Sequence[float]) -> list[Mark]:
     return marks
 
 
+LEAST_CPU_S = 0.05  # the kernel accounts a thread's time in steps of up to 10 ms
+
+
 def threads_ran(thread_cpu_s: Sequence[float]) -> int | None:
     """How many threads shared the work: those with at least a twentieth of the busiest one's time.
 
-    None where the system does not tell.
+    None where the system does not tell, or too little was run to tell work from housekeeping.
 
     >>> threads_ran([1.0, 0.98, 0.01])
     2
     """
-    if not thread_cpu_s or max(thread_cpu_s) <= 0:
+    if not thread_cpu_s or max(thread_cpu_s) < LEAST_CPU_S:
         return None
     return sum(spent >= max(thread_cpu_s) / 20 for spent in thread_cpu_s)
 
