@@ -10,7 +10,13 @@ from edgeconv.errors import UsageError
 
 @click.command()
 @click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL...]")
-@click.option("--output", type=click.Path(path_type=Path), default=Path("bundle.tar.gz"), show_default=True)  # fmt: skip
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("bundle.tar.gz"),
+    show_default=True,
+    help="Where the archive goes.",
+)
 @click.option("--wheels", metavar="ARCH", help="Put the wheels in too: aarch64, armv7l or x86_64.")
 @click.option(
     "--python", default="3.11", show_default=True, help="The board's Python, for --wheels."

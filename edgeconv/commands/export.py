@@ -124,7 +124,13 @@ def complete_nets(ctx: click.Context, parameter: click.Parameter, incomplete: st
 )
 @click.option("--keep-float", callback=_names, metavar="NODE,...", help="Nodes that stay in float.")
 @click.option("--allow-poor-calibration", is_flag=True, help="Take pictures that look unfit.")
-@click.option("--prefer", type=click.Choice(["speed", "size"]), default="speed", show_default=True)
+@click.option(
+    "--prefer",
+    type=click.Choice(["speed", "size"]),
+    default="speed",
+    show_default=True,
+    help="Rewrite INT8 ONNX for speed, or keep the file small; the same bits.",
+)
 @click.option("--reduce-range", is_flag=True, help="7-bit weights, for x86 without VNNI.")
 @click.option(
     "--output",

@@ -40,7 +40,13 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 )
 @click.option("--keep-float", callback=_names, metavar="NODE,...", help="Nodes that stay in float.")
 @click.option("--allow-poor-calibration", is_flag=True, help="Take pictures that look unfit.")
-@click.option("--prefer", type=click.Choice(["speed", "size"]), default="speed", show_default=True)
+@click.option(
+    "--prefer",
+    type=click.Choice(["speed", "size"]),
+    default="speed",
+    show_default=True,
+    help="Rewrite INT8 ONNX for speed, or keep the file small; the same bits.",
+)
 @click.option("--reduce-range", is_flag=True, help="7-bit weights, for x86 without VNNI.")
 @click.option("--io", type=click.Choice(["float", "int8", "uint8"]), help="Type of the borders.")
 @click.option(

@@ -33,7 +33,9 @@ def parse_shapes(
 @click.option("--groups", type=int, help="shufflenet_v1: groups of the 1x1 convolutions.")
 @click.option("--ratio", type=int, help="ghostnet: channels made for each one convolved.")
 @click.option("--activation", help="mobilenet_v1, mobilenet_v2: relu6 or relu.")
-@click.option("--classes", type=click.IntRange(1), default=1000, show_default=True)
+@click.option(
+    "--classes", type=click.IntRange(1), default=1000, show_default=True, help="Of the four nets."
+)
 @click.option("--resolution", type=click.IntRange(1), help="Picture size in pixels, else 224.")
 @click.option(
     "--input-shape",
