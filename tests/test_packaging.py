@@ -1,0 +1,400 @@
+"""What is installed is what is in the tree, and a bare install is light."""
+
+import ast
+import fnmatch
+import functools
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import textwrap
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+from conftest import ROOT, Golden
+
+from edgeconv.cli import COMMANDS, main
+
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SETUPTOOLS = PROJECT["tool"]["setuptools"]
+FOLDERS = {
+    "edgeconv": ROOT / "edgeconv",
+    "edgeconv.models": ROOT / "models",
+    "edgeconv.export": ROOT / "export",
+    "edgeconv.calib_data": ROOT / "calib_data",
+}
+LINKS = ("models", "export", "calib_data")
+HEAVY = [
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "onnxsim",
+    "onnxscript",
+    "coremltools",
+    "ai_edge_litert",
+    "tflite_runtime",
+    "PIL",
+    "flatbuffers",
+    "safetensors",
+    "google",
+]
+FORBIDDEN = {"tensorflow", "tf", "keras", "jax", "jaxlib", "flax", "transformers"}
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Yield the files below ``folder``, not through links and not what Python caches."""
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() or path.name == "__pycache__":
+            continue
+        if path.is_dir():
+            yield from walk(path)
+        else:
+            yield path
+
+
+@functools.cache
+def packages() -> dict[str, Path]:
+    """Return every folder with Python files, by the name it is imported under."""
+    found = {}
+    for name, folder in FOLDERS.items():
+        for path in walk(folder):
+            if path.suffix == ".py":
+                inner = path.parent.relative_to(folder).parts
+                found[".".join([name, *inner])] = path.parent
+    return found
+
+
+def test_every_package_of_the_tree_is_installed() -> None:
+    expected = {name: path.relative_to(ROOT).as_posix() for name, path in packages().items()}
+    assert sorted(SETUPTOOLS["packages"]) == sorted(expected), "pyproject: packages"
+    assert SETUPTOOLS["package-dir"] == expected, "pyproject: package-dir"
+
+
+def test_every_package_has_an_init() -> None:
+    missing = [name for name, path in packages().items() if not (path / "__init__.py").is_file()]
+    assert not missing
+
+
+def test_every_data_file_of_a_package_is_installed() -> None:
+    patterns: dict[str, list[str]] = SETUPTOOLS["package-data"]
+    lost = []
+    for name, folder in FOLDERS.items():
+        for path in walk(folder):
+            if path.suffix in {".py", ".pyc"} or path.name.startswith("."):
+                continue
+            owner = max((p for p, home in packages().items() if path.is_relative_to(home)), key=len)
+            inside = path.relative_to(packages()[owner]).as_posix()
+            if not any(fnmatch.fnmatch(inside, pattern) for pattern in patterns.get(owner, [])):
+                lost.append(f"{name}: {path.relative_to(ROOT)}")
+    assert not lost, "pyproject: package-data"
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_the_links_that_type_checkers_follow_are_committed(name: str) -> None:
+    link = ROOT / "edgeconv" / name
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout: an sdist needs no links")
+    assert link.is_symlink()
+    assert os.readlink(link) == f"../{name}"
+    listed = subprocess.run(
+        ["git", "ls-files", "-s", f"edgeconv/{name}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert listed.startswith("120000 ")
+
+
+def named(requirement: str) -> str:
+    """Return the name of a requirement, as PEP 503 normalises it."""
+    match = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert match is not None
+    return re.sub(r"[-_.]+", "-", match.group()).lower()
+
+
+def test_the_core_needs_click_numpy_and_rich_only() -> None:
+    assert {named(item) for item in PROJECT["project"]["dependencies"]} == {
+        "click",
+        "numpy",
+        "rich",
+    }
+
+
+def test_the_extras_are_those_that_error_texts_name() -> None:
+    extras = PROJECT["project"]["optional-dependencies"]
+    assert {key: {named(item) for item in value} for key, value in extras.items()} == {
+        "onnx": {"onnxruntime"},
+        "tflite": {"ai-edge-litert"},
+        "tflite-runtime": {"tflite-runtime", "numpy"},
+        "images": {"pillow"},
+        "export": {
+            "onnx",
+            "onnxruntime",
+            "onnxsim",
+            "flatbuffers",
+            "ai-edge-litert",
+            "pillow",
+            "safetensors",
+        },
+        "torch": {"torch", "onnxscript"},
+        "coreml": {"coremltools"},
+        "all": {"edgeconv"},
+    }
+    everything = set(re.findall(r"\[(.*)\]", extras["all"][0])[0].split(","))
+    assert everything == set(extras) - {"all", "tflite-runtime"}  # that one needs numpy 1
+
+
+def test_no_list_names_tensorflow_jax_or_transformers() -> None:
+    lists = [
+        PROJECT["project"]["dependencies"],
+        *PROJECT["project"]["optional-dependencies"].values(),
+        *PROJECT["dependency-groups"].values(),
+        [
+            line
+            for line in (ROOT / "constraints.txt").read_text().splitlines()
+            if line[:1].isalnum()
+        ],
+    ]
+    for requirements in lists:
+        for item in requirements:
+            assert not {part for part in named(item).split("-")} & FORBIDDEN
+
+
+def imported(path: Path) -> set[str]:
+    """Return the top-level names that a file imports or requires, wherever it does."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "require" and node.args:
+            found.add(
+                str(ast.literal_eval(node.args[0]))
+                if isinstance(node.args[0], ast.Constant)
+                else "sys"
+            )
+    return {name.partition(".")[0] for name in found}
+
+
+def test_every_import_is_of_a_declared_dependency() -> None:
+    known = {"PIL": "pillow", "google": "protobuf"}
+    declared = {"edgeconv", "protobuf"}  # onnx and coremltools bring protobuf
+    for items in (
+        PROJECT["project"]["dependencies"],
+        *PROJECT["project"]["optional-dependencies"].values(),
+    ):
+        declared |= {named(item) for item in items}
+    for folder in FOLDERS.values():
+        for path in walk(folder):
+            if path.suffix != ".py":
+                continue
+            # edgeconv.testing is a pytest plugin: pytest is what loads it
+            allowed = {"pytest"} if path == ROOT / "edgeconv" / "testing.py" else set()
+            for name in imported(path) - sys.stdlib_module_names - allowed:
+                package = named(known.get(name, name))
+                assert package in declared, f"{path.relative_to(ROOT)} imports {name}"
+
+
+def python(text: str, *arguments: str, **environment: str) -> str:
+    """Run a script in a new interpreter; return its stdout."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", textwrap.dedent(text), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_edgeconv_or_asking_for_help_loads_nothing_heavy() -> None:
+    script = """
+        import json, sys
+        import edgeconv
+        first = set(sys.modules)
+        from edgeconv.cli import main
+        try:
+            main(["--help"])
+        except SystemExit as done:
+            assert not done.code
+        print(json.dumps(sorted(first | set(sys.modules))))
+    """
+    modules = json.loads(python(script).splitlines()[-1])
+    assert not {name.partition(".")[0] for name in modules} & {*HEAVY, *FORBIDDEN, "numpy", "rich"}
+
+
+def test_the_light_side_and_every_help_work_without_the_extras() -> None:
+    script = """
+        import importlib, json, pkgutil, sys
+        for name in sys.argv[1:]:
+            sys.modules[name] = None  # importing it fails, as where it is not installed
+        import click
+        import edgeconv
+        from edgeconv.cli import COMMANDS, main
+        for found in pkgutil.walk_packages(edgeconv.__path__, "edgeconv."):
+            top = found.name.split(".")[1]
+            lazy = found.name == "edgeconv.parity.surgery_onnx"  # loaded where onnx is at hand
+            if not lazy and top not in ("models", "export", "calib_data", "__main__"):
+                importlib.import_module(found.name)
+        import edgeconv.export, edgeconv.export.options, edgeconv.models
+        for name in COMMANDS:
+            try:
+                main([name, "--help"])
+            except SystemExit as done:
+                assert not done.code
+    """
+    python(script, *HEAVY)
+
+
+def commands() -> dict[str, click.Command]:
+    """Return every command and subcommand by its words."""
+    found: dict[str, click.Command] = {"": main}
+
+    def descend(group: click.Group, words: str) -> None:
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None, f"{words} {name} cannot be imported"
+            found[f"{words} {name}".strip()] = command
+            if isinstance(command, click.Group):
+                descend(command, f"{words} {name}".strip())
+
+    descend(main, "")
+    return found
+
+
+ALL = commands()
+
+
+def test_the_command_line_knows_every_command_module() -> None:
+    modules = {path.stem for path in (ROOT / "edgeconv" / "commands").glob("*.py")}
+    used = {
+        command.callback.__module__.rpartition(".")[2]
+        for command in ALL.values()
+        if command.callback
+    }
+    assert set(COMMANDS) <= modules
+    helpers = {"__init__", "progress"}
+    text = "".join(path.read_text() for path in (ROOT / "edgeconv" / "commands").glob("*.py"))
+    unused = modules - used - helpers - set(COMMANDS)
+    assert not {name for name in unused if f"edgeconv.commands.{name}" not in text}
+
+
+@pytest.mark.parametrize("words", ALL)
+def test_every_command_has_help_for_itself_and_its_options(words: str) -> None:
+    command = ALL[words]
+    assert command.help or command.short_help
+    named_options = [p for p in command.params if isinstance(p, click.Option)]
+    silent = [p.opts[0] for p in named_options if not p.help and not p.hidden]
+    assert set(silent) <= {"--threads"}, "an option without help"
+
+
+@pytest.mark.parametrize("words", ALL)
+def test_help_is_the_golden_text(words: str, golden: Golden) -> None:
+    result = CliRunner().invoke(
+        main,
+        [*words.split(), "--help"],
+        prog_name="edgeconv",
+        terminal_width=80,
+        max_content_width=80,
+    )
+    assert result.exit_code == 0, result.output
+    assert max(map(len, result.output.splitlines())) <= 100
+    golden.check(f"help_{words.replace(' ', '_') or 'edgeconv'}.txt", result.output)
+
+
+def test_a_golden_text_without_a_command_is_gone() -> None:
+    expected = {f"help_{words.replace(' ', '_') or 'edgeconv'}.txt" for words in ALL}
+    assert {path.name for path in (ROOT / "tests" / "golden").glob("help_*.txt")} == expected
+
+
+@pytest.mark.slow
+def test_help_takes_at_most_150_ms_of_processor_time() -> None:
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        python(
+            "import sys; from edgeconv.cli import main; sys.argv = ['edgeconv', '--help']; main()"
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(5)) <= 0.15
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that is built from the sdist that is built from a copy of the tree."""
+    folder = tmp_path_factory.mktemp("build")
+    source = folder / "source"
+    source.mkdir()
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy(path, source)
+    for name in ("edgeconv", *LINKS):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignore)
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return next(folder.glob("*.whl"))
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert len(names) == len(set(names))
+    assert {name.split("/")[0] for name in names} == {"edgeconv", "edgeconv-0.1.0.dist-info"}
+    assert not [name for name in names if "test_" in name or "conftest" in name]
+    expected = set()
+    for package, folder in packages().items():
+        for path in folder.iterdir():
+            if path.is_file() and not path.name.startswith("."):
+                expected.add(f"{package.replace('.', '/')}/{path.name}")
+    for folder, below in ((ROOT / "calib_data", "*/*.png"), (ROOT / "models", "bundled/*")):
+        expected |= {f"edgeconv/{path.relative_to(ROOT).as_posix()}" for path in folder.glob(below)}
+    assert {name for name in names if name.startswith("edgeconv/")} == expected
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
+
+
+@pytest.mark.slow
+def test_the_bundled_weights_and_pictures_keep_within_their_budget(wheel: Path) -> None:
+    infos = zipfile.ZipFile(wheel).infolist()
+    weights = [i for i in infos if i.filename.endswith(".safetensors")]
+    assert sum(i.file_size for i in weights) <= 24e6
+    pictures = [i.filename for i in infos if i.filename.endswith(".png")]
+    assert sum("/calibration/" in name for name in pictures) == 256
+    assert sum("/test/" in name for name in pictures) == 1000
+
+
+@pytest.mark.slow
+def test_the_installed_wheel_runs(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    script = """
+        import sys
+        from pathlib import Path
+        import edgeconv, edgeconv.calib_data
+        from edgeconv.cli import main
+        home = Path(sys.argv[1])
+        assert Path(edgeconv.__file__).is_relative_to(home)
+        assert Path(edgeconv.calib_data.__file__).is_relative_to(home)
+        main(["models"])
+    """
+    said = python(script, str(tmp_path), PYTHONPATH=str(tmp_path))
+    assert "shufflenet_v1" in said

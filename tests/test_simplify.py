@@ -1,0 +1,128 @@
+"""onnxsim may crash, hang or give up: the hub comes out all the same, and the result says so."""
+
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from graph_kit import floats, model_of, ops, run
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.export import simplify as simplify_module
+from edgeconv.export.simplify import simplify
+
+NET = """(float[1,4,8,8] x) => (float[1,3] y) {
+    a = Conv(x, w)
+    n = BatchNormalization(a, g, b, m, v)
+    r = Relu(n)
+    p = GlobalAveragePool(r)
+    f = Flatten(p)
+    y = MatMul(f, t)
+}"""
+HUB = ["Conv", "Relu", "GlobalAveragePool", "Reshape", "Gemm"]
+
+
+def net(opset: int = 18) -> onnx.ModelProto:
+    return model_of(
+        NET,
+        opset,
+        w=floats(4, 4, 3, 3),
+        g=floats(4),
+        b=floats(4),
+        m=floats(4),
+        v=np.abs(floats(4)) + 1,
+        t=floats(4, 3),
+    )
+
+
+def child(folder: Path, monkeypatch: pytest.MonkeyPatch, before: str) -> None:
+    """Run ``before`` in the child process, once the model is converted, in place of onnxsim."""
+    (folder / "onnxsim.py").write_text(before)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+def same(model: onnx.ModelProto, found: simplify_module.Simplified) -> None:
+    x = floats(1, 4, 8, 8, seed=3)
+    np.testing.assert_allclose(run(found.hub, {"x": x})[0], run(model, {"x": x})[0], atol=1e-5)
+    assert ops(found.hub) == HUB
+    assert found.hub.opset == 18
+
+
+def test_onnxsim_runs_and_needs_no_torch() -> None:
+    found = simplify(net())
+    assert found.warning is None
+    same(net(), found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("opset", [11, 13, 17, 20])
+def test_every_opset_becomes_the_same_hub(opset: int) -> None:
+    found = simplify(net(opset))
+    assert found.warning is None
+    same(net(opset), found)
+
+
+@pytest.mark.parametrize(
+    ("before", "says"),
+    [
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL"),
+        ("raise RuntimeError('no such luck\\nand more')", "no such luck"),
+        ("raise RuntimeError", "RuntimeError"),
+        ("raise SystemExit(7)", "exit code 7"),
+        ("def simplify(model): return model, False", "own check of its result failed"),
+    ],
+)
+def test_a_dying_child_leaves_a_warning_and_a_correct_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, says: str
+) -> None:
+    child(tmp_path, monkeypatch, before)
+    found = simplify(net(12))
+    assert found.warning is not None
+    assert says in found.warning
+    assert "edgeconv's own passes went on without it" in found.warning
+    assert "[" not in found.warning
+    same(net(12), found)
+
+
+def test_a_child_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child(tmp_path, monkeypatch, "import time\ntime.sleep(60)")
+    monkeypatch.setattr(simplify_module, "TIMEOUT_S", 2)
+    found = simplify(net())
+    assert found.warning is not None
+    assert "it took more than 2 s" in found.warning
+    same(net(), found)
+
+
+def test_a_child_that_dies_before_converting_names_the_opset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    with pytest.raises(EdgeconvError, match=r"opset 12 cannot be brought to 18: killed by SIGSEGV"):
+        simplify(net(12))
+
+
+def test_half_a_file_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+        import os, pathlib, signal, sys
+        pathlib.Path(sys.argv[2] + ".part").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    child(tmp_path, monkeypatch, textwrap.dedent(text))
+    model = net(13)
+    before = model.SerializeToString()
+    same(net(13), simplify(model))
+    assert model.SerializeToString() == before
+
+
+def test_what_onnx_cannot_convert_is_an_error() -> None:
+    body = "(float[2,3] x) => (float[2,3] y) { y = Pad<paddings = [0, 0, 0, 0]>(x) }"
+    with pytest.raises(
+        EdgeconvError, match="the model's opset 1 cannot be brought to 18: No Adapter"
+    ):
+        simplify(model_of(body, 1))

@@ -1,0 +1,174 @@
+"""Modules become ONNX by one of torch's two exporters, or the user learns why neither could."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from graph_kit import floats, run
+
+from edgeconv.errors import EdgeconvError
+
+torch = pytest.importorskip("torch", reason="needs the extra torch")
+
+from torch import Tensor, nn  # noqa: E402 (after the skip)
+
+from edgeconv.export import trace  # noqa: E402
+from edgeconv.export.trace import trace_module  # noqa: E402
+
+
+class Lambda(nn.Module):
+    """A module of one function."""
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: Tensor) -> object:
+        return self.function(*inputs)
+
+
+def small() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU6(),
+        nn.Dropout(0.5),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 5),
+    )
+
+
+def names(values: object) -> list[str]:
+    return [value.name for value in values]  # type: ignore[attr-defined]  # protobuf's own list
+
+
+def agrees(module: nn.Module, *shapes: tuple[int, ...]) -> None:
+    feeds = {f"x{i}": floats(*shape, seed=i) for i, shape in enumerate(shapes)}
+    model = trace_module(module, {name: value.shape for name, value in feeds.items()})
+    with torch.no_grad():
+        expected = module(*map(torch.from_numpy, feeds.values()))
+    found = run(model, feeds)[0]
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+def test_a_net_is_traced_in_eval_mode_at_the_hubs_opset() -> None:
+    module = small().train()
+    model = trace_module(module, {"picture": (1, 3, 8, 8)})
+    assert not module.training
+    assert model.opset_import[0].version == trace.HUB_OPSET == 18
+    assert (names(model.graph.input), names(model.graph.output)) == (["picture"], ["output"])
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    assert [d.dim_value for d in dims] == [1, 3, 8, 8]
+    agrees(module, (2, 3, 8, 8))
+
+
+def test_the_same_module_gives_the_same_bytes() -> None:
+    module = small()
+    first, second = (trace_module(module, {"x": (1, 3, 8, 8)}) for _ in range(2))
+    assert first.SerializeToString(deterministic=True) == second.SerializeToString(
+        deterministic=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda x: x * 2, ["output"]),
+        (lambda x: (x * 2,), ["output"]),
+        (lambda x: (x * 2, x + 1), ["output_0", "output_1"]),
+        (lambda x: {"boxes": x * 2, "scores": x + 1}, ["boxes", "scores"]),
+    ],
+)
+def test_outputs_are_named_after_what_is_returned(
+    function: Callable[[Tensor], object], expected: list[str]
+) -> None:
+    model = trace_module(Lambda(function), {"x": (1, 4)})
+    assert names(model.graph.output) == expected
+    assert (run(model, {"x": floats(1, 4)})[0] == floats(1, 4) * 2).all()
+
+
+def test_several_inputs_keep_their_names_and_order() -> None:
+    model = trace_module(
+        Lambda(lambda a, b: a - b.sum()), {"b": (1, 4), "a": (1, 2)}, output_names=["difference"]
+    )
+    assert (names(model.graph.input), names(model.graph.output)) == (["b", "a"], ["difference"])
+    agrees(Lambda(lambda a, b: a - b.sum()), (1, 4), (1, 2))
+
+
+def test_a_module_that_does_not_run_on_the_shape_names_both() -> None:
+    with pytest.raises(EdgeconvError, match=r"Sequential does not run on inputs of \[1, 4, 8, 8\]"):
+        trace_module(small(), {"x": (1, 4, 8, 8)})
+
+
+def test_control_flow_is_baked_in_as_the_docstring_says() -> None:
+    module = Lambda(lambda x: x * 2 if x.sum() > 0 else x * 3)
+    model = trace_module(module, {"x": (1, 4)})
+    results = [run(model, {"x": np.full((1, 4), sign, np.float32)})[0][0, 0] for sign in (1, -1)]
+    factors = [results[0], -results[1]]
+    assert factors in ([2, 2], [3, 3])  # one branch for both signs: verification must find it
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("function", "shape"),
+    [
+        (
+            lambda x: nn.functional.interpolate(x, size=(5, 5), mode="bilinear", antialias=True),
+            (1, 3, 8, 8),
+        ),
+        (lambda x: torch.addcdiv(x, x, x * x + 3), (1, 4)),
+        (torch.trunc, (1, 4)),
+    ],
+    ids=["antialiased resize", "addcdiv", "trunc"],
+)
+def test_torch_export_takes_what_tracing_cannot(
+    function: Callable[[Tensor], Tensor], shape: tuple[int, ...]
+) -> None:
+    agrees(Lambda(function), shape)
+
+
+@pytest.mark.slow
+def test_both_exporters_agree_on_a_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, export = small().eval(), trace._export
+
+    def second_only(*arguments: object) -> None:
+        if not arguments[-1]:
+            raise RuntimeError("no tracing today")
+        export(*arguments)  # type: ignore[arg-type]  # handed on as they came
+
+    monkeypatch.setattr(trace, "_export", second_only)
+    model = trace_module(module, {"x": (1, 3, 8, 8)})
+    assert (names(model.graph.input), names(model.graph.output)) == (["x"], ["output"])
+    agrees(module, (1, 3, 8, 8))
+
+
+@pytest.mark.slow
+def test_where_neither_can_both_reasons_are_told_and_stdout_stays_clean() -> None:
+    text = """
+        import json, sys, torch
+        from edgeconv.errors import EdgeconvError
+        from edgeconv.export.trace import trace_module
+
+        class Net(torch.nn.Module):
+            def forward(self, x):
+                return torch.hypot(x, x)
+
+        try:
+            trace_module(Net(), {"x": (1, 4)})
+        except EdgeconvError as error:
+            print(json.dumps(str(error)))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(text)], capture_output=True, text=True, check=True
+    )
+    said = json.loads(done.stdout)  # nothing but ours
+    assert said.startswith("Net cannot be traced to ONNX: torch.jit.trace says")
+    assert said.count("hypot") == 2
+    assert "\x1b" not in said
+    assert "Next steps" not in said
