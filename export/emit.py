@@ -92,7 +92,8 @@ def _emit_onnx(request: EmitRequest, path: Path) -> Emitted:
     from onnx import helper
 
     from edgeconv.export.inspect_onnx import onnx_stats
-    from edgeconv.export.onnx_io import save_model, to_onnx, with_opset
+    from edgeconv.export.onnx_io import save_model, to_onnx
+    from edgeconv.export.opset import with_opset
     from edgeconv.export.quant.qdq import emit_qdq
 
     graph = request.graph

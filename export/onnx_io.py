@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper, shape_inference, version_converter
+from onnx import helper, numpy_helper, shape_inference
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Array, Attribute, Graph, Node
@@ -267,28 +267,6 @@ def _clamp(node: Node, source: str, constants: dict[str, Array]) -> onnx.NodePro
 def _value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:
     kind = helper.np_dtype_to_tensor_dtype(graph.dtype(name))
     return helper.make_tensor_value_info(name, kind, graph.shape(name))
-
-
-def with_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """Return ``model`` at another opset, metadata kept.
-
-    Raises EdgeconvError where onnx's converter cannot express an operator there.
-    """
-    now = next(o.version for o in model.opset_import if o.domain == "")
-    if now == opset:
-        return model
-    try:
-        # onnx has no adapters from 14 to 13, where Relu, Reshape and arithmetic only lost types
-        converted = version_converter.convert_version(model, 14 if opset == 13 else opset)
-        converted.opset_import[0].version = opset
-        onnx.checker.check_model(converted, full_check=opset == 13)
-    except Exception as error:  # the converter raises what its C++ adapters throw
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        reason = lines[0].rpartition("failed: ")[2]  # without the place in onnx's source
-        raise EdgeconvError(f"--opset {opset}: the graph needs opset {now} ({reason})") from error
-    helper.set_model_props(converted, {entry.key: entry.value for entry in model.metadata_props})
-    converted.producer_name, converted.ir_version = model.producer_name, model.ir_version
-    return converted
 
 
 def save_model(model: onnx.ModelProto) -> bytes:

@@ -19,8 +19,8 @@ from edgeconv.export.onnx_io import (
     save_model,
     settle_shapes,
     to_onnx,
-    with_opset,
 )
+from edgeconv.export.opset import with_opset
 
 ADD = "(float[2,3] x) => (float[2,3] y) { y = Add(x, c) }"
 DYNAMIC = "(float[N,3] x) => (float[N,3] y) { a = Relu(x)\n y = Neg(a) }"
@@ -321,17 +321,32 @@ def test_metadata_goes_into_the_file() -> None:
 def test_another_opset_computes_the_same_and_keeps_the_metadata(opset: int) -> None:
     graph = graph_of(
         "(float[1,4,8,8] x) => (float[1,4] y) { a = Conv(x, w)\n b = Relu(a)\n"
-        " y = ReduceMean<keepdims = 0>(b, axes) }",
+        " p = Pad(b, pads)\n c = Add(p, p)\n d = LeakyRelu(c)\n e = Reshape(d, shape)\n"
+        " y = ReduceMean<keepdims = 0>(e, axes) }",
         w=floats(4, 4, 3, 3),
+        pads=np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+        shape=np.array([1, 4, 16, 4]),
         axes=np.array([2, 3]),
     )
     model = to_onnx(graph, {"k": "v"})
+    before = model.SerializeToString()
     other = with_opset(model, opset)
-    assert other.opset_import[0].version == opset
+    assert [(o.domain, o.version) for o in other.opset_import] == [("", opset)]
     assert [(e.key, e.value) for e in other.metadata_props] == [("k", "v")]
     assert other.ir_version == model.ir_version
     x = floats(1, 4, 8, 8)
     np.testing.assert_allclose(run(other, {"x": x})[0], run(model, {"x": x})[0], atol=1e-6)
+    assert model.SerializeToString() == before
+
+
+def test_an_input_that_an_older_opset_does_not_have_is_refused() -> None:
+    graph = graph_of(
+        "(float[2,3] x) => (float[2,5] y) { y = Pad(x, pads, , axes) }",
+        pads=np.array([1, 1]),
+        axes=np.array([1]),
+    )
+    with pytest.raises(EdgeconvError, match=r"--opset 17: the graph needs opset 18 \(.*Pad"):
+        with_opset(to_onnx(graph), 17)
 
 
 def test_an_opset_that_cannot_hold_the_graph_is_refused() -> None:
