@@ -1,5 +1,6 @@
 """Run a graph exported for one picture on several at once, where that is provably the same."""
 
+import copy
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -90,6 +91,36 @@ def set_batch(model: onnx.ModelProto) -> onnx.ModelProto:
         if dims:
             dims[0].dim_param = "pictures"
     return model
+
+
+def channels_last_io(model: onnx.ModelProto) -> dict[str, str]:
+    """Make inputs and outputs (n, C, H, W) take and give (n, H, W, C), in place.
+
+    Returns the new name of each input and output. onnxruntime's integer kernels work that way round
+    and cancel the transposes, so none is left at either end.
+    """
+    names = {}
+    for values, perm, into in (
+        (model.graph.input, [0, 3, 1, 2], True),
+        (model.graph.output, [0, 2, 3, 1], False),
+    ):
+        for value in values:
+            inner = outer = value.name
+            dims = value.type.tensor_type.shape.dim
+            if len(dims) == 4:
+                outer = f"{inner}_channels_last"
+                value.name = outer
+                turned = [copy.deepcopy(dims[i]) for i in (0, 2, 3, 1)]
+                del dims[:]
+                dims.extend(turned)
+                ends = (outer, inner) if into else (inner, outer)
+                node = onnx.helper.make_node("Transpose", ends[:1], ends[1:], perm=perm)
+                if into:
+                    model.graph.node.insert(0, node)
+                else:
+                    model.graph.node.append(node)
+            names[inner] = outer
+    return names
 
 
 def _adapt(graph: Graph, node: Node) -> bool:

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.quant.recipe import Activation
+from edgeconv.export.quant.workspace import channels_last
 
 MOST_ROWS = 4096
 DEPTHWISE_ROWS = 1536
@@ -63,21 +64,21 @@ def _columns(
     dilations, pads = node.ints("dilations", [1, 1]), node.ints("pads", [0] * 4)
     n, channels = stored.shape[:2]
     zero = quantization.zero_point + 128
+    rows = channels_last(stored)
     if any(pads):
-        border = ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3]))
-        stored = np.pad(stored, border, constant_values=zero)
-    wide = stored.shape[3]
+        border = ((0, 0), (pads[0], pads[2]), (pads[1], pads[3]), (0, 0))
+        rows = np.pad(rows, border, constant_values=zero)
+    wide = rows.shape[2]
     out_width = (wide - dilations[1] * (kernel[1] - 1) - 1) // strides[1] + 1
     taps = [
         i * dilations[0] * wide + j * dilations[1]
         for i in range(kernel[0])
         for j in range(kernel[1])
     ]
-    flat = stored.reshape(n, channels, -1)
+    flat = rows.reshape(n, -1, channels)
     parts = []
     for i in range(n):
         row, column = np.divmod(places[i % len(places)], out_width)
         corner = row * strides[0] * wide + column * strides[1]
-        index = np.add.outer(np.array(taps), corner)
-        parts.append(flat[i][:, index.reshape(-1)].reshape(channels, len(taps), -1))
-    return np.concatenate(parts, axis=2)
+        parts.append(flat[i][np.add.outer(np.array(taps), corner)])
+    return np.concatenate(parts, axis=1).transpose(2, 0, 1)

@@ -5,7 +5,7 @@ layer by layer on four fifths of the pictures, and the fifth that was held out p
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from edgeconv.export.quant.ranges import choose_ranges, conflicts, fixed_scales
 from edgeconv.export.quant.recipe import Activation, Form, Recipe
 from edgeconv.export.quant.report import NoiseProbe, layer_notes
 from edgeconv.export.quant.stream import run_quantized
+from edgeconv.export.quant.workspace import Workspace
 
 MOST_LEARNT = 100
 """Pictures that layers are fitted on; ranges use all that are given."""
@@ -42,18 +43,24 @@ class Quantized:
 
 @dataclass(frozen=True)
 class _Task:
-    """What every candidate shares; ``again`` are the pictures the picked one is fitted on at last."""
+    """What every candidate shares.
+
+    Candidates are fitted on the first ``learnt`` pictures of ``workspace`` and the picked one, at last,
+    on the first ``again``.
+    """
 
     graph: Graph
     seen: Observation
-    learnt: Feeds
+    workspace: Workspace
+    learnt: int
+    again: int
     held: Feeds
-    again: Feeds
     wanted: Mapping[str, Floats]
     fixed: Mapping[str, Activation]
     floats: Mapping[str, str]
     threads: int
     limit: int
+    ranges: dict[tuple[bool, str, Form], dict[str, Activation]] = field(default_factory=dict)
 
 
 def quantize(
@@ -136,7 +143,10 @@ def _observe(
     start = len(learnt) if apart else 0
     wanted = {name: rows[start : start + len(held)] for name, rows in seen.outputs.items()}
     fixed = fixed_scales(graph, input_scale, frozenset(floats))
-    return _Task(graph, seen, learnt, held, again, wanted, fixed, floats, threads, limit)
+    workspace = Workspace(again)
+    return _Task(
+        graph, seen, workspace, len(learnt), len(again), held, wanted, fixed, floats, threads, limit
+    )
 
 
 def _compete(
@@ -160,9 +170,7 @@ def _compete(
     def fit(candidate: Candidate, in_form: Form) -> tuple[Candidate, Quantized, Score]:
         graph, seen = equalized if candidate.equalize else (task.graph, task.seen)
         start = len(made) / total
-        recipe = _fit(
-            task, graph, seen, candidate, in_form, task.learnt, lambda p: report(start + p / total)
-        )
+        recipe = _fit(task, graph, seen, candidate, in_form, lambda p: report(start + p / total))
         got = run_recipe(graph, recipe, task.held, task.threads)
         entry = (candidate, Quantized(graph, recipe), score(graph, task.wanted, got))
         made.append(entry)
@@ -178,13 +186,30 @@ def _compete(
         if why is not None:
             picked = other
     candidate, done, _ = picked
-    recipe = done.recipe
-    if len(task.again) > len(task.learnt):
-        seen = equalized[1] if candidate.equalize else task.seen
-        recipe = _fit(task, done.graph, seen, candidate, recipe.form, task.again, lambda _: None)
+    seen = equalized[1] if candidate.equalize else task.seen
+    recipe = _fit_at_last(task, done.graph, seen, candidate, done.recipe.form)
     notes = {**_notes(task, made, picked, why), **recipe.notes}
     report(1.0)
     return Quantized(done.graph, replace(recipe, name=name, notes=notes))
+
+
+def _start(
+    task: _Task, graph: Graph, seen: Observation, candidate: Candidate, form: Form
+) -> tuple[Recipe, LayerFit]:
+    """Return the recipe without weights, and what gives them."""
+    key = (candidate.equalize, candidate.ranges, form)
+    if key not in task.ranges:
+        task.ranges[key] = choose_ranges(
+            graph,
+            seen,
+            form=form,
+            method=candidate.ranges,
+            fixed=task.fixed,
+            float_nodes=frozenset(task.floats),
+        )
+    activations = task.ranges[key]
+    start = Recipe(candidate.name, form, activations, {}, tuple(task.floats))
+    return start, LayerFit(graph, seen, activations, candidate.rounding, candidate.bias, task.limit)
 
 
 def _fit(
@@ -193,18 +218,25 @@ def _fit(
     seen: Observation,
     candidate: Candidate,
     form: Form,
-    feeds: Feeds,
     report: Progress,
 ) -> Recipe:
-    inside = frozenset(task.floats)
-    activations = choose_ranges(
-        graph, seen, form=form, method=candidate.ranges, fixed=task.fixed, float_nodes=inside
+    start, fit = _start(task, graph, seen, candidate, form)
+    if not fit.needs_pictures:
+        nodes = [n for n in graph.nodes if n.op in WEIGHTED and n.name not in task.floats]
+        return replace(start, weights={node.name: fit(node, None) for node in nodes})
+    return run_quantized(
+        graph, start, task.learnt, fit, task.workspace, threads=task.threads, progress=report
     )
-    start = Recipe(candidate.name, form, activations, {}, tuple(task.floats))
-    fit = LayerFit(graph, seen, activations, candidate.rounding, candidate.bias, task.limit)
-    probe = NoiseProbe(seen, activations)
+
+
+def _fit_at_last(
+    task: _Task, graph: Graph, seen: Observation, candidate: Candidate, form: Form
+) -> Recipe:
+    """Fit on more pictures, with figures for every layer."""
+    start, fit = _start(task, graph, seen, candidate, form)
+    probe = NoiseProbe(seen, start.activations)
     recipe = run_quantized(
-        graph, start, feeds, fit, threads=task.threads, inspect=probe, progress=report
+        graph, start, task.again, fit, task.workspace, threads=task.threads, inspect=probe
     )
     return replace(recipe, notes={"layers": layer_notes(graph, recipe, seen, probe.noise)})
 
@@ -223,7 +255,7 @@ def _notes(
         "candidates": rows,
         "pictures": {
             "observed": task.seen.pictures,
-            "learnt": len(task.again),
+            "learnt": task.again,
             "held_out": len(task.held),
         },
         "float": dict(task.floats),

@@ -22,6 +22,7 @@ from edgeconv.export.quant.weights import (
     unrows,
     weight_scales,
 )
+from edgeconv.export.quant.workspace import mean
 
 Rounding = Literal["nearest", "gptq"]
 BiasCorrection = Literal["none", "before"]
@@ -42,14 +43,19 @@ class LayerFit:
     bias: BiasCorrection
     limit: int = 127
 
-    def __call__(self, node: Node, stored: NDArray[np.uint8]) -> Weights:
-        """Return the integers of one node."""
+    @property
+    def needs_pictures(self) -> bool:
+        """Whether the integers depend on what the layers see."""
+        return self.rounding != "nearest" or self.bias != "none"
+
+    def __call__(self, node: Node, stored: NDArray[np.uint8] | None) -> Weights:
+        """Return the integers of one node; ``stored`` is None where no pictures are needed."""
         real, bias = float_weights(self.graph, node)
         quantization = self.activations[node.inputs[0]]
         scales = weight_scales(node, real, bias, quantization.scale, self.limit)
         flat = rows(node, real)
         integers = round_nearest(flat, scales, self.limit)
-        if self.rounding == "gptq" and not _on_grid(flat, integers, scales):
+        if stored is not None and self.rounding == "gptq" and not _on_grid(flat, integers, scales):
             found = hessian(self.graph, node, stored, quantization)
             if found is not None:
                 integers = gptq(flat, found, scales, self.limit)
@@ -57,7 +63,7 @@ class LayerFit:
         weights = Weights(
             values, scales, np.zeros(len(bias), np.int32), bias, axis=output_axis(node)
         )
-        if self.bias == "before":
+        if stored is not None and self.bias == "before":
             weights = replace(
                 weights, float_bias=self._corrected(node, weights, stored, quantization)
             )
@@ -73,8 +79,7 @@ class LayerFit:
         real, bias = float_weights(self.graph, node)
         mean_output = MeanOutput(self.graph, node)
         wanted = mean_output(self.seen.mean(node.inputs[0], len(stored)), real, bias)
-        mean = np.add.reduce(stored, axis=0, dtype=np.uint32) / np.float64(len(stored))
-        picture = (mean - (quantization.zero_point + 128)) * quantization.scale
+        picture = (mean(stored) - (quantization.zero_point + 128)) * quantization.scale
         shape = self.graph.shape(node.inputs[0])
         got = mean_output(
             picture.astype(np.float32).reshape(shape),

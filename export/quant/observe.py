@@ -159,13 +159,15 @@ class _Gatherer:
     def __init__(
         self, tensor: str, shape: tuple[int, ...], count: int, counts: Collection[int]
     ) -> None:
-        self.tensor, self.shape, self.counts = tensor, shape, counts
+        self.tensor, self.shape = tensor, shape
         self.taken = 0
         size = int(np.prod(shape))
         self.channels = shape[1] if len(shape) > 1 else 1
         shift = np.random.default_rng(size).random(min(size, count))
         places = ((np.arange(len(shift)) + shift) * (size / len(shift))).astype(np.int64)
         self.places = np.arange(size) if size <= count else np.minimum(places, size - 1)
+        self.counts = sorted(counts)
+        self.total = np.zeros(size if self.counts else 0, np.float32)
         self.totals: dict[int, Floats] = {}
         self.low: list[Floats] = []
         self.high: list[Floats] = []
@@ -185,10 +187,20 @@ class _Gatherer:
         self.low.append(low)
         self.high.append(high)
         self.samples.append(flat[:, self.places])
-        for wanted in self.counts:
-            part = values[: max(0, wanted - self.taken)].sum(axis=0).reshape(self.shape)
-            self.totals[wanted] = self.totals[wanted] + part if wanted in self.totals else part
+        for start, stop in self._parts(n):
+            self.total += np.ones(stop - start, np.float32) @ flat[start:stop]
+            if self.taken + stop in self.counts:
+                self.totals[self.taken + stop] = self.total.reshape(self.shape).copy()
         self.taken += n
+
+    def _parts(self, n: int) -> Iterator[tuple[int, int]]:
+        """Cut a chunk of ``n`` where a sum is due; nothing comes after the last."""
+        ends = [count - self.taken for count in self.counts if count > self.taken]
+        start = 0
+        for end in ends:
+            if start < min(end, n):
+                yield start, min(end, n)
+            start = end
 
     def stats(self) -> TensorStats:
         """Join what the chunks left."""

@@ -26,7 +26,9 @@ class NoiseProbe:
         stats = self._seen.tensors.get(name)
         if stats is None:
             return
-        values = stored.reshape(len(stored), -1)[:, stats.places].astype(np.float32)
+        places = np.unravel_index(stats.places, stored.shape[1:])
+        every = np.arange(len(stored))[:, None]
+        values = stored[(every, *places)].astype(np.float32)
         quantization = self._activations.get(name)
         if quantization is not None:
             values = (values - (quantization.zero_point + 128)) * np.float32(quantization.scale)

@@ -7,20 +7,16 @@ what the artifact will really compute.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.quant.batching import batched, set_batch
-from edgeconv.export.quant.observe import Feeds, stack
-from edgeconv.export.quant.ops import is_pixel_shift
+from edgeconv.export.quant.batching import batched, channels_last_io, set_batch
 from edgeconv.export.quant.qdq import emit_qdq
-from edgeconv.export.quant.recipe import Recipe, Weights, quantize_values
+from edgeconv.export.quant.recipe import Recipe, Weights
 from edgeconv.export.quant.sessions import integer_kernels_are_exact, session
+from edgeconv.export.quant.workspace import Tensor, Workspace, channels_last
 
-Tensor = NDArray[Any]
 Fit = Callable[[Node, Tensor], Weights]
 """Gives a weighted node its integers from its input over all pictures, uint8 (n, ...)."""
 
@@ -39,14 +35,15 @@ class _Piece:
 def run_quantized(
     graph: Graph,
     recipe: Recipe,
-    feeds: Feeds,
+    pictures: int,
     fit: Fit,
+    workspace: Workspace,
     *,
     threads: int = 1,
     inspect: Callable[[str, Tensor], None] = lambda _name, _stored: None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Recipe:
-    """Return the recipe with the weights that ``fit`` gave.
+    """Return the recipe with the weights that ``fit`` gave on the workspace's first ``pictures``.
 
     ``inspect`` is shown every tensor when it is made: its name and all pictures as stored.
 
@@ -54,11 +51,8 @@ def run_quantized(
     """
     wide = batched(graph)
     runner = wide if wide is not None else graph
-    live = {name: _store(graph, recipe, name, stack(feeds, name)) for name in graph.inputs}
-    for node in graph.nodes:
-        if is_pixel_shift(graph, node) and node.output in recipe.activations:
-            shifted = live[node.inputs[0]] - graph.constants[node.inputs[1]]
-            live[node.output] = _store(graph, recipe, node.output, shifted)
+    live = workspace.pictures(graph, recipe, pictures)
+    kept = {*live, *graph.outputs}
     for name, stored in live.items():
         inspect(name, stored)
     weights = dict(recipe.weights)
@@ -68,12 +62,15 @@ def run_quantized(
         first = piece.nodes[0]
         if _fits(graph, recipe, first) and first.name not in weights:
             weights[first.name] = fit(first, live[first.inputs[0]])
-        _run_piece(runner, replace(recipe, weights=weights), piece, live, wide is not None, threads)
+        here = replace(recipe, weights=weights)
+        for name in piece.outputs:
+            live[name] = _memory(workspace, runner, here, name, pictures, wide is not None)
+        _run_piece(runner, here, piece, live, wide is not None, threads)
         for name in piece.outputs:
             inspect(name, live[name])
         for name in piece.inputs:
-            if last[name] == i and name not in graph.outputs:
-                live.pop(name, None)
+            if last[name] == i and name not in kept:
+                workspace.give(live.pop(name))
         progress((i + 1) / len(pieces))
     return replace(recipe, weights=weights)
 
@@ -83,11 +80,12 @@ def _fits(graph: Graph, recipe: Recipe, node: Node) -> bool:
     return weighted and node.name not in recipe.float_nodes and node.inputs[0] in recipe.activations
 
 
-def _store(graph: Graph, recipe: Recipe, name: str, real: Tensor) -> Tensor:
-    quantization = recipe.activations.get(name)
-    if quantization is None:
-        return real
-    return (quantize_values(real, quantization).astype(np.int16) + 128).astype(np.uint8)
+def _memory(
+    workspace: Workspace, graph: Graph, recipe: Recipe, name: str, pictures: int, wide: bool
+) -> Tensor:
+    kind = np.dtype(np.uint8) if name in recipe.activations else graph.dtype(name)
+    shape = graph.shape(name)
+    return workspace.take((pictures, *(shape[1:] if wide else shape)), kind, turn=wide)
 
 
 def _pieces(graph: Graph, recipe: Recipe, ready: dict[str, Tensor]) -> Iterator[_Piece]:
@@ -122,23 +120,23 @@ def _run_piece(
     threads: int,
 ) -> None:
     model = emit_qdq(_subgraph(graph, piece), recipe, io="uint8").model
+    fed = {name: name for name in [*piece.inputs, *piece.outputs]}
     if wide:
-        set_batch(model)
+        fed = channels_last_io(set_batch(model))
     running = session(model, threads=threads, optimize=integer_kernels_are_exact())
     pictures = len(live[piece.inputs[0]])
-    for name in piece.outputs:
-        kind = np.uint8 if name in recipe.activations else graph.dtype(name)
-        live[name] = np.empty((pictures, *graph.shape(name)[1 if wide else 0 :]), kind)
     step = _step(piece, live, pictures) if wide else 1
     for start in range(0, pictures, step):
         here = slice(start, min(start + step, pictures))
         binding = running.io_binding()
         for name in piece.inputs:
-            part = live[name][here] if wide else live[name][start].reshape(graph.shape(name))
-            binding.bind_cpu_input(name, np.ascontiguousarray(part))
+            part = channels_last(live[name][here]) if wide else live[name][start]
+            given = part if wide else part.reshape(graph.shape(name))
+            binding.bind_cpu_input(fed[name], np.ascontiguousarray(given))
         for name in piece.outputs:
-            part = live[name][here] if wide else live[name][start]
-            binding.bind_output(name, "cpu", 0, part.dtype.type, part.shape, part.ctypes.data)
+            part = channels_last(live[name][here]) if wide else live[name][start]
+            kind = part.dtype.type
+            binding.bind_output(fed[name], "cpu", 0, kind, part.shape, part.ctypes.data)
         running.run_with_iobinding(binding)
 
 
