@@ -1,0 +1,333 @@
+"""Make docs/coreml_results.md: ``python docs/make_coreml_results.py --fashion-mnist DIR --shared DIR``.
+
+Exports every net to Core ML in each precision through the library and runs the packages, re-read
+from disk, by the reference evaluator (``mil-reference``: no Apple device is involved) on pictures that
+calibration did not see, beside the same recipe in onnxruntime. Needs the [all] extra.
+"""
+
+import copy
+import math
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from coreml_layers import teacher_forced
+from make_results import Case, bundled_cases, cifar_cases, imagenet_cases
+from numpy.typing import NDArray
+
+from edgeconv import export_model, metrics
+from edgeconv.artifact import load_artifact
+from edgeconv.export.coreml import emit_coreml
+from edgeconv.export.coreml.integers import weight_inputs
+from edgeconv.export.graph import Graph
+from edgeconv.export.onnx_io import from_onnx, load_model, save_model
+from edgeconv.export.options import ExportOptions
+from edgeconv.export.prepare import prepare
+from edgeconv.export.quant import Recipe, emit_qdq, load_recipe
+from edgeconv.export.source import open_source
+from edgeconv.mil import open_program
+from edgeconv.pictures import InputSpec, load_samples
+from edgeconv.runtimes.onnxrt import open_model
+from edgeconv.truth import read_truth
+
+Logits = NDArray[np.float32]
+HALF_COUNT, LAYER_COUNT = 50, 5
+"""Pictures for PyTorch in half precision, and for the layers fed the reference's integers."""
+PACKAGES: dict[str, tuple[str, dict[str, Any]]] = {
+    "fp32": ("FP32", {"precision": "fp32"}),
+    "fp16": ("FP16", {"precision": "fp16"}),
+    "int8": ("INT8, fp16 compute", {"precision": "int8"}),
+    "int8_fp32": ("INT8, fp32 compute", {"precision": "int8", "coreml_compute": "fp32"}),
+    "weights": ("INT8 weights alone", {"precision": "int8", "int8_weights": True}),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything that was run for one case: logits (N, classes) by runner, and what goes with them."""
+
+    logits: dict[str, Logits]
+    truth: NDArray[np.int64]
+    sizes: dict[str, int]
+    half_db: float
+    quanta: dict[str, str]
+    recipe: str
+
+
+def measure(case: Case, count: int, output: Path) -> Measured:
+    """Export one case in every form and run it over its verification pictures."""
+    options = {key: value for key, value in case.options.items() if key not in ("verify", "truth")}
+    first = export_model(
+        case.net,
+        targets=("onnx", "coreml"),
+        precision="int8",
+        verify_count=LAYER_COUNT,
+        output=output / "int8",
+        threads=1,
+        **case.options,
+    )
+    packages = {"int8": first.artifacts[1].path}
+    for key in ("fp32", "fp16", "weights"):
+        report = export_model(
+            case.net,
+            targets=("coreml",),
+            verify_count=LAYER_COUNT,
+            output=output / key,
+            threads=1,
+            **case.options,
+            **PACKAGES[key][1],
+        )
+        packages[key] = report.artifacts[0].path
+    onnx_file = first.artifacts[0].path
+    graph, recipe = evidence_of(onnx_file)
+    full = emit_coreml(
+        graph, recipe, path=output / "int8_fp32.mlpackage", precision="int8", compute="fp32"
+    )
+    half = emit_coreml(graph, recipe, path=output / "int8_fp16.mlpackage", precision="int8")
+    packages["int8_fp32"] = full.path
+    same_form = recipe.with_form("zero-point-free", weight_inputs(graph))
+    if recipe.form == "zero-point-free":
+        same_form = recipe
+    samples = samples_of(case, onnx_file)[:count]
+    truth = np.array([sample.truth for sample in samples], np.int64)
+    few = [sample.load() for sample in samples[:LAYER_COUNT]]
+    quanta = {}
+    for key, emitted in (("int8", half), ("int8_fp32", full)):
+        seen = teacher_forced(graph, same_form, emitted, few)
+        share = 100 * seen.differing / seen.elements
+        quanta[key] = f"{seen.worst} ({share:.2g} % of elements, {len(seen.layers)} tensors)"
+    logits, half_db = run_all(case.net, options, packages, same_form, graph, onnx_file, samples)
+    sizes = {key: size_of(path) for key, path in packages.items()}
+    words = next(line.text for line in first.stages if line.stage == "quantize")
+    return Measured(logits, truth, sizes, half_db, quanta, words)
+
+
+def write_pictures(source: Path, folder: Path, count: int) -> None:
+    """Write the first ``count`` Fashion-MNIST test pictures as PNG, their classes in truth.csv."""
+    from PIL import Image
+
+    from edgeconv.models.fashion_mnist import load
+
+    folder.mkdir()
+    pictures, labels = load("t10k", source)
+    rows = []
+    for index in range(count):
+        name = f"{index:05}.png"
+        Image.fromarray(pictures[index]).save(folder / name)
+        rows.append(f"{name},{int(labels[index])}\n")
+    (folder / "truth.csv").write_text("".join(rows))
+
+
+def evidence_of(file: Path) -> tuple[Graph, Recipe]:
+    """Return the graph that the recipe of an artifact speaks of, and the recipe."""
+    artifact = load_artifact(file)
+    assert artifact is not None
+    model = load_model(artifact.evidence("prepared.onnx"))
+    return prepare(from_onnx(model), int8=True).graph, load_recipe(artifact.evidence("recipe.json"))
+
+
+def samples_of(case: Case, file: Path) -> list[Any]:
+    """Return the verification samples with their true classes."""
+    artifact = load_artifact(file)
+    assert artifact is not None
+    with open_model(artifact.evidence("hub.onnx")) as runner:
+        shapes = {spec.name: spec.shape for spec in runner.inputs}
+    known = read_truth(case.options["truth"], Path(case.options["verify"]), None)
+    return load_samples(case.options["verify"], InputSpec(shapes, artifact.preprocessing), known)
+
+
+def run_all(
+    net: str,
+    options: Mapping[str, Any],
+    packages: Mapping[str, Path],
+    recipe: Recipe,
+    graph: Graph,
+    onnx_file: Path,
+    samples: list[Any],
+) -> tuple[dict[str, Logits], float]:
+    """Return the logits of every runner, and PyTorch's own SQNR in half precision."""
+    import torch
+
+    torch.set_num_threads(1)
+    module = open_source(ExportOptions(net=net, **options)).module
+    assert module is not None
+    module.eval()
+    halved = copy.deepcopy(module).half()
+    programs = {key: open_program(path) for key, path in packages.items()}
+    qdq = save_model(emit_qdq(graph, recipe).model)
+    sessions = {
+        "ort": open_model(qdq),
+        "ort_plain": open_model(qdq, optimize=False),
+        "onnx": open_model(onnx_file),
+    }
+    rows: dict[str, list[Any]] = {key: [] for key in ("float", "half", *programs, *sessions)}
+    with torch.no_grad():
+        for index, sample in enumerate(samples):
+            feed = sample.load()
+            (picture,) = feed.values()
+            tensor = torch.from_numpy(picture)
+            rows["float"].append(module(tensor).numpy()[0])
+            if index < HALF_COUNT:
+                rows["half"].append(halved(tensor.half()).float().numpy()[0])
+            for key, program in programs.items():
+                (made,) = program.run(feed).values()
+                rows[key].append(made[0])
+            for key, session in sessions.items():
+                (made,) = session.infer(feed).values()
+                rows[key].append(made[0])
+    logits = {key: np.stack(values).astype(np.float32) for key, values in rows.items()}
+    half = logits.pop("half")
+    return logits, metrics.sqnr_db(logits["float"][: len(half)], half)
+
+
+def size_of(package: Path) -> int:
+    """Return the bytes of all files of a package."""
+    return sum(file.stat().st_size for file in package.rglob("*") if file.is_file())
+
+
+def package_rows(case: Case, made: Measured) -> list[dict[str, str]]:
+    """Return a row for each package: size, distance from the float reference, top-1."""
+    want = made.logits["float"]
+    before = metrics.correct(want, made.truth)
+    rows = []
+    for key, (title, _) in PACKAGES.items():
+        got = made.logits[key]
+        after, same = metrics.correct(got, made.truth), metrics.agreeing(want, got)
+        low, high = metrics.wilson_interval(int(same.sum()), len(same))
+        sqnr = f"{metrics.sqnr_db(want, got):.1f}"
+        if key == "fp16":
+            few = metrics.sqnr_db(want[:HALF_COUNT], got[:HALF_COUNT])
+            sqnr += f" (first {HALF_COUNT}: {few:.1f}, PyTorch half {made.half_db:.1f})"
+        rows.append(
+            {
+                "net": case.title,
+                "package": title,
+                "MB": f"{made.sizes[key] / 1e6:.2f}",
+                "SQNR dB": sqnr,
+                "agreement % [95 %]": f"{100 * same.mean():.2f} [{100 * low:.1f}, {100 * high:.1f}]",
+                "top-1 %": f"{100 * after.mean():.2f}",
+                "float top-1 %": f"{100 * before.mean():.2f}",
+                "McNemar p": f"{metrics.mcnemar_p(before, after):.2g}",
+                "pictures": str(len(want)),
+            }
+        )
+    return rows
+
+
+def paired_rows(case: Case, made: Measured) -> list[dict[str, str]]:
+    """Return INT8 beside the same recipe in onnxruntime: who agrees with float where."""
+    want = made.logits["float"]
+    theirs = metrics.agreeing(want, made.logits["ort"])
+    rows = []
+    names = {
+        "int8": "Core ML, fp16 compute",
+        "int8_fp32": "Core ML, fp32 compute",
+        "ort_plain": "onnxruntime, rewrites off",
+        "onnx": "the exported .onnx",
+    }
+    for key, title in names.items():
+        ours = metrics.agreeing(want, made.logits[key])
+        more, less = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+        count = len(ours)
+        spread = 1.96 * math.sqrt(max(more + less - (more - less) ** 2 / count, 0.0)) / count
+        difference = (more - less) / count
+        low, high = 100 * (difference - spread), 100 * (difference + spread)
+        rows.append(
+            {
+                "net": case.title,
+                "runner": title,
+                "quanta, layer by layer": made.quanta.get(key, ""),
+                "SQNR dB": f"{metrics.sqnr_db(want, made.logits[key]):.1f}",
+                "agreement %": f"{100 * ours.mean():.2f}",
+                "onnxruntime's %": f"{100 * theirs.mean():.2f}",
+                "only here / only there": f"{more} / {less}",
+                "difference, points [95 %]": f"{100 * difference:+.2f} [{low:+.2f}, {high:+.2f}]",
+                "McNemar p": f"{metrics.mcnemar_p(theirs, ours):.2g}",
+            }
+        )
+    return rows
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """Return rows as a Markdown table."""
+    columns = list(rows[0])
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return "\n".join([*lines, *("| " + " | ".join(row.values()) + " |" for row in rows)]) + "\n"
+
+
+TEXT = """# Core ML results
+
+Made by `python docs/make_coreml_results.py --fashion-mnist DIR --shared DIR`, recipe std. Every package is read again
+from disk and run by the reference evaluator, `mil-reference`; **nothing here ran on an Apple device**. The float
+reference is PyTorch; calibration saw none of the pictures.
+
+## Packages
+
+{packages}
+## INT8 beside the same recipe in onnxruntime
+
+Both hold the same weights and scales in the form without zero points (the exported .onnx may have the asymmetric one).
+"Quanta" are the largest distance of any layer's integers when each layer is fed onnxruntime's ({layers} pictures). Then
+how many pictures agree with the float reference only here, and only in onnxruntime. The third row of each net says how
+far onnxruntime is from itself when its graph rewrites are off: two sound implementations of one recipe differ that
+much. Core ML does not quantize what a global average pool reads, nor the logits, where onnxruntime does both.
+
+{paired}
+{recipes}
+"""
+
+
+@click.command()
+@click.option("--fashion-mnist", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--shared", type=click.Path(exists=True, path_type=Path))
+@click.option("--only", help="Part of a case's title.")
+@click.option("--bundled-count", default=1000, show_default=True, help="Pictures for bundled nets.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write the page here.")
+def main(
+    fashion_mnist: Path,
+    shared: Path | None,
+    only: str | None,
+    bundled_count: int,
+    output: Path | None,
+) -> None:
+    """Print the page, or write it."""
+    packages: list[dict[str, str]] = []
+    paired: list[dict[str, str]] = []
+    recipes: list[str] = []
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        cases = [
+            replace(case, verify_count=bundled_count)
+            for case in bundled_cases(scratch / "fashion-mnist")
+        ]
+        if shared is not None:
+            cases += imagenet_cases(shared / "imagenet", scratch)
+            cases += cifar_cases(shared / "cifar10", scratch)
+        write_pictures(fashion_mnist, scratch / "fashion-mnist", bundled_count)
+        for index, case in enumerate(cases):
+            if only is not None and only not in case.title:
+                continue
+            made = measure(case, case.verify_count, scratch / f"out{index}")
+            packages += package_rows(case, made)
+            paired += paired_rows(case, made)
+            recipes.append(f"- {case.title}: {made.recipe}")
+            print(table(packages[-5:]), table(paired[-4:]), sep="\n", file=sys.stderr, flush=True)
+    text = TEXT.format(
+        packages=table(packages),
+        paired=table(paired),
+        layers=LAYER_COUNT,
+        recipes="\n".join(recipes),
+    )
+    if output is None:
+        click.echo(text)
+    else:
+        output.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
