@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from edgeconv.parity.api import ParityResult
 
 SUFFIX = ".parity.toml"
-PATHS = ("baseline", "save_outputs", "load_outputs", "markdown", "junit", "html")
+PATHS = ("bisect", "baseline", "save_outputs", "load_outputs", "markdown", "junit", "html")
 TEXTS = ("reference", "data", "truth", "weights")
 
 

@@ -57,6 +57,9 @@ FILE = click.Path(path_type=Path)
 @click.option("--timeout", type=float, help="Seconds that one cell may take.")
 @click.option("--layers", is_flag=True, help="Name the layer where a hop departs; rank them all.")
 @click.option(
+    "--bisect", type=FILE, help="Folder for a repro of the first layer that departs in each file."
+)
+@click.option(
     "--latency", is_flag=True, help="Median latency and its ratio to the float reference."
 )
 @click.option(
@@ -64,6 +67,13 @@ FILE = click.Path(path_type=Path)
     multiple=True,
     type=click.Choice(["pi4", "pi5", "pi-32bit"]),
     help="Run the board's own wheels under qemu as well: kernels, never latency.",
+)
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="ssh://USER@HOST",
+    help="Run the files on this board as well; several run side by side.",
 )
 @click.option("--budget", type=FILE, help="Limits as TOML or JSON; see docs/parity.md.")
 @click.option("--baseline", type=FILE, help="Fail where a figure got worse than in this file.")

@@ -1,5 +1,6 @@
 """``edgeconv parity`` as one library call."""
 
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,19 +16,23 @@ from edgeconv.parity.data import Request, check_same_inputs, gather
 from edgeconv.parity.latency import Latency, measure_latencies
 from edgeconv.parity.layers import LayerReport
 from edgeconv.parity.localize import layer_reports
-from edgeconv.parity.matrix import Matrix, Settings, judge, run_cells
+from edgeconv.parity.matrix import Matrix, Samples, Settings, judge, run_cells
 from edgeconv.parity.outputs import Outputs, inputs_hash, load_folder, save_outputs
 from edgeconv.parity.report import to_junit, to_markdown
 
 
 @dataclass(frozen=True)
 class Extras:
-    """What is done besides comparing outputs; ``bisect`` is the folder of repros."""
+    """What is done besides comparing outputs; ``bisect`` is the folder of repros.
+
+    ``devices`` are boards, ssh://user@host.
+    """
 
     layers: bool = False
     latency: bool = False
     bisect: Path | None = None
     emulate: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ def check_parity(
     latency: bool = False,
     weights: str | None = None,
     emulate: Sequence[str] = (),
+    devices: Sequence[str] = (),
     budget: Path | None = None,
     baseline: Path | None = None,
     update_baseline: bool = False,
@@ -106,7 +112,7 @@ def check_parity(
         settings,
         precision,
         load_outputs,
-        Extras(layers, latency, bisect, tuple(emulate)),
+        Extras(layers, latency, bisect, tuple(emulate), tuple(devices)),
     )
     if save_outputs is not None:
         _save(save_outputs, matrix)
@@ -137,6 +143,8 @@ def _run(
         cells, notes = plan(paths, precision=precision, scratch=Path(folder))
         settings, boards = _on_boards(cells, settings, extras.emulate)
         done = run_cells([*cells, *boards], samples, settings, Path(folder))
+        if extras.devices:
+            done += _over_ssh(cells, extras.devices, samples, settings)
         found: dict[str, LayerReport] = {}
         times: dict[str, Latency] = {}
         if extras.layers or extras.bisect is not None:
@@ -180,6 +188,21 @@ def _on_boards(
         pythons[name] = prepare_board(name)
         found += emulated(cells, name, BOARDS[name].runtimes)
     return replace(settings, pythons=pythons), found
+
+
+def _over_ssh(
+    cells: Sequence[Cell], devices: Sequence[str], samples: Samples, settings: Settings
+) -> list[tuple[Cell, Outputs | str]]:
+    """Run the artifacts on boards as well; what each is doing goes to standard error."""
+    from edgeconv.cache import cache_dir
+    from edgeconv.device.parity import run_on_boards
+    from edgeconv.device.ssh import Connection, parse_host
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    hosts = [Connection(parse_host(device)) for device in dict.fromkeys(devices)]
+    return run_on_boards(cells, hosts, samples, settings, cache_dir(), say)
 
 
 def _judge_stored(stored: list[Outputs], request: Request, settings: Settings) -> Matrix:

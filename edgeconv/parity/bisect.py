@@ -52,21 +52,21 @@ def write_repro(
 
     ``data`` is the file that departs, ``what`` says in which runtime.
     """
-    if opened.tflite:
+    if opened.kind == "tflite":
         piece, fed = _tflite_piece(data, layer.tensor, opened, shown)
         write_bytes(folder / "piece.tflite", piece)
         _save(folder / "tflite_inputs.npz", fed)
-    if opened.tflite and simulated is not None:
+    if opened.kind != "onnx" and simulated is not None:
         onnx_data, source = simulated
         model, onnx_fed = _onnx_piece(onnx_data, layer.tensor, source, shown)
-    elif opened.tflite:
+    elif opened.kind != "onnx":
         model, onnx_fed = _reference_piece(reference, layer.tensor, shown)
     else:
         model, onnx_fed = _onnx_piece(data, layer.tensor, opened, shown)
     write_bytes(folder / "piece.onnx", model)
     _save(folder / "inputs.npz", onnx_fed)
     _save(folder / "outputs.npz", {"expected": shown.expected, "observed": shown.observed})
-    write_text(folder / "README.md", _readme(layer, shown, what, opened.tflite))
+    write_text(folder / "README.md", _readme(layer, shown, what, opened.kind))
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -156,15 +156,17 @@ def _drop_unused(model: Any) -> None:
             buffer.data = None
 
 
-def _readme(layer: Layer, shown: Shown, what: str, tflite: bool) -> str:
+def _readme(layer: Layer, shown: Shown, what: str, kind: str) -> str:
     worst = float(np.abs(shown.expected.astype(np.float64) - shown.observed).max())
+    tflite = kind == "tflite"
     file, module = ("piece.tflite", "litert") if tflite else ("piece.onnx", "onnxrt")
     inputs = "tflite_inputs.npz" if tflite else "inputs.npz"
+    shows = "what departs" if kind != "coreml" else "what is expected; the package itself departs"
     return f"""# {layer.op} {layer.node}
 
 {layer}.
 
-Seen in {what}: the largest difference between `expected` and `observed` (outputs.npz) is {worst:.6g}.
+Seen in {what}: the largest difference between `expected` and `observed` (outputs.npz) is {worst:.6g}. This runs {shows}:
 
 ```python
 from pathlib import Path

@@ -30,7 +30,9 @@ class Cell:
     """One run of the matrix: a file in a runtime.
 
     ``before`` is the label of the hop before. ``artifact`` is None for files without a manifest.
-    ``board``: emulated there. ``lowered``: prepared for INT8, which moves pixels by half a step at the border of a picture.
+    ``board``: emulated there. ``lowered``: prepared for INT8, which moves pixels by half a step at the
+    border of a picture. ``digest`` is the SHA-256 of a stage's file, ``follows`` that of the stage it
+    was made from.
     """
 
     label: str
@@ -43,6 +45,8 @@ class Cell:
     before: str | None = None
     lowered: bool = False
     board: str | None = None
+    digest: str | None = None
+    follows: str | None = None
 
     @property
     def kind(self) -> str:
@@ -106,7 +110,10 @@ def plan(
         target = "onnx" if path.suffix == ".onnx" else path.suffix.lstrip(".")
         for runtime, options, name in ways(path):
             label = f"{path.name} · {name}"
-            cells.append(Cell(label, stage, path, runtime, options, artifact, target))
+            follows = None if artifact is None else _evidence(artifact).get("prepared.onnx")
+            cells.append(
+                Cell(label, stage, path, runtime, options, artifact, target, follows=follows)
+            )
     _distinct(cells)
     return _linked(sorted(cells, key=lambda cell: ORDER.index(cell.stage))), notes
 
@@ -152,8 +159,9 @@ def _stages(
     artifact: Artifact, seen: set[str], scratch: Path | None, notes: list[str]
 ) -> list[Cell]:
     """Return the ONNX stages of one export that no earlier artifact brought."""
-    files = artifact.manifest["evidence"]["files"]
+    files = _evidence(artifact)
     found: list[Cell] = []
+    before: str | None = None
     if importlib.util.find_spec("onnxruntime") is None:
         notes.append("raw, hub and prepared ONNX are left out: pip install 'edgeconv[onnx]'")
         return found
@@ -163,6 +171,7 @@ def _stages(
             continue
         path = artifact.evidence(name)
         digest = sha256(path)
+        follows, before = before, digest
         if digest in seen:
             continue
         seen.add(digest)
@@ -171,7 +180,18 @@ def _stages(
         )
         seen.add(TITLES[stage])
         lowered = stage == "prepared" and artifact.precision == "int8"
-        found.append(Cell(label, stage, path, "onnxruntime", {"optimize": False}, lowered=lowered))
+        found.append(
+            Cell(
+                label,
+                stage,
+                path,
+                "onnxruntime",
+                {"optimize": False},
+                lowered=lowered,
+                digest=digest,
+                follows=follows,
+            )
+        )
     if artifact.precision == "int8" and "recipe.json" in files and scratch is not None:
         digest = files["recipe.json"]
         if digest not in seen:
@@ -179,6 +199,12 @@ def _stages(
             found += _recipe(artifact, scratch, notes, "recipe" in seen)
             seen.add("recipe")
     return found
+
+
+def _evidence(artifact: Artifact) -> Mapping[str, str]:
+    """Return file name -> SHA-256 of the evidence that the manifest names."""
+    files: Mapping[str, str] = artifact.manifest["evidence"]["files"]
+    return files
 
 
 def _recipe(artifact: Artifact, scratch: Path, notes: list[str], again: bool) -> list[Cell]:
@@ -191,7 +217,9 @@ def _recipe(artifact: Artifact, scratch: Path, notes: list[str], again: bool) ->
     except (MissingDependencyError, EdgeconvError) as error:
         notes.append(f"the recipe's own noise is not simulated: {error}")
         return []
-    return [Cell(label, "recipe", path, "onnxruntime", {"optimize": False}, artifact)]
+    follows = _evidence(artifact).get("prepared.onnx")
+    options = {"optimize": False}
+    return [Cell(label, "recipe", path, "onnxruntime", options, artifact, follows=follows)]
 
 
 def _linked(cells: list[Cell]) -> list[Cell]:
@@ -204,30 +232,24 @@ def _linked(cells: list[Cell]) -> list[Cell]:
 
 def _before(cell: Cell, earlier: Sequence[Cell]) -> str | None:
     if cell.stage == "int8":
-        wanted: tuple[Stage, ...] = ("recipe",)
-        for stage in wanted:
-            for other in reversed(earlier):
-                if other.stage == stage and _same_export(cell, other):
-                    return other.label
+        for other in reversed(earlier):
+            if other.stage == "recipe" and _same_recipe(cell, other):
+                return other.label
         for other in earlier:  # the same integers in another format come closest
             if other.stage == "int8" and other.target == "onnx" and _same_recipe(cell, other):
                 return other.label
     floats = [c for c in earlier if c.stage in ("raw", "hub", "prepared")]
+    made_from = next((c for c in floats if c.digest is not None and c.digest == cell.follows), None)
+    if made_from is not None:
+        return made_from.label
     if cell.stage in ("raw", "hub", "prepared"):
         floats = [c for c in floats if ORDER.index(c.stage) < ORDER.index(cell.stage)]
     return floats[-1].label if floats else None
 
 
 def _recipe_hash(cell: Cell) -> str | None:
-    if cell.artifact is None:
-        return None
-    found = cell.artifact.manifest["evidence"]["files"].get("recipe.json")
-    return None if found is None else str(found)
+    return None if cell.artifact is None else _evidence(cell.artifact).get("recipe.json")
 
 
 def _same_recipe(a: Cell, b: Cell) -> bool:
     return _recipe_hash(a) is not None and _recipe_hash(a) == _recipe_hash(b)
-
-
-def _same_export(a: Cell, b: Cell) -> bool:
-    return a.artifact is not None and b.artifact is not None and _same_recipe(a, b)

@@ -15,7 +15,9 @@ Array = NDArray[Any]
 class Codec:
     """``shape`` is the graph's, ``stored`` the file's; ``last`` says that channels come last there.
 
-    ``quantization`` is in the stored type's own integers (None: stored as real values).
+    ``quantization`` is in the stored type's own integers (None: stored as real values). ``snap`` is
+    the int8 grid of a tensor that a program holds as reals before or after its quantization: what is
+    fed lies on it. ``factors`` is what each channel (axis 1) of the file is multiplied by.
     """
 
     shape: tuple[int, ...]
@@ -23,9 +25,26 @@ class Codec:
     dtype: str
     quantization: Quantization | None = None
     last: bool = False
+    snap: Quantization | None = None
+    factors: NDArray[np.float64] | None = None
+
+    def _scaled(self, real: Array, power: int) -> Array:
+        if self.factors is None:
+            return real
+        shape = (1, -1, *([1] * (len(self.shape) - 2)))
+        return np.asarray(real * self.factors.reshape(shape) ** power, np.float32)
+
+    def snapped(self, real: Array) -> Array:
+        """Return real values moved to the nearest ones of the grid, where there is one."""
+        if self.snap is None:
+            return real
+        zero, scale = self.snap.zero_point, np.float32(self.snap.scale)
+        steps = np.clip(np.rint(real / scale) + zero, -128, 127)
+        return np.asarray((steps - zero) * scale, np.float32)
 
     def encode(self, real: Array) -> Array:
         """Return the stored form of real values of ``shape``."""
+        real = self._scaled(self.snapped(real), 1)
         if self.last:
             real = np.moveaxis(real, 1, -1)
         kind = np.dtype(self.dtype)
@@ -46,7 +65,7 @@ class Codec:
         if self.last:
             moved = (self.shape[0], *self.shape[2:], self.shape[1])
             real = np.moveaxis(real.reshape(moved), -1, 1)
-        return np.ascontiguousarray(real.reshape(self.shape))
+        return self._scaled(np.ascontiguousarray(real.reshape(self.shape)), -1)
 
 
 def fits(shape: tuple[int, ...], stored: tuple[int, ...]) -> list[bool]:

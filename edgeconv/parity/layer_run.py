@@ -20,8 +20,7 @@ from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.parity.child import Job, job_from_json, placed
 from edgeconv.parity.layers import Layer, LayerReport, Tally, layer_from_json, weight_sqnr
-from edgeconv.parity.opened import Opened, Reference, open_onnx, open_tflite
-from edgeconv.runtimes.base import Runner
+from edgeconv.parity.opened import Infers, Opened, Reference, open_coreml, open_onnx, open_tflite
 from edgeconv.runtimes.probe import child_failure
 from edgeconv.tensors import Quantization
 
@@ -120,6 +119,17 @@ def names_for(artifact: Artifact | None, job: Job, reference: Reference) -> dict
     return match_layers(reference.model, onnx.load(str(job.path)))
 
 
+def _open(job: Job, data: bytes, names: Mapping[str, str]) -> Opened:
+    suffix = job.path.suffix.lower()
+    if suffix == ".mlpackage":
+        return open_coreml(job.path, names)
+    if suffix == ".onnx":
+        optimize = bool(job.options.get("optimize", True))
+        return open_onnx(data, names, optimize=optimize, threads=job.threads)
+    xnnpack = bool(job.options.get("xnnpack", True))
+    return open_tflite(data, names, runtime=job.runtime, xnnpack=xnnpack, threads=job.threads)
+
+
 def measure_layers(
     job: Job, reference_path: Path, count: int, kind: str = "fp32", bisect: Path | None = None
 ) -> LayerReport:
@@ -128,13 +138,8 @@ def measure_layers(
     artifact = load_artifact(job.path) if job.input_specs else None
     reference = Reference(reference_path, job.threads)
     names = names_for(artifact, job, reference)
-    data = job.path.read_bytes()
-    if job.path.suffix.lower() == ".onnx":
-        optimize = bool(job.options.get("optimize", True))
-        opened = open_onnx(data, names, optimize=optimize, threads=job.threads)
-    else:
-        xnnpack = bool(job.options.get("xnnpack", True))
-        opened = open_tflite(data, names, runtime=job.runtime, xnnpack=xnnpack, threads=job.threads)
+    data = b"" if job.path.is_dir() else job.path.read_bytes()
+    opened = _open(job, data, names)
     integer = artifact is not None and artifact.precision == "int8"
     grids = grids_of(artifact) if integer else {}
     opened.plan_codecs(reference.shapes, grids)
@@ -143,6 +148,8 @@ def measure_layers(
     count = min(count, *(len(array) for array in hub.values()))
     tallies = {tensor: Tally() for tensor in opened.codecs}
     run = Run(job, reference, opened, simulated, grids, hub, count)
+    if kind == "lowered":
+        _rescale(run)
     for picture in range(count):
         _tally(run, picture, tallies)
     weights = weight_figures(artifact, reference.model)
@@ -153,7 +160,7 @@ def measure_layers(
     unmatched = tuple(
         t
         for t in reference.tensors
-        if t not in opened.codecs and not t.endswith("_before_clamp") and t not in names
+        if t not in opened.codecs and t not in names and not reference.inside(t, names)
     )
     report = LayerReport(job.path.name, tuple(layers), count, unmatched)
     if bisect is not None and report.first is not None:
@@ -254,6 +261,16 @@ def one_pass(run: Run, picture: int) -> Pass:
     return Pass(real, pictures, inherited, own, expected)
 
 
+def _rescale(run: Run) -> None:
+    """Take equalised channels for what they are: the prepared INT8 graph holds them in other units."""
+    seen = []
+    assert run.opened.exposed is not None
+    for picture in range(run.count):
+        pictures = border(run.opened.exposed, run.job, run.hub, picture)
+        seen.append((run.reference.run(run.hub, picture), run.opened.exposed.infer(pictures)))
+    run.opened.rescale(seen)
+
+
 def _tally(run: Run, picture: int, tallies: Mapping[str, Tally]) -> None:
     found = one_pass(run, picture)
     for tensor, codec in run.opened.codecs.items():
@@ -263,10 +280,11 @@ def _tally(run: Run, picture: int, tallies: Mapping[str, Tally]) -> None:
             low, high = (grid.scale * (end - grid.zero_point) for end in (-128, 127))
             limits = (grid.scale, low, high)
         inherited, own = codec.decode(found.inherited[out]), codec.decode(found.own[out])
-        tallies[tensor].add(found.real[tensor], inherited, own, found.wanted(tensor, run), limits)
+        wanted = found.wanted(tensor, run)
+        tallies[tensor].add(found.real[tensor], inherited, own, wanted, limits, codec.snapped(own))
 
 
-def border(runner: Runner, job: Job, hub: Mapping[str, Array], picture: int) -> dict[str, Array]:
+def border(runner: Infers, job: Job, hub: Mapping[str, Array], picture: int) -> dict[str, Array]:
     """Return the file's own inputs for one picture."""
     specs = [placed(spec, job.input_specs, job.file_layout) for spec in runner.inputs]
     known = list(job.input_specs)

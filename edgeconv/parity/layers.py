@@ -127,8 +127,12 @@ class Tally:
         own: Array,
         expected: Array | None,
         grid: tuple[float, float, float] | None,
+        stored: Array | None = None,
     ) -> None:
-        """Take one picture in. ``grid`` is (step, lowest, highest real value) of the tensor."""
+        """Take one picture in. ``grid`` is (step, lowest, highest real value) of the tensor.
+
+        ``stored`` is ``own`` on that grid, where the program holds it off the grid.
+        """
         wide = reference.astype(np.float64)
         self.signal += float(np.square(wide).sum())
         self.inherited += float(np.square(wide - inherited).sum())
@@ -144,7 +148,8 @@ class Tally:
         self.clipped += int((np.abs(wide - inside) > step / 2).sum())
         self.rounding += float(np.square(wide - np.rint(inside / step) * step).sum())
         if expected is not None:
-            steps = np.abs(own.astype(np.float64) - expected) / step
+            counted = own if stored is None else stored
+            steps = np.abs(counted.astype(np.float64) - expected) / step
             self.simulated = True
             self.steps += float(steps.sum())
             self.beyond += int((steps > 1.5).sum())

@@ -137,23 +137,28 @@ def run_cells(
         except EdgeconvError as error:
             done.append((cell, str(error)))
             continue
-        about = {
-            **outputs.about,
-            "label": cell.label,
-            "stage": cell.stage,
-            "title": cell.title,
-            "before": cell.before,
-            "kind": cell.kind,
-            "emulated": cell.board,
-            "foreign": cell.artifact is None and cell.stage not in ("raw", "hub", "prepared"),
-            "inputs_sha256": digest,
-        }
-        about["scales"] = {**about.get("scales", {}), **_recipe_scales(cell)}
-        about["file"] = {**file_figures(cell.path, cell.artifact), **outputs.about["delegation"]}
-        if cell.board:  # seconds under emulation are no figure of the board's
-            about = {key: value for key, value in about.items() if not key.endswith("_s")}
-        done.append((cell, Outputs(outputs.arrays, about)))
+        done.append((cell, described(cell, outputs, digest, bool(cell.board))))
     return done
+
+
+def described(cell: Cell, outputs: Outputs, digest: str, emulated: bool) -> Outputs:
+    """Return a cell's outputs with all that reports say of it; ``digest`` is of the inputs."""
+    about = {
+        **outputs.about,
+        "label": cell.label,
+        "stage": cell.stage,
+        "title": cell.title,
+        "before": cell.before,
+        "kind": cell.kind,
+        "emulated": cell.board if emulated else None,
+        "foreign": cell.artifact is None and cell.stage not in ("raw", "hub", "prepared"),
+        "inputs_sha256": digest,
+    }
+    about["scales"] = {**about.get("scales", {}), **_recipe_scales(cell)}
+    about["file"] = {**file_figures(cell.path, cell.artifact), **outputs.about["delegation"]}
+    if emulated:  # seconds under emulation are no figure of the board's
+        about = {key: value for key, value in about.items() if not key.endswith("_s")}
+    return Outputs(outputs.arrays, about)
 
 
 def save_feeds(samples: Samples, scratch: Path) -> dict[str, Path]:

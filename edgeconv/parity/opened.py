@@ -1,9 +1,9 @@
 """The two sides of a layer comparison: the file opened up at chosen tensors, and the reference."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,41 @@ from numpy.typing import NDArray
 from edgeconv.adapt import match_names
 from edgeconv.errors import EdgeconvError
 from edgeconv.parity.codec import Codec, fits
-from edgeconv.runtimes.base import Runner
-from edgeconv.tensors import Quantization
+from edgeconv.tensors import Quantization, TensorSpec
 
 Array = NDArray[Any]
+Kind = Literal["onnx", "tflite", "coreml"]
+
+PROPORTIONAL = 0.05
+"""Residual, as a share of a channel's own size, up to which it counts as rescaled, not as wrong."""
+
+
+class Infers(Protocol):
+    """What a layer comparison needs of a runner."""
+
+    @property
+    def name(self) -> str:
+        """The runtime, as figures quote it."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """The runtime's version."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What ``infer`` takes."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What ``infer`` gives."""
+        ...
+
+    def infer(self, feeds: Mapping[str, Array], /) -> dict[str, Array]:
+        """Run once."""
+        ...
 
 
 @dataclass
@@ -24,13 +55,13 @@ class Opened:
     ``outs`` and ``feds`` map reference tensors to the file's own outputs and new inputs.
     """
 
-    exposed: Runner | None
-    severed: Runner
+    exposed: Infers | None
+    severed: Infers
     outs: Mapping[str, str]
     feds: Mapping[str, str]
     known: Mapping[str, Quantization] = field(default_factory=dict)
     channels_first: bool = False
-    tflite: bool = False
+    kind: Kind = "onnx"
     codecs: dict[str, Codec] = field(default_factory=dict)
 
     def plan_codecs(
@@ -51,8 +82,9 @@ class Opened:
             if grid is not None and spec.dtype == "uint8":
                 grid = replace(grid, zero_point=grid.zero_point + 128)
             quantization = grid or self.known.get(out) or spec.quantization
+            snap = grid if self.kind == "coreml" else None
             self.codecs[tensor] = Codec(
-                shapes[tensor], spec.shape, spec.dtype, quantization, options[0]
+                shapes[tensor], spec.shape, spec.dtype, quantization, options[0], snap
             )
 
     def settle(self, reference: Mapping[str, Array], inherited: Mapping[str, Array]) -> None:
@@ -65,6 +97,25 @@ class Opened:
             wrong = [np.abs(c.decode(stored) - reference[tensor]).sum() for c in (codec, other)]
             if wrong[1] < wrong[0]:
                 self.codecs[tensor] = other
+
+    def rescale(self, runs: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]]) -> None:
+        """Find the factor of every channel that equalisation has scaled.
+
+        ``runs`` are (reference's tensors, inherited outputs) of some pictures. A channel that is
+        proportional to the reference's holds the same numbers in another unit; one that is not keeps
+        factor 1 and shows as an error.
+        """
+        for tensor, codec in self.codecs.items():
+            if len(codec.shape) < 2:
+                continue
+            pairs = [(real[tensor], codec.decode(seen[self.outs[tensor]])) for real, seen in runs]
+            wanted, got = (_by_channel(side) for side in zip(*pairs, strict=True))
+            power = np.square(wanted).sum(axis=1)
+            factors = (wanted * got).sum(axis=1) / np.where(power > 0, power, 1.0)
+            left = np.square(got - factors[:, None] * wanted).sum(axis=1)
+            same = left <= PROPORTIONAL**2 * np.square(got).sum(axis=1)
+            sound = (factors > 0) & (power > 0) & same
+            self.codecs[tensor] = replace(codec, factors=np.where(sound, factors, 1.0))
 
     def feeds(self, reference: Mapping[str, Array]) -> dict[str, Array]:
         """Return the severed model's new inputs, from the reference's own tensors."""
@@ -81,6 +132,12 @@ class Opened:
         return fed
 
 
+def _by_channel(arrays: Sequence[Array]) -> Array:
+    """Return (channels, values), float64, of (1, channels, ...) arrays."""
+    moved = [np.moveaxis(a.astype(np.float64), 1, 0) for a in arrays]
+    return np.concatenate([a.reshape(len(a), -1) for a in moved], axis=1)
+
+
 def open_onnx(
     data: bytes, names: Mapping[str, str], *, optimize: bool, threads: int, expose: bool = True
 ) -> Opened:
@@ -94,7 +151,7 @@ def open_onnx(
     made = made_by(model)
     outs = unique({t: n for t, n in names.items() if n in made})
 
-    def opened(sever: bool) -> Runner:
+    def opened(sever: bool) -> Infers:
         changed = rewire(model, list(outs.values()), sever=sever)
         return open_model(changed.SerializeToString(), threads=threads, optimize=optimize)
 
@@ -119,12 +176,23 @@ def open_tflite(
     own = {t: indices[n] for t, n in chosen.items()}
     outs = {t: f"{OUT}{i}" for t, i in own.items()}
 
-    def opened(sever: bool) -> Runner:
+    def opened(sever: bool) -> Infers:
         changed = rewire(model, list(own.values()), sever=sever)
         return open_model(changed, threads=threads, xnnpack=xnnpack)
 
     feds = {t: f"{FED}{i}" for t, i in own.items()}
-    return Opened(opened(False), opened(True), outs, feds, tflite=True)
+    return Opened(opened(False), opened(True), outs, feds, kind="tflite")
+
+
+def open_coreml(path: Path, names: Mapping[str, str]) -> Opened:
+    """Open a Core ML package for ``names``, reference tensor -> its tensor, in mil-reference."""
+    from edgeconv.parity.surgery_mil import FED, open_program_at
+
+    exposed, severed = open_program_at(path, unique(names))
+    held = {spec.name for spec in severed.outputs}
+    outs = {t: n for t, n in unique(names).items() if n in held}
+    feds = {t: n + FED for t, n in outs.items()}
+    return Opened(exposed, severed, outs, feds, channels_first=True, kind="coreml")
 
 
 def unique(names: Mapping[str, str]) -> dict[str, str]:
@@ -158,6 +226,20 @@ class Reference:
         for spec in self.runner.inputs:
             self.shapes[spec.name] = spec.shape
             self.nodes[spec.name] = (spec.name, "input")
+
+    def inside(self, tensor: str, names: Mapping[str, str]) -> bool:
+        """Whether ``tensor`` only leads to an activation that has a counterpart: one layer with it."""
+        if tensor.endswith("_before_clamp"):
+            return True
+        readers = [node for node in self.model.graph.node if tensor in node.input]
+        return (
+            len(readers) == 1
+            and readers[0].op_type in ("Relu", "Clip", "BatchNormalization", "HardSigmoid")
+            and (
+                readers[0].output[0] in names
+                or (readers[0].output[0] != tensor and self.inside(readers[0].output[0], names))
+            )
+        )
 
     def run(self, hub: Mapping[str, Array], picture: int) -> dict[str, Array]:
         """Return every tensor, the inputs included, for one picture."""
