@@ -137,8 +137,13 @@ class ExportOptions:
 
     @property
     def integer(self) -> bool:
-        """Whether activations are INT8, which needs calibration."""
-        return self.precision == "int8" and not self.int8_weights
+        """Whether there is a recipe, which needs calibration.
+
+        INT8 weights alone do without one, and are corrected by one where --calib or a recipe's file
+        is given: 28.6 instead of 20.8 dB on MobileNetV1 0.25.
+        """
+        given = self.calib is not None or self.recipe.endswith(".json")
+        return self.precision == "int8" and (given or not self.int8_weights)
 
     @property
     def suffix(self) -> str:

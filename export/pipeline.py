@@ -25,6 +25,7 @@ from edgeconv.export.report import (
     artifact_text,
     verdict_text,
 )
+from edgeconv.export.simplify import Simplifier, early_simplifier
 from edgeconv.export.source import Source, open_source, read_labels
 from edgeconv.export.stages import Stages
 from edgeconv.export.verify import Expected, expect, first_departure, verify_file
@@ -61,16 +62,17 @@ def run_export(
     threads = options.threads or processors()
     notes: list[str] = []
 
-    with stages.stage("build") as say:
-        source = open_source(options)
-        say(source.title)
-    notes += source.notes
-    stem = f"{source.stem}_{options.suffix}"
-    _refuse_existing(options, stem)
-    labels = read_labels(options.labels) if options.labels else source.labels
-    data = choose_data(options, source, labels)
-    classifier = labels if options.image_input else None
-    lowered = _lower(options, source, classifier is not None, stages, notes)
+    with early_simplifier() as simplifier:  # it imports while torch does
+        with stages.stage("build") as say:
+            source = open_source(options)
+            say(source.title)
+        notes += source.notes
+        stem = f"{source.stem}_{options.suffix}"
+        _refuse_existing(options, stem)
+        labels = read_labels(options.labels) if options.labels else source.labels
+        data = choose_data(options, source, labels)
+        classifier = labels if options.image_input else None
+        lowered = _lower(options, source, classifier is not None, stages, notes, simplifier)
     check_targets(lowered.prepared.graph, options.targets)
     softmax = options.softmax or classifier is not None
     expected, names = _expect(options, source, lowered, data, softmax, stages)
@@ -135,11 +137,15 @@ def _refuse_existing(options: ExportOptions, stem: str) -> None:
 
 
 def _lower(
-    options: ExportOptions, source: Source, classifier: bool, stages: Stages, notes: list[str]
+    options: ExportOptions,
+    source: Source,
+    classifier: bool,
+    stages: Stages,
+    notes: list[str],
+    simplifier: Simplifier,
 ) -> Lowered:
     from edgeconv.export.passes.append_softmax import append_softmax
     from edgeconv.export.passes.embed_preprocessing import embed_preprocessing
-    from edgeconv.export.simplify import simplify
 
     raw = source.model
     if raw is None:
@@ -150,7 +156,7 @@ def _lower(
             raw = trace_module(source.module, source.shapes, source.output_names)
             say(f"ONNX opset {HUB_OPSET}, {len(raw.graph.node)} nodes")
     with stages.stage("simplify") as say:
-        simplified = simplify(raw)
+        simplified = simplifier.simplify(raw)
         hub = simplified.hub
         check_finite(hub)
         if options.softmax:

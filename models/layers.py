@@ -86,7 +86,12 @@ class ConvBnAct(nn.Sequential):
 
 
 def init_weights(net: nn.Module) -> None:
-    """Set the usual starting point in place: He normal convolutions, unit batch norms, small heads."""
+    """Set the usual starting point in place: He normal convolutions, unit batch norms, small heads.
+
+    A net on the meta device has no values; torch would import its compiler to draw none.
+    """
+    if any(parameter.is_meta for parameter in net.parameters()):
+        return
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")
