@@ -27,7 +27,7 @@ from edgeconv.device import board as boards
 from edgeconv.device import job as jobs
 from edgeconv.device import wheels
 from edgeconv.device.payload import archive, sources
-from edgeconv.device.remote import bench_on, bench_side_by_side
+from edgeconv.device.remote import bench_on, side_by_side
 from edgeconv.device.ssh import Connection, ConnectionLostError, Host, parse_host
 from edgeconv.errors import EdgeconvError, UsageError
 
@@ -219,14 +219,12 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    if not os.environ.get("EDGECONV_TEST_SSH"):
-        pytest.skip("starts an SSH server on loopback for minutes: set EDGECONV_TEST_SSH=1")
     if not (shutil.which("sshd") or Path("/usr/sbin/sshd").exists()) or not shutil.which("ssh"):
         pytest.skip("no OpenSSH server here")
     folder = tmp_path / "ssh"
     folder.mkdir()
     # this test's own packages are on the "board"; what download would fetch is tested above
-    monkeypatch.setattr(boards, "download", lambda *_: [])
+    monkeypatch.setattr(boards, "resolve", lambda *_: [])
     monkeypatch.setattr(jobs, "PAUSE_S", 0.5)
     running = Server(folder)
     yield running
@@ -309,7 +307,9 @@ def test_wrong_keys_unknown_hosts_and_dead_ports_are_one_sentence_each(server: S
 def test_a_board_that_fails_leaves_the_others_figures(server: Server, tmp_path: Path) -> None:
     model = write_model(tmp_path, "a.onnx")
     both = [server.connection(), server.connection(key="stranger")]
-    results = bench_side_by_side(both, [model], ["--runs", "40"], tmp_path / "c", quiet)
+    results = side_by_side(
+        both, lambda c, stop: bench_on(c, [model], ["--runs", "40"], tmp_path / "c", quiet, stop)
+    )
     assert not isinstance(results[0][1], EdgeconvError)
     assert isinstance(results[1][1], EdgeconvError)
 

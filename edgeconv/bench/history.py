@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,17 @@ FLOOR = 0.01
 """Least spread between repeats that is believed, in logs: three equal results prove nothing."""
 
 
-def keep(report: Report, folder: Path) -> Report:
+def keep(report: Report, folder: Path, device: str | None = None) -> Report:
     """Compare ``report`` with the earlier results in ``folder``, then add it to them.
 
-    Only rows of the same file (by hash, else label), runtime, version, threads and processor are
-    compared, and only those that no mark spoils. Raises EdgeconvError where the folder cannot be
-    read or written.
+    Only rows of the same file (by hash, else label), runtime, version, threads, processor and
+    ``device`` (user@host; None: this machine) are compared, and only those that no mark spoils.
+    Raises EdgeconvError where the folder cannot be read or written.
     """
-    if report.machine.emulated:
+    if report.machine.emulated or report.partial:
         return report
+    if device is not None:
+        report = replace(report, settings={**report.settings, "device": device})
     earlier = list(_earlier(folder))
     found = [_judge(row, report, earlier) for row in report.rows if row.summary is not None]
     names = [int(path.stem) for path in folder.glob("[0-9]*.json") if path.stem.isdigit()]
@@ -49,19 +51,21 @@ def _earlier(folder: Path) -> Iterator[dict[str, Any]]:
             yield data
 
 
-def key(row: dict[str, Any], processor: str) -> tuple[Any, ...]:
-    """What has to be equal for two rows to be repeats of each other."""
+def key(row: dict[str, Any], data: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What has to be equal for two rows, each of a report's JSON ``data``, to be repeats."""
     name = row["about"].get("sha256") or row["label"]
-    return (name, row["runtime"], row["version"], row["threads"], processor)
+    where = (data["machine"]["processor"], data["settings"].get("device"))
+    return (name, row["runtime"], row["version"], row["threads"], *where)
 
 
 def _judge(row: Row, report: Report, earlier: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    mine = key(row.to_json(False), report.machine.processor)
+    here = {"machine": {"processor": report.machine.processor}, "settings": report.settings}
+    mine = key(row.to_json(False), here)
     medians = [
         old["summary"]["median"]
         for data in earlier
         for old in data["rows"]
-        if key(old, data["machine"]["processor"]) == mine and old["summary"] and not old["marks"]
+        if key(old, data) == mine and old["summary"] and not old["marks"]
     ]
     result: dict[str, Any] = {"row": row.label, "earlier": len(medians), "regressed": False}
     if row.summary is None or len(medians) < MIN_EARLIER:

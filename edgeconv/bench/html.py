@@ -45,6 +45,18 @@ MAX_POINTS = 600
 
 def page(report: Report) -> str:
     """Return the page; it holds no script and makes no request."""
+    return _whole(_sections(report))
+
+
+def devices_page(reports: Sequence[tuple[str, Report]]) -> str:
+    """Return one page with the sections of several boards, a heading each."""
+    parts = []
+    for device, report in reports:
+        parts += [f'<h1 class="device">{_text(device)}</h1>', *_sections(report)]
+    return _whole(parts)
+
+
+def _sections(report: Report) -> list[str]:
     rows = [row for row in ranked(report) if row.summary is not None]
     figures = [] if report.machine.emulated else [
         *_distribution(rows),
@@ -53,12 +65,15 @@ def page(report: Report) -> str:
         *_sustained(report),
         *_profiles(report),
     ]  # fmt: skip
-    body = "".join([*_head(report), *_table(report), *figures, *_machine(report)])
+    return [*_head(report), *_table(report), *figures, *_machine(report)]
+
+
+def _whole(parts: Sequence[str]) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<link rel="icon" href="data:,"><title>edgeconv bench</title><style>{STYLE}</style>'
-        f"</head><body>{body}</body></html>\n"
+        f"</head><body>{''.join(parts)}</body></html>\n"
     )
 
 

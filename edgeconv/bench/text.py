@@ -73,6 +73,7 @@ def print_devices(reports: Sequence[tuple[str, Report]], console: Console) -> No
         console.print(escape(what))
         _print_remarks(report, console)
         if not machine.emulated:
+            _print_diagnosis(report, console)
             _print_sustained(report, console)
             _print_profile(report, console)
 
@@ -192,11 +193,24 @@ CSV_COLUMNS = (
 
 def to_csv(report: Report) -> str:
     """Return one line a row; empty cells where there is no figure."""
+    return _csv(CSV_COLUMNS, [_csv_row(row, report.machine.emulated) for row in report.rows])
+
+
+def devices_to_csv(reports: Sequence[tuple[str, Report]]) -> str:
+    """Return ``to_csv`` of several boards, whose names are the first column."""
+    rows = [
+        {"device": device, **_csv_row(row, report.machine.emulated)}
+        for device, report in reports
+        for row in report.rows
+    ]
+    return _csv(("device", *CSV_COLUMNS), rows)
+
+
+def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, CSV_COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
-    for row in report.rows:
-        writer.writerow(_csv_row(row, report.machine.emulated))
+    writer.writerows(rows)
     return buffer.getvalue()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgeconv.errors import BudgetMissedError, EdgeconvError, UsageError
+from edgeconv.errors import BudgetMissedError, EdgeconvError
 
 
 @click.command(context_settings={"show_default": True})
@@ -45,8 +45,12 @@ def command(models: tuple[str, ...], **options: Any) -> None:
     from edgeconv.bench.run import bench
 
     if options["devices"]:
-        _on_devices(models, options)
+        from edgeconv.commands.bench_devices import on_devices
+
+        _request(models, options)  # what cannot be right is refused before anything is copied
+        on_devices(models, options)
         return
+    _end_like_an_interrupt()
     request = _request(models, options)
     report = bench(request, None if options["quiet"] else _progress(options["progress"]))
     if options["history"] is not None:
@@ -55,6 +59,16 @@ def command(models: tuple[str, ...], **options: Any) -> None:
         report = keep(report, options["history"])
     _write(report, options)
     _exit(report, options["strict"])
+
+
+def _end_like_an_interrupt() -> None:
+    """Let SIGTERM end a run with the figures so far too: a board's run gets no Ctrl-C."""
+    import signal
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def _request(models: tuple[str, ...], options: dict[str, Any]) -> Any:
@@ -148,50 +162,3 @@ def _exit(report: Any, strict: bool) -> None:
         raise BudgetMissedError("--strict: not every row can be trusted, see its marks")
     if any(row.error is not None for row in report.rows):
         raise SystemExit(1)
-
-
-FORWARDED = ("threads", "runs", "seconds", "warmup", "runtime", "affinity", "sustained", "against")
-
-
-def _on_devices(models: tuple[str, ...], options: dict[str, Any]) -> None:
-    """Run the same bench on boards and print one table."""
-    from rich.console import Console
-
-    from edgeconv.bench.text import print_devices
-    from edgeconv.cache import cache_dir
-    from edgeconv.device.remote import bench_side_by_side
-    from edgeconv.device.ssh import Connection, parse_host
-
-    for name in ("html_file", "csv_file", "history", "against"):
-        if options[name] is not None:
-            raise UsageError(
-                f"--device does not go with --{name.removesuffix('_file')}; use --json"
-            )
-    connections = [Connection(parse_host(text)) for text in options["devices"]]
-    _request(models, options)  # what cannot be right is refused before anything is copied
-    passed: list[str] = []
-    for name in FORWARDED:
-        if options[name] is not None:
-            passed += [f"--{name}", str(options[name])]
-    passed += [f"--{n}" for n in ("profile", "mlperf") if options[n]]
-    passed += [] if options["xnnpack"] else ["--no-xnnpack"]
-    passed += [word for shape in options["shapes"] for word in ("--shape", shape)]
-
-    def say(text: str) -> None:
-        if not options["quiet"]:
-            click.echo(text, err=True)
-
-    paths = [Path(model) for model in models]
-    results = bench_side_by_side(connections, paths, passed, cache_dir(), say)
-    reports = [(name, r) for name, r in results if not isinstance(r, Exception)]
-    if options["as_json"]:
-        click.echo(json.dumps({n: r.to_json() for n, r in reports}, indent=1))
-    else:
-        print_devices(reports, Console(highlight=False, width=160))
-    failed = [error for _, error in results if isinstance(error, EdgeconvError)]
-    for error in failed:
-        click.echo(f"Error: {error}", err=True)
-    if failed or any(row.error is not None for _, r in reports for row in r.rows):
-        raise SystemExit(1)
-    if options["strict"] and not all(r.trusted for _, r in reports):
-        raise BudgetMissedError("--strict: not every row can be trusted, see its marks")

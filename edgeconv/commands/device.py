@@ -1,10 +1,14 @@
 """``edgeconv device``: what a board is, and making it ready before the first bench."""
 
 import json
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgeconv.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgeconv.device.board import Board
 
 
 @click.group()
@@ -16,22 +20,54 @@ def command() -> None:
 @click.argument("device", metavar="ssh://USER@HOST")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(device: str, as_json: bool) -> None:
-    """Say what a board has: processor, Python, free space. Nothing is copied."""
-    from edgeconv.device.board import ask
+    """Say what a board is: processor, clocks, temperature, Python, free space. Nothing is copied."""
+    from edgeconv.device.board import ask, describe
     from edgeconv.device.ssh import Connection, parse_host
 
-    board = ask(Connection(parse_host(device)))
+    connection = Connection(parse_host(device))
+    board = ask(connection)
+    found = describe(connection)
     if as_json:
         about = {
             "architecture": board.platform.architecture,
             "python": board.platform.python,
             "system": board.system,
             "free_mib": board.free_mib,
+            **found,
         }
         click.echo(json.dumps(about, indent=1))
         return
-    click.echo(f"{board.platform.architecture}, Python {board.platform.python}, {board.system}")
-    click.echo(f"{board.free_mib} MiB free")
+    for title, text in _lines(board, found):
+        click.echo(f"{title:<12} {text}")
+
+
+def _lines(board: "Board", found: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a person wants to know of a board, a title and a text a line."""
+    from edgeconv.sensors import throttle_reasons
+
+    machine, clocks = found["machine"], [c for c in found["clocks"] if c["mhz"] is not None]
+    lines = [
+        ("board", machine["board"] or "unknown"),
+        ("processor", f"{machine['processor']}, {machine['cpus_usable']:g} usable"),
+        ("features", ", ".join(machine["features"]) or "none that matters"),
+        ("system", f"{machine['system']}, {board.platform.architecture}, kernel {machine['kernel']}"),
+        ("Python", board.platform.python),
+        ("memory", f"{machine['memory_mib']} MiB"),
+        ("disk", f"{board.free_mib} MiB free"),
+    ]  # fmt: skip
+    if clocks:
+        now = max(clock["mhz"] for clock in clocks)
+        limit = max((c["max_mhz"] for c in clocks if c["max_mhz"]), default=None)
+        governors = sorted({c["governor"] for c in clocks if c["governor"]})
+        text = f"{now:.0f} MHz" + (f" of {limit:.0f}" if limit else "")
+        lines.append(("clock", ", ".join([text, *governors])))
+    if found["temperature_c"] is not None:
+        lines.append(("temperature", f"{found['temperature_c']:.0f} °C"))
+    if found["throttled"] is not None:
+        lines.append(("throttled", ", ".join(throttle_reasons(found["throttled"])) or "no"))
+    if machine["emulated"]:
+        lines.append(("note", "this board is emulated: no latency of it will be shown"))
+    return lines
 
 
 @command.command()
@@ -39,7 +75,7 @@ def info(device: str, as_json: bool) -> None:
 @click.option("--onnx", is_flag=True, help="onnxruntime, for .onnx.")
 @click.option("--tflite", is_flag=True, help="LiteRT (32-bit: tflite-runtime), for .tflite.")
 def setup(device: str, onnx: bool, tflite: bool) -> None:
-    """Copy our code and the runtimes there; the board itself needs no network."""
+    """Copy our code and the runtimes there, newer ones included; the board needs no network."""
     from edgeconv.cache import cache_dir
     from edgeconv.device import board as boards
     from edgeconv.device.ssh import Connection, parse_host
@@ -51,5 +87,9 @@ def setup(device: str, onnx: bool, tflite: bool) -> None:
     connection = Connection(parse_host(device))
     board = boards.ask(connection)
     runtimes = runtime_for(suffixes, board.platform)
-    boards.setup(connection, board, runtimes, cache_dir(), lambda text: click.echo(text, err=True))
+
+    def say(text: str) -> None:
+        click.echo(text, err=True)
+
+    boards.setup(connection, board, runtimes, cache_dir(), say, fresh=True)
     click.echo(f"{connection.host.target} is ready: {', '.join(runtimes)}")

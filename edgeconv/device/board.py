@@ -2,37 +2,49 @@
 
 import json
 import shlex
+import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgeconv.device.payload import archive, digest, sources
 from edgeconv.device.ssh import Connection
-from edgeconv.device.wheels import Platform, download, requirements
+from edgeconv.device.wheels import Platform, resolve
 from edgeconv.errors import EdgeconvError
+from edgeconv.files import sha256
 
 BASE = '"${XDG_CACHE_HOME:-$HOME/.cache}/edgeconv-device"'
 """The folder there, as the board's shell reads it. Everything of ours lies below it."""
 
-ASK = """python3 - <<'PY'
-import json, os, platform, shutil, sys
-home = os.path.expanduser("~")
+ASK = """import json, os, platform, shutil, sys
+base = sys.argv[1]
+there = base
+while not os.path.isdir(there):
+    there = os.path.dirname(there) or "/"
+def names(*parts):
+    folder = os.path.join(base, *parts)
+    return [n for n in os.listdir(folder) if ".part" not in n] if os.path.isdir(folder) else []
 print(json.dumps({"architecture": platform.machine(), "python": "%d.%d" % sys.version_info[:2],
- "bits": 64 if sys.maxsize > 2**32 else 32, "free_mib": shutil.disk_usage(home).free >> 20,
- "system": platform.platform()}))
-PY"""
+ "bits": 64 if sys.maxsize > 2**32 else 32, "free_mib": shutil.disk_usage(there).free >> 20,
+ "system": platform.platform(), "there": [*names(), *names("wheels"), *names("files")]}))
+"""
+"""For any Python 3: a board with too old a one is told so."""
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Board:
-    """What a board says of itself before anything is copied. ``free_mib`` is of the home's disk."""
+    """What a board says of itself. ``free_mib`` is of the disk that our folder there is on.
+
+    ``there`` names what has been copied already: code, wheels and files by their hashes.
+    """
 
     platform: Platform
     system: str
     free_mib: int
+    there: set[str] = field(default_factory=set)
 
 
 def ask(connection: Connection) -> Board:
@@ -40,7 +52,7 @@ def ask(connection: Connection) -> Board:
 
     Raises EdgeconvError where it has no Python 3.11 or later.
     """
-    said = connection.run(ASK, timeout_s=120.0)
+    said = connection.run(f"python3 - {BASE}", ASK.encode(), timeout_s=120.0)
     try:
         data: dict[str, Any] = json.loads(said.decode().strip().splitlines()[-1])
     except (ValueError, IndexError) as error:
@@ -53,82 +65,138 @@ def ask(connection: Connection) -> Board:
     architecture = data["architecture"]
     if architecture == "aarch64" and data["bits"] == 32:
         architecture = "armv7l"  # a 32-bit system under a 64-bit kernel
-    return Board(Platform(architecture, data["python"]), data["system"], data["free_mib"])
-
-
-def setup(
-    connection: Connection, board: Board, runtimes: Sequence[str], cache: Path, say: Say
-) -> str:
-    """Copy code and wheels that are not there yet; return the PYTHONPATH there (for its shell).
-
-    Wheels are resolved here, so the board needs no network. Raises EdgeconvError where they cannot
-    be had or the disk is full.
-    """
-    code = archive(sources())
-    source = f"src-{digest(code)[:16]}"
-    _unpack(connection, source, code, "tar -xf - -C", say, "code")
-    paths = [source]
-    for runtime in runtimes:
-        names = requirements([runtime], board.platform)
-        site = f"site-{runtime}-{digest(' '.join(names).encode())[:8]}-py{board.platform.python}"
-        paths.append(site)
-        if _there(connection, site):
-            continue
-        say(f"{connection.host.target}: resolving {runtime} for {board.platform.architecture}")
-        folder = (
-            cache / "wheels" / f"{board.platform.architecture}-{board.platform.python}-{runtime}"
-        )
-        wheels = download([runtime], board.platform, folder)
-        data = archive([(wheel.name, wheel.read_bytes()) for wheel in wheels])
-        _unpack(connection, site, data, "python3 -c " + shlex.quote(UNPACK), say, runtime)
-    return ":".join(f"{BASE}/{path}" for path in paths)
-
-
-UNPACK = (
-    "import sys,tarfile,io,zipfile\n"
-    "for m in (t:=tarfile.open(fileobj=sys.stdin.buffer,mode='r|')):\n"
-    " zipfile.ZipFile(io.BytesIO(t.extractfile(m).read())).extractall(sys.argv[1])"
-)
-"""Unpacks a tar of wheels into its argument: wheels are zip files, and pip may be absent."""
-
-
-def _there(connection: Connection, name: str) -> bool:
-    said = connection.run(f"[ -d {BASE}/{name} ] && echo yes || echo no", timeout_s=60.0)
-    return said.strip() == b"yes"
-
-
-def _unpack(
-    connection: Connection, name: str, data: bytes, command: str, say: Say, what: str
-) -> None:
-    """Unpack ``data`` into a folder there by way of a temporary one, unless it is there."""
-    if _there(connection, name):
-        return
-    say(f"{connection.host.target}: copying {what} ({len(data) / 1e6:.1f} MB)")
-    part = f"{BASE}/{name}.part.$$"
-    connection.run(
-        f"set -e; mkdir -p {part}; trap 'rm -rf {part}' EXIT; {command} {part};"
-        f" mv -T {part} {BASE}/{name} 2>/dev/null || [ -d {BASE}/{name} ]",
-        data,
-        timeout_s=1800.0,
+    return Board(
+        Platform(architecture, data["python"]), data["system"], data["free_mib"], set(data["there"])
     )
 
 
-def put_file(connection: Connection, path: Path, folder: str, say: Say) -> str:
-    """Copy a file into the store there unless its content is there; link it into ``folder``.
+LOADER = """import json, sys, types
+sources = json.loads(sys.argv[1])
+for name, text in sources.items():
+    module = sys.modules[name] = types.ModuleType(name)
+    exec(text, module.__dict__)
+machine, sensors = (sys.modules["edgeconv." + name] for name in ("machine", "sensors"))
+from dataclasses import asdict
+print(json.dumps({"machine": machine.describe().to_json(), "throttled": sensors.throttled(),
+ "temperature_c": sensors.temperature_c(), "load": sensors.load_average(),
+ "clocks": [asdict(clock) for clock in sensors.clocks()]}))
+"""
 
-    Returns its path there, for the board's shell.
+
+def describe(connection: Connection) -> dict[str, Any]:
+    """Return what edgeconv.machine and edgeconv.sensors say of a board, without copying a file there.
+
+    Keys: machine, clocks, temperature_c, throttled (bits, None without vcgencmd), load.
     """
-    data = path.read_bytes()
-    stored = f"{BASE}/files/{digest(data)}"
-    said = connection.run(f"[ -f {stored} ] && echo yes || echo no", timeout_s=60.0)
-    if said.strip() != b"yes":
-        say(f"{connection.host.target}: copying {path.name} ({len(data) / 1e6:.1f} MB)")
-        connection.run(
-            f"set -e; mkdir -p {BASE}/files; cat > {stored}.part.$$; mv {stored}.part.$$ {stored}"
-            f" || {{ rm -f {stored}.part.$$; exit 1; }}",
-            data,
-            timeout_s=1800.0,
+    from edgeconv import machine, sensors
+
+    texts = {
+        module.__name__: Path(str(module.__file__)).read_text() for module in (machine, sensors)
+    }
+    command = f"python3 - {shlex.quote(json.dumps({'edgeconv': '', **texts}))}"
+    found: dict[str, Any] = json.loads(connection.run(command, LOADER.encode(), timeout_s=120.0))
+    return found
+
+
+def setup(
+    connection: Connection,
+    board: Board,
+    runtimes: Sequence[str],
+    cache: Path,
+    say: Say,
+    fresh: bool = False,
+) -> str:
+    """Copy code and wheels that are not there yet; return the PYTHONPATH there (for its shell).
+
+    Wheels are resolved here, so the board needs no network; ``fresh`` asks the package index again
+    where an earlier answer is kept. Raises EdgeconvError where they cannot be had or the disk is
+    full.
+    """
+    code = archive(sources())
+    source = f"src-{digest(code)[:16]}"
+    if source not in board.there:
+        say(f"{connection.host.target}: copying code ({len(code) / 1e6:.1f} MB)")
+        _unpack(connection, source, code)
+        board.there.add(source)
+    wheels = resolve(runtimes, board.platform, cache / "wheels", fresh, _named(connection, say))
+    missing = [wheel for wheel in wheels if wheel.stem not in board.there]
+    if missing:
+        _copy_wheels(connection, board, missing, say)
+    return ":".join([f"{BASE}/{source}", *(f"{BASE}/wheels/{shlex.quote(w.stem)}" for w in wheels)])
+
+
+def _named(connection: Connection, say: Say) -> Say:
+    return lambda text: say(f"{connection.host.target}: {text}")
+
+
+def _unpack(connection: Connection, name: str, data: bytes) -> None:
+    """Unpack a tar into a folder there by way of a temporary one; older code nobody runs goes."""
+    part = f"{BASE}/{name}.part.$$"
+    connection.run(
+        f"set -e; mkdir -p {part}; trap 'rm -rf {part}' EXIT; tar -xf - -C {part};"
+        f" cd {BASE}; if [ -z \"$(ls jobs 2>/dev/null)\" ]; then"
+        f" for old in src-????????????????; do [ \"$old\" = {name} ] || rm -rf \"$old\"; done; fi;"
+        f" mv -T {part} {BASE}/{name} 2>/dev/null || [ -d {BASE}/{name} ]",
+        data,
+        timeout_s=1800.0,
+    )  # fmt: skip
+
+
+UNPACK = """import io, os, shutil, sys, tarfile, zipfile
+base = os.path.join(sys.argv[1], "wheels")
+for member in (tar := tarfile.open(fileobj=sys.stdin.buffer, mode="r|")):
+    part = os.path.join(base, member.name + ".part%d" % os.getpid())
+    try:
+        zipfile.ZipFile(io.BytesIO(tar.extractfile(member).read())).extractall(part)
+        os.rename(part, os.path.join(base, member.name))
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        if not os.path.isdir(os.path.join(base, member.name)):
+            sys.exit(str(error))
+"""
+"""Unpacks a tar of wheels below its argument: wheels are zip files, and pip may be absent."""
+
+
+def _copy_wheels(connection: Connection, board: Board, wheels: Sequence[Path], say: Say) -> None:
+    target = connection.host.target
+    packed = sum(wheel.stat().st_size for wheel in wheels)
+    opened = 0
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as content:
+            opened += sum(item.file_size for item in content.infolist())
+    if opened >> 20 >= board.free_mib:
+        raise EdgeconvError(
+            f"{target}: its disk is full: {wheels[0].name.partition('-')[0]} and what it needs take"
+            f" {opened >> 20} MiB, {board.free_mib} MiB are free"
         )
-    target = f"{folder}/{shlex.quote(path.name)}"
-    connection.run(f"mkdir -p {folder} && ln -sf {stored} {target}", timeout_s=60.0)
-    return target
+    say(f"{target}: copying {len(wheels)} wheels ({packed / 1e6:.1f} MB)")
+    data = archive([(wheel.stem, wheel.read_bytes()) for wheel in wheels])
+    connection.run(f"python3 -c {shlex.quote(UNPACK)} {BASE}", data, timeout_s=1800.0)
+    board.there.update(wheel.stem for wheel in wheels)
+
+
+def put_files(
+    connection: Connection, board: Board, paths: Sequence[Path], folder: str, say: Say
+) -> list[str]:
+    """Copy files into the store there unless their content is there; link them into ``folder``.
+
+    Returns their paths there, for the board's shell.
+    """
+    links, targets = [f"mkdir -p {folder}"], []
+    for path in paths:
+        name = sha256(path)
+        stored = f"{BASE}/files/{name}"
+        if name not in board.there:
+            size = path.stat().st_size
+            say(f"{connection.host.target}: copying {path.name} ({size / 1e6:.1f} MB)")
+            connection.run(
+                f"set -e; mkdir -p {BASE}/files; cat > {stored}.part.$$ || {{ rm -f {stored}.part.$$;"
+                f" exit 1; }}; mv {stored}.part.$$ {stored}",
+                path.read_bytes(),
+                timeout_s=1800.0,
+            )
+            board.there.add(name)
+        targets.append(f"{folder}/{shlex.quote(path.name)}")
+        links.append(f"ln -sf {stored} {targets[-1]}")
+    connection.run(" && ".join(links), timeout_s=60.0)
+    return targets

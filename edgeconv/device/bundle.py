@@ -11,7 +11,7 @@ from edgeconv import __version__
 from edgeconv.artifact import manifest_path
 from edgeconv.device.checks import record
 from edgeconv.device.payload import archive, sources
-from edgeconv.device.wheels import Platform, download, runtime_for
+from edgeconv.device.wheels import Platform, resolve, runtime_for
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256, write_bytes
 
@@ -79,10 +79,8 @@ def make_bundle(
             entries.append((f"models/{model.name}.json", manifest_path(model).read_bytes()))
         listed.append({"name": model.name, "sha256": sha256(model)})
     if platform is not None:
-        folder = (cache or Path(".")) / f"{platform.architecture}-{platform.python}"
-        wheels = download(
-            runtime_for([m.suffix.lower() for m in models], platform), platform, folder
-        )
+        runtimes = runtime_for([m.suffix.lower() for m in models], platform)
+        wheels = resolve(runtimes, platform, cache or Path("."))
         entries += [(f"wheels/{wheel.name}", wheel.read_bytes()) for wheel in wheels]
     about = {"edgeconv_bundle": 1, "edgeconv": __version__, "models": listed}
     entries.append(("bundle.json", (json.dumps(about, indent=1) + "\n").encode()))

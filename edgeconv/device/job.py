@@ -16,6 +16,21 @@ from edgeconv.errors import EdgeconvError
 RETRIES, PAUSE_S = 20, 3.0
 """How often and after how long a lost connection is tried again: a minute in all."""
 
+PARTIAL_S = 30.0
+"""How long an interrupted run may take to write its figures so far."""
+
+WATCH = """cd {folder} || exit 3
+seen=; [ "$(cat /proc/sys/kernel/random/boot_id)" = "$(cat boot)" ] || exit 4
+while :; do
+ line=$(tail -n 1 log 2>/dev/null); [ "$line" = "$seen" ] || printf '%s\\n' "$line"; seen=$line
+ [ -f rc ] && exit 0
+ kill -0 "$(cat pid)" 2>/dev/null || [ -f rc ] || {{ sleep 1; [ -f rc ] || exit 4; }}
+ sleep 1
+done"""
+"""Shows the log's last line as it changes, in one login: a login a second would disturb the figures.
+
+Exit 4: the command is gone and has left no result (a power cut, or the kernel ended it)."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -26,64 +41,88 @@ class Job:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def start(self, python_path: str, arguments: Sequence[str]) -> None:
-        """Start ``python3 -m edgeconv ARGUMENTS`` there; paths among them may use BASE."""
-        command = " ".join(arguments)
+        """Start ``python3 -m ARGUMENTS`` there; paths among them may use BASE."""
+        # Debian's sh ignores SIGINT in what it starts with &, but not SIGTERM
         script = (
-            f"cd {self.folder} && PYTHONPATH={python_path} python3 -m edgeconv {command}"
-            " > out 2> log; echo $? > rc.part; mv rc.part rc"
+            f"cd {self.folder}; PYTHONPATH={python_path} python3 -m {' '.join(arguments)}"
+            " > out 2> log & echo $! > pid; wait $!; echo $? > rc.part; mv rc.part rc"
         )
         self.connection.run(
             f"set -e; mkdir -p {self.folder}; cd {self.folder};"
-            f" setsid sh -c {shlex.quote(script)} </dev/null >/dev/null 2>&1 & echo $! > {self.folder}/pid",
+            " cat /proc/sys/kernel/random/boot_id > boot; echo $$ > pid;"
+            f" setsid sh -c {shlex.quote(script)} </dev/null >/dev/null 2>&1 & echo $! > {self.folder}/session",
             timeout_s=60.0,
         )
 
     def wait(self, say: Say, timeout_s: float) -> dict[str, Any]:
         """Watch until it ends; return its JSON. A lost connection is picked up again.
 
-        Raises ConnectionLostError, with how to fetch the result later, where the board stays away.
+        Once ``stopping`` is set the command is told to end, and what it still writes is returned.
+        Raises ConnectionLostError, with where its result will be, where the board stays away.
         """
-        end, lost, shown = time.monotonic() + timeout_s, 0, ""
-        look = f"cd {self.folder} && cat rc 2>/dev/null; echo; tail -n 1 log 2>/dev/null"
-        while time.monotonic() < end:
-            if self.stopping.is_set():
-                raise EdgeconvError(f"{self.connection.host.target}: interrupted")
+        end, lost = time.monotonic() + timeout_s, 0
+        target = self.connection.host.target
+        watch = WATCH.format(folder=self.folder)
+
+        def show(line: str) -> None:
+            nonlocal lost
+            lost = 0
+            if line.strip():
+                say(f"{target}: {line.strip()}")
+
+        while time.monotonic() < end and not self.stopping.is_set():
             try:
-                code, _, line = self.connection.run(look, timeout_s=60.0).decode().partition("\n")
-                lost = 0
+                self.connection.follow(watch, show, self.stopping, end - time.monotonic())
+                if not self.stopping.is_set():
+                    return self._result()
             except ConnectionLostError as error:
                 lost += 1
                 if lost > RETRIES:
                     raise ConnectionLostError(
                         f"{error}; the run there may go on: its result will be in {self.folder}/out"
                     ) from error
-                say(f"{self.connection.host.target}: connection lost, trying again ({lost})")
-                time.sleep(PAUSE_S)
-                continue
-            if line.strip() and line.strip() != shown:
-                shown = line.strip()
-                say(f"{self.connection.host.target}: {shown}")
-            if code.strip():
-                return self._result(int(code))
-            time.sleep(1.0)
-        self.stop()
-        raise EdgeconvError(f"{self.connection.host.target} did not finish within {timeout_s:g} s")
+                say(f"{target}: connection lost, trying again ({lost})")
+                self.stopping.wait(PAUSE_S)
+            except EdgeconvError as error:
+                if str(error).endswith("exit code 4"):
+                    raise EdgeconvError(self._gone()) from error
+                raise
+        if self.stopping.is_set():
+            return self._interrupted()
+        raise EdgeconvError(f"{target} did not finish within {timeout_s:g} s")
 
-    def _result(self, code: int) -> dict[str, Any]:
+    def _gone(self) -> str:
+        log = self.connection.run(f"tail -n 1 {self.folder}/log 2>/dev/null; true", timeout_s=60.0)
+        last = log.decode(errors="replace").strip()
+        text = f"{self.connection.host.target}: the run there ended without a result (a power cut,"
+        return text + f" or the kernel ended it); its last word: {last or 'none'}; start it again"
+
+    def _interrupted(self) -> dict[str, Any]:
+        """Tell the command to end and wait for what it has so far."""
+        wait = f"for i in $(seq {PARTIAL_S:.0f}); do [ -f rc ] && exit 0; sleep 1; done; exit 1"
+        try:
+            self.connection.run(
+                f"cd {self.folder} && kill $(cat pid) && {wait}", timeout_s=PARTIAL_S + 60.0
+            )
+            return self._result()
+        except EdgeconvError as error:
+            raise EdgeconvError(f"{self.connection.host.target}: interrupted") from error
+
+    def _result(self) -> dict[str, Any]:
         out = self.connection.run(f"cat {self.folder}/out", timeout_s=300.0).decode()
         try:
             data: dict[str, Any] = json.loads(out)
         except ValueError as error:
             log = self.connection.run(f"tail -n 3 {self.folder}/log", timeout_s=60.0).decode()
             lines = [line for line in log.splitlines() if line.strip()]
-            last = lines[-1].removeprefix("Error: ") if lines else f"exit code {code}"
+            last = lines[-1].removeprefix("Error: ") if lines else "no result and no reason"
             raise EdgeconvError(f"{self.connection.host.target}: {last}") from error
         return data
 
     def stop(self) -> None:
         """End what this job started there, and nothing else: it has a session of its own."""
         self.connection.run(
-            f"p=$(cat {self.folder}/pid 2>/dev/null) && kill -- -$p 2>/dev/null; true",
+            f"p=$(cat {self.folder}/session 2>/dev/null) && kill -- -$p 2>/dev/null; true",
             timeout_s=60.0,
         )
 

@@ -4,13 +4,16 @@ They are unpacked on the board, not installed: Debian splits venv and pip off it
 minimal image has neither.
 """
 
+import json
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.files import write_text
 
 GLIBC = ("2_17", "2_24", "2_26", "2_27", "2_28", "2_31", "2_34", "2_35", "2_36")
 """Every level is named, for pip does not infer the lower ones; 2.36 is Raspberry Pi OS bookworm's."""
@@ -71,26 +74,70 @@ def requirements(runtimes: Sequence[str], platform: Platform) -> list[str]:
 
 
 def download(runtimes: Sequence[str], platform: Platform, folder: Path) -> list[Path]:
-    """Fetch the wheels for a board into ``folder``; those already there are kept.
+    """Fetch the wheels for a board into ``folder``, where earlier ones serve again; return them.
 
     Raises EdgeconvError with pip's last line where something has no wheel for the board.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    command += ["--only-binary=:all:", "--implementation", "cp", "--dest", str(folder)]
-    command += ["--python-version", platform.python, "--find-links", str(folder)]
-    for tag in platform.tags():
-        command += ["--platform", tag]
-    if platform.architecture == "armv7l":
-        command.append("--no-deps")  # its numpy would come along otherwise
-        names = [*requirements(runtimes, platform), "markdown-it-py", "mdurl", "pygments"]
-    else:
-        names = requirements(runtimes, platform)
-    said = subprocess.run([*command, *names], capture_output=True, text=True)
-    if said.returncode != 0:
-        lines = [line for line in said.stderr.splitlines() if line.startswith("ERROR")]
-        reason = (lines or said.stderr.splitlines() or ["pip failed"])[-1].removeprefix("ERROR: ")
-        raise EdgeconvError(
-            f"no wheels for Python {platform.python} on {platform.architecture}: {reason}"
-        )
-    return sorted(folder.glob("*.whl"))
+    names = requirements(runtimes, platform)
+    with tempfile.TemporaryDirectory(prefix="part-", dir=folder) as fresh:
+        command = [sys.executable, "-m", "pip", "download", "--quiet"]
+        command += ["--disable-pip-version-check", "--only-binary=:all:", "--implementation", "cp"]
+        command += ["--python-version", platform.python, "--dest", fresh]
+        command += ["--find-links", str(folder)]
+        for tag in platform.tags():
+            command += ["--platform", tag]
+        if platform.architecture == "armv7l":
+            command.append("--no-deps")  # its numpy would come along otherwise
+            names = [*names, "markdown-it-py", "mdurl", "pygments"]
+        said = subprocess.run([*command, *names], capture_output=True, text=True)
+        if said.returncode != 0:
+            lines = [line for line in said.stderr.splitlines() if line.startswith("ERROR")]
+            reason = (lines or said.stderr.splitlines() or ["pip failed"])[-1]
+            raise EdgeconvError(
+                f"no wheels for Python {platform.python} on {platform.architecture}:"
+                f" {reason.removeprefix('ERROR: ')}"
+            )
+        found = []
+        for wheel in sorted(Path(fresh).glob("*.whl")):
+            found.append(folder / wheel.name)
+            wheel.replace(found[-1])
+    return found
+
+
+def resolve(
+    runtimes: Sequence[str],
+    platform: Platform,
+    cache: Path,
+    fresh: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> list[Path]:
+    """Return the wheels a board needs for ``runtimes``: as found last time, else from the index.
+
+    ``fresh`` asks the index again. Raises EdgeconvError as ``download`` does.
+    """
+    folder = cache / f"{platform.architecture}-{platform.python}"
+    found: list[Path] = []
+    for runtime in runtimes:
+        names = requirements([runtime], platform)
+        note = folder / f"{runtime}.json"
+        wheels = [] if fresh else _noted(note, names)
+        if not wheels:
+            if say is not None:
+                say(f"resolving {runtime} for {platform.architecture}")
+            wheels = download([runtime], platform, folder)
+            listed = {"requirements": names, "wheels": [wheel.name for wheel in wheels]}
+            write_text(note, json.dumps(listed, indent=1) + "\n")
+        found += [wheel for wheel in wheels if wheel not in found]
+    return found
+
+
+def _noted(note: Path, names: Sequence[str]) -> list[Path]:
+    """Return the wheels of an earlier answer to the same question, if all are still there."""
+    try:
+        known = json.loads(note.read_text())
+        wheels = [note.parent / name for name in known["wheels"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    complete = known["requirements"] == list(names) and all(w.is_file() for w in wheels)
+    return wheels if complete else []

@@ -1,0 +1,132 @@
+"""Parity's cells on boards over SSH: the files and pictures go there, the outputs come back."""
+
+import io
+import json
+import tarfile
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeconv.device.board import Say, put_files
+from edgeconv.device.remote import LIMIT_S, SUFFIXES, Prepared, prepared, side_by_side
+from edgeconv.device.ssh import Connection
+from edgeconv.device.wheels import runtime_for
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.parity.cells import Cell, emulated
+from edgeconv.parity.matrix import Samples, Settings, described, job_for, save_feeds
+from edgeconv.parity.outputs import Outputs, inputs_hash
+
+Found = list[tuple[Cell, Outputs | str]]
+
+
+def run_on_boards(
+    cells: Sequence[Cell],
+    connections: Sequence[Connection],
+    samples: Samples,
+    settings: Settings,
+    cache: Path,
+    say: Say,
+) -> Found:
+    """Run the artifacts among ``cells`` on every board at once, each in the runtimes it has.
+
+    A board that cannot be reached or prepared is one failed cell with the reason. Raises UsageError
+    where none of the files runs on a board.
+    """
+    files = dict.fromkeys(c.path for c in cells if c.stage in ("fp32", "fp16", "int8"))
+    wanted = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if not wanted:
+        raise UsageError(
+            f"--device: a board runs {' and '.join(SUFFIXES)}, none is among the files"
+        )
+
+    def work(connection: Connection, stopping: threading.Event) -> Found:
+        with prepared(connection, wanted, cache, say, stopping) as ready:
+            mine = cells_there(cells, connection, ready)
+            return _on_one(connection, ready, mine, samples, settings, say)
+
+    done: Found = []
+    for target, found in side_by_side(connections, work):
+        if isinstance(found, EdgeconvError):
+            path = wanted[0]
+            cell = next(cell for cell in cells if cell.path == path)
+            done.append(
+                (replace(cell, label=f"{path.name} · on {target}", board=target), str(found))
+            )
+        else:
+            done += found
+    return done
+
+
+def cells_there(cells: Sequence[Cell], connection: Connection, ready: Prepared) -> list[Cell]:
+    """Return the artifacts' cells for a board: the hop before each is the same file here."""
+    target = connection.host.target
+    suffixes = {cell.path.suffix.lower() for cell in cells} & set(SUFFIXES)
+    runtimes = runtime_for(sorted(suffixes), ready.board.platform)
+    return [
+        replace(cell, label=cell.label.removesuffix(" (emulated)"))
+        for cell in emulated(cells, target, runtimes)
+    ]
+
+
+def _on_one(
+    connection: Connection,
+    ready: Prepared,
+    cells: Sequence[Cell],
+    samples: Samples,
+    settings: Settings,
+    say: Say,
+) -> Found:
+    folder = ready.job.folder
+    with tempfile.TemporaryDirectory(prefix="edgeconv-device-") as name:
+        scratch = Path(name)
+        feeds = save_feeds(samples, scratch)
+        jobs = [_job(cell, feeds, samples, settings, n) for n, cell in enumerate(cells)]
+        request = scratch / "jobs.json"
+        request.write_text(json.dumps({"jobs": jobs, "timeout_s": settings.timeout_s}))
+        put_files(connection, ready.board, list(feeds.values()), f"{folder}/inputs", say)
+        models = list(dict.fromkeys(cell.path for cell in cells))
+        put_files(connection, ready.board, models, f"{folder}/models", say)
+        put_files(connection, ready.board, [request], folder, say)
+        ready.job.start(ready.path, ["edgeconv.device.cells", "jobs.json"])
+        said = ready.job.wait(say, LIMIT_S)
+    arrays = _outputs(connection, folder)
+    digest = inputs_hash(samples.inputs)
+    done: Found = []
+    for number, (cell, answer) in enumerate(zip(cells, said["cells"], strict=True)):
+        if "error" in answer:
+            done.append((cell, str(answer["error"])))
+            continue
+        there = Outputs(arrays[f"out{number}.npz"], {**answer["about"], "machine": said["machine"]})
+        done.append((cell, described(cell, there, digest, bool(said["emulated"]))))
+    return done
+
+
+def _job(
+    cell: Cell, feeds: dict[str, Path], samples: Samples, settings: Settings, number: int
+) -> dict[str, Any]:
+    """Return a cell's job with the board's paths, which are relative to the job's folder."""
+    job = job_for(cell, feeds, samples, settings, Path(f"out{number}.npz"))
+    inputs = {name: Path("inputs") / path.name for name, path in feeds.items()}
+    return replace(job, path=Path("models") / cell.path.name, inputs=inputs).to_json()
+
+
+def _outputs(connection: Connection, folder: str) -> dict[str, dict[str, Any]]:
+    """Fetch every output there, file name -> output name -> array."""
+    data = connection.run(f"cd {folder} && tar -cf - out*.npz 2>/dev/null; true", timeout_s=1800.0)
+    found: dict[str, dict[str, Any]] = {}
+    if not data:
+        return found
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        for member in tar:
+            content = tar.extractfile(member)
+            if content is None:
+                continue
+            with np.load(io.BytesIO(content.read()), allow_pickle=False) as stored:
+                names = stored.files
+                found[member.name] = {n.removeprefix("output:"): stored[n] for n in names}
+    return found
