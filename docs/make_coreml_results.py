@@ -6,19 +6,18 @@ calibration did not see, beside the same recipe in onnxruntime. Needs the [all] 
 """
 
 import copy
-import math
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 from coreml_layers import teacher_forced
+from coreml_tables import HALF_COUNT, PACKAGES, Logits, Measured, package_rows, paired_rows, table
 from make_results import Case, bundled_cases, cifar_cases, imagenet_cases
-from numpy.typing import NDArray
 
 from edgeconv import export_model, metrics
 from edgeconv.artifact import load_artifact
@@ -35,28 +34,8 @@ from edgeconv.pictures import InputSpec, load_samples
 from edgeconv.runtimes.onnxrt import open_model
 from edgeconv.truth import read_truth
 
-Logits = NDArray[np.float32]
-HALF_COUNT, LAYER_COUNT = 50, 5
-"""Pictures for PyTorch in half precision, and for the layers fed the reference's integers."""
-PACKAGES: dict[str, tuple[str, dict[str, Any]]] = {
-    "fp32": ("FP32", {"precision": "fp32"}),
-    "fp16": ("FP16", {"precision": "fp16"}),
-    "int8": ("INT8, fp16 compute", {"precision": "int8"}),
-    "int8_fp32": ("INT8, fp32 compute", {"precision": "int8", "coreml_compute": "fp32"}),
-    "weights": ("INT8 weights alone", {"precision": "int8", "int8_weights": True}),
-}
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Everything that was run for one case: logits (N, classes) by runner, and what goes with them."""
-
-    logits: dict[str, Logits]
-    truth: NDArray[np.int64]
-    sizes: dict[str, int]
-    half_db: float
-    quanta: dict[str, str]
-    recipe: str
+LAYER_COUNT = 5
+"""Pictures for the layers fed the reference's integers."""
 
 
 def measure(case: Case, count: int, output: Path) -> Measured:
@@ -149,15 +128,16 @@ def run_all(
     graph: Graph,
     onnx_file: Path,
     samples: list[Any],
-) -> tuple[dict[str, Logits], float]:
-    """Return the logits of every runner, and PyTorch's own SQNR in half precision."""
+) -> tuple[dict[str, Logits], tuple[float, float]]:
+    """Return the logits of every runner, and PyTorch's SQNRs in half precision (plain, folded)."""
     import torch
+    from torch.fx.experimental.optimization import fuse
 
     torch.set_num_threads(1)
     module = open_source(ExportOptions(net=net, **options)).module
     assert module is not None
     module.eval()
-    halved = copy.deepcopy(module).half()
+    halved = {"half": copy.deepcopy(module).half(), "folded": fuse(module).half()}
     programs = {key: open_program(path) for key, path in packages.items()}
     qdq = save_model(emit_qdq(graph, recipe).model)
     sessions = {
@@ -165,15 +145,15 @@ def run_all(
         "ort_plain": open_model(qdq, optimize=False),
         "onnx": open_model(onnx_file),
     }
-    rows: dict[str, list[Any]] = {key: [] for key in ("float", "half", *programs, *sessions)}
+    rows: dict[str, list[Any]] = {key: [] for key in ("float", *halved, *programs, *sessions)}
     with torch.no_grad():
         for index, sample in enumerate(samples):
             feed = sample.load()
             (picture,) = feed.values()
             tensor = torch.from_numpy(picture)
             rows["float"].append(module(tensor).numpy()[0])
-            if index < HALF_COUNT:
-                rows["half"].append(halved(tensor.half()).float().numpy()[0])
+            for key, other in halved.items() if index < HALF_COUNT else ():
+                rows[key].append(other(tensor.half()).float().numpy()[0])
             for key, program in programs.items():
                 (made,) = program.run(feed).values()
                 rows[key].append(made[0])
@@ -181,8 +161,10 @@ def run_all(
                 (made,) = session.infer(feed).values()
                 rows[key].append(made[0])
     logits = {key: np.stack(values).astype(np.float32) for key, values in rows.items()}
-    half = logits.pop("half")
-    return logits, metrics.sqnr_db(logits["float"][: len(half)], half)
+    plain, folded = (
+        metrics.sqnr_db(logits["float"][:HALF_COUNT], logits.pop(key)) for key in halved
+    )
+    return logits, (plain, folded)
 
 
 def size_of(package: Path) -> int:
@@ -190,81 +172,16 @@ def size_of(package: Path) -> int:
     return sum(file.stat().st_size for file in package.rglob("*") if file.is_file())
 
 
-def package_rows(case: Case, made: Measured) -> list[dict[str, str]]:
-    """Return a row for each package: size, distance from the float reference, top-1."""
-    want = made.logits["float"]
-    before = metrics.correct(want, made.truth)
-    rows = []
-    for key, (title, _) in PACKAGES.items():
-        got = made.logits[key]
-        after, same = metrics.correct(got, made.truth), metrics.agreeing(want, got)
-        low, high = metrics.wilson_interval(int(same.sum()), len(same))
-        sqnr = f"{metrics.sqnr_db(want, got):.1f}"
-        if key == "fp16":
-            few = metrics.sqnr_db(want[:HALF_COUNT], got[:HALF_COUNT])
-            sqnr += f" (first {HALF_COUNT}: {few:.1f}, PyTorch half {made.half_db:.1f})"
-        rows.append(
-            {
-                "net": case.title,
-                "package": title,
-                "MB": f"{made.sizes[key] / 1e6:.2f}",
-                "SQNR dB": sqnr,
-                "agreement % [95 %]": f"{100 * same.mean():.2f} [{100 * low:.1f}, {100 * high:.1f}]",
-                "top-1 %": f"{100 * after.mean():.2f}",
-                "float top-1 %": f"{100 * before.mean():.2f}",
-                "McNemar p": f"{metrics.mcnemar_p(before, after):.2g}",
-                "pictures": str(len(want)),
-            }
-        )
-    return rows
-
-
-def paired_rows(case: Case, made: Measured) -> list[dict[str, str]]:
-    """Return INT8 beside the same recipe in onnxruntime: who agrees with float where."""
-    want = made.logits["float"]
-    theirs = metrics.agreeing(want, made.logits["ort"])
-    rows = []
-    names = {
-        "int8": "Core ML, fp16 compute",
-        "int8_fp32": "Core ML, fp32 compute",
-        "ort_plain": "onnxruntime, rewrites off",
-        "onnx": "the exported .onnx",
-    }
-    for key, title in names.items():
-        ours = metrics.agreeing(want, made.logits[key])
-        more, less = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
-        count = len(ours)
-        spread = 1.96 * math.sqrt(max(more + less - (more - less) ** 2 / count, 0.0)) / count
-        difference = (more - less) / count
-        low, high = 100 * (difference - spread), 100 * (difference + spread)
-        rows.append(
-            {
-                "net": case.title,
-                "runner": title,
-                "quanta, layer by layer": made.quanta.get(key, ""),
-                "SQNR dB": f"{metrics.sqnr_db(want, made.logits[key]):.1f}",
-                "agreement %": f"{100 * ours.mean():.2f}",
-                "onnxruntime's %": f"{100 * theirs.mean():.2f}",
-                "only here / only there": f"{more} / {less}",
-                "difference, points [95 %]": f"{100 * difference:+.2f} [{low:+.2f}, {high:+.2f}]",
-                "McNemar p": f"{metrics.mcnemar_p(theirs, ours):.2g}",
-            }
-        )
-    return rows
-
-
-def table(rows: list[dict[str, str]]) -> str:
-    """Return rows as a Markdown table."""
-    columns = list(rows[0])
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return "\n".join([*lines, *("| " + " | ".join(row.values()) + " |" for row in rows)]) + "\n"
-
-
 TEXT = """# Core ML results
 
 Made by `python docs/make_coreml_results.py --fashion-mnist DIR --shared DIR`, recipe std. Every package is read again
 from disk and run by the reference evaluator, `mil-reference`; **nothing here ran on an Apple device**. The float
 reference is PyTorch; calibration saw none of the pictures.
+
+PyTorch's half precision is measured twice: the module as it is, and with its batch norms folded into the convolutions,
+as in every deployed file. The bundled weights are stored in half precision, so that the first rounds no weight at all.
+INT8 weights alone were corrected with the same calibration pictures, except for the bundled nets (`--int8-weights`
+without `--calib`: plain rounding).
 
 ## Packages
 

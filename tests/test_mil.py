@@ -22,6 +22,7 @@ from edgeconv.mil import (
     open_program,
     package_sha256,
 )
+from edgeconv.mil.half import round_to_half
 from edgeconv.mil.kernels import convolve, convolve_transposed, interpolation
 from edgeconv.mil.wire import Message
 from edgeconv.runtimes.base import open_runner
@@ -408,3 +409,19 @@ def test_linear_resampling_has_the_documented_grid(
     mode: str, made: int, points: list[float]
 ) -> None:
     assert np.allclose(interpolation(2, made, mode) @ np.array([0.0, 1.0]), points)
+
+
+@given(hnp.arrays(np.uint32, 64, elements=st.integers(0, 2**32 - 1)))
+def test_rounding_to_half_is_numpys_for_any_float(bits: Any) -> None:
+    x = bits.view(np.float32)
+    with np.errstate(all="ignore"):
+        wanted = x.astype(np.float16).astype(np.float32)
+    assert np.array_equal(round_to_half(x), wanted, equal_nan=True)
+
+
+def test_rounding_to_half_breaks_ties_to_even_at_every_half_number() -> None:
+    halves = np.arange(0x7BFF, dtype=np.uint16).view(np.float16).astype(np.float32)
+    steps = np.arange(1, 0x7C00, dtype=np.uint16).view(np.float16).astype(np.float32)
+    middle = (halves + steps) / 2  # exact in float32
+    for x in (middle, -middle, np.nextafter(middle, np.float32(np.inf)), halves):
+        assert np.array_equal(round_to_half(x), x.astype(np.float16).astype(np.float32))

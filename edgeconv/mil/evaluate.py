@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgeconv.errors import EdgeconvError
 from edgeconv.mil import ops_compute, ops_layers, ops_move, ops_store
 from edgeconv.mil.call import Array, Call, Rule, Value
+from edgeconv.mil.half import round_to_half
 from edgeconv.mil.package import open_package
 from edgeconv.mil.program import Operation, Parsed, Reference, parse
 from edgeconv.mil.types import TensorType
@@ -117,7 +118,7 @@ class Program:
         hold = _Holder(compute, rounding, noise)
         with np.errstate(all="ignore"):
             for index, operation in enumerate(self.parsed.operations):
-                key = (index, compute.name)
+                key = (index, compute.char)
                 made = [self._expressions[key]] if key in self._expressions else None
                 if made is None:
                     made = self._compute(index, operation, values, compute, hold)
@@ -187,7 +188,7 @@ class Program:
         values: Mapping[str, Value],
         compute: np.dtype[Any],
     ) -> dict[str, list[Value]]:
-        key = (index, compute.name)
+        key = (index, compute.char)
         if key not in self._constants:
             self._constants[key] = {
                 name: [_as_computed(item, compute) for item in items]
@@ -227,7 +228,7 @@ class _Holder:
         if self.noise is not None:
             factors = self.random.uniform(-1, 1, array.shape) * (self.noise.steps * HALF_STEP)
             array = array * (1 + factors)
-        return array.astype(np.float16).astype(self.compute)
+        return round_to_half(array.astype(np.float32, copy=False))
 
     def like(self, value: Array, other: Array) -> Array:
         """Return what a watcher gave, as the value it stands in for."""
