@@ -13,7 +13,7 @@ from edgeconv.parity.baseline import compare_baseline, load_baseline, save_basel
 from edgeconv.parity.budget import load_budgets
 from edgeconv.parity.cells import Cell, emulated, plan
 from edgeconv.parity.data import Request, check_same_inputs, gather
-from edgeconv.parity.latency import Latency, measure_latencies
+from edgeconv.parity.latency import REFERENCE, Latency, measure_latencies
 from edgeconv.parity.layers import LayerReport
 from edgeconv.parity.localize import layer_reports
 from edgeconv.parity.matrix import Matrix, Samples, Settings, judge, run_cells
@@ -171,7 +171,7 @@ def _run(
         replace(row, layers=found.get(row.label), latency=times.get(row.label))
         for row in matrix.rows
     )
-    return replace(matrix, rows=rows)
+    return replace(matrix, rows=rows, latency=times.get(REFERENCE))
 
 
 def _on_boards(

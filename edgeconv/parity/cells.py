@@ -1,6 +1,7 @@
 """The cells of the matrix: each file in each runtime that is present, in the order of the hops."""
 
 import importlib.util
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,7 +33,7 @@ class Cell:
     ``before`` is the label of the hop before. ``artifact`` is None for files without a manifest.
     ``board``: emulated there. ``lowered``: prepared for INT8, which moves pixels by half a step at the
     border of a picture. ``digest`` is the SHA-256 of a stage's file, ``follows`` that of the stage it
-    was made from.
+    was made from. ``python`` starts the Python that has the runtime where this one has not.
     """
 
     label: str
@@ -47,6 +48,7 @@ class Cell:
     board: str | None = None
     digest: str | None = None
     follows: str | None = None
+    python: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -61,6 +63,21 @@ class Cell:
         return TITLES.get(self.stage, self.path.name)
 
 
+OTHER_PYTHON = "EDGECONV_TFLITE_RUNTIME_PYTHON"
+"""Names a Python with tflite-runtime, which needs numpy 1 and so cannot live beside torch."""
+
+
+def other_python() -> tuple[str, ...]:
+    """Return the command of that Python, with this package on its path; empty where none is named."""
+    python = os.environ.get(OTHER_PYTHON)
+    if not python:
+        return ()
+    import edgeconv
+
+    root = Path(edgeconv.__file__).resolve().parents[1]
+    return ("env", "-u", "PYTHONHOME", f"PYTHONPATH={root}", python)
+
+
 def ways(path: Path) -> list[tuple[str, dict[str, Any], str]]:
     """Return (runtime, options, name in reports) of every installed way to run ``path``.
 
@@ -73,6 +90,8 @@ def ways(path: Path) -> list[tuple[str, dict[str, Any], str]]:
         raise UsageError(f"{path}: parity takes {known} files")
     found: list[tuple[str, dict[str, Any], str]] = []
     for runtime in fitting:
+        if runtime.name == "tflite-runtime" and not runtime.installed() and other_python():
+            found.append((runtime.name, {}, runtime.name))
         if not runtime.installed():
             continue
         if runtime.name == "coreml-runtime":
@@ -111,9 +130,10 @@ def plan(
         for runtime, options, name in ways(path):
             label = f"{path.name} · {name}"
             follows = None if artifact is None else _evidence(artifact).get("prepared.onnx")
-            cells.append(
-                Cell(label, stage, path, runtime, options, artifact, target, follows=follows)
-            )
+            cell = Cell(label, stage, path, runtime, options, artifact, target, follows=follows)
+            if not RUNTIMES[runtime].installed():
+                cell = replace(cell, python=other_python())
+            cells.append(cell)
     _distinct(cells)
     return _linked(sorted(cells, key=lambda cell: ORDER.index(cell.stage))), notes
 
@@ -135,7 +155,13 @@ def emulated(cells: Sequence[Cell], board: str, runtimes: Sequence[str]) -> list
             label = f"{path.name} · {runtime} on {board} (emulated)"
             found.append(
                 replace(
-                    base, label=label, runtime=runtime, options={}, before=base.label, board=board
+                    base,
+                    label=label,
+                    runtime=runtime,
+                    options={},
+                    before=base.label,
+                    board=board,
+                    python=(),
                 )
             )
     return found

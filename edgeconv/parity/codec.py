@@ -17,7 +17,8 @@ class Codec:
 
     ``quantization`` is in the stored type's own integers (None: stored as real values). ``snap`` is
     the int8 grid of a tensor that a program holds as reals before or after its quantization: what is
-    fed lies on it. ``factors`` is what each channel (axis 1) of the file is multiplied by.
+    fed lies on it. ``factors`` is what each channel (axis 1) of the file is multiplied by. ``order``
+    says which of the graph's channels each of the file's is, -1 for one that was added.
     """
 
     shape: tuple[int, ...]
@@ -27,6 +28,7 @@ class Codec:
     last: bool = False
     snap: Quantization | None = None
     factors: NDArray[np.float64] | None = None
+    order: NDArray[np.intp] | None = None
 
     def _scaled(self, real: Array, power: int) -> Array:
         if self.factors is None:
@@ -45,6 +47,9 @@ class Codec:
     def encode(self, real: Array) -> Array:
         """Return the stored form of real values of ``shape``."""
         real = self._scaled(self.snapped(real), 1)
+        if self.order is not None:
+            real = np.take(real, np.maximum(self.order, 0), axis=1)
+            real[:, self.order < 0] = 0.0
         if self.last:
             real = np.moveaxis(real, 1, -1)
         kind = np.dtype(self.dtype)
@@ -65,6 +70,9 @@ class Codec:
         if self.last:
             moved = (self.shape[0], *self.shape[2:], self.shape[1])
             real = np.moveaxis(real.reshape(moved), -1, 1)
+        if self.order is not None:
+            own = np.flatnonzero(self.order >= 0)
+            real = np.take(real.reshape(self.stored), own[np.argsort(self.order[own])], axis=1)
         return self._scaled(np.ascontiguousarray(real.reshape(self.shape)), -1)
 
 

@@ -46,10 +46,25 @@ def gather(paths: Sequence[Path], request: Request) -> tuple[Samples, Outputs]:
     Without ``data`` both come from the evidence of the first artifact that has a manifest. Raises
     UsageError where neither says what to compare with.
     """
-    artifact = next((a for a in map(load_artifact, paths) if a is not None), None)
+    artifacts = [a for a in map(load_artifact, paths) if a is not None]
+    artifact = artifacts[0] if artifacts else None
+    if request.reference is None:
+        check_same_model(artifacts)
     samples, reference = _gather(request, artifact)
     labels = None if artifact is None or artifact.labels is None else tuple(artifact.labels)
     return replace(samples, labels=labels), reference
+
+
+def check_same_model(artifacts: Sequence[Artifact]) -> None:
+    """Raise UsageError where files come from different models: they have no common reference."""
+    for other in artifacts[1:]:
+        first = artifacts[0]
+        hubs = [a.manifest["evidence"]["files"].get("hub.onnx") for a in (first, other)]
+        if hubs[0] != hubs[1]:
+            raise UsageError(
+                f"{first.path.name} and {other.path.name} were exported from different models or "
+                "weights: compare them one by one, or say with --reference what both should give"
+            )
 
 
 def _gather(request: Request, artifact: Artifact | None) -> tuple[Samples, Outputs]:
@@ -69,24 +84,47 @@ def _gather(request: Request, artifact: Artifact | None) -> tuple[Samples, Outpu
 
 
 def from_evidence(artifact: Artifact, count: int) -> tuple[Samples, Outputs]:
-    """Return the first ``count`` verification inputs of an export and the float outputs on them."""
+    """Return ``count`` verification inputs of an export, spread evenly, and float outputs on them."""
     arrays = artifact.verification()
-    inputs = _named(arrays, "input:", count)
-    outputs = _named(arrays, "output:", count)
+    inputs, outputs = _named(arrays, "input:"), _named(arrays, "output:")
     if not inputs or not outputs:
         raise EdgeconvError(f"the evidence of {artifact.path} holds no verification pictures")
     total = len(next(iter(inputs.values())))
-    names = tuple(str(n) for n in arrays.get("names", np.arange(total))[:total])
+    chosen = spread_indices(total, count)
+    inputs = {name: array[chosen] for name, array in inputs.items()}
+    outputs = {name: array[chosen] for name, array in outputs.items()}
+    names = tuple(str(n) for n in arrays.get("names", np.arange(total))[chosen])
     truth = arrays.get("truth")
-    known = None if truth is None else truth[:total].astype(np.int64)
+    known = None if truth is None else truth[chosen].astype(np.int64)
     source = f"verification pictures of {artifact.path.name}"
     samples = Samples(inputs, names, known, "nchw", source)
-    about = {"label": "reference", "stage": "reference", "inputs_sha256": inputs_hash(inputs)}
-    return samples, Outputs(outputs, about)
+    about = {"label": "reference", "stage": "reference", "title": _exported_by(artifact)}
+    return samples, Outputs(outputs, {**about, "inputs_sha256": inputs_hash(inputs)})
 
 
-def _named(arrays: dict[str, Array], prefix: str, count: int) -> dict[str, Array]:
-    return {k.removeprefix(prefix): a[:count] for k, a in arrays.items() if k.startswith(prefix)}
+def _exported_by(artifact: Artifact) -> str:
+    """Say what computed the reference outputs that an export keeps."""
+    versions = artifact.manifest.get("versions") or {}
+    source = str((artifact.manifest.get("net") or {}).get("source", ""))
+    torch, package = versions.get("torch"), versions.get("onnxruntime")
+    if torch is not None and not source.endswith(".onnx"):
+        return f"PyTorch {torch}, kept by the export"
+    return f"onnxruntime {package or '?'} on {source}, kept by the export"
+
+
+def _named(arrays: dict[str, Array], prefix: str) -> dict[str, Array]:
+    return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+
+
+def spread_indices(total: int, count: int) -> NDArray[np.intp]:
+    """Return the places of ``count`` of ``total`` pictures, spread evenly, as pictures.spread does.
+
+    >>> spread_indices(10, 3), spread_indices(2, 5)
+    (array([0, 3, 6]), array([0, 1]))
+    """
+    if total <= count:
+        return np.arange(total)
+    return np.arange(count) * total // count
 
 
 def reference_file(request: Request, artifact: Artifact | None) -> Path | None:
@@ -202,7 +240,7 @@ def reference_outputs(request: Request, artifact: Artifact | None, samples: Samp
     if path is None:
         stored = load_outputs(Path(str(request.reference)))
         check_same_inputs(stored, digest)
-        cut = {n: a[: samples.count] for n, a in stored.arrays.items()}
+        cut = {n: a[spread_indices(len(a), samples.count)] for n, a in stored.arrays.items()}
         return Outputs(cut, {**stored.about, "label": "reference"})
     onnx = path.suffix.lower() == ".onnx"
     with tempfile.TemporaryDirectory(prefix="edgeconv-parity-") as folder:

@@ -7,6 +7,9 @@ from typing import Any
 from edgeconv.errors import EdgeconvError
 from edgeconv.parity.cells import Cell
 
+REFERENCE = "reference"
+"""Key of the float reference's own latency."""
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -42,7 +45,7 @@ class Latency:
 def measure_latencies(
     cells: Sequence[Cell], threads: int, seconds: float = 2.0
 ) -> tuple[dict[str, Latency], list[str]]:
-    """Return latency by label for every artifact cell that runs, and notes.
+    """Return latency by label for every artifact cell that runs, the reference's as REFERENCE, and notes.
 
     The reference is the net in PyTorch where torch is installed and the manifest names it, else the
     hub graph in onnxruntime. Nothing is measured under emulation, where a time says nothing.
@@ -56,7 +59,11 @@ def measure_latencies(
     machine = describe()
     if machine.emulated:
         return {}, ["this machine is emulated: no latency is shown"]
-    chosen = [cell for cell in cells if cell.stage in ("fp32", "fp16", "int8")]
+    chosen = [
+        c
+        for c in cells
+        if c.stage in ("fp32", "fp16", "int8") and not c.python and c.runtime != "mil-reference"
+    ]
     subjects = [
         Subject(c.label, c.runtime, threads, str(c.path), options=c.options) for c in chosen
     ]
@@ -76,6 +83,10 @@ def measure_latencies(
     notes += ["the latency measurement was interrupted"] if partial else []
     notes += [f"latency of {label}: {row.error}" for label, row in rows.items() if row.error]
     found = {}
+    own = rows[anchor].summary if anchor is not None else None
+    if anchor is not None and own is not None:
+        marks = tuple(mark.reason for mark in rows[anchor].marks)
+        found[REFERENCE] = Latency(own.median, None, None, None, anchor, marks)
     for cell in chosen:
         row = rows[cell.label]
         if row.summary is not None:

@@ -21,6 +21,7 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.parity.child import Job, job_from_json, placed
 from edgeconv.parity.layers import Layer, LayerReport, Tally, layer_from_json, weight_sqnr
 from edgeconv.parity.opened import Infers, Opened, Reference, open_coreml, open_onnx, open_tflite
+from edgeconv.parity.padding import channel_orders
 from edgeconv.runtimes.probe import child_failure
 from edgeconv.tensors import Quantization
 
@@ -119,15 +120,23 @@ def names_for(artifact: Artifact | None, job: Job, reference: Reference) -> dict
     return match_layers(reference.model, onnx.load(str(job.path)))
 
 
-def _open(job: Job, data: bytes, names: Mapping[str, str]) -> Opened:
-    suffix = job.path.suffix.lower()
+def _open(
+    job: Job,
+    data: bytes,
+    names: Mapping[str, str],
+    reference: Reference,
+    artifact: Artifact | None,
+) -> Opened:
+    """Open the job's file; ``artifact`` is that of an INT8 export, whose channels may be padded."""
+    suffix, shapes, threads = job.path.suffix.lower(), reference.shapes, job.threads
     if suffix == ".mlpackage":
-        return open_coreml(job.path, names)
+        return open_coreml(job.path, names, shapes)
     if suffix == ".onnx":
         optimize = bool(job.options.get("optimize", True))
-        return open_onnx(data, names, optimize=optimize, threads=job.threads)
+        orders = None if artifact is None else channel_orders(artifact)
+        return open_onnx(data, names, shapes, optimize=optimize, threads=threads, orders=orders)
     xnnpack = bool(job.options.get("xnnpack", True))
-    return open_tflite(data, names, runtime=job.runtime, xnnpack=xnnpack, threads=job.threads)
+    return open_tflite(data, names, shapes, runtime=job.runtime, xnnpack=xnnpack, threads=threads)
 
 
 def measure_layers(
@@ -139,8 +148,8 @@ def measure_layers(
     reference = Reference(reference_path, job.threads)
     names = names_for(artifact, job, reference)
     data = b"" if job.path.is_dir() else job.path.read_bytes()
-    opened = _open(job, data, names)
     integer = artifact is not None and artifact.precision == "int8"
+    opened = _open(job, data, names, reference, artifact if integer else None)
     grids = grids_of(artifact) if integer else {}
     opened.plan_codecs(reference.shapes, grids)
     simulated = _simulated(artifact, opened, reference, grids, job.threads) if integer else None
@@ -153,14 +162,18 @@ def measure_layers(
     for picture in range(count):
         _tally(run, picture, tallies)
     weights = weight_figures(artifact, reference.model)
-    layers = [
-        tallies[t].layer(t, *reference.nodes[t], kind, weights.get(reference.nodes[t][0]))
-        for t in tallies
-    ]
+    layers = []
+    for tensor, tally in tallies.items():
+        node, op = reference.nodes[tensor]
+        before = reference.together(tensor, opened.codecs) if tensor in reference.makers else ()
+        layers.append(tally.layer(tensor, node, op, kind, weights.get(node), before))
+    held = {names[tensor] for tensor in opened.outs}
     unmatched = tuple(
         t
         for t in reference.tensors
-        if t not in opened.codecs and t not in names and not reference.inside(t, names)
+        if names.get(t) not in held
+        and not t.endswith("_before_clamp")
+        and not reference.inside(t, opened.codecs)
     )
     report = LayerReport(job.path.name, tuple(layers), count, unmatched)
     if bisect is not None and report.first is not None:
@@ -234,7 +247,8 @@ def _simulated(
 
     data, names = simulated_model(artifact)
     wanted = {t: names[t] for t in opened.codecs if t in names}
-    found = open_onnx(data, wanted, optimize=False, threads=threads, expose=False)
+    shapes = reference.shapes
+    found = open_onnx(data, wanted, shapes, optimize=False, threads=threads, expose=False)
     found.plan_codecs(reference.shapes, grids)
     return data, found
 

@@ -97,12 +97,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Matrix:
-    """All rows in hop order, and the first hop that departs."""
+    """All rows in hop order, and the first hop that departs. ``latency`` is the reference's own."""
 
     reference: Outputs
     rows: tuple[Row, ...]
     samples: Samples
     notes: tuple[str, ...] = ()
+    latency: Latency | None = None
 
     @property
     def first_departure(self) -> Row | None:
@@ -132,7 +133,7 @@ def run_cells(
     for number, cell in enumerate(cells):
         job = job_for(cell, feeds, samples, settings, scratch / f"cell{number}.npz")
         try:
-            python = settings.pythons[cell.board] if cell.board else ()
+            python = settings.pythons[cell.board] if cell.board else cell.python
             outputs = run_cell(job, python, settings.timeout_s)
         except EdgeconvError as error:
             done.append((cell, str(error)))

@@ -1,6 +1,6 @@
 """The two sides of a layer comparison: the file opened up at chosen tensors, and the reference."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -18,6 +18,10 @@ Kind = Literal["onnx", "tflite", "coreml"]
 
 PROPORTIONAL = 0.05
 """Residual, as a share of a channel's own size, up to which it counts as rescaled, not as wrong."""
+
+
+ONE_LAYER = ("Relu", "Clip", "BatchNormalization", "HardSigmoid", "Reshape", "Transpose")
+"""What belongs to the layer before or behind it where nothing else reads between them."""
 
 
 class Infers(Protocol):
@@ -62,6 +66,7 @@ class Opened:
     known: Mapping[str, Quantization] = field(default_factory=dict)
     channels_first: bool = False
     kind: Kind = "onnx"
+    orders: Mapping[str, NDArray[np.intp]] = field(default_factory=dict)
     codecs: dict[str, Codec] = field(default_factory=dict)
 
     def plan_codecs(
@@ -69,22 +74,27 @@ class Opened:
         shapes: Mapping[str, tuple[int, ...]],
         grids: Mapping[str, Quantization],
     ) -> None:
-        """Say how each tensor is stored; tensors whose shape cannot be told are dropped."""
+        """Say how each tensor is stored."""
         specs = {spec.name: spec for spec in self.severed.outputs}
         for tensor, out in self.outs.items():
             spec = specs[out]
-            options = fits(shapes[tensor], spec.shape)
-            if self.channels_first:
-                options = [last for last in options if not last]
-            if not options:
-                continue
+            options = [
+                last
+                for last in fits(shapes[tensor], spec.shape)
+                if not (last and self.channels_first)
+            ]
             grid = grids.get(tensor)
             if grid is not None and spec.dtype == "uint8":
                 grid = replace(grid, zero_point=grid.zero_point + 128)
             quantization = grid or self.known.get(out) or spec.quantization
-            snap = grid if self.kind == "coreml" else None
             self.codecs[tensor] = Codec(
-                shapes[tensor], spec.shape, spec.dtype, quantization, options[0], snap
+                shapes[tensor],
+                spec.shape,
+                spec.dtype,
+                quantization,
+                bool(options and options[0]),
+                snap=grid if self.kind == "coreml" else None,
+                order=None if options else self.orders[tensor],
             )
 
     def settle(self, reference: Mapping[str, Array], inherited: Mapping[str, Array]) -> None:
@@ -119,16 +129,11 @@ class Opened:
 
     def feeds(self, reference: Mapping[str, Array]) -> dict[str, Array]:
         """Return the severed model's new inputs, from the reference's own tensors."""
-        own = {spec.name: spec for spec in self.severed.inputs}
+        own = {spec.name for spec in self.severed.inputs}
         fed = {}
         for tensor, name in self.feds.items():
-            codec = self.codecs.get(tensor)
-            if name not in own:
-                continue
-            if codec is None:
-                fed[name] = np.zeros(own[name].shape, own[name].dtype)
-            else:
-                fed[name] = codec.encode(reference[tensor])
+            if name in own:
+                fed[name] = self.codecs[tensor].encode(reference[tensor])
         return fed
 
 
@@ -139,17 +144,37 @@ def _by_channel(arrays: Sequence[Array]) -> Array:
 
 
 def open_onnx(
-    data: bytes, names: Mapping[str, str], *, optimize: bool, threads: int, expose: bool = True
+    data: bytes,
+    names: Mapping[str, str],
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    optimize: bool,
+    threads: int,
+    expose: bool = True,
+    orders: Mapping[str, NDArray[np.intp]] | None = None,
 ) -> Opened:
-    """Open an ONNX model for ``names``, reference tensor -> its tensor."""
+    """Open an ONNX model for ``names``, reference tensor -> its tensor.
+
+    Tensors that are not of the shape that ``shapes`` gives for the reference's, nor padded as
+    ``orders`` says (reference tensor -> channels of the file), are left inside the pieces.
+    """
     import onnx
 
-    from edgeconv.parity.surgery_onnx import FED, made_by, quantizations, rewire
+    from edgeconv.parity.surgery_onnx import FED, inferred, made_by, quantizations, rewire
     from edgeconv.runtimes.onnxrt import open_model
 
     model = onnx.load_from_string(data)
     made = made_by(model)
-    outs = unique({t: n for t, n in names.items() if n in made})
+    held = {
+        v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in inferred(model)
+    }
+    outs = unique(
+        {
+            t: n
+            for t, n in names.items()
+            if n in made and n in held and _fits_padded(shapes[t], held[n], (orders or {}).get(t))
+        }
+    )
 
     def opened(sever: bool) -> Infers:
         changed = rewire(model, list(outs.values()), sever=sever)
@@ -157,13 +182,30 @@ def open_onnx(
 
     feds = {t: n + FED for t, n in outs.items()}
     exposed = opened(False) if expose else None
-    return Opened(exposed, opened(True), outs, feds, quantizations(model), channels_first=True)
+    known = quantizations(model)
+    return Opened(
+        exposed, opened(True), outs, feds, known, channels_first=True, orders=orders or {}
+    )
+
+
+def _fits_padded(
+    shape: tuple[int, ...], stored: tuple[int, ...], order: NDArray[np.intp] | None
+) -> bool:
+    if False in fits(shape, stored):
+        return True
+    return order is not None and stored == (shape[0], len(order), *shape[2:])
 
 
 def open_tflite(
-    data: bytes, names: Mapping[str, str], *, runtime: str, xnnpack: bool, threads: int
+    data: bytes,
+    names: Mapping[str, str],
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    runtime: str,
+    xnnpack: bool,
+    threads: int,
 ) -> Opened:
-    """Open a TFLite model for ``names``, reference tensor -> its tensor."""
+    """Open a TFLite model for ``names``, reference tensor -> its tensor, as open_onnx does."""
     from edgeconv.parity.surgery_tflite import FED, OUT, read_model, rewire, tensor_indices
 
     if runtime != "ai-edge-litert":
@@ -172,8 +214,12 @@ def open_tflite(
 
     model = read_model(data)
     indices = tensor_indices(model)
-    chosen = unique({t: n for t, n in names.items() if n in indices})
-    own = {t: indices[n] for t, n in chosen.items()}
+    stored = model.subgraphs[0].tensors
+    own = {
+        t: indices[n]
+        for t, n in unique({t: n for t, n in names.items() if n in indices}).items()
+        if fits(shapes[t], tuple(int(size) for size in stored[indices[n]].shape))
+    }
     outs = {t: f"{OUT}{i}" for t, i in own.items()}
 
     def opened(sever: bool) -> Infers:
@@ -184,11 +230,13 @@ def open_tflite(
     return Opened(opened(False), opened(True), outs, feds, kind="tflite")
 
 
-def open_coreml(path: Path, names: Mapping[str, str]) -> Opened:
+def open_coreml(
+    path: Path, names: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]
+) -> Opened:
     """Open a Core ML package for ``names``, reference tensor -> its tensor, in mil-reference."""
     from edgeconv.parity.surgery_mil import FED, open_program_at
 
-    exposed, severed = open_program_at(path, unique(names))
+    exposed, severed = open_program_at(path, unique(names), shapes)
     held = {spec.name for spec in severed.outputs}
     outs = {t: n for t, n in unique(names).items() if n in held}
     feds = {t: n + FED for t, n in outs.items()}
@@ -216,7 +264,7 @@ class Reference:
         from edgeconv.runtimes.onnxrt import open_model
 
         self.model = onnx.load(str(path))
-        makers = made_by(self.model)
+        self.makers = makers = made_by(self.model)
         shaped = {value.name for value in inferred(self.model)}
         self.tensors = [t for t in makers if t in shaped and makers[t].op_type != "Constant"]
         self.nodes = {t: _credited(t, makers) for t in self.tensors}
@@ -227,19 +275,32 @@ class Reference:
             self.shapes[spec.name] = spec.shape
             self.nodes[spec.name] = (spec.name, "input")
 
-    def inside(self, tensor: str, names: Mapping[str, str]) -> bool:
-        """Whether ``tensor`` only leads to an activation that has a counterpart: one layer with it."""
-        if tensor.endswith("_before_clamp"):
-            return True
+    def inside(self, tensor: str, named: Collection[str]) -> bool:
+        """Whether ``tensor`` only leads to a relabelling or an activation in ``named``: one layer."""
         readers = [node for node in self.model.graph.node if tensor in node.input]
-        return (
-            len(readers) == 1
-            and readers[0].op_type in ("Relu", "Clip", "BatchNormalization", "HardSigmoid")
-            and (
-                readers[0].output[0] in names
-                or (readers[0].output[0] != tensor and self.inside(readers[0].output[0], names))
-            )
-        )
+        if len(readers) != 1 or readers[0].op_type not in ONE_LAYER or tensor in named:
+            return False
+        out = readers[0].output[0]
+        return out in named or self.inside(out, named)
+
+    def together(self, tensor: str, known: Collection[str]) -> tuple[str, ...]:
+        """Return the nodes before that of ``tensor`` that run in one piece with it.
+
+        ``known`` are the tensors that pieces are fed.
+        """
+        found: list[str] = []
+        waiting, seen = list(self.makers[tensor].input), set(known)
+        while waiting:
+            source = waiting.pop()
+            maker = self.makers.get(source)
+            if maker is None or source in seen:
+                continue
+            seen.add(source)
+            name, op = self.nodes.get(source, (maker.name, maker.op_type))
+            if op not in ONE_LAYER and name not in found and name != self.nodes[tensor][0]:
+                found.append(name)
+            waiting.extend(maker.input)
+        return tuple(reversed(found))
 
     def run(self, hub: Mapping[str, Array], picture: int) -> dict[str, Array]:
         """Return every tensor, the inputs included, for one picture."""

@@ -78,7 +78,7 @@ def _table(matrix: Matrix) -> list[str]:
     parts += [f"<th>{_text(title)}</th>" for title in header[1:-1]]
     parts.append("</tr>")
     for line in lines:
-        kind = "good" if line[-1] == "ok" else "bad"
+        kind = {"ok": "good", "reference": "dim"}.get(line[-1], "bad")
         cells = "".join(f"<td>{_text(cell)}</td>" for cell in line[1:-1])
         parts.append(f'<tr><td>{_text(line[0])}</td><td class="left {kind}">{_text(line[-1])}</td>')
         parts.append(f"{cells}</tr>")

@@ -45,6 +45,7 @@ def to_json(matrix: Matrix) -> dict[str, Any]:
             if matrix.samples.truth is None
             else int((matrix.samples.truth >= 0).sum()),
         },
+        "reference_latency": None if matrix.latency is None else matrix.latency.to_json(),
         "rows": [_row(row) for row in matrix.rows],
         "notes": list(matrix.notes),
         "environment": environment(),
@@ -131,17 +132,32 @@ COLUMNS = (
 
 
 def table(matrix: Matrix) -> tuple[list[str], list[list[str]]]:
-    """Return the header and a line for each output of each row; columns without a figure go."""
-    lines = []
+    """Return the header and a line for each output of each row, the reference's first.
+
+    Columns without a figure go.
+    """
     used = {
         key for row in matrix.rows if row.verdict for f in row.verdict.figures.values() for key in f
     }
     columns = [(title, key) for title, key in COLUMNS if key in used]
     timed = any(row.latency for row in matrix.rows)
+    latency = [str(matrix.latency or "")] if timed else []
+    name = matrix.reference.about.get("title") or matrix.reference.label
+    blank = [_figure_of_reference(key, matrix) for _, key in columns]
+    lines = [[str(name), *blank, "", *latency, "reference"]]
     for row in matrix.rows:
         lines += _lines(row, columns, timed)
-    latency = ["latency"] if timed else []
-    return ["hop", *(t for t, _ in columns), "against hop before", *latency, "verdict"], lines
+    heading = ["latency"] if timed else []
+    return ["hop", *(t for t, _ in columns), "against hop before", *heading, "verdict"], lines
+
+
+def _figure_of_reference(key: str, matrix: Matrix) -> str:
+    """Return the reference's accuracy, which is what the others are held against."""
+    for row in matrix.rows:
+        for figures in row.verdict.figures.values() if row.verdict else ():
+            if key == "top1" and "reference_top1" in figures:
+                return f"{100 * figures['reference_top1']:.1f}"
+    return ""
 
 
 def _lines(row: Row, columns: Sequence[tuple[str, str]], timed: bool) -> list[list[str]]:

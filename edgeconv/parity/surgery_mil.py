@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.parity.codec import fits
 from edgeconv.runtimes.mil_reference import MilReferenceRunner
+from edgeconv.runtimes.mil_reference import open as open_file
 from edgeconv.tensors import TensorSpec
 
 FED = "__fed"
@@ -59,14 +61,19 @@ def shapes_of(runner: MilReferenceRunner) -> dict[str, tuple[int, ...]]:
 
 
 def open_program_at(
-    path: Path, tensors: Mapping[str, str]
+    path: Path, tensors: Mapping[str, str], wanted: Mapping[str, tuple[int, ...]]
 ) -> tuple[WatchedProgram, WatchedProgram]:
-    """Return ``path`` exposed and severed at the values of ``tensors``, those that it computes."""
-    from edgeconv.runtimes.mil_reference import open as open_file
+    """Return ``path`` exposed and severed at the values of ``tensors``, reference -> program.
 
+    Only those that the program computes in a shape that fits the reference's, ``wanted``.
+    """
     runner = open_file(path)
     shapes = shapes_of(runner)
-    chosen = {name: shapes[name] for name in tensors.values() if name in shapes}
+    chosen = {
+        name: shapes[name]
+        for tensor, name in tensors.items()
+        if name in shapes and False in fits(wanted[tensor], shapes[name])
+    }
     return (
         WatchedProgram(runner, chosen, sever=False),
         WatchedProgram(runner, chosen, sever=True),
