@@ -16,6 +16,7 @@ from edgeconv.artifact import load_artifact
 from edgeconv.deps import MissingDependencyError
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256
+from edgeconv.memory import check_fits
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def inspect_file(path: Path) -> Inspection:
         raise UsageError(f"{path}: inspect reads {', '.join(readers)}")
     if not path.exists():
         raise EdgeconvError(f"{path} does not exist")
+    check_fits(path)
     found = reader(path)
     files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
     common = {
@@ -265,22 +267,14 @@ def _runtime_ends(path: Path) -> dict[str, Any]:
 
 
 def _mlpackage(path: Path) -> dict[str, Any]:
-    from edgeconv.mil.package import open_package
-    from edgeconv.mil.program import parse
+    from edgeconv.inspection_mil import look_into
 
-    program = parse(open_package(path))
-    histogram = Counter(operation.kind for operation in program.operations)
-    compute = sum(histogram[kind] for kind in ("conv", "conv_transpose", "linear", "matmul"))
+    found = look_into(path)
+    metadata = found.pop("metadata")
+    notes = tuple(_notes(*note) for note in found["quantization"])
     return {
-        "form": "mlpackage",
-        "histogram": dict(sorted(histogram.items())),
-        "compute": compute,
-        "int8_compute": None,
-        "per_channel": None,
-        "transposes": histogram["transpose"],
-        "conversions": histogram["quantize"] + histogram["dequantize"],
-        "inputs": tuple({"name": n, "shape": list(t.shape), "dtype": str(t.dtype)} for n, t in program.inputs),
-        "outputs": tuple({"name": name, "shape": None, "dtype": ""} for name in program.outputs),
-        "description": dict(program.metadata) or None,
+        **found,
+        "quantization": notes,
+        "description": _described(metadata),
         "read_by": "the package's own program",
-    }  # fmt: skip
+    }

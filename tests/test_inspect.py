@@ -102,3 +102,37 @@ def test_what_is_no_model_is_refused_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\.mlpackage"):
         inspect_file(tmp_path / "a.txt")
     assert inspection.Inspection.__doc__
+
+
+def test_a_file_larger_than_memory_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    for name in ("big.onnx", "big.tflite"):
+        path = tmp_path / name
+        with path.open("wb") as file:
+            file.truncate(1 << 42)
+        for command in ("inspect", "bench"):
+            said = CliRunner().invoke(main, [command, str(path)])
+            assert said.exit_code == 1
+            assert "4194304 MiB and only" in said.output
+        path.unlink()
+
+
+@pytest.mark.parametrize("min_ios", [17, 18])
+def test_a_package_shows_its_integers_types_and_scales(min_ios: int, tmp_path: Path) -> None:
+    pytest.importorskip("coremltools")
+    import coreml_kit
+
+    from edgeconv.export.coreml import emit_coreml
+
+    graph = coreml_kit.prepared(coreml_kit.convolution_net(), int8=True)
+    feeds = [coreml_kit.feeds_for(graph, seed) for seed in range(4)]
+    path = tmp_path / "net.mlpackage"
+    recipe = coreml_kit.simple_recipe(graph, feeds)
+    emit_coreml(graph, recipe, precision="int8", path=path, min_ios=min_ios)
+    found = inspect_file(path)
+    assert found.compute
+    assert found.int8_compute == found.compute
+    assert found.per_channel == found.compute
+    assert found.types["int8"] + found.types["uint8"] > 0
+    assert found.outputs[0]["shape"]
+    assert any(note.constant and note.scales > 1 for note in found.quantization)
+    assert any(not note.constant for note in found.quantization)

@@ -23,7 +23,8 @@ from edgeconv.bench.watch import (
     threads_ran,
 )
 from edgeconv.errors import EdgeconvError
-from edgeconv.machine import ROOT, Machine, meminfo_mib
+from edgeconv.machine import Machine
+from edgeconv.memory import check_fits
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of the whole that is done, 0 to 1."""
@@ -98,7 +99,8 @@ def measure(
 
 def _open(turn: Turn, plan: Plan, watch: Watch) -> None:
     try:
-        _check_memory(turn.subject)
+        if turn.subject.path is not None:
+            check_fits(Path(turn.subject.path))
         turn.worker = Worker(turn.subject)
         turn.facts = turn.worker.receive(OPEN_TIMEOUT_S, watch.tick)
         turn.warm = turn.worker.ask({"do": "warm", "runs": plan.warmup}, OPEN_TIMEOUT_S, watch.tick)
@@ -106,14 +108,6 @@ def _open(turn: Turn, plan: Plan, watch: Watch) -> None:
         turn.rounds, turn.runs = plan.blocks(statistics.median(latest) / 1e9)
     except EdgeconvError as error:
         turn.fail(error)
-
-
-def _check_memory(subject: Subject) -> None:
-    if subject.path is None or not Path(subject.path).is_file():
-        return
-    size, free = Path(subject.path).stat().st_size // 2**20, meminfo_mib(ROOT, "MemAvailable")
-    if free is not None and size > free:
-        raise EdgeconvError(f"{subject.path} has {size} MiB and only {free} MiB are free here")
 
 
 def _rounds(turns: Sequence[Turn], plan: Plan, watch: Watch, say: Progress) -> None:

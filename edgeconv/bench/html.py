@@ -97,7 +97,7 @@ def _head(report: Report) -> list[str]:
 
 def _table(report: Report) -> list[str]:
     titles = ("model", "runtime", "threads", "median ms", "p90", "p99", "mean ms [95 %]", "ratio",
-              "accuracy", "MB", "peak MiB")  # fmt: skip
+              "accuracy", "MB", "peak MiB", "arena MiB")  # fmt: skip
     parts = ['<div class="scroll"><table><tr>', *(f"<th>{t}</th>" for t in titles), "</tr>"]
     for row in ranked(report):
         parts.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in _cells(row, report)) + "</tr>")
@@ -116,6 +116,7 @@ def _cells(row: Row, report: Report) -> list[str]:
     head = [_text(row.label.rpartition(" (")[0] or row.label), _text(row.runtime), str(row.threads)]
     tail = [_text(accuracy(row)), "-" if size is None else f"{size / 1e6:.2f}"]
     tail.append("-" if row.peak_mib is None else f"{row.peak_mib:.0f}")
+    tail.append("-" if row.arena_mib is None else f"{row.arena_mib:.1f}")
     if row.summary is None or report.machine.emulated:
         return [*head, "failed" if row.error else "emulated", "", "", "", "", *tail]
     s, ratio = row.summary, "reference" if row.label in report.references.values() else "-"

@@ -45,6 +45,10 @@ def _answer(question: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
         answer: dict[str, Any] = profile_here(arguments)
         return answer
+    if question == "arena":
+        from edgeconv.bench.arena import arena_here
+
+        return arena_here(arguments)
     raise EdgeconvError(f"nothing here answers {question}")
 
 

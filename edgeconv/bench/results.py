@@ -19,6 +19,8 @@ class Row:
     the rounds, ``starts_s`` when each began (seconds since the epoch); ``cpu_ms`` is processor time of
     a run, all threads together. ``ratio`` is this row's latency over the reference's, ``cpu_ratio``
     the same of processor time, which a busy machine disturbs less.
+    ``base_mib`` is the process before the load, ``peak_mib`` its highest, ``arena_mib`` what the
+    runtime set aside for the model where that can be known (see edgeconv.bench.arena).
     ``about`` is what the manifest knows: precision, accuracy, sha256, bytes.
     """
 
@@ -38,6 +40,7 @@ class Row:
     cpu_ms: float | None = None
     peak_mib: float | None = None
     base_mib: float | None = None
+    arena_mib: float | None = None
     delegation: Mapping[str, Any] | None = None
     providers: Sequence[str] | None = None
     inputs: Sequence[Mapping[str, Any]] = ()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv import __version__, sensors
+from edgeconv.bench.arena import with_arena
 from edgeconv.bench.diagnose import causes, verdict
 from edgeconv.bench.engine import Progress, Turn, measure, to_row
 from edgeconv.bench.facts import ModelFacts, facts_from_json
@@ -67,6 +68,8 @@ def bench(request: Request, progress: Progress | None = None) -> Report:
     )
     if partial:
         return report
+    if not machine.emulated:
+        report = replace(report, rows=tuple(with_arena(report.rows, lineup.subjects)))
     report = replace(report, diagnosis=tuple(_diagnose(lineup, rows, machine)))
     return _extras(report, request, lineup, watch, progress)
 

@@ -186,7 +186,7 @@ def shorten(name: str, width: int = 44) -> str:
 CSV_COLUMNS = (
     "label", "runtime", "version", "threads", "threads_ran", "count", "effective", "median_ms",
     "p90_ms", "p95_ms", "p99_ms", "min_ms", "mean_ms", "mean_low_ms", "mean_high_ms", "variation",
-    "throughput", "cpu_ms", "load_ms", "first_ms", "peak_mib", "bytes", "sha256", "ratio",
+    "throughput", "cpu_ms", "load_ms", "first_ms", "peak_mib", "arena_mib", "bytes", "sha256", "ratio",
     "ratio_low", "ratio_high", "marks", "error",
 )  # fmt: skip
 
@@ -222,6 +222,7 @@ def _csv_row(row: Row, emulated: bool) -> dict[str, Any]:
         "threads": row.threads,
         "threads_ran": row.threads_ran,
         "peak_mib": row.peak_mib,
+        "arena_mib": row.arena_mib,
         "bytes": row.about.get("bytes"),
         "sha256": row.about.get("sha256"),
         "marks": " ".join(mark.code for mark in row.marks),

@@ -111,8 +111,9 @@ def load_marks(spent: Spent, runs: int, cpus: float) -> list[Mark]:
     if stolen > STOLEN_SHARE:
         marks.append(Mark("steal", f"the hypervisor took {100 * stolen:.0f} % of a processor away"))
     if spent.involuntary > SWITCHED_SHARE * runs and spent.involuntary > 10 * spent.wall_s:
-        share = 100 * spent.involuntary / runs
-        marks.append(Mark("switched", f"the scheduler interrupted {share:.0f} of 100 runs"))
+        share = spent.involuntary / runs
+        how = f"{100 * share:.0f} of 100 runs" if share < 1 else f"each run {share:.1f} times"
+        marks.append(Mark("switched", f"the scheduler interrupted {how}"))
     return marks
 
 

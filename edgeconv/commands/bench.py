@@ -146,6 +146,8 @@ def _write(report: Any, options: dict[str, Any]) -> None:
     if options["as_json"]:
         click.echo(json.dumps(report.to_json(), indent=1))
         return
+    if len(report.rows) == 1 and report.rows[0].error is not None and not report.partial:
+        return  # its sentence is the error that ends the command
     width = None if sys.stdout.isatty() else 160
     print_report(report, Console(highlight=False, width=width))
 

@@ -97,7 +97,7 @@ def _check(data: Data, name: str) -> None:
             for operator in graph.tables(SUBGRAPH_OPERATORS):
                 operator.scalar(0, "<I")
     except (struct.error, IndexError) as error:
-        raise EdgeconvError(f"{name} is damaged or cut short: {error}") from error
+        raise EdgeconvError(f"{name} is damaged or cut short") from error
 
 
 def _buffer_end(buffer: Table) -> int:
