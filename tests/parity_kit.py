@@ -17,12 +17,13 @@ from edgeconv.export.onnx_io import save_model, to_onnx
 from edgeconv.export.prepare import prepare
 from edgeconv.export.quant.recipe import (
     Activation,
+    Form,
     Recipe,
     Weights,
     bias_integers,
     choose_scale,
 )
-from edgeconv.files import sha256, write_bytes
+from edgeconv.files import digest, sha256, write_bytes
 from edgeconv.tensors import TensorSpec
 
 Array = NDArray[Any]
@@ -116,13 +117,12 @@ def run_graph(graph: Graph, inputs: Array, keep: list[str] | None = None) -> dic
     return {name: np.concatenate([row[i] for row in rows]) for i, name in enumerate(names)}
 
 
-def recipe_for(prepared: Graph, inputs: Array) -> Recipe:
+def recipe_for(prepared: Graph, inputs: Array, form: Form = "asymmetric") -> Recipe:
     """Return a min/max recipe of ``prepared``: same-scale nodes share the scale of their output."""
     tensors = [out for node in prepared.nodes for out in node.outputs]
     ranges = run_graph(prepared, inputs, tensors) | {"input": inputs}
     activations = {
-        name: choose_scale(values.min(), values.max(), "asymmetric")
-        for name, values in ranges.items()
+        name: choose_scale(values.min(), values.max(), form) for name, values in ranges.items()
     }
     for node in reversed(prepared.nodes):
         if node.op in ("AveragePool", "Reshape"):
@@ -133,7 +133,7 @@ def recipe_for(prepared: Graph, inputs: Array) -> Recipe:
     for node in prepared.nodes:
         if node.op in ("Conv", "Gemm"):
             weights[node.name] = quantize_weights(prepared, node, activations[node.inputs[0]])
-    return Recipe("std", "asymmetric", activations, weights)
+    return Recipe("std", form, activations, weights)
 
 
 def quantize_weights(graph: Graph, node: Node, source: Activation) -> Weights:
@@ -162,7 +162,8 @@ def write_export(
 ) -> Path:
     """Write a file, its evidence folder and its manifest, and return the file's path."""
     path = folder / name
-    write_bytes(path, data)
+    if not path.is_dir():  # a package is written by its emitter
+        write_bytes(path, data)
     stem = f"{path.stem}.evidence"
     for item, content in evidence.items():
         write_bytes(folder / stem / item, content)
@@ -173,7 +174,7 @@ def write_export(
         "net": {"source": "small.onnx"},
         "bytes": len(data),
         "file": name,
-        "sha256": sha256(path),
+        "sha256": digest(path),
         "inputs": [spec_to_json(spec) for spec in inputs],
         "outputs": [spec_to_json(spec) for spec in outputs],
         "preprocessing": None,
@@ -235,9 +236,12 @@ def int8_export(
     """
     graph = small_net(seed)
     prepared = prepare(graph, int8=True).graph
-    recipe = recipe_for(prepared, pictures(64, seed=9))
+    form: Form = "zero-point-free" if target == "coreml" else "asymmetric"
+    recipe = recipe_for(prepared, pictures(64, seed=9), form)
     emitted_graph, emitted_recipe = (prepared, recipe) if edit is None else edit(prepared, recipe)
-    data, names, inputs, outputs = emit(emitted_graph, emitted_recipe, target)
+    suffix = {"onnx": "onnx", "tflite": "tflite", "coreml": "mlpackage"}[target]
+    path = folder / f"small_int8.{suffix}"
+    data, names, inputs, outputs = emit(emitted_graph, emitted_recipe, target, path)
     evidence = {
         "raw.onnx": save_model(to_onnx(graph)),
         "hub.onnx": save_model(to_onnx(graph)),
@@ -246,10 +250,9 @@ def int8_export(
         f"names_{target}.json": json.dumps(names).encode(),
         "verify.npz": verification(graph, pictures(count)),
     }
-    suffix = "onnx" if target == "onnx" else "tflite"
     return write_export(
         folder,
-        f"small_int8.{suffix}",
+        path.name,
         data,
         target=target,
         precision="int8",
@@ -261,9 +264,14 @@ def int8_export(
 
 
 def emit(
-    graph: Graph, recipe: Recipe | None, target: str
+    graph: Graph, recipe: Recipe | None, target: str, path: Path
 ) -> tuple[bytes, dict[str, str], tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Emit to ONNX QDQ or TFLite: bytes, tensor names, inputs, outputs."""
+    """Emit to ONNX QDQ, TFLite or Core ML (at ``path``): bytes, tensor names, inputs, outputs."""
+    if target == "coreml":
+        from edgeconv.export.coreml import emit_coreml
+
+        package = emit_coreml(graph, recipe, path=path, precision="int8", compute="fp32")
+        return b"", dict(package.names), package.inputs, package.outputs
     if target == "onnx":
         from edgeconv.export.quant.qdq import emit_qdq
 

@@ -153,6 +153,10 @@ def measure_layers(
     grids = grids_of(artifact) if integer else {}
     opened.plan_codecs(reference.shapes, grids)
     simulated = _simulated(artifact, opened, reference, grids, job.threads) if integer else None
+    if opened.kind == "coreml" and any(g.zero_point not in (-128, 0) for g in grids.values()):
+        simulated = (
+            None  # Core ML takes other scales there, so the recipe says nothing of its noise
+        )
     hub = {name: np.load(path, mmap_mode="r") for name, path in job.inputs.items()}
     count = min(count, *(len(array) for array in hub.values()))
     tallies = {tensor: Tally() for tensor in opened.codecs}
