@@ -22,6 +22,7 @@ from edgeconv.bench.diagnose import causes, verdict
 from edgeconv.bench.facts import ModelFacts, facts_from_json, onnx_facts, tflite_facts
 from edgeconv.bench.html import page
 from edgeconv.bench.onnx_wire import WireConstant, WireGraph, WireNode, read_onnx
+from edgeconv.bench.pairs import pair_layers, with_pairs
 from edgeconv.bench.statistics import Interval, Ratio
 from edgeconv.bench.sustained import curve
 from edgeconv.bench.text import to_csv
@@ -253,3 +254,26 @@ def test_chromium_shows_the_page_without_an_error_or_a_sideways_scroll(
     )  # fmt: skip
     assert "<title>fits</title>" in seen.stdout
     assert "CONSOLE" not in seen.stderr
+
+
+def op_of(name: str, order: int, us: float, macs: int) -> dict[str, Any]:
+    return {"name": name, "order": order, "us": us, "macs": macs, "of_peak": 0.5}
+
+
+def test_the_same_layers_of_two_files_stand_side_by_side_and_other_nets_do_not() -> None:
+    mine = [op_of("b", 2, 3.0, 200), op_of("pad", 1, 1.0, 0), op_of("a", 0, 2.0, 130)]
+    other = [op_of("A", 0, 4.0, 100), op_of("B", 1, 2.0, 200)]  # mine has a padded channel
+    layers = pair_layers(mine, other)
+    assert layers is not None
+    assert [(one.name, one.us, one.reference_us) for one in layers] == [
+        ("a", 2.0, 4.0),
+        ("b", 3.0, 2.0),
+        ("all that only moves data", 1.0, 0),
+    ]
+    assert pair_layers(mine, other[:1]) is None
+    assert pair_layers(mine, [op_of("A", 0, 4.0, 100), op_of("B", 1, 2.0, 900)]) is None
+    profiles = {"int8": {"ops": mine}, "fp32": {"ops": other}, "broken": {"error": "x"}}
+    paired = with_pairs(profiles, {"int8": "fp32", "broken": "fp32"})
+    assert paired["int8"]["pairs"]["reference"] == "fp32"
+    assert "pairs" not in paired["fp32"]
+    assert "pairs" not in paired["broken"]

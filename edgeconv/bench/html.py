@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeconv.bench import svg
+from edgeconv.bench.html_profile import profiles
 from edgeconv.bench.results import Report, Row
-from edgeconv.bench.text import accuracy, ms, ranked, shorten
+from edgeconv.bench.text import accuracy, ms, ranked
 from edgeconv.bench.watch import Sample
 
 STYLE = """
@@ -16,10 +17,10 @@ STYLE = """
 --warn:#8a5a00;--bad:#b3261e;--c0:#0b62c4;--c1:#c2410c;--c2:#15803d;--c3:#7e22ce;--c4:#a16207;--c5:#0e7490}
 @media(prefers-color-scheme:dark){:root{--back:#15181b;--text:#e6e9ec;--dim:#9aa5af;--rule:#343b42;
 --panel:#1e2327;--warn:#f0b54a;--bad:#ff8a80;--c0:#6cb2ff;--c1:#ff9d66;--c2:#5fd38a;--c3:#c9a0ff;--c4:#e5c04b;--c5:#5fd0e0}}
-*{box-sizing:border-box}body{margin:0 auto;max-width:1000px;padding:16px;background:var(--back);
+*{box-sizing:border-box}body{margin:0 auto;max-width:1080px;padding:16px;background:var(--back);
 color:var(--text);font:15px/1.5 system-ui,sans-serif;
 overflow-wrap:anywhere}h1{font-size:1.4rem;margin:.2em 0}
-h2{font-size:1.1rem;margin:1.6em 0 .4em}p{margin:.4em 0}.dim{color:var(--dim)}.warn{color:var(--warn)}
+h2{font-size:1.1rem;margin:1.6em 0 .4em}h3{font-size:1rem;margin:1.2em 0 .3em}p{margin:.4em 0}.dim{color:var(--dim)}.warn{color:var(--warn)}
 .bad{color:var(--bad)}.scroll{overflow-x:auto;max-width:100%}td.left{text-align:left}table{border-collapse:collapse;width:100%;
 font-variant-numeric:tabular-nums}th,td{padding:4px 10px 4px 0;text-align:right;white-space:nowrap;
 border-bottom:1px solid var(--rule)}th:first-child,td:first-child,.left{text-align:left}
@@ -63,7 +64,7 @@ def _sections(report: Report) -> list[str]:
         *_trace(rows, report.samples),
         *_diagnosis(report),
         *_sustained(report),
-        *_profiles(report),
+        *profiles(report),
     ]  # fmt: skip
     return [*_head(report), *_table(report), *figures, *_machine(report)]
 
@@ -96,7 +97,7 @@ def _head(report: Report) -> list[str]:
 
 
 def _table(report: Report) -> list[str]:
-    titles = ("model", "runtime", "threads", "median ms", "p90", "p99", "mean ms [95 %]", "ratio",
+    titles = ("model", "median ms", "p90", "p99", "mean ms [95 %]", "ratio",
               "accuracy", "MB", "peak MiB", "arena MiB")  # fmt: skip
     parts = ['<div class="scroll"><table><tr>', *(f"<th>{t}</th>" for t in titles), "</tr>"]
     for row in ranked(report):
@@ -113,7 +114,9 @@ def _table(report: Report) -> list[str]:
 
 def _cells(row: Row, report: Report) -> list[str]:
     size = row.about.get("bytes")
-    head = [_text(row.label.rpartition(" (")[0] or row.label), _text(row.runtime), str(row.threads)]
+    name = _text(row.label.rpartition(" (")[0] or row.label)
+    threads = "1 thread" if row.threads == 1 else f"{row.threads} threads"
+    head = [f'{name}<br><span class="dim">{_text(row.runtime)} · {threads}</span>']
     tail = [_text(accuracy(row)), "-" if size is None else f"{size / 1e6:.2f}"]
     tail.append("-" if row.peak_mib is None else f"{row.peak_mib:.0f}")
     tail.append("-" if row.arena_mib is None else f"{row.arena_mib:.1f}")
@@ -162,7 +165,7 @@ def _trace(rows: Sequence[Row], samples: Sequence[Sample]) -> list[str]:
     for title, pairs in (("MHz, the fastest processor", clocks), ("°C, the hottest sensor", heat)):
         if len(pairs) > 1:
             line = svg.Series(title, [a for a, _ in pairs], [b for _, b in pairs])
-            parts.append(svg.lines([line], x, svg.axis_over(title, line.y), title, height=130.0))
+            parts.append(svg.lines([line], x, svg.axis_over(title, line.y), title, height=160.0))
     if not heat:
         parts.append('<p class="dim">This machine shows no temperature.</p>')
     return parts
@@ -199,85 +202,6 @@ def _sustained(report: Report) -> list[str]:
             f"<p>{_text(label)} keeps {100 * c['retention']:.0f} % of its first speed.</p>"
         )
     return parts
-
-
-def _profiles(report: Report) -> list[str]:
-    parts: list[str] = []
-    for label, profile in report.profile.items():
-        if "error" in profile:
-            parts.append(f'<p class="dim">{_text(label)}: {_text(profile["error"])}</p>')
-            continue
-        parts += [
-            f"<h2>Operators of {_text(label)}</h2>",
-            f'<p class="dim">{_text(profile["how"])}</p>',
-        ]
-        parts += [f"<p>{_text(sentence)}.</p>" for sentence in profile["sentences"]]
-        parts += ['<div class="scroll"><table><tr><th>operator</th><th class="left">type</th>'
-                  '<th>us</th><th></th><th>M mul-adds</th><th>GMAC/s</th><th>of peak</th></tr>']  # fmt: skip
-        widest = profile["ops"][0]["us"] or 1.0 if profile["ops"] else 1.0
-        for op in profile["ops"][:40]:
-            colour = 1 if op["memory_bound"] else 0
-            bar = f'<div class="bar c{colour}" style="width:{120 * op["us"] / widest:.0f}px"></div>'
-            of_peak = "" if op["of_peak"] is None else f"{100 * op['of_peak']:.0f} %"
-            cells = (
-                _text(shorten(op["name"])),
-                _text(op["op"]),
-                f"{op['us']:.1f}",
-                bar,
-                f"{op['macs'] / 1e6:.2f}" if op["macs"] else "",
-                f"{op['gmacs_per_s']:.1f}" if op["macs"] else "",
-                of_peak,
-            )
-            parts.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-        parts += [
-            "</table></div>",
-            svg.legend(["limited by multiply-adds", "limited by moving data"]),
-        ]
-        parts += _roofline(profile)
-    return parts
-
-
-def _roofline(profile: dict[str, object]) -> list[str]:
-    ops: list[dict[str, float]] = [op for op in profile["ops"] if op["macs"]]  # type: ignore[attr-defined]
-    if not ops:
-        return []
-    peak: dict[str, object] = profile["peak"]  # type: ignore[assignment]
-    speeds: dict[str, float] = peak["gbytes_per_s"]  # type: ignore[assignment]
-    limits = [
-        v for k in ("float_gmacs_per_s", "int8_gmacs_per_s") if isinstance(v := peak[k], float)
-    ]
-    slow, fast = min(speeds.values()), max(speeds.values())
-    xs = [op["intensity"] for op in ops]
-    x = svg.axis_over("multiply-adds a byte", xs, log=True)
-    rates = [op["gmacs_per_s"] for op in ops if op["gmacs_per_s"] > 0]
-    y = svg.axis_over("GMAC/s", [*rates, *limits], log=True)
-    roofs = ""
-    for limit in limits:
-        for speed in (slow, fast):
-            knee = min(max(limit / speed, x.low), x.high)
-            start = max(x.low, y.low / speed)
-            path_x = [min(start, knee), knee, x.high]
-            path_y = [min(limit, speed * v) for v in path_x]
-            roofs += svg.polyline(path_x, path_y, x, y, "roof")
-    kinds = [("limited by multiply-adds", False), ("limited by moving data", True)]
-    series = [
-        svg.Series(
-            name,
-            [
-                op["intensity"]
-                for op in ops
-                if op["memory_bound"] == bound and op["gmacs_per_s"] > 0
-            ],
-            [
-                op["gmacs_per_s"]
-                for op in ops
-                if op["memory_bound"] == bound and op["gmacs_per_s"] > 0
-            ],
-        )
-        for name, bound in kinds
-    ]
-    note = "Dashed: measured peaks, float and int8, under main memory's bandwidth and the cache's."
-    return [svg.points(series, x, y, "Roofline", roofs), f'<p class="dim">{note}</p>']
 
 
 def _machine(report: Report) -> list[str]:

@@ -81,9 +81,11 @@ def _extras(
     healthy = {row.label for row in report.rows if row.error is None}
     subjects = [s for s in lineup.subjects if s.label in healthy]
     if request.profile:
+        from edgeconv.bench.pairs import with_pairs
         from edgeconv.bench.profile import profile_subjects
 
-        report = replace(report, profile=profile_subjects(subjects, report.rows, progress))
+        profiles = profile_subjects(subjects, report.rows, progress)
+        report = replace(report, profile=with_pairs(profiles, lineup.reference))
     if request.sustained_s is not None:
         from edgeconv.bench.sustained import sustain
 

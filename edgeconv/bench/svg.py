@@ -5,8 +5,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 640.0, 220.0
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 10.0, 30.0
+WIDTH, HEIGHT = 640.0, 250.0
+LEFT, RIGHT, TOP, BOTTOM = 56.0, 16.0, 28.0, 40.0
 COLOURS = 6
 
 
@@ -36,16 +36,19 @@ class Axis:
             low, high = self.low, self.high
         return (value - low) / (high - low) if high > low else 0.5
 
-    def ticks(self) -> list[float]:
-        """Return round values inside the range."""
+    def ticks(self, most: int = 5) -> list[float]:
+        """Return round values inside the range, at most ``most`` + 1 of them on a plain axis."""
         if self.log:
             first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
-            return [10.0**power for power in range(first, last + 1)]
+            tens = [10.0**power for power in range(first - 1, last + 1)]
+            wide = last - first >= 2
+            values = [ten * step for ten in tens for step in ((1,) if wide else (1, 2, 5))]
+            return [value for value in values if self.low <= value <= self.high]
         span = self.high - self.low
         if span <= 0:
             return [self.low]
-        step = 10.0 ** math.floor(math.log10(span / 4))
-        step *= next(m for m in (1, 2, 5, 10) if span / (step * m) <= 5)
+        step = 10.0 ** math.floor(math.log10(span / most))
+        step *= next(m for m in (1, 2, 5, 10, 20) if span / (step * m) <= most)
         count = math.floor(self.high / step + 1e-9) - math.ceil(self.low / step - 1e-9) + 1
         return [(math.ceil(self.low / step - 1e-9) + i) * step for i in range(count)]
 
@@ -78,7 +81,7 @@ def frame(x: Axis, y: Axis, body: str, title: str, height: float = HEIGHT) -> st
     parts = [
         f'<svg viewBox="0 0 {WIDTH:g} {height:g}" role="img" aria-label="{html.escape(title)}">'
     ]
-    for tick in y.ticks():
+    for tick in y.ticks(5 if height >= HEIGHT else 2):
         at = _y(y, tick, height)
         parts.append(
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
@@ -92,12 +95,12 @@ def frame(x: Axis, y: Axis, body: str, title: str, height: float = HEIGHT) -> st
             f'<line class="tick" x1="{at:.1f}" x2="{at:.1f}" y1="{base}" y2="{base + 4}"/>'
         )
         parts.append(
-            f'<text x="{at:.1f}" y="{base + 15}" text-anchor="middle">{_label(tick)}</text>'
+            f'<text x="{at:.1f}" y="{base + 17}" text-anchor="middle">{_label(tick)}</text>'
         )
     parts.append(
-        f'<text class="title" x="{WIDTH - RIGHT}" y="{height - 2}" text-anchor="end">{html.escape(x.title)}</text>'
+        f'<text class="title" x="{WIDTH - RIGHT}" y="{height - 5}" text-anchor="end">{html.escape(x.title)}</text>'
     )
-    parts.append(f'<text class="title" x="{LEFT + 4}" y="{TOP + 8}">{html.escape(y.title)}</text>')
+    parts.append(f'<text class="title" x="{LEFT}" y="{TOP - 11}">{html.escape(y.title)}</text>')
     return "".join(parts) + body + "</svg>"
 
 

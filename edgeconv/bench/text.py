@@ -11,6 +11,7 @@ from rich.table import Table
 
 from edgeconv.bench.results import Report, Row
 from edgeconv.bench.statistics import Interval
+from edgeconv.bench.text_profile import print_profiles
 
 
 def ms(value: float | None) -> str:
@@ -57,7 +58,7 @@ def print_report(report: Report, console: Console) -> None:
     if not report.machine.emulated:
         _print_diagnosis(report, console)
         _print_sustained(report, console)
-        _print_profile(report, console)
+        print_profiles(report, console)
 
 
 def print_devices(reports: Sequence[tuple[str, Report]], console: Console) -> None:
@@ -75,7 +76,7 @@ def print_devices(reports: Sequence[tuple[str, Report]], console: Console) -> No
         if not machine.emulated:
             _print_diagnosis(report, console)
             _print_sustained(report, console)
-            _print_profile(report, console)
+            print_profiles(report, console)
 
 
 def _table(first: Sequence[str]) -> Table:
@@ -141,46 +142,6 @@ def _print_sustained(report: Report, console: Console) -> None:
             f" {100 * curve['retention']:.0f} % of its first speed"
             f" ({ms(curve['first_ms'])} -> {ms(curve['last_ms'])} ms)"
         )
-
-
-def _print_profile(report: Report, console: Console) -> None:
-    for label, profile in report.profile.items():
-        console.print()
-        if "error" in profile:
-            console.print(f"profile  {escape(label)}: {escape(profile['error'])}")
-            continue
-        console.print(f"[bold]{escape(label)}[/]  {escape(profile['how'])}")
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        table.add_column("operator", no_wrap=True)
-        for title in ("type", "us", "share", "M mul-adds", "KB", "GMAC/s", "of peak"):
-            table.add_column(title, justify="right" if title != "type" else "left", no_wrap=True)
-        for op in profile["ops"][:15]:
-            table.add_row(
-                escape(shorten(op["name"])),
-                op["op"],
-                f"{op['us']:.1f}",
-                f"{100 * op['share']:.1f} %",
-                "" if not op["macs"] else f"{op['macs'] / 1e6:.2f}",
-                f"{op['bytes'] / 1e3:.0f}",
-                "" if not op["macs"] else f"{op['gmacs_per_s']:.1f}",
-                "" if op["of_peak"] is None else f"{100 * op['of_peak']:.0f} %",
-            )
-        console.print(table)
-        if len(profile["ops"]) > 15:
-            rest = sum(op["share"] for op in profile["ops"][15:])
-            console.print(f"{len(profile['ops']) - 15} more operators: {100 * rest:.1f} %")
-        for sentence in profile["sentences"]:
-            console.print(escape(sentence))
-
-
-def shorten(name: str, width: int = 44) -> str:
-    """Keep the end of an operator's first name, which is the part that differs.
-
-    >>> shorten("a/b;c/d"), shorten("x" * 50 + "/end", 8)
-    ('a/b', '...x/end')
-    """
-    first = name.partition(";")[0]
-    return first if len(first) <= width else "..." + first[3 - width :]
 
 
 CSV_COLUMNS = (

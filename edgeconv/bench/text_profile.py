@@ -1,0 +1,92 @@
+"""Profiles for the terminal: the dearest operators, and layers side by side."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from edgeconv.bench.results import Report
+
+SHOWN = 15
+
+
+def print_profiles(report: Report, console: Console) -> None:
+    """Print the dearest operators of each row, and the same layers beside the reference's."""
+    for label, profile in report.profile.items():
+        console.print()
+        if "error" in profile:
+            console.print(f"profile  {escape(label)}: {escape(profile['error'])}")
+            continue
+        console.print(f"[bold]{escape(label)}[/]  {escape(profile['how'])}")
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("operator", no_wrap=True)
+        for title in ("type", "us", "share", "M mul-adds", "KB", "GMAC/s", "of peak"):
+            table.add_column(title, justify="right" if title != "type" else "left", no_wrap=True)
+        shown = profile["ops"][:SHOWN]
+        for op, name in zip(shown, short_names([op["name"] for op in shown]), strict=True):
+            table.add_row(
+                escape(name),
+                op["op"],
+                f"{op['us']:.1f}",
+                f"{100 * op['share']:.1f} %",
+                "" if not op["macs"] else f"{op['macs'] / 1e6:.2f}",
+                f"{op['bytes'] / 1e3:.0f}",
+                "" if not op["macs"] else f"{op['gmacs_per_s']:.1f}",
+                "" if op["of_peak"] is None else f"{100 * op['of_peak']:.0f} %",
+            )
+        console.print(table)
+        if len(profile["ops"]) > SHOWN:
+            rest = sum(op["share"] for op in profile["ops"][SHOWN:])
+            console.print(f"{len(profile['ops']) - SHOWN} more operators: {100 * rest:.1f} %")
+        for sentence in profile["sentences"]:
+            console.print(escape(sentence))
+        if "pairs" in profile:
+            _print_pairs(label, profile["pairs"], console)
+
+
+def _print_pairs(label: str, pairs: Mapping[str, Any], console: Console) -> None:
+    console.print(f"\nlayer by layer  {escape(label)} beside {escape(pairs['reference'])}")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("layer", no_wrap=True)
+    for title in ("M mul-adds", "us", "reference", "ratio", "of peak", "reference"):
+        table.add_column(title, justify="right", no_wrap=True)
+    shown = sorted(pairs["layers"], key=lambda layer: -layer["us"])[:SHOWN]
+    for layer, name in zip(shown, short_names([one["name"] for one in shown]), strict=True):
+        table.add_row(escape(name), *pair_cells(layer))
+    console.print(table)
+
+
+def pair_cells(layer: Mapping[str, Any]) -> list[str]:
+    """Return the figures of a pair as text: multiply-adds, both times, their ratio, both shares."""
+    ratio = layer["us"] / layer["reference_us"] if layer["reference_us"] else None
+    shares = [layer["of_peak"], layer["reference_of_peak"]]
+    return [
+        f"{layer['macs'] / 1e6:.2f}" if layer["macs"] else "",
+        f"{layer['us']:.1f}",
+        f"{layer['reference_us']:.1f}",
+        "" if ratio is None else f"{ratio:.2f}x",
+        *("" if share is None else f"{100 * share:.0f} %" for share in shares),
+    ]
+
+
+def short_names(names: Sequence[str], width: int = 44) -> list[str]:
+    """Shorten operators' names to what tells them apart: start and end, less the folder all share.
+
+    >>> short_names(["/net/b.1/conv/Clip;x", "/net/b.2/conv/Clip", "rest"], 16)
+    ['b.1/conv/Clip', 'b.2/conv/Clip', 'rest']
+    >>> short_names(["a" * 30 + "z" * 30, "b"], 10)
+    ['aaa...zzzz', 'b']
+    """
+    firsts = [name.partition(";")[0] for name in names]
+    paths = [name.split("/")[:-1] for name in firsts if "/" in name]
+    shared = 0
+    for parts in zip(*paths, strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared += 1
+    cut = ["/".join(n.split("/")[shared:]) if "/" in n else n for n in firsts]
+    head = (width - 3) // 2
+    tail = width - 3 - head
+    return [n if len(n) <= width else f"{n[:head]}...{n[-tail:]}" for n in cut]
