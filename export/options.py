@@ -23,6 +23,7 @@ class ExportOptions:
 
     ``mean`` and ``std`` are on the 0..1 scale, one value or one a channel; None takes the weights'
     own. ``input_shape`` is (N, C, H, W) for picture nets; one a positional input otherwise.
+    ``image_input`` implies ``embed_preprocessing``: an image has no other values than pixels.
     """
 
     net: str
@@ -67,6 +68,10 @@ class ExportOptions:
     author: str | None = None
     license: str | None = None
     model_version: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.image_input:
+            object.__setattr__(self, "embed_preprocessing", True)
 
     def check(self) -> None:
         """Raise UsageError naming the first option that cannot be right."""
@@ -124,16 +129,19 @@ class ExportOptions:
                 raise UsageError(f"{flag} is for --target coreml alone")
         if self.int8_weights and self.precision != "int8":
             raise UsageError("--int8-weights needs --int8")
-        if self.image_input and self.embed_preprocessing:
-            raise UsageError("--image-input embeds the preprocessing already")
         given = (self.coreml_compute, self.min_ios, self.author, self.license, self.model_version)
         if "coreml" not in self.targets and (any(given) or self.avoid_known_issues):
             raise UsageError(
                 "--coreml-compute, --min-ios, --author, --license, --model-version and "
                 "--avoid-known-issues need --target coreml"
             )
-        if "coreml" in self.targets and self.io not in (None, "float"):
+        if "coreml" not in self.targets:
+            return
+        if self.io not in (None, "float"):
             raise UsageError("--io: a Core ML package takes and returns floats or images")
+        from edgeconv.export.coreml.choices import settle
+
+        settle(self.precision, self.coreml_compute, self.min_ios, self.int8_weights)
 
     @property
     def integer(self) -> bool:

@@ -49,14 +49,12 @@ class Border:
 class Converted:
     """A converted program: its specification (coremltools' protobuf), weight file, and names.
 
-    ``names`` maps prepared tensors to the MIL names that the lowering asked for; ``affine`` lists
-    the tensors that are quantized with a zero point.
+    ``names`` maps prepared tensors to the MIL names that the lowering asked for.
     """
 
     spec: Any
     weights: Path | None
     names: dict[str, str]
-    affine: tuple[str, ...]
     outputs: tuple[str, ...]
 
 
@@ -99,7 +97,6 @@ def convert(
             model.get_spec(),
             weights if weights is not None and weights.is_file() else None,
             lowering.names,
-            () if integers is None else tuple(integers.affine),
             tuple(outputs),
         )
 

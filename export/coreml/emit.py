@@ -4,14 +4,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.export.coreml.choices import Compute, Precision, settle
 from edgeconv.export.coreml.convert import Border, Converted, convert
-from edgeconv.export.coreml.integers import IntegerPlan, round_weights, weight_inputs
+from edgeconv.export.coreml.integers import (
+    IntegerPlan,
+    faint_scales,
+    round_weights,
+    weight_inputs,
+)
 from edgeconv.export.coreml.known_issues import Target, avoid, known_issues
 from edgeconv.export.coreml.package import write_package
 from edgeconv.export.coreml.table import check_supported
@@ -20,9 +26,6 @@ from edgeconv.export.quant.recipe import Recipe
 from edgeconv.mil import Program, open_program
 from edgeconv.mil.program import Reference
 from edgeconv.tensors import TensorSpec
-
-Precision = Literal["fp32", "fp16", "int8"]
-Compute = Literal["fp32", "fp16"]
 
 GAINS = (
     "INT8 activations run faster on the Neural Engine of A17 Pro, M4 and later, and can be slower "
@@ -76,10 +79,9 @@ def emit_coreml(
     "description" are Core ML's own fields, every other key goes to the user-defined ones.
     Raises UsageError for options that do not go together, UnsupportedOpError before any work.
     """
-    compute = compute or ("fp32" if precision == "fp32" else "fp16")
-    integer_activations = precision == "int8" and not weights_only
-    min_ios = min_ios or (17 if integer_activations else 16)
-    _check_options(graph, recipe, precision, compute, min_ios, weights_only)
+    compute, min_ios = settle(precision, compute, min_ios, weights_only)
+    if precision == "int8" and not weights_only:
+        _check_recipe(graph, recipe)
     if labels is not None:
         _check_labels(graph, labels)
     check_supported(graph)
@@ -99,44 +101,15 @@ def emit_coreml(
     _describe(converted.spec, metadata or {})
     model = converted.spec.SerializeToString(deterministic=True)
     write_package(path, model, converted.weights)
-    notes = [GAINS] if integer_activations else []
-    if converted.affine:
-        notes.append(
-            f"{len(converted.affine)} tensors keep a zero point ({converted.affine[0]} first): "
-            "Core ML is not known to compute with those in integers"
-        )
+    notes = [] if plan is None else _integer_notes(plan, compute)
     target = Target(precision, compute == "fp16", min_ios, weights_only, avoid_known_issues)
     notes += [str(warned) for warned in known_issues(graph, target)]
     return _read_back(path, converted, None if plan is None else plan.recipe, tuple(notes))
 
 
-def _check_options(
-    graph: Graph,
-    recipe: Recipe | None,
-    precision: str,
-    compute: str,
-    min_ios: int,
-    weights_only: bool,
-) -> None:
-    if min_ios not in (15, 16, 17, 18):
-        raise UsageError(f"--min-ios {min_ios} is not one of 15, 16, 17, 18")
-    if precision == "fp32" and compute == "fp16":
-        raise UsageError("--coreml-compute fp16 contradicts --fp32: drop one of them")
-    if precision == "fp16" and compute == "fp32":
-        raise UsageError("--coreml-compute fp32 contradicts --fp16: drop one of them")
-    if precision != "int8":
-        return
-    if weights_only:
-        if min_ios < 16:
-            raise UsageError("INT8 weights need --min-ios 16 or later")
-        return
+def _check_recipe(graph: Graph, recipe: Recipe | None) -> None:
     if recipe is None:
         raise UsageError("INT8 activations need a recipe: calibrate with pictures first")
-    if min_ios < 17:
-        raise UsageError(
-            f"INT8 activations need --min-ios 17 or later, not {min_ios}; "
-            "INT8 weights alone (--int8-weights) run from iOS 16"
-        )
     known = {node.name for node in graph.nodes}
     if missing := sorted(recipe.weights.keys() - known):
         raise EdgeconvError(f"the recipe has weights for {missing[0]}, which the graph has not")
@@ -168,6 +141,21 @@ def _plan(
         activations=not weights_only,
         unsigned_weights=weights_only or avoid_known_issues,
     )
+
+
+def _integer_notes(plan: IntegerPlan, compute: Compute) -> list[str]:
+    notes = [GAINS] if plan.activations else []
+    if plan.affine:
+        notes.append(
+            f"{len(plan.affine)} tensors keep a zero point ({plan.affine[0]} first): "
+            "Core ML is not known to compute with those in integers"
+        )
+    if compute == "fp16" and (faint := faint_scales(plan)):
+        notes.append(
+            f"{len(faint)} tensors have scales too small for half precision ({faint[0]} first), so "
+            "that their integers lose their meaning: --coreml-compute fp32 keeps them"
+        )
+    return notes
 
 
 def _extended(recipe: Recipe, shared: Mapping[str, str]) -> Recipe:

@@ -105,6 +105,22 @@ def stored_scales(
     return kept
 
 
+def faint_scales(plan: IntegerPlan) -> list[str]:
+    """Return the tensors and weighted nodes of which half precision changes a scale by over 1 %."""
+
+    def faint(scales: NDArray[np.floating[Any]]) -> bool:
+        rounded = scales.astype(np.float16).astype(np.float64)
+        return bool(np.any(np.abs(rounded - scales) > 0.01 * np.abs(scales)))
+
+    recipe = plan.recipe
+    tensors = recipe.activations.items() if plan.activations else ()
+    found = [name for name, a in tensors if faint(np.array([a.scale]))]
+    for name, weights in recipe.weights.items():
+        if faint(stored_scales(weights.values, weights.scales, weights.axis)):
+            found.append(name)
+    return found
+
+
 def round_weights(graph: Graph) -> Recipe:
     """Return a weight-only recipe made from the float weights, with no pictures at all.
 
