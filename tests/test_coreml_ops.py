@@ -137,6 +137,36 @@ CASES: dict[str, tuple[list[Spec], dict[str, Any]]] = {
     "pad-axes": ([("Pad", ["x", "p", "", "a"], ["y"], {})], {"p": i64(1, 2), "a": i64(3)}),
     "tile": binary("Tile", i64(1, 2, 1, 3)),
     "expand": ([("GlobalAveragePool", ["x"], ["m"], {}), ("Expand", ["m", "s"], ["y"], {})], {"s": i64(1, 6, 4, 5)}),
+    "reduce-l1": binary("ReduceL1", i64(1)),
+    "reduce-sum-square": binary("ReduceSumSquare", i64(1, 2)),
+    "reduce-log-sum": ([("Abs", ["x"], ["p"], {}), ("ReduceLogSum", ["p", "k"], ["y"], {})], {"k": i64(1)}),
+    "reduce-log-sum-exp": binary("ReduceLogSumExp", i64(3)),
+    "arg-min": ([("ArgMin", ["x"], ["i"], {"axis": 1}), ("Cast", ["i"], ["y"], {"to": 1})], {}),
+    "arg-max": ([("ArgMax", ["x"], ["i"], {"axis": 1, "keepdims": 0}), ("Cast", ["i"], ["y"], {"to": 1})], {}),
+    "cumsum": binary("CumSum", np.array(1)),
+    "cumsum-reverse-exclusive": binary("CumSum", np.array(-1), reverse=1, exclusive=1),
+    "lrn": unary("LRN", size=5, alpha=0.3, beta=0.6, bias=1.5),
+    "sin": unary("Sin"),
+    "cos": unary("Cos"),
+    "celu": unary("Celu", alpha=0.7),
+    "mean": ([("Relu", ["x"], ["r"], {}), ("Mean", ["x", "r", "k"], ["y"], {})], {"k": f32(6, 1, 1)}),
+    "equal": ([("Relu", ["x"], ["r"], {}), ("Equal", ["x", "r"], ["e"], {}), ("Cast", ["e"], ["y"], {"to": 1})], {}),
+    "equal-of-truths": (
+        [("Greater", ["x", "k"], ["g"], {}), ("Less", ["x", "h"], ["l"], {}), ("Equal", ["g", "l"], ["e"], {}), ("Cast", ["e"], ["y"], {"to": 1})],
+        {"k": np.float32(0.1), "h": np.float32(0.5)},
+    ),
+    "greater-or-equal": ([("GreaterOrEqual", ["k", "x"], ["e"], {}), ("Cast", ["e"], ["y"], {"to": 1})], {"k": f32(6, 1, 1)}),
+    "less-or-equal": ([("LessOrEqual", ["x", "k"], ["e"], {}), ("Not", ["e"], ["n"], {}), ("Cast", ["n"], ["y"], {"to": 1})], {"k": f32(7)}),
+    "and-or": (
+        [("Greater", ["x", "k"], ["g"], {}), ("Less", ["x", "h"], ["l"], {}), ("And", ["g", "l"], ["a"], {}), ("Or", ["a", "m"], ["o"], {}), ("Cast", ["o"], ["y"], {"to": 1})],
+        {"k": np.float32(-0.1), "h": np.float32(0.2), "m": np.array([1, 0, 0, 1, 0, 0, 0], np.bool_)},
+    ),
+    "cast-to-truth": ([("Relu", ["x"], ["r"], {}), ("Cast", ["r"], ["t"], {"to": 9}), ("Cast", ["t"], ["y"], {"to": 1})], {}),
+    "where": ([("Greater", ["x", "k"], ["g"], {}), ("Where", ["g", "x", "v"], ["y"], {})], {"k": np.float32(0), "v": f32(6, 1, 7)}),
+    "where-few-conditions": (
+        [("ReduceMax", ["x", "a"], ["t"], {}), ("Greater", ["t", "k"], ["g"], {}), ("Where", ["g", "v", "x"], ["y"], {})],
+        {"a": i64(2, 3), "k": np.float32(0.9), "v": np.float32(2)},
+    ),
     "identity-border": ([("Relu", ["x"], ["a"], {}), ("Relu", ["a"], ["y"], {})], {}),
 }  # fmt: skip
 
@@ -214,7 +244,14 @@ def test_depth_and_space_change_places_as_in_onnxruntime(mode: str, tmp_path: Pa
 
 
 REFUSED: dict[str, tuple[list[Spec], dict[str, Any], str]] = {
-    "an unknown operator": ([("CumSum", ["x", "k"], ["y"], {})], {"k": np.array(1)}, "CumSum"),
+    "an unknown operator": ([("Hardmax", ["x"], ["y"], {})], {}, "Hardmax"),
+    "truth values as output": ([("Greater", ["x", "k"], ["y"], {})], {"k": np.float32(0)}, "bool"),
+    "the last of equal maxima": (
+        [("ArgMax", ["x"], ["y"], {"select_last_index": 1})],
+        {},
+        "last of equal",
+    ),
+    "an even window": ([("LRN", ["x"], ["y"], {"size": 4})], {}, "even size"),
     "a dilated pool": (
         [("MaxPool", ["x"], ["y"], {"kernel_shape": [2, 2], "dilations": [2, 2]})],
         {},
@@ -239,6 +276,12 @@ def test_what_cannot_be_lowered_is_refused_by_name(name: str) -> None:
     graph = prepared(onnx_model(nodes, {"x": (1, 6, 8, 8)}, ["y"], constants))
     with pytest.raises(UnsupportedOpError, match=message):
         check_supported(graph)
+
+
+def test_the_table_holds_every_operator_of_the_tflite_emitter() -> None:
+    from edgeconv.export.tflite.table import OPS as TFLITE
+
+    assert TFLITE.keys() - OPS.keys() == set()
 
 
 def test_the_table_holds_no_operator_that_onnx_lacks() -> None:

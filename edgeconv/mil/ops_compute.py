@@ -102,6 +102,21 @@ def _log_sum_exp(x: Array, axis: Any, keepdims: bool) -> Value:
     return total if keepdims else total.squeeze(axis=axis)
 
 
+def _select(c: Call) -> Value:
+    condition, a, b = c.array("cond"), c.array("a"), c.array("b")
+    _broadcast(c, a, b)
+    return np.where(condition, a, b)
+
+
+def _cumulative_sum(c: Call) -> Value:
+    x, axis = c.array(), c.integer("axis", -1)
+    x = np.flip(x, axis) if c.flag("reverse") else x
+    total = np.cumsum(x, axis=axis, dtype=x.dtype)
+    if c.flag("exclusive"):
+        total -= x
+    return np.flip(total, axis) if c.flag("reverse") else total
+
+
 def _arg(function: Callable[..., Array]) -> Rule:
     def kernel(c: Call) -> Value:
         return function(c.real(), axis=c.integer("axis", -1), keepdims=c.flag("keep_dims"))
@@ -159,6 +174,13 @@ OPS: dict[str, Rule] = {
     "sigmoid_hard": Rule(_sigmoid_hard),
     "threshold": Rule(lambda c: np.maximum(c.real(), c.real("alpha")), moves=True),
     "softmax": Rule(_softmax),
+    "sin": _unary(np.sin),
+    "cos": _unary(np.cos),
+    "select": Rule(_select, moves=True),
+    "logical_and": _compare(np.logical_and),
+    "logical_or": _compare(np.logical_or),
+    "logical_not": Rule(lambda c: np.logical_not(c.array()), moves=True),
+    "cumsum": Rule(_cumulative_sum),
     "add": _binary(np.add),
     "sub": _binary(np.subtract),
     "mul": _binary(np.multiply),
@@ -178,6 +200,9 @@ OPS: dict[str, Rule] = {
     "reduce_max": _reduce(np.max, moves=True),
     "reduce_min": _reduce(np.min, moves=True),
     "reduce_log_sum_exp": _reduce(_log_sum_exp),
+    "reduce_l1_norm": _reduce(lambda x, **k: np.abs(x).sum(**k)),
+    "reduce_sum_square": _reduce(lambda x, **k: np.square(x).sum(**k)),
+    "reduce_log_sum": _reduce(lambda x, **k: np.log(x.sum(**k))),
     "reduce_l2_norm": _reduce(lambda x, **k: np.sqrt(np.square(x).sum(**k))),
     "reduce_argmax": _arg(np.argmax),
     "reduce_argmin": _arg(np.argmin),

@@ -133,6 +133,21 @@ def _layer_norm(c: Call) -> Value:
     return y if beta is None else y + beta
 
 
+def _local_response(c: Call) -> Value:
+    """x / (k + alpha / size * the sum of squares over size channels around) ** beta."""
+    x, size = c.real(), c.integer("size")
+    if size < 1 or size % 2 == 0 or x.ndim < 3:
+        raise CorruptPackageError(f"{c.operation.what}: a window of {size} is not evaluated")
+    squares = np.square(x)
+    total = np.zeros_like(x)
+    for shift in range(-(size // 2), size // 2 + 1):
+        low, high = max(0, -shift), x.shape[1] - max(0, shift)
+        if low < high:
+            total[:, low:high] += squares[:, low + shift : high + shift]
+    alpha, beta, k = c.number("alpha", 1e-4), c.number("beta", 0.75), c.number("k", 1.0)
+    return (x / (k + alpha / size * total) ** beta).astype(x.dtype)
+
+
 OPS: dict[str, Rule] = {
     "conv": Rule(_conv),
     "conv_transpose": Rule(_conv_transpose),
@@ -143,4 +158,5 @@ OPS: dict[str, Rule] = {
     "batch_norm": Rule(_batch_norm),
     "instance_norm": Rule(_instance_norm),
     "layer_norm": Rule(_layer_norm),
+    "local_response_norm": Rule(_local_response),
 }

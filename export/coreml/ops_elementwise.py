@@ -50,6 +50,9 @@ def _variadic(mil: str) -> Op:
     return Op(lower)
 
 
+_SUM = _variadic("add")
+
+
 def _clip(c: Lowering, node: Node, name: str) -> Any:
     bounds = clamp_of(c.graph, node)
     if bounds is None or bounds == (-float("inf"), float("inf")):
@@ -84,6 +87,18 @@ def _selu(c: Lowering, node: Node, name: str) -> Any:
     alpha, gamma = node.float("alpha", 1.67326319217681), node.float("gamma", 1.05070102214813)
     x = c.mb.elu(x=c.tensor(node.inputs[0]), alpha=np.float32(alpha), name=c.name(f"{name}_elu"))
     return c.mb.mul(x=x, y=np.float32(gamma), name=name)
+
+
+def _celu(c: Lowering, node: Node, name: str) -> Any:
+    alpha = node.float("alpha", 1.0)
+    x = c.mb.mul(x=c.tensor(node.inputs[0]), y=np.float32(1 / alpha), name=c.name(f"{name}_x"))
+    y = c.mb.elu(x=x, alpha=np.float32(1), name=c.name(f"{name}_elu"))
+    return c.mb.mul(x=y, y=np.float32(alpha), name=name)
+
+
+def _mean(c: Lowering, node: Node, name: str) -> Any:
+    total = _SUM.lower(c, node, c.name(f"{name}_total"))
+    return c.mb.mul(x=total, y=np.float32(1 / len(node.inputs)), name=name)
 
 
 def _prelu(c: Lowering, node: Node, name: str) -> Any:
@@ -135,12 +150,22 @@ CASTS = {np.dtype(np.float32): "fp32", np.dtype(np.int32): "int32", np.dtype(np.
 
 
 def _cast(c: Lowering, node: Node, name: str) -> Any:
+    if c.graph.dtype(node.output) == np.bool_:  # how MIL rounds to truth values is not documented
+        x = c.tensor(node.inputs[0])
+        zero = np.zeros((), x.dtype if isinstance(x, np.ndarray) else _number(c, node))
+        return c.mb.not_equal(x=x, y=zero, name=name)
     wanted = CASTS[c.graph.dtype(node.output)]
     return c.mb.cast(x=c.tensor(node.inputs[0]), dtype=wanted, name=name)
 
 
+def _number(c: Lowering, node: Node) -> Any:
+    return np.float32 if c.graph.dtype(node.inputs[0]).kind == "f" else np.int32
+
+
 def _refuse_cast(graph: Graph, node: Node) -> str | None:
     wanted = graph.dtype(node.output)
+    if wanted == np.bool_:
+        return None
     return None if wanted in CASTS else f"a cast to {wanted} has no Core ML form; float32 has"
 
 
@@ -192,6 +217,8 @@ OPS = {
     "Ceil": _unary("ceil"),
     "Round": _unary("round"),
     "Sign": _unary("sign"),
+    "Sin": _unary("sin"),
+    "Cos": _unary("cos"),
     "Softplus": _unary("softplus"),
     "Softsign": _unary("softsign"),
     "Identity": _unary("identity"),
@@ -204,12 +231,14 @@ OPS = {
     "Pow": _binary("pow"),
     "Min": _variadic("minimum"),
     "Max": _variadic("maximum"),
-    "Sum": _variadic("add"),
+    "Sum": _SUM,
+    "Mean": Op(_mean),
     "Clip": Op(_clip, _refuse_clip),
     "HardSigmoid": Op(_hard_sigmoid),
     "HardSwish": Op(_hard_swish),
     "Mish": Op(_mish),
     "Selu": Op(_selu),
+    "Celu": Op(_celu),
     "PRelu": Op(_prelu, _refuse_prelu),
     "Gelu": Op(_gelu),
     "Reciprocal": Op(_reciprocal),

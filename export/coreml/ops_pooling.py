@@ -138,13 +138,57 @@ def _refuse_reduce(graph: Graph, node: Node) -> str | None:
     return None
 
 
-def _arg_max(c: Lowering, node: Node, name: str) -> Any:
-    return c.mb.reduce_argmax(
+def _log_sum(c: Lowering, node: Node, name: str) -> Any:
+    total = _reduce("reduce_sum").lower(c, node, c.name(f"{name}_total"))
+    return c.mb.log(x=total, name=name)
+
+
+def _argument(mil: str) -> Op:
+    def lower(c: Lowering, node: Node, name: str) -> Any:
+        return getattr(c.mb, mil)(
+            x=c.tensor(node.inputs[0]),
+            axis=node.int("axis", 0),
+            keep_dims=bool(node.int("keepdims", 1)),
+            name=name,
+        )
+
+    return Op(lower, _refuse_last_index)
+
+
+def _refuse_last_index(graph: Graph, node: Node) -> str | None:
+    del graph
+    last = node.int("select_last_index", 0)
+    return "the last of equal values has no Core ML form; the first has" if last else None
+
+
+def _cumulative_sum(c: Lowering, node: Node, name: str) -> Any:
+    return c.mb.cumsum(
         x=c.tensor(node.inputs[0]),
-        axis=node.int("axis", 0),
-        keep_dims=bool(node.int("keepdims", 1)),
+        axis=integers_of(c.graph, node, 1, "its axis")[0],
+        exclusive=bool(node.int("exclusive", 0)),
+        reverse=bool(node.int("reverse", 0)),
         name=name,
     )
+
+
+def _refuse_cumulative_sum(graph: Graph, node: Node) -> str | None:
+    return "its axis must be constant" if graph.constant(node, 1) is None else None
+
+
+def _local_response(c: Lowering, node: Node, name: str) -> Any:
+    return c.mb.local_response_norm(
+        x=c.tensor(node.inputs[0]),
+        size=node.int("size", 1),
+        alpha=np.float32(node.float("alpha", 1e-4)),
+        beta=np.float32(node.float("beta", 0.75)),
+        k=np.float32(node.float("bias", 1.0)),
+        name=name,
+    )
+
+
+def _refuse_even(graph: Graph, node: Node) -> str | None:
+    del graph
+    return None if node.int("size", 1) % 2 else "an even size has no Core ML form; an odd one has"
 
 
 OPS = {
@@ -157,6 +201,13 @@ OPS = {
     "ReduceMax": _reduce("reduce_max"),
     "ReduceMin": _reduce("reduce_min"),
     "ReduceProd": _reduce("reduce_prod"),
+    "ReduceL1": _reduce("reduce_l1_norm"),
     "ReduceL2": _reduce("reduce_l2_norm"),
-    "ArgMax": Op(_arg_max),
+    "ReduceSumSquare": _reduce("reduce_sum_square"),
+    "ReduceLogSum": Op(_log_sum, _refuse_reduce),
+    "ReduceLogSumExp": _reduce("reduce_log_sum_exp"),
+    "ArgMax": _argument("reduce_argmax"),
+    "ArgMin": _argument("reduce_argmin"),
+    "CumSum": Op(_cumulative_sum, _refuse_cumulative_sum),
+    "LRN": Op(_local_response, _refuse_even),
 }

@@ -1,0 +1,71 @@
+"""Comparisons, logic and choice between tensors."""
+
+from typing import Any
+
+import numpy as np
+
+from edgeconv.export.coreml.lowering import Lowering, Op
+from edgeconv.export.graph import Node
+
+
+def _operand(c: Lowering, tensor: str, name: str) -> Any:
+    """Return a variable for a tensor or constant; truth values become 0 and 1 where numbers are due."""
+    value = c.tensor(tensor)
+    if isinstance(value, np.ndarray):
+        stored = value.astype(np.int32) if value.dtype == np.bool_ else value
+        return c.mb.const(val=stored, name=c.name(f"{name}_constant"))
+    if c.graph.dtype(tensor) == np.bool_:
+        return c.mb.cast(x=value, dtype="int32", name=c.name(f"{name}_number"))
+    return value
+
+
+def _comparison(mil: str) -> Op:
+    def lower(c: Lowering, node: Node, name: str) -> Any:
+        x, y = (_operand(c, tensor, name) for tensor in node.inputs)
+        return getattr(c.mb, mil)(x=x, y=y, name=name)
+
+    return Op(lower)
+
+
+def _truth(c: Lowering, tensor: str, name: str) -> Any:
+    value = c.tensor(tensor)
+    if isinstance(value, np.ndarray):
+        return c.mb.const(val=value.astype(np.bool_), name=c.name(f"{name}_constant"))
+    return value
+
+
+def _logical(mil: str) -> Op:
+    def lower(c: Lowering, node: Node, name: str) -> Any:
+        x, y = (_truth(c, tensor, name) for tensor in node.inputs)
+        return getattr(c.mb, mil)(x=x, y=y, name=name)
+
+    return Op(lower)
+
+
+def _not(c: Lowering, node: Node, name: str) -> Any:
+    return c.mb.logical_not(x=c.tensor(node.inputs[0]), name=name)
+
+
+def _where(c: Lowering, node: Node, name: str) -> Any:
+    shape = c.shape(node.output)
+    condition = _truth(c, node.inputs[0], name)
+    if tuple(condition.shape) != shape:  # MIL broadcasts the values only
+        number = c.mb.cast(x=condition, dtype="int32", name=c.name(f"{name}_number"))
+        zeros = c.mb.const(val=np.zeros(shape, np.int32), name=c.name(f"{name}_zeros"))
+        spread = c.mb.add(x=number, y=zeros, name=c.name(f"{name}_spread"))
+        condition = c.mb.cast(x=spread, dtype="bool", name=c.name(f"{name}_condition"))
+    a, b = (c.tensor(tensor) for tensor in node.inputs[1:])
+    return c.mb.select(cond=condition, a=a, b=b, name=name)
+
+
+OPS = {
+    "Equal": _comparison("equal"),
+    "Greater": _comparison("greater"),
+    "GreaterOrEqual": _comparison("greater_equal"),
+    "Less": _comparison("less"),
+    "LessOrEqual": _comparison("less_equal"),
+    "And": _logical("logical_and"),
+    "Or": _logical("logical_or"),
+    "Not": Op(_not),
+    "Where": Op(_where),
+}
