@@ -49,7 +49,17 @@ def test_the_same_arguments_give_the_same_recipe_on_any_number_of_threads() -> N
 def test_zero_point_free_recipes_have_only_the_two_zero_points_core_ml_takes() -> None:
     graph = shuffle_net()
     recipe = quantize(graph, pictures(graph), recipe="fast", form="zero-point-free").recipe
-    assert {a.zero_point for a in recipe.activations.values()} <= {-128, 0}
+    read = {name: a for name, a in recipe.activations.items() if name not in graph.outputs}
+    assert {a.zero_point for a in read.values()} <= {-128, 0}
+
+
+def test_only_an_output_that_nothing_reads_is_final_and_keeps_its_zero_point() -> None:
+    graph = shuffle_net()
+    recipe = quantize(graph, pictures(graph), recipe="fast", form="zero-point-free").recipe
+    assert {name for name, a in recipe.activations.items() if a.final} == set(graph.outputs)
+    inputs = {node.name: node.inputs[0] for node in graph.nodes}
+    other = recipe.with_form("asymmetric", inputs).with_form("zero-point-free", inputs)
+    assert other.activations == recipe.activations
 
 
 def test_reduce_range_keeps_weights_within_seven_bits() -> None:

@@ -19,13 +19,14 @@ class Candidate:
 
 PLAIN = Candidate("min/max", "minmax", "nearest", "none")
 CORRECTED = Candidate("min/max + bias", "minmax", "nearest", "before")
-CLIPPED = Candidate("clip + bias", "mse3", "nearest", "before")
-ROUNDED = Candidate("clip + GPTQ + bias", "mse3", "gptq", "before")
-WHOLE = Candidate("min/max + GPTQ + bias", "minmax", "gptq", "before")
-EQUALIZED = Candidate("equalized + clip + GPTQ + bias", "mse3", "gptq", "before", equalize=True)
+CLIPPED = Candidate("clip + bias", "mse3", "nearest", "after")
+ROUNDED = Candidate("clip + GPTQ + bias", "mse3", "gptq", "after")
+WHOLE = Candidate("min/max + GPTQ + bias", "minmax", "gptq", "after")
+EARLY = Candidate("clip + GPTQ + bias before activations", "mse3", "gptq", "before")
+EQUALIZED = Candidate("equalized + clip + GPTQ + bias", "mse3", "gptq", "after", equalize=True)
 RECIPES: dict[str, tuple[Candidate, ...]] = {
     "fast": (CORRECTED, PLAIN),
     "std": (EQUALIZED, ROUNDED, CORRECTED, PLAIN),
-    "best": (EQUALIZED, ROUNDED, WHOLE, CLIPPED, CORRECTED, PLAIN),
+    "best": (EQUALIZED, ROUNDED, WHOLE, EARLY, CLIPPED, CORRECTED, PLAIN),
 }
-"""Recipe name -> candidates, of equals the first wins."""
+"""Recipe name -> candidates, the one to trust most first."""

@@ -166,6 +166,7 @@ def schema() -> str:
             "low": {"type": "number"},
             "high": {"type": "number"},
             "fixed": {"type": "boolean"},
+            "final": {"type": "boolean", "description": "an output that no operator reads"},
         },
     }
     weights = {

@@ -25,8 +25,9 @@ from edgeconv.export.quant.weights import (
 from edgeconv.export.quant.workspace import mean
 
 Rounding = Literal["nearest", "gptq"]
-BiasCorrection = Literal["none", "before"]
-"""before: the mean before the activation is made that of the float net."""
+BiasCorrection = Literal["none", "before", "after"]
+"""before: the mean before the activation is made that of the float net; after: then the mean behind
+it too, where saturation moved it."""
 
 
 @dataclass
@@ -63,11 +64,29 @@ class LayerFit:
         weights = Weights(
             values, scales, np.zeros(len(bias), np.int32), bias, axis=output_axis(node)
         )
-        if stored is not None and self.bias == "before":
+        if stored is not None and self.bias != "none":
             weights = replace(
                 weights, float_bias=self._corrected(node, weights, stored, quantization)
             )
         return replace(weights, bias=bias_integers(weights, quantization.scale))
+
+    def refined(self, node: Node, weights: Weights, made: NDArray[np.uint8]) -> Weights | None:
+        """Move the bias by what the mean behind the activation still lacks; None without one.
+
+        ``made`` is the output that the weights gave, uint8 (n, channels, ...).
+        """
+        quantization = self.activations.get(node.output)
+        if self.bias != "after" or node.clamp is None or quantization is None:
+            return None
+        if (node.output, len(made)) not in self.seen.sums:
+            return None
+        channels = len(weights.float_bias)
+        wanted = self.seen.mean(node.output, len(made)).reshape(channels, -1)
+        got = (mean(made) - (quantization.zero_point + 128)) * quantization.scale
+        lacks = wanted.mean(axis=1, dtype=np.float64) - got.reshape(channels, -1).mean(axis=1)
+        again = replace(weights, float_bias=(weights.float_bias + lacks).astype(np.float32))
+        source = self.activations[node.inputs[0]]
+        return replace(again, bias=bias_integers(again, source.scale))
 
     def _corrected(
         self,

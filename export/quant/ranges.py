@@ -1,6 +1,7 @@
 """Choose the range of every tensor that is stored as int8, and from it scale and zero point."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -89,6 +90,7 @@ def choose_ranges(
     names = quantized_tensors(graph, float_nodes)
     groups: Groups = same_scale(graph, float_nodes)
     bounds = needed_bounds(graph)
+    finals = set(graph.outputs) - graph.consumers().keys()
     members = groups.members(names)
     chosen: dict[str, Activation] = {}
     for tensors in members.values():
@@ -99,7 +101,10 @@ def choose_ranges(
             if not whole:
                 values = _values(graph, seen, tensors, bounds)
                 low, high = clip_search(values, low, high, form)
-            prescribed = choose_scale(low, high, form)
+            if len(tensors) == 1 and tensors[0] in finals:
+                prescribed = replace(choose_scale(low, high, "asymmetric"), final=True)
+            else:
+                prescribed = choose_scale(low, high, form)
         chosen.update(dict.fromkeys(tensors, prescribed))
     return {name: chosen[name] for name in names}
 

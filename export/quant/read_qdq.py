@@ -1,6 +1,6 @@
 """Read a QDQ model of any tool as prepared graph plus recipe, its scales kept to the last bit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -73,7 +73,9 @@ def read_qdq(model: onnx.ModelProto) -> QuantizedModel:
     for node in graph.of(*WEIGHTED):
         if node.name not in islands:
             weights[node.name] = _weights(graph, node, layers, before, activations, notes)
-    free = all(a.zero_point in (-128, 0) for a in activations.values())
+    unread = set(graph.outputs) - graph.consumers().keys()
+    activations = {t: replace(a, final=t in unread) for t, a in activations.items()}
+    free = all(a.final or a.zero_point in (-128, 0) for a in activations.values())
     if not free:
         notes.append(
             "activations have zero points, with which Core ML does not compute in integers"

@@ -22,7 +22,8 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.files import write_text
 
 Form = Literal["zero-point-free", "asymmetric"]
-"""zero-point-free: zero point -128 (unsigned) or 0 (symmetric); asymmetric: any."""
+"""zero-point-free: zero point -128 (unsigned) or 0 (symmetric) wherever an operator reads the
+integers; asymmetric: any."""
 
 VERSION = 1
 
@@ -32,7 +33,9 @@ class Activation:
     """Quantization of one tensor: real = scale * (q - zero_point), q int8 in [-128, 127].
 
     ``low`` and ``high`` are the real range that calibration chose (both forms derive from it).
-    ``fixed`` marks a scale that no calibration may move (softmax, sigmoid, exact pixels).
+    ``fixed`` marks a scale that no calibration may move (softmax, sigmoid, exact pixels). ``final``
+    marks an output that no operator reads: nothing computes with its integers, so a zero point
+    costs it nothing in any runtime and it has one in both forms.
     """
 
     scale: float
@@ -40,6 +43,7 @@ class Activation:
     low: float
     high: float
     fixed: bool = False
+    final: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class Recipe:
         depends on that tensor's scale.
         """
         activations = {
-            name: a if a.fixed else choose_scale(a.low, a.high, form)
+            name: a if a.fixed or a.final else choose_scale(a.low, a.high, form)
             for name, a in self.activations.items()
         }
         weights = {
@@ -105,6 +109,7 @@ class Recipe:
                     "low": a.low,
                     "high": a.high,
                     "fixed": a.fixed,
+                    "final": a.final,
                 }
                 for name, a in self.activations.items()
             },
