@@ -79,6 +79,16 @@ def grids_of(artifact: Artifact | None) -> dict[str, Quantization]:
     return {t: Quantization(a.scale, a.zero_point) for t, a in recipe.activations.items()}
 
 
+def _has_zero_points(artifact: Artifact | None) -> bool:
+    """Whether the recipe is of the form that Core ML does not take as it is."""
+    if not grids_of(artifact):
+        return False
+    from edgeconv.export.quant.recipe import load_recipe
+
+    assert artifact is not None
+    return load_recipe(artifact.evidence("recipe.json")).form == "asymmetric"
+
+
 def weight_figures(artifact: Artifact | None, model: Any) -> dict[str, float]:
     """Return node name -> SQNR of its integer weights against the prepared graph's float ones."""
     if artifact is None or "recipe.json" not in artifact.manifest["evidence"]["files"]:
@@ -153,7 +163,7 @@ def measure_layers(
     grids = grids_of(artifact) if integer else {}
     opened.plan_codecs(reference.shapes, grids)
     simulated = _simulated(artifact, opened, reference, grids, job.threads) if integer else None
-    if opened.kind == "coreml" and any(g.zero_point not in (-128, 0) for g in grids.values()):
+    if opened.kind == "coreml" and _has_zero_points(artifact):
         simulated = (
             None  # Core ML takes other scales there, so the recipe says nothing of its noise
         )
