@@ -43,10 +43,10 @@ DEFAULTS: dict[str, Budget] = {
     "fp32": Budget({"relative_error": 1e-4, "flips_beyond": 0}),
     "fp16": Budget({"relative_error": 0.02, "flips_beyond": 0}),
     "int8": Budget(
-        {"sqnr_db": 10.0, "below_floor_db": 3.0, "flips_beyond_share": 0.01, "mcnemar_p": 0.05}
+        {"sqnr_db": 10.0, "below_floor_db": 3.0, "flips_beyond_low": 0.01, "mcnemar_p": 0.05}
     ),
     "lowered": Budget({"relative_error": 5e-3, "flips_beyond": 0}),
-    "kernels": Budget({"sqnr_db": 18.0, "flips_beyond_share": 0.01}),
+    "kernels": Budget({"sqnr_db": 18.0, "flips_beyond_low": 0.01}),
 }
 """By kind of comparison: fp32, fp16 and int8 against float; lowered: the graph prepared for
 INT8, which moves pixels by half a step; kernels: two runtimes of the same integers."""

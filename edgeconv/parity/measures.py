@@ -51,6 +51,7 @@ MEASURES = {
         ),
         Measure("flips_beyond", "low", ".0f", "of these, beyond that margin"),
         Measure("flips_beyond_share", "low", ".4f", "the same as a share of all pictures"),
+        Measure("flips_beyond_low", "low", ".4f", "lower end of its 95 % Wilson interval"),
         Measure("margin_explained", "info", ".3g", "float margin that the noise explains"),
         Measure("widest_flip", "low", ".3g", "largest float margin that flipped"),
         Measure("top1", "high", ".4f", "accuracy where the truth is known"),
@@ -177,6 +178,7 @@ def _classes(
         "flips_explained": float(flips.explained),
         "flips_beyond": float(flips.beyond),
         "flips_beyond_share": flips.beyond / len(top1),
+        "flips_beyond_low": metrics.wilson_interval(int(flips.beyond), len(top1))[0],
         "margin_explained": flips.threshold,
         "widest_flip": flips.widest,
     }

@@ -29,6 +29,7 @@ EXTRA = """
 .card{background:var(--panel);border-radius:6px;padding:10px;min-width:0}.card img{float:right;width:64px;height:64px;
 image-rendering:pixelated;border-radius:4px;margin-left:8px}.card p{overflow-wrap:anywhere}.card ol{margin:.2em 0 .6em;padding-left:1.5em;clear:none}
 .card h3{font-size:.95rem;margin:0 0 .3em;overflow-wrap:anywhere}.dot{opacity:.55}td.left{white-space:normal;overflow-wrap:anywhere}
+@media(min-width:1100px){body{max-width:1500px}svg{max-width:1080px}}
 """
 
 
@@ -200,9 +201,16 @@ def _card(
     truth = matrix.samples.truth
     if truth is not None and truth[picture] >= 0:
         parts.append(f'<p class="dim">truth: {_text(_class(matrix, int(truth[picture])))}</p>')
-    parts.append(_top5(matrix, "reference", pairs[0][0][picture]))
+    reference = pairs[0][0][picture]
+    parts.append(_top5(matrix, "reference", reference))
+    same = []
     for row, (_, values) in zip(rows, pairs, strict=True):
-        parts.append(_top5(matrix, row.label, values[picture]))
+        if (_best(values[picture]) == _best(reference)).all():
+            same.append(row.label)  # thirteen equal lists would hide the one that differs
+        else:
+            parts.append(_top5(matrix, row.label, values[picture]))
+    if same:
+        parts.append(f'<p class="dim">the same five in this order: {_text(", ".join(same))}</p>')
     return "".join([*parts, "</div>"])
 
 
@@ -223,8 +231,13 @@ def _class(matrix: Matrix, index: int) -> str:
     return labels[index] if labels is not None and index < len(labels) else f"class {index}"
 
 
+def _best(values: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the five best classes, best first."""
+    return np.argsort(-values, kind="stable")[:5]
+
+
 def _top5(matrix: Matrix, label: str, values: NDArray[Any]) -> str:
-    order = np.argsort(-values, kind="stable")[:5]
+    order = _best(values)
     items = "".join(
         f"<li>{_text(_class(matrix, int(i)))} {float(values[i]):.3g}</li>" for i in order
     )

@@ -1,0 +1,169 @@
+"""Where two kernel sets part: the same INT8 recipe in onnxruntime and in XNNPACK, layer by layer.
+
+Each layer of both files is fed the same integers, the reference's own, so that a difference is the
+layer's doing. The recipe's float run says what was rounded: how far from a tie, in quanta.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from edgeconv.artifact import Artifact, load_artifact
+from edgeconv.parity.child import Job
+from edgeconv.parity.data import spread_indices
+from edgeconv.parity.layer_run import border, grids_of
+from edgeconv.parity.opened import Opened, Reference, open_onnx, open_tflite
+from edgeconv.parity.padding import channel_orders
+from edgeconv.parity.simulate import simulated_model
+from edgeconv.parity.surgery_onnx import made_by, rewire
+from edgeconv.runtimes.onnxrt import open_model
+
+Array = NDArray[Any]
+
+
+@dataclass
+class Kernels:
+    """Elements by operator: how many, how many differ, by how much, and how far from a tie they were."""
+
+    elements: Counter[str] = field(default_factory=Counter)
+    differ: Counter[str] = field(default_factory=Counter)
+    most: Counter[str] = field(default_factory=Counter)
+    from_tie: dict[str, float] = field(default_factory=dict)
+    nodes: Counter[str] = field(default_factory=Counter)
+    first: str = ""
+
+    def row(self, op: str) -> list[str]:
+        """Return a table row of one operator."""
+        tie = f"{self.from_tie[op]:.1e}" if op in self.from_tie else ""
+        return [op, str(self.elements[op]), str(self.differ[op]), str(self.most[op]), tie]
+
+
+class Unrounded:
+    """The recipe in float, each layer fed the reference's integers: values before their rounding."""
+
+    def __init__(self, artifact: Artifact, tensors: list[str], opened: Opened) -> None:
+        data, names = simulated_model(artifact)
+        model = onnx.load_from_string(data)
+        makers = made_by(model)
+        self.before = {
+            t: makers[names[t]].input[0]
+            for t in tensors
+            if t in names and names[t] in makers and makers[names[t]].op_type == "QuantizeLinear"
+        }
+        changed = rewire(model, [names[t] for t in tensors if t in names], sever=True)
+        for name in self.before.values():
+            changed.graph.output.append(onnx.ValueInfoProto(name=name))
+        self.runner = open_model(changed.SerializeToString(), threads=1, optimize=False)
+        self.names, self.codecs = names, opened.codecs
+
+    def values(self, real: dict[str, Array]) -> dict[str, Array]:
+        """Return each layer's real output before it is rounded to its grid."""
+        fed = {n + "__fed": t for t, n in self.names.items()}
+        feeds: dict[str, Array] = {}
+        for spec in self.runner.inputs:
+            tensor = fed.get(spec.name, spec.name)
+            value = real[tensor]
+            if spec.dtype == "uint8":
+                grid = self.grids[tensor]
+                steps = np.rint(value / np.float32(grid.scale)) + grid.zero_point + 128
+                value = np.clip(steps, 0, 255)
+            feeds[spec.name] = value.astype(spec.dtype)
+        made = self.runner.infer(feeds)
+        return {t: made[name] for t, name in self.before.items()}
+
+    grids: dict[str, Any]
+
+
+def compare_kernels(onnx_file: Path, tflite_file: Path, count: int) -> Kernels:
+    """Feed both files' layers the same integers on ``count`` pictures and count what differs."""
+    first, second = load_artifact(onnx_file), load_artifact(tflite_file)
+    assert first is not None
+    assert second is not None
+    reference = Reference(first.evidence("prepared.onnx"), 1)
+    grids = grids_of(first)
+    a, b, both = opened_alike(first, second, reference)
+    for side in (a, b):
+        side.plan_codecs(reference.shapes, grids)
+    unrounded = Unrounded(first, [t for t in both if t in grids], a)
+    unrounded.grids = grids
+    arrays = first.verification()
+    hub = {k.removeprefix("input:"): v for k, v in arrays.items() if k.startswith("input:")}
+    found = Kernels()
+    for number, picture in enumerate(spread_indices(len(next(iter(hub.values()))), count)):
+        real = reference.run(hub, int(picture))
+        own = []
+        for side, artifact in ((a, first), (b, second)):
+            assert side.exposed is not None
+            job = Job(artifact.path, "", {}, Path(), input_specs=artifact.inputs)
+            pictures = border(side.exposed, job, hub, int(picture))
+            if number == 0:
+                side.settle(real, side.exposed.infer(pictures))
+            own.append(side.severed.infer({**pictures, **side.feeds(real)}))
+        plain = unrounded.values(real)
+        for tensor in both:
+            if tensor in grids:
+                pair = [
+                    s.codecs[tensor].decode(o[s.outs[tensor]])
+                    for s, o in zip((a, b), own, strict=True)
+                ]
+                tally(found, tensor, reference, grids[tensor].scale, pair, plain.get(tensor))
+    return found
+
+
+def tally(
+    found: Kernels,
+    tensor: str,
+    reference: Reference,
+    scale: float,
+    pair: list[Array],
+    plain: Array | None,
+) -> None:
+    """Count one layer on one picture."""
+    node, op = reference.nodes[tensor]
+    steps = np.abs(np.rint((pair[0] - pair[1]) / scale))
+    apart = steps > 0
+    found.elements[op] += steps.size
+    if not apart.any():
+        return
+    found.first = found.first or f"{op} {node}"
+    found.nodes[f"{op} {node}"] += int(apart.sum())
+    found.differ[op] += int(apart.sum())
+    found.most[op] = max(found.most[op], int(steps.max()))
+    if plain is not None and plain.shape == apart.shape:
+        real = plain[apart].astype(np.float64) / scale
+        away = np.abs(np.abs(real - np.floor(real)) - 0.5).max()
+        found.from_tie[op] = max(found.from_tie.get(op, 0.0), float(away))
+
+
+def opened_alike(
+    first: Artifact, second: Artifact, reference: Reference
+) -> tuple[Opened, Opened, list[str]]:
+    """Open both files at the tensors that both hold."""
+    order = [*reference.shapes.keys() - set(reference.tensors), *reference.tensors]
+    maps = []
+    for artifact in (first, second):
+        names = json.loads(artifact.evidence(f"names_{artifact.target}.json").read_text())
+        maps.append({t: names[t] for t in order if t in names})
+    shapes, orders = reference.shapes, channel_orders(first)
+    data = first.path.read_bytes()
+
+    def as_onnx(names: dict[str, str]) -> Opened:
+        return open_onnx(data, names, shapes, optimize=True, threads=1, orders=orders)
+
+    wanted = {t: maps[1][t] for t in as_onnx(maps[0]).outs if t in maps[1]}
+    b = open_tflite(
+        second.path.read_bytes(),
+        wanted,
+        shapes,
+        runtime="ai-edge-litert",
+        xnnpack=True,
+        threads=1,
+    )
+    a = as_onnx({t: maps[0][t] for t in b.outs})
+    return a, b, [t for t in a.outs if t in b.outs]

@@ -1,0 +1,177 @@
+"""Our own CI uses parity on the four nets: cases, baselines, the action's files, two boards."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edgeconv.artifact import Artifact, load_artifact, save_manifest
+from edgeconv.commands.parity import command
+from edgeconv.errors import EdgeconvError
+from edgeconv.files import sha256
+from edgeconv.parity import emulate
+from edgeconv.parity.api import check_parity
+
+pytest.importorskip("torch")
+pytest.importorskip("onnx")
+pytest.importorskip("ai_edge_litert")
+ROOT = Path(__file__).parents[1]
+CASES = ROOT / ".ci" / "parity"
+STEMS = {
+    "mobilenet_v1": "mobilenet_v1_1.0_64_int8",
+    "mobilenet_v2": "mobilenet_v2_1.0_64_int8",
+    "shufflenet_v1": "shufflenet_v1_g3_1.0_64_int8",
+    "ghostnet": "ghostnet_1.0_64_int8",
+}
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CASES.is_dir(), reason="needs the repository's .ci/parity"),
+]
+
+
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The four nets as CI exports them, with the committed cases and baselines beside them."""
+    folder = tmp_path_factory.mktemp("nets")
+    script = str(ROOT / ".ci" / "export_nets.py")
+    ran = subprocess.run([sys.executable, script, str(folder)], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    for path in CASES.iterdir():
+        shutil.copy(path, folder)
+    return folder
+
+
+def files(folder: Path, net: str) -> list[Path]:
+    return [folder / f"{STEMS[net]}{suffix}" for suffix in (".onnx", ".tflite")]
+
+
+def without(name: str) -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if key != name}
+
+
+def test_the_four_nets_are_within_their_committed_baselines(
+    nets: Path, request: pytest.FixtureRequest
+) -> None:
+    if request.config.getoption("--update-golden"):
+        for net in STEMS:
+            path = CASES / f"{net}.baseline.json"
+            check_parity(files(nets, net), count=200, baseline=path, update_baseline=True)
+            shutil.copy(path, nets)
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(nets)],
+        capture_output=True,
+        text=True,
+        cwd=nets,
+        env=without("EDGECONV_TFLITE_RUNTIME_PYTHON"),
+    )
+    assert "4 passed" in ran.stdout, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("net", sorted(STEMS))
+def test_a_regression_of_one_of_the_four_nets_exits_3_and_names_the_layer(
+    nets: Path, tmp_path: Path, net: str
+) -> None:
+    """Channels of a layer in the middle are turned around in the file that is shipped."""
+    path, node = faulty(nets, net, tmp_path)
+    baseline = str(CASES / f"{net}.baseline.json")
+    arguments = [str(path), "--count", "40", "--layers", "--json", "--baseline", baseline]
+    ran = CliRunner().invoke(command, arguments)
+    assert ran.exit_code == 3, ran.output
+    found = json.loads(ran.stdout)
+    assert found["first_departure"] == f"{path.name} · ai-edge-litert"
+    row = next(r for r in found["rows"] if r["label"] == found["first_departure"])
+    first = next(layer for layer in row["layers"]["layers"] if layer["departs"])
+    assert node == first["node"] or node in first["together"]
+    assert any(f"{path.name} · ai-edge-litert: logits: sqnr_db was" in s for s in found["worse"])
+
+
+def faulty(nets: Path, net: str, folder: Path) -> tuple[Path, str]:
+    """Write the net's TFLite file once more with channels of a layer out of order; return its node."""
+    from edgeconv.export.onnx_io import from_onnx, load_model
+    from edgeconv.export.passes.find_shuffles import find_shuffles
+    from edgeconv.export.passes.fuse_clamps import fuse_clamps
+    from edgeconv.export.quant.recipe import load_recipe
+    from edgeconv.export.tflite import emit_tflite
+
+    sound = load_artifact(files(nets, net)[1])
+    assert sound is not None
+    graph = from_onnx(load_model(sound.evidence("prepared.onnx")))
+    fuse_clamps(graph)
+    find_shuffles(graph)
+    recipe = load_recipe(sound.evidence("recipe.json"))
+    dense = [n for n in graph.nodes if n.op == "Conv" and n.int("group", 1) == 1]
+    node = dense[len(dense) // 2].name
+    old = recipe.weights[node]
+    order = np.arange(len(old.values))
+    used = busiest(sound, next(n for n in graph.nodes if n.name == node).output)
+    order[used] = order[used[::-1]]
+    swapped = replace(
+        old,
+        values=old.values[order],
+        scales=old.scales[order],
+        bias=old.bias[order],
+        float_bias=old.float_bias[order],
+    )
+    weights = {**recipe.weights, node: swapped}
+    made = emit_tflite(graph, replace(recipe, weights=weights), precision="int8", metadata={})
+    path = folder / sound.path.name
+    path.write_bytes(made.data)
+    shutil.copytree(sound.evidence("recipe.json").parent, folder / f"{path.stem}.evidence")
+    (folder / f"{path.stem}.evidence" / "names_tflite.json").write_text(json.dumps(made.names))
+    manifest = {**sound.manifest, "sha256": sha256(path), "bytes": len(made.data)}
+    kept = dict(manifest["evidence"]["files"])
+    kept["names_tflite.json"] = sha256(folder / f"{path.stem}.evidence" / "names_tflite.json")
+    manifest["evidence"] = {**manifest["evidence"], "files": kept}
+    save_manifest(Artifact(path, manifest))
+    return path, node
+
+
+def busiest(artifact: Artifact, tensor: str) -> np.ndarray:
+    """Return the channels of ``tensor`` that are largest on the first picture."""
+    from edgeconv.parity.opened import Reference
+
+    arrays = artifact.verification()
+    values = Reference(artifact.evidence("prepared.onnx"), 1).run(
+        {"input": arrays["input:input"]}, 0
+    )[tensor]
+    return np.argsort(-np.abs(values).mean(axis=(0, 2, 3)))[:16]
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or shutil.which("apt-get") is None,
+    reason="needs x86-64 Debian or Ubuntu",
+)
+def test_the_four_nets_run_on_pi4_and_pi5_and_show_no_latency(
+    nets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boards = ("pi4", "pi5")
+    for name in boards:
+        board = replace(emulate.BOARDS[name], runtimes=("onnxruntime", "ai-edge-litert"))
+        monkeypatch.setitem(emulate.BOARDS, name, board)
+        try:
+            emulate.prepare_board(name)
+        except EdgeconvError as error:
+            pytest.skip(f"the tree cannot be built here: {error}")
+    for net in STEMS:
+        outputs = {}
+        result = check_parity(files(nets, net), count=2, emulate=boards)
+        rows = [row for row in result.matrix.rows if "(emulated)" in row.label]
+        assert len(rows) == 4
+        for row in rows:
+            assert row.error is None
+            assert row.step
+            assert row.outputs is not None
+            assert row.latency is None
+            assert not any(key.endswith("_s") for key in row.outputs.about)
+            runtime, _, where = row.label.partition(" on ")
+            outputs[runtime, where.partition(" ")[0]] = next(iter(row.outputs.arrays.values()))
+        for runtime in {runtime for runtime, _ in outputs}:
+            np.testing.assert_array_equal(outputs[runtime, "pi4"], outputs[runtime, "pi5"])
