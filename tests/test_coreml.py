@@ -279,6 +279,25 @@ def test_a_prescribed_zero_point_is_kept_and_said(
     assert any("keep a zero point" in note and tensor in note for note in emitted.notes)
 
 
+def test_scales_that_half_precision_cannot_hold_are_named(
+    integer: tuple[Graph, Recipe], tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    graph, recipe = integer
+    tensor = graph.inputs[0]
+    faint = Activation(1e-7, 0, -1e-5, 1e-5)
+    changed = replace(recipe, activations={**recipe.activations, tensor: faint})
+    options: Any = {"path": tmp_path / "a.mlpackage", "precision": "int8"}
+    for which, compute, said in (
+        (changed, "fp16", True),
+        (changed, "fp32", False),
+        (recipe, "fp16", False),
+    ):
+        notes = emit_coreml(graph, which, compute=compute, **options).notes
+        assert any(tensor in n and "--coreml-compute fp32" in n for n in notes) is said
+
+
 def test_nodes_that_the_recipe_leaves_in_float_compute_in_float(
     integer: tuple[Graph, Recipe], tmp_path: Path
 ) -> None:

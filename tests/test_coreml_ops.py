@@ -193,9 +193,8 @@ def close(model: Any, folder: Path, **options: Any) -> float:
     )
 
 
-@pytest.fixture(scope="module")
-def all_cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Any]]:
-    """One package with an output for every case (a conversion costs more than an operator)."""
+def every_case() -> tuple[Any, list[str]]:
+    """Return one model with an output for every case: a conversion costs more than an operator."""
     nodes: list[Spec] = []
     constants: dict[str, Any] = {}
     for case, (specs, values) in CASES.items():
@@ -208,7 +207,13 @@ def all_cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, 
         ]
         constants |= {own(name): value for name, value in values.items()}
     outputs = [f"{case}_y" for case in CASES]
-    model = onnx_model(nodes, {"x": (1, 6, 11, 7)}, outputs, constants)
+    return onnx_model(nodes, {"x": (1, 6, 11, 7)}, outputs, constants), outputs
+
+
+@pytest.fixture(scope="module")
+def all_cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Any]]:
+    """Return what onnxruntime and the saved package make of each case."""
+    model, outputs = every_case()
     graph = prepared(model)
     feeds = feeds_for(graph)
     emitted = emit_coreml(graph, path=tmp_path_factory.mktemp("ops") / "all.mlpackage")
@@ -224,6 +229,26 @@ def test_a_lowered_operator_computes_what_onnxruntime_does(
     wanted, made = all_cases[name]
     assert made.shape == wanted.shape
     assert float(np.abs(made - wanted).max()) < 2e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("min_ios", [15, 17, 18])
+def test_every_operator_exists_in_half_precision_for_every_oldest_ios(
+    min_ios: int, tmp_path: Path
+) -> None:
+    model, outputs = every_case()
+    graph = prepared(model)
+    options: Any = {"precision": "fp16", "min_ios": min_ios}
+    emitted = emit_coreml(graph, path=tmp_path / "all.mlpackage", **options)
+    feeds = feeds_for(graph)
+    feeds["x"] = feeds["x"].astype(np.float16).astype(np.float32)
+    made = open_program(emitted.path).run(feeds)
+    for spec, output, wanted in zip(emitted.outputs, outputs, expected(model, feeds), strict=True):
+        error = np.abs(made[spec.name] - wanted)
+        # a comparison may fall to the other side where its operand was rounded
+        assert float(np.quantile(error, 0.98)) < 2e-2 * max(1.0, float(np.abs(wanted).max())), (
+            output
+        )
 
 
 @pytest.mark.parametrize("name", RESIZES)
