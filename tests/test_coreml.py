@@ -289,11 +289,12 @@ def test_scales_that_half_precision_cannot_hold_are_named(
     faint = Activation(1e-7, 0, -1e-5, 1e-5)
     changed = replace(recipe, activations={**recipe.activations, tensor: faint})
     options: Any = {"path": tmp_path / "a.mlpackage", "precision": "int8"}
-    for which, compute, said in (
+    cases: list[tuple[Recipe, Any, bool]] = [
         (changed, "fp16", True),
         (changed, "fp32", False),
         (recipe, "fp16", False),
-    ):
+    ]
+    for which, compute, said in cases:
         notes = emit_coreml(graph, which, compute=compute, **options).notes
         assert any(tensor in n and "--coreml-compute fp32" in n for n in notes) is said
 
