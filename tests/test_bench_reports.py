@@ -67,6 +67,27 @@ def test_a_float_island_between_integer_layers_is_named_and_a_float_tail_is_not(
     assert facts_from_json(json.loads(json.dumps(facts.to_json()))) == facts
 
 
+def test_an_island_is_seen_through_the_reorderings_around_a_float_convolution() -> None:
+    graph = WireGraph(
+        nodes=[
+            node("QuantizeLinear", "x s z", "xq"),
+            node("QLinearConv", "xq s z w", "a"),
+            node("Transpose", "a", "at"),
+            node("DequantizeLinear", "at s z", "af"),
+            node("ReorderInput", "af", "ar"),
+            node("Conv", "ar w", "c"),
+            node("ReorderOutput", "c", "cr"),
+            node("QuantizeLinear", "cr s z", "cq"),
+            node("QLinearConv", "cq s z w", "y"),
+        ],
+        constants={name: WireConstant((), "float32") for name in ("s", "z", "w")},
+        inputs=["x"],
+        outputs=["y"],
+    )
+    found = causes(onnx_facts(graph), row_of("a", [1.0] * 50), MACHINE)
+    assert {"islands", "float-compute"} <= {cause.code for cause in found}
+
+
 def test_dynamic_range_is_named_in_onnx_and_in_tflite() -> None:
     onnx = onnx_facts(
         WireGraph([node("DynamicQuantizeLinear", "x", "q s z"), node("ConvInteger", "q w", "y")])
@@ -272,7 +293,11 @@ def test_the_same_layers_of_two_files_stand_side_by_side_and_other_nets_do_not()
     ]
     assert pair_layers(mine, other[:1]) is None
     assert pair_layers(mine, [op_of("A", 0, 4.0, 100), op_of("B", 1, 2.0, 900)]) is None
-    profiles = {"int8": {"ops": mine}, "fp32": {"ops": other}, "broken": {"error": "x"}}
+    profiles: dict[str, dict[str, Any]] = {
+        "int8": {"ops": mine},
+        "fp32": {"ops": other},
+        "broken": {"error": "x"},
+    }
     paired = with_pairs(profiles, {"int8": "fp32", "broken": "fp32"})
     assert paired["int8"]["pairs"]["reference"] == "fp32"
     assert "pairs" not in paired["fp32"]

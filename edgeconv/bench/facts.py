@@ -185,6 +185,15 @@ def _islands(
     producer = {t: i for i, (_, _, _, outputs) in enumerate(edges) for t in outputs}
     group = list(range(len(edges)))
 
+    def maker(tensor: str) -> int | None:
+        """Return who computed a tensor, seen through what only moves it (onnxruntime's reorderings)."""
+        for _ in edges:
+            place = producer.get(tensor)
+            if place is None or edges[place][0] not in (*SHAPE_ONLY, "Transpose"):
+                return place
+            tensor = next(iter(edges[place][2]), "")
+        return None
+
     def root(i: int) -> int:
         while group[i] != i:
             i = group[i]
@@ -194,7 +203,7 @@ def _islands(
     left: set[int] = set()
     for i, (op, _, inputs, _) in enumerate(edges):
         for tensor in inputs:
-            source = producer.get(tensor)
+            source = maker(tensor)
             if source is None:
                 continue
             if is_float[i] and is_float[source]:
