@@ -145,13 +145,15 @@ class Tally:
         self.inherited += float(np.square(wide - inherited).sum())
         self.own += float(np.square(wide - own).sum())
         self.low, self.high = min(self.low, float(wide.min())), max(self.high, float(wide.max()))
-        self.worst = max(self.worst, float(np.abs(wide - own).max()))
         self.count += wide.size
+        inside, held = wide, own
+        if grid is not None:  # what the recipe clips is its choice, no fault of the layer
+            inside, held = (np.clip(side, grid[1], grid[2]) for side in (wide, own))
+        self.worst = max(self.worst, float(np.abs(inside - held).max()))
         if grid is None:
             return
-        step, low, high = grid
+        step = grid[0]
         self.step = step
-        inside = np.clip(wide, low, high)
         self.clipped += int((np.abs(wide - inside) > step / 2).sum())
         self.rounding += float(np.square(wide - np.rint(inside / step) * step).sum())
         if expected is not None:

@@ -66,6 +66,7 @@ def _row(row: Row) -> dict[str, Any]:
         "version": about.get("version"),
         "emulated": about.get("emulated"),
         "infer_s": about.get("infer_s"),
+        "loop_s": about.get("loop_s"),
         "ok": row.ok,
         "error": row.error,
         "verdict": None if row.verdict is None else _verdict(row.verdict),
