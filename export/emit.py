@@ -123,6 +123,8 @@ def _spec(graph: Graph, tensor: str) -> TensorSpec:
 
 def _emit_tflite(request: EmitRequest, path: Path) -> Emitted:
     from edgeconv.export.tflite import EmittedTflite, emit_tflite, tflite_stats
+    from edgeconv.export.tflite.device_rules import device_rules
+    from edgeconv.export.tflite.inspect import read_tflite
 
     def make(metadata: dict[str, str]) -> EmittedTflite:
         return emit_tflite(
@@ -138,7 +140,10 @@ def _emit_tflite(request: EmitRequest, path: Path) -> Emitted:
     # a second pass, because only the first knows the borders that the file describes
     made = make(_described(request, inputs, first.outputs))
     write_bytes(path, made.data)
-    return Emitted(len(made.data), made.names, inputs, made.outputs, tflite_stats(made.data))
+    stats = tflite_stats(made.data)
+    if request.recipe is not None:
+        stats["device_rules"] = device_rules(read_tflite(made.data))
+    return Emitted(len(made.data), made.names, inputs, made.outputs, stats)
 
 
 def _emit_coreml(request: EmitRequest, path: Path) -> Emitted:

@@ -12,7 +12,9 @@ from edgeconv.export.onnx_io import from_onnx
 from edgeconv.export.prepare import PixelInput, Prepared, prepare
 from edgeconv.export.quant import Recipe, quantize
 from edgeconv.export.tflite import emit_tflite, tflite_stats
+from edgeconv.export.tflite.device_rules import device_rules
 from edgeconv.export.tflite.emission import Precision
+from edgeconv.export.tflite.inspect import read_tflite
 
 NETS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")
 SHUFFLES = {"shufflenet_v1": 16}  # one a unit
@@ -103,3 +105,22 @@ def test_raw_pixels_give_what_the_float_border_gives(worker: Worker, net: str) -
     wanted = real[spec.name] / np.float32(spec.quantization.scale)
     assert np.abs(steps - wanted).max() < 1e-3
     assert facts["delegates"] == 1
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_the_manifest_says_which_rules_of_smaller_runtimes_a_net_keeps(net: str) -> None:
+    _, graph, recipe = integers(net)
+    found = device_rules(read_tflite(emit_tflite(graph, recipe, precision="int8", io="int8").data))
+    assert found["tflite_micro"] == {"fits": True, "outside": {}}
+    outside = found["edge_tpu"]["outside"]
+    if net == "shufflenet_v1":
+        assert any("groups" in reason for reason in outside)
+    else:
+        assert outside == {}
+
+
+def test_operators_outside_of_the_rules_are_named_and_counted() -> None:
+    graph = prepare(hub("mobilenet_v1")).graph
+    found = device_rules(read_tflite(emit_tflite(graph).data))
+    assert not found["edge_tpu"]["fits"]
+    assert found["edge_tpu"]["outside"]["DEPTHWISE_CONV_2D computes in float"] == 13
