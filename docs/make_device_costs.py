@@ -7,6 +7,7 @@ of five. Last: whether each extra resolves for boards, by pip's platform options
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -52,8 +53,11 @@ def run(command: list[str]) -> str:
 
 
 def build_wheel(folder: Path) -> Path:
-    """Build our wheel."""
-    run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(ROOT)])
+    """Build our wheel from a copy, so that no build folder is left in the checkout."""
+    copy = folder / "source"
+    ignored = shutil.ignore_patterns(".*", "build", "dist", "exported", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, copy, symlinks=True, ignore=ignored)
+    run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(copy)])
     return next(folder.glob("edgeconv-*.whl"))
 
 
