@@ -301,3 +301,57 @@ def test_the_documentation_has_every_figure_and_default_limit() -> None:
             bound = "at least" if MEASURES[name].better == "high" else "at most"
             shown = [f"{limit:g}", f"{limit:.0e}".replace("e-0", "e-")]
             assert any(f"| {kind} | {name} {bound} {value} |" in text for value in shown), name
+
+
+def test_count_spreads_the_pictures_of_the_evidence(exports: Path) -> None:
+    """The evidence is in the order of its classes: the first few are all of one."""
+    result = check_parity([exports / "small_fp32.onnx"], count=4)
+    assert result.matrix.samples.names == tuple(f"picture{i}.png" for i in (0, 6, 12, 18))
+
+
+def test_files_of_different_models_are_not_compared(exports: Path, tmp_path: Path) -> None:
+    other = kit.fp32_export(tmp_path, seed=1)
+    other = other.rename(tmp_path / "other.onnx")
+    other.with_name("small_fp32.onnx.json").rename(tmp_path / "other.onnx.json")
+    with pytest.raises(UsageError, match="different models or weights"):
+        check_parity([exports / "small_fp32.onnx", other])
+
+
+def test_each_precision_departs_from_the_stage_that_its_own_export_made(exports: Path) -> None:
+    result = check_parity([exports / "small_fp32.onnx", exports / "small_int8.onnx"], count=4)
+    before = {row.label: row.before for row in result.matrix.rows}
+    assert before["small_fp32.onnx · onnxruntime"] == "prepared ONNX"
+    assert before["recipe in float"] == before["small_fp32.onnx · onnxruntime"]
+    assert before["small_int8.onnx · onnxruntime"] == "recipe in float"
+
+
+def test_tflite_runtime_of_another_python_joins_the_matrix(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from edgeconv.parity.cells import OTHER_PYTHON, plan
+    from edgeconv.runtimes.base import RUNTIMES
+
+    if RUNTIMES["tflite-runtime"].installed():
+        pytest.skip("tflite-runtime is installed in this Python")
+    path = tmp_path / "any.tflite"
+    path.write_bytes(b"\0\0\0\0TFL3")
+    monkeypatch.setenv(OTHER_PYTHON, "/opt/old/bin/python")
+    (cell,) = [c for c in plan([path])[0] if c.runtime == "tflite-runtime"]
+    assert cell.python[-1] == "/opt/old/bin/python"
+    assert any(part.startswith("PYTHONPATH=") for part in cell.python)
+
+
+def test_the_table_starts_with_what_made_the_reference(exports: Path) -> None:
+    from edgeconv.parity.report import table
+
+    _, lines = table(check_parity([exports / "small_fp32.onnx"], count=4).matrix)
+    assert lines[0][-1] == "reference"
+    assert "kept by the export" in lines[0][0]
+
+
+def test_bisect_is_an_option_of_the_command(exports: Path, tmp_path: Path) -> None:
+    repro = tmp_path / "repro"
+    arguments = [str(exports / "small_int8.onnx"), "--bisect", str(repro)]
+    ran = CliRunner().invoke(command, arguments)
+    assert ran.exit_code == 0, ran.output
+    assert "no single layer departs" in ran.output

@@ -20,7 +20,7 @@ from edgeconv.parity.api import check_parity
 from edgeconv.parity.child import Job
 from edgeconv.parity.codec import Codec, fits
 from edgeconv.parity.layer_run import measure_layers
-from edgeconv.parity.layers import Layer, LayerReport, layer_from_json
+from edgeconv.parity.layers import Layer, LayerReport, Tally, layer_from_json
 from edgeconv.tensors import Quantization
 
 onnx = pytest.importorskip("onnx")
@@ -268,6 +268,17 @@ def test_codecs_round_trip_within_half_a_step(scale: float, zero: int) -> None:
     low, high = scale * (-128 - zero), scale * (127 - zero)
     real = np.linspace(low, high, 60, dtype=np.float32).reshape(1, 3, 4, 5)
     assert np.abs(codec.decode(codec.encode(real)) - real).max() <= scale * 0.5001
+
+
+def test_a_relu_that_the_grid_implies_is_no_noise_of_the_layer_before_it() -> None:
+    tally = Tally()
+    real = np.array([-3.0, -1.0, 1.0, 2.0], np.float32)
+    stored = np.maximum(real, 0.0)
+    tally.add(real, stored, stored, stored, (0.01, 0.0, 2.55))
+    layer = tally.layer("t", "n", "Conv", "int8", None)
+    assert layer.own_sqnr_db == float("inf")
+    assert layer.clipped == 0.0
+    assert not layer.departs
 
 
 def test_layers_round_trip_through_json() -> None:

@@ -141,6 +141,8 @@ class Tally:
         ``stored`` is ``own`` on that grid, where the program holds it off the grid.
         """
         wide = reference.astype(np.float64)
+        if grid is not None and grid[1] == 0.0:  # an unsigned grid is the ReLU that comes behind
+            wide, inherited, own = (np.maximum(side, 0.0) for side in (wide, inherited, own))
         self.signal += float(np.square(wide).sum())
         self.inherited += float(np.square(wide - inherited).sum())
         self.own += float(np.square(wide - own).sum())

@@ -29,6 +29,7 @@ EXTRA = """
 .card{background:var(--panel);border-radius:6px;padding:10px;min-width:0}.card img{float:right;width:64px;height:64px;
 image-rendering:pixelated;border-radius:4px;margin-left:8px}.card p{overflow-wrap:anywhere}.card ol{margin:.2em 0 .6em;padding-left:1.5em;clear:none}
 .card h3{font-size:.95rem;margin:0 0 .3em;overflow-wrap:anywhere}.dot{opacity:.55}td.left{white-space:normal;overflow-wrap:anywhere}
+td.good,td.dim{white-space:nowrap}
 @media(min-width:1100px){body{max-width:1500px}svg{max-width:1080px}}
 """
 
