@@ -28,6 +28,8 @@ HERE = Path(__file__).resolve().parent
 NETS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")
 FORMS = (("fp32", ".onnx"), ("int8", ".onnx"), ("fp32", ".tflite"), ("int8", ".tflite"))
 ISLANDS = 3
+AT_64 = {"recipe": "std"}
+"""The recipe of the files at 64, which --recipe changes."""
 
 
 def files(net: str, resolution: int, folder: Path) -> list[Path]:
@@ -50,9 +52,9 @@ def files(net: str, resolution: int, folder: Path) -> list[Path]:
     for precision in ("fp32", "int8"):
         if list(there.glob(f"*_{precision}.tflite")):
             continue
-        more = dict(fields)
+        more = {"recipe": AT_64["recipe"], **fields}
         if precision == "fp32":
-            more.pop("recipe", None)
+            del more["recipe"]
         export_model(
             net,
             targets=("onnx", "tflite"),
@@ -208,10 +210,14 @@ def head() -> str:
 @click.option("--seconds", default=1.0, show_default=True, help="Of recorded runs, each row.")
 @click.option("--only", multiple=True, type=click.Choice(list(SECTIONS)), help="These sections.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep exported files there.")
+@click.option("--recipe", default="std", show_default=True, help="Of the files at 64.")
 @click.option("--output", type=click.Path(path_type=Path), default=HERE / "bench_results.md")
-def main(seconds: float, only: tuple[str, ...], keep: Path | None, output: Path) -> None:
+def main(
+    seconds: float, only: tuple[str, ...], keep: Path | None, recipe: str, output: Path
+) -> None:
     """Measure and write the page; what a section took goes to standard error."""
     parts = [head()]
+    AT_64["recipe"] = recipe
     with tempfile.TemporaryDirectory(prefix="edgeconv-bench-") as scratch:
         folder = keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)

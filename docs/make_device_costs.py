@@ -55,8 +55,11 @@ def run(command: list[str]) -> str:
 def build_wheel(folder: Path) -> Path:
     """Build our wheel from a copy, so that no build folder is left in the checkout."""
     copy = folder / "source"
-    ignored = shutil.ignore_patterns(".*", "build", "dist", "exported", "*.egg-info", "__pycache__")
-    shutil.copytree(ROOT, copy, symlinks=True, ignore=ignored)
+    for name in ("edgeconv", "models", "export", "calib_data"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
     run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(copy)])
     return next(folder.glob("edgeconv-*.whl"))
 
