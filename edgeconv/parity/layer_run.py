@@ -20,7 +20,15 @@ from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.parity.child import Job, job_from_json, placed
 from edgeconv.parity.layers import Layer, LayerReport, Tally, layer_from_json, weight_sqnr
-from edgeconv.parity.opened import Infers, Opened, Reference, open_coreml, open_onnx, open_tflite
+from edgeconv.parity.opened import (
+    PROPORTIONAL,
+    Infers,
+    Opened,
+    Reference,
+    open_coreml,
+    open_onnx,
+    open_tflite,
+)
 from edgeconv.parity.padding import channel_orders
 from edgeconv.runtimes.probe import child_failure
 from edgeconv.tensors import Quantization
@@ -291,12 +299,10 @@ def one_pass(run: Run, picture: int) -> Pass:
 
 def _rescale(run: Run) -> None:
     """Take equalised channels for what they are: the prepared INT8 graph holds them in other units."""
-    seen = []
-    assert run.opened.exposed is not None
-    for picture in range(run.count):
-        pictures = border(run.opened.exposed, run.job, run.hub, picture)
-        seen.append((run.reference.run(run.hub, picture), run.opened.exposed.infer(pictures)))
-    run.opened.rescale(seen)
+    for tolerance, own in zip(PROPORTIONAL, (False, True), strict=True):
+        passes = [one_pass(run, picture) for picture in range(run.count)]
+        seen = [(found.real, found.own if own else found.inherited) for found in passes]
+        run.opened.rescale(seen, tolerance)
 
 
 def _tally(run: Run, picture: int, tallies: Mapping[str, Tally]) -> None:

@@ -16,8 +16,9 @@ from edgeconv.tensors import Quantization, TensorSpec
 Array = NDArray[Any]
 Kind = Literal["onnx", "tflite", "coreml"]
 
-PROPORTIONAL = 0.05
-"""Residual, as a share of a channel's own size, up to which it counts as rescaled, not as wrong."""
+PROPORTIONAL = (0.3, 0.05)
+"""Residual, as a share of a channel's own size, up to which it counts as rescaled, not as wrong: with
+the errors that it inherits, and fed the reference's own inputs."""
 
 
 ONE_LAYER = ("Relu", "Clip", "BatchNormalization", "HardSigmoid", "Reshape", "Transpose")
@@ -108,24 +109,28 @@ class Opened:
             if wrong[1] < wrong[0]:
                 self.codecs[tensor] = other
 
-    def rescale(self, runs: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]]) -> None:
+    def rescale(
+        self, runs: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]], tolerance: float
+    ) -> None:
         """Find the factor of every channel that equalisation has scaled.
 
-        ``runs`` are (reference's tensors, inherited outputs) of some pictures. A channel that is
-        proportional to the reference's holds the same numbers in another unit; one that is not keeps
-        factor 1 and shows as an error.
+        ``runs`` are (reference's tensors, outputs) of some pictures. A channel that is proportional to
+        the reference's holds the same numbers in another unit; one that is not keeps the factor that
+        it has, at first 1, and shows as an error.
         """
         for tensor, codec in self.codecs.items():
             if len(codec.shape) < 2:
                 continue
-            pairs = [(real[tensor], codec.decode(seen[self.outs[tensor]])) for real, seen in runs]
+            plain, name = replace(codec, factors=None), self.outs[tensor]
+            pairs = [(real[tensor], plain.decode(seen[name])) for real, seen in runs]
             wanted, got = (_by_channel(side) for side in zip(*pairs, strict=True))
             power = np.square(wanted).sum(axis=1)
             factors = (wanted * got).sum(axis=1) / np.where(power > 0, power, 1.0)
             left = np.square(got - factors[:, None] * wanted).sum(axis=1)
-            same = left <= PROPORTIONAL**2 * np.square(got).sum(axis=1)
+            same = left <= tolerance**2 * np.square(got).sum(axis=1)
             sound = (factors > 0) & (power > 0) & same
-            self.codecs[tensor] = replace(codec, factors=np.where(sound, factors, 1.0))
+            known = np.ones_like(factors) if codec.factors is None else codec.factors
+            self.codecs[tensor] = replace(codec, factors=np.where(sound, factors, known))
 
     def feeds(self, reference: Mapping[str, Array]) -> dict[str, Array]:
         """Return the severed model's new inputs, from the reference's own tensors."""
