@@ -23,7 +23,9 @@ from edgeconv.export.passes.expand_shuffles import expand_shuffles
 from edgeconv.export.quant import emit_qdq, quantize
 from edgeconv.export.quant.groups import check_same_scale
 from edgeconv.export.quant.read_qdq import is_quantized, read_qdq
+from edgeconv.export.tflite import emit_tflite, tflite_stats
 
+NNCF = Path(__file__).parent / "golden" / "nncf"
 NETS = {"residual": residual_net, "shuffle": shuffle_net}
 
 
@@ -90,6 +92,34 @@ def test_files_of_quantize_static_keep_their_integers(
     for feed in pictures(graph, 3, seed=4):
         wanted, got = run(model, feed), run(emitted, feed)
         assert np.abs(wanted - got).max() <= 0.03 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("net", sorted(NETS))
+def test_files_of_nncf_become_int8_tflite_with_their_own_integers(net: str) -> None:
+    graph, model = NETS[net](), onnx.load(NNCF / f"{net}.onnx")
+    found = read_qdq(model)
+    check_same_scale(found.graph, found.recipe)
+    # NNCF leaves the scores in float: the classifier that makes them is the one island
+    (classifier,) = graph.of("Gemm")
+    assert found.islands.keys() == {classifier.name}
+    assert found.recipe.weights.keys() == {n.name for n in graph.of("Conv")}
+    stored = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    integers = [v.reshape(-1) for v in stored.values() if v.dtype == np.int8 and v.ndim == 4]
+    for weights in found.recipe.weights.values():
+        assert any(np.array_equal(weights.values.reshape(-1), v) for v in integers)
+    scales = {np.float32(v) for k, v in stored.items() if "scale" in k and v.size == 1}
+    assert {np.float32(a.scale) for a in found.recipe.activations.values() if a.fixed} <= scales
+    emitted = emit_qdq(found.graph, found.recipe).model
+    for feed in pictures(graph, 3, seed=4):
+        wanted, got = run(model, feed), run(emitted, feed)
+        assert np.abs(wanted - got).max() <= 0.03 * np.abs(wanted).max()
+    stats = tflite_stats(emit_tflite(found.graph, found.recipe, precision="int8").data)
+    assert stats["int8_compute"] == stats["compute"] - 1 == len(found.recipe.weights)
+
+
+def test_activations_that_nncf_quantized_by_channel_are_refused_with_the_cure() -> None:
+    with pytest.raises(UnsupportedOpError, match=r"by channel.*per_channel=False"):
+        read_qdq(onnx.load(NNCF / "by_channel.onnx"))
 
 
 @pytest.mark.parametrize("net", sorted(NETS))

@@ -104,7 +104,11 @@ def _bypass(found: Stripped, node: Node) -> None:
     graph = found.graph
     scale, zero = _parameters(graph, node)
     if scale.size != 1:
-        raise UnsupportedOpError(f"{node.op} {node.name} quantizes an activation by channel")
+        raise UnsupportedOpError(
+            f"{node.op} {node.name} quantizes an activation by channel, which no INT8 runtime "
+            "computes: quantize activations per tensor (NNCF: activations_quantization_params="
+            "QuantizationParameters(per_channel=False))"
+        )
     if zero.dtype not in EIGHT_BIT:
         raise UnsupportedOpError(f"{node.op} {node.name} quantizes an activation to {zero.dtype}")
     pair = float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]) - EIGHT_BIT[zero.dtype]
