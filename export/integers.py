@@ -15,6 +15,7 @@ from edgeconv.export.prepare import Prepared
 from edgeconv.export.quant import quantize
 from edgeconv.export.quant.budget import meet_budget
 from edgeconv.export.quant.calibration import check_pictures
+from edgeconv.export.quant.equalize import rescale
 from edgeconv.export.quant.recipe import Recipe, load_recipe
 from edgeconv.export.stages import Stages
 from edgeconv.export.verify import Expected
@@ -47,8 +48,11 @@ def make_integers(
     if options.recipe.endswith(".json"):
         with stages.stage("quantize") as say:
             recipe = _read(Path(options.recipe), prepared.graph)
+            graph = prepared.graph
+            if recipe.equalized:
+                graph = rescale(graph, recipe.equalized)  # layers in float read rescaled channels
             say(f"recipe {recipe.name} from {options.recipe}, {recipe.form}")
-        return Integers(prepared.graph, recipe, ())
+        return Integers(graph, recipe, ())
     with stages.stage("calibrate") as say:
         feeds = load_feeds(data.calibration, "calibration sample")
         checked = check_pictures(

@@ -1,5 +1,6 @@
 """The quantization engine keeps accuracy, and every step keeps its promise."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ from quant_nets import RELU, NetBuilder, pictures, residual_net, shuffle_net
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.quant import Recipe, quantize
-from edgeconv.export.quant.candidates import RECIPES
+from edgeconv.export.quant import Recipe, emit_qdq, load_recipe, quantize
+from edgeconv.export.quant.budget import without
+from edgeconv.export.quant.candidates import EQUALIZED, RECIPES
 from edgeconv.export.quant.engine import float_nodes
-from edgeconv.export.quant.equalize import equalize
+from edgeconv.export.quant.equalize import equalize, rescale
 from edgeconv.export.quant.groups import check_same_scale, needed_bounds
 from edgeconv.export.quant.judge import run_recipe, score
 from edgeconv.export.quant.observe import observe
@@ -132,17 +134,40 @@ def test_transposed_convolutions_are_quantized(group: int) -> None:
     assert score(graph, float_outputs(graph, fresh), got).sqnr_db > 30
 
 
-def test_equalisation_keeps_the_function_and_evens_out_channels() -> None:
+def uneven_net() -> tuple[Graph, str, str]:
+    """Return a linear stem with uneven channels, its output, and the sum that follows."""
     net = NetBuilder()
     stem = net.conv("input", 8, clamp=None)
     name = net.graph.nodes[0].inputs[1]
     uneven = np.asarray(net.graph.constants[name]) * np.geomspace(0.05, 4, 8)[:, None, None, None]
     net.graph.constants[name] = uneven.astype(np.float32)
     joined = net.add("Add", [stem, net.conv(stem, 8, kernel=1, clamp=None)], net.graph.shape(stem))
-    graph = net.head(net.conv(joined, 8))
+    return net.head(net.conv(joined, 8)), stem, joined
+
+
+def test_a_saved_recipe_rebuilds_the_equalised_graph_for_its_float_layers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RECIPES, "std", (EQUALIZED,))
+    graph, _, joined = uneven_net()
+    (reader,) = (n for n in graph.of("Conv") if n.inputs[0] == joined)
+    done = quantize(graph, pictures(graph))
+    recipe = without(done.recipe, reader.name)  # as --max-drop does
+    recipe.save(tmp_path / "recipe.json")
+    loaded = load_recipe(tmp_path / "recipe.json")
+    assert joined in loaded.equalized
+    again = emit_qdq(rescale(graph, loaded.equalized), loaded).model
+    assert again.SerializeToString() == emit_qdq(done.graph, recipe).model.SerializeToString()
+    with pytest.raises(EdgeconvError, match="which this net has not"):
+        rescale(graph, {"nowhere": np.ones(8, np.float32)})
+
+
+def test_equalisation_keeps_the_function_and_evens_out_channels() -> None:
+    graph, stem, joined = uneven_net()
     feeds = pictures(graph, 8)
     seen = observe(graph, feeds)
-    equal, seen_too = equalize(graph, seen, frozenset())
+    equal, seen_too, factors = equalize(graph, seen, frozenset())
+    assert {stem, joined} <= factors.keys()
     again = observe(equal, feeds)
     output = graph.outputs[0]
     np.testing.assert_allclose(again.outputs[output], seen.outputs[output], atol=1e-4)

@@ -10,7 +10,7 @@ from edgeconv.export.quant.candidates import Candidate
 from edgeconv.export.quant.equalize import equalize
 from edgeconv.export.quant.fit import LayerFit
 from edgeconv.export.quant.judge import Score, best, form_is_too_dear, run_recipe, score
-from edgeconv.export.quant.observe import Feeds, Observation, Progress
+from edgeconv.export.quant.observe import Feeds, Floats, Observation, Progress
 from edgeconv.export.quant.ops import WEIGHTED
 from edgeconv.export.quant.ranges import choose_ranges
 from edgeconv.export.quant.recipe import Activation, Form, Recipe
@@ -68,10 +68,12 @@ class Contest:
         task = self.task
         self._workspace = Workspace(task.pictures)
         self._ranges: dict[tuple[bool, str, Form], dict[str, Activation]] = {}
-        self._equalized = (task.graph, task.seen)
+        self._equalized: tuple[Graph, Observation] = (task.graph, task.seen)
+        self._factors: dict[str, Floats] = {}
         if any(candidate.equalize for candidate in self.candidates):
-            self._equalized = equalize(task.graph, task.seen, frozenset(task.floats))
-            if self._equalized[0] is task.graph:
+            graph, seen, self._factors = equalize(task.graph, task.seen, frozenset(task.floats))
+            self._equalized = graph, seen
+            if not self._factors:
                 self.candidates = [c for c in self.candidates if not c.equalize]
         self._fits, self._all = 0, len(self.candidates) + 2
 
@@ -124,7 +126,10 @@ class Contest:
     ) -> Recipe:
         task, (graph, seen) = self.task, self._graph(candidate)
         activations = self._activations(candidate, form)
-        recipe = Recipe(candidate.name, form, activations, {}, tuple(task.floats))
+        factors = self._factors if candidate.equalize else {}
+        recipe = Recipe(
+            candidate.name, form, activations, {}, tuple(task.floats), equalized=factors
+        )
         fit = LayerFit(graph, seen, activations, candidate.rounding, candidate.bias, task.limit)
         start, self._fits = self._fits / self._all, self._fits + 1
         if probe is None and not fit.needs_pictures:

@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.quant.observe import Observation
 from edgeconv.export.quant.ops import WEIGHTED, float_weights
@@ -41,8 +42,11 @@ PASSING = frozenset(
 
 def equalize(
     graph: Graph, seen: Observation, float_nodes: frozenset[str]
-) -> tuple[Graph, Observation]:
-    """Return the same function with equalised weights, and what it would have been seen to do."""
+) -> tuple[Graph, Observation, dict[str, Floats]]:
+    """Return the same function with equalised weights, and what it would have been seen to do.
+
+    The factors of every rescaled tensor's channels come third; ``rescale`` applies them again.
+    """
     classes = _Classes(graph)
     for node in graph.nodes:
         _tie(graph, node, classes, node.name in float_nodes)
@@ -55,8 +59,26 @@ def equalize(
     }
     changed = {name: f for name, f in by_tensor.items() if np.any(f != 1.0)}
     if not changed:
-        return graph, seen
-    return _rescale(graph, by_tensor), _rescale_seen(seen, changed)
+        return graph, seen, {}
+    return rescale(graph, changed), _rescale_seen(seen, changed), changed
+
+
+def rescale(graph: Graph, factors: Mapping[str, Floats]) -> Graph:
+    """Return ``graph`` with its weights changed so that each tensor's channels take their factors.
+
+    Raises EdgeconvError where a tensor is not there or has another number of channels.
+    """
+    whole = {}
+    for tensor in [*graph.inputs, *(o for node in graph.nodes for o in node.outputs if o)]:
+        shape = graph.shape(tensor)
+        whole[tensor] = np.ones(shape[1] if len(shape) > 1 else 1, np.float32)
+    for tensor, given in factors.items():
+        if tensor not in whole or whole[tensor].shape != given.shape:
+            raise EdgeconvError(
+                f"the recipe rescales {given.size} channels of {tensor}, which this net has not"
+            )
+        whole[tensor] = given
+    return _rescale(graph, whole)
 
 
 class _Classes:

@@ -193,6 +193,11 @@ def schema() -> str:
             "activations": {"type": "object", "additionalProperties": activation},
             "weights": {"type": "object", "additionalProperties": weights},
             "float_nodes": {"type": "array", "items": {"type": "string"}},
+            "equalized": {
+                "type": "object",
+                "description": "factors that equalisation gave a tensor's channels",
+                "additionalProperties": numbers,
+            },
             "notes": {"type": "object"},
         },
     }

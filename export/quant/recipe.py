@@ -70,7 +70,8 @@ class Recipe:
     ``activations``: tensor name -> Activation, for every tensor that is stored as int8, the
     constant operands of element-wise operators included. ``weights``: node name -> Weights.
     ``float_nodes``: names of nodes that compute in float. ``notes``: what was chosen and why, the
-    calibration manifest, figures; never needed to emit.
+    calibration manifest, figures; never needed to emit. ``equalized``: tensor name -> float32
+    factors of its channels, where weights were equalised; layers in float need them too.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Recipe:
     weights: Mapping[str, Weights]
     float_nodes: tuple[str, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
+    equalized: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def with_form(self, form: Form, inputs: Mapping[str, str]) -> "Recipe":
         """Return the same ranges, weights and weight scales in the other form.
@@ -127,6 +129,7 @@ class Recipe:
                 for name, w in self.weights.items()
             },
             "float_nodes": list(self.float_nodes),
+            "equalized": {t: [float(f) for f in factors] for t, factors in self.equalized.items()},
             "notes": dict(self.notes),
         }
 
@@ -187,6 +190,7 @@ def load_recipe(path: Path) -> Recipe:
             weights={name: _weights(w) for name, w in data["weights"].items()},
             float_nodes=tuple(data["float_nodes"]),
             notes=data["notes"],
+            equalized={t: np.array(f, np.float32) for t, f in data.get("equalized", {}).items()},
         )
     except OSError as error:
         raise EdgeconvError(f"cannot read the recipe {path}: {error.strerror}") from error
