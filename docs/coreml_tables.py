@@ -73,7 +73,9 @@ def paired_rows(case: Case, made: Measured) -> list[dict[str, str]]:
     rows = []
     names = {
         "int8": "Core ML, fp16 compute",
+        "int8_grid": "the same, logits on the grid",
         "int8_fp32": "Core ML, fp32 compute",
+        "int8_fp32_grid": "the same, logits on the grid",
         "ort_plain": "onnxruntime, rewrites off",
         "onnx": "the exported .onnx",
     }
