@@ -146,7 +146,7 @@ def kernel_text(title: str, kernels: Kernels) -> list[list[str]]:
     return [[*row, where if row[1] in where else ""] for row in rows]
 
 
-def report(tables: dict[str, Any], options: dict[str, int]) -> str:
+def report(tables: dict[str, Any], asked: str, options: dict[str, int]) -> str:
     """Return the page."""
     found = examine()
     packages = environment()["packages"].items()
@@ -156,7 +156,7 @@ def report(tables: dict[str, Any], options: dict[str, int]) -> str:
     )
     parts = [
         "# Parity results",
-        "`python docs/make_parity_results.py --shared DIR --boards > docs/parity_results.md` makes this page: "
+        f"`python docs/make_parity_results.py {asked} > docs/parity_results.md` makes this page: "
         f"{options['pictures']} pictures a net that calibration did not see ({options['packages']} for Core ML, "
         f"{options['board_pictures']} on emulated boards), 1 thread. {head}. {versions}.",
         "The reference is PyTorch. A file's *hop before* is the stage it was made from; INT8's is the recipe in float.",
@@ -193,7 +193,7 @@ def report(tables: dict[str, Any], options: dict[str, int]) -> str:
 @click.option("--only", help="Part of a case's title.")
 @click.option("--pictures", default=60, show_default=True)
 @click.option("--packages", default=8, show_default=True)
-@click.option("--board-pictures", default=4, show_default=True)
+@click.option("--board-pictures", default=12, show_default=True)
 @click.option(
     "--work", type=click.Path(path_type=Path), help="Keep the exports here and use them again."
 )
@@ -229,7 +229,9 @@ def main(
             print(f"{case.title}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
         if with_boards:
             tables["boards"] = boards(folders, options["board_pictures"])
-        click.echo(report(tables, options), nl=False)
+        asked = ["--shared DIR"] * (shared is not None) + ["--boards"] * with_boards
+        asked += [f"--only {only!r}"] if only else []
+        click.echo(report(tables, " ".join(asked), options), nl=False)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ DEFAULTS: dict[str, Budget] = {
     "fp32": Budget({"relative_error": 1e-4, "flips_beyond": 0}),
     "fp16": Budget({"relative_error": 0.02, "flips_beyond": 0}),
     "int8": Budget(
-        {"sqnr_db": 10.0, "below_floor_db": 3.0, "flips_beyond_low": 0.01, "mcnemar_p": 0.05}
+        {"sqnr_db": 10.0, "below_floor_db": 8.0, "flips_beyond_low": 0.01, "mcnemar_p": 0.05}
     ),
     "lowered": Budget({"relative_error": 5e-3, "flips_beyond": 0}),
     "kernels": Budget({"sqnr_db": 18.0, "flips_beyond_low": 0.01}),
