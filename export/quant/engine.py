@@ -17,6 +17,7 @@ from edgeconv.export.quant.observe import Feeds, Floats, Progress, observe
 from edgeconv.export.quant.ops import WEIGHTED, is_pixel_shift, why_float
 from edgeconv.export.quant.ranges import conflicts, fixed_scales
 from edgeconv.export.quant.recipe import Form
+from edgeconv.export.quant.stream import REFINED
 
 __all__ = ["Quantized", "float_nodes", "quantize", "split"]
 
@@ -58,7 +59,7 @@ def quantize(
         report = progress or (lambda _: None)
         limit = 63 if reduce_range else 127
         task = _observe(graph, feeds, input_scale or {}, floats, threads, limit, report)
-        contest = Contest(task, RECIPES[recipe], lambda p: report(0.3 + 0.7 * p))
+        contest = Contest(task, RECIPES[recipe], lambda p: report(0.3 + 0.7 * p), recipe == "fast")
         return contest.run(recipe, form)
 
 
@@ -100,7 +101,7 @@ def _observe(
         graph,
         [*pictures, *rest],
         summed={n.inputs[0] for n in weighted} | {n.output for n in weighted if n.clamp},
-        counts={len(learnt), again},
+        counts={len(learnt), again, min(REFINED, len(learnt))},
         threads=threads,
         progress=lambda p: report(0.3 * p),
     )

@@ -44,11 +44,6 @@ class LayerFit:
     bias: BiasCorrection
     limit: int = 127
 
-    @property
-    def needs_pictures(self) -> bool:
-        """Whether the integers depend on what the layers see."""
-        return self.rounding != "nearest" or self.bias != "none"
-
     def __call__(self, node: Node, stored: NDArray[np.uint8] | None) -> Weights:
         """Return the integers of one node; ``stored`` is None where no pictures are needed."""
         real, bias = float_weights(self.graph, node)

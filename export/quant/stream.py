@@ -22,6 +22,8 @@ Fit = Callable[[Node, Tensor], Weights]
 Refine = Callable[[Node, Weights, Tensor], Weights | None]
 """Improves a node's integers from the output they gave, uint8 (n, ...); None leaves them."""
 
+REFINED = 32
+"""Pictures that refine: the same ones in float and in integers, so that a few are enough."""
 ROUNDS = 2
 """Refinements of a node: saturated values follow the second time; four measured no better."""
 
@@ -69,17 +71,24 @@ def run_quantized(
         fitted = _fits(graph, recipe, first) and first.name not in weights
         if fitted:
             weights[first.name] = fit(first, live[first.inputs[0]])
-        here = replace(recipe, weights=weights)
         for name in piece.outputs:
-            live[name] = _memory(workspace, runner, here, name, pictures, wide is not None)
-        _run_piece(runner, here, piece, live, wide is not None, threads)
+            live[name] = _memory(workspace, runner, recipe, name, pictures, wide is not None)
+
+        def run(
+            piece: _Piece = piece, count: int = pictures, weights: dict[str, Weights] = weights
+        ) -> None:
+            here = replace(recipe, weights=weights)
+            _run_piece(runner, here, piece, live, count, wide is not None, threads)
+
         if refine is not None and fitted and first.output in piece.outputs:
+            few = min(REFINED, pictures)
             for _ in range(ROUNDS):
-                better = refine(first, weights[first.name], live[first.output])
+                run(count=few)
+                better = refine(first, weights[first.name], live[first.output][:few])
                 if better is None:
                     break
                 weights[first.name] = better
-                _run_piece(runner, here, piece, live, wide is not None, threads)
+        run()
         for name in piece.outputs:
             inspect(name, live[name])
         for name in piece.inputs:
@@ -130,6 +139,7 @@ def _run_piece(
     recipe: Recipe,
     piece: _Piece,
     live: dict[str, Tensor],
+    pictures: int,
     wide: bool,
     threads: int,
 ) -> None:
@@ -138,7 +148,6 @@ def _run_piece(
     if wide:
         fed = channels_last_io(set_batch(model))
     running = session(model, threads=threads, optimize=integer_kernels_are_exact())
-    pictures = len(live[piece.inputs[0]])
     step = _step(piece, live, pictures) if wide else 1
     for start in range(0, pictures, step):
         here = slice(start, min(start + step, pictures))

@@ -13,6 +13,9 @@ from edgeconv.export.quant.recipe import Activation, Recipe, quantize_values
 
 Tensor = NDArray[Any]
 
+SUMMED = 257
+"""Bytes that fit into a sum of 16 bits."""
+
 
 class Workspace:
     """What runs over (a head of) the same pictures reuse.
@@ -83,6 +86,10 @@ def channels_last(tensor: Tensor) -> Tensor:
 
 def mean(stored: Tensor) -> NDArray[np.float64]:
     """Return the mean over the pictures of uint8 (n, ...), of shape (1, ...)."""
-    total = np.add.reduce(channels_last(stored), axis=0, dtype=np.uint32, keepdims=True)
+    rows = channels_last(stored)
+    total = np.zeros((1, *rows.shape[1:]), np.uint32)
+    for start in range(0, len(rows), SUMMED):
+        # 16 bits add up twice as fast
+        total += np.add.reduce(rows[start : start + SUMMED], axis=0, dtype=np.uint16, keepdims=True)
     result: NDArray[np.float64] = total / np.float64(len(stored))
     return np.moveaxis(result, 3, 1) if stored.ndim == 4 else result
