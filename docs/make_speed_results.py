@@ -1,0 +1,137 @@
+"""Print speed ratios as Markdown: ``python docs/make_speed_results.py [--shared DIR]``.
+
+Each net at 224 (random weights; speed does not depend on them) as FP32 and INT8, ONNX and TFLite,
+beside onnxruntime's quantize_static with its defaults on the same hub graph and, for MobileNetV2,
+Google's own INT8 file. Thread CPU time of one-threaded runs, all files of a net interleaved in one
+process, median of ``--rounds``.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from edgeconv import export_model
+from edgeconv.artifact import load_artifact
+from edgeconv.doctor import examine
+from edgeconv.pictures import InputSpec, load_samples
+from edgeconv.runtimes.base import Runner, open_runner
+
+NETS = ("mobilenet_v2", "mobilenet_v1", "shufflenet_v1", "ghostnet")
+GOOGLES = "peers/tf2_mobilenet_v2_1.0_224_ptq.tflite"
+CALIBRATION = Path(__file__).parents[1] / "calib_data" / "calibration"
+
+
+def make_files(net: str, folder: Path) -> dict[str, Path]:
+    """Export one net in every form and return row title -> file."""
+    common: dict[str, Any] = {
+        "weights": "random",
+        "resolution": 224,
+        "mean": (0.5,),
+        "std": (0.5,),
+        "calib": str(CALIBRATION),
+        "calib_count": 16,
+        "verify_count": 8,
+        "recipe": "fast",
+    }
+    files = {}
+    forms: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("FP32", "fp32", {}),
+        ("INT8", "int8", {}),
+        ("INT8 --prefer size", "int8", {"prefer": "size"}),
+        ("INT8 --io int8", "int8", {"io": "int8"}),
+    )
+    for title, precision, options in forms:
+        output = folder / f"{net} {title}"
+        targets = ("onnx", "tflite") if options in ({}, {"io": "int8"}) else ("onnx",)
+        report = export_model(
+            net, targets=targets, precision=precision, output=output, **common, **options
+        )
+        for artifact in report.artifacts:
+            files[f"{artifact.target} {title}"] = Path(artifact.path)
+    files["onnx quantize_static"] = quantize_default(files["onnx INT8"])
+    return files
+
+
+def quantize_default(int8: Path) -> Path:
+    """Quantize the hub graph of an export as onnxruntime does when nothing is asked for."""
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+
+    artifact = load_artifact(int8)
+    assert artifact is not None
+    hub = artifact.evidence("hub.onnx")
+    with open_runner(hub) as runner:
+        spec = InputSpec({i.name: i.shape for i in runner.inputs}, artifact.preprocessing)
+    samples = load_samples(str(CALIBRATION), spec)[:16]
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime ships no types
+        def __init__(self) -> None:
+            self.feeds = iter([sample.load() for sample in samples])
+
+        def get_next(self) -> dict[str, Any] | None:
+            return next(self.feeds, None)
+
+    target = int8.with_name("default.onnx")
+    quantize_static(str(hub), str(target), Reader())
+    return target
+
+
+def prepare_run(runner: Runner) -> Callable[[], object]:
+    """Return a call that runs the model once on seeded noise."""
+    generator = np.random.default_rng(0)
+    feed = {}
+    for spec in runner.inputs:
+        noise = generator.integers(0, 100, spec.shape)
+        feed[spec.name] = noise.astype(spec.dtype) / (100 if spec.dtype == "float32" else 1)
+        feed[spec.name] = feed[spec.name].astype(spec.dtype)
+    return lambda: runner.infer(feed)
+
+
+def measure(files: dict[str, Path], rounds: int) -> dict[str, float]:
+    """Return row title -> median CPU milliseconds of a run."""
+    taken: dict[str, list[float]] = {title: [] for title in files}
+    with ExitStack() as stack:
+        runs = {
+            title: prepare_run(stack.enter_context(open_runner(path, threads=1)))
+            for title, path in files.items()
+        }
+        for _ in range(rounds):
+            for title, run in runs.items():
+                run()  # with its own caches warm
+                start = time.thread_time()
+                run()
+                taken[title].append((time.thread_time() - start) * 1e3)
+    return {title: statistics.median(times) for title, times in taken.items()}
+
+
+@click.command()
+@click.option("--shared", type=click.Path(exists=True, path_type=Path))
+@click.option("--rounds", default=80, show_default=True)
+@click.option("--only", help="One net.")
+def main(shared: Path | None, rounds: int, only: str | None) -> None:
+    """Print the table."""
+    found = examine().machine
+    click.echo(f"{found.processor}, {found.cpus} processors, Python {found.python}\n")
+    click.echo("| net | file | CPU ms | to FP32 of its runtime | against quantize_static |")
+    click.echo("|---|---|---|---|---|")
+    for net in NETS if only is None else (only,):
+        with tempfile.TemporaryDirectory() as folder:
+            files = make_files(net, Path(folder))
+            if shared is not None and net == "mobilenet_v2":
+                files["tflite Google's post-training INT8"] = shared / GOOGLES
+            took = measure(files, rounds)
+        for title, ms in sorted(took.items()):
+            own = took[f"{title.split()[0]} FP32"]
+            other = took["onnx quantize_static"]
+            faster = f"{other / ms:.2f}x" if title.startswith("onnx") else ""
+            click.echo(f"| {net} | {title} | {ms:.2f} | {ms / own:.2f}x | {faster} |")
+
+
+if __name__ == "__main__":
+    main()
