@@ -74,6 +74,27 @@ def imagenet_cases(folder: Path, scratch: Path) -> list[Case]:
     return cases
 
 
+def hard_cases(folder: Path, scratch: Path) -> list[Case]:
+    """MobileNetV2 with weights off the INT8 grid, and with uneven channels too (hard_nets.py)."""
+    from hard_nets import noisy, ruined
+
+    from edgeconv.export.onnx_io import from_onnx, load_model, save_model, to_onnx
+    from edgeconv.export.prepare import prepare
+
+    easy = imagenet_cases(folder, scratch)[0]
+    options = {k: v for k, v in easy.options.items() if k not in ("weights", "width", "resolution")}
+    report = export_model("mobilenet_v2", output=scratch / "easy", verify_count=1, **easy.options)
+    artifact = load_artifact(Path(report.artifacts[0].path))
+    assert artifact is not None
+    graph = noisy(prepare(from_onnx(load_model(artifact.evidence("hub.onnx")))).graph)
+    cases = []
+    for name, net in (("v2n", graph), ("v2r", ruined(graph))):
+        path = scratch / f"{name}.onnx"
+        path.write_bytes(save_model(to_onnx(net)))
+        cases.append(Case(f"{name}, ImageNet", str(path), options, 400, easy.calibration))
+    return cases
+
+
 def cifar_cases(folder: Path, scratch: Path) -> list[Case]:
     """Calibrate on a tenth of the pictures, verify on the others."""
     pictures = sorted((folder / "images").glob("*.jpg"))
@@ -104,7 +125,9 @@ def cifar_cases(folder: Path, scratch: Path) -> list[Case]:
 
 
 def link(folder: Path, files: list[Path]) -> None:
-    """Put links to ``files`` into ``folder``."""
+    """Put links to ``files`` into ``folder``, unless it is there."""
+    if folder.exists():
+        return
     folder.mkdir()
     for path in files:
         (folder / path.name).symlink_to(path.resolve())
@@ -262,6 +285,8 @@ def main(
         cases = bundled_cases(scratch / "fashion-mnist")
         if shared is not None:
             cases += imagenet_cases(shared / "imagenet", scratch)
+            if only is None or only in "v2n v2r, ImageNet":
+                cases += hard_cases(shared / "imagenet", scratch)
             cases += cifar_cases(shared / "cifar10", scratch)
         if any(case.verify_count == 10_000 for case in cases if not only or only in case.title):
             write_fashion_mnist(fashion_mnist, scratch / "fashion-mnist")
