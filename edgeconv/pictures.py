@@ -51,7 +51,8 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     except FileNotFoundError as error:
         raise EdgeconvError(f"{path} does not exist") from error
     except (OSError, ValueError, SyntaxError, image_module.DecompressionBombError) as error:
-        raise EdgeconvError(f"{path} is not a readable picture: {error}") from error
+        reason = "its format is not known" if "identify" in str(error) else error
+        raise EdgeconvError(f"{path} is not a readable picture: {reason}") from error
 
 
 def resize_and_crop(

@@ -89,7 +89,13 @@ def make_integers(
             say(f"at most {options.max_drop:g} points lost")
         if recipe.float_nodes:
             say(f"{len(recipe.float_nodes)} nodes stay in float")
-    return Integers(made.graph, recipe, tuple(checked.warnings))
+    notes = list(checked.warnings)
+    if recipe.form == "asymmetric":
+        notes.append(
+            f"{recipe.notes['form']}: ONNX and TFLite store zero points, Core ML takes the same "
+            "ranges without them"
+        )
+    return Integers(made.graph, recipe, tuple(notes))
 
 
 def value_range(

@@ -10,6 +10,7 @@ from edgeconv.errors import UsageError
 Precision = Literal["fp32", "fp16", "int8"]
 Io = Literal["float", "int8", "uint8"]
 SUFFIX = {"onnx": ".onnx", "tflite": ".tflite", "coreml": ".mlpackage"}
+RECIPES = ("fast", "std", "best")
 TARGETS = tuple(SUFFIX)
 MIN_OPSET, MAX_OPSET = (
     13,
@@ -99,6 +100,8 @@ class ExportOptions:
                 raise UsageError(
                     f"--{name} is on the 0..1 scale (divide by 255): {values[0]:g} is too large"
                 )
+        if not self.recipe.endswith(".json") and self.recipe not in RECIPES:
+            raise UsageError(f"--recipe {self.recipe}: {', '.join(RECIPES)} or a .json file")
         if self.max_drop is not None and self.max_drop < 0:
             raise UsageError(
                 f"--max-drop is points of top-1 to lose at most, not {self.max_drop:g}"

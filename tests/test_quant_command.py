@@ -8,7 +8,10 @@ from click.testing import CliRunner
 from quant_nets import residual_net
 
 from edgeconv.cli import main
+from edgeconv.errors import UsageError
+from edgeconv.export import options
 from edgeconv.export.onnx_io import save_model, to_onnx
+from edgeconv.export.quant import candidates
 
 
 def test_help_names_the_options_of_the_recipe() -> None:
@@ -30,3 +33,9 @@ def test_a_float_file_becomes_a_verified_int8_file_with_its_recipe(tmp_path: Pat
     assert "5/5 INT8" in done.output
     assert (output / "net_int8.onnx").is_file()
     assert list(output.glob("*.evidence/*recipe*.json"))
+
+
+def test_the_recipes_that_options_name_are_those_of_the_engine() -> None:
+    assert set(options.RECIPES) == candidates.RECIPES.keys()
+    with pytest.raises(UsageError, match="--recipe nope: fast, std, best or a"):
+        options.ExportOptions("model.onnx", recipe="nope").check()
