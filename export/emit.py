@@ -122,9 +122,9 @@ def _spec(graph: Graph, tensor: str) -> TensorSpec:
 
 
 def _emit_tflite(request: EmitRequest, path: Path) -> Emitted:
-    from edgeconv.export.tflite import EmittedTflite, emit_tflite, tflite_stats
+    from edgeconv.export.tflite import EmittedTflite, emit_tflite
     from edgeconv.export.tflite.device_rules import device_rules
-    from edgeconv.export.tflite.inspect import read_tflite
+    from edgeconv.export.tflite.inspect import read_tflite, summary_stats
 
     def make(metadata: dict[str, str]) -> EmittedTflite:
         return emit_tflite(
@@ -140,9 +140,10 @@ def _emit_tflite(request: EmitRequest, path: Path) -> Emitted:
     # a second pass, because only the first knows the borders that the file describes
     made = make(_described(request, inputs, first.outputs))
     write_bytes(path, made.data)
-    stats = tflite_stats(made.data)
+    summary = read_tflite(made.data)
+    stats = summary_stats(summary)
     if request.recipe is not None:
-        stats["device_rules"] = device_rules(read_tflite(made.data))
+        stats["device_rules"] = device_rules(summary)
     return Emitted(len(made.data), made.names, inputs, made.outputs, stats)
 
 

@@ -98,6 +98,10 @@ class Graph:
         """Map each tensor to the node that makes it."""
         return {out: node for node in self.nodes for out in node.outputs if out}
 
+    def unread_outputs(self) -> set[str]:
+        """Return the outputs that no node reads."""
+        return set(self.outputs) - self.consumers().keys()
+
     def consumers(self) -> dict[str, list[Node]]:
         """Map each tensor to the nodes that read it (a node once for each time it reads it)."""
         found: dict[str, list[Node]] = {}

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from edgeconv.api import export_model, plan_export
+from edgeconv.commands.integer_options import integer_options
 from edgeconv.commands.progress import StageDisplay
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -42,10 +43,6 @@ def _values(
     ctx: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[float, ...] | None:
     return parse_values(value)
-
-
-def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if value else ()
 
 
 def complete_nets(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
@@ -116,22 +113,7 @@ def complete_nets(ctx: click.Context, parameter: click.Parameter, incomplete: st
     "--truth", metavar="FILE.csv|folders", help="What the pictures of --verify (else --calib) show."
 )
 @click.option("--softmax", is_flag=True, help="Append a softmax.")
-@click.option(
-    "--recipe", default="std", show_default=True, help="INT8 recipe: fast, std, best or FILE.json."
-)
-@click.option(
-    "--max-drop", type=float, metavar="POINTS", help="Keep layers in float to lose no more."
-)
-@click.option("--keep-float", callback=_names, metavar="NODE,...", help="Nodes that stay in float.")
-@click.option("--allow-poor-calibration", is_flag=True, help="Take pictures that look unfit.")
-@click.option(
-    "--prefer",
-    type=click.Choice(["speed", "size"]),
-    default="speed",
-    show_default=True,
-    help="Rewrite INT8 ONNX for speed, or keep the file small; the same bits.",
-)
-@click.option("--reduce-range", is_flag=True, help="7-bit weights, for x86 without VNNI.")
+@integer_options
 @click.option(
     "--output",
     type=click.Path(path_type=Path),

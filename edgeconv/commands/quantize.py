@@ -8,6 +8,7 @@ import click
 
 from edgeconv.api import export_model
 from edgeconv.commands.export import parse_values
+from edgeconv.commands.integer_options import integer_options
 from edgeconv.commands.progress import StageDisplay
 
 
@@ -15,10 +16,6 @@ def _values(
     ctx: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[float, ...] | None:
     return parse_values(value)
-
-
-def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in value.split(",") if name.strip()) if value else ()
 
 
 @click.command(epilog="Example: edgeconv quantize net.onnx --calib photos/ --max-drop 0.5")
@@ -32,22 +29,7 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 @click.option("--mean", callback=_values, metavar="M[,M,M]", help="On the 0..1 scale.")
 @click.option("--std", callback=_values, metavar="S[,S,S]", help="On the 0..1 scale.")
 @click.option("--crop", type=float, metavar="FRACTION", help="Centre crop of the resized picture.")
-@click.option(
-    "--recipe", default="std", show_default=True, help="INT8 recipe: fast, std, best or FILE.json."
-)
-@click.option(
-    "--max-drop", type=float, metavar="POINTS", help="Keep layers in float to lose no more."
-)
-@click.option("--keep-float", callback=_names, metavar="NODE,...", help="Nodes that stay in float.")
-@click.option("--allow-poor-calibration", is_flag=True, help="Take pictures that look unfit.")
-@click.option(
-    "--prefer",
-    type=click.Choice(["speed", "size"]),
-    default="speed",
-    show_default=True,
-    help="Rewrite INT8 ONNX for speed, or keep the file small; the same bits.",
-)
-@click.option("--reduce-range", is_flag=True, help="7-bit weights, for x86 without VNNI.")
+@integer_options
 @click.option("--io", type=click.Choice(["float", "int8", "uint8"]), help="Type of the borders.")
 @click.option(
     "--output",

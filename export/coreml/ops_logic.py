@@ -1,5 +1,6 @@
 """Comparisons, logic and choice between tensors."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,6 @@ def _operand(c: Lowering, tensor: str, name: str) -> Any:
     return value
 
 
-def _comparison(mil: str) -> Op:
-    def lower(c: Lowering, node: Node, name: str) -> Any:
-        x, y = (_operand(c, tensor, name) for tensor in node.inputs)
-        return getattr(c.mb, mil)(x=x, y=y, name=name)
-
-    return Op(lower)
-
-
 def _truth(c: Lowering, tensor: str, name: str) -> Any:
     value = c.tensor(tensor)
     if isinstance(value, np.ndarray):
@@ -34,9 +27,9 @@ def _truth(c: Lowering, tensor: str, name: str) -> Any:
     return value
 
 
-def _logical(mil: str) -> Op:
+def _binary(mil: str, read: Callable[[Lowering, str, str], Any]) -> Op:
     def lower(c: Lowering, node: Node, name: str) -> Any:
-        x, y = (_truth(c, tensor, name) for tensor in node.inputs)
+        x, y = (read(c, tensor, name) for tensor in node.inputs)
         return getattr(c.mb, mil)(x=x, y=y, name=name)
 
     return Op(lower)
@@ -59,13 +52,13 @@ def _where(c: Lowering, node: Node, name: str) -> Any:
 
 
 OPS = {
-    "Equal": _comparison("equal"),
-    "Greater": _comparison("greater"),
-    "GreaterOrEqual": _comparison("greater_equal"),
-    "Less": _comparison("less"),
-    "LessOrEqual": _comparison("less_equal"),
-    "And": _logical("logical_and"),
-    "Or": _logical("logical_or"),
+    "Equal": _binary("equal", _operand),
+    "Greater": _binary("greater", _operand),
+    "GreaterOrEqual": _binary("greater_equal", _operand),
+    "Less": _binary("less", _operand),
+    "LessOrEqual": _binary("less_equal", _operand),
+    "And": _binary("logical_and", _truth),
+    "Or": _binary("logical_or", _truth),
     "Not": Op(_not),
     "Where": Op(_where),
 }

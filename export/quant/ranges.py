@@ -90,7 +90,7 @@ def choose_ranges(
     names = quantized_tensors(graph, float_nodes)
     groups: Groups = same_scale(graph, float_nodes)
     bounds = needed_bounds(graph)
-    finals = set(graph.outputs) - graph.consumers().keys()
+    finals = graph.unread_outputs()
     members = groups.members(names)
     chosen: dict[str, Activation] = {}
     for tensors in members.values():

@@ -73,7 +73,7 @@ def read_qdq(model: onnx.ModelProto) -> QuantizedModel:
     for node in graph.of(*WEIGHTED):
         if node.name not in islands:
             weights[node.name] = _weights(graph, node, layers, before, activations, notes)
-    unread = set(graph.outputs) - graph.consumers().keys()
+    unread = graph.unread_outputs()
     activations = {t: replace(a, final=t in unread) for t, a in activations.items()}
     free = all(a.final or a.zero_point in (-128, 0) for a in activations.values())
     if not free:

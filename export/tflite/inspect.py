@@ -217,7 +217,11 @@ def tflite_stats(data: bytes) -> dict[str, Any]:
     that read and write integers), per_channel (of these, with one weight scale a channel),
     transposes, quantize, dequantize, inputs and outputs (dtypes).
     """
-    summary = read_tflite(data)
+    return summary_stats(read_tflite(data))
+
+
+def summary_stats(summary: TfliteSummary) -> dict[str, Any]:
+    """Return what tflite_stats does, of a file that was read."""
     histogram, compute = summary.histogram, summary.weighted
     integer = [op for op in compute if summary.is_int8(op)]
     return {
