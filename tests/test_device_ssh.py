@@ -79,7 +79,9 @@ class Server:
         return Connection(Host("127.0.0.1", getpass.getuser(), self.port), options)
 
     def stop(self) -> None:
-        """End the server and every connection it holds."""
+        """End the server and every connection it holds; a second time does nothing."""
+        if self.process.poll() is not None:
+            return
         os.killpg(self.process.pid, signal.SIGTERM)
         for child in Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -105,8 +107,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(jobs, "PAUSE_S", 0.5)
     running = Server(folder)
     yield running
-    if running.process.poll() is None:
-        running.stop()
+    running.stop()
 
 
 def quiet(_text: str) -> None:
