@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.parity.child import Job
 from edgeconv.parity.data import spread_indices
-from edgeconv.parity.layer_run import border, grids_of
-from edgeconv.parity.opened import Opened, Reference, open_onnx, open_tflite
+from edgeconv.parity.evidence import grids_of
+from edgeconv.parity.opened import Opened
+from edgeconv.parity.openers import open_onnx, open_tflite
 from edgeconv.parity.padding import channel_orders
+from edgeconv.parity.passes import border
+from edgeconv.parity.reference import Reference
 from edgeconv.parity.simulate import simulated_model
 from edgeconv.parity.surgery_onnx import made_by, rewire
 from edgeconv.runtimes.onnxrt import open_model

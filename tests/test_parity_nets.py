@@ -136,7 +136,7 @@ def faulty(nets: Path, net: str, folder: Path) -> tuple[Path, str]:
 
 def busiest(artifact: Artifact, tensor: str) -> np.ndarray:
     """Return the channels of ``tensor`` that are largest on the first picture."""
-    from edgeconv.parity.opened import Reference
+    from edgeconv.parity.reference import Reference
 
     arrays = artifact.verification()
     values = Reference(artifact.evidence("prepared.onnx"), 1).run(

@@ -23,7 +23,8 @@ from edgeconv.files import replacing, write_bytes, write_text
 from edgeconv.parity.layers import Layer
 
 if TYPE_CHECKING:
-    from edgeconv.parity.opened import Opened, Reference
+    from edgeconv.parity.opened import Opened
+    from edgeconv.parity.reference import Reference
 
 Array = NDArray[Any]
 

@@ -1,0 +1,78 @@
+"""How far two sets of outputs are apart. Pure functions of numpy arrays; every definition is here.
+
+Arrays are (pictures, ...) and hold real values (dequantize first, see edgeconv/adapt.py). The first
+argument is always the float reference. NaN and infinity raise, naming the output: a metric never
+replaces or skips a value. Sums run in float64 over pieces, so that a large layer costs no copy.
+"""
+
+from edgeconv.metrics.classes import (
+    Flips,
+    agreeing,
+    agreement,
+    class_rows,
+    correct,
+    explained_margin,
+    margins,
+    ranks,
+    split_flips,
+)
+from edgeconv.metrics.distances import (
+    Quanta,
+    Tolerance,
+    cosine,
+    max_abs_error,
+    quanta_error,
+    relative_error,
+    rms_error,
+    smallest_tolerance,
+    sqnr_db,
+    value_range,
+)
+from edgeconv.metrics.divergence import (
+    are_probabilities,
+    kl_softmax,
+    log_probabilities,
+    log_softmax,
+)
+from edgeconv.metrics.pairs import (
+    PIECE,
+    Reals,
+    check_finite,
+    check_pair,
+)
+from edgeconv.metrics.shares import (
+    mcnemar_p,
+    wilson_interval,
+)
+
+__all__ = [
+    "PIECE",
+    "Flips",
+    "Quanta",
+    "Reals",
+    "Tolerance",
+    "agreeing",
+    "agreement",
+    "are_probabilities",
+    "check_finite",
+    "check_pair",
+    "class_rows",
+    "correct",
+    "cosine",
+    "explained_margin",
+    "kl_softmax",
+    "log_probabilities",
+    "log_softmax",
+    "margins",
+    "max_abs_error",
+    "mcnemar_p",
+    "quanta_error",
+    "ranks",
+    "relative_error",
+    "rms_error",
+    "smallest_tolerance",
+    "split_flips",
+    "sqnr_db",
+    "value_range",
+    "wilson_interval",
+]

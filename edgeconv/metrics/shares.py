@@ -1,0 +1,50 @@
+"""What a count of pictures allows to say: intervals of shares, and tests of paired ones."""
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.errors import EdgeconvError
+
+
+def wilson_interval(successes: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval for a share (Wilson 1927, JASA 22:209).
+
+    Unlike the normal approximation it stays inside 0..1 and is honest at 0 and 100 %.
+
+    >>> low, high = wilson_interval(99, 100)
+    >>> round(low, 3), round(high, 3)
+    (0.946, 0.998)
+    """
+    if not 0 <= successes <= count or count == 0:
+        raise EdgeconvError(f"{successes} of {count} is no share")
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share = successes / count
+    middle = share + z * z / (2 * count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    low = 0.0 if successes == 0 else max(0.0, (middle - half) / scale)
+    high = 1.0 if successes == count else min(1.0, (middle + half) / scale)
+    return low, high
+
+
+def mcnemar_p(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    """Two-sided exact p-value that two classifiers err equally often on the same pictures.
+
+    ``first`` and ``second`` say for each picture whether it was classified rightly. Under the null
+    hypothesis the discordant pictures fall either way like a fair coin (McNemar 1947, exact
+    binomial form): p = min(1, 2 P(X <= min(b, c))), X ~ Binomial(b + c, 1/2).
+
+    >>> mcnemar_p(np.array([True] * 10), np.array([False] * 6 + [True] * 4))
+    0.03125
+    """
+    if first.shape != second.shape:
+        raise EdgeconvError(f"{first.size} and {second.size} pictures cannot be paired")
+    only_first = int((first & ~second).sum())
+    only_second = int((~first & second).sum())
+    count, fewer = only_first + only_second, min(only_first, only_second)
+    # integers of any size: 2**-1100 would be 0 as a float
+    tail = sum(math.comb(count, k) for k in range(fewer + 1))
+    return min(1.0, 2 * tail / int(2**count))

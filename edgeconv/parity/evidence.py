@@ -1,0 +1,74 @@
+"""What an export's evidence says of its layers: grids, weights, and which tensor is which."""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from edgeconv.artifact import Artifact
+from edgeconv.errors import EdgeconvError
+from edgeconv.parity.child import Job
+from edgeconv.parity.layers import weight_sqnr
+from edgeconv.parity.reference import Reference
+from edgeconv.tensors import Quantization
+
+
+def grids_of(artifact: Artifact | None) -> dict[str, Quantization]:
+    """Return the recipe's quantization of every tensor, for int8."""
+    if artifact is None or "recipe.json" not in artifact.manifest["evidence"]["files"]:
+        return {}
+    from edgeconv.export.quant.recipe import load_recipe
+
+    recipe = load_recipe(artifact.evidence("recipe.json"))
+    return {t: Quantization(a.scale, a.zero_point) for t, a in recipe.activations.items()}
+
+
+def has_zero_points(artifact: Artifact | None) -> bool:
+    """Whether the recipe is of the form that Core ML does not take as it is."""
+    if not grids_of(artifact):
+        return False
+    from edgeconv.export.quant.recipe import load_recipe
+
+    assert artifact is not None
+    return load_recipe(artifact.evidence("recipe.json")).form == "asymmetric"
+
+
+def weight_figures(artifact: Artifact | None, model: Any) -> dict[str, float]:
+    """Return node name -> SQNR of its integer weights against the prepared graph's float ones."""
+    if artifact is None or "recipe.json" not in artifact.manifest["evidence"]["files"]:
+        return {}
+    from onnx import numpy_helper
+
+    from edgeconv.export.quant.recipe import load_recipe
+
+    recipe = load_recipe(artifact.evidence("recipe.json"))
+    constants = {i.name: i for i in model.graph.initializer}
+    found = {}
+    for node in model.graph.node:
+        weights = recipe.weights.get(node.name)
+        if weights is not None and node.input[1] in constants:
+            real = np.asarray(numpy_helper.to_array(constants[node.input[1]]))
+            if (
+                real.shape == weights.values.shape
+                and weights.scales.size == real.shape[weights.axis]
+            ):
+                found[node.name] = weight_sqnr(real, weights.values, weights.scales, weights.axis)
+    return found
+
+
+def names_for(artifact: Artifact | None, job: Job, reference: Reference) -> dict[str, str]:
+    """Return reference tensor -> tensor of the file: from the evidence, else matched."""
+    if artifact is not None:
+        names = json.loads(artifact.evidence(f"names_{artifact.target}.json").read_text())
+        order = [*reference.shapes.keys() - set(reference.tensors), *reference.tensors]
+        return {tensor: names[tensor] for tensor in order if tensor in names}
+    if job.path.suffix.lower() != ".onnx":
+        raise EdgeconvError(
+            f"{job.path.name} was not made by edgeconv export, so nothing says which of its tensors "
+            "is which of the reference's"
+        )
+    import onnx
+
+    from edgeconv.parity.surgery_onnx import match_layers
+
+    return match_layers(reference.model, onnx.load(str(job.path)))
