@@ -13,7 +13,8 @@ from edgeconv.export.source import Source
 from edgeconv.pictures import Feed, InputSpec, Sample, find_pictures, load_samples, split, spread
 from edgeconv.truth import read_truth
 
-NOISE_COUNT, FOREIGN_COUNT = 8, 32
+VERIFY_COUNT, NOISE_COUNT, FOREIGN_COUNT = 200, 8, 32
+"""Samples to verify on where --verify-count is not given: the user's, noise, our pictures."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def choose_data(options: ExportOptions, source: Source, labels: Sequence[str] | 
     if options.verify is None:
         return own
     samples = load_samples(options.verify, spec, _truth(options, options.verify, labels))
-    return Data(own.calibration, tuple(spread(samples, options.verify_count)), own.origin)
+    count = options.verify_count or VERIFY_COUNT
+    return Data(own.calibration, tuple(spread(samples, count)), own.origin)
 
 
 def _truth(options: ExportOptions, folder: str, labels: Sequence[str] | None) -> Mapping[str, int]:
@@ -69,26 +71,30 @@ def _users(options: ExportOptions, spec: InputSpec, labels: Sequence[str] | None
     assert options.calib is not None
     truth = {} if options.verify else _truth(options, options.calib, labels)
     samples = load_samples(options.calib, spec, truth)
+    count = options.verify_count or VERIFY_COUNT
     if not options.integer:
-        return Data((), tuple(spread(samples, options.verify_count)), options.calib)
+        return Data((), tuple(spread(samples, count)), options.calib)
     if options.verify is not None:
         return Data(tuple(spread(samples, options.calib_count)), (), options.calib)
-    calibration, verification = split(samples, options.calib_count, options.verify_count)
+    calibration, verification = split(samples, options.calib_count, count)
     return Data(tuple(calibration), tuple(verification), options.calib)
 
 
 def _default(options: ExportOptions, source: Source, spec: InputSpec) -> Data:
     """Take the package's own pictures; seeded noise for a net that takes no picture."""
     if spec.picture is None:
-        noise = tuple(_noise(spec.shapes, options.seed + i) for i in range(NOISE_COUNT))
+        count = options.verify_count or NOISE_COUNT
+        noise = tuple(_noise(spec.shapes, options.seed + i) for i in range(count))
         return Data((), noise, "seeded noise: verification of the conversion only")
     folder = bundled_folder()
     if not source.bundled:
-        test = spread(load_samples(str(folder / "test"), spec), FOREIGN_COUNT)
+        count = options.verify_count or FOREIGN_COUNT
+        test = spread(load_samples(str(folder / "test"), spec), count)
         return Data((), tuple(test), "bundled pictures: verification of the conversion only")
     calibration = load_samples(str(folder / "calibration"), spec)
     test = load_samples(str(folder / "test"), spec, _bundled_truth(folder / "test"))
     chosen = spread(calibration, options.calib_count) if options.integer else []
+    test = spread(test, options.verify_count or len(test))
     origin = "bundled pictures (Fashion-MNIST, training half)"
     return Data(tuple(chosen), tuple(test), origin)
 

@@ -41,7 +41,7 @@ class ExportOptions:
     calib: str | None = None
     calib_count: int = 128
     verify: str | None = None
-    verify_count: int = 200
+    verify_count: int | None = None  # 200 of the user's own, every bundled one
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     crop: float | None = None
@@ -110,7 +110,7 @@ class ExportOptions:
             raise UsageError("--max-drop and --keep-float need --int8")
         if self.calib_count < 1:
             raise UsageError(f"--calib-count must be at least 1, not {self.calib_count}")
-        if self.verify_count < 1:
+        if self.verify_count is not None and self.verify_count < 1:
             raise UsageError(f"--verify-count must be at least 1, not {self.verify_count}")
         if not MIN_OPSET <= self.opset <= MAX_OPSET:
             raise UsageError(f"--opset {self.opset} is not supported: {MIN_OPSET} to {MAX_OPSET}")

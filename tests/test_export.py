@@ -483,3 +483,16 @@ def test_a_node_kept_in_float_is_float_in_every_file(
 def test_unknown_library_options_are_usage_errors() -> None:
     with pytest.raises(UsageError, match="colour"):
         export_model("mobilenet_v2", colour="red")
+
+
+@pytest.mark.parametrize("count", [10, None])
+def test_verify_count_holds_for_the_bundled_pictures_too(count: int | None) -> None:
+    from edgeconv.api import make_options
+    from edgeconv.export.data import choose_data
+    from edgeconv.export.source import open_source
+
+    options = make_options("mobilenet_v2", precision="int8", verify_count=count)
+    data = choose_data(options, open_source(options), None)
+    assert len(data.verification) == (count or 1000)
+    assert len({sample.truth for sample in data.verification}) == 10
+    assert len(data.calibration) == 128

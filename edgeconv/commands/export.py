@@ -97,7 +97,9 @@ def complete_nets(ctx: click.Context, parameter: click.Parameter, incomplete: st
     metavar="DIR|FILE.npz|FILE.npy|file.py:function",
     help="Verify on these samples instead of on what calibration left.",
 )
-@click.option("--verify-count", type=int, default=200, show_default=True, help="At most so many.")
+@click.option(
+    "--verify-count", type=int, help="At most so many. Default: 200; of bundled pictures all."
+)
 @click.option("--mean", callback=_values, metavar="M[,M,M]", help="On the 0..1 scale.")
 @click.option("--std", callback=_values, metavar="S[,S,S]", help="On the 0..1 scale.")
 @click.option("--crop", type=float, metavar="FRACTION", help="Centre crop of the resized picture.")
