@@ -141,7 +141,7 @@ def _emit_tflite(request: EmitRequest, path: Path) -> Emitted:
     made = make(_described(request, inputs, first.outputs))
     write_bytes(path, made.data)
     summary = read_tflite(made.data)
-    stats = summary_stats(summary)
+    stats = {**summary_stats(summary), "rewrites": list(made.changes)}
     if request.recipe is not None:
         stats["device_rules"] = device_rules(summary)
     return Emitted(len(made.data), made.names, inputs, made.outputs, stats)

@@ -137,7 +137,7 @@ def test_any_other_clamp_is_kept_in_float_and_int8(worker: Worker, clamp: Clamp)
 
 def test_a_shuffle_is_three_transposes_and_nothing_else_transposes() -> None:
     net = NetBuilder()
-    stem = net.conv("input", 12)
+    stem = net.conv(net.conv("input", 12), 12, group=3)
     mixed = net.add("ChannelShuffle", [stem], net.graph.shape(stem), groups=3)
     net.graph.outputs = [net.conv(mixed, 4, group=2)]
     assert read_tflite(emit_tflite(net.graph).data).histogram["TRANSPOSE"] == 3

@@ -17,7 +17,7 @@ from edgeconv.export.tflite.emission import Precision
 from edgeconv.export.tflite.inspect import read_tflite
 
 NETS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")
-SHUFFLES = {"shufflenet_v1": 16}  # one a unit
+SHUFFLES = {"shufflenet_v1": 15}  # one a unit, the first folded
 
 pytestmark = pytest.mark.slow
 

@@ -12,6 +12,7 @@ from edgeconv.export.quant.recipe import Recipe
 from edgeconv.export.tflite.builder import Builder
 from edgeconv.export.tflite.emission import Emission, Io, Precision
 from edgeconv.export.tflite.layout import Layout, conversion, order, plan_layouts, stored_shape
+from edgeconv.export.tflite.place_shuffles import place_shuffles
 from edgeconv.export.tflite.table import check_supported, entry_for
 from edgeconv.tensors import Layout as TensorLayout
 from edgeconv.tensors import Quantization, TensorSpec
@@ -28,7 +29,7 @@ class EmittedTflite:
     ``inputs`` and ``outputs`` are the file's borders in the graph's order. ``ops`` counts
     operators. ``requantized`` counts int8 tensors moved to another scale because a recipe gave
     different ones where TFLite needs one. ``islands`` are the nodes that compute in float
-    although the file is INT8.
+    although the file is INT8. ``changes`` says which exact rewrites were made for TFLite.
     """
 
     data: bytes
@@ -39,6 +40,7 @@ class EmittedTflite:
     ops: dict[str, int] = field(default_factory=dict)
     requantized: int = 0
     islands: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
 
 def emit_tflite(
@@ -48,6 +50,7 @@ def emit_tflite(
     precision: Precision = "fp32",
     io: Io = "float",
     metadata: Mapping[str, str] | None = None,
+    place: bool = True,
 ) -> EmittedTflite:
     """Return the flatbuffer of a prepared graph.
 
@@ -55,7 +58,8 @@ def emit_tflite(
     convolutions and matrix products as float16; "int8" takes every integer from ``recipe``.
     ``io`` (INT8 only): "float" quantizes inside the model, "int8" and "uint8" make the borders
     integer; an input that the graph first centres on integers (exact pixels) then is the centred
-    tensor: for uint8, the raw pixel. ``metadata`` goes into the file as JSON.
+    tensor: for uint8, the raw pixel. ``metadata`` goes into the file as JSON. ``place`` puts channel
+    shuffles where they cost least (place_shuffles.py), which changes no output bit.
 
     Raises UnsupportedOpError where the graph cannot be expressed, UsageError for options that
     contradict each other, MissingDependencyError without the export extra.
@@ -69,6 +73,10 @@ def emit_tflite(
             f"{io} inputs and outputs need an INT8 model: leave out --io or add --int8"
         )
     check_supported(graph)
+    known = graph.shapes.keys()
+    changes: tuple[str, ...] = ()
+    if place:
+        graph, recipe, changes = place_shuffles(graph, recipe)
     plan = plan_layouts(graph, lambda g, node: entry_for(node).layout_rule(g, node))
     em = Emission(graph, recipe, precision, io, plan, Builder("edgeconv"))
     inputs: dict[str, int] = {}
@@ -80,13 +88,14 @@ def emit_tflite(
     data = em.builder.finish(inputs, outputs, {METADATA_NAME: description.encode()})
     return EmittedTflite(
         data,
-        {name: em.builder.name(index) for name, index in em.stored.items()},
-        {name: plan.of(name) for name in em.stored},
+        {name: em.builder.name(index) for name, index in em.stored.items() if name in known},
+        {name: plan.of(name) for name in em.stored if name in known},
         tuple(_spec(em, name, index) for name, index in inputs.items()),
         tuple(_spec(em, name, index) for name, index in outputs.items()),
         dict(sorted(em.builder.op_counts.items())),
         em.requantized,
         tuple(islands),
+        changes,
     )
 
 

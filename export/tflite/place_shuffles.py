@@ -1,0 +1,107 @@
+"""Put channel shuffles where TFLite pays least for them: into a dense convolution, or behind a stride.
+
+    Given:   x -> Conv(group=1) -> ChannelShuffle -> y          (the shuffle alone reads the Conv)
+    Result:  x -> Conv(its rows in shuffled order) -> y
+
+    Given:   x -> ChannelShuffle -> Conv(depthwise, stride > 1) -> y    (nothing else reads between)
+    Result:  x -> Conv(depthwise, its filters in the order of x) -> ChannelShuffle -> y
+
+Both are exact to the bit: the same sums in the same order, stored elsewhere. The recipe's integers
+move with the rows.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.quant.layers import Order, is_depthwise, pick_rows
+from edgeconv.export.quant.recipe import Activation, Recipe, Weights
+
+
+def place_shuffles(
+    graph: Graph, recipe: Recipe | None
+) -> tuple[Graph, Recipe | None, tuple[str, ...]]:
+    """Return graph and recipe after the rewrites, and what was changed in words."""
+    moved = _Placing(graph.clone(), recipe)
+    folded = behind = 0
+    for shuffle in moved.graph.of("ChannelShuffle"):
+        folded += moved.fold(shuffle)
+        behind += moved.put_behind(shuffle)
+    changes = []
+    if folded:
+        changes.append(f"{folded} channel shuffles folded into the dense convolution before")
+    if behind:
+        changes.append(f"{behind} channel shuffles moved behind a strided depthwise convolution")
+    return moved.graph, moved.recipe, tuple(changes)
+
+
+class _Placing:
+    """A graph and its recipe, rewritten together."""
+
+    def __init__(self, graph: Graph, recipe: Recipe | None) -> None:
+        self.graph, self._recipe = graph, recipe
+        self.weights: dict[str, Weights] = {} if recipe is None else dict(recipe.weights)
+        self.activations: dict[str, Activation] = {} if recipe is None else dict(recipe.activations)
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """The recipe of the graph as it is now."""
+        if self._recipe is None:
+            return None
+        return replace(self._recipe, weights=self.weights, activations=self.activations)
+
+    def fold(self, shuffle: Node) -> bool:
+        """Apply the first rewrite where it fits, and say whether it did."""
+        conv = self.graph.producers().get(shuffle.inputs[0])
+        if conv is None or conv.op != "Conv" or conv.int("group", 1) != 1:
+            return False
+        if not self._is_link(conv.output) or not self._has_constants(conv):
+            return False
+        self._pick(conv, shuffle_order(self.graph, shuffle))
+        self.activations.pop(conv.output, None)
+        conv.outputs[0] = shuffle.output
+        self.graph.nodes.remove(shuffle)
+        return True
+
+    def put_behind(self, shuffle: Node) -> bool:
+        """Apply the second rewrite where it fits, and say whether it did."""
+        graph = self.graph
+        if shuffle not in graph.nodes or not self._is_link(shuffle.output):
+            return False
+        conv = graph.consumers()[shuffle.output][0]
+        if conv.op != "Conv" or not is_depthwise(graph, conv) or not self._has_constants(conv):
+            return False
+        if max(conv.ints("strides", [1])) == 1 or shuffle.clamp is not None:
+            return False
+        self._pick(conv, np.argsort(shuffle_order(graph, shuffle)))
+        made, shape = conv.output, graph.shape(conv.output)
+        between = graph.declare(graph.fresh(f"{made}_unshuffled"), shape, graph.dtype(made))
+        if made in self.activations:
+            self.activations[between] = self.activations[made]
+        conv.inputs[0], conv.outputs[0] = shuffle.inputs[0], between
+        shuffle.inputs[0], shuffle.outputs[0] = between, made
+        graph.nodes.remove(shuffle)
+        graph.nodes.insert(graph.nodes.index(conv) + 1, shuffle)
+        return True
+
+    def _is_link(self, tensor: str) -> bool:
+        return len(self.graph.consumers().get(tensor, ())) == 1 and tensor not in self.graph.outputs
+
+    def _has_constants(self, conv: Node) -> bool:
+        return all(name in self.graph.constants for name in conv.inputs[1:] if name)
+
+    def _pick(self, conv: Node, order: Order) -> None:
+        """Make row k of a convolution what its row order[k] was."""
+        for index, name in enumerate(conv.inputs[1:], start=1):
+            if name:
+                rows = self.graph.constants[name][order]
+                conv.inputs[index] = self.graph.add_constant(f"{name}_shuffled", rows)
+        if conv.name in self.weights:
+            self.weights[conv.name] = pick_rows(self.weights[conv.name], order)
+
+
+def shuffle_order(graph: Graph, shuffle: Node) -> Order:
+    """Return, for each channel behind the shuffle, the channel before it."""
+    groups = shuffle.int("groups", 1)
+    return np.arange(graph.shape(shuffle.output)[1]).reshape(groups, -1).T.reshape(-1)
