@@ -2,7 +2,9 @@
 
 Exports every net through the library, FP32 and INT8, to ONNX and TFLite, on pictures that calibration
 did not see, beside onnxruntime's quantize_static (per channel, min/max) on the same pictures in the
-same run. Needs the [all] extra; Fashion-MNIST's four files are in Debian's dataset-fashion-mnist.
+same run. ``--peers`` adds its other forms, Google's own files and, with ``--nncf-python``, NNCF (the
+percentile takes minutes and 6 GB at 224). Needs the [all] extra; Fashion-MNIST's four files are in
+Debian's dataset-fashion-mnist.
 """
 
 import json
@@ -14,6 +16,7 @@ from typing import Any
 
 import click
 import numpy as np
+import peers
 from numpy.typing import NDArray
 
 from edgeconv import export_model, metrics
@@ -37,6 +40,15 @@ class Case:
     options: dict[str, Any]
     verify_count: int
     calibration: str | None = None
+
+
+@dataclass(frozen=True)
+class Others:
+    """Which other quantizers stand beside ours; quantize_static (per channel, min/max) always does."""
+
+    all_static: bool = False
+    nncf_python: Path | None = None
+    googles: Path | None = None
 
 
 def bundled_cases(pictures: Path) -> list[Case]:
@@ -150,8 +162,8 @@ def write_fashion_mnist(source: Path, folder: Path) -> Path:
     return folder
 
 
-def rows_of(case: Case, output: Path) -> list[dict[str, Any]]:
-    """Export one case in both precisions and return its table rows, the baseline's last."""
+def rows_of(case: Case, output: Path, others: Others) -> list[dict[str, Any]]:
+    """Export one case in both precisions and return its table rows, the other quantizers' last."""
     rows = []
     for precision, most in (("fp32", 1000), ("int8", case.verify_count)):
         report = export_model(
@@ -169,9 +181,7 @@ def rows_of(case: Case, output: Path) -> list[dict[str, Any]]:
         stages = {line.stage: line.text for line in report.stages}
         if precision == "int8":
             print(f"{case.title}: {stages['quantize']}", file=sys.stderr)
-    int8 = next(output.glob("*_int8.onnx"))
-    rows.append(baseline(case, int8))
-    return rows
+    return rows + other_rows(case, next(output.glob("*_int8.onnx")), others)
 
 
 def row(title: str, what: str, size: int, figures: dict[str, Any], pictures: int) -> dict[str, Any]:
@@ -181,31 +191,27 @@ def row(title: str, what: str, size: int, figures: dict[str, Any], pictures: int
         value = figures.get(key)
         return "" if value is None else f"{100 * value:.2f}"
 
+    def shown(key: str, form: str) -> str:
+        value = figures.get(key)
+        return "" if value is None else format(float(value), form)
+
     return {
         "net": title,
         "file": what,
         "MB": f"{size / 1e6:.2f}",
-        "max abs error": f"{figures['max_abs_error']:.2g}",
-        "SQNR dB": f"{float(figures['sqnr_db']):.1f}",
-        "KL": f"{figures['kl']:.5f}",
+        "max abs error": shown("max_abs_error", ".2g"),
+        "SQNR dB": shown("sqnr_db", ".1f"),
+        "KL": shown("kl", ".5f"),
         "agreement %": percent("agreement"),
         "top-1 %": percent("top1"),
         "float top-1 %": percent("top1_float"),
-        "McNemar p": "" if figures.get("mcnemar_p") is None else f"{figures['mcnemar_p']:.2g}",
+        "McNemar p": shown("mcnemar_p", ".2g"),
         "pictures": str(pictures),
     }
 
 
-def baseline(case: Case, int8: Path) -> dict[str, Any]:
-    """Quantize the same hub graph with onnxruntime's quantize_static and judge it the same way."""
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        CalibrationMethod,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
-
+def other_rows(case: Case, int8: Path, others: Others) -> list[dict[str, Any]]:
+    """Give the same hub graph and pictures to other quantizers, and judge them the same way."""
     artifact = load_artifact(int8)
     assert artifact is not None
     hub = artifact.evidence("hub.onnx")
@@ -215,45 +221,51 @@ def baseline(case: Case, int8: Path) -> dict[str, Any]:
     source = case.calibration or str(Path(__file__).parents[1] / "calib_data" / "calibration")
     wanted = {item["sha256"] for item in artifact.manifest["calibration"]["samples"]}
     samples = [s for s in load_samples(source, spec) if s.sha256 in wanted]
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime ships no types
-        def __init__(self) -> None:
-            self.feeds = iter(sample.load() for sample in samples)
-
-        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-            return next(self.feeds, None)
-
-    target = int8.with_name("baseline.onnx")
-    quantize_static(
-        str(hub),
-        str(target),
-        Reader(),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.MinMax,
-    )
     verify = load_samples(case.options["verify"], spec, truth_of(case))[: case.verify_count]
-    want, got = [], []
-    with open_model(hub, threads=2) as floats, open_model(target, threads=2) as integers:
-        for sample in verify:
-            feed = sample.load()
-            want.append(floats.infer(feed)["logits"][0])
-            got.append(integers.infer(feed)["logits"][0])
-    expected, made = np.stack(want).astype(np.float32), np.stack(got).astype(np.float32)
+    expected = peers.run_onnx(hub, verify)
     truth = np.array([s.truth for s in verify], np.int64)
-    before, after = metrics.correct(expected, truth), metrics.correct(made, truth)
-    figures = {
-        "max_abs_error": metrics.max_abs_error(expected, made),
-        "sqnr_db": metrics.sqnr_db(expected, made),
-        "kl": metrics.kl_softmax(expected, made),
-        "agreement": metrics.agreement(expected, made),
+    titles = peers.STATIC if others.all_static else peers.STATIC[:1]
+    rows = []
+    for index, title in enumerate(titles):
+        made = peers.quantize_static(title, hub, samples, int8.with_name(f"other{index}.onnx"))
+        rows.append(judged(case, made, expected, peers.run_onnx(made.path, verify), truth))
+    if others.nncf_python is not None:
+        made = peers.nncf(others.nncf_python, hub, samples, int8.with_name("nncf.onnx"))
+        rows.append(judged(case, made, expected, peers.run_onnx(made.path, verify), truth))
+    if others.googles is not None:
+        for file in peers.GOOGLES.get(case.title.partition(",")[0], ()):
+            google = peers.Made(f"Google's {file}", others.googles / file)
+            scores = peers.run_google(google.path, verify)
+            rows.append(judged(case, google, expected, scores, truth, logits=False))
+    return rows
+
+
+def judged(
+    case: Case,
+    made: peers.Made,
+    expected: peers.Logits,
+    got: peers.Logits,
+    truth: NDArray[np.int64],
+    *,
+    logits: bool = True,
+) -> dict[str, Any]:
+    """Return the row of another quantizer's file; probabilities are judged by their classes alone."""
+    if made.seconds is not None:
+        print(f"{case.title}: {made.title} took {made.seconds:.0f} s", file=sys.stderr)
+    before, after = metrics.correct(expected, truth), metrics.correct(got, truth)
+    figures: dict[str, Any] = {
+        "agreement": metrics.agreement(expected, got),
         "top1": float(after.mean()),
         "top1_float": float(before.mean()),
         "mcnemar_p": metrics.mcnemar_p(before, after),
     }
-    return row(case.title, "quantize_static onnx", target.stat().st_size, figures, len(verify))
+    if logits:
+        figures |= {
+            "max_abs_error": metrics.max_abs_error(expected, got),
+            "sqnr_db": metrics.sqnr_db(expected, got),
+            "kl": metrics.kl_softmax(expected, got),
+        }
+    return row(case.title, made.title, made.path.stat().st_size, figures, len(truth))
 
 
 def truth_of(case: Case) -> dict[str, int]:
@@ -274,11 +286,20 @@ def table(rows: list[dict[str, Any]]) -> str:
 @click.option("--fashion-mnist", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--shared", type=click.Path(exists=True, path_type=Path))
 @click.option("--only", help="Part of a case's title.")
+@click.option("--peers", "with_peers", is_flag=True, help="Every other quantizer there is.")
+@click.option("--nncf-python", type=click.Path(exists=True, path_type=Path), help="Where NNCF is.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Keep the rows here.")
 def main(
-    fashion_mnist: Path, shared: Path | None, only: str | None, json_file: Path | None
+    fashion_mnist: Path,
+    shared: Path | None,
+    only: str | None,
+    with_peers: bool,
+    nncf_python: Path | None,
+    json_file: Path | None,
 ) -> None:
     """Print the accuracy table as Markdown."""
+    googles = shared / "peers" if with_peers and shared is not None else None
+    others = Others(with_peers, nncf_python, googles)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
@@ -292,8 +313,9 @@ def main(
             write_fashion_mnist(fashion_mnist, scratch / "fashion-mnist")
         for index, case in enumerate(cases):
             if only is None or only in case.title:
-                rows += rows_of(case, scratch / f"out{index}")
-                print(table(rows[-5:]), file=sys.stderr)
+                made = rows_of(case, scratch / f"out{index}", others)
+                print(table(made), file=sys.stderr)
+                rows += made
     found = examine()
     click.echo(
         f"{found.machine.processor}, {found.machine.cpus} processors, Python {found.machine.python}\n"
