@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from parity_faults import Edit
 
 from edgeconv.artifact import MANIFEST_VERSION, Artifact, save_manifest, spec_to_json
 from edgeconv.export.graph import Graph, Node
@@ -228,7 +229,7 @@ def fp32_export(folder: Path, seed: int = 0, count: int = 24) -> Path:
 
 
 def int8_export(
-    folder: Path, target: str = "onnx", seed: int = 0, count: int = 24, edit: Any = None
+    folder: Path, target: str = "onnx", seed: int = 0, count: int = 24, edit: Edit | None = None
 ) -> Path:
     """Export the small net as INT8; ``edit(graph, recipe) -> (graph, recipe)`` plants a fault.
 

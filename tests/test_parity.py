@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgeconv.artifact import load_artifact
-from edgeconv.commands.parity import command
+from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.parity import DEFAULTS, Budget, Outputs, compare, load_budgets
 from edgeconv.parity.api import check_parity
@@ -147,7 +147,9 @@ def test_a_changed_float_file_is_the_first_departure(tmp_path: Path) -> None:
 def test_a_missed_budget_exits_3_and_names_it(exports: Path, tmp_path: Path) -> None:
     budget = tmp_path / "tight.json"
     budget.write_text('{"int8": {"sqnr_db": 99}}')
-    ran = CliRunner().invoke(command, [str(exports / "small_int8.onnx"), "--budget", str(budget)])
+    ran = CliRunner().invoke(
+        main, ["parity", str(exports / "small_int8.onnx"), "--budget", str(budget)]
+    )
     assert ran.exit_code == 3
     assert "sqnr_db is" in ran.output
     assert "wanted at least 99.0" in ran.output
@@ -156,7 +158,7 @@ def test_a_missed_budget_exits_3_and_names_it(exports: Path, tmp_path: Path) -> 
 def test_reports_agree_with_the_matrix(exports: Path, tmp_path: Path) -> None:
     junit, markdown = tmp_path / "j.xml", tmp_path / "m.md"
     arguments = [str(exports / "small_int8.onnx"), "--json", "--junit", str(junit)]
-    ran = CliRunner().invoke(command, [*arguments, "--markdown", str(markdown)])
+    ran = CliRunner().invoke(main, ["parity", *arguments, "--markdown", str(markdown)])
     assert ran.exit_code == 0, ran.output
     data = json.loads(ran.stdout)
     assert data["edgeconv_parity"] == 1
@@ -267,7 +269,6 @@ def test_a_signal_is_named(tmp_path: Path) -> None:
 
 
 def test_the_command_refuses_nothing_and_a_baseline_without_a_file() -> None:
-    main = __import__("edgeconv.cli", fromlist=["main"]).main
     assert CliRunner().invoke(main, ["parity"]).exit_code == 2
     assert CliRunner().invoke(main, ["parity", "x.onnx", "--update-baseline"]).exit_code == 2
     missing = CliRunner().invoke(main, ["parity", "no_such.onnx"])
@@ -352,6 +353,6 @@ def test_the_table_starts_with_what_made_the_reference(exports: Path) -> None:
 def test_bisect_is_an_option_of_the_command(exports: Path, tmp_path: Path) -> None:
     repro = tmp_path / "repro"
     arguments = [str(exports / "small_int8.onnx"), "--bisect", str(repro)]
-    ran = CliRunner().invoke(command, arguments)
+    ran = CliRunner().invoke(main, ["parity", *arguments])
     assert ran.exit_code == 0, ran.output
     assert "no single layer departs" in ran.output

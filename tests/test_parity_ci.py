@@ -12,7 +12,7 @@ import parity_kit as kit
 import pytest
 from click.testing import CliRunner
 
-from edgeconv.commands.parity import command
+from edgeconv.cli import main
 from edgeconv.errors import UsageError
 from edgeconv.testing import assert_parity, read_case
 
@@ -60,7 +60,7 @@ def test_a_parity_case_with_an_unknown_key_is_refused_by_name(tmp_path: Path) ->
 
 
 def test_the_json_is_what_the_schema_says(exported: Path) -> None:
-    ran = CliRunner().invoke(command, [str(exported), "--layers", "--json"])
+    ran = CliRunner().invoke(main, ["parity", str(exported), "--layers", "--json"])
     assert ran.exit_code == 0, ran.output
     schema = json.loads((ROOT / "edgeconv" / "parity" / "schema.json").read_text())
     check_schema(json.loads(ran.stdout), schema, "report")
@@ -155,7 +155,10 @@ def test_the_page_opens_in_a_browser_without_error_or_request(
 ) -> None:
     page = tmp_path / "page.html"
     assert (
-        CliRunner().invoke(command, [str(exported), "--layers", "--html", str(page)]).exit_code == 0
+        CliRunner()
+        .invoke(main, ["parity", str(exported), "--layers", "--html", str(page)])
+        .exit_code
+        == 0
     )
     log = tmp_path / "net.json"
     probe = (

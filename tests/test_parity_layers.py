@@ -1,8 +1,6 @@
 """A planted fault is found and named to its layer, in the right hop; a sound file shows none."""
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +9,17 @@ import parity_kit as kit
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parity_faults import (
+    Edit,
+    padded_average,
+    swapped_channels,
+    wrong_bias,
+    wrong_scale,
+    wrong_zero_point,
+)
 
 from edgeconv.artifact import load_artifact
 from edgeconv.export.graph import Graph
-from edgeconv.export.quant.recipe import Recipe
 from edgeconv.files import sha256
 from edgeconv.parity.api import check_parity
 from edgeconv.parity.child import Job
@@ -36,61 +41,6 @@ coreml = pytest.mark.skipif(
 TARGETS = ["onnx", pytest.param("tflite", marks=litert)]
 EVERY = [*TARGETS, pytest.param("coreml", marks=coreml)]
 RUNNERS = {"onnx": "onnxruntime", "tflite": "ai-edge-litert", "coreml": "mil-reference"}
-Edit = Callable[[Graph, Recipe], tuple[Graph, Recipe]]
-
-
-def wrong_zero_point(tensor: str, by: int) -> Edit:
-    def edit(graph: Graph, recipe: Recipe) -> tuple[Graph, Recipe]:
-        activation = recipe.activations[tensor]
-        zero = activation.zero_point + by
-        if not -128 <= zero <= 127:  # a file with that would not even open
-            zero = activation.zero_point - by
-        moved = replace(activation, zero_point=zero)
-        return graph, replace(recipe, activations={**recipe.activations, tensor: moved})
-
-    return edit
-
-
-def wrong_scale(tensor: str, factor: float) -> Edit:
-    def edit(graph: Graph, recipe: Recipe) -> tuple[Graph, Recipe]:
-        activation = recipe.activations[tensor]
-        moved = replace(activation, scale=activation.scale * factor)
-        return graph, replace(recipe, activations={**recipe.activations, tensor: moved})
-
-    return edit
-
-
-def swapped_channels(node: str, first: int, second: int) -> Edit:
-    def edit(graph: Graph, recipe: Recipe) -> tuple[Graph, Recipe]:
-        old = recipe.weights[node]
-        order = np.arange(len(old.values))
-        order[[first, second]] = order[[second, first]]
-        new = replace(
-            old,
-            values=old.values[order],
-            scales=old.scales[order],
-            bias=old.bias[order],
-            float_bias=old.float_bias[order],
-        )
-        return graph, replace(recipe, weights={**recipe.weights, node: new})
-
-    return edit
-
-
-def padded_average(graph: Graph, recipe: Recipe) -> tuple[Graph, Recipe]:
-    other = graph.clone()
-    next(other.of("AveragePool")).attrs["count_include_pad"] = 1
-    return other, recipe
-
-
-def wrong_bias(node: str, channel: int, steps: int) -> Edit:
-    def edit(graph: Graph, recipe: Recipe) -> tuple[Graph, Recipe]:
-        old = recipe.weights[node]
-        bias = old.bias.copy()
-        bias[channel] += steps
-        return graph, replace(recipe, weights={**recipe.weights, node: replace(old, bias=bias)})
-
-    return edit
 
 
 def layers_of(path: Path, pictures: int = 4, **options: Any) -> LayerReport:

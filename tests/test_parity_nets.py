@@ -8,14 +8,18 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from parity_faults import Edit, reordered, swapped_channels, wrong_zero_point
 
 from edgeconv.artifact import Artifact, load_artifact, save_manifest
-from edgeconv.commands.parity import command
+from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError
+from edgeconv.export.graph import Graph
+from edgeconv.export.quant.recipe import Recipe
 from edgeconv.files import sha256
 from edgeconv.parity import emulate
 from edgeconv.parity.api import check_parity
@@ -80,48 +84,103 @@ def test_a_regression_of_one_of_the_four_nets_exits_3_and_names_the_layer(
     nets: Path, tmp_path: Path, net: str
 ) -> None:
     """Channels of a layer in the middle are turned around in the file that is shipped."""
-    path, node = faulty(nets, net, tmp_path)
+    sound = artifact_of(nets, net)
+    graph = emitted_graph(sound)
+    dense = [n for n in graph.nodes if n.op == "Conv" and n.int("group", 1) == 1]
+    node = dense[len(dense) // 2]
+    used = busiest(sound, node.output)
+
+    def turned(graph: Graph, recipe: Recipe) -> tuple[Graph, Recipe]:
+        order = np.arange(len(recipe.weights[node.name].values))
+        order[used] = order[used[::-1]]
+        return graph, reordered(recipe, node.name, order)
+
+    path = faulty(sound, tmp_path, turned)
     baseline = str(CASES / f"{net}.baseline.json")
-    arguments = [str(path), "--count", "40", "--layers", "--json", "--baseline", baseline]
-    ran = CliRunner().invoke(command, arguments)
+    found = departure(path, node.name, "--count", "40", "--baseline", baseline)
+    assert any(f"{path.name} · ai-edge-litert: logits: sqnr_db was" in s for s in found["worse"])
+
+
+def test_a_wrong_zero_point_in_one_layer_of_mobilenet_v2_is_named(
+    nets: Path, tmp_path: Path
+) -> None:
+    sound = artifact_of(nets, "mobilenet_v2")
+    dense = [n for n in emitted_graph(sound).nodes if n.op == "Conv" and n.int("group", 1) == 1]
+    node = dense[len(dense) // 2]
+    departure(faulty(sound, tmp_path, wrong_zero_point(node.output, 12)), node.name, "--count", "4")
+
+
+def test_two_swapped_channels_of_one_convolution_of_mobilenet_v1_are_named(
+    nets: Path, tmp_path: Path
+) -> None:
+    sound = artifact_of(nets, "mobilenet_v1")
+    node = next(n for n in emitted_graph(sound).nodes if n.op == "Conv" and n.int("group", 1) > 8)
+    first, second = busiest(sound, node.output)[:2]
+    departure(
+        faulty(sound, tmp_path, swapped_channels(node.name, first, second)),
+        node.name,
+        "--count",
+        "4",
+    )
+
+
+def test_an_average_pool_of_shufflenet_that_does_not_count_padding_is_named(
+    nets: Path, tmp_path: Path
+) -> None:
+    """PyTorch's counts it; TFLite's AVERAGE_POOL_2D never does."""
+    sound = artifact_of(nets, "shufflenet_v1")
+    pools = [n.name for n in emitted_graph(sound).nodes if n.name.endswith("AveragePool")]
+    assert len(pools) == 3
+
+    def unpadded(graph: Graph, recipe: Recipe) -> tuple[Graph, Recipe]:
+        other = graph.clone()
+        node = next(n for n in other.nodes if n.name == pools[1])
+        kept = {k: node.attrs[k] for k in ("kernel_shape", "pads", "strides")}
+        node.op, node.inputs = "AveragePool", node.inputs[:1]
+        node.attrs = {**kept, "count_include_pad": 0, "ceil_mode": 0}
+        return other, recipe
+
+    departure(faulty(sound, tmp_path, unpadded), pools[1], "--count", "4")
+
+
+def artifact_of(nets: Path, net: str) -> Artifact:
+    """Return the net's sound TFLite file."""
+    artifact = load_artifact(files(nets, net)[1])
+    assert artifact is not None
+    return artifact
+
+
+def emitted_graph(artifact: Artifact) -> Graph:
+    """Return the graph that the file was made from."""
+    from edgeconv.export.onnx_io import from_onnx, load_model
+    from edgeconv.export.passes.find_shuffles import find_shuffles
+    from edgeconv.export.passes.fuse_clamps import fuse_clamps
+
+    graph = from_onnx(load_model(artifact.evidence("prepared.onnx")))
+    fuse_clamps(graph)
+    find_shuffles(graph)
+    return graph
+
+
+def departure(path: Path, node: str, *more: str) -> dict[str, Any]:
+    """Check that parity finds the fault of ``node`` in the file's hop; return the JSON."""
+    ran = CliRunner().invoke(main, ["parity", str(path), "--layers", "--json", *more])
     assert ran.exit_code == 3, ran.output
-    found = json.loads(ran.stdout)
+    found: dict[str, Any] = json.loads(ran.stdout)
     assert found["first_departure"] == f"{path.name} · ai-edge-litert"
     row = next(r for r in found["rows"] if r["label"] == found["first_departure"])
     first = next(layer for layer in row["layers"]["layers"] if layer["departs"])
     assert node == first["node"] or node in first["together"]
-    assert any(f"{path.name} · ai-edge-litert: logits: sqnr_db was" in s for s in found["worse"])
+    return found
 
 
-def faulty(nets: Path, net: str, folder: Path) -> tuple[Path, str]:
-    """Write the net's TFLite file once more with channels of a layer out of order; return its node."""
-    from edgeconv.export.onnx_io import from_onnx, load_model
-    from edgeconv.export.passes.find_shuffles import find_shuffles
-    from edgeconv.export.passes.fuse_clamps import fuse_clamps
+def faulty(sound: Artifact, folder: Path, edit: Edit) -> Path:
+    """Write the net's TFLite file once more with a fault; the evidence stays that of the sound one."""
     from edgeconv.export.quant.recipe import load_recipe
     from edgeconv.export.tflite import emit_tflite
 
-    sound = load_artifact(files(nets, net)[1])
-    assert sound is not None
-    graph = from_onnx(load_model(sound.evidence("prepared.onnx")))
-    fuse_clamps(graph)
-    find_shuffles(graph)
-    recipe = load_recipe(sound.evidence("recipe.json"))
-    dense = [n for n in graph.nodes if n.op == "Conv" and n.int("group", 1) == 1]
-    node = dense[len(dense) // 2].name
-    old = recipe.weights[node]
-    order = np.arange(len(old.values))
-    used = busiest(sound, next(n for n in graph.nodes if n.name == node).output)
-    order[used] = order[used[::-1]]
-    swapped = replace(
-        old,
-        values=old.values[order],
-        scales=old.scales[order],
-        bias=old.bias[order],
-        float_bias=old.float_bias[order],
-    )
-    weights = {**recipe.weights, node: swapped}
-    made = emit_tflite(graph, replace(recipe, weights=weights), precision="int8", metadata={})
+    graph, recipe = edit(emitted_graph(sound), load_recipe(sound.evidence("recipe.json")))
+    made = emit_tflite(graph, recipe, precision="int8", metadata={})
     path = folder / sound.path.name
     path.write_bytes(made.data)
     shutil.copytree(sound.evidence("recipe.json").parent, folder / f"{path.stem}.evidence")
@@ -131,7 +190,7 @@ def faulty(nets: Path, net: str, folder: Path) -> tuple[Path, str]:
     kept["names_tflite.json"] = sha256(folder / f"{path.stem}.evidence" / "names_tflite.json")
     manifest["evidence"] = {**manifest["evidence"], "files": kept}
     save_manifest(Artifact(path, manifest))
-    return path, node
+    return path
 
 
 def busiest(artifact: Artifact, tensor: str) -> np.ndarray:
