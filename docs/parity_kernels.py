@@ -1,7 +1,7 @@
 """Where two kernel sets part: the same INT8 recipe in onnxruntime and in XNNPACK, layer by layer.
 
-Each layer of both files is fed the same integers, the reference's own, so that a difference is the
-layer's doing. The recipe's float run says what was rounded: how far from a tie, in quanta.
+Each layer of both files is fed the same integers, those of onnxruntime's own run, so that a difference
+is the layer's doing. The recipe's float run says what was rounded: how far from a tie, in quanta.
 """
 
 import json
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.parity.child import Job
-from edgeconv.parity.data import spread_indices
 from edgeconv.parity.evidence import grids_of
 from edgeconv.parity.opened import Opened
 from edgeconv.parity.openers import open_onnx, open_tflite
@@ -38,17 +37,23 @@ class Kernels:
     differ: Counter[str] = field(default_factory=Counter)
     most: Counter[str] = field(default_factory=Counter)
     from_tie: dict[str, float] = field(default_factory=dict)
-    nodes: Counter[str] = field(default_factory=Counter)
-    first: str = ""
+    nodes: dict[str, Counter[str]] = field(default_factory=dict)
 
     def row(self, op: str) -> list[str]:
-        """Return a table row of one operator."""
+        """Return a table row of one operator; the last cell says in which nodes it differs most."""
         tie = f"{self.from_tie[op]:.1e}" if op in self.from_tie else ""
-        return [op, str(self.elements[op]), str(self.differ[op]), str(self.most[op]), tie]
+        worst = self.nodes.get(op, Counter()).most_common(3)
+        where = ", ".join(f"{node}: {count}" for node, count in worst)
+        return [op, str(self.elements[op]), str(self.differ[op]), str(self.most[op]), tie, where]
+
+    @property
+    def cause(self) -> str:
+        """The operators that differ on the same inputs, the most elements first."""
+        return ", ".join(op for op, count in self.differ.most_common() if count)
 
 
 class Unrounded:
-    """The recipe in float, each layer fed the reference's integers: values before their rounding."""
+    """The recipe in float, each layer fed the same integers: values before their rounding."""
 
     def __init__(self, artifact: Artifact, tensors: list[str], opened: Opened) -> None:
         data, names = simulated_model(artifact)
@@ -83,8 +88,8 @@ class Unrounded:
     grids: dict[str, Any]
 
 
-def compare_kernels(onnx_file: Path, tflite_file: Path, count: int) -> Kernels:
-    """Feed both files' layers the same integers on ``count`` pictures and count what differs."""
+def compare_kernels(onnx_file: Path, tflite_file: Path, pictures: list[int]) -> Kernels:
+    """Feed both files' layers the same integers on ``pictures`` and count what differs."""
     first, second = load_artifact(onnx_file), load_artifact(tflite_file)
     assert first is not None
     assert second is not None
@@ -98,16 +103,21 @@ def compare_kernels(onnx_file: Path, tflite_file: Path, count: int) -> Kernels:
     arrays = first.verification()
     hub = {k.removeprefix("input:"): v for k, v in arrays.items() if k.startswith("input:")}
     found = Kernels()
-    for number, picture in enumerate(spread_indices(len(next(iter(hub.values()))), count)):
-        real = reference.run(hub, int(picture))
-        own = []
+    for number, picture in enumerate(pictures):
+        real = reference.run(hub, picture)
+        borders, seen = [], []
         for side, artifact in ((a, first), (b, second)):
             assert side.exposed is not None
             job = Job(artifact.path, "", {}, Path(), input_specs=artifact.inputs)
-            pictures = border(side.exposed, job, hub, int(picture))
+            borders.append(border(side.exposed, job, hub, picture))
+            seen.append(side.exposed.infer(borders[-1]))
             if number == 0:
-                side.settle(real, side.exposed.infer(pictures))
-            own.append(side.severed.infer({**pictures, **side.feeds(real)}))
+                side.settle(real, seen[-1])
+        real |= {t: a.codecs[t].decode(seen[0][a.outs[t]]) for t in both if t in grids}
+        own = [
+            side.severed.infer({**fed, **side.feeds(real)})
+            for side, fed in zip((a, b), borders, strict=True)
+        ]
         plain = unrounded.values(real)
         for tensor in both:
             if tensor in grids:
@@ -134,8 +144,7 @@ def tally(
     found.elements[op] += steps.size
     if not apart.any():
         return
-    found.first = found.first or f"{op} {node}"
-    found.nodes[f"{op} {node}"] += int(apart.sum())
+    found.nodes.setdefault(op, Counter())[node] += int(apart.sum())
     found.differ[op] += int(apart.sum())
     found.most[op] = max(found.most[op], int(steps.max()))
     if plain is not None and plain.shape == apart.shape:
