@@ -95,8 +95,9 @@ def _emit_onnx(request: EmitRequest, path: Path) -> Emitted:
     from edgeconv.export.onnx_io import save_model, to_onnx
     from edgeconv.export.opset import with_opset
     from edgeconv.export.quant.qdq import emit_qdq
+    from edgeconv.export.quant.rewrites import advise, choose
 
-    graph = request.graph
+    graph, options = request.graph, request.options
     if request.recipe is None:
         model = to_onnx(graph)
         names: Mapping[str, str] = {tensor: tensor for tensor in graph.shapes}
@@ -104,14 +105,15 @@ def _emit_onnx(request: EmitRequest, path: Path) -> Emitted:
         outputs = tuple(_spec(graph, name) for name in graph.outputs)
         changes: tuple[str, ...] = ()
     else:
-        qdq = emit_qdq(graph, request.recipe, io=request.io, rewrites=request.options.prefer)
+        wanted = choose(options.prefer, options.cpu)
+        qdq = emit_qdq(graph, request.recipe, io=request.io, rewrites=wanted)
         model, names, outputs, changes = qdq.model, qdq.names, qdq.outputs, qdq.changes
         inputs = tuple(_with_offset(request, spec) for spec in qdq.inputs)
     helper.set_model_props(model, _described(request, inputs, outputs))
-    data = save_model(with_opset(model, request.options.opset))
+    data = save_model(with_opset(model, options.opset))
     write_bytes(path, data)
     stats = {**onnx_stats(data), "rewrites": list(changes)}
-    return Emitted(len(data), names, inputs, outputs, stats)
+    return Emitted(len(data), names, inputs, outputs, stats, advise(changes))
 
 
 def _spec(graph: Graph, tensor: str) -> TensorSpec:

@@ -58,6 +58,7 @@ class ExportOptions:
     keep_float: tuple[str, ...] = ()
     allow_poor_calibration: bool = False
     prefer: Literal["speed", "size"] = "speed"
+    cpu: Literal["x86", "arm"] = "x86"
     reduce_range: bool = False
     threads: int | None = None
     force: bool = False
@@ -86,6 +87,7 @@ class ExportOptions:
             )
         if self.io not in (None, "float") and self.precision != "int8":
             raise UsageError(f"--io {self.io} needs --int8: a float model has float borders")
+        self._check_rewrites()
         self._check_coreml()
         if self.embed_preprocessing and self.io == "int8":
             raise UsageError("--embed-preprocessing takes raw 0..255 pixels: --io uint8 or float")
@@ -121,6 +123,14 @@ class ExportOptions:
                 raise UsageError(
                     f"--input-shape {','.join(map(str, shape))}: every size must be positive"
                 )
+
+    def _check_rewrites(self) -> None:
+        for name, value, known in (
+            ("prefer", self.prefer, ("speed", "size")),
+            ("cpu", self.cpu, ("x86", "arm")),
+        ):
+            if value not in known:
+                raise UsageError(f"--{name} {value} is unknown: {' or '.join(known)}")
 
     def _check_coreml(self) -> None:
         only = self.targets == ("coreml",)

@@ -1,5 +1,6 @@
 """Each exact rewrite for onnxruntime changes the file and not one output bit."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,21 @@ import onnxruntime as ort
 import pytest
 from quant_nets import NetBuilder, pictures, residual_net, shuffle_net
 
+from edgeconv.api import make_options
+from edgeconv.errors import UsageError
+from edgeconv.export.emit import EmitRequest, emit
 from edgeconv.export.graph import Graph
+from edgeconv.export.options import ExportOptions
 from edgeconv.export.quant import emit_qdq, quantize
-from edgeconv.export.quant.rewrites import BY_PREFERENCE, Rewrites, rewrite
+from edgeconv.export.quant.rewrites import (
+    BY_PREFERENCE,
+    NONE,
+    Cpu,
+    Prefer,
+    Rewrites,
+    choose,
+    rewrite,
+)
 
 
 def ghost_net() -> Graph:
@@ -87,3 +100,36 @@ def test_a_rewrite_leaves_its_arguments_alone() -> None:
     rewrite(done.graph, done.recipe, BY_PREFERENCE["speed"])
     assert before == [(node.op, list(node.inputs), dict(node.attrs)) for node in done.graph.nodes]
     assert done.recipe.weights.keys() == {n.name for n in done.graph.of("Conv", "Gemm")}
+
+
+@pytest.mark.parametrize("prefer", ["speed", "size"])
+def test_arm_is_given_no_rewrite_and_x86_what_it_always_was(prefer: Prefer) -> None:
+    assert choose(prefer, "arm") == NONE
+    assert choose(prefer, "x86") == BY_PREFERENCE[prefer]
+
+
+def test_a_file_for_arm_holds_the_layers_as_they_were_and_gives_the_same_bits(
+    tmp_path: Path,
+) -> None:
+    graph = shuffle_net()
+    done = quantize(graph, pictures(graph), recipe="fast")
+    cpus: tuple[Cpu, ...] = ("x86", "arm")
+    outputs, emitted = [], {}
+    for cpu in cpus:
+        options = ExportOptions("net.onnx", precision="int8", cpu=cpu)
+        path = tmp_path / f"{cpu}.onnx"
+        emitted[cpu] = emit(
+            "onnx", EmitRequest(done.graph, done.recipe, options, "float", {}), path
+        )
+        session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+        outputs.append(np.array([session.run(None, f)[0] for f in pictures(graph, 4, seed=3)]))
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    assert emitted["arm"].stats["rewrites"] == []
+    assert emitted["arm"].size < emitted["x86"].size
+    assert not emitted["arm"].notes
+    assert "--cpu arm" in emitted["x86"].notes[0]
+
+
+def test_an_unknown_processor_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="--cpu aarch64 is unknown: x86 or arm"):
+        make_options("net.onnx", precision="int8", cpu="aarch64")

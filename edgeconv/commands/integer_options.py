@@ -33,6 +33,13 @@ OPTIONS = (
         show_default=True,
         help="Rewrite INT8 ONNX for speed, or keep the file small; the same bits.",
     ),
+    click.option(
+        "--cpu",
+        type=click.Choice(["x86", "arm"]),
+        default="x86",
+        show_default=True,
+        help="Processor that INT8 ONNX is rewritten for; the same bits.",
+    ),
     click.option("--reduce-range", is_flag=True, help="7-bit weights, for x86 without VNNI."),
 )
 

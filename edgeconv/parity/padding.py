@@ -23,7 +23,8 @@ Order = NDArray[np.intp]
 def channel_orders(artifact: Artifact) -> dict[str, Order]:
     """Return the order of every tensor that has more channels in the file than in the graph.
 
-    It holds for files exported with ``--prefer speed``; callers compare shapes before they use it.
+    It holds for files exported with ``--prefer speed``. Others have no added channels (``--cpu arm``
+    and ``--prefer size``): callers compare shapes before they use it.
     """
     from edgeconv.export.onnx_io import from_onnx, load_model
     from edgeconv.export.passes.find_shuffles import find_shuffles
