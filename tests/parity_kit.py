@@ -229,7 +229,12 @@ def fp32_export(folder: Path, seed: int = 0, count: int = 24) -> Path:
 
 
 def int8_export(
-    folder: Path, target: str = "onnx", seed: int = 0, count: int = 24, edit: Edit | None = None
+    folder: Path,
+    target: str = "onnx",
+    seed: int = 0,
+    count: int = 24,
+    edit: Edit | None = None,
+    form: Form | None = None,
 ) -> Path:
     """Export the small net as INT8; ``edit(graph, recipe) -> (graph, recipe)`` plants a fault.
 
@@ -237,7 +242,7 @@ def int8_export(
     """
     graph = small_net(seed)
     prepared = prepare(graph, int8=True).graph
-    form: Form = "zero-point-free" if target == "coreml" else "asymmetric"
+    form = form or ("zero-point-free" if target == "coreml" else "asymmetric")
     recipe = recipe_for(prepared, pictures(64, seed=9), form)
     emitted_graph, emitted_recipe = (prepared, recipe) if edit is None else edit(prepared, recipe)
     suffix = {"onnx": "onnx", "tflite": "tflite", "coreml": "mlpackage"}[target]

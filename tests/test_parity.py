@@ -1,9 +1,9 @@
 """Verdicts, budgets and the matrix over all hops."""
 
 import json
-import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -276,6 +276,47 @@ def test_the_command_refuses_nothing_and_a_baseline_without_a_file() -> None:
     assert "no_such.onnx" in missing.output
 
 
+def test_a_wrong_option_or_file_is_refused_in_a_sentence_before_anything_runs(
+    exports: Path, tmp_path: Path
+) -> None:
+    sound, text = str(exports / "small_int8.onnx"), tmp_path / "notes.txt"
+    text.write_text("no model")
+    (tmp_path / "empty").mkdir()
+    normal = ["--mean", "0.5", "--std", "0.5"]
+    cases = [
+        ([sound, "--threads", "0"], 2, "--threads must be at least 1, not 0"),
+        ([str(text)], 2, "notes.txt: parity takes"),
+        ([sound, "--baseline", "no_such.json"], 1, "write it first with --update-baseline"),
+        ([sound, "--data", str(tmp_path / "empty"), *normal], 1, "holds no picture"),
+    ]
+    for arguments, code, said in cases:
+        ran = CliRunner().invoke(main, ["parity", *arguments])
+        assert ran.exit_code == code, ran.output
+        assert said in ran.output
+        assert len(ran.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".tflite"])
+def test_a_truncated_file_is_a_failed_row_that_says_so(
+    exports: Path, tmp_path: Path, suffix: str
+) -> None:
+    if suffix == ".tflite":
+        pytest.importorskip("ai_edge_litert")
+    whole = (
+        exports / "small_int8.onnx" if suffix == ".onnx" else kit.int8_export(tmp_path, "tflite")
+    )
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(whole.read_bytes()[:2000])
+    hub = exports / "small_int8.evidence" / "hub.onnx"
+    np.savez(tmp_path / "x.npz", input=kit.pictures(2))
+    arguments = [str(cut), "--reference", str(hub), "--data", str(tmp_path / "x.npz")]
+    ran = CliRunner().invoke(main, ["parity", *arguments])
+    assert ran.exit_code == 1, ran.output
+    row = next(line for line in ran.output.splitlines() if line.startswith(cut.name))
+    assert "failed: " in row
+    assert ("cannot open" if suffix == ".onnx" else "is damaged or cut short") in row
+
+
 def test_an_int8_budget_of_one_output_wins_over_the_general_one() -> None:
     budget = Budget({"relative_error": 1e-9}, {"y": {"relative_error": 1.0}})
     a = {"y": np.array([[1.0, 2.0]]), "z": np.array([[1.0, 2.0]])}
@@ -283,11 +324,12 @@ def test_an_int8_budget_of_one_output_wins_over_the_general_one() -> None:
     assert [f.output for f in compare(a, b, budget=budget).missed] == ["z"]
 
 
-def test_nothing_is_left_in_the_temporary_folder(exports: Path, tmp_path: Path) -> None:
-    before = set(os.listdir("/tmp"))
+def test_nothing_is_left_in_the_temporary_folder(
+    exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # other runs use /tmp at the same time
     check_parity([exports / "small_fp32.onnx"], count=2)
-    left = {n for n in set(os.listdir("/tmp")) - before if n.startswith("edgeconv-parity-")}
-    assert not left
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_documentation_has_every_figure_and_default_limit() -> None:

@@ -80,6 +80,23 @@ def test_the_builtin_kernels_are_sound_too(tmp_path: Path) -> None:
 
 
 @coreml
+def test_a_core_ml_package_is_held_against_the_form_of_the_recipe_that_it_holds(
+    tmp_path: Path,
+) -> None:
+    """Core ML takes no zero points: the same ranges get other scales there."""
+    (tmp_path / "sound").mkdir()
+    report = layers_of(kit.int8_export(tmp_path / "sound", "coreml", form="asymmetric"))
+    assert report.first is None
+    convolutions = [layer for layer in report.layers if layer.op == "Conv"]
+    assert all(layer.mean_quanta is not None for layer in convolutions)
+    assert all((layer.mean_quanta or 0.0) <= 0.02 for layer in convolutions)
+    edit = swapped_channels("depthwise", 1, 5)
+    report = layers_of(kit.int8_export(tmp_path, "coreml", edit=edit, form="asymmetric"))
+    assert report.first is not None
+    assert report.first.node == "depthwise"
+
+
+@coreml
 @pytest.mark.parametrize(
     ("edit", "tensor"),
     [

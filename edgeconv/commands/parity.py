@@ -120,8 +120,8 @@ def _print(result: Any) -> None:
 
     console = Console(highlight=False)
     header, lines = table(result.matrix)
-    # piped output has no width of its own; a narrow guess would fold every cell
-    wide = Console(highlight=False, width=None if console.is_terminal else 160)
+    # piped output has no width of its own; a narrow guess would fold the cells
+    wide = Console(highlight=False, width=None if console.is_terminal else 400)
     shown = Table(box=None, pad_edge=False)
     for title in header:
         shown.add_column(title, overflow="fold")

@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import write_text
 from edgeconv.parity.baseline import compare_baseline, load_baseline, save_baseline, worth_keeping
 from edgeconv.parity.budget import load_budgets
-from edgeconv.parity.cells import Cell, emulated, plan
+from edgeconv.parity.cells import Cell, emulated, plan, ways
 from edgeconv.parity.data import Request, check_same_inputs, gather
 from edgeconv.parity.latency import REFERENCE, Latency, measure_latencies
 from edgeconv.parity.layers import LayerReport
@@ -94,9 +94,13 @@ def check_parity(
     """
     if count < 1 or class_offset < 0:
         raise UsageError("--count must be at least 1 and --class-offset at least 0")
+    if threads < 1:
+        raise UsageError(f"--threads must be at least 1, not {threads}")
     for path in artifacts:
         if not path.exists():
             raise EdgeconvError(f"{path} does not exist")
+        ways(path)  # refuses what no runtime takes before anything else is asked for
+    committed = None if baseline is None or update_baseline else load_baseline(baseline)
     request = Request(reference, data, count, truth, mean, std, crop, threads, weights)
     settings = Settings(
         load_budgets(budget),
@@ -124,7 +128,7 @@ def check_parity(
         from edgeconv.parity.page import to_html
 
         write_text(html, to_html(matrix))
-    return _with_baseline(matrix, baseline, update_baseline)
+    return _with_baseline(matrix, baseline, committed)
 
 
 def _run(
@@ -248,12 +252,15 @@ def _save(folder: Path, matrix: Matrix) -> None:
             save_outputs(folder / f"{number:02d}_{stem}.npz", outputs)
 
 
-def _with_baseline(matrix: Matrix, path: Path | None, update: bool) -> ParityResult:
+def _with_baseline(
+    matrix: Matrix, path: Path | None, committed: Mapping[str, Any] | None
+) -> ParityResult:
+    """Hold the figures against what was committed; without that write them to ``path``."""
     if path is None:
         return ParityResult(matrix)
-    if update:
+    if committed is None:
         save_baseline(path, worth_keeping(matrix))
         return ParityResult(matrix, said=(f"baseline written: {path}",))
-    worse = tuple(compare_baseline(load_baseline(path), worth_keeping(matrix)))
+    worse = tuple(compare_baseline(committed, worth_keeping(matrix)))
     said = tuple(f"worse than {path.name}: {sentence}" for sentence in worse)
     return ParityResult(matrix, worse, said, {"worse": list(worse)})

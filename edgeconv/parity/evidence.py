@@ -1,7 +1,7 @@
 """What an export's evidence says of its layers: grids, weights, and which tensor is which."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,25 +12,30 @@ from edgeconv.parity.layers import weight_sqnr
 from edgeconv.parity.reference import Reference
 from edgeconv.tensors import Quantization
 
+if TYPE_CHECKING:
+    from edgeconv.export.quant.recipe import Recipe
+
+
+def held_recipe(artifact: Artifact) -> "Recipe":
+    """Return the recipe in the form that the file holds: Core ML takes no zero points."""
+    from edgeconv.export.quant.recipe import load_recipe
+
+    recipe = load_recipe(artifact.evidence("recipe.json"))
+    if artifact.target != "coreml" or recipe.form == "zero-point-free":
+        return recipe
+    from edgeconv.export.onnx_io import from_onnx, load_model
+
+    graph = from_onnx(load_model(artifact.evidence("prepared.onnx")))
+    inputs = {node.name: node.inputs[0] for node in graph.nodes if node.name in recipe.weights}
+    return recipe.with_form("zero-point-free", inputs)
+
 
 def grids_of(artifact: Artifact | None) -> dict[str, Quantization]:
     """Return the recipe's quantization of every tensor, for int8."""
     if artifact is None or "recipe.json" not in artifact.manifest["evidence"]["files"]:
         return {}
-    from edgeconv.export.quant.recipe import load_recipe
-
-    recipe = load_recipe(artifact.evidence("recipe.json"))
-    return {t: Quantization(a.scale, a.zero_point) for t, a in recipe.activations.items()}
-
-
-def has_zero_points(artifact: Artifact | None) -> bool:
-    """Whether the recipe is of the form that Core ML does not take as it is."""
-    if not grids_of(artifact):
-        return False
-    from edgeconv.export.quant.recipe import load_recipe
-
-    assert artifact is not None
-    return load_recipe(artifact.evidence("recipe.json")).form == "asymmetric"
+    grids = held_recipe(artifact).activations
+    return {t: Quantization(a.scale, a.zero_point) for t, a in grids.items()}
 
 
 def weight_figures(artifact: Artifact | None, model: Any) -> dict[str, float]:

@@ -15,7 +15,7 @@ from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.parity.child import Job, job_from_json
-from edgeconv.parity.evidence import grids_of, has_zero_points, names_for, weight_figures
+from edgeconv.parity.evidence import grids_of, held_recipe, names_for, weight_figures
 from edgeconv.parity.layers import Layer, LayerReport, Tally, layer_from_json
 from edgeconv.parity.opened import Opened
 from edgeconv.parity.openers import open_coreml, open_onnx, open_tflite
@@ -100,10 +100,6 @@ def measure_layers(
     grids = grids_of(artifact) if integer else {}
     opened.plan_codecs(reference.shapes, grids)
     simulated = _simulated(artifact, opened, reference, grids, job.threads) if integer else None
-    if opened.kind == "coreml" and has_zero_points(artifact):
-        simulated = (
-            None  # Core ML takes other scales there, so the recipe says nothing of its noise
-        )
     hub = {name: np.load(path, mmap_mode="r") for name, path in job.inputs.items()}
     count = min(count, *(len(array) for array in hub.values()))
     tallies = {tensor: Tally() for tensor in opened.codecs}
@@ -163,7 +159,7 @@ def _simulated(
         return None
     from edgeconv.parity.simulate import simulated_model
 
-    data, names = simulated_model(artifact)
+    data, names = simulated_model(artifact, held_recipe(artifact))
     wanted = {t: names[t] for t in opened.codecs if t in names}
     shapes = reference.shapes
     found = open_onnx(data, wanted, shapes, optimize=False, threads=threads, expose=False)

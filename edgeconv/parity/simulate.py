@@ -5,26 +5,35 @@ arithmetic between the pairs is float32.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeconv.artifact import Artifact
 from edgeconv.deps import require
 from edgeconv.files import write_bytes
 
+if TYPE_CHECKING:
+    from edgeconv.export.quant.recipe import Recipe
 
-def simulated_model(artifact: Artifact) -> tuple[bytes, dict[str, str]]:
+
+def simulated_model(
+    artifact: Artifact, recipe: "Recipe | None" = None
+) -> tuple[bytes, dict[str, str]]:
     """Return the recipe of ``artifact`` as a QDQ model with float borders, and its tensor names.
+
+    ``recipe`` takes the place of the one in the evidence.
 
     Raises MissingDependencyError without the onnx package, EdgeconvError where the evidence is
     incomplete.
     """
-    prepared, recipe_file = artifact.evidence("prepared.onnx"), artifact.evidence("recipe.json")
+    prepared = artifact.evidence("prepared.onnx")
     require("onnx", "export")
     from edgeconv.export.onnx_io import from_onnx, load_model, save_model
     from edgeconv.export.quant.qdq import emit_qdq
     from edgeconv.export.quant.recipe import load_recipe
 
     graph = from_onnx(load_model(prepared))
-    emitted = emit_qdq(graph, load_recipe(recipe_file), io="float")
+    recipe = recipe or load_recipe(artifact.evidence("recipe.json"))
+    emitted = emit_qdq(graph, recipe, io="float")
     return save_model(emitted.model), dict(emitted.names)
 
 
