@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.export.feeds import Spool
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.source import Source
 from edgeconv.pictures import Feed, InputSpec, Sample, find_pictures, load_samples, split, spread
@@ -110,9 +111,9 @@ def _noise(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Sample:
     return Sample(f"noise[{seed}]", "", lambda: feed)
 
 
-def load_feeds(samples: Sequence[Sample], what: str) -> list[Feed]:
-    """Read every sample; raises EdgeconvError naming one that holds NaN or infinity."""
-    feeds = []
+def load_feeds(samples: Sequence[Sample], what: str) -> Sequence[Feed]:
+    """Read every sample, many of them into a file; raises EdgeconvError naming one with NaN or Inf."""
+    feeds = Spool()
     for sample in samples:
         feed = sample.load()
         for name, value in feed.items():

@@ -1,6 +1,6 @@
 """The quantize stage of an export: checked pictures in, the recipe (made, read or cut back) out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def make_integers(
             recipe = meet_budget(
                 made.graph,
                 recipe,
-                list(expected.feeds),
+                expected.feeds,
                 {name: np.asarray(value) for name, value in expected.outputs.items()},
                 max_drop=options.max_drop,
                 truth=None if expected.truth is None else [int(t) for t in expected.truth],
@@ -99,7 +99,7 @@ def make_integers(
 
 
 def value_range(
-    how: Preprocessing | None, feeds: list[Feed]
+    how: Preprocessing | None, feeds: Sequence[Feed]
 ) -> Mapping[str, tuple[float, float]] | None:
     """Return the values that preprocessing can give the one picture input; None without one."""
     if how is None or not feeds or len(feeds[0]) != 1:

@@ -83,7 +83,7 @@ class Verdict:
 class Expected:
     """Verification feeds, the reference's outputs for them, stacked, and the true classes if known."""
 
-    feeds: tuple[Feed, ...]
+    feeds: Sequence[Feed]
     outputs: Arrays
     truth: NDArray[np.int64] | None
 
@@ -117,7 +117,7 @@ def expect(
     known = [t for t in truth[: len(feeds)] if t is not None]
     classes = np.array(known, np.int64) if len(known) == len(feeds) else None
     stacked = {name: _stack(values) for name, values in rows.items()}
-    return Expected(tuple(feeds), stacked, classes)
+    return Expected(feeds, stacked, classes)
 
 
 def _stack(values: list[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -14,6 +14,8 @@ from edgeconv.export.quant.recipe import Activation
 FEWEST = 2
 NOISE = 0.2
 """Correlation of neighbouring pixels below which a picture looks random; real ones are above 0.8."""
+LOOKED_AT = 32
+"""Pictures whose neighbouring pixels are compared."""
 STABLE = 1.5
 """How much wider one half's range may be than the other's before a tensor counts as unstable."""
 FLAG = "--allow-poor-calibration"
@@ -43,33 +45,41 @@ def check_pictures(
     complaints = _complaints(feeds)
     if complaints and not allow_poor:
         raise EdgeconvError(f"{complaints[0]}; give real pictures, or {FLAG}")
-    warnings = [*complaints, *_range_warnings(feeds, expected or {})]
-    figures = {
-        "count": len(feeds),
-        "ranges": {name: _range(feeds, name) for name in feeds[0]},
-    }
+    ranges = _ranges(feeds)
+    warnings = [*complaints, *_range_warnings(ranges, expected or {})]
+    figures = {"count": len(feeds), "ranges": ranges}
     return PictureCheck(tuple(warnings), figures)
 
 
-def _range(feeds: Feeds, name: str) -> list[float]:
-    return [
-        float(min(feed[name].min() for feed in feeds)),
-        float(max(feed[name].max() for feed in feeds)),
-    ]
+def _ranges(feeds: Feeds) -> dict[str, list[float]]:
+    """Return the least and the largest value of each input over all feeds."""
+    found: dict[str, list[float]] = {}
+    for feed in feeds:
+        for name, value in feed.items():
+            low, high = float(value.min()), float(value.max())
+            seen = found.setdefault(name, [low, high])
+            seen[:] = [min(seen[0], low), max(seen[1], high)]
+    return found
 
 
 def _complaints(feeds: Feeds) -> list[str]:
     if len(feeds) < FEWEST:
         return ["one picture cannot calibrate a net: its ranges are that picture's"]
+    first = feeds[0]
+    constant, same = dict.fromkeys(first, True), dict.fromkeys(first, True)
+    for feed in feeds:
+        for name in first:
+            constant[name] = constant[name] and float(np.std(feed[name])) < 1e-6
+            same[name] = same[name] and np.array_equal(first[name], feed[name])
     found = []
-    for name in feeds[0]:
-        arrays = [np.asarray(feed[name]) for feed in feeds]
-        if all(float(array.std()) < 1e-6 for array in arrays):
+    for name, value in first.items():
+        if constant[name]:
             found.append(f"the calibration pictures for {name} are constant")
-        elif all(np.array_equal(arrays[0], array) for array in arrays[1:]):
+        elif same[name]:
             found.append(f"the calibration pictures for {name} are all the same")
-        elif arrays[0].ndim == 4 and min(arrays[0].shape[2:]) >= 8:
-            likeness = float(np.median([neighbour_correlation(a) for a in arrays[:32]]))
+        elif value.ndim == 4 and min(value.shape[2:]) >= 8:
+            few = [neighbour_correlation(feed[name]) for feed in feeds[:LOOKED_AT]]
+            likeness = float(np.median(few))
             if likeness < NOISE:
                 found.append(
                     f"the calibration pictures for {name} look random: neighbouring pixels "
@@ -91,12 +101,14 @@ def neighbour_correlation(picture: NDArray[Any]) -> float:
     return float((left * right).sum()) / size if size > 0 else 1.0
 
 
-def _range_warnings(feeds: Feeds, expected: Mapping[str, tuple[float, float]]) -> list[str]:
+def _range_warnings(
+    ranges: Mapping[str, list[float]], expected: Mapping[str, tuple[float, float]]
+) -> list[str]:
     found = []
     for name, (low, high) in expected.items():
-        if name not in feeds[0]:
+        if name not in ranges:
             continue
-        seen_low, seen_high = _range(feeds, name)
+        seen_low, seen_high = ranges[name]
         fits = f"{name} holds {seen_low:.3g}..{seen_high:.3g}, its preprocessing gives {low:.3g}..{high:.3g}"
         if seen_high > 3 * max(abs(low), abs(high)) and 3 < seen_high <= 256:
             found.append(f"0..255 fed where {low:.3g}..{high:.3g} is expected: {fits}")

@@ -81,7 +81,7 @@ class Contest:
         self._threads = max(1, task.threads // self._workers)
         self._workspaces = SimpleQueue[Workspace]()
         for _ in range(self._workers):
-            self._workspaces.put(Workspace(task.pictures))
+            self._workspaces.put(Workspace(task.pictures[: max(task.learnt, task.again)]))
         self._ranges: dict[tuple[bool, str, Form], dict[str, Activation]] = {}
         self._equalized: tuple[Graph, Observation] = (task.graph, task.seen)
         self._factors: dict[str, Floats] = {}

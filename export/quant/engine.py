@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.export.feeds import Chosen
 from edgeconv.export.graph import Graph
 from edgeconv.export.quant.blas import one_blas_thread
 from edgeconv.export.quant.candidates import RECIPES
@@ -63,22 +64,22 @@ def quantize(
         return contest.run(recipe, form)
 
 
-def split(feeds: Feeds) -> tuple[Feeds, Feeds]:
-    """Return the pictures to learn from and those that judge: every fifth, evenly thinned out.
+def split(count: int) -> tuple[list[int], list[int]]:
+    """Return the places of the pictures to learn from and of those that judge, evenly thinned out.
 
-    With fewer than HELD_EVERY pictures both are all of them.
+    Every fifth judges. With fewer than HELD_EVERY pictures both are all of them.
     """
-    everything = list(feeds)
-    if len(everything) < HELD_EVERY:
-        return everything, everything
-    held = everything[HELD_EVERY - 1 :: HELD_EVERY]
-    learnt = [feed for i, feed in enumerate(everything) if i % HELD_EVERY != HELD_EVERY - 1]
+    places = list(range(count))
+    if count < HELD_EVERY:
+        return places, places
+    held = places[HELD_EVERY - 1 :: HELD_EVERY]
+    learnt = [place for place in places if place % HELD_EVERY != HELD_EVERY - 1]
     return _thinned(learnt, MOST_LEARNT), _thinned(held, MOST_HELD)
 
 
-def _thinned(feeds: Feeds, most: int) -> Feeds:
-    places = np.linspace(0, len(feeds) - 1, min(most, len(feeds))).round().astype(int)
-    return [feeds[i] for i in places]
+def _thinned(places: list[int], most: int) -> list[int]:
+    kept = np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(int)
+    return [places[i] for i in kept]
 
 
 def _observe(
@@ -90,23 +91,23 @@ def _observe(
     limit: int,
     report: Progress,
 ) -> Task:
-    learnt, held = split(feeds)
-    chosen = {id(feed) for feed in [*learnt, *held]}
-    apart = [feed for feed in held if not any(feed is other for other in learnt)]
-    rest = [feed for feed in feeds if id(feed) not in chosen]
-    again = min(len(learnt) + len(apart), MOST_LEARNT)
-    pictures = [*learnt, *apart]
+    learnt, held = split(len(feeds))
+    apart = [place for place in held if place not in learnt]
+    first = [*learnt, *apart]
+    rest = sorted(set(range(len(feeds))) - set(first))
+    again = min(len(first), MOST_LEARNT)
     weighted = [n for n in graph.nodes if n.op in WEIGHTED and n.name not in floats]
     seen = observe(
         graph,
-        [*pictures, *rest],
+        Chosen(feeds, [*first, *rest]),
         summed={n.inputs[0] for n in weighted} | {n.output for n in weighted if n.clamp},
         counts={len(learnt), again, min(REFINED, len(learnt))},
         threads=threads,
         progress=lambda p: report(0.3 * p),
     )
-    held_at = slice(len(learnt) if apart else 0, len(pictures))
+    held_at = slice(len(learnt) if apart else 0, len(first))
     fixed = fixed_scales(graph, input_scale, frozenset(floats))
+    pictures = Chosen(feeds, first)
     return Task(graph, seen, pictures, len(learnt), again, held_at, fixed, floats, threads, limit)
 
 

@@ -26,6 +26,8 @@ Progress = Callable[[float], None]
 
 SAMPLES = 200_000
 """Values kept of each tensor to choose its range by, over all pictures."""
+MOST_EXTREMES = 128
+"""Rows of extremes kept of each tensor; even, so that rows of one parity are half of the pictures."""
 CHUNK_BYTES = 96 << 20
 """Float activations held at once."""
 
@@ -34,7 +36,8 @@ CHUNK_BYTES = 96 << 20
 class TensorStats:
     """What one tensor did, in real values.
 
-    ``low`` and ``high`` are (pictures, channels) extremes; ``sample`` is (pictures, k) values
+    ``low`` and ``high`` are (rows, channels) extremes: a row is one picture, of more than
+    MOST_EXTREMES every MOST_EXTREMES-th together; ``sample`` is (pictures, k) values
     taken at the same k flat ``places`` of each picture, ``channel`` (k,) the channel of each. A
     tensor's channels are its second axis.
     """
@@ -87,8 +90,9 @@ def observe(
     watched = [t for t in watched if graph.dtype(t) == np.float32]
     seen = Observation(len(feeds))
     count = max(64, SAMPLES // len(feeds))
+    rows = min(len(feeds), MOST_EXTREMES)
     gatherers = {
-        t: _Gatherer(t, graph.shape(t), count, counts if t in summed else ()) for t in watched
+        t: _Gatherer(t, graph.shape(t), count, counts if t in summed else (), rows) for t in watched
     }
     pieces: dict[str, list[Floats]] = {name: [] for name in graph.outputs}
     done = 0
@@ -157,7 +161,12 @@ class _Gatherer:
     """Summarises one tensor over chunks."""
 
     def __init__(
-        self, tensor: str, shape: tuple[int, ...], count: int, counts: Collection[int]
+        self,
+        tensor: str,
+        shape: tuple[int, ...],
+        count: int,
+        counts: Collection[int],
+        rows: int,
     ) -> None:
         self.tensor, self.shape = tensor, shape
         self.taken = 0
@@ -169,8 +178,8 @@ class _Gatherer:
         self.counts = sorted(counts)
         self.total = np.zeros(size if self.counts else 0, np.float32)
         self.totals: dict[int, Floats] = {}
-        self.low: list[Floats] = []
-        self.high: list[Floats] = []
+        self.low = np.full((rows, self.channels), np.inf, np.float32)
+        self.high = np.full((rows, self.channels), -np.inf, np.float32)
         self.samples: list[Floats] = []
 
     def take(self, values: Floats) -> None:
@@ -184,8 +193,9 @@ class _Gatherer:
                 f"the float net makes a value that is not finite in {self.tensor}: check the "
                 "weights and the pictures"
             )
-        self.low.append(low)
-        self.high.append(high)
+        places = np.arange(self.taken, self.taken + n) % len(self.low)
+        self.low[places] = np.minimum(self.low[places], low)
+        self.high[places] = np.maximum(self.high[places], high)
         self.samples.append(flat[:, self.places])
         for start, stop in self._parts(n):
             self.total += np.ones(stop - start, np.float32) @ flat[start:stop]
@@ -206,5 +216,5 @@ class _Gatherer:
         """Join what the chunks left."""
         plane = max(1, int(np.prod(self.shape)) // self.channels)
         channel = self.places // plane if self.shape[:1] == (1,) else np.zeros_like(self.places)
-        low, high = np.concatenate(self.low), np.concatenate(self.high)
-        return TensorStats(low, high, np.concatenate(self.samples), channel, self.places)
+        sample = np.concatenate(self.samples)
+        return TensorStats(self.low, self.high, sample, channel, self.places)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from edgeconv.export.graph import Graph
-from edgeconv.export.quant.observe import Feeds, stack
+from edgeconv.export.quant.observe import Feeds
 from edgeconv.export.quant.ops import is_pixel_shift
 from edgeconv.export.quant.recipe import Activation, Recipe, quantize_values
 
@@ -44,8 +44,9 @@ class Workspace:
     def _stored(self, recipe: Recipe, source: str, name: str, shift: Tensor | None) -> Tensor:
         key = (source, name, recipe.activations.get(name))
         if key not in self._inputs:
-            real = stack(self._feeds, source)
-            self._inputs[key] = store(real if shift is None else real - shift, key[2])
+            pieces = (np.asarray(feed[source], np.float32) for feed in self._feeds)
+            parts = [store(real if shift is None else real - shift, key[2]) for real in pieces]
+            self._inputs[key] = np.concatenate(parts)
         return self._inputs[key]
 
     def take(self, shape: Sequence[int], kind: DTypeLike, *, turn: bool = False) -> Tensor:

@@ -1,0 +1,92 @@
+"""Feeds kept out of memory, so that ten times the pictures take no more of it, and views of some."""
+
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.pictures import Feed
+
+AnyFeed = TypeVar("AnyFeed", bound=Mapping[str, NDArray[np.float32]])
+
+IN_MEMORY = 96 << 20
+"""Bytes held before a file is used: 128 pictures of 3x224x224 take 77 MB."""
+
+_Place = tuple[int, tuple[int, ...], np.dtype[np.float32]]
+
+
+class Spool(Sequence[Feed]):
+    """Feeds in the order they were appended; each is read anew when it is asked for.
+
+    Beyond IN_MEMORY bytes they lie in a nameless temporary file, which ends with the object. May be
+    read from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
+        # it is read for as long as anyone holds the feeds
+        weakref.finalize(self, self._file.close)
+        self._places: list[dict[str, _Place]] = []
+        self._lock = Lock()
+        self._size = 0
+
+    def append(self, feed: Feed) -> None:
+        """Add a feed; raises EdgeconvError where the temporary folder has no room for it."""
+        places = {}
+        try:
+            for name, value in feed.items():
+                whole = np.ascontiguousarray(value)
+                self._file.seek(self._size)
+                self._file.write(whole.tobytes())
+                places[name] = self._size, whole.shape, whole.dtype
+                self._size += whole.nbytes
+        except OSError as error:
+            raise EdgeconvError(
+                f"{tempfile.gettempdir()} has no room for the calibration pictures"
+                f" ({error.strerror}): free some, or set TMPDIR"
+            ) from error
+        self._places.append(places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Feed: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Chosen[Feed]": ...
+    def __getitem__(self, index: int | slice) -> "Feed | Chosen[Feed]":
+        if isinstance(index, slice):
+            return Chosen(self, range(*index.indices(len(self))))
+        return {name: self._read(*place) for name, place in self._places[index].items()}
+
+    def _read(
+        self, start: int, shape: tuple[int, ...], dtype: np.dtype[np.float32]
+    ) -> NDArray[np.float32]:
+        with self._lock:
+            self._file.seek(start)
+            data = self._file.read(int(np.prod(shape)) * dtype.itemsize)
+        return np.frombuffer(data, dtype).reshape(shape)
+
+
+class Chosen(Sequence[AnyFeed]):
+    """The feeds at ``places``, in that order, each read only when asked for; so are its slices."""
+
+    def __init__(self, feeds: Sequence[AnyFeed], places: Sequence[int]) -> None:
+        self._feeds, self._places = feeds, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> AnyFeed: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Chosen[AnyFeed]": ...
+    def __getitem__(self, index: int | slice) -> "AnyFeed | Chosen[AnyFeed]":
+        if isinstance(index, slice):
+            return Chosen(self._feeds, self._places[index])
+        return self._feeds[self._places[index]]
