@@ -9,6 +9,7 @@ keeps the exported files, and takes them from there again.
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,19 @@ HERE = Path(__file__).resolve().parent
 NETS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")
 FORMS = (("fp32", ".onnx"), ("int8", ".onnx"), ("fp32", ".tflite"), ("int8", ".tflite"))
 ISLANDS = 3
-AT_64 = {"recipe": "std"}
-"""The recipe of the files at 64, which --recipe changes."""
 
 
-def files(net: str, resolution: int, folder: Path) -> list[Path]:
-    """Export a net in FORMS into ``folder`` where it is not there; return the paths in that order.
+@dataclass(frozen=True)
+class Job:
+    """Where exported files are kept, the seconds of each row, and the recipe of the files at 64."""
+
+    folder: Path
+    seconds: float
+    recipe: str
+
+
+def files(net: str, resolution: int, job: Job) -> list[Path]:
+    """Export a net in FORMS into the job's folder where it is not there; return them in that order.
 
     At 224 weights are random and the ten-class pictures only calibrate: latency needs no more.
     """
@@ -48,11 +56,11 @@ def files(net: str, resolution: int, folder: Path) -> list[Path]:
         }
         fields |= {"calib": str(HERE.parent / "calib_data" / "calibration"), "recipe": "fast"}
         fields |= {"calib_count": 16, "verify_count": 4, "allow_poor_calibration": True}
-    there = folder / f"{net}_{resolution}"
+    there = job.folder / f"{net}_{resolution}"
     for precision in ("fp32", "int8"):
         if list(there.glob(f"*_{precision}.tflite")):
             continue
-        more = {"recipe": AT_64["recipe"], **fields}
+        more = {"recipe": job.recipe, **fields}
         if precision == "fp32":
             del more["recipe"]
         export_model(
@@ -73,13 +81,15 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
-def nets(resolution: int, folder: Path, seconds: float) -> str:
+def nets(resolution: int, job: Job) -> str:
     """One bench a net: PyTorch, FP32 and INT8 in both runtimes, 1 and 2 threads, taking turns."""
     parts = []
     for net in NETS:
-        paths = files(net, resolution, folder)
+        paths = files(net, resolution, job)
         choice = Choice(threads=(1, 2))
-        report = bench(Request(tuple(map(str, paths)), choice=choice, plan=Plan(seconds=seconds)))
+        report = bench(
+            Request(tuple(map(str, paths)), choice=choice, plan=Plan(seconds=job.seconds))
+        )
         parts.append(f"\n**{net}, {resolution} x {resolution}**\n\n")
         titles = ("what", "threads", "median ms", "p90", "mean ± 95 %", "ratio to PyTorch", "accuracy",
                   "MB", "peak MiB", "arena MiB", "marks")  # fmt: skip
@@ -111,10 +121,10 @@ def net_row(row: Row) -> list[str]:
     ]  # fmt: skip
 
 
-def clocks(folder: Path, seconds: float) -> str:
+def clocks(job: Job) -> str:
     """Our median beside a bare loop's and litert-benchmark's."""
-    paths = files("mobilenet_v2", 64, folder)
-    rows = checks.other_clocks(paths[1:], 2 * seconds, 4)
+    paths = files("mobilenet_v2", 64, job)
+    rows = checks.other_clocks(paths[1:], 2 * job.seconds, 4)
     titles = (
         "file",
         "ours ms",
@@ -131,30 +141,29 @@ def clocks(folder: Path, seconds: float) -> str:
     ) + table(titles, rows)
 
 
-def repeats(folder: Path, seconds: float) -> str:
+def repeats(job: Job) -> str:
     """Ten times the same bench."""
-    paths = files("mobilenet_v2", 64, folder)
-    rows, said = checks.repeated([paths[1], paths[3]], seconds, 10)
+    paths = files("mobilenet_v2", 64, job)
+    rows, said = checks.repeated([paths[1], paths[3]], job.seconds, 10)
     titles = ("repeat", "file", "median ms", "95 %", "mean ms", "95 %", "marks")
     return "\n".join(f"- {sentence}" for sentence in said) + "\n\n" + table(titles, rows)
 
 
-def simulated(_folder: Path, seconds: float) -> str:
+def simulated(job: Job) -> str:
     """Synthetic latencies whose mean is known."""
-    rows = checks.coverage(max(50, round(1000 * seconds)))
+    times = max(50, round(1000 * job.seconds))
+    rows = checks.coverage(times)
     titles = ("latencies", "autocorrelation", "ours holds the mean", "textbook's does")
-    return f"2000 runs of known mean, {max(50, round(1000 * seconds))} times.\n\n" + table(
-        titles, rows
-    )
+    return f"2000 runs of known mean, {times} times.\n\n" + table(titles, rows)
 
 
-def diagnosis(folder: Path, seconds: float) -> str:
+def diagnosis(job: Job) -> str:
     """Two slow INT8 files, each with what the bench says of it."""
-    paths = files("mobilenet_v2", 224, folder)
-    dynamic = folder / "mobilenet_v2_dynamic.onnx"
+    paths = files("mobilenet_v2", 224, job)
+    dynamic = job.folder / "mobilenet_v2_dynamic.onnx"
     if not dynamic.is_file():
         checks.dynamic_range(paths[0], dynamic)
-    there = folder / "mobilenet_v2_islands"
+    there = job.folder / "mobilenet_v2_islands"
     if not there.is_dir():
         layers = tuple(middle_layers(paths[1]))
         export_model("mobilenet_v2", targets=("onnx",), precision="int8", output=there,
@@ -166,10 +175,10 @@ def diagnosis(folder: Path, seconds: float) -> str:
         (
             f"QDQ with {ISLANDS} layers kept in float, 64",
             islands,
-            files("mobilenet_v2", 64, folder)[0],
+            files("mobilenet_v2", 64, job)[0],
         ),
     ):
-        said = checks.diagnosed(model, against, seconds)
+        said = checks.diagnosed(model, against, job.seconds)
         parts.append(f"**{title}**\n\n" + "\n".join(f"- {line}" for line in said) + "\n\n")
     return "".join(parts)
 
@@ -183,11 +192,11 @@ def middle_layers(model: Path) -> list[str]:
     return [names[len(names) * part // (ISLANDS + 1)] for part in range(1, ISLANDS + 1)]
 
 
-Section = Callable[[Path, float], str]
+Section = Callable[[Job], str]
 SECTIONS: dict[str, tuple[str, Section]] = {
     "clocks": ("Beside other clocks", clocks),
-    "224": ("The four nets at 224, random weights", lambda f, s: nets(224, f, s)),
-    "64": ("The four nets at 64, bundled weights", lambda f, s: nets(64, f, s)),
+    "224": ("The four nets at 224, random weights", lambda job: nets(224, job)),
+    "64": ("The four nets at 64, bundled weights", lambda job: nets(64, job)),
     "repeats": ("Ten repeats of the same bench", repeats),
     "coverage": ("Do the intervals hold?", simulated),
     "diagnosis": ("Did INT8 pay, and why not?", diagnosis),
@@ -196,13 +205,13 @@ SECTIONS: dict[str, tuple[str, Section]] = {
 
 def head() -> str:
     """Say what made the page, and where."""
-    machine = describe()
+    machine, load = describe(), sensors.load_average()
     return (
         "# What the bench measures here\n\n"
         "Made by `python docs/make_bench_results.py`; what the marks mean is in"
         " [bench.md](bench.md).\n\n"
         f"{machine.processor}, {machine.cpus_usable:g} processors usable, {machine.system}, Python"
-        f" {machine.python}; load before: {sensors.load_average()}. Features: {', '.join(machine.features)}.\n"
+        f" {machine.python}; load before: {'unknown' if load is None else f'{load:.2f}'}. Features: {', '.join(machine.features)}.\n"
     )
 
 
@@ -217,15 +226,14 @@ def main(
 ) -> None:
     """Measure and write the page; what a section took goes to standard error."""
     parts = [head()]
-    AT_64["recipe"] = recipe
     with tempfile.TemporaryDirectory(prefix="edgeconv-bench-") as scratch:
-        folder = keep or Path(scratch)
-        folder.mkdir(parents=True, exist_ok=True)
+        job = Job(keep or Path(scratch), seconds, recipe)
+        job.folder.mkdir(parents=True, exist_ok=True)
         for name, (title, make) in SECTIONS.items():
             if only and name not in only:
                 continue
             start = time.monotonic()
-            parts.append(f"\n## {title}\n\n{make(folder, seconds)}")
+            parts.append(f"\n## {title}\n\n{make(job)}")
             click.echo(f"{name}: {time.monotonic() - start:.0f} s", err=True)
     write_text(output, "".join(parts))
 
