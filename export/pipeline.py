@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeconv.artifact import Artifact, save_manifest
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.data import Data, choose_data, load_feeds
 from edgeconv.export.emit import EmitRequest, Emitted, check_targets, emit
 from edgeconv.export.evidence import evidence_files, publish, staging
@@ -74,6 +74,8 @@ def run_export(
         classifier = labels if options.image_input else None
         lowered = _lower(options, source, classifier is not None, stages, notes, simplifier)
     check_targets(lowered.prepared.graph, options.targets)
+    if options.labels and labels is not None:
+        check_labels(options.labels, labels, lowered.hub)
     softmax = options.softmax or classifier is not None
     expected, names = _expect(options, source, lowered, data, softmax, stages)
     graph, recipe = lowered.prepared.graph, None
@@ -191,6 +193,15 @@ def check_finite(graph: Graph) -> None:
     for name, value in graph.constants.items():
         if value.dtype.kind == "f" and value.ndim and not np.isfinite(value).all():
             raise EdgeconvError(f"the weight {name} holds NaN or infinity")
+
+
+def check_labels(path: Path, labels: Sequence[str], graph: Graph) -> None:
+    """Raise UsageError where the names of ``path`` are not one a class of the only output."""
+    shape = graph.shape(graph.outputs[0])
+    if len(graph.outputs) != 1 or len(shape) != 2 or shape[0] != 1:
+        raise UsageError(f"--labels {path} names classes, but this net has no one row of scores")
+    if shape[1] != len(labels):
+        raise UsageError(f"--labels {path} has {len(labels)} names for {shape[1]} classes")
 
 
 def _emit(request: EmitRequest, stages: Stages, notes: list[str], base: Path) -> dict[str, Emitted]:

@@ -247,6 +247,19 @@ def test_run_prints_names_from_any_artifact(tmp_path: Path) -> None:
     assert orders[0] == orders[1]
 
 
+def test_names_that_are_not_one_a_class_are_refused_before_any_calibration(tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("cat\ndog\n")
+    result = invoke(
+        *("export", "mobilenet_v1", "--width", "0.25", "--weights", "random", "--classes", "10"),
+        *("--resolution", "64", "--labels", str(names), "--output", str(tmp_path / "out")),
+    )
+    assert result.exit_code == 2
+    assert f"--labels {names} has 2 names for 10 classes" in result.output.replace("\n", " ")
+    assert "reference" not in result.output
+    assert not list((tmp_path / "out").glob("*"))
+
+
 MODULE = """
 import torch
 from torch import nn
