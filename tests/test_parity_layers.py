@@ -19,7 +19,6 @@ from parity_faults import (
 )
 
 from edgeconv.artifact import load_artifact
-from edgeconv.export.graph import Graph
 from edgeconv.files import sha256
 from edgeconv.parity.api import check_parity
 from edgeconv.parity.child import Job
@@ -261,93 +260,6 @@ def test_evidence_that_was_changed_is_refused(tmp_path: Path) -> None:
     assert sha256(names) != before
     result = check_parity([path], layers=True, count=2)
     assert any("is not the file that" in note for note in result.matrix.notes)
-
-
-@pytest.mark.parametrize("target", TARGETS)
-def test_bisect_writes_the_smallest_piece_that_still_differs(tmp_path: Path, target: str) -> None:
-    path = kit.int8_export(tmp_path, target, edit=swapped_channels("project", 0, 3))
-    repro = tmp_path / "repro"
-    check_parity([path], bisect=repro, count=4)
-    folder = next(f for f in repro.iterdir() if "no-xnnpack" not in f.name)
-    piece = onnx.load(folder / "piece.onnx")
-    computing = [n for n in piece.graph.node if not n.op_type.endswith("Linear")]
-    assert [node.op_type for node in computing] == ["Conv"]
-    if target == "onnx":
-        from edgeconv.runtimes.onnxrt import open as open_file
-
-        fed = dict(np.load(folder / "inputs.npz"))
-        file = folder / "piece.onnx"
-    else:
-        from edgeconv.runtimes.litert import open as open_file  # type: ignore[assignment]
-
-        fed = dict(np.load(folder / "tflite_inputs.npz"))
-        file = folder / "piece.tflite"
-        assert file.stat().st_size < path.stat().st_size
-    with open_file(file) as runner:
-        (result,) = runner.infer(fed).values()
-    with np.load(folder / "outputs.npz") as outputs:
-        expected, observed = outputs["expected"], outputs["observed"]
-    assert np.abs(expected - observed).max() > 0.05
-    artifact = load_artifact(path)
-    assert artifact is not None
-    recipe = json.loads(artifact.evidence("recipe.json").read_text())
-    grid = recipe["activations"]["project.pre"]
-    zero = grid["zero_point"] + (128 if result.dtype == np.uint8 else 0)
-    real = grid["scale"] * (result.astype(np.float32) - zero)
-    if target == "tflite":
-        real = real.transpose(0, 3, 1, 2)
-    assert np.allclose(real, observed)
-    assert "Conv project" in (folder / "README.md").read_text()
-
-
-def test_bisect_of_a_sound_file_says_that_there_is_nothing(tmp_path: Path) -> None:
-    result = check_parity([kit.int8_export(tmp_path)], bisect=tmp_path / "repro", count=2)
-    assert any("no single layer departs" in note for note in result.matrix.notes)
-    assert not (tmp_path / "repro").exists()
-
-
-def equalised(graph: Graph, factor: float = 3.0) -> Graph:
-    """Multiply the stem's channels by growing factors and divide the depthwise layer by them."""
-    other = graph.clone()
-    stem = other.constants["stem.weight"]
-    factors = np.linspace(1.0, factor, len(stem)).astype(np.float32)
-    other.constants["stem.weight"] = stem * factors.reshape(-1, 1, 1, 1)
-    other.constants["stem.bias"] = other.constants["stem.bias"] * factors
-    depthwise = other.constants["depthwise.weight"]
-    other.constants["depthwise.weight"] = depthwise / factors.reshape(-1, 1, 1, 1)
-    residual = other.constants["project.weight"]
-    other.constants["project.weight"] = residual * factors.reshape(-1, 1, 1, 1)
-    other.constants["project.bias"] = other.constants["project.bias"] * factors
-    head = other.constants["head.weight"]
-    other.constants["head.weight"] = head / factors.reshape(1, -1, 1, 1)
-    return other
-
-
-def lowered_layers(tmp_path: Path, graph: Graph) -> LayerReport:
-    """Hold ``graph`` against the small net as the hop to the prepared INT8 graph is."""
-    from edgeconv.export.onnx_io import save_model, to_onnx
-
-    hub, prepared = tmp_path / "hub.onnx", tmp_path / "prepared.onnx"
-    hub.write_bytes(save_model(to_onnx(kit.small_net())))
-    prepared.write_bytes(save_model(to_onnx(graph)))
-    np.save(tmp_path / "pictures.npy", kit.pictures(4))
-    feeds = {"input": tmp_path / "pictures.npy"}
-    job = Job(prepared, "onnxruntime", feeds, tmp_path / "out.npz", {"optimize": False})
-    return measure_layers(job, hub, 4, "lowered")
-
-
-def test_equalised_channels_are_the_same_numbers_in_another_unit(tmp_path: Path) -> None:
-    assert lowered_layers(tmp_path, equalised(kit.small_net())).first is None
-
-
-def test_a_fault_among_equalised_channels_is_still_found(tmp_path: Path) -> None:
-    graph = equalised(kit.small_net())
-    weight = graph.constants["project.weight"].copy()
-    weight[[0, 3]] = weight[[3, 0]]
-    graph.constants["project.weight"] = weight
-    found = lowered_layers(tmp_path, graph).first
-    assert found is not None
-    assert found.node == "project"
 
 
 def test_padded_channels_are_found_by_running_the_rewrites_on_numbers(tmp_path: Path) -> None:
