@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import random
 import shutil
 import subprocess
 import sys
@@ -13,16 +14,19 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from parity_faults import Edit, reordered, swapped_channels, wrong_zero_point
+from parity_faults import Edit, reordered, swapped_channels, wrong_bias, wrong_zero_point
 
 from edgeconv.artifact import Artifact, load_artifact, save_manifest
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError
-from edgeconv.export.graph import Graph
-from edgeconv.export.quant.recipe import Recipe
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.quant.recipe import Recipe, load_recipe
 from edgeconv.files import sha256
 from edgeconv.parity import emulate
 from edgeconv.parity.api import check_parity
+from edgeconv.parity.child import Job
+from edgeconv.parity.layer_run import measure_layers
+from edgeconv.parity.layers import LayerReport
 
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
@@ -132,15 +136,71 @@ def test_an_average_pool_of_shufflenet_that_does_not_count_padding_is_named(
     pools = [n.name for n in emitted_graph(sound).nodes if n.name.endswith("AveragePool")]
     assert len(pools) == 3
 
-    def unpadded(graph: Graph, recipe: Recipe) -> tuple[Graph, Recipe]:
+    departure(faulty(sound, tmp_path, unpadded_average(pools[1])), pools[1], "--count", "4")
+
+
+def unpadded_average(name: str) -> Edit:
+    """Make an average pool, prepared as a depthwise convolution, one that leaves padding out."""
+
+    def edit(graph: Graph, recipe: Recipe) -> tuple[Graph, Recipe]:
         other = graph.clone()
-        node = next(n for n in other.nodes if n.name == pools[1])
+        node = next(n for n in other.nodes if n.name == name)
         kept = {k: node.attrs[k] for k in ("kernel_shape", "pads", "strides")}
         node.op, node.inputs = "AveragePool", node.inputs[:1]
         node.attrs = {**kept, "count_include_pad": 0, "ceil_mode": 0}
         return other, recipe
 
-    departure(faulty(sound, tmp_path, unpadded), pools[1], "--count", "4")
+    return edit
+
+
+@pytest.mark.parametrize("net", sorted(STEMS))
+def test_random_faults_of_the_four_nets_are_named_to_the_layer(
+    nets: Path, tmp_path: Path, net: str
+) -> None:
+    sound = artifact_of(nets, net)
+    graph, rng = emitted_graph(sound), random.Random(net)
+    for number in range(3):
+        kind = rng.choice(["zero point", "channels", "bias", "pool"])
+        pools = [n for n in graph.nodes if n.name.endswith("/AveragePool")]
+        convolutions = [n for n in graph.nodes if n.op == "Conv" and n not in pools]
+        node = rng.choice(pools if kind == "pool" and pools else convolutions)
+        first, second = rng.sample([int(c) for c in busiest(sound, node.output)[:8]], 2)
+        edit = wrong_bias(node.name, first, -quanta(sound, node, first, 40))
+        if kind == "zero point":
+            edit = wrong_zero_point(node.output, rng.randint(4, 40))
+        elif kind == "channels":
+            edit = swapped_channels(node.name, first, second)
+        elif node in pools:
+            edit = unpadded_average(node.name)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        found = layers_of(faulty(sound, folder, edit)).first
+        assert found is not None, (kind, node.name)
+        assert node.name in (found.node, *found.together), kind
+
+
+def quanta(artifact: Artifact, node: Node, channel: int, count: int) -> int:
+    """Return ``count`` quanta of a convolution's output as steps of one channel's bias."""
+    recipe = load_recipe(artifact.evidence("recipe.json"))
+    source, made = (recipe.activations[t].scale for t in (node.inputs[0], node.output))
+    return round(count * made / (source * float(recipe.weights[node.name].scales[channel])))
+
+
+def layers_of(path: Path) -> LayerReport:
+    """Compare the layers of a TFLite file on two of its pictures, in this process."""
+    artifact = load_artifact(path)
+    assert artifact is not None
+    source = path.parent / "pictures.npy"
+    np.save(source, artifact.verification()["input:input"][:2])
+    job = Job(
+        path,
+        "ai-edge-litert",
+        {"input": source},
+        path.parent / "out.npz",
+        input_specs=artifact.inputs,
+        output_specs=artifact.outputs,
+    )
+    return measure_layers(job, artifact.evidence("prepared.onnx"), 2)
 
 
 def artifact_of(nets: Path, net: str) -> Artifact:
@@ -176,7 +236,6 @@ def departure(path: Path, node: str, *more: str) -> dict[str, Any]:
 
 def faulty(sound: Artifact, folder: Path, edit: Edit) -> Path:
     """Write the net's TFLite file once more with a fault; the evidence stays that of the sound one."""
-    from edgeconv.export.quant.recipe import load_recipe
     from edgeconv.export.tflite import emit_tflite
 
     graph, recipe = edit(emitted_graph(sound), load_recipe(sound.evidence("recipe.json")))

@@ -39,7 +39,12 @@ MEASURES = {
         Measure("quanta_max", "low", ".1f", "largest difference in quanta"),
         Measure("quanta_mean", "low", ".2f", "mean difference in quanta"),
         Measure("floor_sqnr_db", "info", ".1f", "SQNR that the recipe itself implies, dB"),
-        Measure("below_floor_db", "low", ".2f", "noise above the floor's, or above one quantum where the floor is less, dB"),
+        Measure(
+            "below_floor_db",
+            "low",
+            ".2f",
+            "noise above the floor's, or above one quantum where the floor is less, dB",
+        ),
         Measure("agreement_top1", "high", ".4f", "share with the reference's best class on top"),
         Measure("agreement_top1_low", "high", ".4f", "lower end of its 95 % Wilson interval"),
         Measure("agreement_top1_high", "high", ".4f", "upper end of its 95 % Wilson interval"),

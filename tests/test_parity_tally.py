@@ -1,0 +1,19 @@
+"""What a layer's values on some pictures amount to: when it departs."""
+
+import numpy as np
+import pytest
+
+from edgeconv.parity.layers import Tally
+
+
+def test_one_wrong_channel_among_a_thousand_departs() -> None:
+    real = np.linspace(-1.0, 1.0, 16 * 1024, dtype=np.float32).reshape(1, 1024, 4, 4)
+    stored = real.copy()
+    stored[:, 7] += 0.1
+    tally = Tally()
+    tally.add(real, stored, stored, real, (0.01, -1.28, 1.27))
+    layer = tally.layer("t", "n", "Conv", "int8", None)
+    assert (layer.mean_quanta or 0.0) < 0.02
+    assert (layer.beyond_share or 0.0) < 0.002
+    assert layer.channel_quanta == pytest.approx(10.0, rel=1e-4)
+    assert layer.departs
