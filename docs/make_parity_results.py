@@ -223,8 +223,8 @@ def report(tables: dict[str, Any], asked: str, options: dict[str, int]) -> str:
 @click.option("--shared", type=click.Path(exists=True, path_type=Path))
 @click.option("--only", help="Part of a case's title.")
 @click.option("--pictures", default=60, show_default=True)
-@click.option("--packages", default=8, show_default=True)
-@click.option("--board-pictures", default=12, show_default=True)
+@click.option("--packages", default=4, show_default=True)
+@click.option("--board-pictures", default=4, show_default=True)
 @click.option(
     "--work", type=click.Path(path_type=Path), help="Keep the exports here and use them again."
 )
