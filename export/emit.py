@@ -95,7 +95,7 @@ def _emit_onnx(request: EmitRequest, path: Path) -> Emitted:
     from edgeconv.export.onnx_io import save_model, to_onnx
     from edgeconv.export.opset import with_opset
     from edgeconv.export.quant.qdq import emit_qdq
-    from edgeconv.export.quant.rewrites import advise, choose
+    from edgeconv.export.quant.rewrites import BY_CPU
 
     graph, options = request.graph, request.options
     if request.recipe is None:
@@ -105,7 +105,7 @@ def _emit_onnx(request: EmitRequest, path: Path) -> Emitted:
         outputs = tuple(_spec(graph, name) for name in graph.outputs)
         changes: tuple[str, ...] = ()
     else:
-        wanted = choose(options.prefer, options.cpu)
+        wanted = BY_CPU[options.cpu][options.prefer]
         qdq = emit_qdq(graph, request.recipe, io=request.io, rewrites=wanted)
         model, names, outputs, changes = qdq.model, qdq.names, qdq.outputs, qdq.changes
         inputs = tuple(_with_offset(request, spec) for spec in qdq.inputs)
@@ -113,7 +113,7 @@ def _emit_onnx(request: EmitRequest, path: Path) -> Emitted:
     data = save_model(with_opset(model, options.opset))
     write_bytes(path, data)
     stats = {**onnx_stats(data), "rewrites": list(changes)}
-    return Emitted(len(data), names, inputs, outputs, stats, advise(changes))
+    return Emitted(len(data), names, inputs, outputs, stats)
 
 
 def _spec(graph: Graph, tensor: str) -> TensorSpec:

@@ -58,7 +58,7 @@ class ExportOptions:
     keep_float: tuple[str, ...] = ()
     allow_poor_calibration: bool = False
     prefer: Literal["speed", "size"] = "speed"
-    cpu: Literal["x86", "arm"] = "x86"
+    cpu: Literal["any", "x86", "arm"] = "any"
     reduce_range: bool = False
     threads: int | None = None
     force: bool = False
@@ -127,10 +127,10 @@ class ExportOptions:
     def _check_rewrites(self) -> None:
         for name, value, known in (
             ("prefer", self.prefer, ("speed", "size")),
-            ("cpu", self.cpu, ("x86", "arm")),
+            ("cpu", self.cpu, ("any", "x86", "arm")),
         ):
             if value not in known:
-                raise UsageError(f"--{name} {value} is unknown: {' or '.join(known)}")
+                raise UsageError(f"--{name} {value} is unknown: {', '.join(known)}")
 
     def _check_coreml(self) -> None:
         only = self.targets == ("coreml",)

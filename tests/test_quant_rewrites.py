@@ -15,12 +15,11 @@ from edgeconv.export.graph import Graph
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.quant import emit_qdq, quantize
 from edgeconv.export.quant.rewrites import (
-    BY_PREFERENCE,
+    ALL,
+    BY_CPU,
     NONE,
-    Cpu,
-    Prefer,
     Rewrites,
-    choose,
+    applied,
     rewrite,
 )
 
@@ -53,9 +52,9 @@ CASES = [
     ("residual", Rewrites(pad_channels=True), "padded to a multiple of 16"),
     ("ghost", Rewrites(pad_channels=True), "4 depthwise"),
     ("residual", Rewrites(pad_stem=True), "padded to 4 channels"),
-    ("shuffle", BY_PREFERENCE["speed"], "multiple of 16"),
-    ("ghost", BY_PREFERENCE["speed"], "multiple of 16"),
-    ("ghost", BY_PREFERENCE["size"], "padded to 4 channels"),
+    ("shuffle", ALL, "multiple of 16"),
+    ("ghost", ALL, "multiple of 16"),
+    ("ghost", BY_CPU["any"]["size"], "padded to 4 channels"),
 ]
 
 
@@ -97,25 +96,26 @@ def test_a_rewrite_leaves_its_arguments_alone() -> None:
     graph = shuffle_net()
     done = quantize(graph, pictures(graph), recipe="fast")
     before = [(node.op, list(node.inputs), dict(node.attrs)) for node in done.graph.nodes]
-    rewrite(done.graph, done.recipe, BY_PREFERENCE["speed"])
+    rewrite(done.graph, done.recipe, ALL)
     assert before == [(node.op, list(node.inputs), dict(node.attrs)) for node in done.graph.nodes]
     assert done.recipe.weights.keys() == {n.name for n in done.graph.of("Conv", "Gemm")}
 
 
-@pytest.mark.parametrize("prefer", ["speed", "size"])
-def test_arm_is_given_no_rewrite_and_x86_what_it_always_was(prefer: Prefer) -> None:
-    assert choose(prefer, "arm") == NONE
-    assert choose(prefer, "x86") == BY_PREFERENCE[prefer]
+def test_only_x86_is_given_dense_layers_and_arm_nothing() -> None:
+    for prefer in ("speed", "size"):
+        assert BY_CPU["arm"][prefer] == NONE
+        assert not BY_CPU["any"][prefer].densify
+        assert not BY_CPU["any"][prefer].fold_shuffles
+    assert BY_CPU["x86"]["speed"] == ALL
 
 
-def test_a_file_for_arm_holds_the_layers_as_they_were_and_gives_the_same_bits(
+def test_a_file_for_any_processor_gives_the_same_bits_and_says_what_was_done(
     tmp_path: Path,
 ) -> None:
     graph = shuffle_net()
     done = quantize(graph, pictures(graph), recipe="fast")
-    cpus: tuple[Cpu, ...] = ("x86", "arm")
     outputs, emitted = [], {}
-    for cpu in cpus:
+    for cpu in BY_CPU:
         options = ExportOptions("net.onnx", precision="int8", cpu=cpu)
         path = tmp_path / f"{cpu}.onnx"
         emitted[cpu] = emit(
@@ -123,13 +123,18 @@ def test_a_file_for_arm_holds_the_layers_as_they_were_and_gives_the_same_bits(
         )
         session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
         outputs.append(np.array([session.run(None, f)[0] for f in pictures(graph, 4, seed=3)]))
-    np.testing.assert_array_equal(outputs[0], outputs[1])
-    assert emitted["arm"].stats["rewrites"] == []
-    assert emitted["arm"].size < emitted["x86"].size
-    assert not emitted["arm"].notes
-    assert "--cpu arm" in emitted["x86"].notes[0]
+        assert applied(emitted[cpu].stats["rewrites"]) == Rewrites(
+            # nothing depthwise has dense neighbours until all are made dense
+            fold_shuffles=cpu == "x86",
+            densify=cpu == "x86",
+            pad_channels=cpu == "x86",
+            pad_stem=cpu != "arm",
+        )
+    for other in outputs[1:]:
+        np.testing.assert_array_equal(outputs[0], other)
+    assert emitted["arm"].size < emitted["any"].size < emitted["x86"].size
 
 
 def test_an_unknown_processor_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="--cpu aarch64 is unknown: x86 or arm"):
+    with pytest.raises(UsageError, match="--cpu aarch64 is unknown: any, x86, arm"):
         make_options("net.onnx", precision="int8", cpu="aarch64")

@@ -35,8 +35,8 @@ OPTIONS = (
     ),
     click.option(
         "--cpu",
-        type=click.Choice(["x86", "arm"]),
-        default="x86",
+        type=click.Choice(["any", "x86", "arm"]),
+        default="any",
         show_default=True,
         help="Processor that INT8 ONNX is rewritten for; the same bits.",
     ),

@@ -23,14 +23,13 @@ Order = NDArray[np.intp]
 def channel_orders(artifact: Artifact) -> dict[str, Order]:
     """Return the order of every tensor that has more channels in the file than in the graph.
 
-    It holds for files exported with ``--prefer speed``. Others have no added channels (``--cpu arm``
-    and ``--prefer size``): callers compare shapes before they use it.
+    The manifest says which rewrites the file went through; callers compare shapes before they use it.
     """
     from edgeconv.export.onnx_io import from_onnx, load_model
     from edgeconv.export.passes.find_shuffles import find_shuffles
     from edgeconv.export.passes.fuse_clamps import fuse_clamps
     from edgeconv.export.quant.recipe import load_recipe
-    from edgeconv.export.quant.rewrites import BY_PREFERENCE, rewrite
+    from edgeconv.export.quant.rewrites import applied, rewrite
 
     graph = from_onnx(load_model(artifact.evidence("prepared.onnx")))
     fuse_clamps(graph)  # a file holds clamps apart, and each shuffle as three operators
@@ -40,7 +39,8 @@ def channel_orders(artifact: Artifact) -> dict[str, Order]:
         name: replace(w, bias=np.arange(1, len(w.bias) + 1, dtype=np.int32))
         for name, w in recipe.weights.items()
     }
-    changed, integers, _ = rewrite(graph, replace(recipe, weights=numbered), BY_PREFERENCE["speed"])
+    wanted = applied(artifact.manifest.get("graph", {}).get("rewrites", ()))
+    changed, integers, _ = rewrite(graph, replace(recipe, weights=numbered), wanted)
     shuffles = {node.output: node.int("groups", 1) for node in graph.of("ChannelShuffle")}
     orders: dict[str, Order] = {}
     for node in changed.nodes:

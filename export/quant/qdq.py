@@ -21,7 +21,7 @@ from edgeconv.export.quant.groups import check_same_scale, implied
 from edgeconv.export.quant.ops import RULES, WEIGHTED, is_pixel_shift, moves_integers
 from edgeconv.export.quant.qdq_tensors import Io, QdqTensors, Shuffle
 from edgeconv.export.quant.recipe import Activation, Recipe, Weights, quantize_values
-from edgeconv.export.quant.rewrites import BY_PREFERENCE, NONE, Prefer, Rewrites, rewrite
+from edgeconv.export.quant.rewrites import NONE, Rewrites, rewrite
 from edgeconv.tensors import Quantization, TensorSpec
 
 
@@ -48,20 +48,19 @@ def emit_qdq(
     io: Io = "float",
     shuffle: Shuffle = "gather",
     signed: bool = False,
-    rewrites: Rewrites | Prefer = NONE,
+    rewrites: Rewrites = NONE,
     metadata: Mapping[str, str] | None = None,
 ) -> EmittedOnnx:
     """Return the QDQ model of a prepared graph; the same arguments give the same bytes.
 
     ``io`` is the type of the model's own inputs and outputs; int8 and uint8 ones hold the
     recipe's integers (+ 128 for uint8), and a leading pixel shift is then already in them.
-    ``shuffle`` is the form of a channel shuffle that stays. ``rewrites`` are exact (rewrites.py);
-    "speed" or "size" chooses them. ``signed`` stores activations as int8.
+    ``shuffle`` is the form of a channel shuffle that stays. ``rewrites`` are exact (rewrites.py).
+    ``signed`` stores activations as int8.
     Raises EdgeconvError where the recipe does not fit the graph.
     """
     check_same_scale(graph, recipe)
-    wanted = BY_PREFERENCE[rewrites] if isinstance(rewrites, str) else rewrites
-    graph, recipe, changes = rewrite(graph, recipe, wanted)
+    graph, recipe, changes = rewrite(graph, recipe, rewrites)
     emitted = _Emitter(graph, recipe, io, shuffle, signed).emit(dict(metadata or {}))
     return replace(emitted, changes=changes)
 
