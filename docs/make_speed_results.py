@@ -3,7 +3,8 @@
 Each net at 224 (random weights; speed does not depend on them) as FP32 and INT8, ONNX and TFLite,
 beside onnxruntime's quantize_static with its defaults on the same hub graph and, for MobileNetV2,
 Google's own INT8 file. Thread CPU time of one-threaded runs, all files of a net interleaved in one
-process, median of ``--rounds``.
+process: medians over ``--rounds``, of the milliseconds and of each round's own ratios, which a change
+of the processor's pace does not reach.
 """
 
 import statistics
@@ -44,6 +45,7 @@ def make_files(net: str, folder: Path) -> dict[str, Path]:
     forms: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("FP32", "fp32", {}),
         ("INT8", "int8", {}),
+        ("INT8 --cpu x86", "int8", {"cpu": "x86"}),
         ("INT8 --prefer size", "int8", {"prefer": "size"}),
         ("INT8 --io int8", "int8", {"io": "int8"}),
     )
@@ -93,8 +95,8 @@ def prepare_run(runner: Runner) -> Callable[[], object]:
     return lambda: runner.infer(feed)
 
 
-def measure(files: dict[str, Path], rounds: int) -> dict[str, float]:
-    """Return row title -> median CPU milliseconds of a run."""
+def measure(files: dict[str, Path], rounds: int) -> dict[str, list[float]]:
+    """Return row title -> CPU milliseconds of its run in every round."""
     taken: dict[str, list[float]] = {title: [] for title in files}
     with ExitStack() as stack:
         runs = {
@@ -107,7 +109,12 @@ def measure(files: dict[str, Path], rounds: int) -> dict[str, float]:
                 start = time.thread_time()
                 run()
                 taken[title].append((time.thread_time() - start) * 1e3)
-    return {title: statistics.median(times) for title, times in taken.items()}
+    return taken
+
+
+def ratio(times: list[float], others: list[float]) -> float:
+    """Return the median of the rounds' ratios."""
+    return statistics.median(a / b for a, b in zip(times, others, strict=True))
 
 
 @click.command()
@@ -118,7 +125,7 @@ def main(shared: Path | None, rounds: int, only: str | None) -> None:
     """Print the table."""
     found = examine().machine
     click.echo(f"{found.processor}, {found.cpus} processors, Python {found.python}\n")
-    click.echo("| net | file | CPU ms | to FP32 of its runtime | against quantize_static |")
+    click.echo("| net | file | CPU ms | to FP32 of its runtime | speed to quantize_static, time to Google's |")
     click.echo("|---|---|---|---|---|")
     for net in NETS if only is None else (only,):
         with tempfile.TemporaryDirectory() as folder:
@@ -126,11 +133,15 @@ def main(shared: Path | None, rounds: int, only: str | None) -> None:
             if shared is not None and net == "mobilenet_v2":
                 files["tflite Google's post-training INT8"] = shared / GOOGLES
             took = measure(files, rounds)
-        for title, ms in sorted(took.items()):
-            own = took[f"{title.split()[0]} FP32"]
-            other = took["onnx quantize_static"]
-            faster = f"{other / ms:.2f}x" if title.startswith("onnx") else ""
-            click.echo(f"| {net} | {title} | {ms:.2f} | {ms / own:.2f}x | {faster} |")
+        for title, times in sorted(took.items()):
+            own = ratio(times, took[f"{title.split()[0]} FP32"])
+            faster = ratio(took["onnx quantize_static"], times)
+            beside = f"{faster:.2f}x" if title.startswith("onnx") else ""
+            if "tflite Google's post-training INT8" in took and title.startswith("tflite INT8"):
+                google = ratio(times, took["tflite Google's post-training INT8"])
+                beside = f"{google:.2f}x Google's"
+            ms = statistics.median(times)
+            click.echo(f"| {net} | {title} | {ms:.2f} | {own:.2f}x | {beside} |")
 
 
 if __name__ == "__main__":
