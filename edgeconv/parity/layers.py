@@ -29,6 +29,9 @@ CHANNEL_QUANTA = 2.5
 share of all. Sound kernels measure at most 1.0 (the four nets in five runtimes)."""
 FLOAT_ERROR = {"fp32": 1e-4, "fp16": 2e-2, "lowered": 5e-2}
 """Own error over the tensor's range beyond which a float layer departs."""
+ROUNDING = {"fp32": 2.0**-20, "fp16": 2.0**-9}
+"""Own error over the largest value that is rounding all the same: a few units of the last place. A gate
+that hardly moves has a range of that size."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +221,9 @@ class Tally:
                 channel_quanta=worst,
                 departs=not sound,
             )
-        return replace(found, departs=not relative <= FLOAT_ERROR.get(kind, 0.1))
+        least = ROUNDING.get(kind, 0.0) * max(abs(self.low), abs(self.high))
+        rounded = math.isfinite(self.own) and self.worst <= least
+        return replace(found, departs=not (rounded or relative <= FLOAT_ERROR.get(kind, 0.1)))
 
 
 def _db(signal: float, noise: float) -> float:
