@@ -183,8 +183,9 @@ def report(tables: dict[str, Any], asked: str, options: dict[str, int]) -> str:
     parts = [
         "# Parity results",
         f"`python docs/make_parity_results.py {asked} > docs/parity_results.md` makes this page: "
-        f"{options['pictures']} pictures a net that calibration did not see ({options['packages']} for Core ML, "
-        f"{options['board_pictures']} on emulated boards), 1 thread. {head}. {versions}.",
+        f"{options['pictures']} pictures a net that calibration did not see (of large ones as many as an export keeps; "
+        f"{options['packages']} for Core ML, {options['board_pictures']} on emulated boards), 1 thread. {head}. "
+        f"{versions}.",
         "The reference is PyTorch. A file's *hop before* is the stage it was made from; INT8's is the recipe in float.",
         summary(tables),
     ]
