@@ -214,7 +214,7 @@ def report(tables: dict[str, Any], asked: str, options: dict[str, int]) -> str:
         parts += [
             "## Emulated boards",
             "The bundled nets with the boards' own wheels under qemu: their kernels, never their latency, so none is shown. Against the "
-            "same file in the same runtime on this machine (tflite-runtime: against ai-edge-litert).",
+            "same file in the same runtime on this machine (tflite-runtime, where this machine has none: against ai-edge-litert).",
             table(header, tables["boards"]),
         ]
     return "\n\n".join(parts) + "\n"
