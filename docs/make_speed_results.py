@@ -125,7 +125,9 @@ def main(shared: Path | None, rounds: int, only: str | None) -> None:
     """Print the table."""
     found = examine().machine
     click.echo(f"{found.processor}, {found.cpus} processors, Python {found.python}\n")
-    click.echo("| net | file | CPU ms | to FP32 of its runtime | speed to quantize_static, time to Google's |")
+    click.echo(
+        "| net | file | CPU ms | to FP32 of its runtime | speed to quantize_static, time to Google's |"
+    )
     click.echo("|---|---|---|---|---|")
     for net in NETS if only is None else (only,):
         with tempfile.TemporaryDirectory() as folder:
