@@ -135,7 +135,7 @@ def clocks(job: Job) -> str:
     )
     return (
         "Medians, one thread, the three taking turns. `benchmark_model`, the C++ tool, is in no package of"
-        " apt or PyPI (litert-cli fetches it from storage.googleapis.com, out of reach here); the"
+        " apt or PyPI (litert-cli fetches it from the web, out of reach here); the"
         " `litert-benchmark` of the ai-edge-litert wheel stands in: Google's clock around the C++"
         " CompiledModel, which copies inputs and outputs in each run.\n\n"
     ) + table(titles, rows)
