@@ -47,7 +47,7 @@ def make_integers(
     """
     if options.recipe.endswith(".json"):
         with stages.stage("quantize") as say:
-            recipe = _read(Path(options.recipe), prepared.graph)
+            recipe = _read(Path(options.recipe), prepared)
             graph = prepared.graph
             if recipe.equalized:
                 graph = rescale(graph, recipe.equalized)  # layers in float read rescaled channels
@@ -111,14 +111,24 @@ def value_range(
     return {name: (float((-mean / std).min()), float(((1 - mean) / std).max()))}
 
 
-def _read(path: Path, graph: Graph) -> Recipe:
-    recipe = load_recipe(path)
+def _read(path: Path, prepared: Prepared) -> Recipe:
+    recipe, graph = load_recipe(path), prepared.graph
     names = {node.name for node in graph.nodes}
     tensors = graph.shapes.keys() | graph.constants.keys()
     if missing := sorted(recipe.weights.keys() - names):
         raise EdgeconvError(f"{path} has weights for {missing[0]}, which this net has not")
     if missing := sorted(recipe.activations.keys() - tensors):
         raise EdgeconvError(f"{path} has a scale for {missing[0]}, which this net has not")
+    for tensor, (scale, zero_point) in prepared.exact_inputs.items():
+        held = recipe.activations.get(tensor)
+        if held is None or (np.float32(held.scale), held.zero_point) != (
+            np.float32(scale),
+            zero_point,
+        ):
+            raise EdgeconvError(
+                f"{path} was made for another form of the pixels in {tensor}: give the --mean, --std"
+                " and --embed-preprocessing it was made with, or make a recipe for these"
+            )
     for node in graph.nodes:
         weights = recipe.weights.get(node.name)
         if weights is not None and weights.values.shape != graph.shape(node.inputs[1]):

@@ -472,6 +472,23 @@ def test_a_recipe_of_another_net_is_refused(exported: Path, samples: Path, tmp_p
         )
 
 
+def test_a_recipe_for_normalised_pixels_is_refused_for_raw_ones(
+    samples: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {**SMALL, "mean": (0.5,), "std": (0.5,), "calib": str(samples)}
+    export_model("mobilenet_v1", precision="int8", recipe="fast", output=tmp_path, **options)
+    recipe = next(tmp_path.glob("*.evidence")) / "recipe.json"
+    with pytest.raises(EdgeconvError, match=r"was made for another form of the pixels in input_"):
+        export_model(
+            "mobilenet_v1",
+            precision="int8",
+            recipe=str(recipe),
+            embed_preprocessing=True,
+            output=tmp_path / "raw",
+            **options,
+        )
+
+
 def test_a_node_kept_in_float_is_float_in_every_file(
     exported: Path, samples: Path, tmp_path: Path
 ) -> None:
