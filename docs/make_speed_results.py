@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 import numpy as np
+import peers
 
 from edgeconv import export_model
 from edgeconv.artifact import load_artifact
@@ -63,8 +64,6 @@ def make_files(net: str, folder: Path) -> dict[str, Path]:
 
 def quantize_default(int8: Path) -> Path:
     """Quantize the hub graph of an export as onnxruntime does when nothing is asked for."""
-    from onnxruntime.quantization import CalibrationDataReader, quantize_static
-
     artifact = load_artifact(int8)
     assert artifact is not None
     hub = artifact.evidence("hub.onnx")
@@ -72,16 +71,8 @@ def quantize_default(int8: Path) -> Path:
         spec = InputSpec({i.name: i.shape for i in runner.inputs}, artifact.preprocessing)
     samples = load_samples(str(CALIBRATION), spec)[:16]
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime ships no types
-        def __init__(self) -> None:
-            self.feeds = iter([sample.load() for sample in samples])
-
-        def get_next(self) -> dict[str, Any] | None:
-            return next(self.feeds, None)
-
-    target = int8.with_name("default.onnx")
-    quantize_static(str(hub), str(target), Reader())
-    return target
+    title = peers.STATIC[2]
+    return peers.quantize_static(title, hub, samples, int8.with_name("default.onnx")).path
 
 
 def prepare_run(runner: Runner) -> Callable[[], object]:

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from edgeconv.errors import UsageError
 
 Precision = Literal["fp32", "fp16", "int8"]
 Io = Literal["float", "int8", "uint8"]
+Prefer = Literal["speed", "size"]
+Cpu = Literal["any", "x86", "arm"]
 SUFFIX = {"onnx": ".onnx", "tflite": ".tflite", "coreml": ".mlpackage"}
 RECIPES = ("fast", "std", "best")
 TARGETS = tuple(SUFFIX)
@@ -57,8 +59,8 @@ class ExportOptions:
     max_drop: float | None = None
     keep_float: tuple[str, ...] = ()
     allow_poor_calibration: bool = False
-    prefer: Literal["speed", "size"] = "speed"
-    cpu: Literal["any", "x86", "arm"] = "any"
+    prefer: Prefer = "speed"
+    cpu: Cpu = "any"
     reduce_range: bool = False
     threads: int | None = None
     force: bool = False
@@ -126,8 +128,8 @@ class ExportOptions:
 
     def _check_rewrites(self) -> None:
         for name, value, known in (
-            ("prefer", self.prefer, ("speed", "size")),
-            ("cpu", self.cpu, ("any", "x86", "arm")),
+            ("prefer", self.prefer, get_args(Prefer)),
+            ("cpu", self.cpu, get_args(Cpu)),
         ):
             if value not in known:
                 raise UsageError(f"--{name} {value} is unknown: {', '.join(known)}")

@@ -80,7 +80,9 @@ def _order(
 
 def _shuffled(order: Order, groups: int) -> Order:
     """Return ``order`` of a shuffle's input as the order of its output."""
+    from edgeconv.export.passes.find_shuffles import shuffle_order
+
     count = int((order >= 0).sum())
     place = np.empty(count, np.intp)
-    place[np.arange(count).reshape(groups, -1).T.reshape(-1)] = np.arange(count)
+    place[shuffle_order(count, groups)] = np.arange(count)
     return np.where(order < 0, -1, place[np.maximum(order, 0)])

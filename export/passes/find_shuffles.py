@@ -6,7 +6,19 @@ Result:  x -> ChannelShuffle(groups=g) -> y, a pseudo-operator of ours: output c
          k*g + i is input channel i*(C/g) + k
 """
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgeconv.export.graph import Graph, Node
+
+
+def shuffle_order(channels: int, groups: int) -> NDArray[np.int64]:
+    """Return, for each channel behind a ChannelShuffle, the channel before it.
+
+    >>> shuffle_order(6, 3).tolist()
+    [0, 2, 4, 1, 3, 5]
+    """
+    return np.arange(channels, dtype=np.int64).reshape(groups, -1).T.reshape(-1)
 
 
 def find_shuffles(graph: Graph) -> bool:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.passes.find_shuffles import shuffle_order
 from edgeconv.export.quant.observe import Observation
 from edgeconv.export.quant.ops import WEIGHTED, float_weights
 
@@ -172,9 +173,8 @@ def _tie_moved(graph: Graph, node: Node, classes: _Classes) -> bool:
     if source not in classes.names:
         return False
     if node.op == "ChannelShuffle":
-        groups = node.int("groups", 1)
-        order = classes.span(source).reshape(groups, -1).T.reshape(-1)
-        classes.tie(classes.span(out), order)
+        order = shuffle_order(graph.shape(source)[1], node.int("groups", 1))
+        classes.tie(classes.span(out), classes.span(source)[order])
         return True
     if node.op == "Reshape" and graph.shape(out) == graph.shape(source)[:2]:
         classes.tie(classes.span(out), classes.span(source))

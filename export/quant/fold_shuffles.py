@@ -9,8 +9,7 @@
 Both are exact to the bit: zeros are added to integer sums. The file grows by the zeros.
 """
 
-import numpy as np
-
+from edgeconv.export.passes.find_shuffles import shuffle_order
 from edgeconv.export.quant.layers import Pair, dense, is_depthwise, pick_rows
 
 
@@ -25,8 +24,7 @@ def fold_shuffles(pair: Pair) -> int:
             continue
         if is_depthwise(graph, layer):
             continue
-        channels, groups = graph.shape(layer.output)[1], shuffle.int("groups", 1)
-        order = np.arange(channels).reshape(groups, -1).T.reshape(-1)
+        order = shuffle_order(graph.shape(layer.output)[1], shuffle.int("groups", 1))
         whole = dense(pair.weights[layer.name], layer.int("group", 1))
         pair.set_layer(layer, pick_rows(whole, order))
         layer.attrs["group"] = 1

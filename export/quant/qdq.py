@@ -17,6 +17,7 @@ from onnx import helper
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Clamp, Graph, Node
 from edgeconv.export.onnx_io import IR_VERSION
+from edgeconv.export.passes.find_shuffles import shuffle_order
 from edgeconv.export.quant.groups import check_same_scale, implied
 from edgeconv.export.quant.ops import RULES, WEIGHTED, is_pixel_shift, moves_integers
 from edgeconv.export.quant.qdq_tensors import Io, QdqTensors, Shuffle
@@ -233,8 +234,7 @@ class _Emitter(QdqTensors):
         n, c, h, w = self.graph.shape(node.inputs[0])
         groups = node.int("group" if "group" in node.attrs else "groups", 1)
         if self.shuffle == "gather":
-            order = np.arange(c).reshape(groups, c // groups).T.reshape(-1)
-            index = self._constant(f"shuffle_{c}_{groups}", order.astype(np.int64))
+            index = self._constant(f"shuffle_{c}_{groups}", shuffle_order(c, groups))
             self._add("Gather", [source, index], target, axis=1, name=node.name)
             return
         split = self._constant(

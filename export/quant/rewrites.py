@@ -6,17 +6,14 @@ What costs ARM little and brings x86 much is done unless one of them is named.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from edgeconv.export.graph import Graph
+from edgeconv.export.options import Cpu, Prefer
 from edgeconv.export.quant.fold_shuffles import densify, fold_shuffles
 from edgeconv.export.quant.layers import Pair
 from edgeconv.export.quant.pad_channels import pad_channels
 from edgeconv.export.quant.pad_stem import pad_stem
 from edgeconv.export.quant.recipe import Recipe
-
-Prefer = Literal["speed", "size"]
-Cpu = Literal["any", "x86", "arm"]
 
 
 @dataclass(frozen=True)

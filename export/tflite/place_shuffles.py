@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.passes.find_shuffles import shuffle_order
 from edgeconv.export.quant.layers import Order, is_depthwise, pick_rows
 from edgeconv.export.quant.recipe import Activation, Recipe, Weights
 
@@ -58,7 +59,7 @@ class _Placing:
             return False
         if not self._is_link(conv.output) or not self._has_constants(conv):
             return False
-        self._pick(conv, shuffle_order(self.graph, shuffle))
+        self._pick(conv, self._order(shuffle))
         self.activations.pop(conv.output, None)
         conv.outputs[0] = shuffle.output
         self.graph.nodes.remove(shuffle)
@@ -74,7 +75,7 @@ class _Placing:
             return False
         if max(conv.ints("strides", [1])) == 1 or shuffle.clamp is not None:
             return False
-        self._pick(conv, np.argsort(shuffle_order(graph, shuffle)))
+        self._pick(conv, np.argsort(self._order(shuffle)))
         made, shape = conv.output, graph.shape(conv.output)
         between = graph.declare(graph.fresh(f"{made}_unshuffled"), shape, graph.dtype(made))
         if made in self.activations:
@@ -100,8 +101,5 @@ class _Placing:
         if conv.name in self.weights:
             self.weights[conv.name] = pick_rows(self.weights[conv.name], order)
 
-
-def shuffle_order(graph: Graph, shuffle: Node) -> Order:
-    """Return, for each channel behind the shuffle, the channel before it."""
-    groups = shuffle.int("groups", 1)
-    return np.arange(graph.shape(shuffle.output)[1]).reshape(groups, -1).T.reshape(-1)
+    def _order(self, shuffle: Node) -> Order:
+        return shuffle_order(self.graph.shape(shuffle.output)[1], shuffle.int("groups", 1))
