@@ -234,7 +234,11 @@ PI = {"pi4": "Pi 4", "pi5": "Pi 5"}
 @click.command()
 @click.option("--resolution", default=64, show_default=True, help="Other than 64: random weights.")
 @click.option("--net", "nets", multiple=True, default=NETS, help="Default: all four.")
-@click.option("--qemu", help="A qemu-aarch64 that loads plugins; default: the one on PATH.")
+@click.option(
+    "--qemu",
+    type=click.Path(exists=True, dir_okay=False),
+    help="A qemu-aarch64 that loads plugins; default: the one on PATH.",
+)
 def main(resolution: int, nets: tuple[str, ...], qemu: str | None) -> None:
     """Print the tables, or in one sentence why they cannot be made here."""
     try:
