@@ -18,6 +18,7 @@ from edgeconv.export.quant.rewrites import (
     ALL,
     BY_CPU,
     NONE,
+    WIDE,
     Rewrites,
     applied,
     rewrite,
@@ -52,9 +53,12 @@ CASES = [
     ("residual", Rewrites(pad_channels=True), "padded to a multiple of 16"),
     ("ghost", Rewrites(pad_channels=True), "4 depthwise"),
     ("residual", Rewrites(pad_stem=True), "padded to 4 channels"),
+    ("residual", Rewrites(fold_pixels=True), "1 input pictures read four"),
+    ("ghost", Rewrites(join_ghosts=True), "2 narrow ghost modules"),
     ("shuffle", ALL, "multiple of 16"),
     ("ghost", ALL, "multiple of 16"),
-    ("ghost", BY_CPU["any"]["size"], "padded to 4 channels"),
+    ("ghost", WIDE, "2 narrow ghost modules"),
+    ("ghost", BY_CPU["any"]["size"], "read four"),
 ]
 
 

@@ -20,6 +20,7 @@ from edgeconv.export.tflite import (
     tflite_stats,
 )
 from edgeconv.export.tflite.emission import Io
+from edgeconv.export.tflite.rewrites import ALL, NONE, Rewrites, rewrite
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 
@@ -32,11 +33,15 @@ def worker() -> Iterator[Worker]:
 
 
 @pytest.mark.parametrize("form", ["zero-point-free", "asymmetric"])
-def test_every_integer_of_the_recipe_is_in_the_file_again(form: Form) -> None:
+@pytest.mark.parametrize("rewrites", [NONE, ALL], ids=["as it is", "rewritten"])
+def test_every_integer_of_the_recipe_is_in_the_file_again(form: Form, rewrites: Rewrites) -> None:
     graph = small_net().graph
     recipe = minmax_recipe(graph, feed(graph), form)
-    made = emit_tflite(graph, recipe, precision="int8", io="int8")
+    made = emit_tflite(graph, recipe, precision="int8", io="int8", rewrites=rewrites)
     summary = read_tflite(made.data)
+    graph, changed, _ = rewrite(graph, recipe, rewrites)
+    assert changed is not None
+    recipe = changed
     for name, held in recipe.activations.items():
         if name not in made.names:
             continue

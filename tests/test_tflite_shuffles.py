@@ -10,6 +10,7 @@ from tflite_kit import Worker, feed, minmax_recipe, run_nchw
 from edgeconv.export.graph import Graph
 from edgeconv.export.tflite import emit_tflite, read_tflite
 from edgeconv.export.tflite.place_shuffles import place_shuffles
+from edgeconv.export.tflite.rewrites import NONE, Rewrites
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +53,8 @@ def test_a_placed_shuffle_keeps_every_bit(
     graph = net_of(first_groups, stride)
     recipe = minmax_recipe(graph, feed(graph)) if int8 else None
     made, plain = (
-        emit_tflite(graph, recipe, precision="int8" if int8 else "fp32", place=place)
-        for place in (True, False)
+        emit_tflite(graph, recipe, precision="int8" if int8 else "fp32", rewrites=rewrites)
+        for rewrites in (Rewrites(place_shuffles=True), NONE)
     )
     assert made.changes == (() if said is None else (said,))
     assert plain.changes == ()

@@ -39,7 +39,8 @@ def channel_orders(artifact: Artifact) -> dict[str, Order]:
         name: replace(w, bias=np.arange(1, len(w.bias) + 1, dtype=np.int32))
         for name, w in recipe.weights.items()
     }
-    wanted = applied(artifact.manifest.get("graph", {}).get("rewrites", ()))
+    done = applied(artifact.manifest.get("graph", {}).get("rewrites", ()))
+    wanted = replace(done, fold_pixels=False)  # which moves no channel of a tensor that has a name
     changed, integers, _ = rewrite(graph, replace(recipe, weights=numbered), wanted)
     shuffles = {node.output: node.int("groups", 1) for node in graph.of("ChannelShuffle")}
     orders: dict[str, Order] = {}
@@ -49,11 +50,14 @@ def channel_orders(artifact: Artifact) -> dict[str, Order]:
             continue
         if node.op == "Conv" and node.output in shuffles:  # the shuffle is folded into the layer
             order = _shuffled(order, shuffles[node.output])
+        if graph.shapes.get(node.output, ())[1:2] == (len(order),):  # nothing was added
+            order = np.arange(len(order))
         orders[node.output] = order
     return {
         tensor: order
         for tensor, order in orders.items()
-        if len(order) == changed.shape(tensor)[1] > graph.shape(tensor)[1]
+        if tensor in graph.shapes
+        and len(order) == changed.shape(tensor)[1] > graph.shape(tensor)[1]
     }
 
 

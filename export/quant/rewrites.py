@@ -5,11 +5,13 @@ What costs ARM little and brings x86 much is done unless one of them is named.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgeconv.export.graph import Graph
 from edgeconv.export.options import Cpu, Prefer
+from edgeconv.export.quant.fold_pixels import fold_four
 from edgeconv.export.quant.fold_shuffles import densify, fold_shuffles
+from edgeconv.export.quant.join_ghosts import join_ghosts
 from edgeconv.export.quant.layers import Pair
 from edgeconv.export.quant.pad_channels import pad_channels
 from edgeconv.export.quant.pad_stem import pad_stem
@@ -22,21 +24,22 @@ class Rewrites:
 
     fold_shuffles: bool = False
     densify: bool = False
+    join_ghosts: bool = False
     pad_channels: bool = False
+    fold_pixels: bool = False
     pad_stem: bool = False
 
 
 NONE = Rewrites()
-ALL = Rewrites(fold_shuffles=True, densify=True, pad_channels=True, pad_stem=True)
+LIGHT = Rewrites(join_ghosts=True, fold_pixels=True, pad_stem=True)
+WIDE = replace(LIGHT, pad_channels=True)
+ALL = replace(WIDE, fold_shuffles=True, densify=True)
 BY_CPU: dict[Cpu, dict[Prefer, Rewrites]] = {
-    "any": {
-        "speed": Rewrites(pad_channels=True, pad_stem=True),
-        "size": Rewrites(pad_stem=True),
-    },
-    "x86": {"speed": ALL, "size": Rewrites(pad_stem=True)},
+    "any": {"speed": WIDE, "size": LIGHT},
+    "x86": {"speed": ALL, "size": LIGHT},
     "arm": {"speed": NONE, "size": NONE},
 }
-"""speed pays for latency with zeros in the file; size takes what is free.
+"""speed pays for latency with zeros in the file; size takes what adds less than a hundredth to it.
 
 The zeros of dense layers are products that ARM computes: 1.6 times the instructions of ShuffleNetV1.
 """
@@ -44,10 +47,12 @@ The zeros of dense layers are products that ARM computes: 1.6 times the instruct
 ORDERED: tuple[tuple[str, Callable[[Pair], int], str], ...] = (
     ("fold_shuffles", fold_shuffles, "channel shuffles folded into the layer before"),
     ("densify", densify, "grouped convolutions made dense"),
+    ("join_ghosts", join_ghosts, "narrow ghost modules joined into one depthwise convolution"),
     ("pad_channels", pad_channels, "depthwise convolutions padded to a multiple of 16 channels"),
+    ("fold_pixels", fold_four, "input pictures read four pixels at a time"),
     ("pad_stem", pad_stem, "input pictures padded to 4 channels"),
 )
-"""Order matters: only dense layers can take padded channels."""
+"""Order matters: only dense layers can take padded channels, and what is not folded is padded."""
 
 
 def applied(changes: Sequence[str]) -> Rewrites:

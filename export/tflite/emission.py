@@ -282,6 +282,15 @@ class Emission:
             steps.append(Step(_border(final)[0], [], _border(final)[1], {}, first.shape, final))
         self._finish(name, steps, target, made_layout)
 
+    def share(self, node: Node, index: int) -> bool:
+        """Let a tensor of the file be a node's output too, and say whether it can be: a border cannot."""
+        name = node.output
+        same = self.builder.quantization(index) == self.quantization(name)
+        if not same or node.clamp is not None or name in self.graph.outputs:
+            return False
+        self.stored[name] = index
+        return True
+
     def _finish(
         self, name: str, steps: list[Step], target: tuple[int, ...], layout: Layout
     ) -> None:

@@ -12,7 +12,7 @@ from edgeconv.export.quant.recipe import Recipe
 from edgeconv.export.tflite.builder import Builder
 from edgeconv.export.tflite.emission import Emission, Io, Precision
 from edgeconv.export.tflite.layout import Layout, conversion, order, plan_layouts, stored_shape
-from edgeconv.export.tflite.place_shuffles import place_shuffles
+from edgeconv.export.tflite.rewrites import ALL, Rewrites, rewrite
 from edgeconv.export.tflite.table import check_supported, entry_for
 from edgeconv.tensors import Layout as TensorLayout
 from edgeconv.tensors import Quantization, TensorSpec
@@ -50,7 +50,7 @@ def emit_tflite(
     precision: Precision = "fp32",
     io: Io = "float",
     metadata: Mapping[str, str] | None = None,
-    place: bool = True,
+    rewrites: Rewrites = ALL,
 ) -> EmittedTflite:
     """Return the flatbuffer of a prepared graph.
 
@@ -58,8 +58,8 @@ def emit_tflite(
     convolutions and matrix products as float16; "int8" takes every integer from ``recipe``.
     ``io`` (INT8 only): "float" quantizes inside the model, "int8" and "uint8" make the borders
     integer; an input that the graph first centres on integers (exact pixels) then is the centred
-    tensor: for uint8, the raw pixel. ``metadata`` goes into the file as JSON. ``place`` puts channel
-    shuffles where they cost least (place_shuffles.py), which changes no output bit.
+    tensor: for uint8, the raw pixel. ``metadata`` goes into the file as JSON. ``rewrites`` are exact
+    (rewrites.py).
 
     Raises UnsupportedOpError where the graph cannot be expressed, UsageError for options that
     contradict each other, MissingDependencyError without the export extra.
@@ -74,9 +74,7 @@ def emit_tflite(
         )
     check_supported(graph)
     known = graph.shapes.keys()
-    changes: tuple[str, ...] = ()
-    if place:
-        graph, recipe, changes = place_shuffles(graph, recipe)
+    graph, recipe, changes = rewrite(graph, recipe, rewrites)
     plan = plan_layouts(graph, lambda g, node: entry_for(node).layout_rule(g, node))
     em = Emission(graph, recipe, precision, io, plan, Builder("edgeconv"))
     inputs: dict[str, int] = {}

@@ -1,0 +1,48 @@
+"""The exact rewrites for TFLite's kernels: what each changed, in words, and a switch for each."""
+
+from dataclasses import dataclass
+
+from edgeconv.export.graph import Graph
+from edgeconv.export.quant.fold_pixels import fold_stride
+from edgeconv.export.quant.join_ghosts import join_ghosts
+from edgeconv.export.quant.layers import Pair
+from edgeconv.export.quant.recipe import Recipe
+from edgeconv.export.tflite.place_shuffles import place_shuffles
+
+
+@dataclass(frozen=True)
+class Rewrites:
+    """Switches, one a rewrite; every one leaves each output bit as it was.
+
+    Ghosts are joined and pixels folded in integer files alone: float kernels take channels one by one.
+    """
+
+    place_shuffles: bool = False
+    join_ghosts: bool = False
+    fold_pixels: bool = False
+
+
+NONE = Rewrites()
+ALL = Rewrites(place_shuffles=True, join_ghosts=True, fold_pixels=True)
+
+INTEGER = (
+    ("join_ghosts", join_ghosts, "narrow ghost modules joined into one depthwise convolution"),
+    ("fold_pixels", fold_stride, "input pictures read as many pixels at a time as the stride"),
+)
+
+
+def rewrite(
+    graph: Graph, recipe: Recipe | None, rewrites: Rewrites
+) -> tuple[Graph, Recipe | None, tuple[str, ...]]:
+    """Return graph and recipe after the rewrites, and what was changed in words."""
+    changes: list[str] = []
+    if rewrites.place_shuffles:
+        graph, recipe, placed = place_shuffles(graph, recipe)
+        changes += placed
+    if recipe is None:
+        return graph, None, tuple(changes)
+    pair = Pair.of(graph, recipe)
+    for name, apply, text in INTEGER:
+        if getattr(rewrites, name) and (count := apply(pair)):
+            changes.append(f"{count} {text}")
+    return *pair.result(), tuple(changes)
