@@ -124,23 +124,23 @@ def _spec(graph: Graph, tensor: str) -> TensorSpec:
 
 
 def _emit_tflite(request: EmitRequest, path: Path) -> Emitted:
-    from edgeconv.export.tflite import EmittedTflite, emit_tflite
+    from edgeconv.export.tflite import emit_tflite
     from edgeconv.export.tflite.device_rules import device_rules
     from edgeconv.export.tflite.inspect import read_tflite, summary_stats
 
-    def make(metadata: dict[str, str]) -> EmittedTflite:
-        return emit_tflite(
-            request.graph,
-            request.recipe,
-            precision=request.options.precision,
-            io=request.io,
-            metadata=metadata,
-        )
+    def described(
+        inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+    ) -> dict[str, str]:
+        return _described(request, tuple(_with_offset(request, spec) for spec in inputs), outputs)
 
-    first = make({})
-    inputs = tuple(_with_offset(request, spec) for spec in first.inputs)
-    # a second pass, because only the first knows the borders that the file describes
-    made = make(_described(request, inputs, first.outputs))
+    made = emit_tflite(
+        request.graph,
+        request.recipe,
+        precision=request.options.precision,
+        io=request.io,
+        metadata=described,
+    )
+    inputs = tuple(_with_offset(request, spec) for spec in made.inputs)
     write_bytes(path, made.data)
     summary = read_tflite(made.data)
     stats = {**summary_stats(summary), "rewrites": list(made.changes)}

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from edgeconv.export.quant import quantize
 from edgeconv.export.quant.budget import meet_budget
 from edgeconv.export.quant.calibration import check_pictures
 from edgeconv.export.quant.equalize import rescale
-from edgeconv.export.quant.recipe import Recipe, load_recipe
+from edgeconv.export.quant.recipe import Recipe
 from edgeconv.export.stages import Stages
 from edgeconv.export.verify import Expected
 from edgeconv.pictures import Feed
@@ -39,16 +38,17 @@ def make_integers(
     expected: Expected,
     stages: Stages,
     threads: int,
+    given: Recipe | None = None,
 ) -> Integers:
-    """Quantize ``prepared`` as ``options`` say; ``expected`` judges --max-drop.
+    """Quantize ``prepared`` as ``options`` say, or take the recipe ``given``; ``expected`` judges
+    --max-drop.
 
-    Raises BudgetMissedError where --max-drop cannot be met, EdgeconvError for pictures or a recipe
-    file that do not fit.
+    Raises BudgetMissedError where --max-drop cannot be met, EdgeconvError for pictures that do not
+    fit.
     """
-    if options.recipe.endswith(".json"):
+    if given is not None:
         with stages.stage("quantize") as say:
-            recipe = _read(Path(options.recipe), prepared)
-            graph = prepared.graph
+            recipe, graph = given, prepared.graph
             if recipe.equalized:
                 graph = rescale(graph, recipe.equalized)  # layers in float read rescaled channels
             say(f"recipe {recipe.name} from {options.recipe}, {recipe.form}")
@@ -111,8 +111,9 @@ def value_range(
     return {name: (float((-mean / std).min()), float(((1 - mean) / std).max()))}
 
 
-def _read(path: Path, prepared: Prepared) -> Recipe:
-    recipe, graph = load_recipe(path), prepared.graph
+def check_recipe(path: str, recipe: Recipe, prepared: Prepared) -> None:
+    """Raise EdgeconvError, naming what differs, where a recipe from ``path`` is not this net's."""
+    graph = prepared.graph
     names = {node.name for node in graph.nodes}
     tensors = graph.shapes.keys() | graph.constants.keys()
     if missing := sorted(recipe.weights.keys() - names):
@@ -136,4 +137,3 @@ def _read(path: Path, prepared: Prepared) -> Recipe:
                 f"{path}: the weights of {node.name} are {list(weights.values.shape)}, here they are "
                 f"{list(graph.shape(node.inputs[1]))}"
             )
-    return recipe

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeconv.artifact import Artifact, save_manifest
+from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.data import Data, choose_data, load_feeds
 from edgeconv.export.emit import EmitRequest, Emitted, check_targets, emit
@@ -33,6 +34,8 @@ from edgeconv.files import digest, sha256, write_bytes
 
 if TYPE_CHECKING:
     import onnx
+
+    from edgeconv.export.quant.recipe import Recipe
 
 
 COREML_COUNT = 50  # the reference evaluator takes up to 0.3 s a picture
@@ -61,6 +64,7 @@ def run_export(
         stages.on_line = on_line
     threads = options.threads or processors()
     notes: list[str] = []
+    given = _read_recipe(options)
 
     with early_simplifier() as simplifier:  # it imports while torch does
         with stages.stage("build") as say:
@@ -74,6 +78,10 @@ def run_export(
         classifier = labels if options.image_input else None
         lowered = _lower(options, source, classifier is not None, stages, notes, simplifier)
     check_targets(lowered.prepared.graph, options.targets)
+    if given is not None:
+        from edgeconv.export.integers import check_recipe
+
+        check_recipe(options.recipe, given, lowered.prepared)
     if options.labels and labels is not None:
         check_labels(options.labels, labels, lowered.hub)
     softmax = options.softmax or classifier is not None
@@ -83,7 +91,7 @@ def run_export(
         from edgeconv.export.integers import make_integers
 
         made = make_integers(
-            options, lowered.prepared, data, source.preprocessing, expected, stages, threads
+            options, lowered.prepared, data, source.preprocessing, expected, stages, threads, given
         )
         graph, recipe = made.graph, made.recipe
         notes += made.notes
@@ -111,6 +119,16 @@ def run_export(
     first = options.output / (stem + SUFFIX[options.targets[0]])
     report.next_command = _next(first, options.targets[0])
     return report
+
+
+def _read_recipe(options: ExportOptions) -> "Recipe | None":
+    """Return the recipe of the file that --recipe names, before any work; None where it names none."""
+    if not options.integer or not options.recipe.endswith(".json"):
+        return None
+    require("onnx", "export")
+    from edgeconv.export.quant.recipe import load_recipe
+
+    return load_recipe(Path(options.recipe))
 
 
 def _next(path: Path, target: str) -> str:

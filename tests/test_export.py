@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from edgeconv import EdgeconvError, UsageError, export_model, run_model
 from edgeconv.artifact import load_artifact
 from edgeconv.cli import main
+from edgeconv.export.report import StageLine
 
 pytest.importorskip("torch", reason="needs the torch extra")
 pytest.importorskip("onnx", reason="needs the export extra")
@@ -70,7 +71,7 @@ def test_the_manifest_proves_that_the_file_is_int8(exported: Path, target: str) 
     assert artifact is not None
     graph = artifact.manifest["graph"]
     assert graph["int8_compute"] == graph["compute"] == graph["per_channel"] == 28
-    assert graph["transposes"] == 0
+    assert graph["transposes"] == (4 if target == "onnx" else 0)  # those of the folded pixels
     assert artifact.manifest["calibration"]["count"] == 12
     assert artifact.manifest["weights"]["sha256"]
 
@@ -460,7 +461,8 @@ def test_a_saved_recipe_gives_the_same_integers_again(
 
 def test_a_recipe_of_another_net_is_refused(exported: Path, samples: Path, tmp_path: Path) -> None:
     recipe = exported / "mobilenet_v1_0.25_64_int8.evidence" / "recipe.json"
-    other = {**SMALL, "width": 0.5}
+    other: dict[str, Any] = {**SMALL, "width": 0.5}
+    lines: list[StageLine] = []
     with pytest.raises(EdgeconvError, match=r"the weights of \S+ are"):
         export_model(
             "mobilenet_v1",
@@ -468,8 +470,25 @@ def test_a_recipe_of_another_net_is_refused(exported: Path, samples: Path, tmp_p
             recipe=str(recipe),
             calib=str(samples),
             output=tmp_path,
+            on_line=lines.append,
             **other,
         )
+    assert "reference" not in {line.stage for line in lines}
+
+
+@pytest.mark.parametrize("content", [None, '{"format": "edgeconv', '{"weights": {}}'])
+def test_a_recipe_that_cannot_be_read_is_refused_before_any_work(
+    tmp_path: Path, content: str | None
+) -> None:
+    recipe = tmp_path / "recipe.json"
+    lines: list[StageLine] = []
+    if content is not None:
+        recipe.write_text(content)
+    with pytest.raises(EdgeconvError, match=str(recipe)):
+        export_model(
+            "mobilenet_v1", precision="int8", recipe=str(recipe), on_line=lines.append, **SMALL
+        )
+    assert lines == []
 
 
 def test_a_recipe_for_normalised_pixels_is_refused_for_raw_ones(

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
@@ -195,6 +197,20 @@ def test_onnx_reads_four_pixels_at_a_time_and_keeps_every_bit(graph: Graph, fold
         )
     ops = [node.op_type for node in changed.model.graph.node]
     assert ops.count("QuantizeLinear") == 3  # no more than before: pixels move as integers
+    assert ops.count("Transpose") == 4 * folded
+
+
+def test_onnxruntime_transposes_the_pixels_once_and_the_output_once(tmp_path: Path) -> None:
+    graph = stem_net()
+    recipe = quantize(graph, pictures(graph), recipe="fast").recipe
+    for rewrites in (OnnxRewrites(), OnnxRewrites(fold_pixels=True)):
+        options = ort.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+        options.log_severity_level = 3  # it warns that the file suits this machine alone
+        data = emit_qdq(graph, recipe, rewrites=rewrites).model.SerializeToString()
+        ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        kept = onnx.load(options.optimized_model_filepath).graph.node
+        assert sum(node.op_type == "Transpose" for node in kept) == 2
 
 
 # What keeps a rewrite away

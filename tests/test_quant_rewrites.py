@@ -6,18 +6,22 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
+from hypothesis import given, settings
 from quant_nets import NetBuilder, pictures, residual_net, shuffle_net
+from random_nets import RandomNet, random_nets
+from tflite_kit import minmax_recipe
 
 from edgeconv.api import make_options
 from edgeconv.errors import UsageError
 from edgeconv.export.emit import EmitRequest, emit
 from edgeconv.export.graph import Graph
+from edgeconv.export.onnx_io import from_onnx
 from edgeconv.export.options import ExportOptions
+from edgeconv.export.prepare import prepare
 from edgeconv.export.quant import emit_qdq, quantize
 from edgeconv.export.quant.rewrites import (
     ALL,
     BY_CPU,
-    NONE,
     WIDE,
     Rewrites,
     applied,
@@ -50,6 +54,7 @@ NETS = {"residual": residual_net, "shuffle": shuffle_net, "ghost": ghost_net}
 CASES = [
     ("shuffle", Rewrites(fold_shuffles=True), "shuffles folded"),
     ("shuffle", Rewrites(densify=True), "made dense"),
+    ("shuffle", Rewrites(pad_shuffles=True), "1 shuffled channels padded"),
     ("residual", Rewrites(pad_channels=True), "padded to a multiple of 16"),
     ("ghost", Rewrites(pad_channels=True), "4 depthwise"),
     ("residual", Rewrites(pad_stem=True), "padded to 4 channels"),
@@ -96,6 +101,18 @@ def test_every_depthwise_layer_has_a_multiple_of_16_channels_afterwards() -> Non
             assert recipe.weights[node.name].values.shape[0] == changed.shape(node.output)[1]
 
 
+def test_shuffled_channels_are_padded_group_by_group() -> None:
+    graph = shuffle_net()
+    done = quantize(graph, pictures(graph), recipe="fast")
+    changed, recipe, _ = rewrite(done.graph, done.recipe, Rewrites(pad_shuffles=True))
+    deep = next(n for n in changed.of("Conv") if n.int("group", 1) > 3)
+    last = changed.consumers()[deep.output][0]
+    assert changed.shape(deep.output)[1] == deep.int("group", 1) == 48  # three groups of 4 in 16s
+    assert recipe.weights[last.name].values.shape[1] == 16
+    assert not recipe.weights[last.name].values[:, 4:].any()
+    assert not list(changed.of("ChannelShuffle"))
+
+
 def test_a_rewrite_leaves_its_arguments_alone() -> None:
     graph = shuffle_net()
     done = quantize(graph, pictures(graph), recipe="fast")
@@ -105,11 +122,11 @@ def test_a_rewrite_leaves_its_arguments_alone() -> None:
     assert done.recipe.weights.keys() == {n.name for n in done.graph.of("Conv", "Gemm")}
 
 
-def test_only_x86_is_given_dense_layers_and_arm_nothing() -> None:
-    for prefer in ("speed", "size"):
-        assert BY_CPU["arm"][prefer] == NONE
-        assert not BY_CPU["any"][prefer].densify
-        assert not BY_CPU["any"][prefer].fold_shuffles
+def test_only_x86_is_given_dense_layers() -> None:
+    for cpu in ("any", "arm"):
+        for chosen in BY_CPU[cpu].values():
+            assert not chosen.densify
+            assert not chosen.fold_shuffles
     assert BY_CPU["x86"]["speed"] == ALL
 
 
@@ -132,13 +149,24 @@ def test_a_file_for_any_processor_gives_the_same_bits_and_says_what_was_done(
             fold_shuffles=cpu == "x86",
             densify=cpu == "x86",
             pad_channels=cpu == "x86",
+            pad_shuffles=cpu != "x86",
             pad_stem=cpu != "arm",
         )
     for other in outputs[1:]:
         np.testing.assert_array_equal(outputs[0], other)
-    assert emitted["arm"].size < emitted["any"].size < emitted["x86"].size
+    assert emitted["arm"].size < emitted["any"].size
 
 
 def test_an_unknown_processor_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="--cpu aarch64 is unknown: any, x86, arm"):
         make_options("net.onnx", precision="int8", cpu="aarch64")
+
+
+@given(random_nets())
+@settings(deadline=None, derandomize=True, database=None, max_examples=30)
+def test_all_rewrites_keep_every_bit_of_random_nets(case: RandomNet) -> None:
+    graph = prepare(from_onnx(case.model), int8=True).graph
+    recipe = minmax_recipe(graph, case.feeds)
+    wanted = run(graph, recipe, [case.feeds])
+    for rewrites in (BY_CPU["any"]["speed"], ALL):
+        np.testing.assert_array_equal(run(graph, recipe, [case.feeds], rewrites=rewrites), wanted)

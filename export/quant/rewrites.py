@@ -1,7 +1,8 @@
 """The exact rewrites for onnxruntime's INT8 kernels, and which of them a processor rewards.
 
-x86 with VNNI rewards all of them; ARM none, with or without its dot product (docs/arm_kernels.md).
-What costs ARM little and brings x86 much is done unless one of them is named.
+x86 with VNNI rewards all of them; ARM those that pad, with or without its dot product, and not
+those that make layers dense (docs/arm_kernels.md). What costs ARM little and brings x86 much is
+done unless one of them is named.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from edgeconv.export.quant.fold_shuffles import densify, fold_shuffles
 from edgeconv.export.quant.join_ghosts import join_ghosts
 from edgeconv.export.quant.layers import Pair
 from edgeconv.export.quant.pad_channels import pad_channels
+from edgeconv.export.quant.pad_shuffles import pad_shuffles
 from edgeconv.export.quant.pad_stem import pad_stem
 from edgeconv.export.quant.recipe import Recipe
 
@@ -25,6 +27,7 @@ class Rewrites:
     fold_shuffles: bool = False
     densify: bool = False
     join_ghosts: bool = False
+    pad_shuffles: bool = False
     pad_channels: bool = False
     fold_pixels: bool = False
     pad_stem: bool = False
@@ -32,12 +35,15 @@ class Rewrites:
 
 NONE = Rewrites()
 LIGHT = Rewrites(join_ghosts=True, fold_pixels=True, pad_stem=True)
-WIDE = replace(LIGHT, pad_channels=True)
+WIDE = replace(LIGHT, pad_channels=True, pad_shuffles=True)
 ALL = replace(WIDE, fold_shuffles=True, densify=True)
 BY_CPU: dict[Cpu, dict[Prefer, Rewrites]] = {
     "any": {"speed": WIDE, "size": LIGHT},
     "x86": {"speed": ALL, "size": LIGHT},
-    "arm": {"speed": NONE, "size": NONE},
+    "arm": {
+        "speed": replace(WIDE, fold_pixels=False, pad_stem=False),
+        "size": Rewrites(join_ghosts=True),
+    },
 }
 """speed pays for latency with zeros in the file; size takes what adds less than a hundredth to it.
 
@@ -48,8 +54,13 @@ ORDERED: tuple[tuple[str, Callable[[Pair], int], str], ...] = (
     ("fold_shuffles", fold_shuffles, "channel shuffles folded into the layer before"),
     ("densify", densify, "grouped convolutions made dense"),
     ("join_ghosts", join_ghosts, "narrow ghost modules joined into one depthwise convolution"),
+    ("pad_shuffles", pad_shuffles, "shuffled channels padded to a multiple of 16"),
     ("pad_channels", pad_channels, "depthwise convolutions padded to a multiple of 16 channels"),
-    ("fold_pixels", fold_four, "input pictures read four pixels at a time"),
+    (
+        "fold_pixels",
+        fold_four,
+        "input pictures read four pixels at a time (onnxruntime drops three of its four transposes)",
+    ),
     ("pad_stem", pad_stem, "input pictures padded to 4 channels"),
 )
 """Order matters: only dense layers can take padded channels, and what is not folded is padded."""

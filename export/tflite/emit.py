@@ -1,7 +1,7 @@
 """A prepared graph, and a recipe or none, to a TFLite flatbuffer."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,7 @@ from edgeconv.export.tflite.table import check_supported, entry_for
 from edgeconv.tensors import Layout as TensorLayout
 from edgeconv.tensors import Quantization, TensorSpec
 
+Describe = Callable[[tuple[TensorSpec, ...], tuple[TensorSpec, ...]], Mapping[str, str]]
 METADATA_NAME = "edgeconv"  # the metadata entry that holds our description, as JSON
 
 
@@ -49,7 +50,7 @@ def emit_tflite(
     *,
     precision: Precision = "fp32",
     io: Io = "float",
-    metadata: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | Describe | None = None,
     rewrites: Rewrites = ALL,
 ) -> EmittedTflite:
     """Return the flatbuffer of a prepared graph.
@@ -58,8 +59,8 @@ def emit_tflite(
     convolutions and matrix products as float16; "int8" takes every integer from ``recipe``.
     ``io`` (INT8 only): "float" quantizes inside the model, "int8" and "uint8" make the borders
     integer; an input that the graph first centres on integers (exact pixels) then is the centred
-    tensor: for uint8, the raw pixel. ``metadata`` goes into the file as JSON. ``rewrites`` are exact
-    (rewrites.py).
+    tensor: for uint8, the raw pixel. ``metadata``, or what it returns for the file's inputs and
+    outputs, goes into the file as JSON. ``rewrites`` are exact (rewrites.py).
 
     Raises UnsupportedOpError where the graph cannot be expressed, UsageError for options that
     contradict each other, MissingDependencyError without the export extra.
@@ -82,14 +83,18 @@ def emit_tflite(
         _add_input(em, name, inputs)
     islands = _emit_nodes(em)
     outputs = {name: _add_output(em, name) for name in graph.outputs}
-    description = json.dumps(dict(sorted((metadata or {}).items())), ensure_ascii=False)
+    borders = (
+        tuple(_spec(em, name, index) for name, index in inputs.items()),
+        tuple(_spec(em, name, index) for name, index in outputs.items()),
+    )
+    told = metadata(*borders) if callable(metadata) else metadata or {}
+    description = json.dumps(dict(sorted(told.items())), ensure_ascii=False)
     data = em.builder.finish(inputs, outputs, {METADATA_NAME: description.encode()})
     return EmittedTflite(
         data,
         {name: em.builder.name(index) for name, index in em.stored.items() if name in known},
         {name: plan.of(name) for name in em.stored if name in known},
-        tuple(_spec(em, name, index) for name, index in inputs.items()),
-        tuple(_spec(em, name, index) for name, index in outputs.items()),
+        *borders,
         dict(sorted(em.builder.op_counts.items())),
         em.requantized,
         tuple(islands),
