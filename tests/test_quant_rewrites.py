@@ -58,12 +58,12 @@ CASES = [
     ("residual", Rewrites(pad_channels=True), "padded to a multiple of 16"),
     ("ghost", Rewrites(pad_channels=True), "4 depthwise"),
     ("residual", Rewrites(pad_stem=True), "padded to 4 channels"),
-    ("residual", Rewrites(fold_pixels=True), "1 input pictures read four"),
+    ("residual", Rewrites(fold_pixels=True), "1 input pictures read 4"),
     ("ghost", Rewrites(join_ghosts=True), "2 narrow ghost modules"),
     ("shuffle", ALL, "multiple of 16"),
     ("ghost", ALL, "multiple of 16"),
     ("ghost", WIDE, "2 narrow ghost modules"),
-    ("ghost", BY_CPU["any"]["size"], "read four"),
+    ("ghost", BY_CPU["any"]["size"], "read 4"),
 ]
 
 

@@ -53,13 +53,13 @@ The zeros of dense layers are products that ARM computes: 1.6 times the instruct
 ORDERED: tuple[tuple[str, Callable[[Pair], int], str], ...] = (
     ("fold_shuffles", fold_shuffles, "channel shuffles folded into the layer before"),
     ("densify", densify, "grouped convolutions made dense"),
-    ("join_ghosts", join_ghosts, "narrow ghost modules joined into one depthwise convolution"),
+    ("join_ghosts", join_ghosts, "narrow ghost modules joined without their Concat"),
     ("pad_shuffles", pad_shuffles, "shuffled channels padded to a multiple of 16"),
     ("pad_channels", pad_channels, "depthwise convolutions padded to a multiple of 16 channels"),
     (
         "fold_pixels",
         fold_four,
-        "input pictures read four pixels at a time (onnxruntime drops three of its four transposes)",
+        "input pictures read 4 pixels at a time (onnxruntime drops 3 of its 4 transposes)",
     ),
     ("pad_stem", pad_stem, "input pictures padded to 4 channels"),
 )

@@ -26,8 +26,8 @@ NONE = Rewrites()
 ALL = Rewrites(place_shuffles=True, join_ghosts=True, fold_pixels=True)
 
 INTEGER = (
-    ("join_ghosts", join_ghosts, "narrow ghost modules joined into one depthwise convolution"),
-    ("fold_pixels", fold_stride, "input pictures read as many pixels at a time as the stride"),
+    ("join_ghosts", join_ghosts, "narrow ghost modules joined without their Concat"),
+    ("fold_pixels", fold_stride, "input pictures read by strides of pixels"),
 )
 
 
