@@ -127,6 +127,7 @@ def _emit_tflite(request: EmitRequest, path: Path) -> Emitted:
     from edgeconv.export.tflite import emit_tflite
     from edgeconv.export.tflite.device_rules import device_rules
     from edgeconv.export.tflite.inspect import read_tflite, summary_stats
+    from edgeconv.export.tflite.rewrites import BY_PREFER
 
     def described(
         inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
@@ -139,6 +140,7 @@ def _emit_tflite(request: EmitRequest, path: Path) -> Emitted:
         precision=request.options.precision,
         io=request.io,
         metadata=described,
+        rewrites=BY_PREFER[request.options.prefer],
     )
     inputs = tuple(_with_offset(request, spec) for spec in made.inputs)
     write_bytes(path, made.data)

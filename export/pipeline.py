@@ -2,16 +2,14 @@
 
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from edgeconv.artifact import Artifact, save_manifest
 from edgeconv.deps import require
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.export.checks import check_finite, check_labels, refuse_existing
 from edgeconv.export.data import Data, choose_data, load_feeds
 from edgeconv.export.emit import EmitRequest, Emitted, check_targets, emit
 from edgeconv.export.evidence import evidence_files, publish, staging
@@ -72,7 +70,7 @@ def run_export(
             say(source.title)
         notes += source.notes
         stem = f"{source.stem}_{options.suffix}"
-        _refuse_existing(options, stem)
+        refuse_existing(options, stem)
         labels = read_labels(options.labels) if options.labels else source.labels
         data = choose_data(options, source, labels)
         classifier = labels if options.image_input else None
@@ -144,18 +142,6 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-def _refuse_existing(options: ExportOptions, stem: str) -> None:
-    folder = options.output
-    if folder.exists() and not folder.is_dir():
-        raise EdgeconvError(f"--output {folder} is a file, not a folder")
-    for target in options.targets:
-        path = folder / (stem + SUFFIX[target])
-        if path.exists() and not options.force:
-            raise EdgeconvError(f"{path} exists; --force replaces it")
-    with staging(folder):
-        pass  # an unwritable folder is found before any work
-
-
 def _lower(
     options: ExportOptions,
     source: Source,
@@ -204,22 +190,6 @@ def pixel_input(source: Source, options: ExportOptions) -> PixelInput | None:
 
 def _embedded(source: Source) -> bool:
     return source.preprocessing is not None and source.preprocessing.embedded
-
-
-def check_finite(graph: Graph) -> None:
-    """Raise EdgeconvError naming a weight that holds NaN or infinity."""
-    for name, value in graph.constants.items():
-        if value.dtype.kind == "f" and value.ndim and not np.isfinite(value).all():
-            raise EdgeconvError(f"the weight {name} holds NaN or infinity")
-
-
-def check_labels(path: Path, labels: Sequence[str], graph: Graph) -> None:
-    """Raise UsageError where the names of ``path`` are not one a class of the only output."""
-    shape = graph.shape(graph.outputs[0])
-    if len(graph.outputs) != 1 or len(shape) != 2 or shape[0] != 1:
-        raise UsageError(f"--labels {path} names classes, but this net has no one row of scores")
-    if shape[1] != len(labels):
-        raise UsageError(f"--labels {path} has {len(labels)} names for {shape[1]} classes")
 
 
 def _emit(request: EmitRequest, stages: Stages, notes: list[str], base: Path) -> dict[str, Emitted]:

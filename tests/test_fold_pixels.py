@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from quant_nets import RELU, NetBuilder, pictures
 from tflite_kit import Worker, feed, minmax_recipe, run_nchw
 
+from edgeconv.export.emit import EmitRequest, emit
 from edgeconv.export.graph import Clamp, Graph
+from edgeconv.export.options import ExportOptions
 from edgeconv.export.quant import emit_qdq, quantize
 from edgeconv.export.quant.fold_pixels import Columns, fold_four, fold_stride
 from edgeconv.export.quant.join_ghosts import join_ghosts
@@ -156,6 +158,18 @@ def test_tflite_joins_narrow_ghosts_and_keeps_every_bit(
                 np.testing.assert_allclose(got[name], wanted[name], atol=few)
     twice = [op for op in read_tflite(made.data).ops if op.code == "DEPTHWISE_CONV_2D"]
     assert len(twice) == 1
+
+
+def test_a_small_file_is_asked_for_with_prefer_size(tmp_path: Path) -> None:
+    graph = stem_net()
+    recipe, ops = recipe_of(graph), {}
+    for prefer in ("speed", "size"):
+        options = ExportOptions("net.onnx", precision="int8", prefer=prefer)
+        request = EmitRequest(graph, recipe, options, "float", {})
+        made = emit("tflite", request, tmp_path / f"{prefer}.tflite")
+        ops[prefer] = made.stats["histogram"].get("RESHAPE", 0)
+        assert bool(made.stats["rewrites"]) == (prefer == "speed")
+    assert ops == {"speed": 1, "size": 0}
 
 
 # ONNX

@@ -31,7 +31,7 @@ OPTIONS = (
         type=click.Choice(["speed", "size"]),
         default="speed",
         show_default=True,
-        help="Rewrite INT8 ONNX for speed, or keep the file small; the same bits.",
+        help="Rewrite INT8 files for speed, or keep them small; the same bits.",
     ),
     click.option(
         "--cpu",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from edgeconv.export.graph import Graph
+from edgeconv.export.options import Prefer
 from edgeconv.export.quant.fold_pixels import fold_stride
 from edgeconv.export.quant.join_ghosts import join_ghosts
 from edgeconv.export.quant.layers import Pair
@@ -14,7 +15,7 @@ from edgeconv.export.tflite.place_shuffles import place_shuffles
 class Rewrites:
     """Switches, one a rewrite; every one leaves each output bit as it was.
 
-    Ghosts are joined and pixels folded in integer files alone: float kernels take channels one by one.
+    Ghosts are joined and pixels folded in integer files alone, with the recipe's integers.
     """
 
     place_shuffles: bool = False
@@ -24,6 +25,9 @@ class Rewrites:
 
 NONE = Rewrites()
 ALL = Rewrites(place_shuffles=True, join_ghosts=True, fold_pixels=True)
+BY_PREFER: dict[Prefer, Rewrites] = {"speed": ALL, "size": Rewrites(place_shuffles=True)}
+"""speed pays with zeros among the weights and a RESHAPE of the pixels; all three pay on x86 and ARM
+(docs/arm_kernels.md)."""
 
 INTEGER = (
     ("join_ghosts", join_ghosts, "narrow ghost modules joined without their Concat"),
