@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -22,10 +22,7 @@ from edgeconv import export_model
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.errors import EdgeconvError
 from edgeconv.parity.emulate import BOARDS, prepare_board
-
-if TYPE_CHECKING:
-    from edgeconv.export.graph import Graph
-    from edgeconv.export.quant.recipe import Recipe
+from edgeconv.parity.evidence import emitted_graph
 
 HERE = Path(__file__).resolve().parent
 NETS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")
@@ -73,35 +70,26 @@ def exported(net: str, precision: str, resolution: int, folder: Path) -> dict[st
     return {artifact.target: Path(artifact.path) for artifact in report.artifacts}
 
 
-def prepared(artifact: Artifact) -> tuple["Graph", "Recipe"]:
-    """Return the graph and the recipe that an export's emitters read."""
-    from edgeconv.export.onnx_io import from_onnx, load_model
-    from edgeconv.export.passes.find_shuffles import find_shuffles
-    from edgeconv.export.passes.fuse_clamps import fuse_clamps
-    from edgeconv.export.quant import load_recipe
-
-    graph = from_onnx(load_model(artifact.evidence("prepared.onnx")))
-    fuse_clamps(graph)  # a file holds clamps apart, and each shuffle as three operators
-    find_shuffles(graph)
-    return graph, load_recipe(artifact.evidence("recipe.json"))
-
-
 def tflite_size(artifact: Artifact, path: Path) -> Path:
     """Write an export's INT8 TFLite file as --prefer size does."""
+    from edgeconv.export.quant import load_recipe
     from edgeconv.export.tflite import emit_tflite
     from edgeconv.export.tflite.rewrites import BY_PREFER
 
-    made = emit_tflite(*prepared(artifact), precision="int8", rewrites=BY_PREFER["size"])
+    recipe = load_recipe(artifact.evidence("recipe.json"))
+    made = emit_tflite(
+        emitted_graph(artifact), recipe, precision="int8", rewrites=BY_PREFER["size"]
+    )
     path.write_bytes(made.data)
     return path
 
 
 def onnx_variants(artifact: Artifact, folder: Path) -> dict[str, Path]:
     """Write an export's INT8 ONNX file in every form: title -> file, equal files once."""
-    from edgeconv.export.quant import emit_qdq
+    from edgeconv.export.quant import emit_qdq, load_recipe
     from edgeconv.export.quant.rewrites import BY_CPU, NONE, ORDERED, Rewrites
 
-    graph, recipe = prepared(artifact)
+    graph, recipe = emitted_graph(artifact), load_recipe(artifact.evidence("recipe.json"))
     forms: dict[str, tuple[Rewrites, bool]] = {PLAIN: (NONE, False), SIGNED: (NONE, True)}
     forms |= {name: (Rewrites(**{name: True}), False) for name, _, _ in ORDERED}
     forms["--prefer size"] = (BY_CPU["any"]["size"], False)

@@ -111,6 +111,11 @@ class Graph:
                     found.setdefault(name, []).append(node)
         return found
 
+    def sole_reader(self, tensor: str) -> Node | None:
+        """Return the one node that reads an inner tensor, once; None where that is not all that sees it."""
+        readers = self.consumers().get(tensor, [])
+        return readers[0] if len(readers) == 1 and tensor not in self.outputs else None
+
     def shape(self, tensor: str) -> tuple[int, ...]:
         """Return the static shape of a tensor or constant."""
         if tensor in self.constants:

@@ -121,12 +121,12 @@ def run_export(
 
 def _read_recipe(options: ExportOptions) -> "Recipe | None":
     """Return the recipe of the file that --recipe names, before any work; None where it names none."""
-    if not options.integer or not options.recipe.endswith(".json"):
+    if not options.integer or options.recipe_file is None:
         return None
     require("onnx", "export")
     from edgeconv.export.quant.recipe import load_recipe
 
-    return load_recipe(Path(options.recipe))
+    return load_recipe(options.recipe_file)
 
 
 def _next(path: Path, target: str) -> str:

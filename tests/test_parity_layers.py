@@ -263,21 +263,19 @@ def test_evidence_that_was_changed_is_refused(tmp_path: Path) -> None:
 
 
 def test_padded_channels_are_found_by_running_the_rewrites_on_numbers(tmp_path: Path) -> None:
-    from edgeconv.export.onnx_io import from_onnx, load_model, save_model
-    from edgeconv.export.passes.fuse_clamps import fuse_clamps
+    from edgeconv.export.onnx_io import save_model
     from edgeconv.export.quant.qdq import emit_qdq
     from edgeconv.export.quant.recipe import load_recipe
     from edgeconv.export.quant.rewrites import ALL
+    from edgeconv.parity.evidence import emitted_graph
     from edgeconv.parity.padding import channel_orders
 
     path = kit.int8_export(tmp_path)
     artifact = load_artifact(path)
     assert artifact is not None
     assert channel_orders(artifact) == {}
-    graph = from_onnx(load_model(artifact.evidence("prepared.onnx")))
-    fuse_clamps(graph)
     recipe = load_recipe(artifact.evidence("recipe.json"))
-    made = emit_qdq(graph, recipe, io="float", rewrites=ALL)
+    made = emit_qdq(emitted_graph(artifact), recipe, io="float", rewrites=ALL)
     evidence = {
         name: artifact.evidence(name).read_bytes()
         for name in ("prepared.onnx", "recipe.json", "verify.npz")

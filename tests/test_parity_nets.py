@@ -25,6 +25,7 @@ from edgeconv.files import sha256
 from edgeconv.parity import emulate
 from edgeconv.parity.api import check_parity
 from edgeconv.parity.child import Job
+from edgeconv.parity.evidence import emitted_graph
 from edgeconv.parity.layer_run import measure_layers
 from edgeconv.parity.layers import LayerReport
 
@@ -208,18 +209,6 @@ def artifact_of(nets: Path, net: str) -> Artifact:
     artifact = load_artifact(files(nets, net)[1])
     assert artifact is not None
     return artifact
-
-
-def emitted_graph(artifact: Artifact) -> Graph:
-    """Return the graph that the file was made from."""
-    from edgeconv.export.onnx_io import from_onnx, load_model
-    from edgeconv.export.passes.find_shuffles import find_shuffles
-    from edgeconv.export.passes.fuse_clamps import fuse_clamps
-
-    graph = from_onnx(load_model(artifact.evidence("prepared.onnx")))
-    fuse_clamps(graph)
-    find_shuffles(graph)
-    return graph
 
 
 def departure(path: Path, node: str, *more: str) -> dict[str, Any]:

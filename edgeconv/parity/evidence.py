@@ -13,7 +13,20 @@ from edgeconv.parity.reference import Reference
 from edgeconv.tensors import Quantization
 
 if TYPE_CHECKING:
+    from edgeconv.export.graph import Graph
     from edgeconv.export.quant.recipe import Recipe
+
+
+def emitted_graph(artifact: Artifact) -> "Graph":
+    """Return the graph that the file was made from, in the form that emitters read."""
+    from edgeconv.export.onnx_io import from_onnx, load_model
+    from edgeconv.export.passes.find_shuffles import find_shuffles
+    from edgeconv.export.passes.fuse_clamps import fuse_clamps
+
+    graph = from_onnx(load_model(artifact.evidence("prepared.onnx")))
+    fuse_clamps(graph)  # a file holds clamps apart, and each shuffle as three operators
+    find_shuffles(graph)
+    return graph
 
 
 def held_recipe(artifact: Artifact) -> "Recipe":

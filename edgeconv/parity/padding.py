@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.artifact import Artifact
+from edgeconv.parity.evidence import emitted_graph
 
 if TYPE_CHECKING:
     from edgeconv.export.graph import Graph, Node
@@ -25,15 +26,10 @@ def channel_orders(artifact: Artifact) -> dict[str, Order]:
 
     The manifest says which rewrites the file went through; callers compare shapes before they use it.
     """
-    from edgeconv.export.onnx_io import from_onnx, load_model
-    from edgeconv.export.passes.find_shuffles import find_shuffles
-    from edgeconv.export.passes.fuse_clamps import fuse_clamps
     from edgeconv.export.quant.recipe import load_recipe
     from edgeconv.export.quant.rewrites import applied, rewrite
 
-    graph = from_onnx(load_model(artifact.evidence("prepared.onnx")))
-    fuse_clamps(graph)  # a file holds clamps apart, and each shuffle as three operators
-    find_shuffles(graph)
+    graph = emitted_graph(artifact)
     recipe = load_recipe(artifact.evidence("recipe.json"))
     numbered = {
         name: replace(w, bias=np.arange(1, len(w.bias) + 1, dtype=np.int32))

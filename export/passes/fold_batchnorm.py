@@ -23,7 +23,7 @@ def fold_batchnorm(graph: Graph) -> bool:
         scale = gamma / np.sqrt(variance + norm.float("epsilon", 1e-5))
         shift = beta - mean * scale
         maker = graph.producers().get(norm.inputs[0])
-        alone = len(graph.consumers()[norm.inputs[0]]) == 1 and norm.inputs[0] not in graph.outputs
+        alone = graph.sole_reader(norm.inputs[0]) is not None
         if maker is not None and alone and _takes_scale(graph, maker):
             _into_layer(graph, maker, scale, shift)
             maker.outputs[0] = norm.output

@@ -26,8 +26,7 @@ def fold_hard_sigmoid(graph: Graph) -> bool:
             weights is None
             or (bias is None and any(layer.inputs[2:]))
             or not _plain(layer)
-            or len(graph.consumers()[layer.output]) != 1
-            or layer.output in graph.outputs
+            or graph.sole_reader(layer.output) is None
         ):
             continue
         alpha = np.float32(gate.float("alpha", 0.2))

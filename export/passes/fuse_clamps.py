@@ -37,7 +37,7 @@ def fuse_clamps(graph: Graph) -> bool:
         maker = graph.producers().get(node.inputs[0])
         if bounds is None or maker is None or maker.op not in CARRIERS:
             continue
-        if len(graph.consumers()[maker.output]) != 1 or maker.output in graph.outputs:
+        if graph.sole_reader(maker.output) is None:
             continue
         merged = bounds if maker.clamp is None else _intersect(maker.clamp, bounds)
         if merged is None:

@@ -8,12 +8,12 @@ Exact to the bit: every output is the same sum, with products by zero added. Int
 channels in fours or eights, which three colours leave partly empty.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgeconv.export.graph import Array, Node
+from edgeconv.export.graph import Array, Graph, Node
 from edgeconv.export.quant.layers import Pair
 from edgeconv.export.quant.recipe import Weights
 
@@ -67,12 +67,11 @@ def fold_four(pair: Pair) -> int:
 
     Channels are ordered by colour, then pixel: four bytes that stay together move faster than one.
     """
-    count = 0
-    for picture in border_pictures(pair):
-        columns = _fitting(pair, picture, FOUR)
-        if columns is None or columns.stride != STRIDE or pair.graph.shape(picture)[1] >= FOUR:
+    graph, count = pair.graph, 0
+    for picture, conv in _stems(pair):
+        columns = _fitting(graph, conv, FOUR)
+        if columns is None or columns.stride != STRIDE or graph.shape(picture)[1] >= FOUR:
             continue
-        graph, conv = pair.graph, pair.graph.consumers()[picture][0]
         n, colours, height, width = graph.shape(picture)
         moves = _Moves(pair, picture, graph.nodes.index(conv))
         moves.reshape((n, colours, height, width // FOUR, FOUR))
@@ -89,11 +88,9 @@ def fold_stride(pair: Pair) -> int:
 
     Channels are ordered by pixel, then colour: channels last, nothing moves at all.
     """
-    count = 0
-    for picture in border_pictures(pair):
-        graph, conv = pair.graph, pair.graph.consumers()[picture][0]
-        strides = conv.ints("strides", [1])
-        columns = _fitting(pair, picture, strides[-1])
+    graph, count = pair.graph, 0
+    for picture, conv in _stems(pair):
+        columns = _fitting(graph, conv, conv.ints("strides", [])[1])
         if columns is None or not _saves(columns, graph.shape(picture)[1]):
             continue
         n, colours, height, width = graph.shape(picture)
@@ -105,30 +102,22 @@ def fold_stride(pair: Pair) -> int:
     return count
 
 
-def border_pictures(pair: Pair) -> list[str]:
-    """Return the integer pictures (N, C, H, W) that are inputs or inputs centred on integers."""
-    graph, readers = pair.graph, pair.graph.consumers()
-    centred = [node.output for node in graph.of("Sub") if node.inputs[0] in graph.inputs]
-    return [
-        name
-        for name in (*graph.inputs, *centred)
-        if name in pair.activations
-        and len(graph.shape(name)) == 4
-        and name not in graph.outputs
-        and len(readers.get(name, ())) == 1
-    ]
+def _stems(pair: Pair) -> Iterator[tuple[str, Node]]:
+    """Yield each border picture that one integer convolution reads, and that convolution."""
+    for picture in pair.border_pictures():
+        conv = pair.graph.sole_reader(picture)
+        if conv is None or conv.op != "Conv" or conv.int("group", 1) != 1:
+            continue
+        if pair.is_integer(conv) and max(conv.ints("dilations", [1])) == 1:
+            yield picture, conv
 
 
-def _fitting(pair: Pair, picture: str, pixels: int) -> Columns | None:
-    """Return how the picture's reader lies on folded pixels; None where it does not fit."""
-    graph = pair.graph
-    conv = graph.consumers()[picture][0]
-    if conv.op != "Conv" or conv.int("group", 1) != 1 or not pair.is_integer(conv):
-        return None
-    width, made = graph.shape(picture)[3], graph.shape(conv.output)[3]
+def _fitting(graph: Graph, conv: Node, pixels: int) -> Columns | None:
+    """Return how a stem's windows lie on positions of ``pixels``; None where they do not."""
+    width, made = graph.shape(conv.inputs[0])[3], graph.shape(conv.output)[3]
     stride, pad = conv.ints("strides", [])[1], conv.ints("pads", [])[1]
     columns = Columns(graph.shape(conv.inputs[1])[3], stride, pad, pixels)
-    if pixels == 1 or pixels % stride or width % pixels or max(conv.ints("dilations", [1])) > 1:
+    if pixels == 1 or pixels % stride or width % pixels:
         return None
     return columns if made == width // pixels * columns.windows else None
 
@@ -169,8 +158,7 @@ def _unfold_windows(pair: Pair, conv: Node, windows: int) -> None:
     graph, made = pair.graph, conv.output
     n, channels, rows, columns = graph.shape(made)
     folded = (n, windows * channels, rows, columns // windows)
-    conv.outputs[0] = graph.declare(graph.fresh(f"{made}_folded"), folded, np.float32)
-    pair.activations[conv.output] = pair.activations[made]
+    conv.outputs[0] = pair.add_tensor(made, "folded", folded)
     moves = _Moves(pair, conv.output, graph.nodes.index(conv) + 1)
     moves.transpose((0, 2, 3, 1))
     moves.reshape((n, rows, columns, channels))
@@ -187,20 +175,17 @@ class _Moves:
     def reshape(self, shape: Sequence[int]) -> str:
         """Append a Reshape."""
         target = self._graph.add_constant("folded_shape", np.array(shape, np.int64))
-        made = self._graph.declare(self._graph.fresh(f"{self._stem}_reshaped"), shape, np.float32)
+        made = self._pair.add_tensor(self._stem, "reshaped", shape)
         return self._append(Node("Reshape", "", [self._tensor, target], [made]))
 
     def transpose(self, order: Sequence[int], made: str | None = None) -> str:
         """Append a Transpose, to the existing tensor ``made`` or a new one."""
         shape = [self._graph.shape(self._tensor)[axis] for axis in order]
-        if made is None:
-            stem = f"{self._stem}_transposed"
-            made = self._graph.declare(self._graph.fresh(stem), shape, np.float32)
+        made = made or self._pair.add_tensor(self._stem, "transposed", shape)
         return self._append(Node("Transpose", "", [self._tensor], [made], {"perm": list(order)}))
 
     def _append(self, node: Node) -> str:
         node.name = self._graph.fresh(f"{node.output}_{node.op.lower()}")
         self._graph.nodes.insert(self._at, node)
-        self._pair.activations[node.output] = self._pair.activations[self._tensor]
         self._at, self._tensor = self._at + 1, node.output
         return node.output

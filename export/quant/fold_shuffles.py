@@ -20,7 +20,7 @@ def fold_shuffles(pair: Pair) -> int:
         layer = graph.producers().get(shuffle.inputs[0])
         if layer is None or layer.op != "Conv" or not pair.is_integer(layer):
             continue
-        if len(graph.consumers()[layer.output]) != 1 or layer.output in graph.outputs:
+        if graph.sole_reader(layer.output) is None:
             continue
         if is_depthwise(graph, layer):
             continue

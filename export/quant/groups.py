@@ -111,14 +111,15 @@ def check_same_scale(graph: Graph, recipe: Recipe) -> None:
             continue
         names = [n for n in [*data_inputs(graph, node), *node.outputs] if n in recipe.activations]
         for name in names[1:]:
-            if not _equal(recipe.activations[names[0]], recipe.activations[name]):
+            if not stored_alike(recipe.activations[names[0]], recipe.activations[name]):
                 raise EdgeconvError(
                     f"the recipe gives {names[0]} and {name} different scales, but {node.op} "
                     f"{node.name} only moves integers: give both the same scale and zero point"
                 )
 
 
-def _equal(first: Activation, second: Activation) -> bool:
+def stored_alike(first: Activation, second: Activation) -> bool:
+    """Whether equal integers mean equal values."""
     return first.scale == second.scale and first.zero_point == second.zero_point
 
 

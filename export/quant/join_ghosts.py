@@ -15,9 +15,9 @@ from dataclasses import replace
 import numpy as np
 
 from edgeconv.export.graph import Node
-from edgeconv.export.quant.groups import implied
+from edgeconv.export.quant.groups import implied, stored_alike
 from edgeconv.export.quant.layers import Pair, is_depthwise, pick_rows
-from edgeconv.export.quant.recipe import Activation, Weights
+from edgeconv.export.quant.recipe import Weights
 
 NARROW = 8
 """Wider halves lose more in the identities than the Concat costs (docs/results.md)."""
@@ -35,9 +35,7 @@ def _join(pair: Pair, concat: Node) -> bool:
     graph, (primary, cheap) = pair.graph, found
     half = primary.output
     n, channels, height, width = graph.shape(half)
-    twice = graph.fresh(f"{half}_twice")
-    graph.declare(twice, (n, 2 * channels, height, width), np.float32)
-    pair.activations[twice] = pair.activations[half]
+    twice = pair.add_tensor(half, "twice", (n, 2 * channels, height, width))
     pair.set_layer(primary, pick_rows(pair.weights[primary.name], np.tile(np.arange(channels), 2)))
     pair.set_layer(cheap, _behind_identities(pair.weights[cheap.name]))
     primary.outputs[0] = cheap.inputs[0] = twice
@@ -65,13 +63,9 @@ def _halves(pair: Pair, concat: Node) -> tuple[Node, Node] | None:
     if {half, made} & set(graph.outputs) or not is_depthwise(graph, cheap):
         return None
     joined = pair.activations[concat.output]
-    same = all(_stored_alike(pair.activations[name], joined) for name in (half, made))
+    same = all(stored_alike(pair.activations[name], joined) for name in (half, made))
     clamped = cheap.clamp == primary.clamp or implied(cheap.clamp, joined)
     return (primary, cheap) if same and clamped and _is_centred(cheap) else None
-
-
-def _stored_alike(first: Activation, second: Activation) -> bool:
-    return (first.scale, first.zero_point) == (second.scale, second.zero_point)
 
 
 def _is_centred(conv: Node) -> bool:

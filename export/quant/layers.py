@@ -1,6 +1,6 @@
 """Change a quantized layer's integers inside a graph and recipe that are rewritten together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,6 +48,28 @@ class Pair:
             node.inputs[0],
             self.graph.add_constant(f"{node.name}.weight", real * weights.scales.reshape(shape)),
             self.graph.add_constant(f"{node.name}.bias", weights.float_bias),
+        ]
+
+    def add_tensor(self, like: str, suffix: str, shape: Sequence[int]) -> str:
+        """Declare a tensor with the integers' scale and zero point of ``like``; return its fresh name."""
+        name = self.graph.fresh(f"{like}_{suffix}")
+        self.activations[name] = self.activations[like]
+        return self.graph.declare(name, shape, np.float32)
+
+    def border_pictures(self) -> list[str]:
+        """Return the integer pictures (N, C, H, W) that are inputs or inputs centred on integers.
+
+        Something reads them, and they are no outputs.
+        """
+        graph, read = self.graph, self.graph.consumers()
+        centred = [node.output for node in graph.of("Sub") if node.inputs[0] in graph.inputs]
+        return [
+            name
+            for name in (*graph.inputs, *centred)
+            if name in self.activations
+            and len(graph.shape(name)) == 4
+            and name in read
+            and name not in graph.outputs
         ]
 
     def resize(self, tensor: str, channels: int) -> None:

@@ -32,9 +32,7 @@ def _pad(pair: Pair, shuffle: Node) -> bool:
     order = padded_groups(channels, group)
     before = shuffle_order(channels, shuffle.int("groups", 1))
     index = graph.add_constant(f"{shuffle.name}_padded", before[np.maximum(order, 0)])
-    wide = graph.fresh(f"{shuffle.output}_padded")
-    graph.declare(wide, (n, len(order), height, width), np.float32)
-    pair.activations[wide] = pair.activations[shuffle.output]
+    wide = pair.add_tensor(shuffle.output, "padded", (n, len(order), height, width))
     shuffle.op, shuffle.attrs = "Gather", {"axis": 1}
     shuffle.inputs, shuffle.outputs = [shuffle.inputs[0], index], [wide]
 
@@ -60,18 +58,13 @@ def padded_groups(channels: int, groups: int) -> Order:
 
 def _readers(pair: Pair, shuffle: Node) -> tuple[Node, Node] | None:
     """Return the depthwise layer that alone reads the shuffle and the layer that alone reads it."""
-    graph, readers = pair.graph, pair.graph.consumers()
-    chain = []
-    tensor = shuffle.output
-    for _ in range(2):
-        found = readers.get(tensor, [])
-        if len(found) != 1 or tensor in graph.outputs or found[0].op != "Conv":
-            return None
-        if not pair.is_integer(found[0]):
-            return None
-        chain.append(found[0])
-        tensor = found[0].output
-    deep, last = chain
+    graph = pair.graph
+    deep = graph.sole_reader(shuffle.output)
+    last = None if deep is None else graph.sole_reader(deep.output)
+    if deep is None or last is None or deep.op != "Conv" or last.op != "Conv":
+        return None
+    if not pair.is_integer(deep) or not pair.is_integer(last):
+        return None
     fits = is_depthwise(graph, deep) and not is_depthwise(graph, last)
     wanted = graph.shape(shuffle.output)[1] % MULTIPLE and shuffle.clamp is None
     return (deep, last) if fits and wanted else None

@@ -50,10 +50,18 @@ BY_CPU: dict[Cpu, dict[Prefer, Rewrites]] = {
 The zeros of dense layers are products that ARM computes: 1.6 times the instructions of ShuffleNetV1.
 """
 
-ORDERED: tuple[tuple[str, Callable[[Pair], int], str], ...] = (
+Step = tuple[str, Callable[[Pair], int], str]
+"""The name of a switch, the rewrite, and what it did to how many, in words."""
+
+JOIN_GHOSTS: Step = (
+    "join_ghosts",
+    join_ghosts,
+    "narrow ghost modules joined without their Concat",
+)
+ORDERED: tuple[Step, ...] = (
     ("fold_shuffles", fold_shuffles, "channel shuffles folded into the layer before"),
     ("densify", densify, "grouped convolutions made dense"),
-    ("join_ghosts", join_ghosts, "narrow ghost modules joined without their Concat"),
+    JOIN_GHOSTS,
     ("pad_shuffles", pad_shuffles, "shuffled channels padded to a multiple of 16"),
     ("pad_channels", pad_channels, "depthwise convolutions padded to a multiple of 16 channels"),
     (
@@ -81,9 +89,15 @@ def rewrite(
     graph: Graph, recipe: Recipe, rewrites: Rewrites
 ) -> tuple[Graph, Recipe, tuple[str, ...]]:
     """Return graph and recipe after the rewrites, and what was changed in words."""
+    return apply_steps(graph, recipe, ORDERED, rewrites)
+
+
+def apply_steps(
+    graph: Graph, recipe: Recipe, steps: Sequence[Step], switches: object
+) -> tuple[Graph, Recipe, tuple[str, ...]]:
+    """Return graph and recipe after those of ``steps`` that ``switches`` turn on, and what was changed."""
     pair, changes = Pair.of(graph, recipe), []
-    for name, apply, text in ORDERED:
-        if getattr(rewrites, name) and (count := apply(pair)):
+    for name, apply, text in steps:
+        if getattr(switches, name) and (count := apply(pair)):
             changes.append(f"{count} {text}")
-    changed, integers = pair.result()
-    return changed, integers, tuple(changes)
+    return *pair.result(), tuple(changes)

@@ -39,6 +39,9 @@ def reshape(em: Emission, node: Node) -> None:
 
 
 def _reshape(em: Emission, node: Node, index: int, shape: Sequence[int]) -> None:
+    """Give the output its shape: no operator where it is the input's already."""
+    if tuple(shape) == em.builder.shape(index) and em.share(node, index):
+        return
     em.emit(
         node,
         "RESHAPE",
@@ -49,15 +52,12 @@ def _reshape(em: Emission, node: Node, index: int, shape: Sequence[int]) -> None
 
 
 def transpose(em: Emission, node: Node) -> None:
-    """Transpose: one TRANSPOSE between the two stored orders, a RESHAPE where nothing moves, or nothing
-    where even the shape stays."""
+    """Transpose: one TRANSPOSE between the two stored orders, or a RESHAPE where nothing moves."""
     source, target = node.inputs[0], node.output
     rank = len(em.graph.shape(source))
     permutation = transpose_permutation(node, rank, em.layout(source), em.layout(target))
     index = em.read(source, scale=em.result(node))
     shape = em.builder.shape(index)
-    if permutation == tuple(range(rank)) and em.share(node, index):
-        return
     if is_copy(shape, permutation):
         _reshape(em, node, index, [shape[axis] for axis in permutation])
         return

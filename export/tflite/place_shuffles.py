@@ -57,7 +57,7 @@ class _Placing:
         conv = self.graph.producers().get(shuffle.inputs[0])
         if conv is None or conv.op != "Conv" or conv.int("group", 1) != 1:
             return False
-        if not self._is_link(conv.output) or not self._has_constants(conv):
+        if self.graph.sole_reader(conv.output) is None or not self._has_constants(conv):
             return False
         self._pick(conv, self._order(shuffle))
         self.activations.pop(conv.output, None)
@@ -68,9 +68,9 @@ class _Placing:
     def put_behind(self, shuffle: Node) -> bool:
         """Apply the second rewrite where it fits, and say whether it did."""
         graph = self.graph
-        if shuffle not in graph.nodes or not self._is_link(shuffle.output):
+        conv = graph.sole_reader(shuffle.output)
+        if shuffle not in graph.nodes or conv is None:
             return False
-        conv = graph.consumers()[shuffle.output][0]
         if conv.op != "Conv" or not is_depthwise(graph, conv) or not self._has_constants(conv):
             return False
         if max(conv.ints("strides", [1])) == 1 or shuffle.clamp is not None:
@@ -85,9 +85,6 @@ class _Placing:
         graph.nodes.remove(shuffle)
         graph.nodes.insert(graph.nodes.index(conv) + 1, shuffle)
         return True
-
-    def _is_link(self, tensor: str) -> bool:
-        return len(self.graph.consumers().get(tensor, ())) == 1 and tensor not in self.graph.outputs
 
     def _has_constants(self, conv: Node) -> bool:
         return all(name in self.graph.constants for name in conv.inputs[1:] if name)

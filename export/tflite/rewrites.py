@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from edgeconv.export.graph import Graph
 from edgeconv.export.options import Prefer
 from edgeconv.export.quant.fold_pixels import fold_stride
-from edgeconv.export.quant.join_ghosts import join_ghosts
-from edgeconv.export.quant.layers import Pair
 from edgeconv.export.quant.recipe import Recipe
+from edgeconv.export.quant.rewrites import JOIN_GHOSTS, Step, apply_steps
 from edgeconv.export.tflite.place_shuffles import place_shuffles
 
 
@@ -29,8 +28,8 @@ BY_PREFER: dict[Prefer, Rewrites] = {"speed": ALL, "size": Rewrites(place_shuffl
 """speed pays with zeros among the weights and a RESHAPE of the pixels; all three pay on x86 and ARM
 (docs/arm_kernels.md)."""
 
-INTEGER = (
-    ("join_ghosts", join_ghosts, "narrow ghost modules joined without their Concat"),
+INTEGER: tuple[Step, ...] = (
+    JOIN_GHOSTS,
     ("fold_pixels", fold_stride, "input pictures read by strides of pixels"),
 )
 
@@ -39,14 +38,10 @@ def rewrite(
     graph: Graph, recipe: Recipe | None, rewrites: Rewrites
 ) -> tuple[Graph, Recipe | None, tuple[str, ...]]:
     """Return graph and recipe after the rewrites, and what was changed in words."""
-    changes: list[str] = []
+    placed: tuple[str, ...] = ()
     if rewrites.place_shuffles:
         graph, recipe, placed = place_shuffles(graph, recipe)
-        changes += placed
     if recipe is None:
-        return graph, None, tuple(changes)
-    pair = Pair.of(graph, recipe)
-    for name, apply, text in INTEGER:
-        if getattr(rewrites, name) and (count := apply(pair)):
-            changes.append(f"{count} {text}")
-    return *pair.result(), tuple(changes)
+        return graph, None, placed
+    graph, recipe, changes = apply_steps(graph, recipe, INTEGER, rewrites)
+    return graph, recipe, placed + changes
