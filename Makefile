@@ -1,10 +1,10 @@
-# make demo | test | check | fix | docs: each starts from nothing and needs Python 3.11 or later.
+# make demo | test | test-long | check | fix | docs: each starts from nothing and needs Python 3.11 or later.
 PYTHON ?= python3
 BIN := .venv/bin
 OLD := .venv-tflite-runtime
 ARGS ?=
 
-.PHONY: demo test check fix docs setup
+.PHONY: demo test test-long check fix docs setup
 
 demo: .venv/.stamp
 	$(BIN)/edgeconv export mobilenet_v2 --int8 --target tflite --force
@@ -12,6 +12,10 @@ demo: .venv/.stamp
 test: .venv/.stamp $(OLD)/.stamp
 	EDGECONV_TFLITE_RUNTIME_PYTHON=$$(test -x $(OLD)/bin/python && echo $(CURDIR)/$(OLD)/bin/python) \
 	  $(BIN)/python -m pytest --slow -n 2 --dist loadfile $(ARGS)
+
+# Sweeps over many nets and seeds, for minutes or longer; no other target runs them.
+test-long: .venv/.stamp
+	$(BIN)/python -m pytest --long -n 2 $(ARGS)
 
 check: .venv/.stamp
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""What all tests share: the --slow switch, golden files, and the data beside the checkout."""
+"""What all tests share: the --slow and --long switches, golden files, and the data beside the checkout."""
 
 from pathlib import Path
 
@@ -10,11 +10,14 @@ SHARED = ROOT.parent / "shared"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+    parser.addoption("--long", action="store_true", help="run the tests marked long alone")
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--slow"):
+    wanted = bool(config.getoption("--long"))
+    items[:] = [item for item in items if ("long" in item.keywords) is wanted]
+    if config.getoption("--slow") or wanted:
         return
     skip = pytest.mark.skip(reason="slow: make test runs it, so does pytest --slow")
     for item in items:
