@@ -7,11 +7,20 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from edgeconv.bench.results import Report, Row
 from edgeconv.bench.statistics import Interval
 from edgeconv.bench.text_profile import print_profiles
+from edgeconv.tables import Column, print_table
+
+COLUMNS = (
+    Column("model"),
+    Column("runtime", named=False),
+    *(
+        Column(title, right=True)
+        for title in ("threads", "median", "p90", "p99", "mean", "ratio", "accuracy", "MB")
+    ),
+)
 
 
 def ms(value: float | None) -> str:
@@ -50,10 +59,8 @@ def _within(interval: Interval | None, mean: float) -> str:
 
 def print_report(report: Report, console: Console) -> None:
     """Print the table, then what is wrong with it, then why INT8 did or did not pay."""
-    table = _table(())
-    for row in ranked(report):
-        table.add_row(*_cells(row, report, report.machine.emulated))
-    console.print(table)
+    lines = [_cells(row, report, report.machine.emulated) for row in ranked(report)]
+    print_table(console, COLUMNS, lines)
     _print_remarks(report, console)
     if not report.machine.emulated:
         _print_diagnosis(report, console)
@@ -63,11 +70,12 @@ def print_report(report: Report, console: Console) -> None:
 
 def print_devices(reports: Sequence[tuple[str, Report]], console: Console) -> None:
     """Print the rows of several boards as one table, and then what is wrong with each."""
-    table = _table(("device",))
-    for device, report in reports:
-        for row in ranked(report):
-            table.add_row(escape(device), *_cells(row, report, report.machine.emulated))
-    console.print(table)
+    lines = [
+        [device, *_cells(row, report, report.machine.emulated)]
+        for device, report in reports
+        for row in ranked(report)
+    ]
+    print_table(console, (Column("device"), *COLUMNS), lines, keys=2)
     for device, report in reports:
         machine = report.machine
         what = f"{device}: {machine.board or machine.processor}, {machine.system}"
@@ -77,15 +85,6 @@ def print_devices(reports: Sequence[tuple[str, Report]], console: Console) -> No
             _print_diagnosis(report, console)
             _print_sustained(report, console)
             print_profiles(report, console)
-
-
-def _table(first: Sequence[str]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in (*first, "model"):
-        table.add_column(title, overflow="fold")
-    for title in ("runtime", "threads", "median", "p90", "p99", "mean", "ratio", "accuracy", "MB"):
-        table.add_column(title, justify="right" if title != "runtime" else "left", no_wrap=True)
-    return table
 
 
 def _print_remarks(report: Report, console: Console) -> None:
@@ -105,7 +104,7 @@ def _print_remarks(report: Report, console: Console) -> None:
 def _cells(row: Row, report: Report, emulated: bool) -> list[str]:
     size = row.about.get("bytes")
     size_text = "-" if size is None else f"{size / 1e6:.2f}"
-    name = escape(_name(row)) + ("" if not row.marks else " [yellow]*[/]")
+    name = _name(row) + (" *" if row.marks else "")
     threads = str(row.threads)
     head = [name, row.runtime, threads]
     if row.summary is None:

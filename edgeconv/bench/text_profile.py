@@ -5,11 +5,23 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from edgeconv.bench.results import Report
+from edgeconv.tables import Column, print_table
 
 SHOWN = 15
+OPERATORS = (
+    Column("operator"),
+    Column("type", named=False),
+    *(Column(t, right=True) for t in ("us", "share", "M mul-adds", "KB", "GMAC/s", "of peak")),
+)
+LAYERS = (
+    Column("layer"),
+    *(
+        Column(t, right=True)
+        for t in ("M mul-adds", "us", "reference", "ratio", "of peak", "reference")
+    ),
+)
 
 
 def print_profiles(report: Report, console: Console) -> None:
@@ -20,23 +32,10 @@ def print_profiles(report: Report, console: Console) -> None:
             console.print(f"profile  {escape(label)}: {escape(profile['error'])}")
             continue
         console.print(f"[bold]{escape(label)}[/]  {escape(profile['how'])}")
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        table.add_column("operator", no_wrap=True)
-        for title in ("type", "us", "share", "M mul-adds", "KB", "GMAC/s", "of peak"):
-            table.add_column(title, justify="right" if title != "type" else "left", no_wrap=True)
         shown = profile["ops"][:SHOWN]
-        for op, name in zip(shown, short_names([op["name"] for op in shown]), strict=True):
-            table.add_row(
-                escape(name),
-                op["op"],
-                f"{op['us']:.1f}",
-                f"{100 * op['share']:.1f} %",
-                "" if not op["macs"] else f"{op['macs'] / 1e6:.2f}",
-                f"{op['bytes'] / 1e3:.0f}",
-                "" if not op["macs"] else f"{op['gmacs_per_s']:.1f}",
-                "" if op["of_peak"] is None else f"{100 * op['of_peak']:.0f} %",
-            )
-        console.print(table)
+        names = short_names([op["name"] for op in shown])
+        lines = [[name, *_op_cells(op)] for op, name in zip(shown, names, strict=True)]
+        print_table(console, OPERATORS, lines)
         if len(profile["ops"]) > SHOWN:
             rest = sum(op["share"] for op in profile["ops"][SHOWN:])
             console.print(f"{len(profile['ops']) - SHOWN} more operators: {100 * rest:.1f} %")
@@ -48,14 +47,22 @@ def print_profiles(report: Report, console: Console) -> None:
 
 def _print_pairs(label: str, pairs: Mapping[str, Any], console: Console) -> None:
     console.print(f"\nlayer by layer  {escape(label)} beside {escape(pairs['reference'])}")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("layer", no_wrap=True)
-    for title in ("M mul-adds", "us", "reference", "ratio", "of peak", "reference"):
-        table.add_column(title, justify="right", no_wrap=True)
     shown = sorted(pairs["layers"], key=lambda layer: -layer["us"])[:SHOWN]
-    for layer, name in zip(shown, short_names([one["name"] for one in shown]), strict=True):
-        table.add_row(escape(name), *pair_cells(layer))
-    console.print(table)
+    names = short_names([one["name"] for one in shown])
+    lines = [[name, *pair_cells(layer)] for layer, name in zip(shown, names, strict=True)]
+    print_table(console, LAYERS, lines)
+
+
+def _op_cells(op: Mapping[str, Any]) -> list[str]:
+    return [
+        op["op"],
+        f"{op['us']:.1f}",
+        f"{100 * op['share']:.1f} %",
+        "" if not op["macs"] else f"{op['macs'] / 1e6:.2f}",
+        f"{op['bytes'] / 1e3:.0f}",
+        "" if not op["macs"] else f"{op['gmacs_per_s']:.1f}",
+        "" if op["of_peak"] is None else f"{100 * op['of_peak']:.0f} %",
+    ]
 
 
 def pair_cells(layer: Mapping[str, Any]) -> list[str]:

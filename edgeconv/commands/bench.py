@@ -130,10 +130,9 @@ def _progress(plain: bool) -> Any:
 def _write(report: Any, options: dict[str, Any]) -> None:
     import sys
 
-    from rich.console import Console
-
     from edgeconv.bench.text import print_report, to_csv
     from edgeconv.files import write_text
+    from edgeconv.tables import open_console
 
     if sys.stderr.isatty() and not options["quiet"]:
         sys.stderr.write("\r\x1b[K")
@@ -148,8 +147,7 @@ def _write(report: Any, options: dict[str, Any]) -> None:
         return
     if len(report.rows) == 1 and report.rows[0].error is not None and not report.partial:
         return  # its sentence is the error that ends the command
-    width = None if sys.stdout.isatty() else 160
-    print_report(report, Console(highlight=False, width=width))
+    print_report(report, open_console())
 
 
 def _exit(report: Any, strict: bool) -> None:

@@ -56,12 +56,10 @@ def on_devices(models: tuple[str, ...], options: dict[str, Any]) -> None:
 
 
 def _write(reports: "list[tuple[str, Report]]", options: dict[str, Any]) -> None:
-    import sys
-
-    from rich.console import Console
 
     from edgeconv.bench.text import devices_to_csv, print_devices
     from edgeconv.files import write_text
+    from edgeconv.tables import open_console
 
     if options["csv_file"] is not None:
         write_text(options["csv_file"], devices_to_csv(reports))
@@ -72,8 +70,7 @@ def _write(reports: "list[tuple[str, Report]]", options: dict[str, Any]) -> None
     if options["as_json"]:
         click.echo(json.dumps({name: report.to_json() for name, report in reports}, indent=1))
         return
-    width = None if sys.stdout.isatty() else 160
-    print_devices(reports, Console(highlight=False, width=width))
+    print_devices(reports, open_console())
 
 
 def _exit(

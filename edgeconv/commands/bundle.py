@@ -54,17 +54,13 @@ def command(
 
 
 def _show(path: Path) -> None:
-    import sys
-
-    from rich.console import Console
-
     from edgeconv.bench.read import report_from_json
     from edgeconv.bench.text import print_report
     from edgeconv.device.bundle import read_results
+    from edgeconv.tables import open_console
 
     results: dict[str, Any] = read_results(path)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    print_report(report_from_json(results["bench"]), console)
+    print_report(report_from_json(results["bench"]), open_console())
     for name, check in results["checks"].items():
         if "error" in check:
             click.echo(f"outputs  {name}: {check['error']}")

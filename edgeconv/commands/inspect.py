@@ -30,31 +30,23 @@ def command(file: Path, tensors: bool, as_json: bool) -> None:
 
 
 def _show(found: "Inspection", tensors: bool) -> None:
-    import sys
+    from edgeconv.tables import Column, open_console, print_facts, print_table
 
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    table = Table.grid(padding=(0, 2))
-    for name, text in _lines(found):
-        table.add_row(name, Text(text))
-    console.print(table)
+    console = open_console()
+    print_facts(console, _lines(found))
     if not tensors or not found.quantization:
         return
     console.print()
-    listed = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("tensor", "shape", "type", "scale", "zero point"):
-        listed.add_column(title, overflow="fold")
+    columns = tuple(Column(t) for t in ("tensor", "shape", "type", "scale", "zero point"))
+    lines = []
     for note in found.quantization:
         scale = f"{note.scale_min:.6g}"
         if note.scales > 1:
             scale += f" to {note.scale_max:.6g} ({note.scales} channels)"
         zeros = ", ".join(map(str, note.zero_points[:4]))
         shape = "" if note.shape is None else "x".join(map(str, note.shape))
-        listed.add_row(Text(note.name), shape, note.dtype, scale, zeros)
-    console.print(listed)
+        lines.append([note.name, shape, note.dtype, scale, zeros])
+    print_table(console, columns, lines)
 
 
 def _lines(found: "Inspection") -> list[tuple[str, str]]:

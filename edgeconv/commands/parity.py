@@ -113,21 +113,12 @@ def command(artifacts: tuple[Path, ...], **options: Any) -> None:
 
 
 def _print(result: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from edgeconv.parity.report import summary, table
+    from edgeconv.tables import Column, open_console, print_sentences, print_table
 
-    console = Console(highlight=False)
+    console = open_console()
     header, lines = table(result.matrix)
-    # piped output has no width of its own; a narrow guess would fold the cells
-    wide = Console(highlight=False, width=None if console.is_terminal else 400)
-    shown = Table(box=None, pad_edge=False)
-    for title in header:
-        shown.add_column(title, overflow="fold")
-    for line in lines:
-        style = "red" if line[-1] == "MISSED" or line[-1].startswith("failed") else None
-        shown.add_row(*line, style=style)
-    wide.print(shown)
-    for sentence in [*summary(result.matrix), *result.said]:
-        wide.print(sentence, markup=False, soft_wrap=True)
+    columns = [Column(title, named=title not in ("hop", "verdict")) for title in header]
+    failed = [line[-1] == "MISSED" or line[-1].startswith("failed") for line in lines]
+    print_table(console, columns, lines, ["red" if bad else None for bad in failed])
+    print_sentences(console, [*summary(result.matrix), *result.said])

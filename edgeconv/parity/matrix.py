@@ -18,6 +18,7 @@ from edgeconv.parity.child import Job, run_cell
 from edgeconv.parity.facts import file_figures
 from edgeconv.parity.latency import Latency
 from edgeconv.parity.layers import LayerReport
+from edgeconv.parity.measures import Figures
 from edgeconv.parity.outputs import Outputs, inputs_hash
 from edgeconv.parity.verdict import Verdict, compare
 from edgeconv.tensors import Layout
@@ -81,6 +82,11 @@ class Row:
     latency: Latency | None = None
 
     @property
+    def figures(self) -> Mapping[str, Figures]:
+        """Every figure against the reference, by output, whether its budget holds or not."""
+        return {} if self.verdict is None else self.verdict.figures
+
+    @property
     def ok(self) -> bool:
         """Whether the cell ran, is within budget against the reference, and no layer departs."""
         sound = self.layers is None or self.layers.first is None
@@ -107,7 +113,12 @@ class Matrix:
 
     @property
     def first_departure(self) -> Row | None:
-        """The first row that departs from the hop before it."""
+        """The first row that departs from the hop before it, where a verdict was missed.
+
+        Where every row is within budget against the reference, no hop is to blame for anything.
+        """
+        if all(row.ok for row in self.rows if row.error is None):
+            return None
         return next((row for row in self.rows if row.departs), None)
 
     @property

@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -153,7 +153,7 @@ def _pair(matrix: Matrix, row: Row) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _scatter(matrix: Matrix) -> list[str]:
-    rows = [r for r in _shown(matrix) if r.verdict and "sqnr_db" in _first(r)]
+    rows = [row for row in _shown(matrix) if "sqnr_db" in _first(row)]
     if not rows:
         return []
     series = []
@@ -169,8 +169,8 @@ def _scatter(matrix: Matrix) -> list[str]:
     return ["<h2>Outputs</h2>", chart, svg.legend([one.name for one in series])]
 
 
-def _first(row: Row) -> dict[str, float]:
-    return next(iter(row.verdict.figures.values()), {}) if row.verdict else {}
+def _first(row: Row) -> Mapping[str, float]:
+    return next(iter(row.figures.values()), {})
 
 
 def _worst(matrix: Matrix) -> list[str]:

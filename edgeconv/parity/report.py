@@ -3,6 +3,7 @@
 import importlib.metadata
 import math
 import platform
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -137,9 +138,7 @@ def table(matrix: Matrix) -> tuple[list[str], list[list[str]]]:
 
     Columns without a figure go.
     """
-    used = {
-        key for row in matrix.rows if row.verdict for f in row.verdict.figures.values() for key in f
-    }
+    used = {key for row in matrix.rows for f in row.figures.values() for key in f}
     columns = [(title, key) for title, key in COLUMNS if key in used]
     timed = any(row.latency for row in matrix.rows)
     latency = [str(matrix.latency or "")] if timed else []
@@ -155,7 +154,7 @@ def table(matrix: Matrix) -> tuple[list[str], list[list[str]]]:
 def _figure_of_reference(key: str, matrix: Matrix) -> str:
     """Return the reference's accuracy, which is what the others are held against."""
     for row in matrix.rows:
-        for figures in row.verdict.figures.values() if row.verdict else ():
+        for figures in row.figures.values():
             if key == "top1" and "reference_top1" in figures:
                 return f"{100 * figures['reference_top1']:.1f}"
     return ""
@@ -165,10 +164,9 @@ def _lines(row: Row, columns: Sequence[tuple[str, str]], timed: bool) -> list[li
     latency = [str(row.latency or "")] if timed else []
     if row.error is not None:
         return [[row.label, *("" for _ in columns), "", *latency, f"failed: {row.error}"]]
-    assert row.verdict is not None
     lines = []
-    several = len(row.verdict.figures) > 1
-    for output, figures in row.verdict.figures.items():
+    several = len(row.figures) > 1
+    for output, figures in row.figures.items():
         cells = [_figure(key, figures) for _, key in columns]
         name = f"{row.label} [{output}]" if several else row.label
         lines.append([name, *cells, _step(row, output), *latency, "ok" if row.ok else "MISSED"])
@@ -189,9 +187,7 @@ def _figure(key: str, figures: Mapping[str, float]) -> str:
 def _step(row: Row, output: str) -> str:
     if row.step is None or not row.step.figures:
         return ""
-    by_place = dict(
-        zip(row.verdict.figures if row.verdict else (), row.step.figures.values(), strict=False)
-    )
+    by_place = dict(zip(row.figures, row.step.figures.values(), strict=False))
     figures = row.step.figures.get(output) or by_place.get(output) or {}
     if "quanta_max" in figures:
         text = f"max {show('quanta_max', figures['quanta_max'])} quanta"
@@ -201,7 +197,8 @@ def _step(row: Row, output: str) -> str:
             if "relative_error" in figures
             else ""
         )
-    return text if row.step else f"{text} DEPARTS"
+    # a hop may depart and the file be good all the same: only a row that missed says so in red
+    return text if row.step or row.ok else f"{text} DEPARTS"
 
 
 def summary(matrix: Matrix, layers: bool = True) -> list[str]:
@@ -224,7 +221,13 @@ def summary(matrix: Matrix, layers: bool = True) -> list[str]:
             said.append(f"* latency of {row.label}: {'; '.join(row.latency.marks)}")
         if layers and row.layers is not None:
             said += _layer_lines(row.layers)
-    notes = [n for row in matrix.rows if row.verdict for n in row.verdict.notes]
+    notes = [n for row in matrix.rows if row.verdict is not None for n in row.verdict.notes]
+    notes += [
+        f"{row.label} departs from {row.before} ({row.step}) and counts for nothing: it is within "
+        "its budget against the reference"
+        for row in matrix.rows
+        if row.ok and row.departs
+    ]
     said += [f"note: {note}" for note in dict.fromkeys([*matrix.notes, *notes])]
     said += [f"skipped: {reason}" for reason in matrix.samples.skipped]
     ran = sum(row.error is None for row in matrix.rows)
@@ -257,8 +260,18 @@ def to_markdown(matrix: Matrix) -> str:
     """Return table and summary as GitHub Markdown."""
     header, lines = table(matrix)
     parts = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    parts += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-    return "\n".join([*parts, "", *(f"- {sentence}" for sentence in summary(matrix))]) + "\n"
+    parts += ["| " + " | ".join(map(literal, line)) + " |" for line in lines]
+    said = [f"- {literal(sentence)}" for sentence in summary(matrix)]
+    return "\n".join([*parts, "", *said]) + "\n"
+
+
+def literal(text: str) -> str:
+    """Return ``text`` so that Markdown shows every character of it.
+
+    >>> print(literal("net_v1 [boxes] | 2"))
+    net_v1 \\[boxes\\] \\| 2
+    """
+    return re.sub(r"[\\`*\[\]<|]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
 
 
 def to_junit(matrix: Matrix) -> str:

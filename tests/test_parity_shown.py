@@ -1,0 +1,86 @@
+"""What a parity report shows: names as they are, figures whether they pass or not, any width."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edgeconv.cli import main
+from edgeconv.parity.outputs import Outputs, save_outputs
+from edgeconv.tables import Column, table_lines
+
+NAMES = ("/loc/Reshape_output_0", "/conf [v1]/Reshape_output_0")
+
+
+def saved_outputs(folder: Path, noise: float, step: float = 0.0) -> Path:
+    """Write a reference, a recipe in float and an INT8 file of two outputs; no file is run.
+
+    ``noise`` is that of the file and ``step`` how far it is from the recipe, over a signal of 1.
+    """
+    rng = np.random.default_rng(0)
+    wanted = {name: rng.normal(size=(12, 3, 5)) for name in NAMES}
+    errors = {name: rng.normal(size=(12, 3, 5)) for name in NAMES}
+    more = {name: rng.normal(size=(12, 3, 5)) for name in NAMES}
+    recipe = {name: wanted[name] + noise * errors[name] for name in NAMES}
+    file = {name: recipe[name] + step * more[name] for name in NAMES}
+    about = {"inputs_sha256": "x", "names": [f"{i}.png" for i in range(12)], "kind": "int8"}
+    for label, stage, arrays, before in (
+        ("float", "reference", wanted, None),
+        ("recipe in float", "recipe", recipe, None),
+        ("net [v1].tflite", "int8", file, "recipe in float"),
+    ):
+        known = {**about, "label": label, "stage": stage, "title": label, "before": before}
+        save_outputs(folder / f"{stage}.npz", Outputs(arrays, known))
+    return folder
+
+
+@pytest.mark.parametrize("noise", [0.01, 1.0], ids=["within", "missed"])
+def test_names_and_figures_survive_on_every_page(noise: float, tmp_path: Path) -> None:
+    folder = saved_outputs(tmp_path / "saved", noise)
+    markdown, page = tmp_path / "m.md", tmp_path / "p.html"
+    arguments = ["parity", "--load-outputs", str(folder), "--markdown", str(markdown)]
+    ran = CliRunner().invoke(main, [*arguments, "--html", str(page)])
+    assert ran.exit_code == (3 if noise == 1.0 else 0), ran.output
+    sqnr = re.findall(r"\d+\.\d \(floor", ran.output)
+    assert len(sqnr) == len(NAMES)
+    for name in NAMES:
+        assert f"net [v1].tflite [{name}]" in ran.output
+        assert f"net [v1].tflite [{name}]" in page.read_text()
+        assert f"[{name}]" in markdown.read_text().replace("\\", "")
+    assert sqnr[0] in page.read_text()
+    assert sqnr[0] in markdown.read_text()
+    assert "<h2>Outputs</h2>" in page.read_text()
+
+
+def test_a_hop_that_departs_is_a_note_where_the_file_is_within_its_budget(tmp_path: Path) -> None:
+    folder = saved_outputs(tmp_path / "saved", noise=0.12, step=0.15)
+    ran = CliRunner().invoke(main, ["parity", "--load-outputs", str(folder)])
+    assert ran.exit_code == 0, ran.output
+    assert "counts for nothing" in ran.output
+    assert "first departure" not in ran.output
+    assert "DEPARTS" not in ran.output
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 160])
+def test_no_width_folds_a_number_or_drops_a_name(
+    width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = saved_outputs(tmp_path / "saved", 0.12)
+    wide = CliRunner().invoke(main, ["parity", "--load-outputs", str(folder)]).output
+    monkeypatch.setenv("COLUMNS", str(width))
+    narrow = CliRunner().invoke(main, ["parity", "--load-outputs", str(folder)]).output
+    for label in ("recipe in float", "net [v1].tflite"):
+        for name in NAMES:
+            assert f"{label} [{name}]" in narrow
+    # the last line of the block is a sentence, which a terminal folds by itself
+    numbers = re.findall(r"\d\.\d\de[-+]\d\d", wide)
+    assert numbers
+    assert re.findall(r"\d\.\d\de[-+]\d\d", narrow) == numbers
+
+
+def test_a_block_breaks_between_figures_only() -> None:
+    columns = (Column("file"), Column("ms", right=True), Column("ratio"), Column("verdict", named=False))  # fmt: skip
+    lines = table_lines(columns, [["net.onnx", "12.3", "1.20x [1.10, 1.30]", "ok"]], 31)
+    assert lines == [[], ["net.onnx", "  ms 12.3", "  ratio 1.20x [1.10, 1.30] · ok"]]
