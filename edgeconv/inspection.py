@@ -194,8 +194,8 @@ def _onnx(path: Path) -> dict[str, Any]:
 def _with_onnx(path: Path) -> dict[str, Any]:
     from onnx import TensorProto, helper, numpy_helper
 
-    from edgeconv.export.inspect_onnx import onnx_stats
-    from edgeconv.export.onnx_io import load_model
+    from edgeconv.export.hub.onnx_io import load_model
+    from edgeconv.export.qdq.inspect import onnx_stats
 
     model = load_model(path)
     graph = model.graph

@@ -9,8 +9,8 @@ from typing import Any
 from edgeconv.artifact import Preprocessing, spec_to_json
 from edgeconv.export.graph import Graph
 from edgeconv.export.options import ExportOptions, Io
-from edgeconv.export.quant.recipe import Recipe
 from edgeconv.files import write_bytes
+from edgeconv.recipe import Recipe
 from edgeconv.tensors import TensorSpec
 
 
@@ -91,11 +91,11 @@ def _described(
 def _emit_onnx(request: EmitRequest, path: Path) -> Emitted:
     from onnx import helper
 
-    from edgeconv.export.inspect_onnx import onnx_stats
-    from edgeconv.export.onnx_io import save_model, to_onnx
-    from edgeconv.export.opset import with_opset
-    from edgeconv.export.quant.qdq import emit_qdq
-    from edgeconv.export.quant.rewrites import BY_CPU
+    from edgeconv.export.hub.onnx_io import save_model, to_onnx
+    from edgeconv.export.hub.opset import with_opset
+    from edgeconv.export.qdq.emit import emit_qdq
+    from edgeconv.export.qdq.inspect import onnx_stats
+    from edgeconv.export.rewrites.table import BY_CPU
 
     graph, options = request.graph, request.options
     if request.recipe is None:

@@ -20,7 +20,7 @@ from edgeconv.files import digest
 if TYPE_CHECKING:
     import onnx
 
-    from edgeconv.export.quant.recipe import Recipe
+    from edgeconv.recipe import Recipe
 
 MAX_INPUT_BYTES = 24 << 20  # verify.npz: as many samples as fit, at least MIN_SAMPLES
 MIN_SAMPLES = 4
@@ -36,7 +36,7 @@ def evidence_files(
     names: Sequence[str],
 ) -> dict[str, bytes]:
     """Return the evidence folder's files by name (edgeconv/artifact.py says what each is)."""
-    from edgeconv.export.onnx_io import save_model, to_onnx
+    from edgeconv.export.hub.onnx_io import save_model, to_onnx
 
     files = {
         "raw.onnx": save_model(raw),

@@ -11,14 +11,14 @@ from edgeconv.export.data import Data, load_feeds
 from edgeconv.export.graph import Graph
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.prepare import Prepared
-from edgeconv.export.quant import quantize
 from edgeconv.export.quant.budget import meet_budget
 from edgeconv.export.quant.calibration import check_pictures
+from edgeconv.export.quant.engine import quantize
 from edgeconv.export.quant.equalize import rescale
-from edgeconv.export.quant.recipe import Recipe
 from edgeconv.export.stages import Stages
 from edgeconv.export.verify import Expected
 from edgeconv.pictures import Feed
+from edgeconv.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from edgeconv.artifact import MANIFEST_VERSION, spec_to_json
 from edgeconv.export.data import Data
 from edgeconv.export.emit import Emitted
 from edgeconv.export.options import ExportOptions
-from edgeconv.export.quant.recipe import Recipe
 from edgeconv.export.source import Source
+from edgeconv.recipe import Recipe
 
 TOOLS = (
     "torch",

@@ -8,7 +8,7 @@ from edgeconv.files import write_text
 
 def op_docs() -> str:
     """Return the page: one table a target, made from what the emitters check against."""
-    from edgeconv.export.quant.ops import RULES
+    from edgeconv.export.integer.rules import RULES
     from edgeconv.export.tflite import op_table
 
     lines = [

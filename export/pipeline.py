@@ -14,6 +14,7 @@ from edgeconv.export.data import Data, choose_data, load_feeds
 from edgeconv.export.emit import EmitRequest, Emitted, check_targets, emit
 from edgeconv.export.evidence import evidence_files, publish, staging
 from edgeconv.export.graph import Graph
+from edgeconv.export.hub.simplify import Simplifier, early_simplifier
 from edgeconv.export.manifest import describe, manifest
 from edgeconv.export.options import SUFFIX, ExportOptions, Progress
 from edgeconv.export.prepare import PixelInput, Prepared, prepare
@@ -24,7 +25,6 @@ from edgeconv.export.report import (
     artifact_text,
     verdict_text,
 )
-from edgeconv.export.simplify import Simplifier, early_simplifier
 from edgeconv.export.source import Source, open_source, read_labels
 from edgeconv.export.stages import Stages
 from edgeconv.export.verify import Expected, expect, first_departure, verify_file
@@ -33,7 +33,7 @@ from edgeconv.files import digest, sha256, write_bytes
 if TYPE_CHECKING:
     import onnx
 
-    from edgeconv.export.quant.recipe import Recipe
+    from edgeconv.recipe import Recipe
 
 
 COREML_COUNT = 50  # the reference evaluator takes up to 0.3 s a picture
@@ -124,7 +124,7 @@ def _read_recipe(options: ExportOptions) -> "Recipe | None":
     if not options.integer or options.recipe_file is None:
         return None
     require("onnx", "export")
-    from edgeconv.export.quant.recipe import load_recipe
+    from edgeconv.recipe import load_recipe
 
     return load_recipe(options.recipe_file)
 
@@ -155,7 +155,7 @@ def _lower(
 
     raw = source.model
     if raw is None:
-        from edgeconv.export.trace import HUB_OPSET, trace_module
+        from edgeconv.export.hub.trace import HUB_OPSET, trace_module
 
         assert source.module is not None
         with stages.stage("trace") as say:

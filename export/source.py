@@ -175,7 +175,7 @@ def _from_factory(name: str, options: ExportOptions) -> Source:
 
 
 def _from_onnx(path: Path, options: ExportOptions) -> Source:
-    from edgeconv.export.onnx_io import load_model, settle_shapes
+    from edgeconv.export.hub.onnx_io import load_model, settle_shapes
 
     _refuse_net_options(options, str(path))
     if options.weights is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 from onnx import helper, shape_inference
 
-from edgeconv.export.onnx_io import load_model, settle_shapes
+from edgeconv.export.hub.onnx_io import load_model, settle_shapes
 from edgeconv.models.layer_cost import ConvShape, Layer, Summary, compare_with_standard
 
 Shape = tuple[int, ...]

@@ -39,7 +39,7 @@ def onnx_model(
 
 def prepared(model: Any, *, int8: bool = False) -> Graph:
     """Return the prepared graph of a model."""
-    from edgeconv.export.onnx_io import from_onnx
+    from edgeconv.export.hub.onnx_io import from_onnx
     from edgeconv.export.prepare import prepare
 
     return prepare(from_onnx(model), int8=int8).graph
@@ -107,8 +107,8 @@ def simple_recipe(graph: Graph, feeds: list[dict[str, Any]]) -> Any:
     """Return a zero-point-free min/max recipe of a prepared graph, made here and nowhere else."""
     import onnx
 
-    from edgeconv.export.onnx_io import to_onnx
-    from edgeconv.export.quant.recipe import (
+    from edgeconv.export.hub.onnx_io import to_onnx
+    from edgeconv.recipe import (
         Activation,
         Recipe,
         Weights,

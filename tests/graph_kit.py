@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
 from edgeconv.export.graph import Graph
-from edgeconv.export.onnx_io import from_onnx, save_model, to_onnx
+from edgeconv.export.hub.onnx_io import from_onnx, save_model, to_onnx
 
 Floats = NDArray[np.float32]
 

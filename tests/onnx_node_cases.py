@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from tflite_kit import Arrays, KernelError, Worker, run_nchw
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.export.onnx_io import from_onnx
+from edgeconv.export.hub.onnx_io import from_onnx
 from edgeconv.export.prepare import prepare
 from edgeconv.export.tflite import emit_tflite
 from edgeconv.export.tflite.table import OPS

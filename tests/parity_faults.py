@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph
-from edgeconv.export.quant.recipe import Recipe
+from edgeconv.recipe import Recipe
 
 Edit = Callable[[Graph, Recipe], tuple[Graph, Recipe]]
 

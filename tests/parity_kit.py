@@ -14,9 +14,10 @@ from parity_faults import Edit
 
 from edgeconv.artifact import MANIFEST_VERSION, Artifact, save_manifest, spec_to_json
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.onnx_io import save_model, to_onnx
+from edgeconv.export.hub.onnx_io import save_model, to_onnx
 from edgeconv.export.prepare import prepare
-from edgeconv.export.quant.recipe import (
+from edgeconv.files import digest, sha256, write_bytes
+from edgeconv.recipe import (
     Activation,
     Form,
     Recipe,
@@ -24,7 +25,6 @@ from edgeconv.export.quant.recipe import (
     bias_integers,
     choose_scale,
 )
-from edgeconv.files import digest, sha256, write_bytes
 from edgeconv.tensors import TensorSpec
 
 Array = NDArray[Any]
@@ -279,7 +279,7 @@ def emit(
         package = emit_coreml(graph, recipe, path=path, precision="int8", compute="fp32")
         return b"", dict(package.names), package.inputs, package.outputs
     if target == "onnx":
-        from edgeconv.export.quant.qdq import emit_qdq
+        from edgeconv.export.qdq.emit import emit_qdq
 
         assert recipe is not None
         onnx = emit_qdq(graph, recipe, io="float")

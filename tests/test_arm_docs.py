@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 WORDS = {
     "4e829420": "DOT",  # sdot v0.4s, v1.16b, v2.16b
     "6e829420": "DOT",  # udot v0.4s, v1.16b, v2.16b
@@ -54,7 +54,7 @@ def test_the_plugin_knows_every_kind_of_instruction_that_is_counted(tmp_path: Pa
         pytest.skip("no C compiler")
     source, program = tmp_path / "kinds.c", tmp_path / "kinds"
     source.write_text(PROGRAM)
-    subprocess.run([compiler, "-I", str(DOCS), "-o", str(program), str(source)], check=True)
+    subprocess.run([compiler, "-I", str(SCRIPTS), "-o", str(program), str(source)], check=True)
     said = subprocess.run([program], input="\n".join(WORDS), capture_output=True, text=True)
     kinds = ["DOT", "WIDE", "MUL", "FMA", "VECTOR", "VMEMORY", "MEMORY", "BRANCH", "SCALAR"]
     found = [kinds[int(line)] for line in said.stdout.split()]
@@ -62,7 +62,7 @@ def test_the_plugin_knows_every_kind_of_instruction_that_is_counted(tmp_path: Pa
 
 
 def test_without_qemus_plugins_one_sentence_says_what_to_install() -> None:
-    command = [sys.executable, str(DOCS / "make_arm_results.py"), "--qemu", sys.executable]
+    command = [sys.executable, str(SCRIPTS / "make_arm_results.py"), "--qemu", sys.executable]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ran.stdout.startswith("skipped: ")
     assert ran.stdout.strip().endswith("sudo apt-get install qemu-user")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from bench_kit import write_model
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 
 
 @pytest.mark.slow
@@ -18,7 +18,7 @@ def test_the_results_page_is_made_in_one_command(tmp_path: Path) -> None:
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"needs {module}")
     page = tmp_path / "page.md"
-    command = [sys.executable, str(DOCS / "make_bench_results.py"), "--seconds", "0.02"]
+    command = [sys.executable, str(SCRIPTS / "make_bench_results.py"), "--seconds", "0.02"]
     command += ["--recipe", "fast"]
     for section in ("repeats", "coverage"):
         command += ["--only", section]
@@ -35,7 +35,7 @@ def test_the_results_page_is_made_in_one_command(tmp_path: Path) -> None:
 def test_our_median_stands_beside_a_bare_loops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(DOCS))
+    monkeypatch.syspath_prepend(str(SCRIPTS))
     checks = importlib.import_module("bench_checks")
     model = write_model(tmp_path, "a.onnx", channels=64, size=32)
     ((name, ours, loop, ratio, *_),) = checks.other_clocks([model], 0.05, 1)
@@ -48,7 +48,7 @@ def test_our_median_stands_beside_a_bare_loops(
 @pytest.mark.slow
 def test_the_extras_resolve_for_boards_with_pips_own_options() -> None:
     done = subprocess.run(
-        [sys.executable, str(DOCS / "make_device_costs.py"), "--no-measure"],
+        [sys.executable, str(SCRIPTS / "make_device_costs.py"), "--no-measure"],
         capture_output=True,
         text=True,
     )

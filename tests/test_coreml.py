@@ -23,8 +23,9 @@ from edgeconv.export.coreml import emit_coreml
 from edgeconv.export.coreml.integers import round_weights, stored_form
 from edgeconv.export.coreml.known_issues import Target, avoid, known_issues
 from edgeconv.export.graph import Graph
-from edgeconv.export.quant import Activation, Recipe, emit_qdq
+from edgeconv.export.qdq.emit import emit_qdq
 from edgeconv.mil import Program, open_program
+from edgeconv.recipe import Activation, Recipe
 from edgeconv.runtimes.base import open_runner
 
 pytest.importorskip("coremltools")

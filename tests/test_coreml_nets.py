@@ -45,7 +45,7 @@ def net(request: pytest.FixtureRequest) -> Any:
 def hub(module: Any, size: int = SIZE) -> Graph:
     import onnx
 
-    from edgeconv.export.onnx_io import from_onnx
+    from edgeconv.export.hub.onnx_io import from_onnx
     from edgeconv.export.prepare import prepare
 
     buffer = io.BytesIO()

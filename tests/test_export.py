@@ -161,8 +161,8 @@ def test_a_departing_stage_is_named_first(
     samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pass that breaks the hub is found in the hub, not blamed on the artifact."""
-    from edgeconv.export import simplify
     from edgeconv.export.graph import Graph
+    from edgeconv.export.hub import simplify
     from edgeconv.export.prepare import simplify_graph
 
     def broken(graph: Graph) -> Graph:

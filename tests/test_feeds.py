@@ -10,7 +10,7 @@ from quant_nets import NetBuilder
 from edgeconv.errors import EdgeconvError
 from edgeconv.export import feeds as spools
 from edgeconv.export.feeds import Chosen, Spool
-from edgeconv.export.quant import quantize
+from edgeconv.export.quant.engine import quantize
 from edgeconv.pictures import Feed
 
 

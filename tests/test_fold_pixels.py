@@ -15,15 +15,16 @@ from tflite_kit import Worker, feed, minmax_recipe, run_nchw
 
 from edgeconv.export.emit import EmitRequest, emit
 from edgeconv.export.graph import Clamp, Graph
+from edgeconv.export.integer.pair import Pair
 from edgeconv.export.options import ExportOptions
-from edgeconv.export.quant import emit_qdq, quantize
-from edgeconv.export.quant.fold_pixels import Columns, fold_four, fold_stride
-from edgeconv.export.quant.join_ghosts import join_ghosts
-from edgeconv.export.quant.layers import Pair
-from edgeconv.export.quant.recipe import Recipe
-from edgeconv.export.quant.rewrites import Rewrites as OnnxRewrites
+from edgeconv.export.qdq.emit import emit_qdq
+from edgeconv.export.quant.engine import quantize
+from edgeconv.export.rewrites.fold_pixels import Columns, fold_four, fold_stride
+from edgeconv.export.rewrites.join_ghosts import join_ghosts
+from edgeconv.export.rewrites.table import Rewrites as OnnxRewrites
 from edgeconv.export.tflite import emit_tflite, read_tflite
 from edgeconv.export.tflite.rewrites import NONE, Rewrites
+from edgeconv.recipe import Recipe
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,14 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.onnx_io import (
+from edgeconv.export.hub.onnx_io import (
     from_onnx,
     load_model,
     save_model,
     settle_shapes,
     to_onnx,
 )
-from edgeconv.export.opset import with_opset
+from edgeconv.export.hub.opset import with_opset
 
 ADD = "(float[2,3] x) => (float[2,3] y) { y = Add(x, c) }"
 DYNAMIC = "(float[N,3] x) => (float[N,3] y) { a = Relu(x)\n y = Neg(a) }"

@@ -136,7 +136,7 @@ def test_a_worse_figure_than_the_baseline_exits_3(exports: Path, tmp_path: Path)
 
 
 def test_a_foreign_onnx_needs_a_reference_and_data_that_are_asked_for(tmp_path: Path) -> None:
-    from edgeconv.export.onnx_io import save_model, to_onnx
+    from edgeconv.export.hub.onnx_io import save_model, to_onnx
 
     graph = kit.small_net()
     theirs, ours = tmp_path / "theirs.onnx", tmp_path / "ours.onnx"

@@ -34,7 +34,7 @@ def equalised(graph: Graph, factor: float = 3.0) -> Graph:
 
 def lowered_layers(tmp_path: Path, graph: Graph) -> LayerReport:
     """Hold ``graph`` against the small net as the hop to the prepared INT8 graph is."""
-    from edgeconv.export.onnx_io import save_model, to_onnx
+    from edgeconv.export.hub.onnx_io import save_model, to_onnx
 
     hub, prepared = tmp_path / "hub.onnx", tmp_path / "prepared.onnx"
     hub.write_bytes(save_model(to_onnx(kit.small_net())))

@@ -190,7 +190,7 @@ def test_random_faults_are_named_to_the_layer(
 
 
 def test_layers_of_two_onnx_files_match_by_name_else_by_position(tmp_path: Path) -> None:
-    from edgeconv.export.onnx_io import to_onnx
+    from edgeconv.export.hub.onnx_io import to_onnx
     from edgeconv.parity.surgery_onnx import match_layers
 
     first = to_onnx(kit.small_net())
@@ -206,7 +206,7 @@ def test_layers_of_two_onnx_files_match_by_name_else_by_position(tmp_path: Path)
 
 
 def test_a_foreign_onnx_is_compared_layer_by_layer(tmp_path: Path) -> None:
-    from edgeconv.export.onnx_io import save_model, to_onnx
+    from edgeconv.export.hub.onnx_io import save_model, to_onnx
 
     ours, theirs = tmp_path / "ours.onnx", tmp_path / "theirs.onnx"
     ours.write_bytes(save_model(to_onnx(kit.small_net())))
@@ -263,12 +263,12 @@ def test_evidence_that_was_changed_is_refused(tmp_path: Path) -> None:
 
 
 def test_padded_channels_are_found_by_running_the_rewrites_on_numbers(tmp_path: Path) -> None:
-    from edgeconv.export.onnx_io import save_model
-    from edgeconv.export.quant.qdq import emit_qdq
-    from edgeconv.export.quant.recipe import load_recipe
-    from edgeconv.export.quant.rewrites import ALL
+    from edgeconv.export.hub.onnx_io import save_model
+    from edgeconv.export.qdq.emit import emit_qdq
+    from edgeconv.export.rewrites.table import ALL
     from edgeconv.parity.evidence import emitted_graph
     from edgeconv.parity.padding import channel_orders
+    from edgeconv.recipe import load_recipe
 
     path = kit.int8_export(tmp_path)
     artifact = load_artifact(path)

@@ -20,7 +20,6 @@ from edgeconv.artifact import Artifact, load_artifact, save_manifest
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.quant.recipe import Recipe, load_recipe
 from edgeconv.files import sha256
 from edgeconv.parity import emulate
 from edgeconv.parity.api import check_parity
@@ -28,6 +27,7 @@ from edgeconv.parity.child import Job
 from edgeconv.parity.evidence import emitted_graph
 from edgeconv.parity.layer_run import measure_layers
 from edgeconv.parity.layers import LayerReport
+from edgeconv.recipe import Recipe, load_recipe
 
 pytest.importorskip("torch")
 pytest.importorskip("onnx")

@@ -9,13 +9,13 @@ import pytest
 from graph_kit import floats, graph_of, ops, run
 
 from edgeconv.export.graph import Graph
-from edgeconv.export.onnx_io import from_onnx, save_model, to_onnx
+from edgeconv.export.hub.onnx_io import from_onnx, save_model, to_onnx
 from edgeconv.export.passes.explicit_padding import OPS as PADDED
 from edgeconv.export.prepare import Prepared, prepare, simplify_graph
 
 torch = pytest.importorskip("torch", reason="needs the extra torch")
 
-from edgeconv.export.trace import trace_module  # noqa: E402 (after the skip)
+from edgeconv.export.hub.trace import trace_module  # noqa: E402 (after the skip)
 from edgeconv.models import build  # noqa: E402
 
 NETS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")

@@ -11,10 +11,11 @@ from quant_nets import NetBuilder, pictures, residual_net, shuffle_net
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph
-from edgeconv.export.onnx_io import save_model, to_onnx
+from edgeconv.export.hub.onnx_io import save_model, to_onnx
 from edgeconv.export.passes.expand_shuffles import expand_shuffles
-from edgeconv.export.quant import Recipe, emit_qdq, quantize
-from edgeconv.export.quant.recipe import Activation
+from edgeconv.export.qdq.emit import emit_qdq
+from edgeconv.export.quant.engine import quantize
+from edgeconv.recipe import Activation, Recipe
 
 NETS = {"residual": residual_net, "shuffle": shuffle_net}
 

@@ -11,17 +11,17 @@ from quant_nets import RELU, NetBuilder, pictures, residual_net, shuffle_net
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.quant import Recipe, emit_qdq, load_recipe, quantize
+from edgeconv.export.integer.groups import check_same_scale, needed_bounds
+from edgeconv.export.qdq.emit import emit_qdq
 from edgeconv.export.quant.budget import without
 from edgeconv.export.quant.candidates import EQUALIZED, RECIPES
-from edgeconv.export.quant.engine import float_nodes
+from edgeconv.export.quant.engine import float_nodes, quantize
 from edgeconv.export.quant.equalize import equalize, rescale
-from edgeconv.export.quant.groups import check_same_scale, needed_bounds
 from edgeconv.export.quant.judge import run_recipe, score
 from edgeconv.export.quant.observe import observe
 from edgeconv.export.quant.ranges import clip_search
-from edgeconv.export.quant.recipe import choose_scale
 from edgeconv.export.quant.weights import gptq, round_nearest, rows, unrows, weight_scales
+from edgeconv.recipe import Recipe, choose_scale, load_recipe
 
 
 def float_outputs(graph: Graph, feeds: list[Any]) -> dict[str, Any]:
@@ -256,7 +256,7 @@ def test_what_cannot_be_used_is_refused_by_name() -> None:
 
 
 def test_a_recipe_survives_json(tmp_path: Any) -> None:
-    from edgeconv.export.quant import load_recipe
+    from edgeconv.recipe import load_recipe
 
     graph = residual_net()
     recipe = quantize(graph, pictures(graph), recipe="std").recipe

@@ -7,9 +7,9 @@ import pytest
 from quant_nets import pictures, residual_net
 
 from edgeconv.errors import BudgetMissedError, EdgeconvError
-from edgeconv.export.quant import quantize
 from edgeconv.export.quant.budget import agreement_drop, meet_budget
 from edgeconv.export.quant.calibration import check_pictures, clip_rates, stability
+from edgeconv.export.quant.engine import quantize
 from edgeconv.export.quant.observe import observe
 
 

@@ -10,7 +10,7 @@ from quant_nets import residual_net
 from edgeconv.cli import main
 from edgeconv.errors import UsageError
 from edgeconv.export import options
-from edgeconv.export.onnx_io import save_model, to_onnx
+from edgeconv.export.hub.onnx_io import save_model, to_onnx
 from edgeconv.export.quant import candidates
 
 

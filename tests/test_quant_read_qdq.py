@@ -18,11 +18,12 @@ from quant_nets import pictures, residual_net, shuffle_net
 
 from edgeconv.errors import EdgeconvError, UnsupportedOpError
 from edgeconv.export.graph import Graph
-from edgeconv.export.onnx_io import save_model, to_onnx
+from edgeconv.export.hub.onnx_io import save_model, to_onnx
+from edgeconv.export.integer.groups import check_same_scale
 from edgeconv.export.passes.expand_shuffles import expand_shuffles
-from edgeconv.export.quant import emit_qdq, quantize
-from edgeconv.export.quant.groups import check_same_scale
-from edgeconv.export.quant.read_qdq import is_quantized, read_qdq
+from edgeconv.export.qdq.emit import emit_qdq
+from edgeconv.export.qdq.read import is_quantized, read_qdq
+from edgeconv.export.quant.engine import quantize
 from edgeconv.export.tflite import emit_tflite, tflite_stats
 
 NNCF = Path(__file__).parent / "golden" / "nncf"

@@ -15,11 +15,12 @@ from edgeconv.api import make_options
 from edgeconv.errors import UsageError
 from edgeconv.export.emit import EmitRequest, emit
 from edgeconv.export.graph import Graph
-from edgeconv.export.onnx_io import from_onnx
+from edgeconv.export.hub.onnx_io import from_onnx
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.prepare import prepare
-from edgeconv.export.quant import emit_qdq, quantize
-from edgeconv.export.quant.rewrites import (
+from edgeconv.export.qdq.emit import emit_qdq
+from edgeconv.export.quant.engine import quantize
+from edgeconv.export.rewrites.table import (
     ALL,
     BY_CPU,
     WIDE,

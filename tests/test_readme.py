@@ -29,7 +29,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """photos/, my.pth, net.py and model.onnx, as the README assumes them."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    from edgeconv.export.trace import trace_module
+    from edgeconv.export.hub.trace import trace_module
     from edgeconv.models import build
     from edgeconv.models.weights import load_weights
 

@@ -10,10 +10,11 @@ from quant_nets import pictures, residual_net
 from edgeconv.cli import main
 from edgeconv.commands.recipe import command
 from edgeconv.export.graph import Graph
-from edgeconv.export.onnx_io import save_model, to_onnx
-from edgeconv.export.quant import Recipe, quantize
+from edgeconv.export.hub.onnx_io import save_model, to_onnx
 from edgeconv.export.quant.check import check_fits, problems
+from edgeconv.export.quant.engine import quantize
 from edgeconv.export.quant.explain import differences, explain, schema
+from edgeconv.recipe import Recipe
 
 
 @pytest.fixture(scope="module")

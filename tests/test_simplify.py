@@ -10,8 +10,8 @@ import pytest
 from graph_kit import floats, model_of, ops, run
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.export import simplify as simplify_module
-from edgeconv.export.simplify import simplify
+from edgeconv.export.hub import simplify as simplify_module
+from edgeconv.export.hub.simplify import simplify
 
 NET = """(float[1,4,8,8] x) => (float[1,3] y) {
     a = Conv(x, w)

@@ -119,7 +119,7 @@ def test_a_dynamic_onnx_file_asks_for_a_shape_and_takes_it(tmp_path: Path) -> No
 def test_a_net_and_its_own_onnx_file_cost_the_same(tmp_path: Path) -> None:
     import onnx
 
-    from edgeconv.export.trace import trace_module
+    from edgeconv.export.hub.trace import trace_module
     from edgeconv.models import build
 
     path = tmp_path / "net.onnx"

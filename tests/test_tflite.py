@@ -12,7 +12,6 @@ from tflite_kit import Worker, feed, float_values, minmax_recipe, run_nchw, smal
 
 from edgeconv.errors import EdgeconvError, UnsupportedOpError, UsageError
 from edgeconv.export.graph import Attribute, Clamp, Graph, Node
-from edgeconv.export.quant.recipe import Activation
 from edgeconv.export.tflite import (
     check_supported,
     emit_tflite,
@@ -20,6 +19,7 @@ from edgeconv.export.tflite import (
     read_tflite,
 )
 from edgeconv.export.tflite.table import OPS
+from edgeconv.recipe import Activation
 
 
 @pytest.fixture(scope="module")

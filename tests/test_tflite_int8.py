@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from quant_nets import RELU, NetBuilder
 from tflite_kit import Worker, feed, minmax_recipe, run_nchw, small_net
 
-from edgeconv.export.quant.recipe import Activation, Form, Recipe, quantize_values
 from edgeconv.export.tflite import (
     EmittedTflite,
     TfliteSummary,
@@ -21,6 +20,7 @@ from edgeconv.export.tflite import (
 )
 from edgeconv.export.tflite.emission import Io
 from edgeconv.export.tflite.rewrites import ALL, NONE, Rewrites, rewrite
+from edgeconv.recipe import Activation, Form, Recipe, quantize_values
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 

@@ -8,13 +8,14 @@ import pytest
 from tflite_kit import Arrays, Worker, float_values, run_nchw
 
 from edgeconv.export.graph import Graph
-from edgeconv.export.onnx_io import from_onnx
+from edgeconv.export.hub.onnx_io import from_onnx
 from edgeconv.export.prepare import PixelInput, Prepared, prepare
-from edgeconv.export.quant import Recipe, quantize
+from edgeconv.export.quant.engine import quantize
 from edgeconv.export.tflite import emit_tflite, tflite_stats
 from edgeconv.export.tflite.device_rules import device_rules
 from edgeconv.export.tflite.emission import Precision
 from edgeconv.export.tflite.inspect import read_tflite
+from edgeconv.recipe import Recipe
 
 NETS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")
 SHUFFLES = {"shufflenet_v1": 15}  # one a unit, the first folded
@@ -32,7 +33,7 @@ def worker() -> Iterator[Worker]:
 @cache
 def hub(net: str) -> Graph:
     torch = pytest.importorskip("torch")
-    from edgeconv.export.trace import trace_module
+    from edgeconv.export.hub.trace import trace_module
     from edgeconv.models import build
 
     torch.manual_seed(0)

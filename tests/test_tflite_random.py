@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from random_nets import RandomNet, random_nets
 from tflite_kit import Arrays, Worker, minmax_recipe, run_nchw, simulate
 
-from edgeconv.export.onnx_io import from_onnx
+from edgeconv.export.hub.onnx_io import from_onnx
 from edgeconv.export.prepare import prepare
-from edgeconv.export.quant.recipe import Form
 from edgeconv.export.tflite import emit_tflite
+from edgeconv.recipe import Form
 
 FORMS: tuple[Form, ...] = ("zero-point-free", "asymmetric")
 RESOLVERS = ("auto", "builtin")

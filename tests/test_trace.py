@@ -16,8 +16,8 @@ torch = pytest.importorskip("torch", reason="needs the extra torch")
 
 from torch import Tensor, nn  # noqa: E402 (after the skip)
 
-from edgeconv.export import trace  # noqa: E402
-from edgeconv.export.trace import trace_module  # noqa: E402
+from edgeconv.export.hub import trace  # noqa: E402
+from edgeconv.export.hub.trace import trace_module  # noqa: E402
 
 
 class Lambda(nn.Module):
@@ -153,7 +153,7 @@ def test_where_neither_can_both_reasons_are_told_and_stdout_stays_clean() -> Non
     text = """
         import json, sys, torch
         from edgeconv.errors import EdgeconvError
-        from edgeconv.export.trace import trace_module
+        from edgeconv.export.hub.trace import trace_module
 
         class Net(torch.nn.Module):
             def forward(self, x):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pick_pictures import write_pictures
 from torch import Tensor, nn
 
 from edgeconv import calib_data
@@ -12,7 +13,6 @@ from edgeconv.errors import UsageError
 from edgeconv.files import sha256
 from edgeconv.models import SPECS, fashion_mnist
 from edgeconv.models.bundle import FOLDER, bundled
-from edgeconv.models.pick_pictures import write_pictures
 from edgeconv.models.weights import load_weights
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"

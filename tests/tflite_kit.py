@@ -16,11 +16,12 @@ from quant_nets import RELU, NetBuilder
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph
-from edgeconv.export.onnx_io import to_onnx
+from edgeconv.export.hub.onnx_io import to_onnx
+from edgeconv.export.integer.groups import same_scale
+from edgeconv.export.integer.rules import RULES, data_inputs
 from edgeconv.export.passes.expand_shuffles import expand_shuffles
-from edgeconv.export.quant.groups import same_scale
-from edgeconv.export.quant.ops import RULES, data_inputs
-from edgeconv.export.quant.recipe import (
+from edgeconv.export.tflite import EmittedTflite
+from edgeconv.recipe import (
     Activation,
     Form,
     Recipe,
@@ -28,7 +29,6 @@ from edgeconv.export.quant.recipe import (
     bias_integers,
     choose_scale,
 )
-from edgeconv.export.tflite import EmittedTflite
 
 Arrays = dict[str, NDArray[Any]]
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)

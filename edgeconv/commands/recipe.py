@@ -18,7 +18,7 @@ def command() -> None:
 def show(file: Path, html: Path | None, as_json: bool) -> None:
     """Print ranges, clipping, weight error and sensitivity a layer, worst first."""
     from edgeconv.export.quant.explain import explain, write_page
-    from edgeconv.export.quant.recipe import load_recipe
+    from edgeconv.recipe import load_recipe
 
     found = explain(load_recipe(file))
     if html is not None:
@@ -32,7 +32,7 @@ def show(file: Path, html: Path | None, as_json: bool) -> None:
 def diff(first: Path, second: Path) -> None:
     """Print what differs between two recipes: form, scales, zero points, integers."""
     from edgeconv.export.quant.explain import differences
-    from edgeconv.export.quant.recipe import load_recipe
+    from edgeconv.recipe import load_recipe
 
     lines = differences(load_recipe(first), load_recipe(second))
     click.echo("\n".join(lines) if lines else "the recipes hold the same integers and scales")
@@ -45,7 +45,7 @@ def check(file: Path, model: Path | None) -> None:
     """Check that a recipe holds only what every runtime can compute, and fits its model."""
     from edgeconv.errors import EdgeconvError
     from edgeconv.export.quant.check import check_against, problems
-    from edgeconv.export.quant.recipe import load_recipe
+    from edgeconv.recipe import load_recipe
 
     recipe = load_recipe(file)
     found = problems(recipe)

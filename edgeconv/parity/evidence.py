@@ -14,12 +14,12 @@ from edgeconv.tensors import Quantization
 
 if TYPE_CHECKING:
     from edgeconv.export.graph import Graph
-    from edgeconv.export.quant.recipe import Recipe
+    from edgeconv.recipe import Recipe
 
 
 def emitted_graph(artifact: Artifact) -> "Graph":
     """Return the graph that the file was made from, in the form that emitters read."""
-    from edgeconv.export.onnx_io import from_onnx, load_model
+    from edgeconv.export.hub.onnx_io import from_onnx, load_model
     from edgeconv.export.passes.find_shuffles import find_shuffles
     from edgeconv.export.passes.fuse_clamps import fuse_clamps
 
@@ -31,12 +31,12 @@ def emitted_graph(artifact: Artifact) -> "Graph":
 
 def held_recipe(artifact: Artifact) -> "Recipe":
     """Return the recipe in the form that the file holds: Core ML takes no zero points."""
-    from edgeconv.export.quant.recipe import load_recipe
+    from edgeconv.recipe import load_recipe
 
     recipe = load_recipe(artifact.evidence("recipe.json"))
     if artifact.target != "coreml" or recipe.form == "zero-point-free":
         return recipe
-    from edgeconv.export.onnx_io import from_onnx, load_model
+    from edgeconv.export.hub.onnx_io import from_onnx, load_model
 
     graph = from_onnx(load_model(artifact.evidence("prepared.onnx")))
     inputs = {node.name: node.inputs[0] for node in graph.nodes if node.name in recipe.weights}
@@ -57,7 +57,7 @@ def weight_figures(artifact: Artifact | None, model: Any) -> dict[str, float]:
         return {}
     from onnx import numpy_helper
 
-    from edgeconv.export.quant.recipe import load_recipe
+    from edgeconv.recipe import load_recipe
 
     recipe = load_recipe(artifact.evidence("recipe.json"))
     constants = {i.name: i for i in model.graph.initializer}

@@ -26,8 +26,8 @@ def channel_orders(artifact: Artifact) -> dict[str, Order]:
 
     The manifest says which rewrites the file went through; callers compare shapes before they use it.
     """
-    from edgeconv.export.quant.recipe import load_recipe
-    from edgeconv.export.quant.rewrites import applied, rewrite
+    from edgeconv.export.rewrites.table import applied, rewrite
+    from edgeconv.recipe import load_recipe
 
     graph = emitted_graph(artifact)
     recipe = load_recipe(artifact.evidence("recipe.json"))

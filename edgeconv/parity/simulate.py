@@ -12,7 +12,7 @@ from edgeconv.deps import require
 from edgeconv.files import write_bytes
 
 if TYPE_CHECKING:
-    from edgeconv.export.quant.recipe import Recipe
+    from edgeconv.recipe import Recipe
 
 
 def simulated_model(
@@ -27,9 +27,9 @@ def simulated_model(
     """
     prepared = artifact.evidence("prepared.onnx")
     require("onnx", "export")
-    from edgeconv.export.onnx_io import from_onnx, load_model, save_model
-    from edgeconv.export.quant.qdq import emit_qdq
-    from edgeconv.export.quant.recipe import load_recipe
+    from edgeconv.export.hub.onnx_io import from_onnx, load_model, save_model
+    from edgeconv.export.qdq.emit import emit_qdq
+    from edgeconv.recipe import load_recipe
 
     graph = from_onnx(load_model(prepared))
     recipe = recipe or load_recipe(artifact.evidence("recipe.json"))

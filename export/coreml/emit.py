@@ -22,9 +22,9 @@ from edgeconv.export.coreml.known_issues import Target, avoid, known_issues
 from edgeconv.export.coreml.package import write_package
 from edgeconv.export.coreml.table import check_supported
 from edgeconv.export.graph import Graph
-from edgeconv.export.quant.recipe import Recipe
 from edgeconv.mil import Program, open_program
 from edgeconv.mil.program import Reference
+from edgeconv.recipe import Recipe
 from edgeconv.tensors import TensorSpec
 
 GAINS = (

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.quant.recipe import Activation, Recipe
+from edgeconv.recipe import Activation, Recipe
 
 INTEGER_READERS = frozenset(["Conv", "Gemm", "Add", "AveragePool", "MaxPool"])
 WEIGHTED = frozenset(["Conv", "ConvTranspose", "Gemm"])
@@ -126,7 +126,7 @@ def round_weights(graph: Graph) -> Recipe:
 
     Each output channel is rounded to int8 at absmax / 127, biases are kept.
     """
-    from edgeconv.export.quant.recipe import Weights
+    from edgeconv.recipe import Weights
 
     found: dict[str, Weights] = {}
     for node in graph.of(*WEIGHTED):

@@ -54,7 +54,7 @@ def _foldable(graph: Graph, node: Node) -> bool:
 def _evaluate(graph: Graph, node: Node) -> list[Array]:
     from onnx.reference import ReferenceEvaluator
 
-    from edgeconv.export.onnx_io import to_onnx
+    from edgeconv.export.hub.onnx_io import to_onnx
 
     piece = Graph("fold", graph.opset, [], [out for out in node.outputs if out], [node])
     piece.constants = {name: graph.constants[name] for name in node.inputs if name}

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.onnx_io import to_onnx
-from edgeconv.export.quant.ops import float_weights
+from edgeconv.export.hub.onnx_io import to_onnx
+from edgeconv.export.integer.rules import float_weights
 from edgeconv.export.quant.sessions import session
 
 Floats = NDArray[np.float32]

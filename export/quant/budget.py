@@ -8,8 +8,8 @@ from edgeconv.errors import BudgetMissedError, UsageError
 from edgeconv.export.graph import Graph
 from edgeconv.export.quant.judge import run_recipe
 from edgeconv.export.quant.observe import Feeds, Floats
-from edgeconv.export.quant.recipe import Recipe
 from edgeconv.export.quant.report import ranked
+from edgeconv.recipe import Recipe
 
 
 @dataclass(frozen=True)

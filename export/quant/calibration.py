@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.quant.observe import Feeds, Observation
-from edgeconv.export.quant.recipe import Activation
+from edgeconv.recipe import Activation
 
 FEWEST = 2
 NOISE = 0.2

@@ -6,7 +6,7 @@ import numpy as np
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph
-from edgeconv.export.quant.recipe import Recipe
+from edgeconv.recipe import Recipe
 
 
 def problems(recipe: Recipe) -> list[str]:
@@ -36,7 +36,7 @@ def problems(recipe: Recipe) -> list[str]:
 
 def check_fits(recipe: Recipe, graph: Graph) -> list[str]:
     """Return what of the recipe does not fit a prepared graph."""
-    from edgeconv.export.quant.groups import check_same_scale
+    from edgeconv.export.integer.groups import check_same_scale
 
     nodes = {node.name: node for node in graph.nodes}
     tensors = graph.shapes.keys() | graph.constants.keys()
@@ -56,7 +56,7 @@ def check_fits(recipe: Recipe, graph: Graph) -> list[str]:
 
 def check_against(recipe: Recipe, model: Path) -> list[str]:
     """Return what does not fit the float .onnx file that the recipe was made for."""
-    from edgeconv.export.onnx_io import from_onnx, load_model
+    from edgeconv.export.hub.onnx_io import from_onnx, load_model
     from edgeconv.export.prepare import PixelInput, prepare
 
     graph = from_onnx(load_model(model))

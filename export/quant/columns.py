@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.quant.recipe import Activation
 from edgeconv.export.quant.workspace import channels_last
+from edgeconv.recipe import Activation
 
 MOST_ROWS = 4096
 DEPTHWISE_ROWS = 1536

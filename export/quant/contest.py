@@ -7,18 +7,18 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from edgeconv.export.graph import Graph
+from edgeconv.export.integer.rules import WEIGHTED
 from edgeconv.export.quant.calibration import stability
 from edgeconv.export.quant.candidates import Candidate
 from edgeconv.export.quant.equalize import equalize
 from edgeconv.export.quant.fit import LayerFit
 from edgeconv.export.quant.judge import Score, best, form_is_too_dear, run_recipe, score
 from edgeconv.export.quant.observe import Feeds, Floats, Observation, Progress
-from edgeconv.export.quant.ops import WEIGHTED
 from edgeconv.export.quant.ranges import choose_ranges
-from edgeconv.export.quant.recipe import Activation, Form, Recipe
 from edgeconv.export.quant.report import NoiseProbe, layer_notes
 from edgeconv.export.quant.stream import run_quantized
 from edgeconv.export.quant.workspace import Workspace
+from edgeconv.recipe import Activation, Form, Recipe
 
 FORMS: tuple[Form, Form] = ("zero-point-free", "asymmetric")
 T = TypeVar("T")

@@ -11,14 +11,14 @@ import numpy as np
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.feeds import Chosen
 from edgeconv.export.graph import Graph
+from edgeconv.export.integer.rules import WEIGHTED, is_pixel_shift, why_float
 from edgeconv.export.quant.blas import one_blas_thread
 from edgeconv.export.quant.candidates import RECIPES
 from edgeconv.export.quant.contest import Contest, Quantized, Task
 from edgeconv.export.quant.observe import Feeds, Floats, Progress, observe
-from edgeconv.export.quant.ops import WEIGHTED, is_pixel_shift, why_float
 from edgeconv.export.quant.ranges import conflicts, fixed_scales
-from edgeconv.export.quant.recipe import Form
 from edgeconv.export.quant.stream import REFINED
+from edgeconv.recipe import Form
 
 __all__ = ["Quantized", "float_nodes", "quantize", "split"]
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.integer.rules import WEIGHTED, float_weights
 from edgeconv.export.passes.find_shuffles import shuffle_order
 from edgeconv.export.quant.observe import Observation
-from edgeconv.export.quant.ops import WEIGHTED, float_weights
 
 Floats = NDArray[np.float32]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from edgeconv.export.quant.recipe import Recipe
 from edgeconv.files import write_text
+from edgeconv.recipe import Recipe
 
 
 @dataclass(frozen=True)

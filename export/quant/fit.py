@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.integer.rules import float_weights, output_axis
 from edgeconv.export.quant.bias import MeanOutput
 from edgeconv.export.quant.columns import hessian
 from edgeconv.export.quant.observe import Observation
-from edgeconv.export.quant.ops import float_weights, output_axis
-from edgeconv.export.quant.recipe import Activation, Weights, bias_integers
 from edgeconv.export.quant.weights import (
     Floats,
     dequantized,
@@ -23,6 +22,7 @@ from edgeconv.export.quant.weights import (
     weight_scales,
 )
 from edgeconv.export.quant.workspace import mean
+from edgeconv.recipe import Activation, Weights, bias_integers
 
 Rounding = Literal["nearest", "gptq"]
 BiasCorrection = Literal["none", "before", "after"]

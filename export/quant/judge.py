@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph
+from edgeconv.export.qdq.emit import emit_qdq
 from edgeconv.export.quant.observe import Feeds, Floats
-from edgeconv.export.quant.qdq import emit_qdq
-from edgeconv.export.quant.recipe import Recipe
 from edgeconv.export.quant.sessions import integer_kernels_are_exact, session
+from edgeconv.recipe import Recipe
 
 CLEARLY_WORSE = 1.25
 """A loss this many times larger is no chance of a few held-out pictures."""

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph
-from edgeconv.export.onnx_io import to_onnx
+from edgeconv.export.hub.onnx_io import to_onnx
 from edgeconv.export.passes.expand_shuffles import expand_shuffles
 from edgeconv.export.quant.batching import batched, set_batch
 from edgeconv.export.quant.sessions import session

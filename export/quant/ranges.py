@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph
-from edgeconv.export.quant.groups import Groups, needed_bounds, same_scale
+from edgeconv.export.integer.groups import Groups, needed_bounds, same_scale
+from edgeconv.export.integer.rules import RULES, data_inputs, is_pixel_shift
 from edgeconv.export.quant.observe import Observation
-from edgeconv.export.quant.ops import RULES, data_inputs, is_pixel_shift
-from edgeconv.export.quant.recipe import Activation, Form, choose_scale
+from edgeconv.recipe import Activation, Form, choose_scale
 
 RangeMethod = Literal["minmax", "mse3"]
 """minmax covers everything seen; mse3 clips where the mean cube of the error is smallest."""

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph
+from edgeconv.export.integer.rules import WEIGHTED, float_weights
 from edgeconv.export.quant.calibration import clip_rates
 from edgeconv.export.quant.observe import Observation
-from edgeconv.export.quant.ops import WEIGHTED, float_weights
-from edgeconv.export.quant.recipe import Activation, Recipe
 from edgeconv.export.quant.weights import dequantized
+from edgeconv.recipe import Activation, Recipe
 
 
 class NoiseProbe:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.qdq.emit import emit_qdq
 from edgeconv.export.quant.batching import batched, channels_last_io, set_batch
-from edgeconv.export.quant.qdq import emit_qdq
-from edgeconv.export.quant.recipe import Recipe, Weights
 from edgeconv.export.quant.sessions import integer_kernels_are_exact, session
 from edgeconv.export.quant.workspace import Tensor, Workspace, channels_last
+from edgeconv.recipe import Recipe, Weights
 
 Fit = Callable[[Node, Tensor], Weights]
 """Gives a weighted node its integers from its input over all pictures, uint8 (n, ...)."""

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from edgeconv.export.graph import Graph
+from edgeconv.export.integer.rules import is_pixel_shift
 from edgeconv.export.quant.observe import Feeds
-from edgeconv.export.quant.ops import is_pixel_shift
-from edgeconv.export.quant.recipe import Activation, Recipe, quantize_values
+from edgeconv.recipe import Activation, Recipe, quantize_values
 
 Tensor = NDArray[Any]
 

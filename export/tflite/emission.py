@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 
 from edgeconv.export.graph import Array, Graph, Node
-from edgeconv.export.quant.recipe import Activation, Recipe, quantize_values
 from edgeconv.export.tflite.builder import Builder
 from edgeconv.export.tflite.clamps import clamp_steps
 from edgeconv.export.tflite.layout import (
@@ -23,6 +22,7 @@ from edgeconv.export.tflite.layout import (
     stored_axis,
     stored_shape,
 )
+from edgeconv.recipe import Activation, Recipe, quantize_values
 from edgeconv.tensors import Quantization
 
 Precision = Literal["fp32", "fp16", "int8"]

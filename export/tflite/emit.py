@@ -8,12 +8,12 @@ import numpy as np
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.quant.recipe import Recipe
 from edgeconv.export.tflite.builder import Builder
 from edgeconv.export.tflite.emission import Emission, Io, Precision
 from edgeconv.export.tflite.layout import Layout, conversion, order, plan_layouts, stored_shape
 from edgeconv.export.tflite.rewrites import ALL, Rewrites, rewrite
 from edgeconv.export.tflite.table import check_supported, entry_for
+from edgeconv.recipe import Recipe
 from edgeconv.tensors import Layout as TensorLayout
 from edgeconv.tensors import Quantization, TensorSpec
 

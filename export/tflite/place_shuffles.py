@@ -15,9 +15,9 @@ from dataclasses import replace
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.integer.pair import Order, is_depthwise, pick_rows
 from edgeconv.export.passes.find_shuffles import shuffle_order
-from edgeconv.export.quant.layers import Order, is_depthwise, pick_rows
-from edgeconv.export.quant.recipe import Activation, Recipe, Weights
+from edgeconv.recipe import Activation, Recipe, Weights
 
 
 def place_shuffles(

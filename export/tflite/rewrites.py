@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from edgeconv.export.graph import Graph
 from edgeconv.export.options import Prefer
-from edgeconv.export.quant.fold_pixels import fold_stride
-from edgeconv.export.quant.recipe import Recipe
-from edgeconv.export.quant.rewrites import JOIN_GHOSTS, Step, apply_steps
+from edgeconv.export.rewrites.fold_pixels import fold_stride
+from edgeconv.export.rewrites.table import JOIN_GHOSTS, Step, apply_steps
 from edgeconv.export.tflite.place_shuffles import place_shuffles
+from edgeconv.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,134 @@
+"""Tensors that must share one scale and zero point, found by union-find over the graph."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.graph import Clamp, Graph, Node
+from edgeconv.export.integer.rules import RULES, data_inputs
+from edgeconv.recipe import Activation, Recipe
+
+COMMUTING = frozenset(RULES) & {
+    "Concat",
+    "MaxPool",
+    "Reshape",
+    "Transpose",
+    "ChannelShuffle",
+    "Slice",
+    "Split",
+    "Gather",
+    "DepthToSpace",
+    "SpaceToDepth",
+    "Expand",
+    "Tile",
+    "Max",
+    "Min",
+    "ReduceMax",
+    "GlobalMaxPool",
+}
+"""Operators f with clamp(f(x)) == f(clamp(x)): the clamp may be done where x is made."""
+
+
+class Groups:
+    """A partition of tensor names; ``root`` names a tensor's group."""
+
+    def __init__(self) -> None:
+        self._parent: dict[str, str] = {}
+
+    def root(self, name: str) -> str:
+        """Return the representative of a tensor's group."""
+        parent = self._parent.setdefault(name, name)
+        if parent != name:
+            self._parent[name] = self.root(parent)
+        return self._parent[name]
+
+    def join(self, first: str, second: str) -> None:
+        """Merge two groups; the second one's representative stays."""
+        self._parent[self.root(first)] = self.root(second)
+
+    def members(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """Return root -> the given names in that group, in the given order."""
+        found: dict[str, list[str]] = {}
+        for name in names:
+            found.setdefault(self.root(name), []).append(name)
+        return found
+
+
+def same_scale(graph: Graph, float_nodes: frozenset[str]) -> Groups:
+    """Join the tensors of every same-scale operator that computes in int8."""
+    groups = Groups()
+    for node in graph.nodes:
+        found = RULES.get(node.op)
+        if found is None or found.kind != "same-scale" or node.name in float_nodes:
+            continue
+        for name in [*data_inputs(graph, node), *node.outputs]:
+            if name:
+                groups.join(name, node.outputs[0])
+    return groups
+
+
+def needed_bounds(graph: Graph) -> dict[str, Clamp]:
+    """Return, for each tensor, bounds outside of which no reader can tell a value from the bound.
+
+    A ReLU behind a Concat makes negative values of the Concat's inputs indistinguishable from 0,
+    provided nothing else reads them: so the shared range may begin at 0 and imply the ReLU.
+    """
+    readers = graph.consumers()
+    bounds: dict[str, Clamp] = {}
+    everything = (-np.inf, np.inf)
+    for node in reversed(graph.nodes):
+        for out in node.outputs:
+            loosest: Clamp | None = None
+            for reader in readers.get(out, []):
+                seen = _seen_through(reader, bounds) if out not in graph.outputs else everything
+                loosest = seen if loosest is None else _union(loosest, seen)
+            bounds[out] = everything if loosest is None or out in graph.outputs else loosest
+    return bounds
+
+
+def _seen_through(reader: Node, bounds: Mapping[str, Clamp]) -> Clamp:
+    own = reader.clamp or (-np.inf, np.inf)
+    if reader.op in {"Relu"}:
+        own = (0.0, np.inf)
+    elif reader.op not in COMMUTING:
+        return (-np.inf, np.inf)
+    later = bounds[reader.outputs[0]]
+    for out in reader.outputs[1:]:
+        later = _union(later, bounds[out])
+    return max(own[0], later[0]), min(own[1], later[1])
+
+
+def _union(first: Clamp, second: Clamp) -> Clamp:
+    return min(first[0], second[0]), max(first[1], second[1])
+
+
+def check_same_scale(graph: Graph, recipe: Recipe) -> None:
+    """Raise EdgeconvError, naming node and tensors, where a shared scale is not shared."""
+    for node in graph.nodes:
+        found = RULES.get(node.op)
+        if found is None or found.kind != "same-scale" or node.name in recipe.float_nodes:
+            continue
+        names = [n for n in [*data_inputs(graph, node), *node.outputs] if n in recipe.activations]
+        for name in names[1:]:
+            if not stored_alike(recipe.activations[names[0]], recipe.activations[name]):
+                raise EdgeconvError(
+                    f"the recipe gives {names[0]} and {name} different scales, but {node.op} "
+                    f"{node.name} only moves integers: give both the same scale and zero point"
+                )
+
+
+def stored_alike(first: Activation, second: Activation) -> bool:
+    """Whether equal integers mean equal values."""
+    return first.scale == second.scale and first.zero_point == second.zero_point
+
+
+def implied(clamp: Clamp | None, quantization: Activation) -> bool:
+    """Whether saturation to int8 does the clamp: no value beyond it has an integer of its own."""
+    if clamp is None:
+        return True
+    low, high = clamp
+    scale, zero = quantization.scale, quantization.zero_point
+    low_done = bool(np.isinf(low)) or float(np.rint(low / scale)) + zero <= -128
+    high_done = bool(np.isinf(high)) or float(np.rint(high / scale)) + zero >= 127
+    return low_done and high_done

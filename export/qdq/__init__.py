@@ -1,0 +1,1 @@
+"""ONNX QDQ: writing it, reading what other tools wrote, and what a file holds."""

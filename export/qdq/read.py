@@ -1,0 +1,244 @@
+"""Read a QDQ model of any tool as prepared graph plus recipe, its scales kept to the last bit."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx
+
+from edgeconv.errors import UnsupportedOpError
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.hub.onnx_io import from_onnx
+from edgeconv.export.integer.groups import same_scale
+from edgeconv.export.integer.rules import (
+    RULES,
+    WEIGHTED,
+    data_inputs,
+    float_weights,
+    output_axis,
+    why_float,
+)
+from edgeconv.export.prepare import prepare
+from edgeconv.export.qdq.strip import StoredConstant, Stripped, strip_qdq
+from edgeconv.export.quant.weights import rows, unrows
+from edgeconv.recipe import (
+    Activation,
+    Form,
+    Recipe,
+    Weights,
+    bias_integers,
+    choose_scale,
+)
+
+QOPERATORS = frozenset(["QGemm", "ConvInteger", "MatMulInteger"])
+
+
+@dataclass(frozen=True)
+class QuantizedModel:
+    """A quantized model as data.
+
+    ``islands`` maps each node that the file leaves in float to the reason; ``notes`` says what had to
+    be completed, and whether zero points keep Core ML from computing in integers.
+    """
+
+    graph: Graph
+    recipe: Recipe
+    islands: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def is_quantized(model: onnx.ModelProto) -> bool:
+    """Whether a model holds quantization nodes."""
+    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+
+
+def read_qdq(model: onnx.ModelProto) -> QuantizedModel:
+    """Return graph and recipe of a QDQ model.
+
+    Raises UnsupportedOpError, naming node and reason, for what an INT8 recipe cannot express.
+    """
+    for proto in model.graph.node:
+        if proto.op_type.startswith("QLinear") or proto.op_type in QOPERATORS:
+            raise UnsupportedOpError(
+                f"{proto.op_type} {proto.name} is of the QOperator form: write the model in QDQ form"
+            )
+    before = strip_qdq(from_onnx(model))
+    layers = {node.name: node for node in before.graph.of(*WEIGHTED)}
+    graph = prepare(before.graph, int8=True).graph
+    notes: list[str] = []
+    scales = dict(before.scales)
+    _split_shared(graph, scales, notes)
+    islands = _islands(graph, scales, notes)
+    activations = _activations(graph, scales, frozenset(islands))
+    weights = {}
+    for node in graph.of(*WEIGHTED):
+        if node.name not in islands:
+            weights[node.name] = _weights(graph, node, layers, before, activations, notes)
+    unread = graph.unread_outputs()
+    activations = {t: replace(a, final=t in unread) for t, a in activations.items()}
+    free = all(a.final or a.zero_point in (-128, 0) for a in activations.values())
+    if not free:
+        notes.append(
+            "activations have zero points, with which Core ML does not compute in integers"
+        )
+    form: Form = "zero-point-free" if free else "asymmetric"
+    recipe = Recipe(
+        "from the file",
+        form,
+        activations,
+        weights,
+        tuple(islands),
+        {"picked": "the file's own", "float": dict(islands), "completed": notes},
+    )
+    return QuantizedModel(graph, recipe, islands, tuple(notes))
+
+
+def _split_shared(graph: Graph, scales: dict[str, tuple[float, int]], notes: list[str]) -> None:
+    """Put an identity where an operator that only moves integers joins different scales."""
+    for node in list(graph.nodes):
+        rule = RULES.get(node.op)
+        if rule is None or rule.kind != "same-scale" or why_float(graph, node) is not None:
+            continue
+        target = scales.get(node.output)
+        inputs = [name for name in data_inputs(graph, node) if name not in graph.constants]
+        if len(inputs) == 1 and target is None and inputs[0] in scales:
+            scales.update(dict.fromkeys(node.outputs, scales[inputs[0]]))
+            continue
+        if target is None:
+            continue
+        for position, name in enumerate(node.inputs):
+            if name in inputs and scales.get(name) not in (None, target):
+                fresh = graph.declare(
+                    graph.fresh(f"{name}_rescaled"), graph.shape(name), np.float32
+                )
+                rescale = Node("LeakyRelu", graph.fresh(f"rescale_{name}"), [name], [fresh])
+                rescale.attrs["alpha"] = 1.0
+                graph.nodes.insert(graph.nodes.index(node), rescale)
+                node.inputs[position] = fresh
+                scales[fresh] = target
+                notes.append(f"{name} is rescaled before {node.op} {node.name}")
+
+
+def _islands(
+    graph: Graph, scales: dict[str, tuple[float, int]], notes: list[str]
+) -> dict[str, str]:
+    """Return the nodes that stay in float; scales that a shared group implies are filled in."""
+    found: dict[str, str] = {}
+    for node in graph.nodes:
+        reason = why_float(graph, node)
+        if reason is not None:
+            found[node.name] = reason
+    changed = True
+    while changed:
+        changed = _fill_groups(graph, scales, frozenset(found))
+        for node in graph.nodes:
+            needed = [*data_inputs(graph, node), *(out for out in node.outputs if out)]
+            missing = [n for n in needed if n not in scales and n not in graph.constants]
+            if node.name not in found and missing and not changed:
+                found[node.name] = f"the file gives {missing[0]} no scale"
+                changed = True
+    return found
+
+
+def _fill_groups(
+    graph: Graph, scales: dict[str, tuple[float, int]], floats: frozenset[str]
+) -> bool:
+    groups = same_scale(graph, floats)
+    known = {groups.root(name): pair for name, pair in scales.items() if name in graph.shapes}
+    changed = False
+    for node in graph.nodes:
+        rule = RULES.get(node.op)
+        if rule is None or rule.kind != "same-scale" or node.name in floats:
+            continue
+        for name in [*data_inputs(graph, node), *node.outputs]:
+            if name and name not in scales and groups.root(name) in known:
+                scales[name] = known[groups.root(name)]
+                changed = True
+    return changed
+
+
+def _activations(
+    graph: Graph, scales: dict[str, tuple[float, int]], islands: frozenset[str]
+) -> dict[str, Activation]:
+    found: dict[str, Activation] = {}
+    for node in graph.nodes:
+        if node.name in islands or node.op not in RULES:
+            continue
+        for name in [*data_inputs(graph, node), *node.outputs]:
+            if not name or name in found or graph.dtype(name) != np.float32:
+                continue
+            if name in scales:
+                scale, zero = scales[name]
+                low, high = (-128 - zero) * scale, (127 - zero) * scale
+                found[name] = Activation(scale, zero, low, high, fixed=True)
+            elif name in graph.constants:
+                shared = found.get(node.output)
+                values = graph.constants[name]
+                own = choose_scale(float(values.min()), float(values.max()), "asymmetric")
+                same = RULES[node.op].kind == "same-scale" and shared is not None
+                found[name] = shared if same and shared is not None else own
+    return found
+
+
+def _weights(
+    graph: Graph,
+    node: Node,
+    layers: dict[str, Node],
+    before: Stripped,
+    activations: dict[str, Activation],
+    notes: list[str],
+) -> Weights:
+    real, bias = float_weights(graph, node)
+    source = layers.get(node.name)
+    stored = before.constants.get(source.inputs[1]) if source is not None else None
+    flat = rows(node, real)
+    input_scale = activations[node.inputs[0]].scale
+    if stored is None:
+        scales = np.maximum(np.abs(flat).max(axis=1) / 127, 1e-8).astype(np.float32)
+        notes.append(f"the weights of {node.name} are float in the file and were rounded")
+    else:
+        scales = _expand(stored, len(flat), node)
+    steps = np.rint(flat.astype(np.float64) / scales[:, None])
+    if np.abs(steps * scales[:, None] - flat).max() > 1e-3 * scales.max() and stored is not None:
+        notes.append(f"the weights of {node.name} were folded into; they were rounded again")
+    if steps.min(initial=0) < -128 or steps.max(initial=0) > 127:
+        raise UnsupportedOpError(
+            f"the weights of {node.name} do not fit int8 with zero point 0: quantize them symmetrically"
+        )
+    weights = Weights(
+        unrows(node, steps.astype(np.int8), real.shape),
+        scales,
+        np.zeros(len(bias), np.int32),
+        bias,
+        axis=output_axis(node),
+    )
+    integers = _bias(node, source, before, weights, input_scale)
+    return Weights(weights.values, scales, integers, bias, axis=weights.axis)
+
+
+def _expand(
+    stored: StoredConstant, outputs: int, node: Node
+) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    if stored.scales.size == outputs:
+        return stored.scales.astype(np.float32)
+    if stored.scales.size != 1:
+        raise UnsupportedOpError(
+            f"the weights of {node.name} have {stored.scales.size} scales for {outputs} channels"
+        )
+    return np.full(outputs, stored.scales[0], np.float32)
+
+
+def _bias(
+    node: Node, source: Node | None, before: Stripped, weights: Weights, input_scale: float
+) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    """Return the file's int32 bias where it is at s_in * s_w, else the real bias rounded to that."""
+    name = source.inputs[2] if source is not None and len(source.inputs) > 2 else ""
+    stored = before.constants.get(name)
+    if stored is not None and stored.values.size == len(weights.float_bias):
+        step = np.float64(input_scale) * weights.scales.astype(np.float64)
+        ratio = np.broadcast_to(stored.scales.astype(np.float64), step.shape) / step
+        same = np.array_equal(
+            (stored.values.reshape(-1) * stored.scales).astype(np.float32), weights.float_bias
+        )
+        if np.abs(ratio - 1).max() < 1e-5 and same:
+            return stored.values.reshape(-1).astype(np.int32)
+    return bias_integers(weights, input_scale)

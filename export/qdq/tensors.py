@@ -1,0 +1,104 @@
+"""Tensors, scales and constants of a QDQ model while it is written; emit.py writes the nodes."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from edgeconv.export.graph import Array, Graph
+from edgeconv.recipe import Activation, Recipe, quantize_values
+
+Io = Literal["float", "int8", "uint8"]
+Shuffle = Literal["gather", "transpose"]
+
+
+@dataclass
+class QdqTensors:
+    """What has been written so far; ``names`` maps hub tensors to ONNX tensors."""
+
+    graph: Graph
+    recipe: Recipe
+    io: Io
+    shuffle: Shuffle
+    signed: bool
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    initializers: dict[str, onnx.TensorProto] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    _dequantized: dict[str, int] = field(default_factory=dict)
+
+    # Scales and constants
+
+    @property
+    def _type(self) -> Any:
+        return np.int8 if self.signed else np.uint8
+
+    def _integers(self, values: Array) -> Array:
+        return values if self.signed else (values.astype(np.int16) + 128).astype(np.uint8)
+
+    def _pair(self, quantization: Activation, kind: Any) -> list[str]:
+        zero = quantization.zero_point + (128 if kind is np.uint8 else 0)
+        scale = np.float32(quantization.scale)
+        return [
+            self._constant(f"scale_{scale.view(np.uint32):08x}", np.array(scale)),
+            self._constant(f"zero_point_{np.dtype(kind).name}_{zero}", np.array(zero, kind)),
+        ]
+
+    def _scale(self, tensor: str) -> list[str]:
+        return self._pair(self.recipe.activations[tensor], self._type)
+
+    def _constant(self, name: str, value: Array) -> str:
+        if name not in self.initializers:
+            data = np.ascontiguousarray(value).reshape(value.shape)
+            self.initializers[name] = numpy_helper.from_array(data, name)
+        return name
+
+    def _add(self, op: str, inputs: list[str], *outputs: str, **attrs: Any) -> None:
+        name = attrs.pop("name", None) or f"{outputs[0]}_{op}"
+        self.nodes.append(helper.make_node(op, inputs, list(outputs), name=name, **attrs))
+
+    # Tensors
+
+    def _stored(self, name: str) -> str:
+        """Return the integer tensor of a quantized tensor or constant."""
+        if name in self.graph.constants and name not in self.names:
+            integers = quantize_values(
+                self.graph.constants[name], self.recipe.activations[name]
+            ).reshape(self.graph.shape(name))
+            self.names[name] = self._constant(f"{name}_quantized", self._integers(integers))
+        return self.names[name]
+
+    def _real(self, name: str) -> str:
+        """Return real values for one reader; a DequantizeLinear each keeps fusions simple."""
+        if not name:
+            return ""
+        if name in self.recipe.activations:
+            number = self._dequantized[name] = self._dequantized.get(name, 0) + 1
+            out = f"{name}_dequantized_{number}"
+            self._add("DequantizeLinear", [self._stored(name), *self._scale(name)], out)
+            return out
+        if name in self.graph.constants:
+            return self._constant(name, self.graph.constants[name])
+        return self.names.get(name, name)
+
+    def _place(self, tensor: str) -> str:
+        """Name the integers of a tensor: an integer output keeps the model's own name."""
+        border = self.io == self._type.__name__ and tensor in self.graph.outputs
+        self.names[tensor] = tensor if border else f"{tensor}_quantized"
+        return self.names[tensor]
+
+    def _quantize(self, source: str, tensor: str) -> None:
+        self._place(tensor)
+        self._add("QuantizeLinear", [source, *self._scale(tensor)], self.names[tensor])
+
+    def _initializer(self, name: str, values: Array, scales: Array, axis: int) -> str:
+        stored = self._constant(f"{name}_quantized", values)
+        pair = [
+            self._constant(f"{name}_scale", scales.astype(np.float32)),
+            self._constant(f"{name}_zero_point", np.zeros(scales.shape, values.dtype)),
+        ]
+        self._add(
+            "DequantizeLinear", [stored, *pair], name, **({"axis": axis} if scales.ndim else {})
+        )
+        return name

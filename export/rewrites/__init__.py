@@ -1,0 +1,1 @@
+"""Exact rewrites of a quantized net for the kernels that will run it, one a file."""

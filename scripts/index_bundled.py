@@ -1,0 +1,82 @@
+"""Measure the bundled weights over all test pictures: ``python scripts/index_bundled.py``.
+
+Writes bundled/bundled.json: for each net its file's hash, its top-1 and how it was trained.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from train import RESOLUTION, accuracy, load_split
+
+from edgeconv.files import sha256, write_text
+from edgeconv.models import SPECS, fashion_mnist
+from edgeconv.models.bundle import FOLDER
+from edgeconv.models.weights import load_weights
+
+TRAIN = "python scripts/train.py"
+REFINE = "--start start.safetensors --peak-rate 1e-3 --seed 1 --epochs"
+COMMANDS = {
+    "mobilenet_v1": f"{TRAIN} mobilenet_v1 --out start.safetensors --epochs 40:2,48:2,64:1 && "
+    f"{TRAIN} mobilenet_v1 --out mobilenet_v1.safetensors {REFINE} 64:3",
+    "mobilenet_v2": f"{TRAIN} mobilenet_v2 --out mobilenet_v2.safetensors --epochs 32:4,64:3",
+    "shufflenet_v1": f"{TRAIN} shufflenet_v1 --out start.safetensors --epochs 40:3,48:3,64:2 && "
+    f"{TRAIN} shufflenet_v1 --out shufflenet_v1.safetensors {REFINE} 64:2",
+    "ghostnet": f"{TRAIN} ghostnet --out start.safetensors --epochs 32:5,64:2 && "
+    f"{TRAIN} ghostnet --out ghostnet.safetensors {REFINE} 64:2",
+}
+"""The commands that made the files, with the defaults --batch 64 and --peak-rate 2e-3."""
+
+
+def index(folder: Path, data: Path) -> dict[str, Any]:
+    """Measure every net's weights in ``folder`` over the 10,000 test pictures; return the index."""
+    test = load_split("t10k", data, {RESOLUTION})
+    nets = {}
+    for net in SPECS:
+        path = folder / f"{net}.safetensors"
+        if not path.exists():
+            continue
+        module = load_weights(net, {}, str(path)).build()
+        nets[net] = {
+            "file": path.name,
+            "sha256": sha256(path),
+            "top1": round(accuracy(module, test, RESOLUTION), 2),
+            "test_pictures": len(test.labels),
+            "command": COMMANDS[net],
+        }
+    return {
+        "data": {
+            "name": "Fashion-MNIST",
+            "origin": "https://github.com/zalandoresearch/fashion-mnist",
+            "package": "dataset-fashion-mnist (Debian)",
+            "licence": "MIT, copyright 2017 Zalando SE",
+        },
+        "input": {
+            "shape": [1, 3, RESOLUTION, RESOLUTION],
+            "resolution": RESOLUTION,
+            "mean": [0.5],
+            "std": [0.5],
+            "crop": 1.0,
+        },
+        "labels": list(fashion_mnist.LABELS),
+        "licence": "Apache-2.0, as edgeconv",
+        "nets": nets,
+    }
+
+
+@click.command(help=__doc__)
+@click.option("--data", type=click.Path(path_type=Path), default=fashion_mnist.FOLDER)
+@click.option("--folder", type=click.Path(path_type=Path), default=FOLDER)
+def main(data: Path, folder: Path) -> None:
+    """Measure, write, say so."""
+    torch.set_num_threads(1)
+    found = index(folder, data)
+    write_text(folder / "bundled.json", json.dumps(found, indent=1) + "\n")
+    for net, entry in found["nets"].items():
+        click.echo(f"{net}: {entry['top1']} % of {entry['test_pictures']}")
+
+
+if __name__ == "__main__":
+    main()
