@@ -103,23 +103,25 @@ def verdict_text(verdict: Verdict) -> str:
     return " · ".join(parts)
 
 
-def closing_lines(report: ExportReport, *, verbose: bool, quiet: bool) -> list[str]:
-    """Return what is printed after the stages: notes, every figure if asked for, verdict, next command."""
-    lines = [] if quiet else [f"note       {note}" for note in report.notes]
+def closing_lines(report: ExportReport, *, verbose: bool, quiet: bool) -> list[tuple[str, str]]:
+    """Return what is printed after the stages, a head and a text a line.
+
+    Notes, every figure if asked for, the verdict, the next command.
+    """
+    lines = [] if quiet else [("note", note) for note in report.notes]
     if verbose:
         for artifact in report.artifacts:
             for figures in artifact.verdict.figures:
                 shown = {k: v for k, v in figures.to_json().items() if v is not None}
                 text = " · ".join(f"{key} {_number(value)}" for key, value in shown.items())
-                lines.append(f"figures    {artifact.target} · {text}")
+                lines.append(("figures", f"{artifact.target} · {text}"))
     if report.departure is not None:
-        lines.append(f"DEPARTS    {report.departure}")
-    verdicts = [f"{a.target} {verdict_text(a.verdict)}" for a in report.artifacts]
+        lines.append(("DEPARTS", report.departure))
     if quiet:
-        lines += [f"verdict    {text}" for text in verdicts]
-    lines.append("verdict    all within budget" if report else "verdict    a budget was missed")
+        lines += [("verdict", f"{a.target} {verdict_text(a.verdict)}") for a in report.artifacts]
+    lines.append(("verdict", "all within budget" if report else "a budget was missed"))
     if not quiet:
-        lines.append(f"next       {report.next_command}")
+        lines.append(("next", report.next_command))
     return lines
 
 

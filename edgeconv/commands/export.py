@@ -8,7 +8,7 @@ import click
 
 from edgeconv.api import export_model, plan_export
 from edgeconv.commands.integer_options import integer_options
-from edgeconv.commands.progress import StageDisplay
+from edgeconv.commands.progress import StageDisplay, echo_closing
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -168,7 +168,5 @@ def command(
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=1))
     else:
-        from edgeconv.export.report import closing_lines
-
-        click.echo("\n".join(closing_lines(report, verbose=verbose, quiet=quiet)))
+        echo_closing(report, verbose=verbose, quiet=quiet)
     ctx.exit(0 if report else 3)

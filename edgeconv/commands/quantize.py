@@ -9,7 +9,7 @@ import click
 from edgeconv.api import export_model
 from edgeconv.commands.export import parse_values
 from edgeconv.commands.integer_options import integer_options
-from edgeconv.commands.progress import StageDisplay
+from edgeconv.commands.progress import StageDisplay, echo_closing
 
 
 def _values(
@@ -61,7 +61,5 @@ def command(ctx: click.Context, /, file: str, *, as_json: bool, **options: Any) 
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=1))
     else:
-        from edgeconv.export.report import closing_lines
-
-        click.echo("\n".join(closing_lines(report, verbose=False, quiet=False)))
+        echo_closing(report)
     ctx.exit(0 if report else 3)

@@ -1,0 +1,123 @@
+"""What a person sees of an export: lines and bar share one console; nothing is cut in a number."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import termios
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeconv.commands.progress import HEAD, lay_out
+
+SCRIPT = """
+import sys, time
+from edgeconv.commands.progress import StageDisplay, echo_line
+from edgeconv.export.report import StageLine
+with StageDisplay(lines="-q" not in sys.argv) as display:
+    for stage in ("build", "verify"):
+        display.progress(stage, 0.5)
+        time.sleep(0.3)
+        text = "agreement 98.5 % [97.2, 99.6] · SQNR 21.9 dB · 1000 pictures, ai-edge-litert 2.3.0 · within budget"
+        display.on_line(StageLine(stage, text, 1.25))
+echo_line("note", "a sentence that is a good deal longer than a terminal of eighty columns can show on a line")
+"""
+
+
+def on_terminal(arguments: list[str], columns: int, term: str, pipe: bool = False) -> str:
+    """Return what a terminal of ``columns`` is sent; ``pipe`` takes stdout away from it."""
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (50, columns))
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *arguments],
+        stdin=slave,
+        stdout=subprocess.PIPE if pipe else slave,
+        stderr=slave,
+        env={**environment, "TERM": term},
+    ) as child:
+        os.close(slave)
+        sent = b""
+        while True:
+            ready, _, _ = select.select([master], [], [], 0.1)
+            if ready:
+                try:
+                    sent += os.read(master, 65536)
+                except OSError:  # Linux says that the other end is closed this way
+                    break
+            elif child.poll() is not None:
+                break
+        child.communicate()
+    os.close(master)
+    assert child.returncode == 0
+    return sent.decode()
+
+
+def screen(sent: str) -> list[str]:
+    """Return the lines that stay on the screen, by the few sequences that rich uses."""
+    rows, row, column = [""], 0, 0
+    position = 0
+    while position < len(sent):
+        if sent.startswith("\x1b[", position):
+            end = position + 2
+            while not sent[end].isalpha():
+                end += 1
+            if sent[end] == "A":
+                row = max(0, row - int(sent[position + 2 : end] or 1))
+            if sent[end] == "K":
+                rows[row] = ""
+            position = end + 1
+            continue
+        character = sent[position]
+        if character == "\n":
+            row += 1
+            rows += [""] * (row + 1 - len(rows))
+        elif character == "\r":
+            column = 0
+        else:
+            column = 0 if not rows[row] else column
+            rows[row] = rows[row][:column].ljust(column) + character + rows[row][column + 1 :]
+            column += 1
+        position += 1
+    return [line.rstrip() for line in rows if line.strip()]
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals here")
+@pytest.mark.parametrize("columns", [80, 100, 160])
+def test_no_line_on_a_terminal_is_shared_with_the_bar_or_wider_than_it(columns: int) -> None:
+    sent = on_terminal([], columns, "xterm-256color")
+    assert "━" in sent  # the bar was there
+    kept = screen(sent)
+    assert not any("━" in line for line in kept), kept
+    assert max(map(len, kept)) <= columns
+    heads = [line[:HEAD].strip() for line in kept if not line.startswith(" ")]
+    assert heads == ["build", "verify", "note"]
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals here")
+def test_a_dumb_terminal_and_a_pipe_get_no_bar() -> None:
+    assert "━" not in on_terminal([], 80, "dumb")
+    assert on_terminal([], 80, "xterm-256color", pipe=True) == ""
+    assert "━" in on_terminal(["-q"], 80, "xterm-256color", pipe=True)
+
+
+WORD = st.text(st.sampled_from("abcXYZ0189.,%[]():/_-"), min_size=1, max_size=12)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(WORD, min_size=1), min_size=1), st.integers(40, 200))
+def test_a_fold_loses_and_splits_no_word(parts: list[list[str]], width: int) -> None:
+    text = " · ".join(" ".join(words) for words in parts)
+    lines = lay_out("verify", text, width, "1.2 s").splitlines()
+    assert max(map(len, lines)) <= width
+    said = [word for line in lines for word in line[HEAD:].split() if word != "·"]
+    assert said == [word for words in parts for word in words if word != "·"] + ["1.2", "s"]
+    assert all(line[:HEAD].strip() == "" for line in lines[1:])
+
+
+def test_a_pipe_gets_one_line_a_stage() -> None:
+    text = "words " * 40
+    assert lay_out("verify", text, None, "1.2 s").count("\n") == 0
