@@ -70,8 +70,8 @@ def read_case(path: Path) -> dict[str, Any]:
 
     Raises UsageError naming a key that check_parity does not have.
     """
+    from edgeconv.judge.budget import read_data
     from edgeconv.parity.api import check_parity
-    from edgeconv.parity.budget import read_data
 
     data = read_data(path)
     known = inspect.signature(check_parity).parameters.keys()

@@ -20,11 +20,11 @@ from parity_kernels import Kernels, compare_kernels
 from edgeconv import export_model
 from edgeconv.artifact import load_artifact
 from edgeconv.doctor import examine
+from edgeconv.judge.measures import show
 from edgeconv.parity.api import check_parity
 from edgeconv.parity.data import spread_indices
 from edgeconv.parity.emulate import BOARDS
 from edgeconv.parity.matrix import Matrix, Row
-from edgeconv.parity.measures import show
 from edgeconv.parity.report import environment
 
 NETS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")

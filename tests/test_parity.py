@@ -15,10 +15,10 @@ from click.testing import CliRunner
 from edgeconv.artifact import load_artifact
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.judge.outputs import load_outputs, save_outputs
 from edgeconv.parity import Outputs
 from edgeconv.parity.api import check_parity
 from edgeconv.parity.child import Job, run_cell
-from edgeconv.parity.outputs import load_outputs, save_outputs
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgeconv.cli import main
-from edgeconv.parity.outputs import Outputs, save_outputs
+from edgeconv.judge.outputs import Outputs, save_outputs
 from edgeconv.tables import Column, table_lines
 
 NAMES = ("/loc/Reshape_output_0", "/conf [v1]/Reshape_output_0")

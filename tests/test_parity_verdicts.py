@@ -87,7 +87,7 @@ def test_an_int8_budget_of_one_output_wins_over_the_general_one() -> None:
 
 
 def test_the_documentation_has_every_figure_and_default_limit() -> None:
-    from edgeconv.parity.measures import MEASURES
+    from edgeconv.judge.measures import MEASURES
 
     text = (Path(__file__).parents[1] / "docs" / "parity.md").read_text()
     for measure in MEASURES.values():

@@ -17,9 +17,9 @@ from edgeconv.device.remote import LIMIT_S, SUFFIXES, Prepared, prepared, side_b
 from edgeconv.device.ssh import Connection
 from edgeconv.device.wheels import runtime_for
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.judge.outputs import Outputs, inputs_hash
 from edgeconv.parity.cells import Cell, emulated
 from edgeconv.parity.matrix import Samples, Settings, described, job_for, save_feeds
-from edgeconv.parity.outputs import Outputs, inputs_hash
 
 Found = list[tuple[Cell, Outputs | str]]
 

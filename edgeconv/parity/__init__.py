@@ -1,8 +1,8 @@
 """Which runtime departs from the float reference, where first, and does it matter."""
 
-from edgeconv.parity.budget import DEFAULTS, Budget, load_budgets
-from edgeconv.parity.outputs import Outputs, load_outputs, save_outputs
-from edgeconv.parity.verdict import Finding, Verdict, compare
+from edgeconv.judge.budget import DEFAULTS, Budget, load_budgets
+from edgeconv.judge.outputs import Outputs, load_outputs, save_outputs
+from edgeconv.judge.verdict import Finding, Verdict, compare
 
 __all__ = [
     "DEFAULTS",

@@ -9,15 +9,15 @@ from typing import Any
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import write_text
+from edgeconv.judge.budget import load_budgets
+from edgeconv.judge.outputs import Outputs, inputs_hash, load_folder, save_outputs
 from edgeconv.parity.baseline import compare_baseline, load_baseline, save_baseline, worth_keeping
-from edgeconv.parity.budget import load_budgets
 from edgeconv.parity.cells import Cell, emulated, plan, ways
 from edgeconv.parity.data import Request, check_same_inputs, gather
 from edgeconv.parity.latency import REFERENCE, Latency, measure_latencies
 from edgeconv.parity.layers import LayerReport
 from edgeconv.parity.localize import layer_reports
 from edgeconv.parity.matrix import Matrix, Samples, Settings, judge, run_cells
-from edgeconv.parity.outputs import Outputs, inputs_hash, load_folder, save_outputs
 from edgeconv.parity.report import to_junit, to_markdown
 
 
@@ -215,7 +215,7 @@ def _judge_stored(stored: list[Outputs], request: Request, settings: Settings) -
 
     reference = next((o for o in stored if o.about.get("stage") == "reference"), None)
     if request.reference is not None:
-        from edgeconv.parity.outputs import load_outputs
+        from edgeconv.judge.outputs import load_outputs
 
         if not request.reference.endswith(".npz"):
             raise UsageError("--load-outputs without files needs --reference OUTPUTS.npz, if any")

@@ -7,8 +7,8 @@ from typing import Any
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import write_text
+from edgeconv.judge.measures import MEASURES, show
 from edgeconv.parity.matrix import Matrix
-from edgeconv.parity.measures import MEASURES, show
 from edgeconv.parity.report import number
 
 FORMAT = 1

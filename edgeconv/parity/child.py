@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgeconv.adapt import adapt_inputs, adapt_outputs, match_names
 from edgeconv.artifact import spec_from_json, spec_to_json
 from edgeconv.errors import EdgeconvError
-from edgeconv.parity.outputs import Outputs
+from edgeconv.judge.outputs import Outputs
 from edgeconv.runtimes.probe import child_failure
 from edgeconv.tensors import Layout, TensorSpec
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from edgeconv.artifact import Artifact, Preprocessing, load_artifact
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.judge.outputs import Outputs, inputs_hash, load_outputs
 from edgeconv.parity.child import Job, run_cell
 from edgeconv.parity.matrix import Samples, save_feeds
-from edgeconv.parity.outputs import Outputs, inputs_hash, load_outputs
 from edgeconv.tensors import TensorSpec
 
 Array = NDArray[Any]

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from edgeconv.adapt import match_names
 from edgeconv.errors import EdgeconvError
-from edgeconv.parity.budget import DEFAULTS, Budget
+from edgeconv.judge.budget import DEFAULTS, Budget
+from edgeconv.judge.measures import Figures
+from edgeconv.judge.outputs import Outputs, inputs_hash
+from edgeconv.judge.verdict import Verdict, compare
 from edgeconv.parity.cells import Cell
 from edgeconv.parity.child import Job, run_cell
 from edgeconv.parity.facts import file_figures
 from edgeconv.parity.latency import Latency
 from edgeconv.parity.layers import LayerReport
-from edgeconv.parity.measures import Figures
-from edgeconv.parity.outputs import Outputs, inputs_hash
-from edgeconv.parity.verdict import Verdict, compare
 from edgeconv.tensors import Layout
 
 Array = NDArray[Any]

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from edgeconv.artifact import Artifact
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
+from edgeconv.judge.outputs import Outputs, inputs_hash
 from edgeconv.parity.matrix import Samples
-from edgeconv.parity.outputs import Outputs, inputs_hash
 
 OPTIONS = ("width", "groups", "ratio", "activation")
 

@@ -10,12 +10,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 from edgeconv import __version__
+from edgeconv.judge.measures import show
+from edgeconv.judge.outputs import inputs_hash
+from edgeconv.judge.verdict import Finding, Verdict
 from edgeconv.machine import describe
 from edgeconv.parity.layers import LayerReport
 from edgeconv.parity.matrix import Matrix, Row
-from edgeconv.parity.measures import show
-from edgeconv.parity.outputs import inputs_hash
-from edgeconv.parity.verdict import Finding, Verdict
 
 FORMAT = 1
 PACKAGES = (

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from edgeconv.adapt import match_names
 from edgeconv.errors import EdgeconvError
-from edgeconv.parity.budget import DEFAULTS, Budget
-from edgeconv.parity.measures import MEASURES, Context, Figures, measure, show
+from edgeconv.judge.budget import DEFAULTS, Budget
+from edgeconv.judge.measures import MEASURES, Context, Figures, measure, show
 
 Array = NDArray[Any]
 

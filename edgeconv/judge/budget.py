@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.parity.measures import MEASURES
+from edgeconv.judge.measures import MEASURES
 
 Limits = Mapping[str, float]
 
