@@ -1,13 +1,15 @@
 """The command line: each command lives in edgeconv.commands and is imported when it is called."""
 
 import importlib
+import os
 import sys
 from typing import Any
 
 import click
 
 from edgeconv import __version__
-from edgeconv.errors import EdgeconvError
+from edgeconv.guard import guarded
+from edgeconv.terminal import Answer
 
 COMMANDS = {
     "export": "Convert a net or file to ONNX or TFLite, FP32 or INT8, and verify the result.",
@@ -46,17 +48,30 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run, and turn an EdgeconvError into one sentence and its exit code."""
-        try:
-            return super().invoke(ctx)
-        except EdgeconvError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(error.exit_code)
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run and exit; every failure prints as one sentence (edgeconv/guard.py)."""
+        if not extra.get("standalone_mode", True) or "_EDGECONV_COMPLETE" in os.environ:
+            return super().main(*args, **extra)
+        given = args[0] if args else extra.pop("args", None)
+        words = list(sys.argv[1:] if given is None else given)
+        options = words[: words.index("--")] if "--" in words else words
+        kept = [word for word in options if word != "--debug"] + words[len(options) :]
+
+        def run(answer: Answer) -> object:
+            with self.make_context("edgeconv", kept, obj=answer) as context:
+                return self.invoke(context)
+
+        sys.exit(guarded(run, as_json="--json" in options, debug=len(kept) < len(words)))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="edgeconv")
+@click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    help="Print the traceback of a failure too; goes anywhere on the line.",
+)
 def main() -> None:
     """From a PyTorch mobile CNN to a verified INT8 model on a device."""
 

@@ -12,6 +12,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from edgeconv.console import PlainConsole
+
 GAP = "  "
 PIPED_WIDTH = 400
 
@@ -30,10 +32,10 @@ def open_console() -> Console:
 
     A pipe has no width of its own and a guess would fold: it is wide, unless COLUMNS says.
     """
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     if console.is_terminal or "COLUMNS" in os.environ:
         return console
-    return Console(highlight=False, width=PIPED_WIDTH)
+    return PlainConsole(highlight=False, width=PIPED_WIDTH)
 
 
 def print_table(

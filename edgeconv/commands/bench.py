@@ -1,12 +1,12 @@
 """``edgeconv bench``: parse, measure, print, write."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edgeconv.errors import BudgetMissedError, EdgeconvError
+from edgeconv.terminal import plain, print_json
 
 
 @click.command(context_settings={"show_default": True})
@@ -50,7 +50,6 @@ def command(models: tuple[str, ...], **options: Any) -> None:
         _request(models, options)  # what cannot be right is refused before anything is copied
         on_devices(models, options)
         return
-    _end_like_an_interrupt()
     request = _request(models, options)
     report = bench(request, None if options["quiet"] else _progress(options["progress"]))
     if options["history"] is not None:
@@ -59,16 +58,6 @@ def command(models: tuple[str, ...], **options: Any) -> None:
         report = keep(report, options["history"])
     _write(report, options)
     _exit(report, options["strict"])
-
-
-def _end_like_an_interrupt() -> None:
-    """Let SIGTERM end a run with the figures so far too: a board's run gets no Ctrl-C."""
-    import signal
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
 
 
 def _request(models: tuple[str, ...], options: dict[str, Any]) -> Any:
@@ -100,7 +89,7 @@ def _request(models: tuple[str, ...], options: dict[str, Any]) -> Any:
     )
 
 
-def _progress(plain: bool) -> Any:
+def _progress(as_lines: bool) -> Any:
     """One line on standard error that rewrites itself, on a terminal only; or plain lines."""
     import sys
     import time
@@ -111,16 +100,16 @@ def _progress(plain: bool) -> Any:
         nonlocal last
         if time.monotonic() - last >= 1.0:
             last = time.monotonic()
-            sys.stderr.write(f"{100 * share:3.0f} %  {text}\n")
+            sys.stderr.write(f"{100 * share:3.0f} %  {plain(text)}\n")
             sys.stderr.flush()
 
-    if plain:
+    if as_lines:
         return tell
     if not sys.stderr.isatty():
         return None
 
     def say(text: str, share: float) -> None:
-        sys.stderr.write(f"\r\x1b[K{100 * share:3.0f} %  {text[:90]}")
+        sys.stderr.write(f"\r\x1b[K{100 * share:3.0f} %  {plain(text)[:90]}")
         sys.stderr.write("\r\x1b[K" if share >= 1 else "")
         sys.stderr.flush()
 
@@ -143,7 +132,7 @@ def _write(report: Any, options: dict[str, Any]) -> None:
 
         write_text(options["html_file"], page(report))
     if options["as_json"]:
-        click.echo(json.dumps(report.to_json(), indent=1))
+        print_json(report.to_json())
         return
     if len(report.rows) == 1 and report.rows[0].error is not None and not report.partial:
         return  # its sentence is the error that ends the command

@@ -1,13 +1,11 @@
 """``edgeconv bench --device``: the same bench on boards, one table and one set of files."""
 
-import json
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from edgeconv.errors import BudgetMissedError, EdgeconvError
+from edgeconv.terminal import echo, print_json
 
 if TYPE_CHECKING:
     from edgeconv.bench.results import Report
@@ -40,7 +38,7 @@ def on_devices(models: tuple[str, ...], options: dict[str, Any]) -> None:
 
     def say(text: str) -> None:
         if not options["quiet"]:
-            click.echo(text, err=True)
+            echo(text, err=True)
 
     def work(connection: "Connection", stopping: threading.Event) -> "Report":
         return bench_on(connection, paths, forwarded(options), cache_dir(), say, stopping, against)
@@ -56,7 +54,6 @@ def on_devices(models: tuple[str, ...], options: dict[str, Any]) -> None:
 
 
 def _write(reports: "list[tuple[str, Report]]", options: dict[str, Any]) -> None:
-
     from edgeconv.bench.text import devices_to_csv, print_devices
     from edgeconv.files import write_text
     from edgeconv.tables import open_console
@@ -68,7 +65,7 @@ def _write(reports: "list[tuple[str, Report]]", options: dict[str, Any]) -> None
 
         write_text(options["html_file"], devices_page(reports))
     if options["as_json"]:
-        click.echo(json.dumps({name: report.to_json() for name, report in reports}, indent=1))
+        print_json({name: report.to_json() for name, report in reports})
         return
     print_devices(reports, open_console())
 
@@ -77,7 +74,7 @@ def _exit(
     reports: "list[tuple[str, Report]]", failed: list[EdgeconvError], options: dict[str, Any]
 ) -> None:
     for error in failed:
-        click.echo(f"Error: {error}", err=True)
+        echo(f"Error: {error}", err=True)
     if any(report.partial for _, report in reports):
         raise SystemExit(130)
     regressed = [i["sentence"] for _, r in reports for i in r.regressions if i["regressed"]]

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from edgeconv.errors import UsageError
+from edgeconv.terminal import echo
 
 
 @click.command()
@@ -49,8 +50,8 @@ def command(
     platform = Platform(wheels, python) if wheels else None
     sizes = make_bundle(models, output, platform, cache_dir() / "wheels")
     parts = ", ".join(f"{name} {size / 1e6:.2f}" for name, size in sorted(sizes.items()))
-    click.echo(f"{output}: {output.stat().st_size / 1e6:.2f} MB (unpacked, MB: {parts})")
-    click.echo(f"on the board: tar -xf {output.name} && cd {output.name.partition('.')[0]} && python3 run.py")  # fmt: skip
+    echo(f"{output}: {output.stat().st_size / 1e6:.2f} MB (unpacked, MB: {parts})")
+    echo(f"on the board: tar -xf {output.name} && cd {output.name.partition('.')[0]} && python3 run.py")  # fmt: skip
 
 
 def _show(path: Path) -> None:
@@ -63,10 +64,10 @@ def _show(path: Path) -> None:
     print_report(report_from_json(results["bench"]), open_console())
     for name, check in results["checks"].items():
         if "error" in check:
-            click.echo(f"outputs  {name}: {check['error']}")
+            echo(f"outputs  {name}: {check['error']}")
             continue
         for output, found in check["outputs"].items():
-            click.echo(
+            echo(
                 f"outputs  {name} {output} in {check['runtime']}: largest difference from here"
                 f" {found['max_difference']:.4g}, {100 * found['equal']:.1f} % equal, same top-1 in"
                 f" {100 * found['same_top1']:.0f} % of {check['samples']}"

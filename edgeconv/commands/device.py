@@ -1,11 +1,11 @@
 """``edgeconv device``: what a board is, and making it ready before the first bench."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgeconv.errors import UsageError
+from edgeconv.terminal import echo, print_json
 
 if TYPE_CHECKING:
     from edgeconv.device.board import Board
@@ -35,10 +35,10 @@ def info(device: str, as_json: bool) -> None:
             "free_mib": board.free_mib,
             **found,
         }
-        click.echo(json.dumps(about, indent=1))
+        print_json(about)
         return
     for title, text in _lines(board, found):
-        click.echo(f"{title:<12} {text}")
+        echo(f"{title:<12} {text}")
 
 
 def _lines(board: "Board", found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -89,7 +89,7 @@ def setup(device: str, onnx: bool, tflite: bool) -> None:
     runtimes = runtime_for(suffixes, board.platform)
 
     def say(text: str) -> None:
-        click.echo(text, err=True)
+        echo(text, err=True)
 
     boards.setup(connection, board, runtimes, cache_dir(), say, fresh=True)
-    click.echo(f"{connection.host.target} is ready: {', '.join(runtimes)}")
+    echo(f"{connection.host.target} is ready: {', '.join(runtimes)}")

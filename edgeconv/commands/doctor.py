@@ -1,10 +1,9 @@
 """``edgeconv doctor``: print what edgeconv.doctor.examine found."""
 
-import json
-
 import click
 
 from edgeconv.doctor import Examination, examine
+from edgeconv.terminal import print_json
 
 
 @click.command()
@@ -16,18 +15,19 @@ def command(as_json: bool) -> None:
     """
     found = examine()
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=1))
+        print_json(found.to_json())
         return
     _show(found)
 
 
 def _show(found: Examination) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from edgeconv.console import PlainConsole
+
     machine = found.machine
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     facts = Table.grid(padding=(0, 2))
     facts.add_row("edgeconv", f"{found.edgeconv}, Python {machine.python}, {machine.architecture}")
     facts.add_row("machine", Text(", ".join(filter(None, [machine.board, machine.system]))))

@@ -1,6 +1,5 @@
 """``edgeconv export``."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import click
 from edgeconv.api import export_model, plan_export
 from edgeconv.commands.integer_options import integer_options
 from edgeconv.commands.progress import StageDisplay, echo_closing
+from edgeconv.terminal import echo, print_json
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -161,12 +161,12 @@ def command(
     """
     if dry_run:
         lines = plan_export(net, **options)
-        click.echo(json.dumps({"plan": lines}, indent=1) if as_json else "\n".join(lines))
+        print_json({"plan": lines}) if as_json else echo("\n".join(lines))
         return
     with StageDisplay(lines=not (quiet or as_json)) as display:
         report = export_model(net, progress=display.progress, on_line=display.on_line, **options)
     if as_json:
-        click.echo(json.dumps(report.to_json(), indent=1))
+        print_json(report.to_json())
     else:
         echo_closing(report, verbose=verbose, quiet=quiet)
     ctx.exit(0 if report else 3)

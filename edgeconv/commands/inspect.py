@@ -1,10 +1,11 @@
 """``edgeconv inspect``: print what edgeconv.inspection.inspect_file found."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from edgeconv.terminal import print_json
 
 if TYPE_CHECKING:
     from edgeconv.inspection import Inspection
@@ -24,7 +25,7 @@ def command(file: Path, tensors: bool, as_json: bool) -> None:
 
     found = inspect_file(file)
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=1))
+        print_json(found.to_json())
         return
     _show(found, tensors)
 

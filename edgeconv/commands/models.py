@@ -1,9 +1,10 @@
 """``edgeconv models``: print what edgeconv.models.overview.list_nets knows."""
 
-import json
 from typing import Any
 
 import click
+
+from edgeconv.terminal import print_json
 
 
 @click.command()
@@ -17,15 +18,16 @@ def command(as_json: bool) -> None:
 
     nets = list_nets()
     if as_json:
-        click.echo(json.dumps(nets, indent=1))
+        print_json(nets)
     else:
         _show(nets)
 
 
 def _show(nets: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from edgeconv.console import PlainConsole
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
     table.add_column("net", no_wrap=True)
@@ -43,7 +45,7 @@ def _show(nets: list[dict[str, Any]]) -> None:
                 "\n".join(f"{a['top1']} % {a['dataset']}, {a['source']}" for a in net["accuracies"])
             ),
         )
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     if not console.is_terminal:
         console.width = 160  # for a pager or a file: rows stay whole
     console.print(table)

@@ -1,6 +1,5 @@
 """``edgeconv parity``: parse, one library call, print."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import click
 
 from edgeconv.errors import UsageError
+from edgeconv.terminal import print_json
 
 
 def _numbers(
@@ -106,7 +106,7 @@ def command(artifacts: tuple[Path, ...], **options: Any) -> None:
     as_json = options.pop("as_json")
     result = check_parity(list(artifacts), **options)
     if as_json:
-        click.echo(json.dumps({**to_json(result.matrix), **result.extra}, indent=1))
+        print_json({**to_json(result.matrix), **result.extra})
     else:
         _print(result)
     sys.exit(result.exit_code)

@@ -5,7 +5,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import click
+from edgeconv.terminal import echo
 
 if TYPE_CHECKING:
     from edgeconv.export.report import ExportReport, StageLine
@@ -60,7 +60,7 @@ def _fold(text: str, room: int) -> list[str]:
 def echo_line(head: str, text: str, tail: str = "") -> None:
     """Print one line of a report on standard output, folded on a terminal and whole in a pipe."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    click.echo(lay_out(head, text, width, tail))
+    echo(lay_out(head, text, width, tail))
 
 
 def echo_closing(report: "ExportReport", *, verbose: bool = False, quiet: bool = False) -> None:
@@ -69,7 +69,7 @@ def echo_closing(report: "ExportReport", *, verbose: bool = False, quiet: bool =
 
     for head, text in closing_lines(report, verbose=verbose, quiet=quiet):
         if head == "next":
-            click.echo(lay_out(head, text, None))
+            echo(lay_out(head, text, None))
         else:
             echo_line(head, text)
 
@@ -83,12 +83,13 @@ class StageDisplay:
     """
 
     def __init__(self, *, lines: bool) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        from edgeconv.console import PlainConsole
 
         self._lines = lines
         stream = sys.stdout if lines else sys.stderr
-        self._console = Console(file=stream, highlight=False)
+        self._console = PlainConsole(file=stream, highlight=False)
         self._bar = Progress(
             TextColumn(f"{{task.description:{HEAD - 1}}}"),
             BarColumn(),

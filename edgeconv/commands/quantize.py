@@ -1,6 +1,5 @@
 """``edgeconv quantize``: the INT8 stage of ``edgeconv export`` for an .onnx file."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from edgeconv.api import export_model
 from edgeconv.commands.export import parse_values
 from edgeconv.commands.integer_options import integer_options
 from edgeconv.commands.progress import StageDisplay, echo_closing
+from edgeconv.terminal import print_json
 
 
 def _values(
@@ -59,7 +59,7 @@ def command(ctx: click.Context, /, file: str, *, as_json: bool, **options: Any) 
             **options,
         )
     if as_json:
-        click.echo(json.dumps(report.to_json(), indent=1))
+        print_json(report.to_json())
     else:
         echo_closing(report)
     ctx.exit(0 if report else 3)

@@ -1,9 +1,10 @@
 """``edgeconv recipe``: show, compare and check INT8 recipes."""
 
-import json
 from pathlib import Path
 
 import click
+
+from edgeconv.terminal import echo, print_json
 
 
 @click.group()
@@ -23,7 +24,10 @@ def show(file: Path, html: Path | None, as_json: bool) -> None:
     found = explain(load_recipe(file))
     if html is not None:
         write_page(found, html)
-    click.echo(json.dumps(found.to_json(), indent=1) if as_json else found.text())
+    if as_json:
+        print_json(found.to_json())
+    else:
+        echo(found.text())
 
 
 @command.command()
@@ -35,7 +39,7 @@ def diff(first: Path, second: Path) -> None:
     from edgeconv.recipe import load_recipe
 
     lines = differences(load_recipe(first), load_recipe(second))
-    click.echo("\n".join(lines) if lines else "the recipes hold the same integers and scales")
+    echo("\n".join(lines) if lines else "the recipes hold the same integers and scales")
 
 
 @command.command()
@@ -54,4 +58,4 @@ def check(file: Path, model: Path | None) -> None:
     if found:
         raise EdgeconvError(f"{file}: " + "; ".join(found))
     count = len(recipe.activations), len(recipe.weights)
-    click.echo(f"{file}: {count[0]} tensors and {count[1]} layers, all within the rules")
+    echo(f"{file}: {count[0]} tensors and {count[1]} layers, all within the rules")

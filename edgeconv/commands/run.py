@@ -1,12 +1,12 @@
 """``edgeconv run``."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import click
 
 from edgeconv.api import run_model
+from edgeconv.terminal import echo, print_json
 
 
 @click.command(epilog="Example: edgeconv run exported/mobilenet_v2_1.0_64_int8.tflite photo.jpg")
@@ -34,11 +34,9 @@ def command(
     results = run_model(file, list(pictures), top=top, threads=threads, runtime=runtime)
     if as_json:
         data = [{**dataclasses.asdict(r), "picture": str(r.picture)} for r in results]
-        click.echo(json.dumps({"file": str(file), "predictions": data}, indent=1))
+        print_json({"file": str(file), "predictions": data})
         return
     for result in results:
-        click.echo(f"{result.picture}  ({result.runtime})")
+        echo(f"{result.picture}  ({result.runtime})")
         for ranked in result.classes:
-            click.echo(
-                f"  {100 * ranked.probability:5.1f} %  {ranked.name}  (class {ranked.index})"
-            )
+            echo(f"  {100 * ranked.probability:5.1f} %  {ranked.name}  (class {ranked.index})")

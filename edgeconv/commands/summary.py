@@ -1,11 +1,11 @@
 """``edgeconv summary``: print what edgeconv.models.summary.summarize returns."""
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from edgeconv.errors import UsageError
+from edgeconv.terminal import print_json
 
 if TYPE_CHECKING:
     from edgeconv.models.layer_cost import Layer, Summary
@@ -75,17 +75,18 @@ def command(
         input_shapes=shapes,
     )
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=1))
+        print_json(found.to_json())
     else:
         _show(found)
 
 
 def _show(summary: "Summary") -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    from edgeconv.console import PlainConsole
+
+    console = PlainConsole(highlight=False)
     if not console.is_terminal:
         console.width = WIDE  # for a pager or a file: rows stay whole
     sizes = " and ".join("x".join(map(str, shape)) for shape in summary.inputs)

@@ -1,6 +1,5 @@
 """``edgeconv parity`` as one library call."""
 
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from edgeconv.parity.layers import LayerReport
 from edgeconv.parity.localize import layer_reports
 from edgeconv.parity.matrix import Matrix, Samples, Settings, judge, run_cells
 from edgeconv.parity.report import to_junit, to_markdown
+from edgeconv.terminal import echo
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def _over_ssh(
     from edgeconv.device.ssh import Connection, parse_host
 
     def say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        echo(text, err=True)
 
     hosts = [Connection(parse_host(device)) for device in dict.fromkeys(devices)]
     return run_on_boards(cells, hosts, samples, settings, cache_dir(), say)

@@ -21,7 +21,7 @@ def quiet_stderr() -> Iterator[Captured]:
     ``sys.stderr`` writes to the same descriptor, so nothing else should print meanwhile.
     """
     captured = Captured()
-    sys.stderr.flush()
+    _flush()
     with tempfile.TemporaryFile() as file:
         try:
             saved = os.dup(2)
@@ -32,8 +32,13 @@ def quiet_stderr() -> Iterator[Captured]:
         try:
             yield captured
         finally:
-            sys.stderr.flush()
+            _flush()
             os.dup2(saved, 2)
             os.close(saved)
             file.seek(0)
             captured.text = file.read().decode(errors="replace")
+
+
+def _flush() -> None:
+    if sys.stderr is not None:  # a process may be started without it
+        sys.stderr.flush()

@@ -1,0 +1,181 @@
+"""What stands below every command: any way to fail ends in one sentence and an exit code."""
+
+import contextlib
+import errno
+import io
+import os
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.terminal import Answer, echo, print_json
+
+ENDED_AT = 128
+"""An exit code above it says which signal ended the command, as a shell does."""
+
+
+class StoppedError(KeyboardInterrupt):
+    """A signal asked the process to end: what cleans up after Ctrl-C does so after it too."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def guarded(command: Callable[[Answer], object], *, as_json: bool, debug: bool) -> int:
+    """Run ``command`` and return the exit code; say in one sentence why it failed.
+
+    With ``as_json`` the sentence is also the ``error`` of a JSON object on standard output, unless
+    the command printed its own. ``debug`` adds the traceback on standard error.
+    """
+    answer = Answer()
+    code = 0
+    with _streams(), _signals():
+        try:
+            code = _code(command(answer))
+            sys.stdout.flush()
+        except SystemExit as error:
+            code = _code(error.code)
+        except click.exceptions.Exit as error:
+            code = error.exit_code
+        except BaseException as error:
+            if debug:
+                with contextlib.suppress(OSError):
+                    traceback.print_exc()
+            code = _say(error, answer, as_json)
+    return code
+
+
+def _code(found: object) -> int:
+    if found is None or isinstance(found, int):
+        return found or 0
+    echo(str(found), err=True)
+    return 1
+
+
+def _say(error: BaseException, answer: Answer, as_json: bool) -> int:
+    sentence, code = explain(error)
+    if as_json and not answer.given:
+        with contextlib.suppress(OSError):
+            print_json({"error": sentence, "exit_code": code})
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        echo(error.ctx.get_usage(), err=True)
+    echo(f"Error: {sentence}", err=True)
+    return code
+
+
+def explain(error: BaseException) -> tuple[str, int]:
+    """Return the sentence and the exit code for what stopped a command."""
+    match error:
+        case EdgeconvError():
+            return str(error), error.exit_code
+        case click.ClickException():
+            return error.format_message(), error.exit_code
+        case StoppedError():
+            return f"ended by {error}", ENDED_AT + error.number
+        case KeyboardInterrupt() | EOFError() | click.Abort():
+            cause = error.__cause__
+            return explain(cause) if isinstance(cause, StoppedError) else ("interrupted", 130)
+        case BrokenPipeError():
+            return "whoever reads standard output ended before all was written", 1
+        case OSError():
+            return _os_error(error), 1
+        case MemoryError():
+            return f"this machine's memory does not suffice{_detail(error)}", 1
+        case RecursionError():
+            return "something that was read is nested too deeply", 1
+        case UnicodeError():
+            return f"text that was read or named is not valid: {error}", 1
+        case ImportError():
+            return f"a package cannot be loaded: {error}; edgeconv doctor lists them all", 1
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return "this machine lets the process start no more threads (ulimit -u)", 1
+    return (
+        f"internal error: {type(error).__name__}{_detail(error)} ({_place(error)}); "
+        "please report it with the command, --debug shows the traceback",
+        1,
+    )
+
+
+def _detail(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f": {lines[0]}" if lines else ""
+
+
+def _os_error(error: OSError) -> str:
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {reason}" if _named(error) else reason
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{reason}; temporary files go to {tempfile.gettempdir()}, or where TMPDIR says"
+    return reason
+
+
+def _named(error: OSError) -> bool:
+    return isinstance(error.filename, str | bytes)
+
+
+def _place(error: BaseException) -> str:
+    """Return file:line of the innermost frame of ours."""
+    ours = Path(__file__).resolve().parents[1]
+    frames = traceback.extract_tb(error.__traceback__)
+    mine = [f for f in frames if Path(f.filename).resolve().is_relative_to(ours)] or frames
+    if not mine:
+        return "nowhere"
+    return f"{Path(mine[-1].filename).name}:{mine[-1].lineno}"
+
+
+@contextlib.contextmanager
+def _streams() -> Iterator[None]:
+    """Let standard streams that are closed, full or of another encoding do no harm.
+
+    A closed descriptor would be given to the next file that is opened, and native code writes there.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - lives as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    yield
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            # what is left in the buffer has nowhere to go, and Python would say so at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does, children and temporary files included."""
+    asked = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in asked:
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # cleaning up is not to be cut short by the same wish
+    raise StoppedError(number)

@@ -1,0 +1,62 @@
+"""Everything that leaves for the terminal: text without control characters, and one JSON object."""
+
+import contextlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Controls but tab and line feed, marks that reorder or break a line, and halves of a surrogate pair."""
+
+
+def plain(text: str) -> str:
+    r"""Return ``text`` with what could command a terminal written as an escape.
+
+    >>> plain("conv\x1b[2J")
+    'conv\\x1b[2J'
+    """
+    return UNSAFE.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+def echo(text: str = "", *, err: bool = False) -> None:
+    """Print ``text`` and a line feed, on standard error where ``err``; a lost stderr is no failure."""
+    with contextlib.suppress(OSError) if err else contextlib.nullcontext():
+        click.echo(plain(text), err=err)
+
+
+@dataclass
+class Answer:
+    """Whether a command has printed its JSON object: a failure after it prints no second one."""
+
+    given: bool = False
+
+
+def finite(data: Any) -> Any:
+    """Return JSON data with null for NaN and the infinities, which JSON has not.
+
+    >>> finite({"sqnr_db": [math.inf, 21.5]})
+    {'sqnr_db': [None, 21.5]}
+    """
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, Mapping):
+        return {key: finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [finite(value) for value in data]
+    return data
+
+
+def print_json(data: Any) -> None:
+    """Print the one JSON value of a ``--json`` command."""
+    context = click.get_current_context(silent=True)
+    answer = None if context is None else context.find_object(Answer)
+    if answer is not None:
+        answer.given = True
+    click.echo(json.dumps(finite(data), indent=1, allow_nan=False))
