@@ -235,21 +235,21 @@ def _with_onnx(path: Path) -> dict[str, Any]:
 
 def _by_runtime(path: Path) -> dict[str, Any]:
     """What a child process with the runtime can tell of a .tflite file."""
-    from edgeconv.bench.isolated import ask_child
+    from edgeconv.bench.facts import examine
     from edgeconv.bench.subjects import preferred_runtime
 
-    asked = {"path": str(path), "runtime": preferred_runtime(path)}
-    facts = ask_child("facts", asked)
+    runtime = preferred_runtime(path)
+    facts = examine(path, runtime)
     return {
         "form": "tflite",
         **_runtime_ends(path),
-        "histogram": facts["ops"],
-        "compute": facts["compute"],
-        "int8_compute": facts["integer"],
+        "histogram": facts.ops,
+        "compute": facts.compute,
+        "int8_compute": facts.integer,
         "per_channel": None,
-        "transposes": facts["transposes"],
-        "conversions": facts["conversions"],
-        "read_by": f"{asked['runtime']}: pip install 'edgeconv[export]' shows quantization too",
+        "transposes": facts.transposes,
+        "conversions": facts.conversions,
+        "read_by": f"{runtime}: pip install 'edgeconv[export]' shows quantization too",
     }
 
 

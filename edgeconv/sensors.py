@@ -134,6 +134,14 @@ def ticks(root: Path = ROOT) -> Ticks | None:
     return Ticks((user + nice + system + irq + softirq) / hertz, steal / hertz)
 
 
+def process_time_s(pid: int, root: Path = ROOT) -> float:
+    """Processor time of a process so far, in seconds; 0 where nothing tells."""
+    fields = (read(root / f"proc/{pid}/stat") or "").rpartition(")")[2].split()
+    if len(fields) < 13:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def thread_times_s(root: Path = ROOT) -> dict[int, float]:
     """Thread number -> seconds of processor time that this process's threads have used so far."""
     times = {}

@@ -12,7 +12,6 @@ from bench_kit import PEER, row_of, subject, write_model
 from click.testing import CliRunner, Result
 
 from edgeconv.bench import plan as plans
-from edgeconv.bench.child import Worker
 from edgeconv.bench.engine import measure, to_row
 from edgeconv.bench.loop import timed_runs, warm_up
 from edgeconv.bench.plan import Plan
@@ -25,6 +24,7 @@ from edgeconv.bench.watch import (
     sample_marks,
     thread_marks,
 )
+from edgeconv.bench.worker import hold
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.machine import describe
@@ -89,7 +89,7 @@ def test_a_model_that_cannot_be_opened_takes_only_its_own_row_with_it(tmp_path: 
 
 
 def test_a_runtime_that_dies_is_named_with_its_signal(tmp_path: Path) -> None:
-    worker = Worker(subject(write_model(tmp_path, "a.onnx")))
+    worker = hold(subject(write_model(tmp_path, "a.onnx")))
     try:
         worker.receive(60.0)
         os.kill(worker.process.pid, signal.SIGSEGV)
@@ -100,11 +100,11 @@ def test_a_runtime_that_dies_is_named_with_its_signal(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_hangs_is_given_up_and_killed(tmp_path: Path) -> None:
-    worker = Worker(subject(write_model(tmp_path, "a.onnx")))
+    worker = hold(subject(write_model(tmp_path, "a.onnx")))
     try:
         worker.receive(60.0)
         os.kill(worker.process.pid, signal.SIGSTOP)
-        with pytest.raises(EdgeconvError, match="did not answer in"):
+        with pytest.raises(EdgeconvError, match="did not answer within"):
             worker.ask({"do": "warm", "runs": 1}, 0.3)
         assert worker.process.poll() is not None
     finally:

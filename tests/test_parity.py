@@ -293,7 +293,7 @@ def test_tflite_runtime_of_another_python_joins_the_matrix(
     monkeypatch.setenv(OTHER_PYTHON, "/opt/old/bin/python")
     (cell,) = [c for c in plan([path])[0] if c.runtime == "tflite-runtime"]
     assert cell.python[-1] == "/opt/old/bin/python"
-    assert any(part.startswith("PYTHONPATH=") for part in cell.python)
+    assert "PYTHONPATH" in cell.python  # unset: numpy there is another
 
 
 def test_the_table_starts_with_what_made_the_reference(exports: Path) -> None:

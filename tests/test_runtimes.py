@@ -11,6 +11,7 @@ import pytest
 
 from edgeconv.artifact import spec_to_json
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.isolate import child_failure
 from edgeconv.runtimes import probe as probing
 from edgeconv.runtimes.base import RUNTIMES, Runner, open_runner
 from edgeconv.runtimes.tflite import count_delegation
@@ -259,10 +260,10 @@ def test_an_integer_onnx_input_gets_its_scale_from_our_own_description() -> None
 
 
 def test_a_runtime_that_crashes_is_named_with_its_signal(tmp_path: Path) -> None:
-    said = probing.child_failure("onnxruntime on bad.onnx", -11, "")
+    said = child_failure("onnxruntime on bad.onnx", -11, "")
     assert said == "onnxruntime on bad.onnx crashed with SIGSEGV"
-    assert "memory" in probing.child_failure("x", -9, "")
-    assert probing.child_failure("x", 1, "noise\nError: it is cut short\n") == "it is cut short"
+    assert "memory" in child_failure("x", -9, "")
+    assert child_failure("x", 1, "noise\nError: it is cut short\n") == "it is cut short"
 
 
 def test_a_probe_that_hangs_is_given_up(tmp_path: Path) -> None:

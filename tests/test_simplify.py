@@ -67,8 +67,8 @@ def test_every_opset_becomes_the_same_hub(opset: int) -> None:
 @pytest.mark.parametrize(
     ("before", "says"),
     [
-        ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV"),
-        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "it crashed with SIGSEGV"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "it crashed with SIGKILL"),
         ("raise RuntimeError('no such luck\\nand more')", "no such luck"),
         ("raise RuntimeError", "RuntimeError"),
         ("raise SystemExit(7)", "exit code 7"),
@@ -92,7 +92,7 @@ def test_a_child_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(simplify_module, "TIMEOUT_S", 2)
     found = simplify(net())
     assert found.warning is not None
-    assert "it took more than 2 s" in found.warning
+    assert "it did not end within 2 s" in found.warning
     same(net(), found)
 
 
@@ -103,7 +103,9 @@ def test_a_child_that_dies_before_converting_names_the_opset(
     script.write_text("#!/bin/sh\nkill -SEGV $$\n")
     script.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(script))
-    with pytest.raises(EdgeconvError, match=r"opset 12 cannot be brought to 18: killed by SIGSEGV"):
+    with pytest.raises(
+        EdgeconvError, match=r"opset 12 cannot be brought to 18: it crashed with SIGSEGV"
+    ):
         simplify(net(12))
 
 

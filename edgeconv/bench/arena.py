@@ -6,15 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgeconv.bench.isolated import ask_child
 from edgeconv.bench.plan import Subject
 from edgeconv.bench.results import Row
 from edgeconv.errors import EdgeconvError
+from edgeconv.isolate import call
 from edgeconv.runtimes.base import open_runner
 from edgeconv.runtimes.quiet import quiet_stderr
 
 GAP = 1 << 20
 """Bytes between two tensors from which they are taken for two allocations."""
+
+LIMIT_S = 600.0
+"""How long a model may take to open and run twice."""
 
 
 def with_arena(rows: Sequence[Row], subjects: Sequence[Subject]) -> list[Row]:
@@ -43,7 +46,9 @@ def _ask(subject: Subject) -> float | None:
     ):
         return None
     try:
-        size = ask_child("arena", subject.to_json())["bytes"]
+        what = f"arena of {subject.path}"
+        asked = subject.to_json()
+        size = call("edgeconv.bench.arena:arena_here", asked, what, timeout_s=LIMIT_S)["bytes"]
     except EdgeconvError:
         return None  # the row itself has been measured; this is beside it
     return None if size is None else size / 2**20

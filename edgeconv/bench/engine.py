@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv import sensors
-from edgeconv.bench.child import OPEN_TIMEOUT_S, Worker
 from edgeconv.bench.plan import Plan, Subject
 from edgeconv.bench.results import Row
 from edgeconv.bench.statistics import summarize
@@ -22,7 +21,9 @@ from edgeconv.bench.watch import (
     thread_marks,
     threads_ran,
 )
+from edgeconv.bench.worker import OPEN_TIMEOUT_S, hold
 from edgeconv.errors import EdgeconvError
+from edgeconv.isolate import Worker
 from edgeconv.machine import Machine
 from edgeconv.memory import check_fits
 
@@ -101,7 +102,7 @@ def _open(turn: Turn, plan: Plan, watch: Watch) -> None:
     try:
         if turn.subject.path is not None:
             check_fits(Path(turn.subject.path))
-        turn.worker = Worker(turn.subject)
+        turn.worker = hold(turn.subject)
         turn.facts = turn.worker.receive(OPEN_TIMEOUT_S, watch.tick)
         turn.warm = turn.worker.ask({"do": "warm", "runs": plan.warmup}, OPEN_TIMEOUT_S, watch.tick)
         latest = turn.warm["warmup_ns"][-20:] or [turn.warm["first_ns"]]
@@ -131,7 +132,8 @@ def _block(turn: Turn, number: int, settle: int, plan: Plan, watch: Watch) -> No
         if runs < 1:
             return
     watch.tick()
-    before, start, own = sensors.ticks(), time.perf_counter(), turn.worker.cpu_s()
+    pid = turn.worker.process.pid
+    before, start, own = sensors.ticks(), time.perf_counter(), sensors.process_time_s(pid)
     try:
         command = {"do": "block", "runs": runs, "settle": settle}
         block = turn.worker.ask(command, OPEN_TIMEOUT_S + plan_limit_s(plan), watch.tick)
@@ -140,7 +142,7 @@ def _block(turn: Turn, number: int, settle: int, plan: Plan, watch: Watch) -> No
         return
     after, spent = sensors.ticks(), turn.spent
     spent.wall_s += time.perf_counter() - start
-    spent.own_s += turn.worker.cpu_s() - own
+    spent.own_s += sensors.process_time_s(pid) - own
     spent.involuntary += block["involuntary"]
     if before is not None and after is not None:
         spent.busy_s += after.busy_s - before.busy_s

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.bench.onnx_wire import WireGraph, WireNode, read_onnx
+from edgeconv.isolate import call
+
+LIMIT_S = 600.0
+"""How long a file may take to open."""
 
 ONNX_COMPUTE = {"Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "FusedMatMul", "MatMul",
                 "NhwcFusedConv"}  # fmt: skip
@@ -224,6 +228,22 @@ def _islands(
 
 
 def examine(path: Path, runtime: str) -> ModelFacts:
+    """Facts of a file as ``runtime`` executes it, found in a child process.
+
+    Raises EdgeconvError where the file cannot be opened, or crashes what opens it.
+    """
+    asked = {"path": str(path), "runtime": runtime}
+    return facts_from_json(
+        call("edgeconv.bench.facts:work", asked, f"{runtime} on {path}", timeout_s=LIMIT_S)
+    )
+
+
+def work(asked: Mapping[str, str]) -> dict[str, Any]:
+    """Answer ``examine`` in this process, as JSON data."""
+    return examine_here(Path(asked["path"]), asked["runtime"]).to_json()
+
+
+def examine_here(path: Path, runtime: str) -> ModelFacts:
     """Facts of a file as ``runtime`` executes it (onnxruntime: after its optimisations).
 
     Raises EdgeconvError where the file cannot be opened.

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.bench.engine import Progress
-from edgeconv.bench.isolated import ask_child
 from edgeconv.bench.plan import Subject
 from edgeconv.bench.results import Row
 from edgeconv.errors import EdgeconvError
+from edgeconv.isolate import call
+
+LIMIT_S = 600.0
+"""How long a model's operators may take."""
 
 
 def profile_subjects(
@@ -22,7 +25,12 @@ def profile_subjects(
         say(f"profiling {subject.label}", number / len(subjects))
         asked = {**subject.to_json(), "whole_us": 1000 * medians[subject.label]}
         try:
-            profiles[subject.label] = ask_child("profile", asked)
+            profiles[subject.label] = call(
+                "edgeconv.bench.profile:profile_here",
+                asked,
+                f"profile of {subject.path}",
+                timeout_s=LIMIT_S,
+            )
         except EdgeconvError as error:
             profiles[subject.label] = {"error": str(error)}
     return profiles

@@ -11,8 +11,7 @@ from edgeconv import __version__, sensors
 from edgeconv.bench.arena import with_arena
 from edgeconv.bench.diagnose import causes, verdict
 from edgeconv.bench.engine import Progress, Turn, measure, to_row
-from edgeconv.bench.facts import ModelFacts, facts_from_json
-from edgeconv.bench.isolated import ask_child
+from edgeconv.bench.facts import ModelFacts, examine
 from edgeconv.bench.plan import Plan, Subject
 from edgeconv.bench.results import Report, Row
 from edgeconv.bench.statistics import Ratio, ratio_of_rounds
@@ -153,10 +152,9 @@ def model_facts(subject: Subject) -> ModelFacts | None:
     if subject.path is None or Path(subject.path).suffix.lower() not in (".onnx", ".tflite"):
         return None
     try:
-        answer = ask_child("facts", {"path": subject.path, "runtime": subject.runtime})
+        return examine(Path(subject.path), subject.runtime)
     except EdgeconvError:
         return None  # the row itself has been measured; a model that resists a second look stays as it is
-    return facts_from_json(answer)
 
 
 def _diagnose(lineup: Lineup, rows: Sequence[Row], machine: Machine) -> list[dict[str, Any]]:

@@ -5,10 +5,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from edgeconv.bench.child import OPEN_TIMEOUT_S, Worker
 from edgeconv.bench.engine import Progress
 from edgeconv.bench.plan import Subject
 from edgeconv.bench.watch import Watch
+from edgeconv.bench.worker import OPEN_TIMEOUT_S, hold
 from edgeconv.errors import EdgeconvError
 
 WINDOWS = 60
@@ -26,7 +26,7 @@ def sustain(
     say = progress or (lambda _text, _share: None)
     curves: dict[str, Any] = {}
     for number, subject in enumerate(subjects):
-        worker = Worker(subject)
+        worker = hold(subject)
         at: list[float] = []
         medians: list[float] = []
         temperatures: list[float | None] = []

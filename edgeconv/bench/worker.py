@@ -1,24 +1,22 @@
-"""The child process that holds one model open and times it when told to.
+"""A child process that holds one model open and times it when told to."""
 
-Speaks JSON, one object a line: the subject comes first, then commands on standard input; answers go
-to the descriptor that was standard output, which the runtimes themselves never see.
-"""
-
-import contextlib
-import json
 import os
 import resource
-import sys
 import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from edgeconv import sensors
 from edgeconv.bench.loop import timed_runs, warm_up
-from edgeconv.errors import EdgeconvError
+from edgeconv.bench.plan import Subject
+from edgeconv.isolate import Worker
 from edgeconv.runtimes.base import RUNTIMES, Runner, open_runner
+
+OPEN_TIMEOUT_S = 300.0
+"""How long a model may take to open and to run for the first time."""
 
 
 def random_feeds(runner: Runner) -> dict[str, Any]:
@@ -144,14 +142,18 @@ def _import_runtime(name: str) -> float:
     return time.perf_counter() - start
 
 
-def serve(request: dict[str, Any], commands: IO[str], answers: IO[str]) -> None:
-    """Open the model and obey until standard input ends."""
+def hold(subject: Subject) -> Worker:
+    """Start a child that opens ``subject``; its first answer are the facts.
 
-    def answer(data: dict[str, Any]) -> None:
-        answers.write(json.dumps(data) + "\n")
-        answers.flush()
+    It then takes {"do": "warm", "runs"}, {"do": "block", "runs", "settle"} and {"do": "end"}.
+    """
+    return Worker("edgeconv.bench.worker:serve", subject.to_json(), subject.label)
 
-    subject = request["subject"]
+
+def serve(
+    subject: dict[str, Any], commands: Iterator[dict[str, Any]]
+) -> Generator[dict[str, Any], None, None]:
+    """Open the model and obey until there are no more commands: the child's side of ``hold``."""
     if subject["affinity"]:
         os.sched_setaffinity(0, subject["affinity"])
     import_s = _import_runtime(subject["runtime"])
@@ -159,37 +161,12 @@ def serve(request: dict[str, Any], commands: IO[str], answers: IO[str]) -> None:
     start = time.perf_counter()
     held = Held(subject)
     load_s = time.perf_counter() - start
-    answer({**facts(held.runner), "import_s": import_s, "load_s": load_s, "base_mib": before})
-    for line in commands:
-        command = json.loads(line)
+    yield {**facts(held.runner), "import_s": import_s, "load_s": load_s, "base_mib": before}
+    for command in commands:
         if command["do"] == "warm":
-            answer(held.warm(command["runs"]))
+            yield held.warm(command["runs"])
         elif command["do"] == "block":
-            answer(held.block(command["runs"], command["settle"]))
+            yield held.block(command["runs"], command["settle"])
         elif command["do"] == "end":
-            answer({**held.threads(), "peak_mib": memory_mib("VmHWM")})
+            yield {**held.threads(), "peak_mib": memory_mib("VmHWM")}
             return
-
-
-def main() -> int:
-    """Entry point: keep standard output for answers and send what runtimes print elsewhere."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    request = json.loads(sys.stdin.readline())
-    try:
-        serve(request, sys.stdin, answers)
-    except EdgeconvError as error:
-        answers.write(json.dumps({"error": str(error), "exit_code": error.exit_code}) + "\n")
-        return error.exit_code
-    except MemoryError:
-        what = request["subject"]["label"]
-        answers.write(json.dumps({"error": f"{what} does not fit into memory"}) + "\n")
-        return 1
-    finally:
-        with contextlib.suppress(BrokenPipeError):  # the parent has gone: nobody left to tell
-            answers.close()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

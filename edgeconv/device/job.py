@@ -41,10 +41,10 @@ class Job:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def start(self, python_path: str, arguments: Sequence[str]) -> None:
-        """Start ``python3 -m ARGUMENTS`` there; paths among them may use BASE."""
+        """Start ``python3 -P -m ARGUMENTS`` there; paths among them may use BASE."""
         # Debian's sh ignores SIGINT in what it starts with &, but not SIGTERM
         script = (
-            f"cd {self.folder}; PYTHONPATH={python_path} python3 -m {' '.join(arguments)}"
+            f"cd {self.folder}; PYTHONPATH={python_path} python3 -P -m {' '.join(arguments)}"
             " > out 2> log & echo $! > pid; wait $!; echo $? > rc.part; mv rc.part rc"
         )
         self.connection.run(

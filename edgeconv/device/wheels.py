@@ -81,7 +81,7 @@ def download(runtimes: Sequence[str], platform: Platform, folder: Path) -> list[
     folder.mkdir(parents=True, exist_ok=True)
     names = requirements(runtimes, platform)
     with tempfile.TemporaryDirectory(prefix="part-", dir=folder) as fresh:
-        command = [sys.executable, "-m", "pip", "download", "--quiet"]
+        command = [sys.executable, "-P", "-m", "pip", "download", "--quiet"]
         command += ["--disable-pip-version-check", "--only-binary=:all:", "--implementation", "cp"]
         command += ["--python-version", platform.python, "--dest", fresh]
         command += ["--find-links", str(folder)]

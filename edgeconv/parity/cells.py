@@ -68,14 +68,9 @@ OTHER_PYTHON = "EDGECONV_TFLITE_RUNTIME_PYTHON"
 
 
 def other_python() -> tuple[str, ...]:
-    """Return the command of that Python, with this package on its path; empty where none is named."""
+    """Return the command of that Python, without what is on this one's path; empty where none is named."""
     python = os.environ.get(OTHER_PYTHON)
-    if not python:
-        return ()
-    import edgeconv
-
-    root = Path(edgeconv.__file__).resolve().parents[1]
-    return ("env", "-u", "PYTHONHOME", f"PYTHONPATH={root}", python)
+    return ("env", "-u", "PYTHONHOME", "-u", "PYTHONPATH", python) if python else ()
 
 
 def ways(path: Path) -> list[tuple[str, dict[str, Any], str]]:

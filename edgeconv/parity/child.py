@@ -1,12 +1,8 @@
 """Run one cell of the matrix in a process of its own: a crash costs that cell and nothing else.
 
-``python -m edgeconv.parity.child JOB.json`` runs every picture and writes the outputs; ``run_cell``
-is the parent's side.
+``run_cell`` is the parent's side, ``work`` the child's, which runs every picture.
 """
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +14,8 @@ from numpy.typing import NDArray
 
 from edgeconv.adapt import adapt_inputs, adapt_outputs, match_names
 from edgeconv.artifact import spec_from_json, spec_to_json
-from edgeconv.errors import EdgeconvError
+from edgeconv.isolate import call
 from edgeconv.judge.outputs import Outputs
-from edgeconv.runtimes.probe import child_failure
 from edgeconv.tensors import Layout, TensorSpec
 
 Array = NDArray[Any]
@@ -32,7 +27,7 @@ class Job:
 
     ``input_specs`` and ``output_specs`` replace what the runtime says of the file, where a manifest
     knows better (half steps of exact pixels); ``file_layout`` says where a foreign file's channels
-    are. ``out`` is the .npz to write, its ``about`` beside it as .json.
+    are. ``out`` is the .npz to write.
     """
 
     path: Path
@@ -84,22 +79,9 @@ def run_cell(job: Job, python: Sequence[str] = (), timeout_s: float | None = Non
     ``python`` starts the interpreter (default: this one). Raises EdgeconvError with the child's own
     sentence, with the signal's name where it crashed, or where it takes longer than ``timeout_s``.
     """
-    request = job.out.with_suffix(".job.json")
-    request.write_text(json.dumps(job.to_json()))
     what = f"{job.runtime} on {job.path.name}"
-    try:
-        child = subprocess.run(
-            [*(python or (sys.executable,)), "-m", "edgeconv.parity.child", str(request)],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise EdgeconvError(f"{what} did not end within {timeout_s:g} s") from error
-    if child.returncode:
-        raise EdgeconvError(child_failure(what, child.returncode, child.stderr))
-    about = json.loads(job.out.with_suffix(".json").read_text())
+    asked = job.to_json()
+    about = call("edgeconv.parity.child:work", asked, what, timeout_s=timeout_s, python=python)
     with np.load(job.out, allow_pickle=False) as stored:
         arrays = {name.removeprefix("output:"): stored[name] for name in stored.files}
     return Outputs(arrays, about)
@@ -158,45 +140,33 @@ def delegation(runner: Any) -> dict[str, float]:
     return {"fallback_nodes": float(found.ops - found.delegated)}
 
 
-def main(request: str) -> int:
-    """Do one job; the child's entry point. Returns the exit code."""
+def work(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Do one job here: write the outputs and return what ran; the child's side of ``run_cell``."""
     started = time.perf_counter()
     from edgeconv.runtimes.base import open_runner
 
-    job = job_from_json(json.loads(Path(request).read_text()))
-    try:
-        hub = {name: np.load(path, mmap_mode="r") for name, path in job.inputs.items()}
-        with open_runner(
-            job.path, threads=job.threads, runtime=job.runtime, **dict(job.options)
-        ) as runner:
-            loaded = time.perf_counter()
-            arrays, seconds = run_pictures(runner, job, hub)
-            about = {
-                "runtime": runner.name,
-                "version": runner.version,
-                "threads": runner.threads,
-                "infer_s": seconds,
-                "loop_s": time.perf_counter() - loaded,
-                "load_s": loaded - started,
-                "scales": {
-                    spec.name: spec.quantization.scale
-                    for spec in runner.outputs
-                    if spec.quantization is not None
-                },
-                "delegation": delegation(runner),
-                "integer": any(spec.dtype in ("int8", "uint8") for spec in runner.inputs),
-            }
-    except EdgeconvError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
-    except MemoryError:
-        print(f"Error: {job.path} does not fit into this machine's memory", file=sys.stderr)
-        return 1
+    job = job_from_json(value)
+    hub = {name: np.load(path, mmap_mode="r") for name, path in job.inputs.items()}
+    with open_runner(
+        job.path, threads=job.threads, runtime=job.runtime, **dict(job.options)
+    ) as runner:
+        loaded = time.perf_counter()
+        arrays, seconds = run_pictures(runner, job, hub)
+        about = {
+            "runtime": runner.name,
+            "version": runner.version,
+            "threads": runner.threads,
+            "infer_s": seconds,
+            "loop_s": time.perf_counter() - loaded,
+            "load_s": loaded - started,
+            "scales": {
+                spec.name: spec.quantization.scale
+                for spec in runner.outputs
+                if spec.quantization is not None
+            },
+            "delegation": delegation(runner),
+            "integer": any(spec.dtype in ("int8", "uint8") for spec in runner.inputs),
+        }
     prefixed = {f"output:{name}": array for name, array in arrays.items()}
-    np.savez(job.out, **prefixed)  # type: ignore[arg-type]
-    job.out.with_suffix(".json").write_text(json.dumps(about))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    np.savez(job.out, **prefixed)  # type: ignore[arg-type] # names become keywords
+    return about

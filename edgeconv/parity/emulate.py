@@ -204,7 +204,17 @@ def _wheels(board: Board, site: Path) -> None:
     tags = [f"manylinux{level}_{board.machine}" for level in GLIBC]
     platforms = [item for tag in tags for item in ("--platform", tag)]
     more = ["--no-deps", "flatbuffers"] if board.arch == "armhf" else []
-    command = [sys.executable, "-m", "pip", "install", "-q", "--no-compile", "--target", str(site)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-compile",
+        "--target",
+        str(site),
+    ]
     command += [*platforms, "--only-binary=:all:", "--implementation", "cp"]
     command += ["--python-version", "3.11", *wanted, *more]
     _run(command, f"pip for {board.machine}", site.with_suffix(".log"))
@@ -257,9 +267,7 @@ def _board_files(board: Board) -> Mapping[str, str]:
 
 
 def _command(board: Board, tree: Path, qemu: str, site: Path) -> list[str]:
-    import edgeconv
-
-    paths = [site, Path(edgeconv.__file__).resolve().parents[1]]
+    paths = [site]
     if board.arch == "armhf":
         paths.append(tree / "usr" / "lib" / "python3" / "dist-packages")
     settings = {

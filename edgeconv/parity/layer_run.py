@@ -1,19 +1,17 @@
 """Run one file's layers against the reference's, in a process of its own.
 
-``python -m edgeconv.parity.layer_run JOB.json``; ``run_layers`` is the parent's side.
+``run_layers`` is the parent's side, ``work`` the child's.
 """
 
-import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.deps import require
-from edgeconv.errors import EdgeconvError
+from edgeconv.isolate import call
 from edgeconv.parity.child import Job, job_from_json
 from edgeconv.parity.evidence import grids_of, held_recipe, names_for, weight_figures
 from edgeconv.parity.layers import Layer, LayerReport, Tally, layer_from_json
@@ -22,7 +20,6 @@ from edgeconv.parity.openers import open_coreml, open_onnx, open_tflite
 from edgeconv.parity.padding import channel_orders
 from edgeconv.parity.passes import Run, one_pass, rescale, tally_picture
 from edgeconv.parity.reference import Reference
-from edgeconv.runtimes.probe import child_failure
 from edgeconv.tensors import Quantization
 
 
@@ -40,7 +37,6 @@ def run_layers(
 
     ``bisect`` is a folder for the repro of the first layer that departs. Raises EdgeconvError with the child's own sentence, or the signal's name where it crashed.
     """
-    request = job.out.with_suffix(".layers.json")
     asked = {
         "job": job.to_json(),
         "reference": str(reference),
@@ -48,21 +44,8 @@ def run_layers(
         "kind": kind,
         "bisect": None if bisect is None else str(bisect),
     }
-    request.write_text(json.dumps(asked))
     what = f"the layers of {job.path.name} in {job.runtime}"
-    try:
-        child = subprocess.run(
-            [sys.executable, "-m", "edgeconv.parity.layer_run", str(request)],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise EdgeconvError(f"{what} did not end within {timeout_s:g} s") from error
-    if child.returncode:
-        raise EdgeconvError(child_failure(what, child.returncode, child.stderr))
-    data = json.loads(job.out.with_suffix(".found.json").read_text())
+    data = call("edgeconv.parity.layer_run:work", asked, what, timeout_s=timeout_s)
     layers = tuple(layer_from_json(item) for item in data["layers"])
     return LayerReport(label, layers, data["pictures"], tuple(data["unmatched"]))
 
@@ -167,21 +150,11 @@ def _simulated(
     return data, found
 
 
-def main(request: str) -> int:
-    """Do one job; the child's entry point. Returns the exit code."""
-    asked = json.loads(Path(request).read_text())
-    job = job_from_json(asked["job"])
+def work(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Compare here and return the report as JSON data; the child's side of ``run_layers``."""
     bisect = None if asked["bisect"] is None else Path(asked["bisect"])
-    try:
-        report = measure_layers(
-            job, Path(asked["reference"]), asked["count"], asked["kind"], bisect
-        )
-    except EdgeconvError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
-    job.out.with_suffix(".found.json").write_text(json.dumps(report.to_json()))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    job, reference = job_from_json(asked["job"]), Path(asked["reference"])
+    found: dict[str, Any] = measure_layers(
+        job, reference, asked["count"], asked["kind"], bisect
+    ).to_json()
+    return found

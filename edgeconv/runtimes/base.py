@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.runtimes.probe import probe
 from edgeconv.tensors import TensorSpec
 
 Feeds = Mapping[str, NDArray[np.generic]]
@@ -168,11 +169,18 @@ def open_runner(
     for entry in fitting:
         if entry.installed():
             if isolate and not path.with_name(path.name + ".json").is_file():
-                from edgeconv.runtimes.probe import probe
-
                 probe(path, entry.name, threads=threads, shapes=options.get("shapes"))
             module = importlib.import_module(f"edgeconv.runtimes.{entry.module}")
             runner: Runner = module.open(path, threads=threads, **options)
             return runner
     extras = " or ".join(f"pip install 'edgeconv[{r.extra}]'" for r in fitting)
     raise EdgeconvError(f"nothing installed runs {path.name}: {extras}")
+
+
+def run_once(value: Mapping[str, Any]) -> None:
+    """Open a file and run it on zeros in this process: the child's side of ``probe``."""
+    shapes = {name: tuple(shape) for name, shape in value["shapes"].items()} or None
+    with open_runner(
+        Path(value["path"]), threads=value["threads"], runtime=value["runtime"], shapes=shapes
+    ) as runner:
+        runner.infer({spec.name: np.zeros(spec.shape, spec.dtype) for spec in runner.inputs})

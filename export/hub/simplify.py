@@ -1,26 +1,22 @@
 """Raw ONNX to the hub graph: onnxsim in a child process, then our own passes."""
 
-import json
-import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.trace import HUB_OPSET
 from edgeconv.export.prepare import simplify_graph
+from edgeconv.isolate import Worker, call
 
 if TYPE_CHECKING:
     import onnx
 
 TIMEOUT_S = 600
-COMMAND = ("-m", "edgeconv.export.hub.simplify_child")
 
 
 @dataclass(frozen=True)
@@ -38,21 +34,13 @@ class Simplifier:
     """
 
     def __init__(self) -> None:
-        pipe = subprocess.PIPE
-        self._child: subprocess.Popen[str] | None = subprocess.Popen(
-            [sys.executable, *COMMAND],
-            stdin=pipe,
-            stdout=subprocess.DEVNULL,
-            stderr=pipe,
-            text=True,
-        )
+        self._child: Worker | None = Worker("edgeconv.export.hub.simplify_child:serve", None, "it")
 
     def close(self) -> None:
         """Stop a child that nobody needed."""
         child, self._child = self._child, None
         if child is not None:
-            child.kill()
-            child.communicate()
+            child.close(patience_s=0.0)
 
     def simplify(self, model: "onnx.ModelProto") -> Simplified:
         """Return the hub graph of ``model``; see the function of this name."""
@@ -80,7 +68,7 @@ def simplify(model: "onnx.ModelProto") -> Simplified:
     return _simplify(model, None)
 
 
-def _simplify(model: "onnx.ModelProto", child: "subprocess.Popen[str] | None") -> Simplified:
+def _simplify(model: "onnx.ModelProto", child: Worker | None) -> Simplified:
     import onnx
 
     from edgeconv.export.hub.onnx_io import from_onnx
@@ -97,7 +85,7 @@ def _simplify(model: "onnx.ModelProto", child: "subprocess.Popen[str] | None") -
 
 
 def _in_child(
-    model: "onnx.ModelProto", child: "subprocess.Popen[str] | None"
+    model: "onnx.ModelProto", child: Worker | None
 ) -> tuple[str | None, "onnx.ModelProto"]:
     """Return (None, simplified model), or (reason, the model as far as it came)."""
     import onnx
@@ -105,33 +93,25 @@ def _in_child(
     with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:
         source, target = Path(folder, "raw.onnx"), Path(folder, "simple.onnx")
         onnx.save(model, str(source))
-        arguments = [str(source), str(target), str(HUB_OPSET)]
-        reason = None
-        if child is not None:
-            reason = _wait(child, json.dumps(arguments) + "\n")
+        asked = [str(source), str(target), HUB_OPSET]
+        reason = None if child is None else _ask(child, asked)
         if child is None or not target.is_file():
-            command = [sys.executable, *COMMAND, *arguments]
-            pipe = subprocess.PIPE
-            own = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=pipe, text=True)
-            reason = _wait(own, None)
+            function = "edgeconv.export.hub.simplify_child:simplify"
+            reason = _reason(lambda: call(function, asked, "it", timeout_s=TIMEOUT_S))
         # what a dying child left is whole: the model at the hub's opset, perhaps simplified
         return reason, onnx.load(str(target)) if target.is_file() else model
 
 
-def _wait(child: "subprocess.Popen[str]", line: str | None) -> str | None:
-    """Return why the child failed; None where it did not."""
+def _ask(child: Worker, asked: list[Any]) -> str | None:
     try:
-        _, said = child.communicate(line, timeout=TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.communicate()
-        return f"it took more than {TIMEOUT_S} s"
-    except BaseException:
-        child.kill()
-        raise
-    if child.returncode == 0:
-        return None
-    if child.returncode < 0:
-        return f"killed by {signal.Signals(-child.returncode).name}"
-    lines = said.strip().splitlines()
-    return lines[-1] if lines else f"exit code {child.returncode}"
+        return _reason(lambda: child.ask(asked, TIMEOUT_S))
+    finally:
+        child.close(patience_s=0.0)
+
+
+def _reason(convert: Callable[[], Any]) -> str | None:
+    """Return why a child failed, be it dead or alive; None where it did not."""
+    try:
+        return None if (said := convert()) is None else str(said)
+    except EdgeconvError as error:
+        return str(error)

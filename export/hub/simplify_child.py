@@ -1,36 +1,46 @@
-"""The child process of simplify.py: ``python -m edgeconv.export.hub.simplify_child [IN OUT OPSET]``.
+"""The child process of simplify.py: onnxsim and onnx's version converter.
 
-onnxsim and onnx's version converter are native code that can crash; here they take nothing with
-them. Without arguments it imports onnxsim, which takes a second, and waits for them on a line of
-standard input, as a JSON list.
+They are native code that can crash; here they take nothing with them.
 """
 
-import json
 import os
 import sys
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import onnx
 
 
-def main() -> int:
-    """Convert to the hub's opset and simplify; print a reason and return 1 where that fails."""
-    arguments = sys.argv[1:]
+def serve(value: None, asked: Iterator[tuple[str, str, int]]) -> Generator[str | None, None, None]:
+    """Import onnxsim, which takes a second, and convert each (source, target, opset) asked for.
+
+    The answer is the reason where that fails, None where it does not.
+    """
     try:
-        if not arguments:
-            _import_onnxsim()
-            line = sys.stdin.readline()
-            if not line:  # nobody needed it
-                return 0
-            arguments = json.loads(line)
-        source, target, opset = arguments
-        return _simplify(source, target, int(opset))
+        _import_onnxsim()
+        broken = None
     except Exception as error:
-        lines = str(error).strip().splitlines()
-        reason = lines[0].rpartition("failed: ")[2] if lines else ""  # not the place in onnx
-        print(reason or type(error).__name__, file=sys.stderr)
-        return 1
+        broken = _reason(error)
+    for source, target, opset in asked:
+        try:
+            yield broken or _simplify(source, target, opset)
+        except Exception as error:
+            yield _reason(error)
+
+
+def simplify(asked: tuple[str, str, int]) -> str | None:
+    """Convert (source, target, opset) at once; the answer is that of ``serve``."""
+    try:
+        return _simplify(*asked)
+    except Exception as error:
+        return _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    # not the place in onnx
+    return (lines[0].rpartition("failed: ")[2] if lines else "") or type(error).__name__
 
 
 def _import_onnxsim() -> None:
@@ -39,7 +49,7 @@ def _import_onnxsim() -> None:
     import onnxsim  # noqa: F401
 
 
-def _simplify(source: str, target: str, opset: int) -> int:
+def _simplify(source: str, target: str, opset: int) -> str | None:
     import onnx
     from onnx import version_converter
 
@@ -53,10 +63,9 @@ def _simplify(source: str, target: str, opset: int) -> int:
 
     simplified, passed = onnxsim.simplify(model)
     if not passed:
-        print("onnxsim's own check of its result failed", file=sys.stderr)
-        return 1
+        return "onnxsim's own check of its result failed"
     _save(simplified, target)
-    return 0
+    return None
 
 
 def _save(model: "onnx.ModelProto", target: str) -> None:
@@ -65,7 +74,3 @@ def _save(model: "onnx.ModelProto", target: str) -> None:
 
     onnx.save(model, f"{target}.part")
     os.replace(f"{target}.part", target)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

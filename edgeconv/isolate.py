@@ -1,0 +1,206 @@
+"""A function of ours in a process of its own: what crashes there costs its caller one sentence.
+
+``call`` runs "module:function" on one JSON value and returns its answer; the function of a
+``Worker`` is a generator, which is handed further values and yields an answer to each. Arrays go by
+file: the values name the files. What runtimes print is no answer: it goes where errors go.
+"""
+
+import contextlib
+import importlib
+import inspect
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeconv.errors import EdgeconvError
+
+TICK_S = 0.2
+"""How often a Worker's parent may look at something else while it waits."""
+
+
+def call(
+    function: str,
+    value: Any,
+    what: str,
+    *,
+    timeout_s: float | None = None,
+    python: Sequence[str] = (),
+) -> Any:
+    """Return what ``function`` ("module:function") says to ``value``, both of them JSON.
+
+    ``what`` is how errors call it; ``python`` starts the interpreter (default: this one), ``env
+    NAME=VALUE`` before it included. Raises EdgeconvError with the child's own sentence, the name of
+    the signal that ended it, or the time it was given.
+    """
+    try:
+        child = subprocess.run(
+            _command(python),
+            input=_first_line(function, value, what),
+            capture_output=True,
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EdgeconvError(f"{what} did not end within {timeout_s:g} s") from error
+    line = child.stdout.strip()
+    if (
+        child.returncode < 0 or not line
+    ):  # an answer is worth nothing where closing the file crashed
+        said = child.stderr.decode(errors="replace")
+        raise EdgeconvError(child_failure(what, child.returncode, said))
+    return _answer(line)
+
+
+class Worker:
+    """A child process whose function is a generator. Every method raises EdgeconvError once it has died.
+
+    ``what`` is how errors call it.
+    """
+
+    def __init__(self, function: str, value: Any, what: str) -> None:
+        self.what = what
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self.process = subprocess.Popen(
+            _command(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            start_new_session=True,  # Ctrl-C is for the parent, which still wants the answers so far
+        )
+        self._pending = b""
+        self._write(_first_line(function, value, what))
+
+    def _write(self, line: bytes) -> None:
+        if self.process.stdin is None:
+            raise EdgeconvError(self._ending())
+        try:
+            self.process.stdin.write(line)
+            self.process.stdin.flush()
+        except OSError as error:
+            raise EdgeconvError(self._ending()) from error
+
+    def ask(self, value: Any, timeout_s: float, tick: Callable[[], None] | None = None) -> Any:
+        """Hand over a value and return the answer, calling ``tick`` every 0.2 s meanwhile."""
+        self._write(_line(value))
+        return self.receive(timeout_s, tick)
+
+    def receive(self, timeout_s: float, tick: Callable[[], None] | None = None) -> Any:
+        """Wait for the next answer. Raises EdgeconvError where the child dies, errs or takes too long."""
+        if self.process.stdout is None:
+            raise EdgeconvError(self._ending())
+        end = time.monotonic() + timeout_s
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._pending:
+                if selector.select(TICK_S):
+                    piece = os.read(self.process.stdout.fileno(), 1 << 16)
+                    if not piece:
+                        raise EdgeconvError(self._ending())
+                    self._pending += piece
+                elif tick is not None:
+                    tick()
+                if time.monotonic() > end:
+                    self.kill()
+                    raise EdgeconvError(f"{self.what} did not answer within {timeout_s:g} s")
+        line, _, self._pending = self._pending.partition(b"\n")
+        return _answer(line)
+
+    def _ending(self) -> str:
+        try:
+            code = self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return f"{self.what} stopped answering"
+        self._log.seek(0)
+        return child_failure(self.what, code, self._log.read().decode(errors="replace"))
+
+    def kill(self) -> None:
+        """End the child now."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def close(self, patience_s: float = 2.0) -> None:
+        """End the child, which has ``patience_s`` to notice, and free what belongs to it."""
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                # it may have died with something unread; what it answered is already known
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+        try:
+            self.process.wait(timeout=patience_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._log.close()
+
+
+def child_failure(what: str, returncode: int, stderr: str) -> str:
+    """Say in one sentence how a child process ended: its own last line, or the signal's name."""
+    if returncode < 0:
+        try:
+            name = signal.Signals(-returncode).name
+        except ValueError:
+            name = f"signal {-returncode}"
+        hint = ", most likely for want of memory" if name == "SIGKILL" else ""
+        return f"{what} crashed with {name}{hint}"
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    if not lines:
+        return f"{what} ended with exit code {returncode}"
+    return lines[-1].removeprefix("Error: ")
+
+
+def _command(python: Sequence[str] = ()) -> list[str]:
+    """Return what starts a child; -P keeps the current folder's json.py or numpy.py out of it."""
+    return [*(python or (sys.executable,)), "-P", str(Path(__file__).with_name("isolated.py"))]
+
+
+def _line(value: Any) -> bytes:
+    return json.dumps(value).encode() + b"\n"
+
+
+def _first_line(function: str, value: Any, what: str) -> bytes:
+    return _line({"function": function, "value": value, "what": what})
+
+
+def _answer(line: bytes) -> Any:
+    said = json.loads(line)
+    if "error" in said:
+        raise EdgeconvError(said["error"])
+    return said["answer"]
+
+
+def main() -> int:
+    """Serve one parent: the child's side. Returns the exit code."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    asked = json.loads(sys.stdin.readline())
+    try:
+        for answer in _answers(asked["function"], asked["value"]):
+            answers.write(_line({"answer": answer}))
+            answers.flush()
+    except EdgeconvError as error:
+        answers.write(_line({"error": str(error)}))
+        return error.exit_code
+    except MemoryError:
+        says = f"{asked['what']} does not fit into this machine's memory"
+        answers.write(_line({"error": says}))
+        return 1
+    finally:
+        with contextlib.suppress(BrokenPipeError):  # the parent has gone: nobody left to tell
+            answers.close()
+    return 0
+
+
+def _answers(function: str, value: Any) -> Iterator[Any]:
+    module, _, name = function.partition(":")
+    found = getattr(importlib.import_module(module), name)
+    if inspect.isgeneratorfunction(found):
+        yield from found(value, map(json.loads, sys.stdin))
+    else:
+        yield found(value)
