@@ -119,7 +119,12 @@ class _Emitter(QdqTensors):
         return name
 
     def _output(self, name: str) -> TensorSpec:
+        if name in self.graph.constants:
+            self._constant(name, self.graph.constants[name])
+            return self._spec(name, None)
         quantization = self.recipe.activations.get(name)
+        if name in self.graph.inputs:  # the border itself, whatever it holds
+            return self._spec(name, None if self.io == "float" else quantization)
         if quantization is None:
             return self._spec(name, None)
         if self.io == "float":

@@ -28,7 +28,7 @@ def onnx_stats(data: bytes) -> dict[str, Any]:
             continue
         integer += 1
         weights = sources[1]
-        if weights is not None and weights.input[1] in constants:
+        if weights is not None and {weights.input[0], weights.input[1]} <= constants.keys():
             scales = np.asarray(numpy_helper.to_array(constants[weights.input[1]]))
             per_channel += int(scales.size > 1 or 1 in constants[weights.input[0]].dims)
     quantize, dequantize = histogram.pop("QuantizeLinear", 0), histogram.pop("DequantizeLinear", 0)

@@ -63,7 +63,7 @@ def batched(graph: Graph) -> Graph | None:
     """Return ``graph`` with constant shapes that take any batch; None where it may mix pictures.
 
     Every tensor must have 1 as its first axis. Names, constants and attributes stay, but for the
-    target shapes of Reshape and the sizes of Resize.
+    target shapes of Reshape and the factors of Resize.
     """
     other = graph.clone()
     makes = {out for node in graph.nodes for out in node.outputs if out}
@@ -188,17 +188,21 @@ def _repeats(graph: Graph, node: Node) -> bool:
 
 
 def _resize(graph: Graph, node: Node) -> bool:
-    if len(node.inputs) < 4 or not node.inputs[3]:
-        scales = graph.constant(node, 2)
-        return scales is not None and (bool(node.attrs.get("axes")) or float(scales.flat[0]) == 1.0)
-    sizes = _constant(graph, node, 3)
-    source = graph.shape(node.inputs[0])
-    if node.attrs.get("axes"):
-        return True
-    if sizes is None or len(sizes) != 4 or tuple(sizes[:2]) != source[:2]:
+    """Give the factors of all axes: onnxruntime's optimizer cannot read sizes of some axes."""
+    source, target = graph.shape(node.inputs[0]), graph.shape(node.output)
+    given = graph.constant(node, 2) if len(node.inputs) > 2 else None
+    if given is not None and given.size == len(source) and not node.attrs.get("axes"):
+        return float(given.flat[0]) == 1.0
+    if node.str("keep_aspect_ratio_policy", "stretch") != "stretch":
         return False
-    node.attrs["axes"] = [2, 3]
-    node.inputs[3] = graph.add_constant(f"{node.inputs[3]}_plane", np.array(sizes[2:], np.int64))
+    factors = np.array(target, np.float32) / np.array(source, np.float32)
+    if given is not None and given.size:
+        factors = np.ones(len(source), np.float32)
+        factors[node.ints("axes", range(given.size))] = given.reshape(-1)
+    if factors[0] != 1.0 or tuple(np.floor(np.float32(source) * factors).astype(int)) != target:
+        return False
+    node.attrs.pop("axes", None)
+    node.inputs = [node.inputs[0], "", graph.add_constant(f"{node.name}_factors", factors)]
     return True
 
 

@@ -32,11 +32,17 @@ class MeanOutput:
         part.declare("bias", bias.shape, np.float32)
         part.declare(out, graph.shape(out), np.float32)
         self._session: Any = session(to_onnx(part), optimize=False)
-        self._source = source
+        self._source, self._node = source, node
 
     def __call__(self, picture: Floats, weights: Floats, bias: Floats) -> Floats:
-        """Return (out channels,) for one picture (1, ...), real weights and real bias."""
+        """Return (out channels,) for one sample of the input's shape, real weights and real bias."""
         fed = {self._source: picture, "weights": weights, "bias": bias}
         (out,) = self._session.run(None, fed)
-        mean: Floats = np.asarray(out).reshape(len(bias), -1).mean(axis=1, dtype=np.float64)
-        return mean.astype(np.float32)
+        return channel_means(self._node, np.asarray(out))
+
+
+def channel_means(node: Node, made: NDArray[Any]) -> Floats:
+    """Return the mean of each output channel of a weighted node: axis 1, of a Gemm the last."""
+    axis = made.ndim - 1 if node.op == "Gemm" else 1
+    others = tuple(other for other in range(made.ndim) if other != axis)
+    return made.mean(axis=others, dtype=np.float64).astype(np.float32)

@@ -18,13 +18,16 @@ def hessian(
 ) -> NDArray[np.float32] | None:
     """Return (groups, k, k), the sum of x x^T over sampled input columns of a Conv or Gemm.
 
-    ``stored`` is (pictures, ...), the uint8 input. None for operators that GPTQ is not used on.
+    ``stored`` is the uint8 input of all pictures, (pictures, ...) or (pictures, batch, ...); every
+    row (token) of a Gemm's input is a sample. None for operators that GPTQ is not used on.
     """
+    shape = graph.shape(node.inputs[0])
     if node.op == "Gemm":
-        real = _real(stored.reshape(len(stored), -1), quantization)
+        real = _real(stored.reshape(-1, shape[-1]), quantization)
         return (real.T @ real)[None]
-    if node.op != "Conv" or stored.ndim != 4:
+    if node.op != "Conv" or len(shape) != 4:
         return None
+    stored = stored.reshape(-1, *shape[1:])  # the rows of a batch are pictures too
     weights = graph.constants[node.inputs[1]]
     group, size = node.int("group", 1), int(np.prod(weights.shape[1:]))
     wanted = DEPTHWISE_ROWS if size <= 64 else int(np.clip(4 * size, 1024, MOST_ROWS))

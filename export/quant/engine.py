@@ -43,7 +43,7 @@ def quantize(
 ) -> Quantized:
     """Return the INT8 recipe of a prepared graph.
 
-    ``feeds`` are calibration samples, input name -> float32 (1, ...). ``input_scale`` holds the
+    ``feeds`` are calibration samples, input name -> array of the input's shape and type. ``input_scale`` holds the
     prescribed (scale, zero point) of exactly stored pixels. ``keep_float`` names nodes that stay
     in float. ``form`` prescribes a form instead of letting held-out pictures judge.
     ``reduce_range`` keeps weights in [-63, 63], for x86 without VNNI. ``progress`` is called
@@ -55,13 +55,17 @@ def quantize(
     if recipe not in RECIPES:
         raise UsageError(f"there is no recipe {recipe}: {', '.join(RECIPES)} or a .json file")
     _check_feeds(graph, feeds)
+    outputs, graph = graph.outputs, graph.clone()
+    graph.outputs = [name for name in outputs if name in graph.producers()]
     floats = float_nodes(graph, keep_float, input_scale or {})
     with one_blas_thread():
         report = progress or (lambda _: None)
         limit = 63 if reduce_range else 127
         task = _observe(graph, feeds, input_scale or {}, floats, threads, limit, report)
         contest = Contest(task, RECIPES[recipe], lambda p: report(0.3 + 0.7 * p), recipe == "fast")
-        return contest.run(recipe, form)
+        made = contest.run(recipe, form)
+        made.graph.outputs[:] = outputs
+        return made
 
 
 def split(count: int) -> tuple[list[int], list[int]]:

@@ -54,7 +54,7 @@ def equalize(
     for name in [*graph.inputs, *graph.outputs]:
         classes.fix(name)
     roots = classes.settle()
-    factors = _factors(graph, seen, classes, roots)
+    factors = _factors(graph, seen, classes, roots, float_nodes)
     by_tensor = {
         name: factors[roots[classes.span(name)]].astype(np.float32) for name in classes.names
     }
@@ -189,7 +189,11 @@ def _tie_moved(graph: Graph, node: Node, classes: _Classes) -> bool:
 
 
 def _factors(
-    graph: Graph, seen: Observation, classes: _Classes, roots: NDArray[np.int64]
+    graph: Graph,
+    seen: Observation,
+    classes: _Classes,
+    roots: NDArray[np.int64],
+    float_nodes: frozenset[str],
 ) -> NDArray[np.float64]:
     """Return each root's factor: balances its share of the tensor's range and of the weights'."""
     fixed = np.zeros(classes.size, bool)
@@ -203,7 +207,7 @@ def _factors(
     column = np.zeros(classes.size)
     depthwise = np.ones(classes.size, bool)
     for node in graph.nodes:
-        if node.op in WEIGHTED and node.inputs[0] in classes.names:
+        if node.op in WEIGHTED and node.name not in float_nodes:
             share = _column_share(graph, node)
             places = roots[classes.span(node.inputs[0])]
             np.maximum.at(column, places, share)

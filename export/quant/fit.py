@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.rules import float_weights, output_axis
-from edgeconv.export.quant.bias import MeanOutput
+from edgeconv.export.quant.bias import MeanOutput, channel_means
 from edgeconv.export.quant.columns import hessian
 from edgeconv.export.quant.observe import Observation
 from edgeconv.export.quant.weights import (
@@ -75,10 +75,10 @@ class LayerFit:
             return None
         if (node.output, len(made)) not in self.seen.sums:
             return None
-        channels = len(weights.float_bias)
-        wanted = self.seen.mean(node.output, len(made)).reshape(channels, -1)
+        shape = self.graph.shape(node.output)
+        wanted = self.seen.mean(node.output, len(made))
         got = (mean(made) - (quantization.zero_point + 128)) * quantization.scale
-        lacks = wanted.mean(axis=1, dtype=np.float64) - got.reshape(channels, -1).mean(axis=1)
+        lacks = channel_means(node, wanted) - channel_means(node, got.reshape(shape))
         again = replace(weights, float_bias=(weights.float_bias + lacks).astype(np.float32))
         source = self.activations[node.inputs[0]]
         return replace(again, bias=bias_integers(again, source.scale))

@@ -42,8 +42,10 @@ class Score:
 
 def class_scores(graph: Graph) -> bool:
     """Whether the net's only output is one row of scores."""
+    if len(graph.outputs) != 1 or graph.dtype(graph.outputs[0]) != np.float32:
+        return False
     shape = graph.shape(graph.outputs[0])
-    return len(graph.outputs) == 1 and len(shape) == 2 and shape[0] == 1 and shape[1] > 1
+    return len(shape) == 2 and shape[0] == 1 and shape[1] > 1
 
 
 def are_probabilities(graph: Graph) -> bool:
@@ -57,7 +59,7 @@ def run_recipe(graph: Graph, recipe: Recipe, feeds: Feeds, threads: int) -> dict
     running = session(model, threads=threads, optimize=integer_kernels_are_exact())
     rows: dict[str, list[Floats]] = {name: [] for name in graph.outputs}
     for feed in feeds:
-        fed = {name: np.asarray(feed[name], np.float32) for name in graph.inputs}
+        fed = {name: np.asarray(feed[name], graph.dtype(name)) for name in graph.inputs}
         for name, value in zip(graph.outputs, running.run(graph.outputs, fed), strict=True):
             rows[name].append(value)
     return {name: np.stack(values) for name, values in rows.items()}
@@ -78,7 +80,13 @@ def score(graph: Graph, wanted: Mapping[str, Floats], got: Mapping[str, Floats])
 
 
 def _noise_shares(wanted: Floats, got: Floats) -> NDArray[np.float64]:
-    """Return each picture's noise as a share of the mean power, so that their mean is the whole's."""
+    """Return each picture's noise as a share of the mean power, so that their mean is the whole's.
+
+    Of indices and truth values it is the share that differs.
+    """
+    if wanted.dtype.kind != "f":
+        differs = (wanted != got).reshape(len(wanted), -1)
+        return differs.mean(axis=1) if differs.size else np.zeros(len(wanted))
     real, other = (a.astype(np.float64).reshape(len(wanted), -1) for a in (wanted, got))
     power = max(float((real**2).sum(axis=1).mean()), 1e-30)
     shares: NDArray[np.float64] = ((real - other) ** 2).sum(axis=1) / power

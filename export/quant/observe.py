@@ -69,7 +69,7 @@ class Observation:
 
 def stack(feeds: Feeds, name: str) -> Floats:
     """Join pictures of shape (1, ...) to (n, ...)."""
-    return np.concatenate([np.asarray(feed[name], np.float32) for feed in feeds])
+    return np.concatenate([np.asarray(feed[name]) for feed in feeds])
 
 
 def observe(
@@ -87,21 +87,21 @@ def observe(
     ``counts``. Raises EdgeconvError naming the tensor where a value is not finite.
     """
     watched = [*graph.inputs, *(out for node in graph.nodes for out in node.outputs if out)]
-    watched = [t for t in watched if graph.dtype(t) == np.float32]
+    watched = [t for t in watched if graph.dtype(t) == np.float32 and 0 not in graph.shape(t)]
     seen = Observation(len(feeds))
-    count = max(64, SAMPLES // len(feeds))
+    places = max(64, SAMPLES // len(feeds))
     rows = min(len(feeds), MOST_EXTREMES)
     gatherers = {
-        t: _Gatherer(t, graph.shape(t), count, counts if t in summed else (), rows) for t in watched
+        t: _Gatherer(t, graph.shape(t), places, counts if t in summed else (), rows) for t in watched
     }
     pieces: dict[str, list[Floats]] = {name: [] for name in graph.outputs}
     done = 0
     with ThreadPoolExecutor(threads) as pool:
-        for values in _run(graph, watched, feeds, threads):
+        for count, values in _run(graph, watched, feeds, threads):
             list(pool.map(lambda t, v=values: gatherers[t].take(v[t]), watched))
             for name in graph.outputs:
                 pieces[name].append(np.array(values[name]))
-            done += len(values[watched[0]])
+            done += count
             progress(done / len(feeds))
     for tensor, gatherer in gatherers.items():
         seen.tensors[tensor] = gatherer.stats()
@@ -112,8 +112,8 @@ def observe(
 
 def _run(
     graph: Graph, watched: list[str], feeds: Feeds, threads: int
-) -> Iterator[dict[str, Floats]]:
-    """Yield every watched tensor of one chunk of pictures after another, (n, ...)."""
+) -> Iterator[tuple[int, dict[str, Floats]]]:
+    """Yield chunk after chunk: n, and every watched tensor and output of its n pictures, (n, ...)."""
     plain = graph.clone()
     expand_shuffles(plain)
     wide = batched(plain)
@@ -132,15 +132,19 @@ def _run(
     names = [value.name for value in model.graph.output]
     for start in range(0, len(feeds), step):
         part = feeds[start : start + step]
-        fed: dict[str, Any] = {name: stack(part, name) for name in graph.inputs}
+        fed = {name: _fed(part, name, wide is not None) for name in graph.inputs}
         if start == 0 or len(part) < step:
             binding, values = _bind(running, graph, names, len(part) if wide is not None else 0)
         for name, value in fed.items():
             binding.bind_cpu_input(name, value)
         running.run_with_iobinding(binding)
-        yield {
-            t: (values | fed)[t] if wide is not None else (values | fed)[t][None] for t in watched
-        }
+        made = values | fed
+        wanted = dict.fromkeys([*watched, *graph.outputs])
+        yield len(part), {t: made[t] if wide is not None else made[t][None] for t in wanted}
+
+
+def _fed(part: Feeds, name: str, wide: bool) -> NDArray[Any]:
+    return stack(part, name) if wide else np.asarray(part[0][name])
 
 
 def _bind(
@@ -172,6 +176,7 @@ class _Gatherer:
         self.taken = 0
         size = int(np.prod(shape))
         self.channels = shape[1] if len(shape) > 1 else 1
+        self.batch = shape[0] if len(shape) > 1 else 1
         shift = np.random.default_rng(size).random(min(size, count))
         places = ((np.arange(len(shift)) + shift) * (size / len(shift))).astype(np.int64)
         self.places = np.arange(size) if size <= count else np.minimum(places, size - 1)
@@ -186,8 +191,8 @@ class _Gatherer:
         """Add a chunk (n, ...)."""
         n = len(values)
         flat = values.reshape(n, -1)
-        rows = values.reshape(n, self.channels, -1) if self.shape[:1] == (1,) else flat[:, None]
-        low, high = rows.min(axis=2), rows.max(axis=2)
+        rows = values.reshape(n, self.batch, self.channels, -1)
+        low, high = rows.min(axis=(1, 3)), rows.max(axis=(1, 3))
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise EdgeconvError(
                 f"the float net makes a value that is not finite in {self.tensor}: check the "
@@ -214,7 +219,7 @@ class _Gatherer:
 
     def stats(self) -> TensorStats:
         """Join what the chunks left."""
-        plane = max(1, int(np.prod(self.shape)) // self.channels)
-        channel = self.places // plane if self.shape[:1] == (1,) else np.zeros_like(self.places)
+        plane = max(1, int(np.prod(self.shape[2:])))
+        channel = self.places // plane % self.channels
         sample = np.concatenate(self.samples)
         return TensorStats(self.low, self.high, sample, channel, self.places)

@@ -117,14 +117,20 @@ def _extremes(
 ) -> tuple[float, float]:
     lows, highs = [], []
     for tensor in tensors:
-        if tensor in graph.constants:
-            low, high = graph.constants[tensor].min(), graph.constants[tensor].max()
-        else:
-            low, high = seen.tensors[tensor].low.min(), seen.tensors[tensor].high.max()
+        low, high = _ends(graph, seen, tensor)
         floor, ceiling = bounds.get(tensor, (-np.inf, np.inf))
         lows.append(float(np.clip(low, floor, ceiling)))
         highs.append(float(np.clip(high, floor, ceiling)))
     return min(lows), max(highs)
+
+
+def _ends(graph: Graph, seen: Observation, tensor: str) -> tuple[float, float]:
+    """Return the least and the largest value of a tensor or constant; zeros for an empty one."""
+    if 0 in graph.shape(tensor):
+        return 0.0, 0.0
+    if tensor in graph.constants:
+        return float(graph.constants[tensor].min()), float(graph.constants[tensor].max())
+    return float(seen.tensors[tensor].low.min()), float(seen.tensors[tensor].high.max())
 
 
 def _values(
@@ -135,10 +141,9 @@ def _values(
 ) -> NDArray[np.float32]:
     parts = []
     for tensor in tensors:
-        if tensor in graph.constants:
-            continue
-        sample = seen.tensors[tensor].sample
-        parts.append(np.clip(sample, *bounds.get(tensor, (-np.inf, np.inf))).reshape(-1))
+        constant = graph.constants.get(tensor)
+        values = seen.tensors[tensor].sample if constant is None else constant
+        parts.append(np.clip(values, *bounds.get(tensor, (-np.inf, np.inf))).reshape(-1))
     return np.concatenate(parts)
 
 

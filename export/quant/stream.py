@@ -59,7 +59,7 @@ def run_quantized(
     """
     wide = batched(graph)
     runner = wide if wide is not None else graph
-    live = workspace.pictures(graph, recipe, pictures)
+    live = workspace.pictures(graph, recipe, pictures, wide=wide is not None)
     kept = {*live, *graph.outputs}
     for name, stored in live.items():
         inspect(name, stored)
@@ -153,13 +153,13 @@ def _run_piece(
         here = slice(start, min(start + step, pictures))
         binding = running.io_binding()
         for name in piece.inputs:
-            part = channels_last(live[name][here]) if wide else live[name][start]
-            given = part if wide else part.reshape(graph.shape(name))
-            binding.bind_cpu_input(fed[name], np.ascontiguousarray(given))
+            given = channels_last(live[name][here]) if wide else live[name][start]
+            binding.bind_cpu_input(fed[name], np.require(given, requirements="C"))
         for name in piece.outputs:
-            part = channels_last(live[name][here]) if wide else live[name][start]
+            part = live[name][here]
+            shape = channels_last(part).shape if wide else graph.shape(name)
             kind = part.dtype.type
-            binding.bind_output(fed[name], "cpu", 0, kind, part.shape, part.ctypes.data)
+            binding.bind_output(fed[name], "cpu", 0, kind, shape, part.ctypes.data)
         running.run_with_iobinding(binding)
 
 
