@@ -4,11 +4,15 @@ from dataclasses import dataclass
 
 from edgeconv.export.graph import Graph
 from edgeconv.export.passes.base import Pass, run_passes
+from edgeconv.export.passes.complete_resize import complete_resize
+from edgeconv.export.passes.divide_by_constant import divide_by_constant
+from edgeconv.export.passes.drop_empty import drop_empty
 from edgeconv.export.passes.drop_noops import drop_noops
 from edgeconv.export.passes.embed_preprocessing import embed_preprocessing
 from edgeconv.export.passes.exact_pixels import can_take_pixels, exact_pixels, pixel_step
 from edgeconv.export.passes.explicit_padding import explicit_padding
 from edgeconv.export.passes.find_shuffles import find_shuffles
+from edgeconv.export.passes.finite_masks import finite_masks
 from edgeconv.export.passes.fold_batchnorm import fold_batchnorm
 from edgeconv.export.passes.fold_constants import fold_constants
 from edgeconv.export.passes.fold_hard_sigmoid import fold_hard_sigmoid
@@ -21,7 +25,10 @@ from edgeconv.export.passes.pool_to_depthwise import pool_to_depthwise
 
 HUB: tuple[Pass, ...] = (
     fold_constants,
+    drop_empty,
     drop_noops,
+    complete_resize,
+    finite_masks,
     explicit_padding,
     normalize_gemm,
     fold_batchnorm,
@@ -34,7 +41,7 @@ HUB: tuple[Pass, ...] = (
 LOWERING: tuple[Pass, ...] = (*HUB, find_shuffles, fuse_clamps)
 """What every emitter reads. fuse_hardswish must come before fuse_clamps takes its Clip."""
 
-INTEGER: tuple[Pass, ...] = (*LOWERING, fold_hard_sigmoid, pool_to_depthwise)
+INTEGER: tuple[Pass, ...] = (*LOWERING, divide_by_constant, fold_hard_sigmoid, pool_to_depthwise)
 """What is quantized; before calibration, so that every runtime shares it."""
 
 

@@ -1,6 +1,7 @@
 """Tensors that must share one scale and zero point, found by union-find over the graph."""
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -68,11 +69,19 @@ def same_scale(graph: Graph, float_nodes: frozenset[str]) -> Groups:
     return groups
 
 
-def needed_bounds(graph: Graph) -> dict[str, Clamp]:
+NEGLIGIBLE = 12.0
+"""How far below a row's largest value a Softmax gives nothing: exp(-12) is 0.002 of a step of 1/256."""
+
+
+def needed_bounds(
+    graph: Graph, peaks: Mapping[str, float] = MappingProxyType({})
+) -> dict[str, Clamp]:
     """Return, for each tensor, bounds outside of which no reader can tell a value from the bound.
 
     A ReLU behind a Concat makes negative values of the Concat's inputs indistinguishable from 0,
     provided nothing else reads them: so the shared range may begin at 0 and imply the ReLU.
+    ``peaks`` holds, for tensors that a Softmax reads, the least of the rows' largest values: what
+    masks push far below it counts for nothing.
     """
     readers = graph.consumers()
     bounds: dict[str, Clamp] = {}
@@ -81,7 +90,12 @@ def needed_bounds(graph: Graph) -> dict[str, Clamp]:
         for out in node.outputs:
             loosest: Clamp | None = None
             for reader in readers.get(out, []):
-                seen = _seen_through(reader, bounds) if out not in graph.outputs else everything
+                if out in graph.outputs:
+                    seen = everything
+                elif reader.op == "Softmax" and out in peaks:
+                    seen = (peaks[out] - NEGLIGIBLE, np.inf)
+                else:
+                    seen = _seen_through(reader, bounds)
                 loosest = seen if loosest is None else _union(loosest, seen)
             bounds[out] = everything if loosest is None or out in graph.outputs else loosest
     return bounds

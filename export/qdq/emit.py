@@ -186,7 +186,9 @@ class _Emitter(QdqTensors):
         made = list(raw)
         if clamp is not None:
             made[0] = f"{node.output}_before_clamp"
-        guarded = in_float and quantized[0] is not None and node.op in WEIGHTED
+        guarded = quantized[0] is not None and (
+            (in_float and node.op in WEIGHTED) or _miscounts(node)
+        )
         first = f"{node.output}_unguarded" if guarded else made[0]
         if node.op == "ChannelShuffle":
             self._shuffle(node, inputs[0], first)
@@ -283,6 +285,12 @@ class _Emitter(QdqTensors):
         step = (np.float32(source.scale) * scales.astype(np.float32)).astype(np.float32)
         inputs.append(self._initializer(f"{node.name}_bias", weights.bias, step, 0))
         return inputs
+
+
+def _miscounts(node: Node) -> bool:
+    """Whether onnxruntime's INT8 pool divides by the wrong count (microsoft/onnxruntime#16203)."""
+    counted = node.int("count_include_pad", 0) == 1 and node.int("ceil_mode", 0) == 1
+    return node.op == "AveragePool" and counted
 
 
 def _value_info(spec: TensorSpec) -> onnx.ValueInfoProto:

@@ -44,6 +44,11 @@ ROW_BY_ROW = frozenset(
         "Gelu",
         "Mish",
         "Cast",
+        "Not",
+        "Where",
+        "Equal",
+        "Less",
+        "MatMul",
         "MaxPool",
         "AveragePool",
         "GlobalAveragePool",
@@ -70,10 +75,8 @@ def batched(graph: Graph) -> Graph | None:
     if any(not graph.shape(t) or graph.shape(t)[0] != 1 for t in [*makes, *graph.inputs]):
         return None
     for node in other.nodes:
-        if any(
-            name in graph.constants and len(graph.shape(name)) and graph.shape(name)[0] != 1
-            for name in filter(None, node.inputs)
-            if len(graph.shape(name)) == len(graph.shape(node.output)) and node.op in ELEMENTWISE
+        if node.op in BROADCASTING and not all(
+            _broadcasts(graph, node, name) for name in filter(None, node.inputs)
         ):
             return None
         if node.op not in ROW_BY_ROW and not _adapt(other, node):
@@ -81,7 +84,17 @@ def batched(graph: Graph) -> Graph | None:
     return other
 
 
-ELEMENTWISE = frozenset(["Add", "Sub", "Mul", "Div", "Pow", "Max", "Min"])
+BROADCASTING = frozenset(
+    ["Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "PRelu", "MatMul", "Where", "Equal", "Less"]
+)
+
+
+def _broadcasts(graph: Graph, node: Node, name: str) -> bool:
+    """Whether the first axis of an operand is the batch, or one that all pictures share."""
+    rank, own = len(graph.shape(node.output)), len(graph.shape(name))
+    if name in graph.constants:
+        return own < rank or own == 0 or graph.shape(name)[0] == 1
+    return own == rank and (node.op != "MatMul" or rank > 2)
 
 
 def set_batch(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -188,20 +201,16 @@ def _repeats(graph: Graph, node: Node) -> bool:
 
 
 def _resize(graph: Graph, node: Node) -> bool:
-    """Give the factors of all axes: onnxruntime's optimizer cannot read sizes of some axes."""
-    source, target = graph.shape(node.inputs[0]), graph.shape(node.output)
+    """Replace sizes by factors where these give the same: sizes would hold the batch."""
     given = graph.constant(node, 2) if len(node.inputs) > 2 else None
-    if given is not None and given.size == len(source) and not node.attrs.get("axes"):
-        return float(given.flat[0]) == 1.0
-    if node.str("keep_aspect_ratio_policy", "stretch") != "stretch":
+    if node.attrs.get("axes") or node.str("keep_aspect_ratio_policy", "stretch") != "stretch":
         return False
-    factors = np.array(target, np.float32) / np.array(source, np.float32)
     if given is not None and given.size:
-        factors = np.ones(len(source), np.float32)
-        factors[node.ints("axes", range(given.size))] = given.reshape(-1)
-    if factors[0] != 1.0 or tuple(np.floor(np.float32(source) * factors).astype(int)) != target:
+        return float(given.flat[0]) == 1.0
+    source, target = (np.array(graph.shape(t), np.float32) for t in (node.inputs[0], node.output))
+    factors = target / source
+    if factors[0] != 1.0 or not np.array_equal(np.floor(source * factors), target):
         return False
-    node.attrs.pop("axes", None)
     node.inputs = [node.inputs[0], "", graph.add_constant(f"{node.name}_factors", factors)]
     return True
 

@@ -45,4 +45,5 @@ def channel_means(node: Node, made: NDArray[Any]) -> Floats:
     """Return the mean of each output channel of a weighted node: axis 1, of a Gemm the last."""
     axis = made.ndim - 1 if node.op == "Gemm" else 1
     others = tuple(other for other in range(made.ndim) if other != axis)
-    return made.mean(axis=others, dtype=np.float64).astype(np.float32)
+    means: Floats = made.mean(axis=others, dtype=np.float64).astype(np.float32)
+    return means

@@ -35,7 +35,7 @@ def check_pictures(
     expected: Mapping[str, tuple[float, float]] | None = None,
     allow_poor: bool = False,
 ) -> PictureCheck:
-    """Look at calibration samples (input name -> float32 (1, ...)) before they are used.
+    """Look at calibration samples (input name -> array of one sample) before they are used.
 
     ``expected`` maps an input to the range that its preprocessing gives. Raises EdgeconvError for
     one picture, constant or random-looking ones unless ``allow_poor``, which makes them warnings.
@@ -73,6 +73,8 @@ def _complaints(feeds: Feeds) -> list[str]:
             same[name] = same[name] and np.array_equal(first[name], feed[name])
     found = []
     for name, value in first.items():
+        if value.dtype.kind != "f" or value.size == 1:
+            continue  # a count, an index or a switch may well be the same in every sample
         if constant[name]:
             found.append(f"the calibration pictures for {name} are constant")
         elif same[name]:

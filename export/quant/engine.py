@@ -12,6 +12,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.feeds import Chosen
 from edgeconv.export.graph import Graph
 from edgeconv.export.integer.rules import WEIGHTED, is_pixel_shift, why_float
+from edgeconv.export.quant.apart import kept_apart
 from edgeconv.export.quant.blas import one_blas_thread
 from edgeconv.export.quant.candidates import RECIPES
 from edgeconv.export.quant.contest import Contest, Quantized, Task
@@ -96,8 +97,8 @@ def _observe(
     report: Progress,
 ) -> Task:
     learnt, held = split(len(feeds))
-    apart = [place for place in held if place not in learnt]
-    first = [*learnt, *apart]
+    only_held = [place for place in held if place not in learnt]
+    first = [*learnt, *only_held]
     rest = sorted(set(range(len(feeds))) - set(first))
     again = min(len(first), MOST_LEARNT)
     weighted = [n for n in graph.nodes if n.op in WEIGHTED and n.name not in floats]
@@ -109,7 +110,8 @@ def _observe(
         threads=threads,
         progress=lambda p: report(0.3 * p),
     )
-    held_at = slice(len(learnt) if apart else 0, len(first))
+    held_at = slice(len(learnt) if only_held else 0, len(first))
+    floats = {**kept_apart(graph, seen), **floats}
     fixed = fixed_scales(graph, input_scale, frozenset(floats))
     pictures = Chosen(feeds, first)
     return Task(graph, seen, pictures, len(learnt), again, held_at, fixed, floats, threads, limit)

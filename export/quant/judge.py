@@ -86,7 +86,7 @@ def _noise_shares(wanted: Floats, got: Floats) -> NDArray[np.float64]:
     """
     if wanted.dtype.kind != "f":
         differs = (wanted != got).reshape(len(wanted), -1)
-        return differs.mean(axis=1) if differs.size else np.zeros(len(wanted))
+        return np.asarray(differs.mean(axis=1) if differs.size else np.zeros(len(wanted)))
     real, other = (a.astype(np.float64).reshape(len(wanted), -1) for a in (wanted, got))
     power = max(float((real**2).sum(axis=1).mean()), 1e-30)
     shares: NDArray[np.float64] = ((real - other) ** 2).sum(axis=1) / power

@@ -54,13 +54,15 @@ class Observation:
     """The float net over all pictures.
 
     ``tensors`` by name; ``sums`` by name and n, the sum of the first n pictures; ``outputs`` by
-    name, (pictures, ...).
+    name, (pictures, ...). ``peaks``: of tensors that a Softmax reads, the least of its rows' largest
+    values.
     """
 
     pictures: int
     tensors: dict[str, TensorStats] = field(default_factory=dict)
     sums: dict[tuple[str, int], Floats] = field(default_factory=dict)
     outputs: dict[str, Floats] = field(default_factory=dict)
+    peaks: dict[str, float] = field(default_factory=dict)
 
     def mean(self, tensor: str, pictures: int) -> Floats:
         """Return the mean of a summed tensor over the first pictures, of its own shape (1, ...)."""
@@ -92,7 +94,13 @@ def observe(
     places = max(64, SAMPLES // len(feeds))
     rows = min(len(feeds), MOST_EXTREMES)
     gatherers = {
-        t: _Gatherer(t, graph.shape(t), places, counts if t in summed else (), rows) for t in watched
+        t: _Gatherer(t, graph.shape(t), places, counts if t in summed else (), rows)
+        for t in watched
+    }
+    rows_of = {
+        node.inputs[0]: _from_last(node.int("axis", -1), len(graph.shape(node.inputs[0])))
+        for node in graph.of("Softmax")
+        if node.inputs[0] in watched
     }
     pieces: dict[str, list[Floats]] = {name: [] for name in graph.outputs}
     done = 0
@@ -101,6 +109,9 @@ def observe(
             list(pool.map(lambda t, v=values: gatherers[t].take(v[t]), watched))
             for name in graph.outputs:
                 pieces[name].append(np.array(values[name]))
+            for name, axis in rows_of.items():
+                peak = float(values[name].max(axis=axis).min())
+                seen.peaks[name] = min(peak, seen.peaks.get(name, peak))
             done += count
             progress(done / len(feeds))
     for tensor, gatherer in gatherers.items():
@@ -108,6 +119,10 @@ def observe(
         seen.sums.update({(tensor, n): total for n, total in gatherer.totals.items()})
     seen.outputs = {name: np.concatenate(parts) for name, parts in pieces.items()}
     return seen
+
+
+def _from_last(axis: int, rank: int) -> int:
+    return axis % rank - rank
 
 
 def _run(
@@ -129,14 +144,14 @@ def _run(
         bytes_each = 4 * sum(int(np.prod(graph.shape(t))) for t in watched)
         step = int(np.clip(CHUNK_BYTES // max(bytes_each, 1), 1, 32))
     running = session(model, threads=threads)
-    names = [value.name for value in model.graph.output]
+    names = [output.name for output in model.graph.output]
     for start in range(0, len(feeds), step):
         part = feeds[start : start + step]
         fed = {name: _fed(part, name, wide is not None) for name in graph.inputs}
         if start == 0 or len(part) < step:
             binding, values = _bind(running, graph, names, len(part) if wide is not None else 0)
-        for name, value in fed.items():
-            binding.bind_cpu_input(name, value)
+        for name, fed_value in fed.items():
+            binding.bind_cpu_input(name, fed_value)
         running.run_with_iobinding(binding)
         made = values | fed
         wanted = dict.fromkeys([*watched, *graph.outputs])

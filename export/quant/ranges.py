@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.export.graph import Graph
+from edgeconv.export.graph import Clamp, Graph
 from edgeconv.export.integer.groups import Groups, needed_bounds, same_scale
 from edgeconv.export.integer.rules import RULES, data_inputs, is_pixel_shift
 from edgeconv.export.quant.observe import Observation
@@ -89,7 +89,8 @@ def choose_ranges(
     """
     names = quantized_tensors(graph, float_nodes)
     groups: Groups = same_scale(graph, float_nodes)
-    bounds = needed_bounds(graph)
+    bounds = needed_bounds(graph, seen.peaks)
+    bounds.update(_mask_bounds(graph, seen, bounds))
     finals = graph.unread_outputs()
     members = groups.members(names)
     chosen: dict[str, Activation] = {}
@@ -109,11 +110,26 @@ def choose_ranges(
     return {name: chosen[name] for name in names}
 
 
+def _mask_bounds(graph: Graph, seen: Observation, bounds: Mapping[str, Clamp]) -> dict[str, Clamp]:
+    """Return bounds of constants that are only added where the sum has a bound: attention masks."""
+    found: dict[str, Clamp] = {}
+    for name, readers in graph.consumers().items():
+        if name not in graph.constants or any(node.op != "Add" for node in readers):
+            continue
+        floors = []
+        for node in readers:
+            others = [other for other in node.inputs if other != name]
+            high = max((_ends(graph, seen, other)[1] for other in others), default=0.0)
+            floors.append(bounds[node.output][0] - max(high, 0.0))
+        found[name] = (min(floors), np.inf)
+    return found
+
+
 def _extremes(
     graph: Graph,
     seen: Observation,
     tensors: list[str],
-    bounds: Mapping[str, tuple[float, float]],
+    bounds: Mapping[str, Clamp],
 ) -> tuple[float, float]:
     lows, highs = [], []
     for tensor in tensors:
@@ -137,7 +153,7 @@ def _values(
     graph: Graph,
     seen: Observation,
     tensors: list[str],
-    bounds: Mapping[str, tuple[float, float]],
+    bounds: Mapping[str, Clamp],
 ) -> NDArray[np.float32]:
     parts = []
     for tensor in tensors:

@@ -26,9 +26,10 @@ class NoiseProbe:
         stats = self._seen.tensors.get(name)
         if stats is None:
             return
-        places = np.unravel_index(stats.places, stored.shape[1:])
-        every = np.arange(len(stored))[:, None]
-        values = stored[(every, *places)].astype(np.float32)
+        rows = stored.reshape(len(stored), 1) if stored.ndim == 1 else stored  # of scalars
+        places = np.unravel_index(stats.places, rows.shape[1:])
+        every = np.arange(len(rows))[:, None]
+        values = rows[(every, *places)].astype(np.float32)
         quantization = self._activations.get(name)
         if quantization is not None:
             values = (values - (quantization.zero_point + 128)) * np.float32(quantization.scale)

@@ -41,9 +41,7 @@ class Workspace:
         for node in graph.nodes:
             if is_pixel_shift(graph, node) and node.output in recipe.activations:
                 shift = graph.constants[node.inputs[1]]
-                made[node.output] = self._stored(
-                    recipe, node.inputs[0], node.output, shift, wide
-                )
+                made[node.output] = self._stored(recipe, node.inputs[0], node.output, shift, wide)
         return {name: value[:count] for name, value in made.items()}
 
     def _stored(

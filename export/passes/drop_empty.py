@@ -1,0 +1,30 @@
+"""Remove what holds no values: tensors with an axis of size 0.
+
+Given:   x -> op -> e (an axis of 0), read by Concat with others
+Result:  Concat of the others
+
+Given:   x -> op -> e otherwise, no output of the graph
+Result:  e is an empty constant
+"""
+
+import numpy as np
+
+from edgeconv.export.graph import Graph
+
+
+def drop_empty(graph: Graph) -> bool:
+    """Apply both rewrites to every match."""
+    changed = False
+    for node in list(graph.nodes):
+        made = [out for out in node.outputs if out]
+        if all(0 in graph.shape(out) and out not in graph.outputs for out in made):
+            for out in made:
+                graph.constants[out] = np.zeros(graph.shape(out), graph.dtype(out))
+            graph.nodes.remove(node)
+            changed = True
+    for node in graph.of("Concat"):
+        full = [name for name in node.inputs if 0 not in graph.shape(name)]
+        if full and len(full) < len(node.inputs):
+            node.inputs = full
+            changed = True
+    return changed

@@ -1,0 +1,349 @@
+"""INT8 of every kind of small graph: it ends, and what onnxruntime and LiteRT give is close to float."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from graph_kit import floats, graph_of, ints, run, scalar
+from numpy.typing import NDArray
+from tflite_kit import Worker, run_nchw
+
+from edgeconv.export.graph import Graph
+from edgeconv.export.hub.onnx_io import save_model
+from edgeconv.export.passes.complete_resize import complete_resize
+from edgeconv.export.passes.drop_empty import drop_empty
+from edgeconv.export.passes.finite_masks import finite_masks
+from edgeconv.export.prepare import prepare, simplify_graph
+from edgeconv.export.qdq.emit import emit_qdq
+from edgeconv.export.qdq.inspect import onnx_stats
+from edgeconv.export.quant import sessions
+from edgeconv.export.quant.batching import batched
+from edgeconv.export.quant.engine import quantize
+from edgeconv.export.tflite import emit_tflite
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    child = Worker()
+    yield child
+    child.close()
+
+
+def weights(*shape: int, seed: int = 0, size: float | None = None) -> NDArray[np.float32]:
+    """Return noise with unit gain from the axes behind the first."""
+    gain = size if size is not None else max(1, int(np.prod(shape[1:]))) ** -0.5
+    return floats(*shape, seed=seed) * np.float32(gain)
+
+
+def samples(graph: Graph, count: int, seed: int) -> list[Arrays]:
+    """Return noise of each input's type: small integers, mostly true masks."""
+    random = np.random.default_rng(seed)
+
+    def value(name: str) -> NDArray[Any]:
+        shape, kind = graph.shape(name), graph.dtype(name)
+        if kind == np.bool_:
+            return np.asarray(random.random(shape) > 0.3)
+        if kind.kind in "iu":
+            return random.integers(0, 4, shape).astype(kind)
+        return np.asarray(random.normal(size=shape)).astype(kind)
+
+    return [{name: value(name) for name in graph.inputs} for _ in range(count)]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A graph, its constants, the least SQNR in dB an output may have, and the operators in float."""
+
+    body: str
+    constants: dict[str, NDArray[Any]]
+    least: float = 28.0
+    floats: tuple[str, ...] = ()
+    tflite: bool = True
+
+
+IN = "(float[1,3,8,8] x) => (float[1,4,8,8] y) "
+CONV = "a = Conv<pads=[1,1,1,1]>(x, w)\n b = Relu(a)\n "
+W3, W4 = weights(4, 3, 3, 3), weights(4, 4, 3, 3, seed=1)
+POSITIVE = (1.5 + np.abs(weights(1, 4, 8, 8, seed=3, size=0.3))).astype(np.float32)
+OPERANDS = {"scalar": scalar(1.3), "channel": POSITIVE[:, :, :1, :1], "map": POSITIVE}
+
+
+def binary(op: str, operands: str, constant: str) -> Kind:
+    body = IN + "{" + CONV + f"c = Add(b, one)\n d = {op}({operands})\n y = Conv(d, v) }}"
+    found = {"w": W3, "v": weights(4, 4, 1, 1), "one": scalar(1.0), "k": OPERANDS[constant]}
+    return Kind(body, found, floats=("Div",) if (op, operands) == ("Div", "k, c") else ())
+
+
+BINARY = {
+    f"{op}({operands}) of a {constant}": binary(op, operands, constant)
+    for op in ("Add", "Sub", "Mul", "Div")
+    for operands in ("c, k", "k, c")
+    for constant in OPERANDS
+}
+
+ATTENTION = """(float[1,7,12] x) => (float[1,7,5] y) { q = MatMul(x, wq)
+ k = MatMul(x, wk)
+ v = MatMul(x, wv)
+ t = Transpose<perm=[0,2,1]>(k)
+ s = MatMul(q, t)
+ p = Softmax<axis=-1>(s)
+ o = MatMul(p, v)
+ y = MatMul(o, wo) }"""
+CAUSAL = np.tril(np.ones((5, 5), bool))
+MASKED = "(float[1,2,5,5] x) => (float[1,2,5,5] y) { %s\n y = Softmax<axis=-1>(a) }"
+
+KINDS: dict[str, Kind] = {
+    "slopes of a PRelu": Kind(
+        IN + "{" + CONV + "c = PRelu(a, s)\n y = Conv(c, v) }",
+        {"w": W3, "v": weights(4, 4, 1, 1), "s": np.abs(weights(4, 1, 1, seed=2))},
+    ),
+    "two activations multiplied": Kind(
+        ATTENTION,
+        {
+            "wq": weights(12, 8, size=0.5),
+            "wk": weights(12, 8, seed=1, size=0.5),
+            "wv": weights(12, 8, seed=2, size=0.4),
+            "wo": weights(8, 5, seed=3),
+        },
+        least=20.0,
+    ),
+    "a batch": Kind(
+        """(float[4,3,8,8] x) => (float[4,6] y) { a = Conv<pads=[1,1,1,1],strides=[2,2]>(x, w, c)
+ b = Relu(a)
+ g = GlobalAveragePool(b)
+ f = Flatten(g)
+ y = Gemm<transB=1>(f, u, d) }""",
+        {"w": weights(5, 3, 3, 3), "c": weights(5, size=0.1), "u": weights(6, 5), "d": weights(6)},
+    ),
+    "rows without a batch": Kind(
+        "(float[8,12] x) => (float[8,5] y) { a = MatMul(x, k)\n b = Relu(a)\n y = MatMul(b, l) }",
+        {"k": weights(12, 9), "l": weights(9, 5)},
+        least=24.0,
+    ),
+    "a vector": Kind(
+        "(float[12] x) => (float[5] y) { a = MatMul(x, k)\n b = Relu(a)\n y = MatMul(b, l) }",
+        {"k": weights(12, 9), "l": weights(9, 5)},
+    ),
+    "signals": Kind(
+        """(float[2,3,32] x) => (float[2,4,16] y) { a = Conv<pads=[1,1],strides=[2]>(x, w)
+ b = Relu(a)
+ y = Conv<pads=[1,1]>(b, v) }""",
+        {"w": weights(6, 3, 3), "v": weights(4, 6, 3)},
+    ),
+    "volumes": Kind(
+        """(float[1,2,4,6,6] x) => (float[1,3,4,6,6] y) { a = Conv<pads=[1,1,1,1,1,1]>(x, w)
+ b = Relu(a)
+ y = Conv(b, v) }""",
+        {"w": weights(4, 2, 3, 3, 3), "v": weights(3, 4, 1, 1, 1)},
+        tflite=False,
+    ),
+    "classes as indices": Kind(
+        IN.replace("float[1,4,8,8] y", "float[1,4,8,8] a, int64[1,8,8] y")
+        + "{ a = Conv<pads=[1,1,1,1]>(x, w)\n y = ArgMax<axis=1,keepdims=0>(a) }",
+        {"w": W3},
+        least=15.0,
+        floats=("ArgMax",),
+    ),
+    "a bias of each row": Kind(
+        "(float[3,6] x) => (float[3,4] y) { y = Gemm(x, k, b) }",
+        {"k": weights(6, 4), "b": weights(3, 1)},
+        floats=("Gemm",),
+    ),
+    "computed weights": Kind(
+        "(float[1,3,8,8] x, float[5,3,3,3] w) => (float[1,5,6,6] y) { y = Conv(x, w) }",
+        {},
+        floats=("Conv",),
+        tflite=False,
+    ),
+    "tied weights": Kind(
+        """(float[1,4,8,8] x) => (float[1,4,8,8] y) { a = Conv<pads=[1,1,1,1]>(x, v)
+ b = Relu(a)
+ y = Conv<pads=[1,1,1,1]>(b, v) }""",
+        {"v": W4},
+    ),
+    "indices in": Kind(
+        "(int64[1,6] i) => (float[1,6,4] y) { e = Gather(t, i)\n y = MatMul(e, k) }",
+        {"t": weights(10, 8, size=1), "k": weights(8, 4)},
+    ),
+    "a mask in": Kind(
+        "(float[1,4,6] x, bool[1,4,6] m) => (float[1,4,6] y) "
+        "{ a = Where(m, x, n)\n y = Softmax<axis=-1>(a) }",
+        {"n": scalar(-1e9)},
+        floats=("Where",),
+    ),
+    "a mask chosen": Kind(
+        MASKED % "a = Where(m, x, n)", {"n": scalar(-1e9), "m": CAUSAL}, floats=("Where",)
+    ),
+    "a mask added": Kind(
+        MASKED % "a = Add(x, n)", {"n": np.where(CAUSAL, 0, -1e9).astype(np.float32)}, least=32.0
+    ),
+    "a mask of -inf": Kind(
+        MASKED % "a = Add(x, n)", {"n": np.where(CAUSAL, 0, -np.inf).astype(np.float32)}, least=32.0
+    ),
+    "a mask of -100": Kind(
+        MASKED % "a = Add(x, n)", {"n": np.where(CAUSAL, 0, -100).astype(np.float32)}, least=32.0
+    ),
+    "a pool that counts beyond its padding": Kind(
+        "(float[1,3,9,9] x) => (float[1,3,4,4] y) { y = AveragePool<kernel_shape=[3,3],"
+        "strides=[3,3],pads=[1,1,1,1],ceil_mode=1,count_include_pad=1>(x) }",
+        {},
+    ),
+    "constants joined to tokens": Kind(
+        "(float[1,6,8] x) => (float[1,7,4] y) { b = Concat<axis=1>(k, x)\n c = Add(b, p)\n "
+        "y = MatMul(c, w) }",
+        {"k": weights(1, 1, 8, size=1), "p": weights(1, 7, 8, size=0.3), "w": weights(8, 4)},
+    ),
+    "an empty part": Kind(
+        "(float[1,3,8,8] x) => (float[1,5,8,8] y) { e = Slice(x, z, z, one)\n "
+        "b = Concat<axis=1>(x, e)\n y = Conv(b, w) }",
+        {"z": ints(0), "one": ints(1), "w": weights(5, 3, 1, 1)},
+    ),
+    "a scalar in": Kind(
+        "(float[1,3,8,8] x, float t) => (float[1,5,8,8] y) { a = Mul(x, t)\n y = Conv(a, w) }",
+        {"w": weights(5, 3, 1, 1)},
+        least=18.0,
+    ),
+    "integers only": Kind(
+        "(int64[1,4] x) => (int64[1,4] y) { y = Mul(x, k) }", {"k": ints(3)}, floats=("Mul",)
+    ),
+    "axes of one": Kind(
+        "(float[1,1,1,8] x) => (float[1,1,1,8] y) { y = Conv<pads=[0,1,0,1]>(x, w) }",
+        {"w": weights(1, 1, 1, 3)},
+        least=15.0,
+    ),
+    "batches joined and split": Kind(
+        """(float[2,3,8,8] x, float[2,3,8,8] z) => (float[2,5] e, float[2,5] f) {
+ a = Concat<axis=0>(x, z)
+ b = Conv(a, w)
+ c = GlobalAveragePool(b)
+ d = Flatten(c)
+ e, f = Split<axis=0>(d, s) }""",
+        {"w": weights(5, 3, 1, 1), "s": ints(2, 2)},
+    ),
+}
+
+
+def sqnr(real: NDArray[Any], got: NDArray[Any]) -> float:
+    noise = ((real.astype(np.float64) - got) ** 2).sum()
+    return float(10 * np.log10((real.astype(np.float64) ** 2).sum() / max(noise, 1e-30)))
+
+
+@pytest.mark.parametrize("name", [*BINARY, *KINDS])
+def test_every_kind_is_right_in_int8(name: str, worker: Worker) -> None:
+    kind = BINARY[name] if name in BINARY else KINDS[name]
+    graph = simplify_graph(graph_of(kind.body, **kind.constants))
+    made = quantize(prepare(graph, int8=True).graph, samples(graph, 16, 1), recipe="std")
+    ops = {node.name: node.op for node in made.graph.nodes}
+    assert tuple(ops[n] for n in made.recipe.float_nodes) == kind.floats
+    fresh = samples(graph, 6, 9)
+    wanted = [run(graph, feed) for feed in fresh]
+    model = emit_qdq(made.graph, made.recipe).model
+    assert onnx_stats(save_model(model))["compute"] >= 0
+    session = sessions.session(model)
+    got = [session.run(graph.outputs, feed) for feed in fresh]
+    if kind.tflite:
+        file = emit_tflite(made.graph, made.recipe, precision="int8")
+        lite = [run_nchw(worker, file, feed)[0] for feed in fresh]
+    for i, output in enumerate(graph.outputs):
+        real = np.stack([row[i] for row in wanted])
+        assert sqnr(real, np.stack([row[i] for row in got])) > kind.least
+        if kind.tflite:
+            assert sqnr(real, np.stack([row[output] for row in lite])) > kind.least
+
+
+def test_outputs_that_nothing_computes_stay_in_the_onnx_file() -> None:
+    graph = simplify_graph(
+        graph_of(
+            "(float[1,3,8,8] x) => (float[1,4,8,8] a, float[2,3] b, float[1,3,8,8] x) "
+            "{ a = Conv<pads=[1,1,1,1]>(x, w)\n b = Identity(k) }",
+            w=W3,
+            k=weights(2, 3),
+        )
+    )
+    feeds = samples(graph, 8, 1)
+    made = quantize(prepare(graph, int8=True).graph, feeds, recipe="fast")
+    session = sessions.session(emit_qdq(made.graph, made.recipe).model)
+    conv, constant, same = session.run(None, feeds[0])
+    assert sqnr(run(graph, feeds[0])[0], conv) > 28
+    np.testing.assert_array_equal(constant, weights(2, 3))
+    np.testing.assert_array_equal(same, feeds[0]["x"])
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("axes", ["", "axes=[2,3],"])
+def test_a_resize_to_a_size_survives_every_optimisation(
+    mode: str, axes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "integer_kernels_are_exact", lambda: True)
+    for module in ("judge", "stream"):
+        monkeypatch.setattr(
+            f"edgeconv.export.quant.{module}.integer_kernels_are_exact", lambda: True
+        )
+    size = ints(15, 14) if axes else ints(1, 4, 15, 14)
+    graph = simplify_graph(
+        graph_of(
+            "(float[1,3,8,8] x) => (float[1,4,15,14] y) {"
+            + CONV
+            + f'd = Resize<{axes} mode="{mode}">(b,,,s)\n y = Conv(d, v) }}',
+            w=W3,
+            v=weights(4, 4, 1, 1),
+            s=size,
+        )
+    )
+    prepared = prepare(graph, int8=True).graph
+    assert batched(prepared) is not None
+    made = quantize(prepared, samples(graph, 10, 1), recipe="std")
+    feed = samples(graph, 1, 5)[0]
+    session = sessions.session(emit_qdq(made.graph, made.recipe).model)
+    assert sqnr(run(graph, feed)[0], session.run(None, feed)[0]) > 28
+
+
+def test_boxes_and_scores_keep_their_own_steps() -> None:
+    graph = simplify_graph(
+        graph_of(
+            """(float[1,3,6,6] x) => (float[1,9,36] y) { h = Conv(x, a)
+ r = Relu(h)
+ p = Conv(r, b)
+ q = Relu(p)
+ s = Conv(r, c)
+ j = Concat<axis=1>(q, s)
+ y = Reshape(j, t) }""",
+            a=weights(8, 3, 1, 1, size=1),
+            b=np.abs(weights(4, 8, 1, 1, size=60)),
+            c=weights(5, 8, 1, 1, size=0.3),
+            t=ints(1, 9, 36),
+        )
+    )
+    made = quantize(prepare(graph, int8=True).graph, samples(graph, 12, 1), recipe="fast")
+    fresh = samples(graph, 6, 5)
+    session = sessions.session(emit_qdq(made.graph, made.recipe).model)
+    real = np.stack([run(graph, feed)[0] for feed in fresh])
+    got = np.stack([session.run(None, feed)[0] for feed in fresh])
+    assert sqnr(real[:, :, 4:], got[:, :, 4:]) > 28
+    assert len(made.recipe.float_nodes) == 2
+
+
+def test_a_graph_with_mixed_ranks_is_not_run_many_pictures_at_once() -> None:
+    graph = graph_of(
+        "(float[1,5] x, float[1,3,5] z) => (float[1,3,5] y) { y = Add(x, z) }",
+    )
+    assert batched(graph) is None
+
+
+def test_small_passes_leave_what_they_do_not_know() -> None:
+    resize = graph_of(
+        "(float[1,2,4,4] x) => (float[1,2,8,4] y) "
+        '{ y = Resize<axes=[2], keep_aspect_ratio_policy="not_larger">(x,,,s) }',
+        s=ints(8),
+    )
+    assert not complete_resize(resize)
+    read = graph_of(
+        "(float[1,2] x) => (float[1,2] y) { y = Add(x, k) }",
+        k=np.array([0, -np.inf], np.float32),
+    )
+    assert not finite_masks(read)
+    assert not drop_empty(read)
