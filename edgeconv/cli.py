@@ -18,6 +18,7 @@ COMMANDS = {
     "models": "List the nets with their options, parameters, multiply-adds and accuracies.",
     "summary": "Print an architecture layer by layer.",
     "bench": "Measure latency, with an interval and the reasons not to trust it.",
+    "sweep": "Say which net, width, resolution, precision and runtime to ship.",
     "bundle": "Pack models, inputs and our code for a board without a network.",
     "device": "Ask or prepare a board over SSH.",
     "quantize": "Quantize a float .onnx file to INT8 and verify it.",

@@ -148,6 +148,7 @@ def test_the_extras_are_those_that_error_texts_name() -> None:
         },
         "torch": {"torch", "onnxscript"},
         "coreml": {"coremltools"},
+        "sweep": {"dask", "distributed"},
         "all": {"edgeconv"},
     }
     everything = set(re.findall(r"\[(.*)\]", extras["all"][0])[0].split(","))

@@ -1,0 +1,210 @@
+"""``edgeconv sweep``."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeconv.errors import BudgetMissedError, UsageError
+
+if TYPE_CHECKING:
+    from edgeconv.sweep.engine import Engine
+    from edgeconv.sweep.inputs import Inputs
+    from edgeconv.sweep.job import Job
+    from edgeconv.sweep.results import SweepReport
+
+AXIS = "[,..]"
+
+
+@click.command(
+    epilog="Example: edgeconv sweep mobilenet_v2 ghostnet --resolution 48,64 --target tflite --budget-ms 10"
+)
+@click.argument("nets", nargs=-1, metavar="NET_OR_FILE...|JOB.toml")
+@click.option("--width", multiple=True, metavar=f"W{AXIS}", help="Channel multipliers.")
+@click.option("--groups", multiple=True, metavar=f"G{AXIS}", help="ShuffleNetV1's groups.")
+@click.option("--ratio", multiple=True, metavar=f"S{AXIS}", help="GhostNet's ratios.")
+@click.option(
+    "--resolution", multiple=True, metavar=f"N{AXIS}", help="Heights and widths of inputs."
+)
+@click.option("--precision", multiple=True, metavar=f"P{AXIS}", help="fp32, fp16, int8.  [default: fp32,int8]")  # fmt: skip
+@click.option("--recipe", multiple=True, metavar=f"R{AXIS}", help="fast, std, best, a .json.  [default: std]")  # fmt: skip
+@click.option(
+    "--target", multiple=True, metavar=f"T{AXIS}", help="Formats.  [default: onnx,tflite]"
+)
+@click.option(
+    "--cpu", multiple=True, metavar=f"C{AXIS}", help="Processors INT8 ONNX is written for."
+)
+@click.option("--io", multiple=True, metavar=f"I{AXIS}", help="INT8's borders: float, int8, uint8.")
+@click.option("--threads", multiple=True, metavar=f"N{AXIS}", help="Threads to time with.  [default: 1]")  # fmt: skip
+@click.option("--device", multiple=True, metavar="ssh://USER@HOST", help="Time there; repeat for several.")  # fmt: skip
+@click.option("--weights", metavar="WORD|FILE|PATTERN", help="May hold {net} {width} {groups} {ratio} {resolution}.")  # fmt: skip
+@click.option("--classes", type=int, help="Classes, for random weights.")
+@click.option("--input-shape", metavar="N,C,H,W", help="Input of a module or an .onnx file.")
+@click.option("--calib", metavar="DIR|FILE.npz", help="Samples that calibrate INT8.")
+@click.option("--calib-count", type=int, help="At most so many.  [default: 128]")
+@click.option("--data", metavar="DIR|FILE.npz", help="Samples on which every form is evaluated.")
+@click.option("--truth", metavar="FILE.csv|folders", help="What they show; class folders say it themselves.")  # fmt: skip
+@click.option("--labels", metavar="NAMES.txt", help="Class names, a line each.")
+@click.option("--mean", metavar="M[,M,M]", help="On the 0..1 scale.")
+@click.option("--std", metavar="S[,S,S]", help="On the 0..1 scale.")
+@click.option("--crop", type=float, metavar="FRACTION", help="Centre crop of the resized picture.")
+@click.option("--count", type=int, help="Evaluate on at most so many samples.")
+@click.option("--shard", type=int, help="Samples a task of an evaluation.  [default: 1000]")
+@click.option("--seconds", type=float, help="Seconds to time each cell.  [default: 2]")
+@click.option("--bench/--no-bench", default=None, help="Time every file.  [default: bench]")
+@click.option("--adaptive", is_flag=True, default=None, help="Drop early what is surely dominated.")
+@click.option("--budget-ms", type=float, help="Latency at most.")
+@click.option("--budget-mb", type=float, help="Size at most.")
+@click.option("--budget-arena", metavar="BYTES", help="Arena at most: 524288, 512K, 2M.")
+@click.option("--min-top1", type=float, metavar="PERCENT", help="Accuracy at least.")
+@click.option("--workers", type=int, help="Processes here, by dask.")
+@click.option("--scheduler", metavar="tcp://HOST:PORT", help="A dask cluster that runs already.")
+@click.option("--output", metavar="DIR", help="Where results are kept.  [default: sweep]")
+@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a page.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a line a cell.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--force", is_flag=True, help="Forget what an earlier sweep kept there.")
+@click.option("--dry-run", is_flag=True, help="List the cells.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def command(
+    nets: tuple[str, ...],
+    workers: int | None,
+    scheduler: str | None,
+    html_file: Path | None,
+    csv_file: Path | None,
+    as_json: bool,
+    force: bool,
+    dry_run: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Make, verify, evaluate and time every form asked for, and say which are worth shipping.
+
+    Every result is kept as it is done: the same command again goes on where it stopped. The last
+    table and results.json stand in the output folder.
+    """
+    from edgeconv.sweep.inputs import Inputs
+    from edgeconv.sweep.run import check_output, sweep
+
+    job = _job(nets, options)
+    if dry_run:
+        _plan(job, as_json)
+        return
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers must be at least 1, not {workers}")
+    if workers is not None and scheduler is not None:
+        raise UsageError("--workers starts processes here, --scheduler joins a cluster: give one")
+    check_output(job.output)
+    if force:
+        shutil.rmtree(job.output / "cells", ignore_errors=True)
+    inputs = Inputs()
+    report = sweep(job, inputs, _engine(job, inputs, workers, scheduler), _say(quiet))
+    _write(report, html_file, csv_file, as_json)
+    _exit(report)
+
+
+def _job(nets: tuple[str, ...], options: dict[str, Any]) -> "Job":
+    from edgeconv.sweep.job import job_from, read_job
+
+    given: dict[str, Any] = {}
+    named = [net for net in nets if not net.endswith(".toml")]
+    files = [net for net in nets if net.endswith(".toml")]
+    if len(files) > 1:
+        raise UsageError(f"one job file at a time, not {len(files)}")
+    for name in files:
+        given = read_job(Path(name))
+    given |= {name: value for name, value in options.items() if value not in (None, ())}
+    if named:
+        given["nets"] = named
+    return job_from(given)
+
+
+def _plan(job: "Job", as_json: bool) -> None:
+    from edgeconv.sweep.forms import expand
+
+    forms, impossible = expand(job)
+    if as_json:
+        data = {
+            "forms": [form.label for form in forms],
+            "impossible": [{"form": i.form.label, "reason": i.reason} for i in impossible],
+            "cells": len(forms) * len(job.threads) * max(1, len(job.device)),
+        }
+        click.echo(json.dumps(data, indent=1))
+        return
+    for form in forms:
+        click.echo(f"make       {form.label}")
+    for item in impossible:
+        click.echo(f"impossible {item.form.label}: {item.reason}")
+    cells = len(forms) * len(job.threads) * max(1, len(job.device))
+    click.echo(f"{len(forms)} forms, {cells} cells, {len(impossible)} impossible")
+
+
+def _engine(job: "Job", inputs: "Inputs", workers: int | None, scheduler: str | None) -> "Engine":
+    from edgeconv.sweep.store import Store
+
+    store = Store(job.output.absolute() / "cells")
+    store.sweep_parts()
+    if workers is None and scheduler is None:
+        from edgeconv.sweep.engine import Here
+
+        return Here(store, inputs)
+    from edgeconv.sweep.cluster import Cluster
+
+    return Cluster(store, inputs, workers=workers or 0, address=scheduler)
+
+
+def _say(quiet: bool) -> Any:
+    import sys
+
+    live = sys.stderr.isatty()
+
+    def say(text: str) -> None:
+        if quiet:
+            return
+        if live:
+            width = shutil.get_terminal_size().columns - 1
+            sys.stderr.write(f"\r\x1b[K{text[:width]}")
+            sys.stderr.flush()
+        else:
+            click.echo(text, err=True)
+
+    return say
+
+
+def _write(
+    report: "SweepReport", html_file: Path | None, csv_file: Path | None, as_json: bool
+) -> None:
+    import sys
+
+    from rich.console import Console
+
+    from edgeconv.files import write_text
+    from edgeconv.sweep.text import print_sweep
+
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+    text = json.dumps(report.to_json(), indent=1)
+    write_text(report.job.output / "results.json", text + "\n")
+    if csv_file is not None:
+        write_text(csv_file, report.to_csv())
+    if html_file is not None:
+        from edgeconv.sweep.page import page
+
+        write_text(html_file, page(report))
+    if as_json:
+        click.echo(text)
+        return
+    width = None if sys.stdout.isatty() else 160
+    print_sweep(report, Console(highlight=False, width=width))
+
+
+def _exit(report: "SweepReport") -> None:
+    if report.partial:
+        raise SystemExit(130)
+    failed = [cell for cell in report.cells if report.status(cell) == "failed"]
+    if failed:
+        raise SystemExit(1)
+    if report.budgets and report.answer is None:
+        raise BudgetMissedError(report.sentences()[0])

@@ -1,0 +1,1 @@
+"""The sweep: every form of every net that was asked for, verified, evaluated, timed, and what to ship."""

@@ -1,0 +1,151 @@
+"""The forms of a sweep: every combination of its axes, once, and those that cannot be with the reason."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgeconv.errors import UsageError
+from edgeconv.models.specs import SPECS, find_spec
+from edgeconv.sweep.job import Job
+
+NET_AXES = ("width", "groups", "ratio", "resolution")
+
+
+@dataclass(frozen=True)
+class Form:
+    """One net in one form. None leaves the net's own default; ``weights`` is a word or a file."""
+
+    net: str
+    width: float | None
+    groups: int | None
+    ratio: int | None
+    resolution: int | None
+    weights: str | None
+    precision: str
+    recipe: str | None
+    target: str
+    cpu: str
+    io: str | None
+
+    @property
+    def label(self) -> str:
+        """How tables and sentences call it."""
+        parts = [Path(self.net.partition(":")[0]).stem if self.net not in SPECS else self.net]
+        parts += [f"{self.width:g}" if self.width is not None else ""]
+        parts += [f"g{self.groups}" if self.groups is not None else ""]
+        parts += [f"s{self.ratio}" if self.ratio is not None else ""]
+        parts += [f"{self.resolution}" if self.resolution is not None else ""]
+        parts += [self.precision, self.recipe if self.recipe not in (None, "std") else ""]
+        parts += [self.target, self.cpu if self.cpu != "any" else ""]
+        parts += [self.io if self.io not in (None, "float") else ""]
+        return " ".join(str(part) for part in parts if part)
+
+    def options(self) -> dict[str, Any]:
+        """Return the fields that are set, but for the target, as an export's options."""
+        given = {k: v for k, v in asdict(self).items() if v is not None}
+        del given["target"]
+        if given["cpu"] == "any":
+            del given["cpu"]
+        return given
+
+    def without_target(self) -> "Form":
+        """Return what the targets of one export share."""
+        return replace(self, target="")
+
+
+@dataclass(frozen=True)
+class Impossible:
+    """A combination that cannot be, and why; it is listed and does not fail the sweep."""
+
+    form: Form
+    reason: str
+
+
+def expand(job: Job) -> tuple[list[Form], list[Impossible]]:
+    """Return the forms of ``job`` in a fixed order, and the combinations that cannot be.
+
+    An axis that a net does not have is left out for that net, so no form comes twice. Raises
+    UsageError for an unknown net, and for a --weights pattern with an unknown field.
+    """
+    forms: dict[Form, None] = {}
+    impossible: dict[Form, str] = {}
+    for form in _combinations(job):
+        reason = _reason(job, form)
+        if reason is None:
+            forms[form] = None
+        else:
+            impossible[form] = reason
+    return list(forms), [Impossible(form, reason) for form, reason in impossible.items()]
+
+
+def _combinations(job: Job) -> Iterator[Form]:
+    for net in job.nets:
+        named = "." not in net and ":" not in net
+        spec = find_spec(net) if named else None
+        axes: list[tuple[Any, ...]] = []
+        for axis in NET_AXES:
+            has = spec is not None and (axis == "resolution" or spec.option(axis) is not None)
+            axes.append(getattr(job, axis) or (None,) if has else (None,))
+        for width, groups, ratio, resolution in itertools.product(*axes):
+            values = {"width": width, "groups": groups, "ratio": ratio, "resolution": resolution}
+            weights = _weights(job, net, values)
+            for precision, target in itertools.product(job.precision, job.target):
+                integer = precision == "int8"
+                for recipe, cpu, io in itertools.product(
+                    job.recipe if integer else (None,),
+                    job.cpu if integer and target == "onnx" else ("any",),
+                    job.io if integer and target != "coreml" else (None,),
+                ):
+                    yield Form(
+                        net, width, groups, ratio, resolution, weights, precision, recipe, target, cpu, io
+                    )  # fmt: skip
+
+
+def _weights(job: Job, net: str, values: dict[str, Any]) -> str | None:
+    pattern = job.weights
+    if pattern is None or "{" not in pattern:
+        return pattern
+    spec = SPECS.get(net)
+    defaults: dict[str, Any] = {} if spec is None else dict(spec.defaults())
+    defaults["resolution"] = None if spec is None else spec.resolution
+    known = {axis: defaults.get(axis) if v is None else v for axis, v in values.items()}
+    try:
+        return pattern.format(net=net, **known)
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise UsageError(
+            f"--weights {pattern}: it may hold {{net}}, {{width}}, {{groups}}, {{ratio}} and "
+            f"{{resolution}}, not {error}"
+        ) from None
+
+
+def _reason(job: Job, form: Form) -> str | None:
+    """Say why ``form`` cannot be made, from what is known before any work; None where it can."""
+    own = form.net in SPECS
+    bundled = own and form.weights in (None, "bundled")
+    if own:
+        spec = SPECS[form.net]
+        for axis in ("width", "groups", "ratio"):
+            option, value = spec.option(axis), getattr(form, axis)
+            if option is None or value is None:
+                continue
+            try:
+                option.check(form.net, value)
+            except UsageError as error:
+                return str(error)
+            if bundled and value != option.default:
+                return f"there are no bundled weights of {axis} {value:g}: give --weights"
+    elif form.weights is not None and form.net.endswith(".onnx"):
+        return f"{form.net} holds its own weights"
+    if (
+        form.weights not in (None, "bundled", "imagenet", "random")
+        and not Path(str(form.weights)).is_file()
+    ):
+        return f"{form.weights} does not exist"
+    if form.precision == "fp16" and form.target == "onnx":
+        return "fp16 is for TFLite and Core ML"
+    prescribed = form.recipe is not None and form.recipe.endswith(".json")
+    if form.precision == "int8" and not (bundled or job.calib or prescribed):
+        return "INT8 calibrates on your own pictures: give --calib"
+    return None

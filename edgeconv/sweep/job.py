@@ -1,0 +1,202 @@
+"""What a sweep is asked for, from options or from a TOML file, checked before any work."""
+
+import difflib
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from edgeconv.errors import UsageError
+
+MEBIBYTE = 1 << 20
+UNITS = {"": 1, "k": 1 << 10, "m": MEBIBYTE, "g": 1 << 30}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One sweep. Every tuple is an axis; an empty one leaves the net's own default.
+
+    ``weights`` may hold {net}, {width}, {groups}, {ratio} and {resolution}. ``data`` is what every
+    form is evaluated on, ``calib`` what INT8 is calibrated on. ``budget_ms`` bounds the upper end
+    of the latency's interval, ``min_top1`` (percent) the lower end of the accuracy's.
+    """
+
+    nets: tuple[str, ...]
+    width: tuple[float, ...] = ()
+    groups: tuple[int, ...] = ()
+    ratio: tuple[int, ...] = ()
+    resolution: tuple[int, ...] = ()
+    precision: tuple[str, ...] = ("fp32", "int8")
+    recipe: tuple[str, ...] = ("std",)
+    target: tuple[str, ...] = ("onnx", "tflite")
+    cpu: tuple[str, ...] = ("any",)
+    io: tuple[str, ...] = ("float",)
+    threads: tuple[int, ...] = (1,)
+    device: tuple[str, ...] = ()
+    weights: str | None = None
+    classes: int | None = None
+    input_shape: tuple[int, ...] = ()
+    calib: str | None = None
+    calib_count: int = 128
+    data: str | None = None
+    truth: str | None = None
+    labels: str | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    crop: float | None = None
+    count: int | None = None
+    shard: int = 1000
+    seconds: float = 2.0
+    bench: bool = True
+    adaptive: bool = False
+    budget_ms: float | None = None
+    budget_mb: float | None = None
+    budget_arena: str | None = None
+    min_top1: float | None = None
+    output: Path = Path("sweep")
+
+    def check(self) -> None:
+        """Raise UsageError naming the first field that cannot be right."""
+        if not self.nets:
+            raise UsageError("name at least one net or file to sweep")
+        if self.device and not self.bench:
+            raise UsageError("--device times files on a board: it goes with no --no-bench")
+        for name in ("count", "shard", "calib_count"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+        for name in ("seconds", "budget_ms", "budget_mb"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise UsageError(f"--{name.replace('_', '-')} must be positive, not {value:g}")
+        if self.min_top1 is not None and not 0 <= self.min_top1 <= 100:
+            raise UsageError(f"--min-top1 is a percentage, not {self.min_top1:g}")
+        if any(count < 1 for count in self.threads):
+            raise UsageError(f"--threads must be at least 1, not {min(self.threads)}")
+        if (self.budget_ms is not None or self.budget_arena is not None) and not self.bench:
+            raise UsageError("--budget-ms and --budget-arena need the bench: no --no-bench")
+        self.arena_bytes()
+
+    def arena_bytes(self) -> int | None:
+        """Return ``budget_arena`` in bytes: 524288 or 512K or 2M."""
+        text = self.budget_arena
+        if text is None:
+            return None
+        number, unit = text.strip(), ""
+        if number and number[-1].lower() in "kmg":
+            number, unit = number[:-1], number[-1].lower()
+        try:
+            return int(float(number) * UNITS[unit])
+        except ValueError:
+            raise UsageError(f"--budget-arena {text}: write bytes, or 512K, 2M") from None
+
+
+AXES = {
+    "width": float,
+    "groups": int,
+    "ratio": int,
+    "resolution": int,
+    "precision": str,
+    "recipe": str,
+    "target": str,
+    "cpu": str,
+    "io": str,
+    "threads": int,
+    "device": str,
+}
+"""Axis -> the type of its values; each is given by comma, by repeating, or as a TOML list."""
+
+LISTS = {**AXES, "mean": float, "std": float, "input_shape": int, "nets": str}
+CHOICES = {
+    "precision": ("fp32", "fp16", "int8"),
+    "io": ("float", "int8", "uint8"),
+}
+
+
+def listed(name: str, values: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the values of axis ``name``, each once, in order; texts are cut at commas.
+
+    Raises UsageError naming the axis and the value that is not of its type or not among its choices.
+
+    >>> listed("width", ["0.25,0.5", "0.5"])
+    (0.25, 0.5)
+    """
+    kind: Callable[[Any], Any] = LISTS[name]
+    found = []
+    for value in values:
+        for part in str(value).split(","):
+            try:
+                made = kind(part.strip())
+            except ValueError:
+                raise UsageError(
+                    f"--{name.replace('_', '-')} takes {'numbers' if kind is not str else 'words'}, not {part!r}"
+                ) from None
+            if name in CHOICES and made not in CHOICES[name]:
+                raise UsageError(f"--{name} {made} is unknown: {', '.join(CHOICES[name])}")
+            found.append(made)
+    keep_all = name in ("mean", "std", "input_shape")
+    return tuple(found) if keep_all else tuple(dict.fromkeys(found))
+
+
+def job_from(given: Mapping[str, Any]) -> Job:
+    """Return a checked Job of the fields in ``given`` that are neither None nor empty."""
+    made: dict[str, Any] = {}
+    for name, value in given.items():
+        if value is None or value == () or value == []:
+            continue
+        if name in LISTS:
+            value = listed(name, value if isinstance(value, (list, tuple)) else [value])
+        made[name] = Path(value) if name == "output" else value
+    made.setdefault("nets", ())
+    job = Job(**made)
+    job.check()
+    return job
+
+
+def read_job(path: Path) -> dict[str, Any]:
+    """Return the fields of a TOML file by the names of Job.
+
+    Raises UsageError for a file that cannot be read or is no TOML, and for a key that is unknown
+    or of the wrong type, naming the nearest that is.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    known = {field.name: field for field in fields(Job)}
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.5)
+            hint = f": did you mean {near[0]}?" if near else f": it takes {', '.join(known)}"
+            raise UsageError(f"{path}: unknown key {key}{hint}")
+        _check_type(path, key, name, value)
+        found[name] = value
+    return found
+
+
+def _check_type(path: Path, key: str, name: str, value: Any) -> None:
+    if isinstance(value, dict):
+        raise UsageError(f"{path}: {key} is a table; every key stands at the top level")
+    if isinstance(value, list) and name not in LISTS:
+        raise UsageError(f"{path}: {key} takes one value, not a list")
+    default = next(field.default for field in fields(Job) if field.name == name)
+    number = name in ("seconds", "budget_ms", "budget_mb", "min_top1", "crop")
+    wanted: tuple[type, ...] | None = None
+    if isinstance(default, bool):
+        wanted = (bool,)
+    elif number:
+        wanted = (int, float)
+    elif name in ("count", "shard", "calib_count", "classes"):
+        wanted = (int,)
+    elif name not in LISTS:
+        wanted = (str,)
+    wrong = wanted is not None and (
+        not isinstance(value, wanted) or (isinstance(value, bool) and wanted != (bool,))
+    )
+    if wrong:
+        raise UsageError(f"{path}: {key} cannot be {value!r}")

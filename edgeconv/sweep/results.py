@@ -1,0 +1,231 @@
+"""A sweep's result as data: cells in a fixed order, JSON, CSV, and the sentence that answers."""
+
+import csv
+import io
+import itertools
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgeconv.sweep.choose import Budgets, Point, dominated_by, pick, told_apart
+from edgeconv.sweep.forms import Form
+from edgeconv.sweep.job import Job
+
+SWEEP_VERSION = 1
+
+
+@dataclass
+class Cell:
+    """One form with one number of threads in one place ("" is here).
+
+    ``path`` is the file's place below the output folder. ``timing`` is what the bench found, ``correct``
+    whether each picture was right; ``error`` says why a cell has no file, ``untimed`` why no latency.
+    """
+
+    form: Form
+    threads: int
+    place: str = ""
+    path: str | None = None
+    sha256: str | None = None
+    bytes: int = 0
+    within: bool | None = None
+    missed: str | None = None
+    correct: Sequence[bool] | None = None
+    timing: Mapping[str, Any] | None = None
+    error: str | None = None
+    untimed: str | None = None
+    impossible: bool = False
+    dropped: bool = False
+
+    @property
+    def label(self) -> str:
+        """The form's, with threads and place where they are not the usual ones."""
+        threads = f" {self.threads}T" if self.threads != 1 else ""
+        return self.form.label + threads + (f" on {self.place}" if self.place else "")
+
+    def point(self) -> Point | None:
+        """Return the cell as it is judged; None where it has no file or is not within its budget."""
+        if self.path is None or not self.within:
+            return None
+        latency = None
+        if self.timing is not None and self.timing["latency_ms"] is not None:
+            middle = self.timing["latency_ms"]
+            low, high = self.timing["interval_ms"] or (middle, middle)
+            latency = (low, middle, high)
+        arena = None if self.timing is None else self.timing["arena_mib"]
+        correct = None if self.correct is None else np.array(self.correct, bool)
+        arena_bytes = None if arena is None else int(arena * (1 << 20))
+        return Point(self.label, latency, correct, self.bytes, arena_bytes)
+
+
+@dataclass
+class SweepReport:
+    """Everything a sweep found. ``partial``: it was stopped before its end."""
+
+    job: Job
+    cells: list[Cell]
+    truth: bool
+    pictures: int
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    partial: bool = False
+    made: int = 0
+    kept: int = 0
+
+    def __post_init__(self) -> None:
+        self.judge()
+
+    def judge(self) -> None:
+        """Decide which cells are dominated, and which one answers the budgets."""
+        judged = [(cell, cell.point()) for cell in self.cells]
+        known = [(cell, point) for cell, point in judged if point is not None]
+        points = [point for _, point in known]
+        by = dominated_by(points)
+        self.dominated = {
+            id(cell): known[index][0].label
+            for (cell, _), index in zip(known, by, strict=True)
+            if index is not None
+        }
+        self.front = [cell for (cell, _), index in zip(known, by, strict=True) if index is None]
+        arena = self.job.arena_bytes()
+        size = None if self.job.budget_mb is None else int(self.job.budget_mb * 1e6)
+        self.budgets = Budgets(self.job.budget_ms, size, arena, self.job.min_top1)
+        index = pick(points, self.budgets) if self.budgets else None
+        self.answer = None if index is None else known[index][0]
+        self._points = {id(cell): point for cell, point in known}
+
+    def status(self, cell: Cell) -> str:
+        """Return impossible, failed, missed, dropped, dominated or front."""
+        if cell.impossible:
+            return "impossible"
+        if cell.error is not None or cell.path is None:
+            return "failed"
+        if not cell.within:
+            return "missed"
+        if cell.dropped:
+            return "dropped"
+        return "dominated" if id(cell) in self.dominated else "front"
+
+    def sentences(self) -> list[str]:
+        """Return the answer to the budgets, and which neighbours on the front cannot be told apart."""
+        said = []
+        if self.budgets:
+            said.append(self._answer())
+        points = [self._points[id(cell)] for cell in self.front]
+        if self.truth or any(p.correct is not None for p in points):
+            ordered = sorted(points, key=lambda p: (p.latency_ms or (0, 0, 0))[1])
+            pairs = itertools.pairwise(ordered)
+            said += [text for a, b in pairs if (text := told_apart(a, b)) is not None]
+        return said
+
+    def _answer(self) -> str:
+        if self.answer is None:
+            close = [
+                f"{point.label}: {self.budgets.missed(point)}"
+                for point in (self._points[id(cell)] for cell in self.front)
+            ]
+            nearest = f" (of those worth shipping, {'; '.join(close[:3])})" if close else ""
+            return f"no cell is sure to keep the budgets{nearest}"
+        point = self._points[id(self.answer)]
+        parts = []
+        if point.latency_ms is not None:
+            low, middle, high = point.latency_ms
+            parts.append(f"{middle:.3g} ms [{low:.3g}, {high:.3g}]")
+            if self.budgets.ms is not None:
+                parts[-1] += f", {100 * (1 - high / self.budgets.ms):.0f} % below the budget"
+        interval = point.accuracy_interval()
+        if point.accuracy is not None and interval is not None:
+            what = "top-1" if self.truth else "agreement with float"
+            parts.append(
+                f"{what} {100 * point.accuracy:.1f} % [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+            )
+        parts.append(f"{point.bytes / 1e6:.2f} MB")
+        return f"ship {self.answer.label}: {', '.join(parts)} (95 % intervals)"
+
+    def command(self) -> str | None:
+        """Return the command that makes the answer's file again."""
+        return None if self.answer is None else export_command(self.job, self.answer.form)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the sweep as JSON data; everything but ``timing``, ``run`` and what follows from them repeats."""
+        return {
+            "edgeconv_sweep": SWEEP_VERSION,
+            "truth": self.truth,
+            "pictures": self.pictures,
+            "machine": dict(self.machine),
+            "versions": dict(self.versions),
+            "partial": self.partial,
+            "run": {"made": self.made, "kept": self.kept},
+            "answer": None if self.answer is None else self.answer.label,
+            "command": self.command(),
+            "sentences": self.sentences(),
+            "cells": [self._cell(cell) for cell in self.cells],
+        }
+
+    def _cell(self, cell: Cell) -> dict[str, Any]:
+        point = self._points.get(id(cell))
+        interval = None if point is None else point.accuracy_interval()
+        return {
+            "label": cell.label,
+            **{
+                name: getattr(cell.form, name)
+                for name in Form.__dataclass_fields__  # every axis of the form
+            },
+            "threads": cell.threads,
+            "place": cell.place or "here",
+            "status": self.status(cell),
+            "reason": cell.error or cell.missed or cell.untimed,
+            "dominated_by": self.dominated.get(id(cell)),
+            "file": cell.path,
+            "sha256": cell.sha256,
+            "bytes": cell.bytes,
+            "accuracy": None if point is None else point.accuracy,
+            "accuracy_interval": None if interval is None else list(interval),
+            "timing": None if cell.timing is None else dict(cell.timing),
+        }
+
+    def to_csv(self) -> str:
+        """Return a line a cell."""
+        made = io.StringIO()
+        columns = (
+            "label", "net", "width", "resolution", "precision", "target", "threads", "place", "status",
+            "accuracy", "bytes", "latency_ms", "latency_low_ms", "latency_high_ms", "dominated_by", "file",
+        )  # fmt: skip
+        writer = csv.writer(made, lineterminator="\n")
+        writer.writerow(columns)
+        for cell in self.cells:
+            data = self._cell(cell)
+            timing = data["timing"] or {}
+            low, high = timing.get("interval_ms") or (None, None)
+            data |= {
+                "latency_ms": timing.get("latency_ms"),
+                "latency_low_ms": low,
+                "latency_high_ms": high,
+            }
+            writer.writerow(["" if data[c] is None else data[c] for c in columns])
+        return made.getvalue()
+
+
+def export_command(job: Job, form: Form) -> str:
+    """Return the ``edgeconv export`` line that makes ``form``."""
+    words = ["edgeconv", "export", form.net, f"--{form.precision}", "--target", form.target]
+    for name, value in form.options().items():
+        if name in ("net", "precision"):
+            continue
+        words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+    given = {
+        "calib": job.calib if form.precision == "int8" else None,
+        "calib-count": job.calib_count if form.precision == "int8" and job.calib else None,
+        "classes": job.classes,
+        "input-shape": ",".join(map(str, job.input_shape)) or None,
+        "mean": ",".join(f"{v:g}" for v in job.mean) or None,
+        "std": ",".join(f"{v:g}" for v in job.std) or None,
+        "crop": job.crop,
+        "labels": job.labels,
+    }
+    for name, value in given.items():
+        words += [] if value is None else [f"--{name}", str(value)]
+    return " ".join(shlex.quote(word) for word in words)

@@ -1,0 +1,96 @@
+"""Results on disk, addressed by what they depend on: an interrupted sweep goes on where it stopped."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeconv.errors import EdgeconvError
+
+RESULT = "result.json"
+
+
+def key_of(kind: str, spec: Mapping[str, Any], versions: Mapping[str, Any]) -> str:
+    """Return the address of a result: SHA-256 of the task, its inputs' hashes and the versions."""
+    text = json.dumps([kind, spec, versions], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of results; each is a folder of files with ``result.json`` among them, or is not there."""
+
+    folder: Path
+
+    def place(self, key: str) -> Path:
+        """Return where the result of ``key`` lies once it is done."""
+        return self.folder / key[:2] / key
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return a result, None where there is none; a damaged one is removed and counts as none."""
+        path = self.place(key) / RESULT
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, dict):
+            shutil.rmtree(self.place(key), ignore_errors=True)
+            return None
+        return found
+
+    @contextmanager
+    def making(self, key: str) -> Iterator[Path]:
+        """Yield an empty folder that becomes the result of ``key`` once ``result.json`` is in it.
+
+        It takes its place by one rename. Without ``result.json``, or on an error, it is removed.
+        Another process that was faster wins: equal keys mean equal results.
+        """
+        place = self.place(key)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            part = Path(tempfile.mkdtemp(prefix=f".{key[:8]}.", suffix=".part", dir=place.parent))
+        except OSError as error:
+            raise EdgeconvError(f"cannot write {place.parent}: {error.strerror}") from error
+        try:
+            yield part
+            if (part / RESULT).is_file():
+                part.chmod(0o755)
+                os.rename(part, place)
+        except OSError as error:
+            if not (place / RESULT).is_file():
+                raise EdgeconvError(f"cannot write {place}: {error.strerror}") from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def put(self, key: str, result: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
+        """Keep a result that was made elsewhere with its files (relative name -> content)."""
+        with self.making(key) as part:
+            for name, content in files.items():
+                path = part / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            write_result(part, result)
+
+    def drop(self, key: str) -> None:
+        """Forget a result."""
+        shutil.rmtree(self.place(key), ignore_errors=True)
+
+    def sweep_parts(self) -> None:
+        """Remove what runs that were killed left half-made, older than a day."""
+        for part in self.folder.glob("??/.*.part"):
+            if time.time() - part.stat().st_mtime > 86_400:
+                shutil.rmtree(part, ignore_errors=True)
+
+
+def write_result(folder: Path, result: Mapping[str, Any]) -> None:
+    """Write ``result.json`` into ``folder``."""
+    (folder / RESULT).write_text(json.dumps(result, sort_keys=True), encoding="utf-8")

@@ -1,0 +1,185 @@
+"""What a sweep does, a function a kind: export, evaluate, bench. Each is told by JSON and answers in JSON."""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.adapt import adapt_inputs, adapt_outputs, match_names
+from edgeconv.artifact import Artifact, load_artifact
+from edgeconv.errors import EdgeconvError
+from edgeconv.pictures import Feed, InputSpec, Sample, load_samples
+from edgeconv.runtimes.base import Runner, open_runner
+
+Places = Mapping[str, Path]
+"""Hash -> the folder in which the files of that hash lie."""
+
+
+def perform(kind: str, spec: Mapping[str, Any], places: Places, folder: Path) -> dict[str, Any]:
+    """Do a task: read its inputs where ``places`` says, write files into ``folder``, return its result.
+
+    The task sees its inputs below a folder of its own, by their bare names, so that nothing of this
+    machine's paths gets into what it writes. Raises EdgeconvError for what cannot be done.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgeconv-sweep-") as name:
+        bench = Path(name)
+        for key in places:
+            (bench / key).symlink_to(places[key].absolute(), target_is_directory=True)
+        with contextlib.chdir(bench):
+            found: dict[str, Any] = TASKS[kind](_named(spec), folder.absolute())
+    return found
+
+
+def _named(spec: Any) -> Any:
+    """Turn every "@HASH/NAME" into the path HASH/NAME below the task's folder."""
+    if isinstance(spec, str):
+        return spec[1:] if spec.startswith("@") else spec
+    if isinstance(spec, Mapping):
+        return {key: _named(value) for key, value in spec.items()}
+    if isinstance(spec, (list, tuple)):
+        return [_named(value) for value in spec]
+    return spec
+
+
+def _export(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    from edgeconv.api import export_model
+
+    options = dict(spec)
+    net, targets = options.pop("net"), tuple(options.pop("targets"))
+    for name in ("mean", "std"):
+        if name in options:
+            options[name] = tuple(options[name])
+    if "input_shapes" in options:
+        options["input_shapes"] = tuple(tuple(shape) for shape in options["input_shapes"])
+    if "labels" in options:
+        options["labels"] = Path(options["labels"])
+    report = export_model(net, targets=targets, output=folder, threads=1, **options)
+    made = {
+        a.target: {
+            "file": a.path.name,
+            "bytes": a.bytes,
+            "graph": a.stats,
+            "verification": a.verdict.to_json(),
+        }
+        for a in report.artifacts
+    }
+    refused = getattr(report, "refusals", {})
+    return {
+        "artifacts": made,
+        "refused": {t: str(refused.get(t, "not written")) for t in targets if t not in made},
+        "departure": report.departure,
+    }
+
+
+def _evaluate(spec: Mapping[str, Any], _folder: Path) -> dict[str, Any]:
+    """Classify samples start..stop of the data; compare with their truth, or with the float hub."""
+    path = Path(spec["file"])
+    artifact = load_artifact(path)
+    if artifact is None:
+        raise EdgeconvError(f"{path.name} has no manifest beside it")
+    samples = _samples(artifact, spec)
+    if not samples:
+        return {"classifier": False}
+    with open_runner(path, threads=1) as runner:
+        predicted = _classes(runner, artifact, samples)
+    if predicted is None:
+        return {"classifier": False}
+    wanted: NDArray[np.int64] | None
+    if spec["truth"]:
+        wanted = np.array([-1 if s.truth is None else s.truth for s in samples], np.int64)
+    else:
+        with open_runner(Path(spec["hub"]), threads=1) as runner:
+            wanted = _classes(runner, artifact, samples)
+    return {"classifier": True, "predicted": predicted.tolist(), "wanted": _list(wanted)}
+
+
+def _list(values: NDArray[np.int64] | None) -> list[int]:
+    return [] if values is None else [int(value) for value in values]
+
+
+def _samples(artifact: Artifact, spec: Mapping[str, Any]) -> list[Sample]:
+    from edgeconv.sweep.data import read_known
+
+    how = artifact.preprocessing
+    shapes = {}
+    for tensor in artifact.inputs:
+        n, *rest = tensor.shape
+        nhwc = tensor.layout == "nhwc"
+        shapes[tensor.name] = (n, rest[2], *rest[:2]) if nhwc else tensor.shape
+    truth = read_known(spec["truth"], spec["data"], artifact.labels)
+    samples = load_samples(spec["data"], InputSpec(shapes, how), truth)
+    return samples[spec["start"] : spec["stop"]]
+
+
+def _classes(runner: Runner, artifact: Artifact, samples: list[Sample]) -> NDArray[np.int64] | None:
+    """Return the class of every sample, None where the first output holds no class scores."""
+    output = runner.outputs[0]
+    if len(output.shape) != 2 or output.shape[1] < 2:
+        return None
+    names = match_names([s.name for s in runner.inputs], [s.name for s in artifact.inputs], "input")
+    found = []
+    for sample in samples:
+        feed: Feed = sample.load()
+        made = runner.infer(
+            {
+                s.name: adapt_inputs(
+                    feed[names[s.name]], "nchw", _declared(artifact, s.name, names)
+                )
+                if s.dtype == _declared(artifact, s.name, names).dtype
+                else feed[names[s.name]]
+                for s in runner.inputs
+            }
+        )
+        found.append(int(adapt_outputs(made[output.name], output)[0].argmax()))
+    return np.array(found, np.int64)
+
+
+def _declared(artifact: Artifact, name: str, names: Mapping[str, str]) -> Any:
+    return next(spec for spec in artifact.inputs if spec.name == names[name])
+
+
+def _bench(spec: Mapping[str, Any], _folder: Path) -> dict[str, Any]:
+    """Time one file with one number of threads, here."""
+    from edgeconv.bench.plan import Plan
+    from edgeconv.bench.run import Request, bench
+    from edgeconv.bench.subjects import Choice
+
+    choice = Choice(threads=(spec["threads"],), reference=False)
+    report = bench(Request((spec["file"],), choice=choice, plan=Plan(seconds=spec["seconds"])))
+    if report.partial:
+        raise KeyboardInterrupt
+    return timed(report.to_json())
+
+
+def timed(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a sweep keeps of a bench's report of one row. Raises EdgeconvError where it failed."""
+    row = report["rows"][0]
+    if row["error"] is not None:
+        raise EdgeconvError(str(row["error"]))
+    summary = row["summary"]
+    return {
+        "latency_ms": None if summary is None else summary["median"],
+        "interval_ms": None
+        if summary is None or summary["median_interval"] is None
+        else [summary["median_interval"]["low"], summary["median_interval"]["high"]],
+        "arena_mib": row["arena_mib"],
+        "peak_mib": row["peak_mib"],
+        "runtime": row["runtime"],
+        "version": row["version"],
+        "marks": [mark["reason"] for mark in row["marks"]],
+        "busy": any(mark["code"] in ("load", "steal", "switched") for mark in row["marks"]),
+        "machine": report["machine"]["processor"],
+        "load_before": report["load_before"],
+    }
+
+
+TASKS: dict[str, Callable[[Mapping[str, Any], Path], dict[str, Any]]] = {
+    "export": _export,
+    "evaluate": _evaluate,
+    "bench": _bench,
+}
+"""Kind of task -> what does it."""

@@ -1,0 +1,75 @@
+"""A sweep on the terminal: a table of cells, then the sentences."""
+
+from typing import TYPE_CHECKING
+
+from edgeconv.sweep.results import Cell, SweepReport
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_sweep(report: SweepReport, console: "Console") -> None:
+    """Print every cell that ran, best accuracy first, then those that did not, then what follows."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("cell", overflow="fold")
+    for name in ("top-1 %" if report.truth else "as float %", "ms", "MB"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for cell in _ranked(report):
+        figures = (_accuracy(report, cell), _latency(cell), f"{cell.bytes / 1e6:.2f}")
+        style = "bold" if report.status(cell) == "front" else "dim"
+        table.add_row(Text(cell.label, style), *map(Text, figures), Text(_remark(report, cell)))
+    console.print(table)
+    for cell in report.cells:
+        if report.status(cell) in ("failed", "impossible"):
+            console.print(Text(f"{report.status(cell):10} {cell.label}: {cell.error}"))
+    for sentence in report.sentences():
+        console.print(Text(sentence))
+    if report.command() is not None:
+        console.print(Text(f"make it    {report.command()}"), soft_wrap=True)
+
+
+def _ranked(report: SweepReport) -> list[Cell]:
+    shown = [c for c in report.cells if report.status(c) not in ("failed", "impossible")]
+    return sorted(
+        shown, key=lambda c: (report.status(c) != "front", _milliseconds(c), c.bytes, c.label)
+    )
+
+
+def _milliseconds(cell: Cell) -> float:
+    timed = None if cell.timing is None else cell.timing["latency_ms"]
+    return float("inf") if timed is None else float(timed)
+
+
+def _accuracy(report: SweepReport, cell: Cell) -> str:
+    point = cell.point()
+    interval = None if point is None else point.accuracy_interval()
+    if point is None or point.accuracy is None or interval is None:
+        return "-"
+    return f"{100 * point.accuracy:.1f} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+
+
+def _latency(cell: Cell) -> str:
+    if cell.timing is None or cell.timing["latency_ms"] is None:
+        return "-"
+    interval = cell.timing["interval_ms"]
+    around = "" if interval is None else f" [{interval[0]:.3g}, {interval[1]:.3g}]"
+    return f"{cell.timing['latency_ms']:.3g}{around}"
+
+
+def _remark(report: SweepReport, cell: Cell) -> str:
+    status = report.status(cell)
+    said = {
+        "front": "worth shipping",
+        "dominated": f"dominated by {report.dominated.get(id(cell))}",
+        "missed": f"MISSED: {cell.missed}",
+        "dropped": "dropped early",
+    }[status]
+    if cell.untimed:
+        said += f" · {cell.untimed}"
+    if cell.timing is not None and cell.timing["busy"]:
+        said += " · timed on a busy machine"
+    return said

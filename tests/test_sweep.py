@@ -1,0 +1,284 @@
+"""The sweep: its cells, its store, its choice, and a whole one from the command line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from edgeconv.cli import main
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.sweep.choose import (
+    Budgets,
+    Point,
+    difference,
+    dominated_by,
+    dominates,
+    pick,
+    pictures_needed,
+    told_apart,
+)
+from edgeconv.sweep.forms import expand
+from edgeconv.sweep.inputs import Inputs, unpack, wanted
+from edgeconv.sweep.job import job_from, listed, read_job
+from edgeconv.sweep.store import Store, key_of, write_result
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, ["sweep", *words])
+
+
+def point(label: str, ms: tuple[float, float, float] | None, right: Any, size: int = 1) -> Point:
+    return Point(label, ms, None if right is None else np.array(right, bool), size)
+
+
+def shares(right: int, of: int) -> list[bool]:
+    return [i < right for i in range(of)]
+
+
+def test_an_axis_a_net_does_not_have_makes_no_second_form() -> None:
+    job = job_from(
+        {"nets": ["mobilenet_v2", "shufflenet_v1"], "groups": ["3,3"], "io": ["float,int8"]}
+    )
+    forms, impossible = expand(job)
+    labels = [form.label for form in forms]
+    assert impossible == []
+    assert len(labels) == len(set(labels)) == 2 * (2 + 2 * 2)  # fp32, and int8 with two borders
+    assert all(form.groups is None for form in forms if form.net == "mobilenet_v2")
+
+
+def test_what_cannot_be_is_listed_with_its_reason_before_any_work(tmp_path: Path) -> None:
+    there = tmp_path / "mobilenet_v1_0.5.pth"
+    there.write_bytes(b"")
+    job = job_from(
+        {
+            "nets": ["mobilenet_v1"],
+            "width": "0.25,0.5",
+            "precision": "fp16,int8",
+            "weights": str(tmp_path / "{net}_{width}.pth"),
+        }
+    )
+    forms, impossible = expand(job)
+    assert [(f.width, f.precision, f.target) for f in forms] == [(0.5, "fp16", "tflite")]
+    reasons = {(i.form.width, i.form.precision, i.form.target): i.reason for i in impossible}
+    assert "0.25.pth does not exist" in reasons[0.25, "fp16", "tflite"]
+    assert "fp16 is for TFLite" in reasons[0.5, "fp16", "onnx"]
+    assert "--calib" in reasons[0.5, "int8", "onnx"]
+    bundled = expand(job_from({"nets": ["mobilenet_v1"], "width": ["0.25"]}))[1]
+    assert "no bundled weights of width 0.25" in bundled[0].reason
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"nets": ["mobilnet_v2"]}, "mobilenet_v2"),
+        ({"nets": ["ghostnet"], "width": ["a"]}, "--width takes numbers"),
+        ({"nets": ["ghostnet"], "precision": ["int4"]}, "--precision int4"),
+        ({"nets": ["ghostnet"], "weights": "{nett}.pth"}, "may hold {net}"),
+        ({"nets": ["ghostnet"], "budget_arena": "5Q"}, "--budget-arena"),
+        ({"nets": ["ghostnet"], "bench": False, "budget_ms": 1.0}, "--no-bench"),
+        ({}, "name at least one net"),
+    ],
+)
+def test_a_job_that_cannot_be_is_one_sentence(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=None) as caught:
+        expand(job_from(given))
+    assert says in str(caught.value)
+
+
+def test_a_toml_job_names_the_nearest_key_and_the_wrong_type(tmp_path: Path) -> None:
+    path = tmp_path / "job.toml"
+    path.write_text('nets = ["ghostnet"]\nresolution = [32, 64]\nmin-top1 = 70\n')
+    job = job_from(read_job(path))
+    assert job.resolution == (32, 64)
+    assert job.min_top1 == 70
+    path.write_text("resolutions = 3\n")
+    with pytest.raises(UsageError, match="did you mean resolution"):
+        read_job(path)
+    path.write_text('seconds = "long"\n')
+    with pytest.raises(UsageError, match="seconds cannot be 'long'"):
+        read_job(path)
+    path.write_text("nets = [")
+    with pytest.raises(UsageError, match="is not TOML"):
+        read_job(path)
+    assert listed("mean", ["0.5,0.5"]) == (0.5, 0.5)
+
+
+def test_a_result_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    key = key_of("export", {"net": "a"}, {})
+    with pytest.raises(RuntimeError):
+        _half(store, key)
+    assert store.get(key) is None
+    with store.making(key) as part:
+        write_result(part, {"ok": 1})
+        (part / "model.bin").write_bytes(b"whole")
+    with store.making(key) as part:  # a second process with the same work
+        write_result(part, {"ok": 1})
+    assert store.get(key) == {"ok": 1}
+    assert (store.place(key) / "model.bin").read_bytes() == b"whole"
+    assert not list(tmp_path.glob("??/.*"))
+    (store.place(key) / "result.json").write_text("{broken")
+    assert store.get(key) is None
+    assert key != key_of("export", {"net": "a"}, {"torch": "2"})
+
+
+def _half(store: Store, key: str) -> None:
+    with store.making(key) as part:
+        (part / "half.bin").write_bytes(b"half")
+        raise RuntimeError
+
+
+def test_inputs_are_named_by_their_content_and_travel(tmp_path: Path) -> None:
+    first, second = tmp_path / "one" / "m.onnx", tmp_path / "two" / "m.onnx"
+    for path in (first, second):
+        path.parent.mkdir()
+        path.write_bytes(b"model")
+    inputs = Inputs()
+    name = inputs.add(first)
+    assert name == inputs.add(second)
+    assert wanted({"a": [name]}) == {name[1:].partition("/")[0]}
+    unpack(inputs.pack(name[1:].partition("/")[0]), tmp_path / "there")
+    assert (tmp_path / "there" / "m.onnx").read_bytes() == b"model"
+    with pytest.raises(EdgeconvError, match="does not exist"):
+        inputs.add(tmp_path / "gone")
+
+
+def test_only_intervals_dominate() -> None:
+    slow, fast = (2.0, 2.1, 2.2), (1.0, 1.1, 1.2)
+    good, poor = shares(95, 100), shares(60, 100)
+    assert dominates(point("a", fast, good), point("b", slow, poor))
+    assert dominates(point("a", fast, good), point("b", slow, good))  # right on the same pictures
+    assert not dominates(point("a", fast, good), point("b", (1.1, 1.2, 1.3), poor))
+    nearly = [*shares(94, 99), True]
+    assert not dominates(point("a", fast, good), point("b", slow, nearly))
+    assert not dominates(point("a", fast, poor), point("b", slow, good))
+    assert dominates(point("a", None, good, 1), point("b", None, good, 2))
+    assert not dominates(point("a", None, good, 1), point("b", slow, good, 2))
+    assert dominated_by([point("a", fast, good), point("b", slow, poor)]) == [None, 0]
+
+
+def test_paired_differences_and_the_pictures_that_would_tell() -> None:
+    first, second = np.array(shares(90, 100), bool), np.array(shares(80, 100), bool)
+    low, middle, high = difference(first, second)
+    assert middle == pytest.approx(0.10)
+    assert 0 < low < middle < high < 0.2
+    wins = np.array([True] * 6 + [False] * 4 + [True] * 90, bool)
+    losses = np.array([False] * 6 + [True] * 4 + [True] * 90, bool)
+    # mean 0.02, variance 0.1 - 0.0004: 1.96^2 * 0.0996 / 0.0004 = 957 pictures, 100 are there
+    assert pictures_needed(wins, losses) == 857
+    assert pictures_needed(first, first) is None
+    a, b = point("a", None, wins), point("b", None, losses)
+    assert (
+        told_apart(a, b) == "a and b cannot be told apart with these 100 pictures: 857 more would"
+    )
+    assert told_apart(point("a", None, first), point("b", None, second)) is None
+
+
+def test_a_budget_is_kept_only_by_what_surely_keeps_it() -> None:
+    good, poor = shares(190, 200), shares(150, 200)
+    cells = [
+        point("sure", (0.8, 0.9, 1.0), poor, 10),
+        point("may be", (0.9, 1.0, 1.1), good, 10),
+        point("better", (0.8, 0.9, 1.0), good, 20),
+    ]
+    assert pick(cells, Budgets(ms=1.05)) == 2
+    assert pick(cells, Budgets(ms=1.05, size=15)) == 0
+    assert pick(cells, Budgets(ms=0.5)) is None
+    assert pick(cells, Budgets(top1=90)) == 2  # equally right: the faster
+    assert Budgets(ms=1.05).missed(cells[1]) == "it may take up to 1.1 ms of 1.05"
+    assert "has" in str(Budgets(top1=90).missed(cells[0]))
+    assert Budgets(arena=5).missed(cells[0]) == "its arena is not known"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    generator = np.random.default_rng(0)
+    for name in ("bag", "coat"):
+        (folder / name).mkdir(parents=True)
+        for index in range(6):
+            pixels = generator.integers(0, 256, (32, 32, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{index}.png")
+    return folder
+
+
+SMALL = (
+    "mobilenet_v1",
+    "--width",
+    "0.25",
+    "--resolution",
+    "32",
+    "--weights",
+    "random",
+    "--classes",
+    "2",
+)
+
+
+def small(photos: Path, output: Path, *more: str) -> Result:
+    data = ("--data", str(photos), "--calib", str(photos), "--target", "tflite", "--no-bench")
+    return run(*SMALL, *data, "--output", str(output), "-q", *more)
+
+
+@pytest.mark.slow
+def test_a_sweep_is_the_same_again_free_and_goes_on_where_it_stopped(
+    photos: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "sweep"
+    first = small(photos, output, "--precision", "fp32", "--html", str(tmp_path / "p.html"))
+    assert first.exit_code == 0, first.output
+    made = json.loads((output / "results.json").read_text())
+    cell = made["cells"][0]
+    assert made["truth"] is True  # one folder a class
+    assert made["pictures"] == 12
+    assert (output / cell["file"]).is_file()
+    assert cell["accuracy"] is not None
+    assert cell["status"] == "front"
+    page = (tmp_path / "p.html").read_text()
+    assert "mobilenet_v1 0.25 32 fp32 tflite" in page
+    assert "src=" not in page
+    second = small(photos, output, "--precision", "fp32,fp16", "--json")
+    assert second.exit_code == 0, second.output
+    again = json.loads(second.stdout)
+    assert again["run"] == {"made": 2, "kept": 2}
+    judged = ("status", "dominated_by")  # the half as large file is right on the same pictures
+    assert {k: v for k, v in again["cells"][0].items() if k not in judged} == {
+        k: v for k, v in cell.items() if k not in judged
+    }
+    assert again["cells"][0]["dominated_by"] == "mobilenet_v1 0.25 32 fp16 tflite"
+    third = json.loads(small(photos, output, "--precision", "fp32,fp16", "--json").stdout)
+    assert third["run"] == {"made": 0, "kept": 4}
+    assert third["cells"] == again["cells"]
+    refused = run(*SMALL, "--output", str(photos))
+    assert refused.exit_code == 1
+    assert "holds other files" in refused.output
+
+
+@pytest.mark.slow
+def test_workers_make_the_same_bytes_as_one_process(photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="needs edgeconv[sweep]")
+    words = ("--precision", "fp32,int8", "--recipe", "fast", "--shard", "5", "--json")
+    alone = small(photos, tmp_path / "alone", *words)
+    assert alone.exit_code in (0, 3), alone.output
+    shared = small(photos, tmp_path / "shared", *words, "--workers", "2")
+    assert shared.exit_code == alone.exit_code, shared.output
+    assert json.loads(shared.stdout)["cells"] == json.loads(alone.stdout)["cells"]
+
+
+def test_bad_options_and_the_plan(tmp_path: Path) -> None:
+    assert run().exit_code == 2
+    assert run("ghostnet", "--workers", "2", "--scheduler", "tcp://x:1").exit_code == 2
+    assert run("ghostnet", "--resolution", "big").exit_code == 2
+    assert run(str(tmp_path / "gone.toml")).exit_code == 2
+    planned = run("ghostnet", "--resolution", "32,64", "--target", "onnx", "--dry-run")
+    assert planned.exit_code == 0
+    assert "4 forms, 4 cells, 0 impossible" in planned.output
+    (tmp_path / "file").write_text("")
+    taken = run("ghostnet", "--output", str(tmp_path / "file"))
+    assert taken.exit_code == 1
+    assert "is a file" in taken.output
