@@ -161,7 +161,7 @@ def _described(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _onnx(path: Path) -> dict[str, Any]:
-    from edgeconv.bench.onnx_wire import read_onnx
+    from edgeconv.formats.onnx_file import read_onnx
 
     graph = read_onnx(path.read_bytes(), str(path))
     histogram = Counter(node.op for node in graph.nodes)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeconv.mil.package import open_package
+from edgeconv.formats.mlpackage import open_package
 from edgeconv.mil.program import Operation, Parsed, Reference, parse
 from edgeconv.mil.types import TensorType
 

@@ -20,9 +20,9 @@ import click
 
 from edgeconv import export_model
 from edgeconv.artifact import Artifact, load_artifact
+from edgeconv.device.emulate import BOARDS, prepare_board
 from edgeconv.errors import EdgeconvError
-from edgeconv.parity.emulate import BOARDS, prepare_board
-from edgeconv.parity.evidence import emitted_graph
+from edgeconv.parity.layers.evidence import emitted_graph
 
 HERE = Path(__file__).resolve().parent
 NETS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")

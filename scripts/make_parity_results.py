@@ -19,11 +19,11 @@ from parity_kernels import Kernels, compare_kernels
 
 from edgeconv import export_model
 from edgeconv.artifact import load_artifact
+from edgeconv.device.emulate import BOARDS
 from edgeconv.doctor import examine
 from edgeconv.judge.measures import show
 from edgeconv.parity.api import check_parity
 from edgeconv.parity.data import spread_indices
-from edgeconv.parity.emulate import BOARDS
 from edgeconv.parity.matrix import Matrix, Row
 from edgeconv.parity.report import environment
 

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.parity.child import Job
-from edgeconv.parity.evidence import grids_of
-from edgeconv.parity.opened import Opened
-from edgeconv.parity.openers import open_onnx, open_tflite
-from edgeconv.parity.padding import channel_orders
-from edgeconv.parity.passes import border
-from edgeconv.parity.reference import Reference
+from edgeconv.parity.layers.evidence import grids_of
+from edgeconv.parity.layers.exposed import Reference
+from edgeconv.parity.layers.one_picture import border
+from edgeconv.parity.layers.opened import Opened
+from edgeconv.parity.layers.openers import open_onnx, open_tflite
+from edgeconv.parity.layers.padding import channel_orders
+from edgeconv.parity.layers.surgery_onnx import made_by, rewire
 from edgeconv.parity.simulate import simulated_model
-from edgeconv.parity.surgery_onnx import made_by, rewire
 from edgeconv.runtimes.onnxrt import open_model
 
 Array = NDArray[Any]

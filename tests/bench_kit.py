@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeconv.bench.onnx_write import model_bytes, tensor_bytes
 from edgeconv.bench.plan import Subject
 from edgeconv.bench.results import Report, Row
 from edgeconv.bench.statistics import summarize
+from edgeconv.formats.onnx_write import model_bytes, tensor_bytes
 from edgeconv.machine import describe
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"

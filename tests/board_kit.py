@@ -1,6 +1,6 @@
 """A Raspberry Pi 4 behind SSH on loopback: an arm64 OpenSSH server in a tree that qemu's user mode runs.
 
-The tree is edgeconv.parity.emulate's, with a server, a shell and a Pi's files in it. Root, apt and
+The tree is edgeconv.device.emulate's, with a server, a shell and a Pi's files in it. Root, apt and
 binfmt_misc are needed; nothing stays mounted or registered. Every figure of it is an emulated one.
 """
 
@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from edgeconv.cache import cache_dir
+from edgeconv.device import emulate
 from edgeconv.device.ssh import Connection, Host
 from edgeconv.errors import EdgeconvError
-from edgeconv.parity import emulate
 
 PACKAGES = ("openssh-server", "openssh-sftp-server", "bash", "dash", "coreutils", "util-linux", "base-files")  # fmt: skip
 BINFMT = Path("/proc/sys/fs/binfmt_misc")

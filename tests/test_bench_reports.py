@@ -21,7 +21,6 @@ from edgeconv.bench.costs import OpCost, Peak, op_table, sentences
 from edgeconv.bench.diagnose import causes, verdict
 from edgeconv.bench.facts import ModelFacts, facts_from_json, onnx_facts, tflite_facts
 from edgeconv.bench.html import page
-from edgeconv.bench.onnx_wire import WireConstant, WireGraph, WireNode, read_onnx
 from edgeconv.bench.pairs import pair_layers, with_pairs
 from edgeconv.bench.statistics import Interval, Ratio
 from edgeconv.bench.sustained import curve
@@ -29,6 +28,7 @@ from edgeconv.bench.text import to_csv
 from edgeconv.bench.watch import Mark
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError
+from edgeconv.formats.onnx_file import WireConstant, WireGraph, WireNode, read_onnx
 from edgeconv.machine import describe
 
 MACHINE = replace(describe(), emulated=False, features=("avx512_vnni",))

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.formats.protobuf import Message
 from edgeconv.mil import (
-    CorruptPackageError,
+    CorruptFileError,
     Noise,
     accumulation_band,
     open_program,
@@ -24,7 +25,6 @@ from edgeconv.mil import (
 )
 from edgeconv.mil.half import round_to_half
 from edgeconv.mil.kernels import convolve, convolve_transposed, interpolation
-from edgeconv.mil.wire import Message
 from edgeconv.runtimes.base import open_runner
 
 MODEL = Path("Data/com.apple.CoreML/model.mlmodel")
@@ -250,7 +250,7 @@ def test_a_corrupt_program_is_refused_in_one_sentence(
 ) -> None:
     change, message = FAULTS[fault]
     bad = edited(made["fp32"], tmp_path, change)
-    with pytest.raises(CorruptPackageError, match=message) as caught:
+    with pytest.raises(CorruptFileError, match=message) as caught:
         open_program(bad).run(made["feeds"])
     assert "\n" not in str(caught.value)
 
@@ -262,7 +262,7 @@ def test_a_truncated_weight_file_is_refused(
     bad = tmp_path / "bad.mlpackage"
     shutil.copytree(made["fp32"], bad)
     (bad / WEIGHTS).write_bytes((bad / WEIGHTS).read_bytes()[:kept])
-    with pytest.raises(CorruptPackageError):
+    with pytest.raises(CorruptFileError):
         open_program(bad)
 
 
@@ -272,7 +272,7 @@ def test_a_truncated_model_is_refused(share: float, made: dict[str, Any], tmp_pa
     shutil.copytree(made["fp32"], bad)
     whole = (bad / MODEL).read_bytes()
     (bad / MODEL).write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(CorruptPackageError):
+    with pytest.raises(CorruptFileError):
         open_program(bad)
 
 
@@ -286,7 +286,7 @@ def test_a_manifest_that_is_none_is_refused(
     bad = tmp_path / "bad.mlpackage"
     shutil.copytree(made["fp32"], bad)
     (bad / "Manifest.json").write_text(manifest)
-    with pytest.raises(CorruptPackageError, match="Manifest"):
+    with pytest.raises(CorruptFileError, match="Manifest"):
         open_program(bad)
 
 
@@ -300,12 +300,12 @@ def test_a_manifest_cannot_point_outside_its_package(
     data = json.loads((bad / "Manifest.json").read_text())
     data["itemInfoEntries"][data["rootModelIdentifier"]]["path"] = target
     (bad / "Manifest.json").write_text(json.dumps(data))
-    with pytest.raises(CorruptPackageError, match=r"outside|no file name|not there"):
+    with pytest.raises(CorruptFileError, match=r"outside|no file name|not there"):
         open_program(bad)
 
 
 def test_a_folder_that_is_no_package_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorruptPackageError, match="Manifest"):
+    with pytest.raises(CorruptFileError, match="Manifest"):
         open_program(tmp_path)
 
 
@@ -317,7 +317,7 @@ def test_any_bytes_are_a_message_or_refused(data: bytes) -> None:
         for number in message.fields:
             message.numbers(number)
             message.children(number)
-    except CorruptPackageError:
+    except CorruptFileError:
         pass
 
 

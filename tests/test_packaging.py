@@ -246,7 +246,7 @@ def test_the_light_side_and_every_help_work_without_the_extras() -> None:
         from edgeconv.cli import COMMANDS, main
         for found in pkgutil.walk_packages(edgeconv.__path__, "edgeconv."):
             top = found.name.split(".")[1]
-            lazy = found.name == "edgeconv.parity.surgery_onnx"  # loaded where onnx is at hand
+            lazy = found.name == "edgeconv.parity.layers.surgery_onnx"  # loaded where onnx is at hand
             if not lazy and top not in ("models", "export", "calib_data", "__main__"):
                 importlib.import_module(found.name)
         import edgeconv.export, edgeconv.export.options, edgeconv.models

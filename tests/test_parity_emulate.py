@@ -8,8 +8,8 @@ import parity_kit as kit
 import pytest
 
 from edgeconv.artifact import load_artifact
+from edgeconv.device import emulate
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.parity import emulate
 from edgeconv.parity.api import check_parity
 from edgeconv.parity.cells import emulated, plan
 

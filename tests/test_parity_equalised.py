@@ -8,8 +8,8 @@ import pytest
 
 from edgeconv.export.graph import Graph
 from edgeconv.parity.child import Job
-from edgeconv.parity.layer_run import measure_layers
-from edgeconv.parity.layers import LayerReport
+from edgeconv.parity.layers.figures import LayerReport
+from edgeconv.parity.layers.run import measure_layers
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

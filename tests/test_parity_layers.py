@@ -22,9 +22,9 @@ from edgeconv.artifact import load_artifact
 from edgeconv.files import sha256
 from edgeconv.parity.api import check_parity
 from edgeconv.parity.child import Job
-from edgeconv.parity.codec import Codec, fits
-from edgeconv.parity.layer_run import measure_layers
-from edgeconv.parity.layers import Layer, LayerReport, Tally, layer_from_json
+from edgeconv.parity.layers.codec import Codec, fits
+from edgeconv.parity.layers.figures import Layer, LayerReport, Tally, layer_from_json
+from edgeconv.parity.layers.run import measure_layers
 from edgeconv.tensors import Quantization
 
 onnx = pytest.importorskip("onnx")
@@ -191,7 +191,7 @@ def test_random_faults_are_named_to_the_layer(
 
 def test_layers_of_two_onnx_files_match_by_name_else_by_position(tmp_path: Path) -> None:
     from edgeconv.export.hub.onnx_io import to_onnx
-    from edgeconv.parity.surgery_onnx import match_layers
+    from edgeconv.parity.layers.surgery_onnx import match_layers
 
     first = to_onnx(kit.small_net())
     assert match_layers(first, first)["sum"] == "sum"
@@ -266,8 +266,8 @@ def test_padded_channels_are_found_by_running_the_rewrites_on_numbers(tmp_path: 
     from edgeconv.export.hub.onnx_io import save_model
     from edgeconv.export.qdq.emit import emit_qdq
     from edgeconv.export.rewrites.table import ALL
-    from edgeconv.parity.evidence import emitted_graph
-    from edgeconv.parity.padding import channel_orders
+    from edgeconv.parity.layers.evidence import emitted_graph
+    from edgeconv.parity.layers.padding import channel_orders
     from edgeconv.recipe import load_recipe
 
     path = kit.int8_export(tmp_path)

@@ -18,15 +18,15 @@ from parity_faults import Edit, reordered, swapped_channels, wrong_bias, wrong_z
 
 from edgeconv.artifact import Artifact, load_artifact, save_manifest
 from edgeconv.cli import main
+from edgeconv.device import emulate
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph, Node
 from edgeconv.files import sha256
-from edgeconv.parity import emulate
 from edgeconv.parity.api import check_parity
 from edgeconv.parity.child import Job
-from edgeconv.parity.evidence import emitted_graph
-from edgeconv.parity.layer_run import measure_layers
-from edgeconv.parity.layers import LayerReport
+from edgeconv.parity.layers.evidence import emitted_graph
+from edgeconv.parity.layers.figures import LayerReport
+from edgeconv.parity.layers.run import measure_layers
 from edgeconv.recipe import Recipe, load_recipe
 
 pytest.importorskip("torch")
@@ -243,7 +243,7 @@ def faulty(sound: Artifact, folder: Path, edit: Edit) -> Path:
 
 def busiest(artifact: Artifact, tensor: str) -> np.ndarray:
     """Return the channels of ``tensor`` that are largest on the first picture."""
-    from edgeconv.parity.reference import Reference
+    from edgeconv.parity.layers.exposed import Reference
 
     arrays = artifact.verification()
     values = Reference(artifact.evidence("prepared.onnx"), 1).run(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgeconv.parity.layers import Tally
+from edgeconv.parity.layers.figures import Tally
 
 
 def test_one_wrong_channel_among_a_thousand_departs() -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgeconv.bench.onnx_wire import WireGraph, WireNode, read_onnx
+from edgeconv.formats.onnx_file import WireGraph, WireNode, read_onnx
 from edgeconv.isolate import call
 
 LIMIT_S = 600.0

@@ -4,9 +4,9 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
-from edgeconv.bench import svg
 from edgeconv.bench.results import Report
 from edgeconv.bench.text_profile import pair_cells, short_names
+from edgeconv.reports import svg
 
 
 def text(value: object) -> str:

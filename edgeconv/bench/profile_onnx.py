@@ -12,8 +12,8 @@ import numpy as np
 from edgeconv.bench.costs import OpCost
 from edgeconv.bench.facts import ONNX_DYNAMIC, ONNX_INTEGER
 from edgeconv.bench.loop import timed_runs, warm_up
-from edgeconv.bench.onnx_wire import WireConstant, WireGraph, WireNode, read_onnx
 from edgeconv.bench.worker import random_feeds
+from edgeconv.formats.onnx_file import WireConstant, WireGraph, WireNode, read_onnx
 from edgeconv.runtimes.checks import Shapes
 from edgeconv.runtimes.onnxrt import open_model
 
@@ -128,7 +128,7 @@ def _rate(model: bytes, threads: int) -> float | None:
 
 
 def _float_model() -> bytes:
-    from edgeconv.bench.onnx_write import model_bytes, tensor_bytes
+    from edgeconv.formats.onnx_write import model_bytes, tensor_bytes
 
     weight = np.random.default_rng(0).standard_normal((CHANNELS, CHANNELS, 1, 1))
     return model_bytes(
@@ -140,7 +140,7 @@ def _float_model() -> bytes:
 
 
 def _int8_model() -> bytes:
-    from edgeconv.bench.onnx_write import model_bytes, tensor_bytes
+    from edgeconv.formats.onnx_write import model_bytes, tensor_bytes
 
     weight = np.random.default_rng(0).integers(-127, 128, (CHANNELS, CHANNELS, 1, 1))
     constants = [

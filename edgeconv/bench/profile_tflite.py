@@ -13,7 +13,7 @@ from edgeconv.bench.loop import timed_runs
 from edgeconv.bench.worker import random_feeds
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
-from edgeconv.runtimes.flatbuffer import check_whole
+from edgeconv.formats.tflite_file import check_whole
 from edgeconv.runtimes.tflite import TfliteRunner, taken_operators
 
 SECONDS_PER_OP, MIN_RUNS = 0.03, 15

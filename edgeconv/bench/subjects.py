@@ -141,7 +141,7 @@ def _only_input(path: Path, artifact: Artifact | None) -> str:
     if artifact is not None and len(artifact.inputs) == 1:
         return artifact.inputs[0].name
     if path.suffix.lower() == ".onnx":
-        from edgeconv.bench.onnx_wire import read_onnx
+        from edgeconv.formats.onnx_file import read_onnx
 
         graph = read_onnx(path.read_bytes(), str(path))
         inputs = [name for name in graph.inputs if name not in graph.constants]

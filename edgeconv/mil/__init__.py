@@ -4,13 +4,13 @@ It reads the saved package itself and runs the program in numpy. It is called ``
 everywhere: it shows what the program says, never what Apple's kernels do or how fast they are.
 """
 
+from edgeconv.formats.mlpackage import package_sha256
+from edgeconv.formats.protobuf import CorruptFileError
 from edgeconv.mil.band import accumulation_band
 from edgeconv.mil.evaluate import Noise, Program, open_program
-from edgeconv.mil.package import package_sha256
-from edgeconv.mil.wire import CorruptPackageError
 
 __all__ = [
-    "CorruptPackageError",
+    "CorruptFileError",
     "Noise",
     "Program",
     "accumulation_band",

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.formats.protobuf import CorruptFileError
 from edgeconv.mil.program import Operation
 from edgeconv.mil.types import TensorType
-from edgeconv.mil.wire import CorruptPackageError
 
 Array = NDArray[Any]
 Value = Any
@@ -29,16 +29,16 @@ class Call:
         return bool(self.arguments.get(key))
 
     def raw(self, key: str) -> Value:
-        """Return a parameter as it is; raises CorruptPackageError where it is missing."""
+        """Return a parameter as it is; raises CorruptFileError where it is missing."""
         if not self.has(key):
-            raise CorruptPackageError(f"{self.operation.what} lacks its parameter {key}")
+            raise CorruptFileError(f"{self.operation.what} lacks its parameter {key}")
         return self.arguments[key][0]
 
     def array(self, key: str = "x") -> Array:
         """Return a tensor parameter as it is stored."""
         value = self.raw(key)
         if not isinstance(value, np.ndarray):
-            raise CorruptPackageError(f"{self.operation.what}: {key} is no tensor")
+            raise CorruptFileError(f"{self.operation.what}: {key} is no tensor")
         return value
 
     def real(self, key: str = "x") -> Array:
@@ -61,7 +61,7 @@ class Call:
             return default
         value = np.asarray(self.raw(key)).reshape(-1)
         if value.size != 1 or value.dtype.kind not in "fiub":
-            raise CorruptPackageError(f"{self.operation.what}: {key} is no single number")
+            raise CorruptFileError(f"{self.operation.what}: {key} is no single number")
         return float(value[0])
 
     def integer(self, key: str, default: int | None = None) -> int:
@@ -78,14 +78,14 @@ class Call:
             return default
         value = self.raw(key)
         if not isinstance(value, str):
-            raise CorruptPackageError(f"{self.operation.what}: {key} is no text")
+            raise CorruptFileError(f"{self.operation.what}: {key} is no text")
         return value
 
     def declared(self, index: int = 0) -> TensorType:
         """Return the declared type of a result."""
         kind = self.operation.results[index][1]
         if not isinstance(kind, TensorType):
-            raise CorruptPackageError(f"{self.operation.what} does not declare a tensor")
+            raise CorruptFileError(f"{self.operation.what} does not declare a tensor")
         return kind
 
 

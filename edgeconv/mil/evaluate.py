@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.formats.mlpackage import open_package
+from edgeconv.formats.protobuf import CorruptFileError
 from edgeconv.mil import ops_compute, ops_layers, ops_move, ops_store
 from edgeconv.mil.call import Array, Call, Rule, Value
 from edgeconv.mil.half import round_to_half
-from edgeconv.mil.package import open_package
 from edgeconv.mil.program import Operation, Parsed, Reference, parse
 from edgeconv.mil.types import TensorType
-from edgeconv.mil.wire import CorruptPackageError
 from edgeconv.tensors import TensorSpec
 
 Rounding = Literal["declared", "exact"]
@@ -110,7 +110,7 @@ class Program:
         """Run the program once; outputs by name, floats as float32 (float64 when "exact").
 
         ``watch`` sees every array result by name and may return another to go on with.
-        Raises EdgeconvError for feeds that do not fit, CorruptPackageError where a result has not
+        Raises EdgeconvError for feeds that do not fit, CorruptFileError where a result has not
         the shape it declares or an operation cannot be computed.
         """
         compute = np.dtype(np.float64 if rounding == "exact" else np.float32)
@@ -170,10 +170,10 @@ class Program:
             raise
         except (ValueError, IndexError, KeyError, OverflowError, MemoryError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CorruptPackageError(f"{operation.what} cannot be computed: {reason}") from error
+            raise CorruptFileError(f"{operation.what} cannot be computed: {reason}") from error
         results = made if isinstance(made, list) else [made]
         if len(results) != len(operation.results):
-            raise CorruptPackageError(
+            raise CorruptFileError(
                 f"{operation.what} makes {len(results)} values, declares {len(operation.results)}"
             )
         return [
@@ -218,7 +218,7 @@ class _Holder:
             return value
         array = np.asarray(value)
         if array.shape != kind.shape:
-            raise CorruptPackageError(
+            raise CorruptFileError(
                 f"{operation.kind} {name} declares {list(kind.shape)}, computes {list(array.shape)}"
             )
         if kind.dtype.kind != "f":
@@ -244,10 +244,10 @@ def _as_computed(item: Value, compute: np.dtype[Any]) -> Value:
 
 
 def _check_operation(operation: Operation, parsed: Parsed) -> None:
-    """Raise CorruptPackageError for an unknown kind or a result of an impossible type."""
+    """Raise CorruptFileError for an unknown kind or a result of an impossible type."""
     rule = OPS.get(operation.kind)
     if rule is None:
-        raise CorruptPackageError(
+        raise CorruptFileError(
             f"{operation.what}: the evaluator has no {operation.kind}, so it cannot check this package"
         )
     declared = operation.results[0][1]
@@ -262,7 +262,7 @@ def _check_operation(operation: Operation, parsed: Parsed) -> None:
         kinds = [k for key in MAIN_ARGUMENTS for k in _types(operation, key, parsed)]
         wanted = kinds[0].dtype if kinds else None
     if wanted is not None and wanted != declared.dtype:
-        raise CorruptPackageError(
+        raise CorruptFileError(
             f"{operation.what} declares {declared.dtype.name}, its arguments make {wanted.name}"
         )
 
@@ -293,5 +293,5 @@ def _last_uses(parsed: Parsed) -> list[list[str]]:
 
 
 def open_program(path: Path, function: str | None = None) -> Program:
-    """Open and check a package (a folder); raises CorruptPackageError with the first fault found."""
+    """Open and check a package (a folder); raises CorruptFileError with the first fault found."""
     return Program(path, parse(open_package(path), function))

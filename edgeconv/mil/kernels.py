@@ -11,8 +11,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from edgeconv.formats.protobuf import CorruptFileError
 from edgeconv.mil.types import MAX_ELEMENTS
-from edgeconv.mil.wire import CorruptPackageError
 
 Array = NDArray[Any]
 Ints = Sequence[int]
@@ -23,14 +23,14 @@ COLUMNS = 1 << 24
 
 
 def bounded(shape: Ints, what: str) -> tuple[int, ...]:
-    """Return ``shape``; raises CorruptPackageError where an array of it would be absurdly large."""
+    """Return ``shape``; raises CorruptFileError where an array of it would be absurdly large."""
     elements = 1
     for size in shape:
         if size < 0:
-            raise CorruptPackageError(f"{what} would need an array of shape {list(shape)}")
+            raise CorruptFileError(f"{what} would need an array of shape {list(shape)}")
         elements *= size
     if elements > MAX_ELEMENTS:
-        raise CorruptPackageError(f"{what} would need {elements} elements at once")
+        raise CorruptFileError(f"{what} would need {elements} elements at once")
     return tuple(shape)
 
 
@@ -39,7 +39,7 @@ def pad_spatial(x: Array, pads: Ints, value: float, what: str) -> Array:
     if not any(pads):
         return x
     if min(pads) < 0:
-        raise CorruptPackageError(f"{what} has negative padding")
+        raise CorruptFileError(f"{what} has negative padding")
     pairs = list(zip(pads[::2], pads[1::2], strict=True))
     sizes = [size + low + high for size, (low, high) in zip(x.shape[2:], pairs, strict=True)]
     padded = np.full(bounded((*x.shape[:2], *sizes), what), value, x.dtype)
@@ -66,19 +66,19 @@ def convolve(
     """Cross-correlate x (N, C, ...) with weight (O, C/groups, ...)."""
     kernel = weight.shape[2:]
     if x.ndim != weight.ndim or len(kernel) != len(strides) or len(kernel) != len(dilations):
-        raise CorruptPackageError(f"{what}: the ranks of input, weight and window differ")
+        raise CorruptFileError(f"{what}: the ranks of input, weight and window differ")
     if groups < 1 or x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
-        raise CorruptPackageError(
+        raise CorruptFileError(
             f"{what}: {x.shape[1]} channels in {groups} groups do not fit weights {list(weight.shape)}"
         )
     if min(strides) < 1 or min(dilations) < 1:
-        raise CorruptPackageError(f"{what} has a stride or dilation below 1")
+        raise CorruptFileError(f"{what} has a stride or dilation below 1")
     x = pad_spatial(x, pads, 0.0, what)
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     outs = [(n - r) // s + 1 for n, r, s in zip(x.shape[2:], reach, strides, strict=True)]
     bounded((x.shape[0], weight.shape[0], *outs), what)
     if min(outs) < 1:
-        raise CorruptPackageError(f"{what}: the window is larger than the padded input")
+        raise CorruptFileError(f"{what}: the window is larger than the padded input")
     if groups == x.shape[1] and groups > 1 and weight.shape[0] == groups:
         return _depthwise(x, weight, taps(kernel, strides, dilations, outs), outs)
     if max(kernel) == 1:
@@ -144,7 +144,7 @@ def convolve_transposed(
     n, channels = x.shape[:2]
     kernel = weight.shape[2:]
     if groups < 1 or weight.shape[0] != channels or channels % groups or min(strides) < 1:
-        raise CorruptPackageError(f"{what}: {channels} channels do not fit {list(weight.shape)}")
+        raise CorruptFileError(f"{what}: {channels} channels do not fit {list(weight.shape)}")
     sizes = [
         (size - 1) * s + (k - 1) * d + 1
         for size, s, k, d in zip(x.shape[2:], strides, kernel, dilations, strict=True)
@@ -170,7 +170,7 @@ def pool(x: Array, kernel: Ints, strides: Ints, outs: Ints, *, largest: bool) ->
         else:
             np.add(y, seen, out=y)
     if y is None:
-        raise CorruptPackageError("a pooling window is empty")
+        raise CorruptFileError("a pooling window is empty")
     return y
 
 
@@ -192,7 +192,7 @@ def interpolation(size: int, made: int, mode: str) -> Array:
     elif mode == "UNALIGN_CORNERS":
         points = (i + 0.5) * (size / made) - 0.5
     else:
-        raise CorruptPackageError(f"the sampling mode {mode} does not exist")
+        raise CorruptFileError(f"the sampling mode {mode} does not exist")
     points = np.clip(points, 0, size - 1)
     low = np.minimum(np.floor(points).astype(int), max(size - 2, 0))
     share = points - low

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from edgeconv.formats.protobuf import CorruptFileError
 from edgeconv.mil.call import Array, Call, Rule, Value
 from edgeconv.mil.kernels import bounded
-from edgeconv.mil.wire import CorruptPackageError
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -30,7 +30,7 @@ def _broadcast(c: Call, x: Array, y: Array) -> tuple[int, ...]:
     try:
         return np.broadcast_shapes(x.shape, y.shape)
     except ValueError as error:
-        raise CorruptPackageError(
+        raise CorruptFileError(
             f"{c.operation.what}: {list(x.shape)} and {list(y.shape)} do not fit"
         ) from error
 

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
+from edgeconv.formats.protobuf import CorruptFileError
 from edgeconv.mil.call import Array, Call, Rule, Value
 from edgeconv.mil.kernels import convolve, convolve_transposed, pad_spatial, pool
-from edgeconv.mil.wire import CorruptPackageError
 
 
 def _window(c: Call, kernel: tuple[int, ...], sizes: tuple[int, ...]) -> tuple[list[int], ...]:
@@ -15,16 +15,16 @@ def _window(c: Call, kernel: tuple[int, ...], sizes: tuple[int, ...]) -> tuple[l
     strides, dilations = c.ints("strides", [1] * axes), c.ints("dilations", [1] * axes)
     kind = c.text("pad_type", "valid")
     if len(strides) != axes or len(dilations) != axes or min(strides, default=1) < 1:
-        raise CorruptPackageError(f"{c.operation.what}: strides and kernel do not fit")
+        raise CorruptFileError(f"{c.operation.what}: strides and kernel do not fit")
     if kind == "valid":
         return [0] * 2 * axes, strides, dilations
     if kind == "custom":
         pads = c.ints("pad", [0] * 2 * axes)
         if len(pads) != 2 * axes or len(sizes) != axes:
-            raise CorruptPackageError(f"{c.operation.what}: its padding does not fit its rank")
+            raise CorruptFileError(f"{c.operation.what}: its padding does not fit its rank")
         return pads, strides, dilations
     if kind not in ("same", "same_lower"):
-        raise CorruptPackageError(f"{c.operation.what}: the pad type {kind} does not exist")
+        raise CorruptFileError(f"{c.operation.what}: the pad type {kind} does not exist")
     pads = []
     for size, k, s, d in zip(sizes, kernel, strides, dilations, strict=True):
         total = max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
@@ -37,7 +37,7 @@ def _biased(c: Call, y: Array) -> Value:
     bias = c.optional("bias")
     if bias is not None:
         if bias.size != y.shape[1]:
-            raise CorruptPackageError(f"{c.operation.what}: {bias.size} biases for {y.shape[1]}")
+            raise CorruptFileError(f"{c.operation.what}: {bias.size} biases for {y.shape[1]}")
         y += bias.reshape(-1, *[1] * (y.ndim - 2))
     return y
 
@@ -66,7 +66,7 @@ def _conv_transpose(c: Call) -> Value:
 def _pool(c: Call, largest: bool) -> Value:
     x, kernel = c.real(), tuple(c.ints("kernel_sizes"))
     if x.ndim != len(kernel) + 2:
-        raise CorruptPackageError(f"{c.operation.what}: its window does not fit its input")
+        raise CorruptFileError(f"{c.operation.what}: its window does not fit its input")
     pads, strides, _ = _window(c, kernel, x.shape[2:])
     outs = c.declared().shape[2:]
     over = [
@@ -137,7 +137,7 @@ def _local_response(c: Call) -> Value:
     """x / (k + alpha / size * the sum of squares over size channels around) ** beta."""
     x, size = c.real(), c.integer("size")
     if size < 1 or size % 2 == 0 or x.ndim < 3:
-        raise CorruptPackageError(f"{c.operation.what}: a window of {size} is not evaluated")
+        raise CorruptFileError(f"{c.operation.what}: a window of {size} is not evaluated")
     squares = np.square(x)
     total = np.zeros_like(x)
     for shift in range(-(size // 2), size // 2 + 1):

@@ -4,15 +4,15 @@ import math
 
 import numpy as np
 
+from edgeconv.formats.protobuf import CorruptFileError
 from edgeconv.mil.call import Array, Call, Rule, Value
 from edgeconv.mil.kernels import bounded, interpolation
-from edgeconv.mil.wire import CorruptPackageError
 
 
 def _reshaped(c: Call) -> Array:
     x, shape = c.array(), c.declared().shape
     if math.prod(shape) != x.size:
-        raise CorruptPackageError(f"{c.operation.what}: {x.size} elements become {list(shape)}")
+        raise CorruptFileError(f"{c.operation.what}: {x.size} elements become {list(shape)}")
     return x.reshape(shape)
 
 
@@ -20,7 +20,7 @@ def _reshape(c: Call) -> Array:
     x, shape = c.array(), c.ints("shape")
     shape = [x.shape[i] if size == 0 and i < x.ndim else size for i, size in enumerate(shape)]
     if shape.count(-1) > 1 or (-1 not in shape and math.prod(shape) != x.size):
-        raise CorruptPackageError(f"{c.operation.what}: {x.size} elements become {shape}")
+        raise CorruptFileError(f"{c.operation.what}: {x.size} elements become {shape}")
     return x.reshape(shape)
 
 
@@ -39,7 +39,7 @@ def _split(c: Call) -> list[Array]:
     sizes = [c.declared(i).shape[axis] for i in range(len(c.operation.results))]
     x = c.array()
     if sum(sizes) != x.shape[axis]:
-        raise CorruptPackageError(f"{c.operation.what}: its parts do not add up")
+        raise CorruptFileError(f"{c.operation.what}: its parts do not add up")
     return np.split(x, np.cumsum(sizes)[:-1].tolist(), axis)
 
 
@@ -49,7 +49,7 @@ def _slice_by_index(c: Call) -> Array:
     stride = c.ints("stride", [1] * x.ndim)
     masks = [c.ints(key, [0] * x.ndim) for key in ("begin_mask", "end_mask", "squeeze_mask")]
     if any(len(values) != x.ndim for values in (begin, end, stride, *masks)) or 0 in stride:
-        raise CorruptPackageError(f"{c.operation.what}: its bounds do not fit rank {x.ndim}")
+        raise CorruptFileError(f"{c.operation.what}: its bounds do not fit rank {x.ndim}")
     cut: list[slice | int] = []
     for axis in range(x.ndim):
         if masks[2][axis]:
@@ -72,9 +72,9 @@ PAD_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
 def _pad(c: Call) -> Array:
     x, widths, mode = c.array(), c.ints("pad"), c.text("mode", "constant")
     if len(widths) % 2 or len(widths) > 2 * x.ndim or min(widths, default=0) < 0:
-        raise CorruptPackageError(f"{c.operation.what}: its padding does not fit its rank")
+        raise CorruptFileError(f"{c.operation.what}: its padding does not fit its rank")
     if mode not in PAD_MODES:
-        raise CorruptPackageError(f"{c.operation.what}: the mode {mode} does not exist")
+        raise CorruptFileError(f"{c.operation.what}: the mode {mode} does not exist")
     widths = [0] * (2 * x.ndim - len(widths)) + widths
     pairs = list(zip(widths[::2], widths[1::2], strict=True))
     bounded([n + a + b for n, (a, b) in zip(x.shape, pairs, strict=True)], c.operation.what)
@@ -89,10 +89,10 @@ def _gather(c: Call) -> Array:
     x, axis = c.array(), c.integer("axis", 0)
     indices = np.asarray(c.array("indices")).astype(np.int64)
     if c.integer("batch_dims", 0):
-        raise CorruptPackageError(f"{c.operation.what}: batch_dims are not evaluated")
+        raise CorruptFileError(f"{c.operation.what}: batch_dims are not evaluated")
     size = x.shape[axis]
     if indices.size and (indices.min() < -size or indices.max() >= size):
-        raise CorruptPackageError(f"{c.operation.what}: an index lies outside 0..{size - 1}")
+        raise CorruptFileError(f"{c.operation.what}: an index lies outside 0..{size - 1}")
     return np.take(x, indices, axis)
 
 
@@ -123,7 +123,7 @@ def _pixel_unshuffle(c: Call) -> Array:
 def _tile(c: Call) -> Array:
     x, reps = c.array(), c.ints("reps")
     if len(reps) != x.ndim or min(reps) < 0:
-        raise CorruptPackageError(f"{c.operation.what}: its repetitions do not fit its rank")
+        raise CorruptFileError(f"{c.operation.what}: its repetitions do not fit its rank")
     bounded([n * r for n, r in zip(x.shape, reps, strict=True)], c.operation.what)
     return np.tile(x, reps)
 

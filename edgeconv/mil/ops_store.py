@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from edgeconv.formats.protobuf import CorruptFileError
 from edgeconv.mil.call import Array, Call, Rule
-from edgeconv.mil.wire import CorruptPackageError
 
 NAMED = {
     "fp16": np.float16,
@@ -23,7 +23,7 @@ NAMED = {
 def named_dtype(name: str, what: str) -> np.dtype[Any]:
     """Return numpy's type for MIL's name of it."""
     if name not in NAMED:
-        raise CorruptPackageError(f"{what}: the type {name} is not evaluated")
+        raise CorruptFileError(f"{what}: the type {name} is not evaluated")
     return np.dtype(NAMED[name])
 
 
@@ -42,7 +42,7 @@ def _along(values: Array, x: Array, c: Call) -> Array:
         return values.reshape(())
     axis = c.integer("axis") % x.ndim
     if values.size != x.shape[axis]:
-        raise CorruptPackageError(
+        raise CorruptFileError(
             f"{c.operation.what}: {values.size} scales or zero points for {x.shape[axis]} channels"
         )
     return values.reshape([-1 if i == axis else 1 for i in range(x.ndim)])
@@ -76,11 +76,11 @@ def _affine(c: Call) -> Array:
 def _spread(values: Array, shape: tuple[int, ...], c: Call) -> Array:
     """Repeat block-wise values so that they fit ``shape``; one that broadcasts stays small."""
     if values.ndim != len(shape):
-        raise CorruptPackageError(f"{c.operation.what}: scale and data differ in rank")
+        raise CorruptFileError(f"{c.operation.what}: scale and data differ in rank")
     for axis, size in enumerate(shape):
         have = values.shape[axis]
         if have < 1 or size % have:
-            raise CorruptPackageError(f"{c.operation.what}: {have} blocks do not divide {size}")
+            raise CorruptFileError(f"{c.operation.what}: {have} blocks do not divide {size}")
         if have not in (1, size):
             values = np.repeat(values, size // have, axis)
     return values
@@ -102,7 +102,7 @@ def _classify(c: Call) -> list[Any]:
     classes = c.raw("classes")
     labels = classes if isinstance(classes, list) else np.asarray(classes).reshape(-1).tolist()
     if len(labels) != probabilities.size:
-        raise CorruptPackageError(
+        raise CorruptFileError(
             f"{c.operation.what}: {len(labels)} labels for {probabilities.size} probabilities"
         )
     return [labels[int(probabilities.argmax())], dict(zip(labels, probabilities, strict=True))]

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.mil.blobs import BlobFile
-from edgeconv.mil.package import Package
+from edgeconv.formats.mil_blobs import BlobFile
+from edgeconv.formats.mlpackage import Package
+from edgeconv.formats.protobuf import CorruptFileError, Message, decode_text
 from edgeconv.mil.types import DTYPES, STRING, OtherType, TensorType, ValueType, read_type
-from edgeconv.mil.wire import CorruptPackageError, Message, decode_text
 
 MAX_DEPTH = 16
 
@@ -70,23 +70,23 @@ class Parsed:
 def parse(package: Package, function: str | None = None) -> Parsed:
     """Read the specification of a package and check its program.
 
-    Raises CorruptPackageError for a value used before it is made, a name given twice, a constant
+    Raises CorruptFileError for a value used before it is made, a name given twice, a constant
     or weight whose size is not the declared one, anything nested or larger than a program is.
     """
     model = Message(memoryview(package.model.read_bytes()))
     program, description = model.child(502), model.child(2)
     if program is None or description is None:
-        raise CorruptPackageError(
+        raise CorruptFileError(
             f"{package.path} holds no ML Program; other model types are not read"
         )
     functions = program.mapping(2)
     name = function or description.text(21) or "main"
     if name not in functions:
-        raise CorruptPackageError(f"{package.path} has no function {name}")
+        raise CorruptFileError(f"{package.path} has no function {name}")
     opset = functions[name].text(2)
     blocks = functions[name].mapping(3)
     if opset not in blocks:
-        raise CorruptPackageError(f"{package.path} has no code for its own opset {opset!r}")
+        raise CorruptFileError(f"{package.path} has no code for its own opset {opset!r}")
     reader = _Reader(package)
     inputs = [_input(raw) for raw in functions[name].children(1)]
     for port, kind in inputs:
@@ -95,7 +95,7 @@ def parse(package: Package, function: str | None = None) -> Parsed:
     outputs = tuple(decode_text(raw) for raw in blocks[opset].all_bytes(2))
     for port in outputs:
         if port not in reader.types:
-            raise CorruptPackageError(f"the output {port} is made by nothing")
+            raise CorruptFileError(f"the output {port} is made by nothing")
     return Parsed(
         model.number(1),
         opset,
@@ -112,7 +112,7 @@ def parse(package: Package, function: str | None = None) -> Parsed:
 def _input(message: Message) -> tuple[str, TensorType]:
     kind = read_type(message.child(2), f"the input {message.text(1)}")
     if not isinstance(kind, TensorType):
-        raise CorruptPackageError(f"the input {message.text(1)} is no tensor")
+        raise CorruptFileError(f"the input {message.text(1)} is no tensor")
     return message.text(1), kind
 
 
@@ -127,7 +127,7 @@ class _Reader:
 
     def define(self, name: str, kind: ValueType, by: str) -> None:
         if name in self.types:
-            raise CorruptPackageError(f"{by} makes {name}, which already exists")
+            raise CorruptFileError(f"{by} makes {name}, which already exists")
         self.types[name] = kind
 
     def operation(self, message: Message) -> Operation | None:
@@ -138,19 +138,19 @@ class _Reader:
             for raw in message.children(3)
         )
         if not results:
-            raise CorruptPackageError(f"an operation {kind} makes nothing")
+            raise CorruptFileError(f"an operation {kind} makes nothing")
         what = f"{kind} {results[0][0]}"
         attributes = message.mapping(5)
         if kind == "const":
             if "val" not in attributes:
-                raise CorruptPackageError(f"{what} has no value")
+                raise CorruptFileError(f"{what} has no value")
             value = self.value(attributes["val"], what)
             self._check_constant(value, results[0][1], what)
             self.define(results[0][0], results[0][1], what)
             self.constants[results[0][0]] = value
             return None
         if message.all_bytes(4):
-            raise CorruptPackageError(f"{what} holds blocks of its own, which the evaluator lacks")
+            raise CorruptFileError(f"{what} holds blocks of its own, which the evaluator lacks")
         arguments = {
             key: [self.argument(raw, what, key) for raw in argument.children(1)]
             for key, argument in message.mapping(2).items()
@@ -166,11 +166,11 @@ class _Reader:
         if message.bytes(1) is None:
             value = message.child(2)
             if value is None:
-                raise CorruptPackageError(f"{what} has an empty argument {key}")
+                raise CorruptFileError(f"{what} has an empty argument {key}")
             return self.value(value, f"{key} of {what}")
         name = message.text(1)
         if name not in self.types:
-            raise CorruptPackageError(f"{what} reads {name}, which nothing before it makes")
+            raise CorruptFileError(f"{what} reads {name}, which nothing before it makes")
         return self.constants.get(name, Reference(name))
 
     def _check_constant(self, value: Constant, kind: ValueType, what: str) -> None:
@@ -179,30 +179,30 @@ class _Reader:
             or kind.shape != value.shape
             or kind.dtype != value.dtype
         ):
-            raise CorruptPackageError(f"{what} is declared {kind} and holds {value.dtype.name}")
+            raise CorruptFileError(f"{what} is declared {kind} and holds {value.dtype.name}")
 
     def value(self, message: Message, what: str, depth: int = 0) -> Constant:
         """Return a constant: an array, a string, or a list of them."""
         if depth > MAX_DEPTH:
-            raise CorruptPackageError(f"{what} is nested more than {MAX_DEPTH} deep")
+            raise CorruptFileError(f"{what} is nested more than {MAX_DEPTH} deep")
         kind = read_type(message.child(2), what)
         blob = message.child(5)
         if blob is not None:
             if not isinstance(kind, TensorType):
-                raise CorruptPackageError(f"{what} keeps something that is no tensor in a file")
+                raise CorruptFileError(f"{what} keeps something that is no tensor in a file")
             name = blob.text(1)
             if name not in self.files:
                 self.files[name] = BlobFile(self.package.resolve(name))
             return self.files[name].read(blob.number(2), kind, what)
         immediate = message.child(3)
         if immediate is None:
-            raise CorruptPackageError(f"{what} has no value")
+            raise CorruptFileError(f"{what} has no value")
         items = immediate.child(3)
         if items is not None:
             return [self.value(raw, what, depth + 1) for raw in items.children(1)]
         tensor = immediate.child(1)
         if tensor is None:
-            raise CorruptPackageError(f"{what} has a value that is neither tensor nor list")
+            raise CorruptFileError(f"{what} has a value that is neither tensor nor list")
         return _immediate(tensor, kind, what)
 
 
@@ -225,16 +225,16 @@ def _immediate(message: Message, kind: ValueType, what: str) -> Constant:
         found = _strings(strings)
         if kind == OtherType("string"):
             if len(found) != 1:
-                raise CorruptPackageError(f"{what} is one string and holds {len(found)}")
+                raise CorruptFileError(f"{what} is one string and holds {len(found)}")
             return found[0]
         return list(found)
     if not isinstance(kind, TensorType):
-        raise CorruptPackageError(f"{what} is declared {kind} and holds numbers")
+        raise CorruptFileError(f"{what} is declared {kind} and holds numbers")
     raw = message.child(7)
     if raw is not None:
         data = raw.bytes(1) or memoryview(b"")
         if len(data) % kind.dtype.itemsize:
-            raise CorruptPackageError(f"{what} is cut in the middle of a number")
+            raise CorruptFileError(f"{what} is cut in the middle of a number")
         values: NDArray[Any] = np.frombuffer(data, kind.dtype)
     else:
         number = next((n for n in NUMBERS if n in message.fields), None)
@@ -243,9 +243,9 @@ def _immediate(message: Message, kind: ValueType, what: str) -> Constant:
         try:
             values = values.astype(kind.dtype)
         except OverflowError as error:
-            raise CorruptPackageError(f"{what} holds numbers too large for {kind}") from error
+            raise CorruptFileError(f"{what} holds numbers too large for {kind}") from error
     if values.size != int(np.prod(kind.shape, dtype=np.int64)):
-        raise CorruptPackageError(f"{what} is declared {kind} and holds {values.size} values")
+        raise CorruptFileError(f"{what} is declared {kind} and holds {values.size} values")
     return values.reshape(kind.shape)
 
 

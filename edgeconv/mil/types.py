@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeconv.mil.wire import CorruptPackageError, Message
+from edgeconv.formats.protobuf import CorruptFileError, Message
 
 DTYPES: dict[int, np.dtype[Any]] = {
     1: np.dtype(np.bool_),
@@ -49,42 +49,42 @@ ValueType = TensorType | OtherType
 
 
 def read_type(message: Message | None, what: str) -> ValueType:
-    """Return a ValueType; raises CorruptPackageError naming ``what`` for one we cannot hold."""
+    """Return a ValueType; raises CorruptFileError naming ``what`` for one we cannot hold."""
     if message is None:
-        raise CorruptPackageError(f"{what} has no type")
+        raise CorruptFileError(f"{what} has no type")
     tensor = message.child(1)
     if tensor is not None:
         return _tensor_type(tensor, what)
     for field, kind in ((2, "list"), (4, "dictionary")):
         if field in message.fields:
             return OtherType(kind)
-    raise CorruptPackageError(f"{what} has a type that the evaluator does not know")
+    raise CorruptFileError(f"{what} has a type that the evaluator does not know")
 
 
 def _tensor_type(message: Message, what: str) -> ValueType:
     code = message.number(1)
     shape = tuple(_dimension(raw, what) for raw in message.children(3))
     if len(shape) != message.number(2) or len(shape) > MAX_RANK:
-        raise CorruptPackageError(
+        raise CorruptFileError(
             f"{what} declares rank {message.number(2)} and {len(shape)} dimensions"
         )
     if code == STRING:
         return OtherType("string" if not shape else "list")
     if code not in DTYPES:
-        raise CorruptPackageError(f"{what} has element type {code}, which the evaluator lacks")
+        raise CorruptFileError(f"{what} has element type {code}, which the evaluator lacks")
     elements = 1
     for size in shape:
         elements *= size
     if elements > MAX_ELEMENTS:
-        raise CorruptPackageError(f"{what} declares {elements} elements, more than {MAX_ELEMENTS}")
+        raise CorruptFileError(f"{what} declares {elements} elements, more than {MAX_ELEMENTS}")
     return TensorType(DTYPES[code], shape)
 
 
 def _dimension(message: Message, what: str) -> int:
     constant = message.child(1)
     if constant is None:
-        raise CorruptPackageError(f"{what} has a flexible shape; the evaluator needs static ones")
+        raise CorruptFileError(f"{what} has a flexible shape; the evaluator needs static ones")
     size = constant.number(1)
     if not 0 <= size <= MAX_ELEMENTS:
-        raise CorruptPackageError(f"{what} declares a dimension of {size}")
+        raise CorruptFileError(f"{what} declares a dimension of {size}")
     return size

@@ -14,8 +14,8 @@ from edgeconv.parity.baseline import compare_baseline, load_baseline, save_basel
 from edgeconv.parity.cells import Cell, emulated, plan, ways
 from edgeconv.parity.data import Request, check_same_inputs, gather
 from edgeconv.parity.latency import REFERENCE, Latency, measure_latencies
-from edgeconv.parity.layers import LayerReport
-from edgeconv.parity.localize import layer_reports
+from edgeconv.parity.layers.choose import layer_reports
+from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Samples, Settings, judge, run_cells
 from edgeconv.parity.report import to_junit, to_markdown
 from edgeconv.terminal import echo
@@ -182,7 +182,7 @@ def _on_boards(
     cells: Sequence[Cell], settings: Settings, names: Sequence[str]
 ) -> tuple[Settings, list[Cell]]:
     """Build each emulated board and return the settings that reach it, and its cells."""
-    from edgeconv.parity.emulate import BOARDS, prepare_board
+    from edgeconv.device.emulate import BOARDS, prepare_board
 
     pythons: dict[str, Sequence[str]] = {}
     found: list[Cell] = []

@@ -20,7 +20,7 @@ from edgeconv.parity.cells import Cell
 from edgeconv.parity.child import Job, run_cell
 from edgeconv.parity.facts import file_figures
 from edgeconv.parity.latency import Latency
-from edgeconv.parity.layers import LayerReport
+from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.tensors import Layout
 
 Array = NDArray[Any]

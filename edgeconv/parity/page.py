@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.bench import svg
-from edgeconv.bench.html import STYLE
-from edgeconv.parity.layers import LayerReport
+from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Row
-from edgeconv.parity.png import thumbnail
 from edgeconv.parity.report import environment, summary, table
+from edgeconv.reports import svg
+from edgeconv.reports.png import thumbnail
+from edgeconv.reports.style import STYLE
 
 POINTS = 400
 """Points of a scatter chart; more hide each other."""

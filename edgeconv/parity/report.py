@@ -14,7 +14,7 @@ from edgeconv.judge.measures import show
 from edgeconv.judge.outputs import inputs_hash
 from edgeconv.judge.verdict import Finding, Verdict
 from edgeconv.machine import describe
-from edgeconv.parity.layers import LayerReport
+from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Row
 
 FORMAT = 1

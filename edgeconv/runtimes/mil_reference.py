@@ -12,7 +12,7 @@ import numpy as np
 
 import edgeconv
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.mil import CorruptPackageError, Noise, open_program
+from edgeconv.mil import CorruptFileError, Noise, open_program
 from edgeconv.mil.evaluate import Rounding, Watch
 from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
 from edgeconv.runtimes.checks import Shapes, check_known_inputs, check_threads
@@ -39,7 +39,7 @@ def open(
     try:
         program = open_program(path)
         check_known_inputs(path.name, [name for name, _ in program.parsed.inputs], shapes)
-    except CorruptPackageError as error:
+    except CorruptFileError as error:
         raise EdgeconvError(f"{path.name}: {error}") from error
     return MilReferenceRunner(path, program, threads, rounding, noise)
 
@@ -69,7 +69,7 @@ class MilReferenceRunner:
         check_feeds(self._model, self.inputs, feeds)
         try:
             made = self.program.run(feeds, rounding=self._rounding, watch=watch, noise=self._noise)
-        except CorruptPackageError as error:
+        except CorruptFileError as error:
             raise EdgeconvError(f"{self._model}: {error}") from error
         found: Outputs = {}
         for spec in self.outputs:

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.formats.tflite_file import check_whole
 from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
 from edgeconv.runtimes.checks import (
     Shapes,
@@ -21,7 +22,6 @@ from edgeconv.runtimes.checks import (
     picture_layout,
     unreadable,
 )
-from edgeconv.runtimes.flatbuffer import check_whole
 from edgeconv.runtimes.quiet import quiet_stderr
 from edgeconv.tensors import Quantization, TensorSpec
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.tflite.builder import schema
-from edgeconv.runtimes.flatbuffer import check_whole
+from edgeconv.formats.tflite_file import check_whole
 
 WEIGHTED = frozenset(
     [

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.files import replacing, write_bytes, write_text
-from edgeconv.parity.layers import Layer
+from edgeconv.parity.layers.figures import Layer
 
 if TYPE_CHECKING:
-    from edgeconv.parity.opened import Opened
-    from edgeconv.parity.reference import Reference
+    from edgeconv.parity.layers.exposed import Reference
+    from edgeconv.parity.layers.opened import Opened
 
 Array = NDArray[Any]
 
@@ -81,7 +81,7 @@ def _onnx_piece(
 ) -> tuple[bytes, dict[str, Array]]:
     import onnx
 
-    from edgeconv.parity.surgery_onnx import cut
+    from edgeconv.parity.layers.surgery_onnx import cut
 
     model = onnx.load_from_string(data)
     out = opened.outs[tensor]
@@ -103,7 +103,7 @@ def _onnx_piece(
 def _reference_piece(
     reference: "Reference", tensor: str, shown: Shown
 ) -> tuple[bytes, dict[str, Array]]:
-    from edgeconv.parity.surgery_onnx import cut
+    from edgeconv.parity.layers.surgery_onnx import cut
 
     # a clamp belongs to the layer in front of it, so what is between them is no border
     borders = [t for t in shown.real if t != tensor and not t.endswith("_before_clamp")]
@@ -115,7 +115,7 @@ def _reference_piece(
 def _tflite_piece(
     data: bytes, tensor: str, opened: "Opened", shown: Shown
 ) -> tuple[bytes, dict[str, Array]]:
-    from edgeconv.parity.surgery_tflite import OUT, read_model, write_model
+    from edgeconv.parity.layers.surgery_tflite import OUT, read_model, write_model
 
     model = copy.deepcopy(read_model(data))
     graph = model.subgraphs[0]

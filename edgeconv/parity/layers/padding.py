@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.artifact import Artifact
-from edgeconv.parity.evidence import emitted_graph
+from edgeconv.parity.layers.evidence import emitted_graph
 
 if TYPE_CHECKING:
     from edgeconv.export.graph import Graph, Node

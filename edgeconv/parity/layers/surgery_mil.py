@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.mil.program import Reference
-from edgeconv.parity.codec import fits
+from edgeconv.parity.layers.codec import fits
 from edgeconv.runtimes.mil_reference import MilReferenceRunner
 from edgeconv.runtimes.mil_reference import open as open_file
 from edgeconv.tensors import TensorSpec

@@ -1,17 +1,15 @@
 """Whether a .tflite file is whole, read with the standard library only.
 
 The interpreters map a file and trust its offsets: one that was cut short can run, silently reading
-zeros for the missing weights, or crash. The layout is FlatBuffers' own ("FlatBuffers internals",
-flatbuffers.dev) with the field numbers of TensorFlow's schema.fbs.
+zeros for the missing weights, or crash. The field numbers are those of TensorFlow's schema.fbs.
 """
 
 import mmap
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.formats.flatbuffer import Data, Table, read_number
 
 FILE_IDENTIFIER = b"TFL3"
 
@@ -20,50 +18,6 @@ MODEL_OPERATOR_CODES, MODEL_SUBGRAPHS, MODEL_BUFFERS = 1, 2, 4
 SUBGRAPH_TENSORS, SUBGRAPH_OPERATORS = 0, 3
 BUFFER_DATA, BUFFER_OFFSET, BUFFER_SIZE = 0, 1, 2
 TENSOR_BUFFER = 2
-
-Data = bytes | mmap.mmap
-
-
-@dataclass(frozen=True)
-class Table:
-    """A FlatBuffers table at ``place`` of ``data``; every read stays inside the data or raises."""
-
-    data: Data
-    place: int
-
-    def field(self, number: int) -> int | None:
-        """Return where field ``number`` lies, or None where the table leaves it out."""
-        vtable = self.place - _read("<i", self.data, self.place)
-        slot = 4 + 2 * number
-        if slot + 2 > _read("<H", self.data, vtable):
-            return None
-        offset = _read("<H", self.data, vtable + slot)
-        return self.place + offset if offset else None
-
-    def vector(self, number: int) -> tuple[int, int]:
-        """Return (start, length) of a vector field; (0, 0) where it is left out."""
-        field = self.field(number)
-        if field is None:
-            return 0, 0
-        start = field + _read("<I", self.data, field)
-        return start + 4, _read("<I", self.data, start)
-
-    def tables(self, number: int) -> Iterator["Table"]:
-        """Yield the tables of a vector-of-tables field."""
-        start, length = self.vector(number)
-        for place in range(start, start + 4 * length, 4):
-            yield Table(self.data, place + _read("<I", self.data, place))
-
-    def scalar(self, number: int, kind: str) -> int:
-        """Return an integer field, 0 where it is left out."""
-        field = self.field(number)
-        return 0 if field is None else _read(kind, self.data, field)
-
-
-def _read(kind: str, data: Data, place: int) -> int:
-    if place < 0:
-        raise struct.error("an offset before the start")
-    return int(struct.unpack_from(kind, data, place)[0])
 
 
 def check_whole(source: str | Path | bytes, name: str) -> None:
@@ -83,7 +37,7 @@ def _check(data: Data, name: str) -> None:
         raise EdgeconvError(f"{name} is not a TFLite file")
     size = len(data)
     try:
-        model = Table(data, _read("<I", data, 0))
+        model = Table(data, read_number("<I", data, 0))
         buffers = [_buffer_end(buffer) for buffer in model.tables(MODEL_BUFFERS)]
         missing = max(buffers, default=0) - size
         if missing > 0:

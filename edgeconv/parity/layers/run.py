@@ -13,13 +13,13 @@ from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.deps import require
 from edgeconv.isolate import call
 from edgeconv.parity.child import Job, job_from_json
-from edgeconv.parity.evidence import grids_of, held_recipe, names_for, weight_figures
-from edgeconv.parity.layers import Layer, LayerReport, Tally, layer_from_json
-from edgeconv.parity.opened import Opened
-from edgeconv.parity.openers import open_coreml, open_onnx, open_tflite
-from edgeconv.parity.padding import channel_orders
-from edgeconv.parity.passes import Run, one_pass, rescale, tally_picture
-from edgeconv.parity.reference import Reference
+from edgeconv.parity.layers.evidence import grids_of, held_recipe, names_for, weight_figures
+from edgeconv.parity.layers.exposed import Reference
+from edgeconv.parity.layers.figures import Layer, LayerReport, Tally, layer_from_json
+from edgeconv.parity.layers.one_picture import Run, one_pass, rescale, tally_picture
+from edgeconv.parity.layers.opened import Opened
+from edgeconv.parity.layers.openers import open_coreml, open_onnx, open_tflite
+from edgeconv.parity.layers.padding import channel_orders
 from edgeconv.tensors import Quantization
 
 
@@ -45,7 +45,7 @@ def run_layers(
         "bisect": None if bisect is None else str(bisect),
     }
     what = f"the layers of {job.path.name} in {job.runtime}"
-    data = call("edgeconv.parity.layer_run:work", asked, what, timeout_s=timeout_s)
+    data = call("edgeconv.parity.layers.run:work", asked, what, timeout_s=timeout_s)
     layers = tuple(layer_from_json(item) for item in data["layers"])
     return LayerReport(label, layers, data["pictures"], tuple(data["unmatched"]))
 
@@ -112,7 +112,7 @@ def measure_layers(
 
 
 def _bisect(folder: Path, layer: Layer, job: Job, run: Run, data: bytes) -> None:
-    from edgeconv.parity.bisect import Shown, write_repro
+    from edgeconv.parity.layers.bisect import Shown, write_repro
 
     best: Shown | None = None
     most = -1.0

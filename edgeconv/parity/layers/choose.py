@@ -6,8 +6,8 @@ from pathlib import Path
 from edgeconv.errors import EdgeconvError
 from edgeconv.parity.cells import Cell
 from edgeconv.parity.data import Request
-from edgeconv.parity.layer_run import run_layers
-from edgeconv.parity.layers import LayerReport
+from edgeconv.parity.layers.figures import LayerReport
+from edgeconv.parity.layers.run import run_layers
 from edgeconv.parity.matrix import Samples, Settings, job_for, save_feeds
 
 PICTURES = 8

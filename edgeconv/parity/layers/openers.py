@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.parity.codec import fits
-from edgeconv.parity.opened import Infers, Opened
+from edgeconv.parity.layers.codec import fits
+from edgeconv.parity.layers.opened import Infers, Opened
 
 
 def open_onnx(
@@ -28,7 +28,7 @@ def open_onnx(
     """
     import onnx
 
-    from edgeconv.parity.surgery_onnx import FED, inferred, made_by, quantizations, rewire
+    from edgeconv.parity.layers.surgery_onnx import FED, inferred, made_by, quantizations, rewire
     from edgeconv.runtimes.onnxrt import open_model
 
     model = onnx.load_from_string(data)
@@ -74,7 +74,7 @@ def open_tflite(
     threads: int,
 ) -> Opened:
     """Open a TFLite model for ``names``, reference tensor -> its tensor, as open_onnx does."""
-    from edgeconv.parity.surgery_tflite import FED, OUT, read_model, rewire, tensor_indices
+    from edgeconv.parity.layers.surgery_tflite import FED, OUT, read_model, rewire, tensor_indices
 
     if runtime != "ai-edge-litert":
         raise EdgeconvError(f"layers of a .tflite need ai-edge-litert, not {runtime}")
@@ -102,7 +102,7 @@ def open_coreml(
     path: Path, names: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]
 ) -> Opened:
     """Open a Core ML package for ``names``, reference tensor -> its tensor, in mil-reference."""
-    from edgeconv.parity.surgery_mil import FED, open_program_at
+    from edgeconv.parity.layers.surgery_mil import FED, open_program_at
 
     exposed, severed = open_program_at(path, unique(names), shapes)
     held = {spec.name for spec in severed.outputs}

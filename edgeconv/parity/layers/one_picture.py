@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from edgeconv.adapt import adapt_inputs, match_names
 from edgeconv.parity.child import Job, placed
-from edgeconv.parity.layers import Tally
-from edgeconv.parity.opened import PROPORTIONAL, Infers, Opened
-from edgeconv.parity.reference import Reference
+from edgeconv.parity.layers.exposed import Reference
+from edgeconv.parity.layers.figures import Tally
+from edgeconv.parity.layers.opened import PROPORTIONAL, Infers, Opened
 from edgeconv.tensors import Quantization
 
 Array = NDArray[Any]

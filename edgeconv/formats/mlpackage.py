@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeconv.mil.wire import CorruptPackageError
+from edgeconv.formats.protobuf import CorruptFileError
 
 MAX_MODEL_BYTES = 1 << 30
 
@@ -25,35 +25,35 @@ class Package:
     def resolve(self, name: str) -> Path:
         """Return a weight file by the name a program gives it.
 
-        Raises CorruptPackageError where that is absolute, leaves the package, or is no file.
+        Raises CorruptFileError where that is absolute, leaves the package, or is no file.
         """
         prefix = "@model_path/"
         relative = name.removeprefix(prefix)
         if relative == name:
-            raise CorruptPackageError(f"{self.path} names the weight file {name}, not {prefix}...")
+            raise CorruptFileError(f"{self.path} names the weight file {name}, not {prefix}...")
         return _inside(self.path, self.folder / relative, name)
 
 
 def open_package(path: Path) -> Package:
     """Read the manifest of a package.
 
-    Raises CorruptPackageError where it is missing, unreadable, or points outside the folder.
+    Raises CorruptFileError where it is missing, unreadable, or points outside the folder.
     """
     manifest = path / "Manifest.json"
     try:
         data = json.loads(manifest.read_text(encoding="utf-8"))
         item = data["itemInfoEntries"][data["rootModelIdentifier"]]["path"]
     except OSError as error:
-        raise CorruptPackageError(
+        raise CorruptFileError(
             f"{path} is no .mlpackage: {manifest.name}: {error.strerror}"
         ) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CorruptPackageError(f"{manifest} is not a package manifest: {error}") from error
+        raise CorruptFileError(f"{manifest} is not a package manifest: {error}") from error
     if not isinstance(item, str):
-        raise CorruptPackageError(f"{manifest} names no model file")
+        raise CorruptFileError(f"{manifest} names no model file")
     model = _inside(path, path / "Data" / item, item)
     if model.stat().st_size > MAX_MODEL_BYTES:
-        raise CorruptPackageError(f"{model} is larger than {MAX_MODEL_BYTES} bytes")
+        raise CorruptFileError(f"{model} is larger than {MAX_MODEL_BYTES} bytes")
     return Package(path, model)
 
 
@@ -61,11 +61,11 @@ def _inside(package: Path, target: Path, name: str) -> Path:
     try:
         found = target.resolve()
         if not found.is_relative_to(package.resolve()):
-            raise CorruptPackageError(f"{package} points outside itself: {name}")
+            raise CorruptFileError(f"{package} points outside itself: {name}")
         if not found.is_file():
-            raise CorruptPackageError(f"{package} names {name}, which is not there")
+            raise CorruptFileError(f"{package} names {name}, which is not there")
     except (OSError, ValueError) as error:  # names that no file system takes
-        raise CorruptPackageError(f"{package} names {name!r}, which is no file name") from error
+        raise CorruptFileError(f"{package} names {name!r}, which is no file name") from error
     return found
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.bench.onnx_wire import ELEMENT_TYPES
+from edgeconv.formats.onnx_file import ELEMENT_TYPES
 
 CODES = {name: code for code, name in ELEMENT_TYPES.items()}
 IR_VERSION, OPSET = 8, 13

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.formats.protobuf import CorruptFileError
 from edgeconv.mil.types import TensorType
-from edgeconv.mil.wire import CorruptPackageError
 
 SENTINEL, VERSION, RECORD = 0xDEADBEEF, 2, 64
 TYPES = {
@@ -36,42 +36,40 @@ class BlobFile:
             self.size = path.stat().st_size
             mapped = np.memmap(path, np.uint8, "r") if self.size else np.zeros(0, np.uint8)
         except OSError as error:
-            raise CorruptPackageError(f"{path}: {error.strerror or error}") from error
+            raise CorruptFileError(f"{path}: {error.strerror or error}") from error
         self.data: NDArray[np.uint8] = mapped
         if self.size < RECORD:
-            raise CorruptPackageError(f"{path} is cut off: {self.size} bytes are no weight file")
+            raise CorruptFileError(f"{path} is cut off: {self.size} bytes are no weight file")
         _, version = struct.unpack("<II", self.data[:8].tobytes())
         if version != VERSION:
-            raise CorruptPackageError(f"{path} has blob storage version {version}, not {VERSION}")
+            raise CorruptFileError(f"{path} has blob storage version {version}, not {VERSION}")
 
     def read(self, offset: int, declared: TensorType, what: str) -> NDArray[Any]:
         """Return the array of the record at ``offset``, read-only.
 
-        Raises CorruptPackageError where the record or its data lie outside the file, or type or
+        Raises CorruptFileError where the record or its data lie outside the file, or type or
         size are not the ones that ``what`` declares.
         """
         if offset < RECORD or offset % RECORD or offset > self.size - RECORD:
-            raise CorruptPackageError(
+            raise CorruptFileError(
                 f"{what} points to byte {offset} of {self.path.name}, which has {self.size}"
             )
         sentinel, code, size, start, _ = struct.unpack("<IIQQQ", self._record(offset))
         if sentinel != SENTINEL:
-            raise CorruptPackageError(f"{what} points to byte {offset}, where no blob begins")
+            raise CorruptFileError(f"{what} points to byte {offset}, where no blob begins")
         if code not in TYPES:
-            raise CorruptPackageError(f"{what} has blob type {code}, which the evaluator lacks")
+            raise CorruptFileError(f"{what} has blob type {code}, which the evaluator lacks")
         if np.dtype(TYPES[code]) != declared.dtype:
-            raise CorruptPackageError(
+            raise CorruptFileError(
                 f"{what} declares {declared}, its blob holds {np.dtype(TYPES[code]).name}"
             )
         wanted = int(np.prod(declared.shape, dtype=np.int64)) * declared.dtype.itemsize
         if size != wanted:
-            raise CorruptPackageError(
+            raise CorruptFileError(
                 f"{what} declares {declared}, {wanted} bytes; its blob has {size}"
             )
         if start < RECORD or start % RECORD or start > self.size - size:
-            raise CorruptPackageError(
-                f"the blob of {what} reaches past the end of {self.path.name}"
-            )
+            raise CorruptFileError(f"the blob of {what} reaches past the end of {self.path.name}")
         raw = np.asarray(self.data[start : start + size])
         return raw.view(declared.dtype).reshape(declared.shape)
 

@@ -8,8 +8,8 @@ import numpy as np
 from edgeconv.artifact import Artifact
 from edgeconv.errors import EdgeconvError
 from edgeconv.parity.child import Job
-from edgeconv.parity.layers import weight_sqnr
-from edgeconv.parity.reference import Reference
+from edgeconv.parity.layers.exposed import Reference
+from edgeconv.parity.layers.figures import weight_sqnr
 from edgeconv.tensors import Quantization
 
 if TYPE_CHECKING:
@@ -87,6 +87,6 @@ def names_for(artifact: Artifact | None, job: Job, reference: Reference) -> dict
         )
     import onnx
 
-    from edgeconv.parity.surgery_onnx import match_layers
+    from edgeconv.parity.layers.surgery_onnx import match_layers
 
     return match_layers(reference.model, onnx.load(str(job.path)))

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.parity.codec import Codec, fits
+from edgeconv.parity.layers.codec import Codec, fits
 from edgeconv.tensors import Quantization, TensorSpec
 
 Array = NDArray[Any]

@@ -21,7 +21,7 @@ class Reference:
     def __init__(self, path: Path, threads: int) -> None:
         import onnx
 
-        from edgeconv.parity.surgery_onnx import inferred, made_by, rewire
+        from edgeconv.parity.layers.surgery_onnx import inferred, made_by, rewire
         from edgeconv.runtimes.onnxrt import open_model
 
         self.model = onnx.load(str(path))

@@ -1,7 +1,7 @@
 """Read protobuf's wire format (https://protobuf.dev/programming-guides/encoding/) by hand.
 
-Core ML's messages are read with it, so that a machine without coremltools or protobuf can check
-and run a package. Every length is checked against the bytes that are there.
+Core ML's and ONNX's messages are read with it, so that a machine without coremltools, onnx or
+protobuf can look into a file. Every length is checked against the bytes that are there.
 """
 
 import struct
@@ -15,8 +15,8 @@ from edgeconv.errors import EdgeconvError
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
-class CorruptPackageError(EdgeconvError):
-    """A package that cannot be what a converter wrote: names the part and what is wrong."""
+class CorruptFileError(EdgeconvError):
+    """A file that cannot be what a converter wrote: names the part and what is wrong."""
 
 
 class Message:
@@ -40,7 +40,7 @@ class Message:
             return default
         value = values[-1]
         if not isinstance(value, int):
-            raise CorruptPackageError(f"field {field} should be a number and holds bytes")
+            raise CorruptFileError(f"field {field} should be a number and holds bytes")
         return value - (1 << 64) if value >= 1 << 63 else value
 
     def numbers(self, field: int) -> list[int]:
@@ -66,7 +66,7 @@ class Message:
                 else value
             )
             if len(raw) % np.dtype(dtype).itemsize:
-                raise CorruptPackageError(f"field {field} is cut in the middle of a number")
+                raise CorruptFileError(f"field {field} is cut in the middle of a number")
             parts.append(np.frombuffer(raw, dtype))
         return np.concatenate(parts) if parts else np.zeros(0, dtype)
 
@@ -77,14 +77,14 @@ class Message:
             return None
         value = values[-1]
         if isinstance(value, int):
-            raise CorruptPackageError(f"field {field} should hold bytes and is a number")
+            raise CorruptFileError(f"field {field} should hold bytes and is a number")
         return value
 
     def all_bytes(self, field: int) -> list[memoryview]:
         """Return every occurrence of a length-delimited field."""
         found = self.fields.get(field, [])
         if any(isinstance(value, int) for value in found):
-            raise CorruptPackageError(f"field {field} should hold bytes and is a number")
+            raise CorruptFileError(f"field {field} should hold bytes and is a number")
         return [value for value in found if not isinstance(value, int)]
 
     def text(self, field: int) -> str:
@@ -107,17 +107,17 @@ class Message:
         for entry in self.children(field):
             key = entry.text(1)
             if key in found:
-                raise CorruptPackageError(f"the key {key} is there twice")
+                raise CorruptFileError(f"the key {key} is there twice")
             found[key] = entry.child(2) or Message(memoryview(b""))
         return found
 
 
 def decode_text(raw: memoryview) -> str:
-    """Return UTF-8 text; raises CorruptPackageError where it is none."""
+    """Return UTF-8 text; raises CorruptFileError where it is none."""
     try:
         return str(raw, "utf-8")
     except UnicodeDecodeError as error:
-        raise CorruptPackageError("a name is not UTF-8 text") from error
+        raise CorruptFileError("a name is not UTF-8 text") from error
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
@@ -126,7 +126,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         key, offset = _varint(data, offset)
         number, kind = key >> 3, key & 7
         if number == 0:
-            raise CorruptPackageError("a message holds a field without a number")
+            raise CorruptFileError("a message holds a field without a number")
         if kind == VARINT:
             value, offset = _varint(data, offset)
             yield number, value
@@ -136,9 +136,9 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif kind in (FIXED64, FIXED32):
             length = 8 if kind == FIXED64 else 4
         else:
-            raise CorruptPackageError(f"field {number} has the unknown wire type {kind}")
+            raise CorruptFileError(f"field {number} has the unknown wire type {kind}")
         if length > len(data) - offset:
-            raise CorruptPackageError(f"field {number} reaches past the end of its message")
+            raise CorruptFileError(f"field {number} reaches past the end of its message")
         raw = data[offset : offset + length]
         offset += length
         if kind == BYTES:
@@ -151,11 +151,11 @@ def _varint(data: memoryview, offset: int) -> tuple[int, int]:
     value = shift = 0
     while shift < 70:
         if offset >= len(data):
-            raise CorruptPackageError("a number is cut off at the end of a message")
+            raise CorruptFileError("a number is cut off at the end of a message")
         byte = data[offset]
         offset += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value & 0xFFFFFFFFFFFFFFFF, offset
         shift += 7
-    raise CorruptPackageError("a number is longer than 64 bits")
+    raise CorruptFileError("a number is longer than 64 bits")

@@ -1,0 +1,1 @@
+"""What is read of files without their own packages: protobuf, flatbuffers, Core ML's packages."""

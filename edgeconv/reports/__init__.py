@@ -1,0 +1,1 @@
+"""What every report is drawn with: the style of pages, charts, pictures."""
