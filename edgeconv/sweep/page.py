@@ -4,8 +4,8 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from edgeconv.bench import svg
-from edgeconv.bench.html import STYLE
+from edgeconv.reports import svg
+from edgeconv.reports.style import STYLE
 from edgeconv.sweep.results import Cell, SweepReport
 
 WIDTH, HEIGHT = 760.0, 430.0
