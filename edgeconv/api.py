@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import UsageError
 
 if TYPE_CHECKING:
     from edgeconv.export.options import ExportOptions
@@ -73,5 +73,5 @@ def run_model(
         raise UsageError("name at least one picture")
     artifact = Path(path)
     if not artifact.exists():
-        raise EdgeconvError(f"{artifact} does not exist")
+        raise UsageError(f"{artifact} does not exist")
     return predict(artifact, [Path(p) for p in pictures], top, threads, runtime)

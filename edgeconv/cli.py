@@ -1,5 +1,6 @@
 """The command line: each command lives in edgeconv.commands and is imported when it is called."""
 
+import difflib
 import importlib
 import os
 import sys
@@ -8,11 +9,12 @@ from typing import Any
 import click
 
 from edgeconv import __version__
+from edgeconv.errors import UsageError
 from edgeconv.guard import guarded
 from edgeconv.terminal import Answer
 
 COMMANDS = {
-    "export": "Convert a net or file to ONNX or TFLite, FP32 or INT8, and verify the result.",
+    "export": "Convert a net or file to ONNX, TFLite or Core ML, float or INT8, and verify the result.",
     "run": "Print the top-5 of pictures from any exported file.",
     "parity": "Compare files in every runtime with their float reference, hop by hop.",
     "models": "List the nets with their options, parameters, multiply-adds and accuracies.",
@@ -29,6 +31,10 @@ COMMANDS = {
 """Command name -> its line in ``--help``; the module of that name holds ``command``."""
 
 
+SAID_WITHOUT_DASHES = ("help", "version")
+"""Options of the group that people also write as commands."""
+
+
 class LazyGroup(click.Group):
     """A group that knows its commands' names and imports one only when it runs."""
 
@@ -43,6 +49,20 @@ class LazyGroup(click.Group):
         command = importlib.import_module(f"edgeconv.commands.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that ``args`` begin with; name the likeliest where there is none."""
+        if args and args[0] in SAID_WITHOUT_DASHES:
+            if (rest := args[1:]) and args[0] == "help":
+                return super().resolve_command(ctx, [*rest, "--help"])
+            args = [f"--{args[0]}"]
+        elif args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            likely = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {likely[0]}?" if likely else "edgeconv --help lists them"
+            raise UsageError(f"there is no command {args[0]!r}: {hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command list without importing any command."""

@@ -75,7 +75,7 @@ def inspect_file(path: Path) -> Inspection:
     if reader is None:
         raise UsageError(f"{path}: inspect reads {', '.join(readers)}")
     if not path.exists():
-        raise EdgeconvError(f"{path} does not exist")
+        raise UsageError(f"{path} does not exist")
     check_fits(path)
     found = reader(path)
     files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
@@ -237,7 +237,13 @@ def _by_runtime(path: Path) -> dict[str, Any]:
     """What a child process with the runtime can tell of a .tflite file."""
     from edgeconv.bench.facts import examine
     from edgeconv.bench.subjects import preferred_runtime
+    from edgeconv.runtimes.base import RUNTIMES
 
+    if not any(path.suffix.lower() in r.suffixes and r.installed() for r in RUNTIMES.values()):
+        raise MissingDependencyError(
+            f"{path.name} needs a reader: pip install 'edgeconv[export]' reads the whole file, "
+            "'edgeconv[tflite]' its operators and types"
+        )
     runtime = preferred_runtime(path)
     facts = examine(path, runtime)
     return {

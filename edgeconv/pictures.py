@@ -49,7 +49,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
                 return np.repeat(grey[:, :, None], 3, axis=2)
             return np.asarray(upright.convert("RGB"), np.uint8)
     except FileNotFoundError as error:
-        raise EdgeconvError(f"{path} does not exist") from error
+        raise UsageError(f"{path} does not exist") from error
     except (OSError, ValueError, SyntaxError, image_module.DecompressionBombError) as error:
         reason = "its format is not known" if "identify" in str(error) else error
         raise EdgeconvError(f"{path} is not a readable picture: {reason}") from error
@@ -102,7 +102,7 @@ def picture_feed(path: Path, input_name: str, shape: Sequence[int], how: Preproc
 def find_pictures(folder: Path) -> list[Path]:
     """Return every picture below ``folder``, sorted; raises EdgeconvError where there is none."""
     if not folder.is_dir():
-        raise EdgeconvError(f"{folder} is not a folder of pictures")
+        raise UsageError(f"{folder} is not a folder of pictures")
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not found:
         known = " ".join(sorted(SUFFIXES))
@@ -142,7 +142,7 @@ def load_samples(
     if path.suffix in {".npz", ".npy"}:
         return _from_arrays(path, spec)
     if not path.exists():
-        raise EdgeconvError(f"{path} does not exist")
+        raise UsageError(f"{path} does not exist")
     return _from_folder(path, spec, truth or {})
 
 
@@ -171,7 +171,7 @@ def _from_folder(folder: Path, spec: InputSpec, truth: Mapping[str, int]) -> lis
 
 def _from_arrays(path: Path, spec: InputSpec) -> list[Sample]:
     if not path.is_file():
-        raise EdgeconvError(f"{path} does not exist")
+        raise UsageError(f"{path} does not exist")
     arrays = read_arrays(path)
     truth = arrays.pop("truth", None)
     if len(arrays) == len(spec.shapes) == 1:
@@ -223,7 +223,7 @@ def _fit(value: NDArray[Any], shape: tuple[int, ...], what: str) -> NDArray[np.f
 def load_function(script: Path, function: str) -> Callable[..., Any]:
     """Import ``function`` from a user's file; raises EdgeconvError naming what is missing."""
     if not script.is_file():
-        raise EdgeconvError(f"{script} does not exist")
+        raise UsageError(f"{script} does not exist")
     module_spec = importlib.util.spec_from_file_location(script.stem, script)
     if module_spec is None or module_spec.loader is None:
         raise EdgeconvError(f"{script} is not a Python file")

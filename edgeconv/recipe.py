@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import write_text
 
 Form = Literal["zero-point-free", "asymmetric"]
@@ -176,7 +176,12 @@ def quantize_values(real: NDArray[Any], quantization: Activation) -> NDArray[np.
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe written by Recipe.save; raises EdgeconvError naming what does not fit."""
+    """Read a recipe written by Recipe.save.
+
+    Raises UsageError where there is none, EdgeconvError naming what does not fit.
+    """
+    if not path.exists():
+        raise UsageError(f"the recipe {path} does not exist")
     try:
         data = json.loads(path.read_text())
         if data["edgeconv_recipe"] != VERSION:

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.pictures import find_pictures
 
 
@@ -26,7 +26,7 @@ def read_truth(source: str, folder: Path, labels: Sequence[str] | None) -> dict[
         return {p.relative_to(folder).as_posix(): index[p.parent.name] or 0 for p in pictures}
     path = Path(source)
     if not path.is_file():
-        raise EdgeconvError(f"{path} does not exist (--truth takes a CSV or the word folders)")
+        raise UsageError(f"{path} does not exist (--truth takes a CSV or the word folders)")
     truth = {}
     for number, row in enumerate(csv.reader(_text(path).splitlines())):
         if len(row) < 2:

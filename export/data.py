@@ -49,19 +49,22 @@ def choose_data(options: ExportOptions, source: Source, labels: Sequence[str] | 
     on whatever fits: the user's, the bundled pictures, or seeded noise for other inputs.
     """
     spec = InputSpec(source.shapes, source.preprocessing)
-    if options.truth is not None and not (options.verify or options.calib):
-        raise UsageError("--truth says what the pictures of --verify or --calib show: give one")
-    if options.integer and options.calib is None and not source.bundled:
-        raise UsageError(
-            "--int8 calibrates on your own pictures: give --calib DIR (a few hundred pictures like "
-            "those the net will see), FILE.npz, FILE.npy or file.py:function"
-        )
+    refuse_uncalibrated(options, source)
     own = _users(options, spec, labels) if options.calib else _default(options, source, spec)
     if options.verify is None:
         return own
     samples = load_samples(options.verify, spec, _truth(options, options.verify, labels))
     count = options.verify_count or VERIFY_COUNT
     return Data(own.calibration, tuple(spread(samples, count)), own.origin)
+
+
+def refuse_uncalibrated(options: ExportOptions, source: Source) -> None:
+    """Raise UsageError where INT8 has no samples: only bundled weights come with pictures of ours."""
+    if options.integer and options.calib is None and not source.bundled:
+        raise UsageError(
+            "--int8 calibrates on your own pictures: give --calib DIR (a few hundred pictures like "
+            "those the net will see), FILE.npz, FILE.npy or file.py:function"
+        )
 
 
 def _truth(options: ExportOptions, folder: str, labels: Sequence[str] | None) -> Mapping[str, int]:

@@ -1,7 +1,7 @@
 """What a user can ask of an export, checked before any work."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,6 +14,18 @@ Cpu = Literal["any", "x86", "arm"]
 SUFFIX = {"onnx": ".onnx", "tflite": ".tflite", "coreml": ".mlpackage"}
 RECIPES = ("fast", "std", "best")
 TARGETS = tuple(SUFFIX)
+INTEGER_ONLY = (
+    "recipe",
+    "max_drop",
+    "keep_float",
+    "calib_count",
+    "allow_poor_calibration",
+    "reduce_range",
+    "prefer",
+    "cpu",
+)
+"""Fields that say something about a recipe, or about what is made from one."""
+
 MIN_OPSET, MAX_OPSET = (
     13,
     21,
@@ -87,8 +99,6 @@ class ExportOptions:
                 "--fp16 is for TFLite and Core ML: onnxruntime's CPU kernels would convert an fp16 .onnx back to "
                 "float at every layer; take --fp32 or --int8 for --target onnx"
             )
-        if self.io not in (None, "float") and self.precision != "int8":
-            raise UsageError(f"--io {self.io} needs --int8: a float model has float borders")
         self._check_rewrites()
         self._check_coreml()
         if self.embed_preprocessing and self.io == "int8":
@@ -110,8 +120,7 @@ class ExportOptions:
             raise UsageError(
                 f"--max-drop is points of top-1 to lose at most, not {self.max_drop:g}"
             )
-        if not self.integer and (self.max_drop is not None or self.keep_float):
-            raise UsageError("--max-drop and --keep-float need --int8")
+        self._refuse_pointless()
         if self.calib_count < 1:
             raise UsageError(f"--calib-count must be at least 1, not {self.calib_count}")
         if self.verify_count is not None and self.verify_count < 1:
@@ -125,6 +134,25 @@ class ExportOptions:
                 raise UsageError(
                     f"--input-shape {','.join(map(str, shape))}: every size must be positive"
                 )
+
+    def _refuse_pointless(self) -> None:
+        """Raise UsageError naming an option that would change nothing."""
+        usual = {field.name: field.default for field in fields(self)}
+        for names, used, reason in (
+            (INTEGER_ONLY, self.integer, "--int8 with a recipe: a float file holds no integers"),
+            (("io",), self.precision == "int8", "--int8: a float model has float borders"),
+            (("cpu",), "onnx" in self.targets, "--target onnx"),
+            (("opset",), "onnx" in self.targets, "--target onnx"),
+            (("prefer",), set(self.targets) & {"onnx", "tflite"}, "--target onnx or tflite"),
+            (
+                ("truth",),
+                self.verify or self.calib,
+                "the pictures that it is about: --verify or --calib",
+            ),
+        ):
+            for name in names:
+                if not used and getattr(self, name) not in (usual[name], "float"):
+                    raise UsageError(f"--{name.replace('_', '-')} needs {reason}")
 
     def _check_rewrites(self) -> None:
         for name, value, known in (

@@ -1,6 +1,6 @@
 """What an export would do, without doing it."""
 
-from edgeconv.errors import EdgeconvError
+from edgeconv.export.data import refuse_uncalibrated
 from edgeconv.export.options import SUFFIX, ExportOptions
 from edgeconv.export.source import open_source
 
@@ -17,8 +17,7 @@ def plan(options: ExportOptions) -> list[str]:
     else:
         lines.append("simplify   onnxsim and edgeconv's passes")
     if options.integer:
-        if options.calib is None and not source.bundled:
-            raise EdgeconvError("--int8 calibrates on your own pictures: give --calib")
+        refuse_uncalibrated(options, source)
         data = options.calib or "the bundled pictures"
         lines.append(f"calibrate  up to {options.calib_count} samples of {data}")
         lines.append(f"quantize   recipe {options.recipe}")

@@ -39,11 +39,11 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a .safetensors, or a .pt, .pth, .bin or .tar file with torch's weights_only.
 
-    Raises UsageError for another ending, EdgeconvError where the file is missing, truncated, holds
+    Raises UsageError for another ending or a missing file, EdgeconvError where it is truncated, holds
     code instead of tensors, or holds integers, NaN or Inf (naming the tensor).
     """
     if not path.is_file():
-        raise EdgeconvError(
+        raise UsageError(
             f"no weights file {path}: --weights takes bundled, imagenet, random or a file"
         )
     inside: str | None = None

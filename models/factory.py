@@ -22,7 +22,7 @@ def load_factory(source: str) -> nn.Module:
         raise UsageError(f"{source!r} is not written path/to/file.py:factory")
     path = Path(text)
     if not path.is_file():
-        raise EdgeconvError(f"no file {path}")
+        raise UsageError(f"{path} does not exist")
     namespace = _run(path)
     if name not in namespace:
         raise EdgeconvError(f"{path} defines no {name}")

@@ -3,16 +3,18 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 
-def completions(words: str) -> list[str]:
+def completions(words: str, home: Path) -> list[str]:
     """Return what bash would be offered for the last word."""
     done = subprocess.run(
         [sys.executable, "-c", "from edgeconv.cli import main; main(prog_name='edgeconv')"],
         env={
             **os.environ,
+            "HOME": str(home),
             "_EDGECONV_COMPLETE": "bash_complete",
             "COMP_WORDS": words,
             "COMP_CWORD": str(len(words.split(" ")) - 1),
@@ -31,7 +33,12 @@ def completions(words: str) -> list[str]:
         ("edgeconv export mob", "mobilenet_v2"),
         ("edgeconv export mobilenet_v2 --int", "--int8"),
         ("edgeconv export mobilenet_v2 --target tf", "tflite"),
+        ("edgeconv export mobilenet_v2 --recipe be", "best"),
+        ("edgeconv summary ghost", "ghostnet"),
+        ("edgeconv device info ssh://p", "ssh://pi5"),
     ],
 )
-def test_the_last_word_is_completed(words: str, offered: str) -> None:
-    assert offered in completions(words)
+def test_the_last_word_is_completed(words: str, offered: str, tmp_path: Path) -> None:
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text("Host *.local !x\n  User a\nhost pi5 pi4\n")
+    assert offered in completions(words, tmp_path)

@@ -61,16 +61,13 @@ def key(row: dict[str, Any], data: Mapping[str, Any]) -> tuple[Any, ...]:
 def _judge(row: Row, report: Report, earlier: Sequence[dict[str, Any]]) -> dict[str, Any]:
     here = {"machine": {"processor": report.machine.processor}, "settings": report.settings}
     mine = key(row.to_json(False), here)
-    medians = [
-        old["summary"]["median"]
-        for data in earlier
-        for old in data["rows"]
-        if key(old, data) == mine and old["summary"] and not old["marks"]
+    repeats = [
+        old for data in earlier for old in data["rows"] if key(old, data) == mine and old["summary"]
     ]
+    medians = [old["summary"]["median"] for old in repeats if not old["marks"]]
     result: dict[str, Any] = {"row": row.label, "earlier": len(medians), "regressed": False}
     if row.summary is None or len(medians) < MIN_EARLIER:
-        sentence = f"{row.label}: {len(medians)} earlier results, {MIN_EARLIER} are needed to judge"
-        return {**result, "sentence": sentence}
+        return {**result, "sentence": f"{row.label}: {_too_few(len(medians), len(repeats))}"}
     if row.marks:
         reason = row.marks[0].reason
         return {**result, "sentence": f"{row.label}: not compared with earlier results ({reason})"}
@@ -85,6 +82,18 @@ def _judge(row: Row, report: Report, earlier: Sequence[dict[str, Any]]) -> dict[
         sentence = f"{row.label} is within the noise of the {len(medians)} earlier results"
     sentence += f" ({row.summary.median:.3f} ms, usually {usual:.3f}; noise {100 * limit:.0f} %)"
     return {**result, "sentence": sentence}
+
+
+def _too_few(usable: int, there: int) -> str:
+    """Say why ``usable`` of the ``there`` earlier results are not enough.
+
+    >>> _too_few(0, 3)
+    '3 earlier results, of which 3 are marked as not to be trusted: 3 usable ones are needed to judge'
+    """
+    text = f"{there} earlier results"
+    if there > usable:
+        text += f", of which {there - usable} are marked as not to be trusted"
+    return f"{text}: {MIN_EARLIER} usable ones are needed to judge"
 
 
 def compare(now: float, earlier: Sequence[float]) -> tuple[float, float]:

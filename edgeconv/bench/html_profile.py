@@ -30,7 +30,7 @@ def profiles(report: Report) -> list[str]:
                   '<th>us</th><th></th><th>M mul-adds</th><th>GMAC/s</th><th>of peak</th></tr>']  # fmt: skip
         widest = profile["ops"][0]["us"] or 1.0 if profile["ops"] else 1.0
         shown = profile["ops"][:40]
-        for op, name in zip(shown, short_names([op["name"] for op in shown]), strict=True):
+        for op, name in zip(shown, short_names([op["name"] for op in shown], 72), strict=True):
             colour = 1 if op["memory_bound"] else 0
             bar = f'<div class="bar c{colour}" style="width:{120 * op["us"] / widest:.0f}px"></div>'
             of_peak = "" if op["of_peak"] is None else f"{100 * op['of_peak']:.0f} %"
@@ -65,7 +65,7 @@ def _pairs(profile: Mapping[str, Any]) -> list[str]:
         "</tr>",
     ]
     layers = pairs["layers"]
-    for layer, name in zip(layers, short_names([one["name"] for one in layers]), strict=True):
+    for layer, name in zip(layers, short_names([one["name"] for one in layers], 72), strict=True):
         cells = [text(name), *pair_cells(layer)]
         parts.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return [*parts, "</table></div>"]

@@ -107,7 +107,7 @@ def _rows(name: str, choice: Choice) -> list[Subject]:
 
 def _file_rows(path: Path, choice: Choice) -> list[Subject]:
     if not path.exists():
-        raise EdgeconvError(f"{path} does not exist")
+        raise UsageError(f"{path} does not exist")
     runtime = choice.runtime or preferred_runtime(path)
     if path.suffix.lower() not in RUNTIMES[runtime].suffixes:
         raise UsageError(f"{runtime} runs {' and '.join(RUNTIMES[runtime].suffixes)}, not {path}")

@@ -79,12 +79,14 @@ def pair_cells(layer: Mapping[str, Any]) -> list[str]:
 
 
 def short_names(names: Sequence[str], width: int = 44) -> list[str]:
-    """Shorten operators' names to what tells them apart: start and end, less the folder all share.
+    """Shorten operators' names to ``width``, less the folder all share; different ones stay different.
 
     >>> short_names(["/net/b.1/conv/Clip;x", "/net/b.2/conv/Clip", "rest"], 16)
     ['b.1/conv/Clip', 'b.2/conv/Clip', 'rest']
     >>> short_names(["a" * 30 + "z" * 30, "b"], 10)
     ['aaa...zzzz', 'b']
+    >>> short_names([f"/features/features.{i}/conv/conv.0.2/Clip_output_0" for i in (1, 2)], 20)
+    ['features.1...utput_0', 'features.2...utput_0']
     """
     firsts = [name.partition(";")[0] for name in names]
     paths = [name.split("/")[:-1] for name in firsts if "/" in name]
@@ -94,6 +96,14 @@ def short_names(names: Sequence[str], width: int = 44) -> list[str]:
             break
         shared += 1
     cut = ["/".join(n.split("/")[shared:]) if "/" in n else n for n in firsts]
-    head = (width - 3) // 2
-    tail = width - 3 - head
-    return [n if len(n) <= width else f"{n[:head]}...{n[-tail:]}" for n in cut]
+    heads = range(1, max(width - 3, 2))
+    middle = (width - 3) // 2
+    for head in sorted(heads, key=lambda h: abs(h - middle)):  # where the cut hides no difference
+        short = [_cut(name, head, width) for name in cut]
+        if len(set(short)) == len(set(cut)):
+            return short
+    return [f"{_cut(name, middle, width)} #{cut.index(name) + 1}" for name in cut]
+
+
+def _cut(name: str, head: int, width: int) -> str:
+    return name if len(name) <= width else f"{name[:head]}...{name[head + 3 - width :]}"

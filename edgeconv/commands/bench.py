@@ -5,12 +5,31 @@ from typing import Any
 
 import click
 
+from edgeconv.commands.complete import complete_hosts, complete_nets
+from edgeconv.commands.grouped import grouped
 from edgeconv.errors import BudgetMissedError, EdgeconvError
 from edgeconv.terminal import plain, print_json
 
+GROUPS = {
+    "What to measure": (
+        "against", "reference", "runtime", "xnnpack", "threads", "affinity", "shapes", "devices",
+    ),
+    "How long": ("runs", "seconds", "warmup", "sustained", "mlperf"),
+    "A named net": ("width", "groups", "ratio", "resolution"),
+    "What comes out": (
+        "profile", "strict", "history", "as_json", "csv_file", "html_file", "quiet",
+    ),
+}  # fmt: skip
 
-@click.command(context_settings={"show_default": True})
-@click.argument("models", nargs=-1, required=True, metavar="MODEL_OR_NET...")
+
+@grouped(
+    GROUPS,
+    "edgeconv bench out/model_int8.tflite --seconds 1",
+    "edgeconv bench out/model_int8.tflite --against out/model_int8.onnx --runs 20 --html bench.html",
+)
+@click.argument(
+    "models", nargs=-1, required=True, metavar="MODEL_OR_NET...", shell_complete=complete_nets
+)
 @click.option("--against", metavar="MODEL", help="Measure this one too and give ratios to it.")
 @click.option("--threads", default="1", metavar="N[,N..]", help="Threads; several make a row each.")
 @click.option("--runs", type=int, help="Recorded runs of each row.")
@@ -33,7 +52,7 @@ from edgeconv.terminal import plain, print_json
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a line a row.")
 @click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a page.")
-@click.option("--device", "devices", multiple=True, metavar="ssh://USER@HOST", help="Run there; several run side by side.")  # fmt: skip
+@click.option("--device", "devices", multiple=True, metavar="ssh://USER@HOST", shell_complete=complete_hosts, help="Run there; several run side by side.")  # fmt: skip
 @click.option("--progress", is_flag=True, hidden=True, help="Progress as plain lines.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(models: tuple[str, ...], **options: Any) -> None:

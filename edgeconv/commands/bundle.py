@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
+from edgeconv.commands.grouped import examples
 from edgeconv.errors import UsageError
 from edgeconv.terminal import echo
 
 
-@click.command()
+@click.command(epilog=examples("edgeconv bundle out/model_int8.tflite --output board.tar.gz"))
 @click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL...]")
 @click.option(
     "--output",

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeconv.errors import UsageError
+from edgeconv.commands.complete import complete_hosts
 from edgeconv.terminal import echo, print_json
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("device", metavar="ssh://USER@HOST")
+@click.argument("device", metavar="ssh://USER@HOST", shell_complete=complete_hosts)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(device: str, as_json: bool) -> None:
     """Say what a board is: processor, clocks, temperature, Python, free space. Nothing is copied."""
@@ -71,19 +71,20 @@ def _lines(board: "Board", found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 @command.command()
-@click.argument("device", metavar="ssh://USER@HOST")
+@click.argument("device", metavar="ssh://USER@HOST", shell_complete=complete_hosts)
 @click.option("--onnx", is_flag=True, help="onnxruntime, for .onnx.")
 @click.option("--tflite", is_flag=True, help="LiteRT (32-bit: tflite-runtime), for .tflite.")
 def setup(device: str, onnx: bool, tflite: bool) -> None:
-    """Copy our code and the runtimes there, newer ones included; the board needs no network."""
+    """Copy our code and the runtimes there, newer ones included; the board needs no network.
+
+    Both runtimes, unless --onnx or --tflite asks for one."""
     from edgeconv.cache import cache_dir
     from edgeconv.device import board as boards
     from edgeconv.device.ssh import Connection, parse_host
     from edgeconv.device.wheels import runtime_for
 
-    suffixes = [s for s, on in ((".onnx", onnx), (".tflite", tflite)) if on]
-    if not suffixes:
-        raise UsageError("say what for: --onnx, --tflite or both")
+    wanted = ((".onnx", onnx), (".tflite", tflite))
+    suffixes = [s for s, on in wanted if on] or [s for s, _ in wanted]
     connection = Connection(parse_host(device))
     board = boards.ask(connection)
     runtimes = runtime_for(suffixes, board.platform)

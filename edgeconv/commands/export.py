@@ -6,8 +6,11 @@ from typing import Any
 import click
 
 from edgeconv.api import export_model, plan_export
-from edgeconv.commands.integer_options import integer_options
+from edgeconv.commands.complete import complete_nets
+from edgeconv.commands.grouped import grouped
+from edgeconv.commands.integer_options import INTEGER, integer_options
 from edgeconv.commands.progress import StageDisplay, echo_closing
+from edgeconv.errors import UsageError
 from edgeconv.terminal import echo, print_json
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -33,6 +36,18 @@ def parse_values(text: str | None) -> tuple[float, ...] | None:
         ) from None
 
 
+def one_precision(options: dict[str, Any]) -> str:
+    """Take the three flags out of ``options`` and return the one given, else fp32.
+
+    >>> one_precision({"fp32": False, "fp16": False, "int8": True})
+    'int8'
+    """
+    given = [name for name in PRECISIONS if options.pop(name)]
+    if len(given) > 1:
+        raise UsageError(f"--{given[0]} and --{given[1]} are two precisions: give one of them")
+    return given[0] if given else PRECISIONS[0]
+
+
 def _shapes(
     ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]
 ) -> tuple[tuple[int, ...], ...]:
@@ -45,18 +60,30 @@ def _values(
     return parse_values(value)
 
 
-def complete_nets(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
-    """Offer the four nets, then files."""
-    from click.shell_completion import CompletionItem
+GROUPS = {
+    "What to write": ("targets", "fp32", "fp16", "int8", "io", "output", "opset", "force", "dry_run"),
+    "The net": (
+        "weights", "width", "groups", "ratio", "activation", "resolution", "input_shapes",
+        "classes", "seed", "softmax",
+    ),
+    "Pictures": (
+        "calib", "calib_count", "verify", "verify_count", "truth", "labels", "mean", "std", "crop",
+        "embed_preprocessing",
+    ),
+    "INT8": INTEGER,
+    "Core ML": (
+        "image_input", "coreml_compute", "min_ios", "int8_weights", "avoid_known_issues", "author",
+        "license", "model_version",
+    ),
+    "What is printed": ("as_json", "verbose", "quiet"),
+}  # fmt: skip
 
-    from edgeconv.models.specs import SPECS
 
-    names = [CompletionItem(name) for name in SPECS if name.startswith(incomplete)]
-    return [*names, CompletionItem(incomplete, type="file")]
-
-
-@click.command(
-    epilog="Example: edgeconv export mobilenet_v2 --int8 --target tflite --weights my.pth --calib photos/"
+@grouped(
+    GROUPS,
+    "edgeconv export mobilenet_v2 --int8 --target tflite --target onnx --weights my.pth --calib photos --output out",
+    "edgeconv export net.py:make --input-shape 1,3,32,32 --target tflite --target onnx",
+    "edgeconv export model.onnx --int8 --calib photos --mean 0.5 --std 0.5 --target tflite --force",
 )
 @click.argument("net", metavar="NET_OR_FILE", shell_complete=complete_nets)
 @click.option(
@@ -68,9 +95,9 @@ def complete_nets(ctx: click.Context, parameter: click.Parameter, incomplete: st
     type=click.Choice(["onnx", "tflite", "coreml"]),
     help="Format to write; repeat for several.",
 )
-@click.option("--fp32", "precision", flag_value="fp32", default="fp32", help="Float (default).")
-@click.option("--fp16", "precision", flag_value="fp16", help="Half precision (TFLite, Core ML).")
-@click.option("--int8", "precision", flag_value="int8", help="Full INT8.")
+@click.option("--fp32", is_flag=True, help="Float (default).")
+@click.option("--fp16", is_flag=True, help="Half precision (TFLite, Core ML).")
+@click.option("--int8", is_flag=True, help="Full INT8.")
 @click.option("--weights", metavar="bundled|imagenet|random|FILE", help="Default: bundled.")
 @click.option("--width", type=float, help="Channel multiplier.")
 @click.option("--groups", type=int, help="ShuffleNetV1's groups: 1, 2, 3, 4 or 8.")
@@ -159,6 +186,9 @@ def command(
     NET_OR_FILE is mobilenet_v1, mobilenet_v2, shufflenet_v1 or ghostnet, your own module as
     path/to/file.py:factory, or an .onnx file.
     """
+    options["precision"] = one_precision(options)
+    if verbose and (quiet or as_json):
+        raise UsageError(f"-v shows more and {'-q' if quiet else '--json'} less: give one of them")
     if dry_run:
         lines = plan_export(net, **options)
         print_json({"plan": lines}) if as_json else echo("\n".join(lines))

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.commands.grouped import examples
 from edgeconv.terminal import print_json
 
 if TYPE_CHECKING:
     from edgeconv.inspection import Inspection
 
 
-@click.command()
+@click.command(epilog=examples("edgeconv inspect out/model_int8.tflite --tensors"))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--tensors", is_flag=True, help="List the quantization of every tensor.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

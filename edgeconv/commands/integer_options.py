@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 import click
 
+from edgeconv.commands.complete import complete_recipes
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -12,11 +14,23 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     return tuple(part.strip() for part in value.split(",") if part.strip()) if value else ()
 
 
+INTEGER = (
+    "recipe",
+    "max_drop",
+    "keep_float",
+    "allow_poor_calibration",
+    "prefer",
+    "cpu",
+    "reduce_range",
+)
+"""Their names, for the section of a command's help."""
+
 OPTIONS = (
     click.option(
         "--recipe",
         default="std",
         show_default=True,
+        shell_complete=complete_recipes,
         help="INT8 recipe: fast, std, best or FILE.json.",
     ),
     click.option(

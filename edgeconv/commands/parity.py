@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from edgeconv.commands.complete import complete_hosts
+from edgeconv.commands.grouped import grouped
 from edgeconv.errors import UsageError
 from edgeconv.terminal import print_json
 
@@ -24,7 +26,25 @@ def _numbers(
 FILE = click.Path(path_type=Path)
 
 
-@click.command()
+GROUPS = {
+    "What is compared": (
+        "reference", "weights", "precision", "input_layout", "class_offset", "scores", "threads",
+        "timeout", "emulate", "devices",
+    ),
+    "Pictures": ("data", "count", "truth", "mean", "std", "crop"),
+    "Looking deeper": ("layers", "bisect", "latency"),
+    "Limits": ("budget", "baseline", "update_baseline"),
+    "What comes out": (
+        "as_json", "html", "markdown", "junit", "save_outputs", "load_outputs",
+    ),
+}  # fmt: skip
+
+
+@grouped(
+    GROUPS,
+    "edgeconv parity out/model_int8.tflite --count 20",
+    "edgeconv parity out/model_int8.tflite out/model_int8.onnx --count 20 --html parity.html",
+)
 @click.argument("artifacts", nargs=-1, type=FILE)
 @click.option(
     "--reference", help="The float model: a net, an .onnx or .tflite, or its outputs as .npz."
@@ -73,6 +93,7 @@ FILE = click.Path(path_type=Path)
     "devices",
     multiple=True,
     metavar="ssh://USER@HOST",
+    shell_complete=complete_hosts,
     help="Run the files on this board as well; several run side by side.",
 )
 @click.option("--budget", type=FILE, help="Limits as TOML or JSON; see docs/parity.md.")
@@ -88,11 +109,6 @@ FILE = click.Path(path_type=Path)
 )
 def command(artifacts: tuple[Path, ...], **options: Any) -> None:
     """Compare ARTIFACTS in every runtime here with their float reference, hop by hop.
-
-    \b
-    Example:
-      edgeconv parity exported/mobilenet_v2_1.0_64_int8.tflite
-      edgeconv parity theirs.tflite --reference model.onnx --data photos/ --mean 0.5 --std 0.5
 
     Exit codes: 0 within budget, 1 something failed to run, 2 usage, 3 a budget was missed.
     """

@@ -5,7 +5,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from edgeconv.terminal import echo
+from edgeconv.terminal import echo, plain
 
 if TYPE_CHECKING:
     from edgeconv.export.report import ExportReport, StageLine
@@ -112,7 +112,7 @@ class StageDisplay:
         if self._bar.disable:
             echo_line(line.stage, line.text, tail)
             return
-        text = lay_out(line.stage, line.text, self._console.width, tail)
+        text = lay_out(line.stage, plain(line.text), self._console.width, tail)
         self._console.print(text, markup=False, soft_wrap=True)
 
     def __enter__(self) -> Self:

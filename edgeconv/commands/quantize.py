@@ -7,7 +7,8 @@ import click
 
 from edgeconv.api import export_model
 from edgeconv.commands.export import parse_values
-from edgeconv.commands.integer_options import integer_options
+from edgeconv.commands.grouped import grouped
+from edgeconv.commands.integer_options import INTEGER, integer_options
 from edgeconv.commands.progress import StageDisplay, echo_closing
 from edgeconv.terminal import print_json
 
@@ -18,7 +19,13 @@ def _values(
     return parse_values(value)
 
 
-@click.command(epilog="Example: edgeconv quantize net.onnx --calib photos/ --max-drop 0.5")
+GROUPS = {
+    "Pictures": ("calib", "calib_count", "mean", "std", "crop"),
+    "INT8": (*INTEGER, "io"),
+}
+
+
+@grouped(GROUPS, "edgeconv quantize model.onnx --calib photos --recipe fast --output quantized")
 @click.argument("file", metavar="FILE.onnx")
 @click.option(
     "--calib",

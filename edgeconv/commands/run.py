@@ -6,10 +6,11 @@ from pathlib import Path
 import click
 
 from edgeconv.api import run_model
+from edgeconv.commands.grouped import examples
 from edgeconv.terminal import echo, print_json
 
 
-@click.command(epilog="Example: edgeconv run exported/mobilenet_v2_1.0_64_int8.tflite photo.jpg")
+@click.command(epilog=examples("edgeconv run out/model_int8.tflite photos/0_t-shirt.png --top 3"))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument(
     "pictures", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PICTURE..."

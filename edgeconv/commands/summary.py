@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.commands.complete import complete_nets
+from edgeconv.commands.grouped import examples
 from edgeconv.errors import UsageError
 from edgeconv.terminal import print_json
 
@@ -27,8 +29,10 @@ def parse_shapes(
     return tuple(shapes)
 
 
-@click.command()
-@click.argument("source", metavar="NET_OR_FILE")
+@click.command(
+    epilog=examples("edgeconv summary mobilenet_v1 --width 0.5", "edgeconv summary model.onnx")
+)
+@click.argument("source", metavar="NET_OR_FILE", shell_complete=complete_nets)
 @click.option("--width", type=float, help="Channel multiplier.")
 @click.option("--groups", type=int, help="shufflenet_v1: groups of the 1x1 convolutions.")
 @click.option("--ratio", type=int, help="ghostnet: channels made for each one convolved.")

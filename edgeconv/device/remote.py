@@ -39,7 +39,7 @@ def check_models(models: Sequence[Path]) -> None:
         if model.suffix.lower() not in SUFFIXES:
             raise UsageError(f"{model}: a board runs {' and '.join(SUFFIXES)}")
         if not model.is_file():
-            raise EdgeconvError(f"{model} does not exist")
+            raise UsageError(f"{model} does not exist")
 
 
 @contextlib.contextmanager

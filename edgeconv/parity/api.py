@@ -96,12 +96,15 @@ def check_parity(
         raise UsageError("--count must be at least 1 and --class-offset at least 0")
     if threads < 1:
         raise UsageError(f"--threads must be at least 1, not {threads}")
+    _refuse_pointless(data, {"truth": truth, "mean": mean, "std": std, "crop": crop})
     for path in artifacts:
         if not path.exists():
-            raise EdgeconvError(f"{path} does not exist")
+            raise UsageError(f"{path} does not exist")
         ways(path)  # refuses what no runtime takes before anything else is asked for
     committed = None if baseline is None or update_baseline else load_baseline(baseline)
     request = Request(reference, data, count, truth, mean, std, crop, threads, weights)
+    if weights is not None and not request.is_net:
+        raise UsageError("--weights are those of a net as --reference: name one, or leave them out")
     settings = Settings(
         load_budgets(budget),
         threads,
@@ -129,6 +132,13 @@ def check_parity(
 
         write_text(html, to_html(matrix))
     return _with_baseline(matrix, baseline, committed)
+
+
+def _refuse_pointless(data: str | None, about: Mapping[str, object]) -> None:
+    """Raise UsageError for an option about pictures where none are read: the evidence has its own."""
+    for name, value in about.items():
+        if value is not None and data is None:
+            raise UsageError(f"--{name} is about the pictures of --data: name them too")
 
 
 def _run(

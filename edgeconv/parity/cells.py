@@ -116,7 +116,7 @@ def plan(
     seen: set[str] = set()
     for path in paths:
         if not path.exists():
-            raise EdgeconvError(f"{path} does not exist")
+            raise UsageError(f"{path} does not exist")
         artifact = load_artifact(path)
         if artifact is not None:
             cells += _stages(artifact, seen, scratch, notes)

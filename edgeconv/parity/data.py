@@ -134,7 +134,7 @@ def reference_file(request: Request, artifact: Artifact | None) -> Path | None:
         if path.suffix == ".npz":
             return None
         if not path.is_file():
-            raise EdgeconvError(f"{path} does not exist")
+            raise UsageError(f"{path} does not exist")
         return path
     if artifact is None:
         raise UsageError("say with --reference what the float model is (.onnx, or outputs as .npz)")

@@ -165,7 +165,7 @@ def open_runner(
             raise UsageError(f"no runtime is called {runtime}: {', '.join(RUNTIMES)}")
         fitting = [RUNTIMES[runtime]]
     if not path.exists():
-        raise EdgeconvError(f"{path} does not exist")
+        raise UsageError(f"{path} does not exist")
     for entry in fitting:
         if entry.installed():
             if isolate and not path.with_name(path.name + ".json").is_file():

@@ -49,7 +49,7 @@ def check_readable(source: Source) -> None:
         return
     path = Path(source)
     if not path.is_file():
-        raise EdgeconvError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}")
+        raise UsageError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}")
     try:
         with path.open("rb") as file:
             if not file.read(1):

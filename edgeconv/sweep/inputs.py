@@ -6,7 +6,7 @@ import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import UsageError
 from edgeconv.files import digest
 
 
@@ -20,11 +20,11 @@ class Inputs:
     def add(self, *paths: Path) -> str:
         """Return "@HASH/NAME" for the first of ``paths``, which lie in one folder and go together.
 
-        Raises EdgeconvError for one that does not exist.
+        Raises UsageError for one that does not exist.
         """
         for path in paths:
             if not path.exists():
-                raise EdgeconvError(f"{path} does not exist")
+                raise UsageError(f"{path} does not exist")
         places = tuple(path.absolute() for path in paths)
         if places not in self._seen:
             whole = "".join(f"{path.name}:{digest(path)}\n" for path in places)

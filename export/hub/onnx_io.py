@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, shape_inference
 
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.graph import Array, Attribute, Graph, Node
 from edgeconv.export.passes.expand_shuffles import expand_shuffles
 
@@ -22,7 +22,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     missing or outside the model's folder.
     """
     if not path.is_file():
-        raise EdgeconvError(f"{path} does not exist")
+        raise UsageError(f"{path} does not exist")
     try:
         model = onnx.load(str(path), load_external_data=False)
         _check_external_data(model, path)
