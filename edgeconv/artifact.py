@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import digest, sha256, write_text
+from edgeconv.settle import settle_all
 from edgeconv.tensors import Quantization, TensorSpec
 
 MANIFEST_VERSION = 1
@@ -158,6 +159,7 @@ def load_artifact(path: Path) -> Artifact | None:
 
     Raises EdgeconvError where the manifest is unreadable or belongs to another file.
     """
+    settle_all(path.parent)
     beside = manifest_path(path)
     if not beside.is_file():
         return None

@@ -2,12 +2,16 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.settle import lock
+
+TEMPORARY = "edgeconv-tmp-"
 
 
 def sha256(path: Path) -> str:
@@ -42,7 +46,9 @@ def replacing(path: Path) -> Iterator[Path]:
         raise EdgeconvError(f"cannot write {path}: {error.strerror or error}") from error
     os.close(handle)
     part = Path(name)
+    held = lock(part, wait=False)
     try:
+        _sweep(path.parent, f".{path.name}.", ".part")
         yield part
         part.chmod(0o644)
         part.replace(path)
@@ -50,6 +56,40 @@ def replacing(path: Path) -> Iterator[Path]:
         raise EdgeconvError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         part.unlink(missing_ok=True)
+        if held is not None:
+            os.close(held)
+
+
+@contextmanager
+def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary folder (in ``parent``, else where TMPDIR says), gone afterwards.
+
+    What runs that were killed left there goes too. Raises EdgeconvError where none can be made.
+    """
+    try:
+        where = Path(tempfile.gettempdir()) if parent is None else parent
+        _sweep(where, TEMPORARY, "")
+        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=where))
+    except OSError as error:
+        raise EdgeconvError(f"no temporary folder can be made: {error.strerror}") from error
+    held = lock(folder, wait=False)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if held is not None:
+            os.close(held)
+
+
+def _sweep(folder: Path, prefix: str, suffix: str) -> None:
+    """Remove our temporary files and folders of that name that no live process holds."""
+    for path in folder.iterdir():
+        if not (path.name.startswith(prefix) and path.name.endswith(suffix)):
+            continue
+        if (held := lock(path, wait=False)) is not None:
+            with suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            os.close(held)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

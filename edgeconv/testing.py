@@ -20,12 +20,12 @@ Paths are relative to the file. Every option of ``edgeconv.parity.api.check_pari
 
 import inspect
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.files import temporary_folder
 
 if TYPE_CHECKING:
     import pytest
@@ -52,9 +52,9 @@ def assert_parity(
     from edgeconv.parity.report import to_markdown
 
     paths = [artifacts] if isinstance(artifacts, str | Path) else list(artifacts)
-    with tempfile.TemporaryDirectory(prefix="edgeconv-parity-") as folder:
+    with temporary_folder() as folder:
         if isinstance(budget, Mapping):
-            file = Path(folder) / "budget.json"
+            file = folder / "budget.json"
             file.write_text(json.dumps(budget))
             budget = file
         limits = None if budget is None else Path(budget)

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.export.evidence import staging
 from edgeconv.export.graph import Graph
 from edgeconv.export.options import SUFFIX, ExportOptions
+from edgeconv.export.publish import staging
+from edgeconv.files import digest
 
 
 def refuse_existing(options: ExportOptions, stem: str) -> None:
@@ -16,12 +17,13 @@ def refuse_existing(options: ExportOptions, stem: str) -> None:
     folder = options.output
     if folder.exists() and not folder.is_dir():
         raise EdgeconvError(f"--output {folder} is a file, not a folder")
-    for target in options.targets:
-        path = folder / (stem + SUFFIX[target])
-        if path.exists() and not options.force:
-            raise EdgeconvError(f"{path} exists; --force replaces it")
-    with staging(folder):
-        pass  # an unwritable folder is found before any work
+    with staging(folder) as staged:  # an unwritable folder is found before any work
+        for target in options.targets:
+            path = folder / (stem + SUFFIX[target])
+            if not path.exists() or options.force:
+                continue
+            if staged.unreported.get(path.name) != digest(path):
+                raise EdgeconvError(f"{path} exists; --force replaces it")
 
 
 def check_finite(graph: Graph) -> None:

@@ -12,12 +12,13 @@ from edgeconv.deps import require
 from edgeconv.export.checks import check_finite, check_labels, refuse_existing
 from edgeconv.export.data import Data, choose_data, load_feeds
 from edgeconv.export.emit import EmitRequest, Emitted, check_targets, emit
-from edgeconv.export.evidence import evidence_files, publish, staging
+from edgeconv.export.evidence import evidence_files
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.simplify import Simplifier, early_simplifier
 from edgeconv.export.manifest import describe, manifest
 from edgeconv.export.options import SUFFIX, ExportOptions, Progress
 from edgeconv.export.prepare import PixelInput, Prepared, prepare
+from edgeconv.export.publish import publish, staging
 from edgeconv.export.report import (
     ArtifactReport,
     ExportReport,
@@ -97,7 +98,8 @@ def run_export(
         notes.append("INT8 weights alone: activations stay in float")
     description = describe(options, source, labels, data, recipe, softmax)
 
-    with staging(options.output) as place:
+    with staging(options.output) as staged:
+        place = staged.place
         request = EmitRequest(
             graph,
             recipe,
@@ -113,7 +115,7 @@ def run_export(
             write_bytes(place / f"{stem}.evidence" / name, content)
         report = ExportReport(options, stages.lines, notes)
         _verify(report, stem, place, emitted, description, expected, stages, threads)
-        publish(place, options.output, force=options.force)
+        publish(staged, force=options.force)
     first = options.output / (stem + SUFFIX[options.targets[0]])
     report.next_command = _next(first, options.targets[0])
     return report

@@ -1,12 +1,12 @@
 """What a model is made of as it runs: integer, dynamic and float operators, islands, transposes."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgeconv.files import temporary_folder
 from edgeconv.formats.onnx_file import WireGraph, WireNode, read_onnx
 from edgeconv.isolate import call
 
@@ -257,7 +257,7 @@ def examine_here(path: Path, runtime: str) -> ModelFacts:
             return tflite_facts(interpreter._get_ops_details(), names)
     from edgeconv.runtimes.onnxrt import open_model
 
-    with tempfile.TemporaryDirectory() as folder:
-        saved = Path(folder) / "optimised.onnx"
+    with temporary_folder() as folder:
+        saved = folder / "optimised.onnx"
         with open_model(path, save_optimized=saved):
             return onnx_facts(read_onnx(saved.read_bytes(), path.name))

@@ -2,7 +2,6 @@
 
 import json
 import math
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from edgeconv.bench.costs import OpCost
 from edgeconv.bench.facts import ONNX_DYNAMIC, ONNX_INTEGER
 from edgeconv.bench.loop import timed_runs, warm_up
 from edgeconv.bench.worker import random_feeds
+from edgeconv.files import temporary_folder
 from edgeconv.formats.onnx_file import WireConstant, WireGraph, WireNode, read_onnx
 from edgeconv.runtimes.checks import Shapes
 from edgeconv.runtimes.onnxrt import open_model
@@ -23,13 +23,13 @@ MIN_RUNS, SECONDS = 20, 1.0
 
 def profile(path: Path, threads: int, shapes: Shapes | None) -> list[OpCost]:
     """Run an .onnx file under the profiler; return each operator's mean time without the slowest tenth."""
-    with tempfile.TemporaryDirectory() as folder:
-        saved = Path(folder) / "optimised.onnx"
+    with temporary_folder() as folder:
+        saved = folder / "optimised.onnx"
         with open_model(
             path,
             threads=threads,
             shapes=shapes,
-            profile=Path(folder) / "trace",
+            profile=folder / "trace",
             save_optimized=saved,
         ) as runner:
             call = runner.call(random_feeds(runner))

@@ -3,7 +3,6 @@
 import io
 import json
 import tarfile
-import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from edgeconv.device.remote import LIMIT_S, SUFFIXES, Prepared, prepared, side_b
 from edgeconv.device.ssh import Connection
 from edgeconv.device.wheels import runtime_for
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.files import temporary_folder
 from edgeconv.judge.outputs import Outputs, inputs_hash
 from edgeconv.parity.cells import Cell, emulated
 from edgeconv.parity.matrix import Samples, Settings, described, job_for, save_feeds
@@ -82,8 +82,7 @@ def _on_one(
     say: Say,
 ) -> Found:
     folder = ready.job.folder
-    with tempfile.TemporaryDirectory(prefix="edgeconv-device-") as name:
-        scratch = Path(name)
+    with temporary_folder() as scratch:
         feeds = save_feeds(samples, scratch)
         jobs = [_job(cell, feeds, samples, settings, n) for n, cell in enumerate(cells)]
         request = scratch / "jobs.json"

@@ -7,13 +7,12 @@ minimal image has neither.
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.files import write_text
+from edgeconv.files import temporary_folder, write_text
 
 GLIBC = ("2_17", "2_24", "2_26", "2_27", "2_28", "2_31", "2_34", "2_35", "2_36")
 """Every level is named, for pip does not infer the lower ones; 2.36 is Raspberry Pi OS bookworm's."""
@@ -80,10 +79,10 @@ def download(runtimes: Sequence[str], platform: Platform, folder: Path) -> list[
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = requirements(runtimes, platform)
-    with tempfile.TemporaryDirectory(prefix="part-", dir=folder) as fresh:
+    with temporary_folder(folder) as fresh:
         command = [sys.executable, "-P", "-m", "pip", "download", "--quiet"]
         command += ["--disable-pip-version-check", "--only-binary=:all:", "--implementation", "cp"]
-        command += ["--python-version", platform.python, "--dest", fresh]
+        command += ["--python-version", platform.python, "--dest", str(fresh)]
         command += ["--find-links", str(folder)]
         for tag in platform.tags():
             command += ["--platform", tag]

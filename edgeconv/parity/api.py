@@ -1,13 +1,12 @@
 """``edgeconv parity`` as one library call."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.files import write_text
+from edgeconv.files import temporary_folder, write_text
 from edgeconv.judge.budget import load_budgets
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_folder, save_outputs
 from edgeconv.parity.baseline import compare_baseline, load_baseline, save_baseline, worth_keeping
@@ -153,18 +152,16 @@ def _run(
     if not paths:
         return _judge_stored(stored, request, settings)
     samples, reference = gather(paths, request)
-    with tempfile.TemporaryDirectory(prefix="edgeconv-parity-") as folder:
-        cells, notes = plan(paths, precision=precision, scratch=Path(folder))
+    with temporary_folder() as folder:
+        cells, notes = plan(paths, precision=precision, scratch=folder)
         settings, boards = _on_boards(cells, settings, extras.emulate)
-        done = run_cells([*cells, *boards], samples, settings, Path(folder))
+        done = run_cells([*cells, *boards], samples, settings, folder)
         if extras.devices:
             done += _over_ssh(cells, extras.devices, samples, settings)
         found: dict[str, LayerReport] = {}
         times: dict[str, Latency] = {}
         if extras.layers or extras.bisect is not None:
-            found, failed = layer_reports(
-                cells, samples, settings, request, Path(folder), extras.bisect
-            )
+            found, failed = layer_reports(cells, samples, settings, request, folder, extras.bisect)
             notes += failed
         if extras.latency:
             times, failed = measure_latencies(cells, settings.threads)

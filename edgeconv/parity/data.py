@@ -1,6 +1,5 @@
 """Where the pictures and the float reference of a run come from."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgeconv.artifact import Artifact, Preprocessing, load_artifact
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.files import temporary_folder
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_outputs
 from edgeconv.parity.child import Job, run_cell
 from edgeconv.parity.matrix import Samples, save_feeds
@@ -243,8 +243,7 @@ def reference_outputs(request: Request, artifact: Artifact | None, samples: Samp
         cut = {n: a[spread_indices(len(a), samples.count)] for n, a in stored.arrays.items()}
         return Outputs(cut, {**stored.about, "label": "reference"})
     onnx = path.suffix.lower() == ".onnx"
-    with tempfile.TemporaryDirectory(prefix="edgeconv-parity-") as folder:
-        scratch = Path(folder)
+    with temporary_folder() as scratch:
         outputs = run_cell(
             Job(
                 path,

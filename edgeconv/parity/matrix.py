@@ -1,7 +1,6 @@
 """Run every cell on the same inputs, compare each with the float reference and the hop before it."""
 
 import json
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgeconv.adapt import match_names
 from edgeconv.errors import EdgeconvError
+from edgeconv.files import temporary_folder
 from edgeconv.judge.budget import DEFAULTS, Budget
 from edgeconv.judge.measures import Figures
 from edgeconv.judge.outputs import Outputs, inputs_hash
@@ -287,8 +287,8 @@ def run_matrix(
 ) -> Matrix:
     """Run and judge every cell against ``reference`` on ``samples``."""
     settings = settings or Settings()
-    with tempfile.TemporaryDirectory(prefix="edgeconv-parity-") as folder:
-        done = run_cells(cells, samples, settings, Path(folder))
+    with temporary_folder() as folder:
+        done = run_cells(cells, samples, settings, folder)
     results = [
         (c.label, found, {"stage": c.stage, "title": c.title, "before": c.before, "kind": c.kind})
         for c, found in done

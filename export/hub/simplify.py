@@ -1,6 +1,5 @@
 """Raw ONNX to the hub graph: onnxsim in a child process, then our own passes."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.trace import HUB_OPSET
 from edgeconv.export.prepare import simplify_graph
+from edgeconv.files import temporary_folder
 from edgeconv.isolate import Worker, call
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _in_child(
     """Return (None, simplified model), or (reason, the model as far as it came)."""
     import onnx
 
-    with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:
+    with temporary_folder() as folder:
         source, target = Path(folder, "raw.onnx"), Path(folder, "simple.onnx")
         onnx.save(model, str(source))
         asked = [str(source), str(target), HUB_OPSET]

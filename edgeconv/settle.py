@@ -1,0 +1,162 @@
+"""Move a finished set of files under its final names, whoever dies meanwhile. Standard library only.
+
+A run stages its files in ``OUTPUT/.edgeconv-set-XXXX`` and holds a lock on that folder while it
+lives. Once the set is whole it writes ``.commit`` there (JSON: relative name -> digest): from then
+on the files belong under their final names, and whoever comes next finishes the moves. ``.old``
+keeps what they replaced, to undo a move that fails. ``.done`` is the renamed ``.commit`` of a set
+that was moved whole; it stays where the run did not live to report it.
+
+``python settle.py FOLDER`` moves one set: a process of its own outlives a killed parent.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Set
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # without locks nobody can tell a dead run's folder from a live one's
+    fcntl = None  # type: ignore[assignment]
+
+PREFIX = ".edgeconv-set-"
+COMMIT, DONE, OLD = ".commit", ".done", ".old"
+
+
+def lock(path: Path, *, wait: bool) -> int | None:
+    """Lock a file or folder and return the descriptor that holds the lock; None where somebody else does.
+
+    A symbolic link and what belongs to another user are never ours to lock. Without ``wait`` a held lock
+    is not waited for.
+    """
+    if fcntl is None:
+        return None
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        about = os.fstat(handle)
+        if about.st_uid == os.geteuid():
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if os.path.samestat(about, os.stat(path)):  # not swept while we waited
+                return handle
+    except OSError:
+        pass
+    os.close(handle)
+    return None
+
+
+def listed(root: Path, name: str) -> dict[str, str]:
+    """Return the table ``name`` (COMMIT or DONE) of a staging folder; empty where it has none."""
+    try:
+        found = json.loads((root / name).read_text())
+    except (OSError, ValueError):
+        return {}
+    inside = isinstance(found, dict) and all(isinstance(v, str) for v in found.values())
+    # a name that leaves the output folder is none that we wrote
+    if not inside or any(Path(k).is_absolute() or ".." in Path(k).parts for k in found):
+        return {}
+    return dict(found)
+
+
+def settle(root: Path) -> None:
+    """Move what the note lists and is not moved yet. The caller holds the lock."""
+    for name in listed(root, COMMIT):
+        fresh, target, kept = root / name, root.parent / name, root / OLD / name
+        if not os.path.lexists(fresh) or target.parent.is_symlink():
+            continue
+        target.parent.mkdir(exist_ok=True)
+        if os.path.lexists(target) and not os.path.lexists(kept):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            _keep(target, kept)
+        os.replace(fresh, target)
+    os.replace(root / COMMIT, root / DONE)
+
+
+def _keep(target: Path, kept: Path) -> None:
+    """Keep ``target`` as ``kept``: as a second name, so that the first is never missing, if it may be."""
+    if target.is_dir() and not target.is_symlink():  # a folder cannot be renamed over another
+        os.replace(target, kept)
+        return
+    try:
+        os.link(target, kept, follow_symlinks=False)
+    except OSError:
+        os.replace(target, kept)
+
+
+def undo(root: Path) -> None:
+    """Bring back what ``settle`` replaced, after it failed. The caller holds the lock."""
+    for name in reversed(listed(root, COMMIT)):
+        fresh, target, kept = root / name, root.parent / name, root / OLD / name
+        if not os.path.lexists(fresh) and os.path.lexists(target):
+            os.replace(target, fresh)
+        if os.path.lexists(kept):
+            os.replace(kept, target)
+    os.unlink(root / COMMIT)
+
+
+def settle_all(folder: Path) -> None:
+    """Finish the sets that killed runs had committed in ``folder``; a folder that may not be written stays."""
+    for root in _roots(folder):
+        if (root / COMMIT).exists() and (handle := lock(root, wait=True)) is not None:
+            with contextlib.suppress(OSError), _held(handle):
+                if (root / COMMIT).exists():
+                    settle(root)
+
+
+def sweep(folder: Path) -> dict[str, str]:
+    """Remove what dead runs left in ``folder``, and finish what they had committed.
+
+    Returns relative name -> digest of the sets that are there but were never reported.
+    """
+    unreported: dict[str, str] = {}
+    for root in _roots(folder):
+        if (handle := lock(root, wait=False)) is None:
+            continue
+        with contextlib.suppress(OSError), _held(handle):
+            if (root / COMMIT).exists():
+                settle(root)
+            if found := listed(root, DONE):
+                unreported |= found
+            else:
+                shutil.rmtree(root, ignore_errors=True)
+    return unreported
+
+
+def forget(folder: Path, names: Set[str]) -> None:
+    """Remove the notes of unreported sets that share one of ``names``: a later run reported them."""
+    for root in _roots(folder):
+        if names & listed(root, DONE).keys() and (handle := lock(root, wait=False)) is not None:
+            with _held(handle):
+                remove(root)
+
+
+def remove(root: Path) -> None:
+    """Remove a staging folder, its note last: killed in between, the note still says whose set it is."""
+    for path in root.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def _roots(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.name.startswith(PREFIX))
+    except OSError:
+        return []
+
+
+@contextlib.contextmanager
+def _held(handle: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+if __name__ == "__main__":
+    settle(Path(sys.argv[1]))

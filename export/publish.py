@@ -1,0 +1,144 @@
+"""Put a set of finished files under their final names: all of them or none, at whatever moment it stops."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeconv import settle
+from edgeconv.errors import EdgeconvError
+from edgeconv.files import digest
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A hidden folder ``place`` in the output folder, locked by ``lock``, where files are made.
+
+    ``unreported`` is relative name -> digest of what a killed run put into the output folder: the
+    same command may write it again.
+    """
+
+    place: Path
+    lock: int | None
+    unreported: dict[str, str]
+
+
+@contextmanager
+def staging(folder: Path) -> Iterator[Staged]:
+    """Yield a staging folder inside ``folder``; it is gone afterwards, and so is what dead runs left.
+
+    Raises EdgeconvError where ``folder`` cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        unreported = settle.sweep(folder)
+        root, lock = _make(folder)
+    except OSError as error:
+        raise EdgeconvError(f"cannot write to {folder}: {error.strerror or error}") from error
+    ended = False
+    try:
+        yield Staged(root, lock, unreported)
+        ended = True
+    except OSError as error:
+        raise EdgeconvError(f"cannot write to {folder}: {error.strerror or error}") from error
+    finally:
+        published = settle.listed(root, settle.DONE)
+        if ended:
+            settle.forget(folder, published.keys())
+        if ended or not published:  # what was moved but will not be reported keeps its note
+            settle.remove(root)
+        if lock is not None:
+            os.close(lock)
+
+
+def _make(folder: Path) -> tuple[Path, int | None]:
+    """Return a new staging folder and its lock; another run may sweep it before it is locked."""
+    while True:
+        root = Path(tempfile.mkdtemp(prefix=settle.PREFIX, dir=folder))
+        lock = settle.lock(root, wait=False)
+        if lock is not None or root.exists():
+            return root, lock
+
+
+def publish(staged: Staged, *, force: bool) -> None:
+    """Move every staged file, and every package as a whole, to the same relative name in the output.
+
+    Without ``force`` one that exists with other contents is refused before anything moves. Raises
+    EdgeconvError where a file cannot be moved; what was there before is then back in its place.
+    """
+    folder = staged.place.parent
+    units = {path.relative_to(staged.place).as_posix(): digest(path) for path in _units(staged)}
+    for name, fresh in units.items():
+        target = folder / name
+        if target.parent.is_symlink() and target.parent != folder:
+            raise EdgeconvError(
+                f"{target.parent} is a symbolic link, which is not followed: remove it, or name "
+                "another --output"
+            )
+        if os.path.lexists(target) and not force and _differs(target, fresh):
+            raise EdgeconvError(
+                f"{target} exists and belongs to another export; --force replaces it, or name "
+                "another --output"
+            )
+    note = staged.place / ".note"
+    note.write_text(json.dumps(units))
+    _sync(staged)
+    os.replace(note, staged.place / settle.COMMIT)
+    _move(staged)
+
+
+def _differs(target: Path, fresh: str) -> bool:
+    return target.is_symlink() or not target.exists() or digest(target) != fresh
+
+
+def _units(staged: Staged) -> list[Path]:
+    """Return what is moved as one: files, and packages as a whole."""
+    found = []
+    for path in sorted(staged.place.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir() and path.suffix != ".mlpackage":
+            found += sorted(item for item in path.rglob("*") if item.is_file())
+        else:
+            found.append(path)
+    return found
+
+
+def _sync(staged: Staged) -> None:
+    """Bring the files to the disk before the note that vouches for them."""
+    for path in staged.place.rglob("*"):
+        if path.is_file():
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+
+def _move(staged: Staged) -> None:
+    """Let a process of its own move the set, where one can be had; undo it where it cannot be moved."""
+    held = () if staged.lock is None else (staged.lock,)  # the lock lasts as long as the mover
+    command = [sys.executable, "-I", "-S", settle.__file__, str(staged.place.absolute())]
+    quiet = subprocess.DEVNULL
+    with contextlib.suppress(OSError, ValueError):
+        mover = subprocess.Popen(
+            command, pass_fds=held, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True
+        )
+        try:
+            mover.wait()
+        except BaseException:
+            mover.wait()  # it takes no longer than the renames; half a set is not to be left
+            raise
+    if not (staged.place / settle.COMMIT).exists():
+        return
+    try:
+        settle.settle(staged.place)
+    except OSError:
+        settle.undo(staged.place)
+        raise
