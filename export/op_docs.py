@@ -5,28 +5,41 @@ from pathlib import Path
 
 from edgeconv.files import write_text
 
+HEADER = """# Supported operators
+
+Made from the emitters' own tables by `make docs`; a test fails when it is stale.
+
+ONNX targets keep every standard operator in float. The table says what TFLite and Core ML can express and,
+for TFLite, in which form. INT8 columns: what the recipe makes of an operator in an ONNX file (a dash: it computes in
+float), whether TFLite computes it on int8 too ("by form": some attributes only), and whether Core ML reads
+integers there.
+
+| ONNX | TFLite | limits | Core ML | INT8 in ONNX | in TFLite | in Core ML |
+|---|---|---|---|---|---|---|
+"""
+
 
 def op_docs() -> str:
-    """Return the page: one table a target, made from what the emitters check against."""
-    from edgeconv.export.integer.rules import RULES
-    from edgeconv.export.tflite import op_table
+    """Return the page: a row an operator, made from what the emitters check against."""
+    from edgeconv.export.coreml.table import OPS as COREML
+    from edgeconv.export.op_traits import TRAITS, Is
+    from edgeconv.export.tflite.table import OPS as TFLITE
 
-    lines = [
-        "# Supported operators",
-        "",
-        "Made from the emitters' own tables by `make docs`; a test fails when it is stale.",
-        "",
-        "ONNX targets keep every standard operator in float. The table says what TFLite can express; the",
-        "last column what INT8 makes of an operator (operators without an INT8 form compute in float).",
-        "",
-        "| ONNX | TFLite | limits | INT8 |",
-        "|---|---|---|---|",
-    ]
-    for row in op_table():
-        rule = RULES.get(row["op"])
-        kind = "float" if rule is None else rule.kind
-        lines.append(f"| {row['op']} | {row['tflite']} | {row['limits']} | {kind} |")
-    return "\n".join(lines) + "\n"
+    lines = []
+    for op in sorted(TFLITE.keys() | COREML.keys()):
+        entry, traits = TFLITE.get(op), TRAITS[op]
+        native = traits.int8 is not None and entry is not None and entry.int8
+        cells = (
+            op,
+            entry.tflite if entry else "-",
+            entry.nearest if entry else "",
+            "yes" if op in COREML else "-",
+            traits.int8.kind if traits.int8 else "-",
+            "by form" if callable(native) else "yes" if native else "-",
+            "yes" if Is.COREML_INT8 in traits.true else "-",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return HEADER + "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from edgeconv.export.emit import EmitRequest, emit
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.simplify import simplify
 from edgeconv.export.hub.trace import trace_module
-from edgeconv.export.integer.rules import WEIGHTED, output_axis, output_channels, why_float
+from edgeconv.export.integer.rules import output_channels, why_float
+from edgeconv.export.op_traits import WEIGHTED, output_axis
 from edgeconv.export.options import SUFFIX, ExportOptions
 from edgeconv.export.prepare import PixelInput, prepare
 from edgeconv.export.quant.ranges import choose_ranges, fixed_scales
@@ -46,7 +47,7 @@ def lowered(net: str, *, int8: bool) -> tuple[Graph, dict[str, tuple[float, int]
 def integer_recipe(graph: Graph, exact: dict[str, tuple[float, int]], form: Form) -> Recipe:
     """Return a recipe whose every number follows from names and shapes alone."""
     islands = frozenset(node.name for node in graph.nodes if why_float(graph, node) is not None)
-    seen = cast(Any, SimpleNamespace(tensors=_Ranges()))
+    seen = cast(Any, SimpleNamespace(tensors=_Ranges(), peaks={}))
     activations = choose_ranges(
         graph,
         seen,

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,10 +14,8 @@ from edgeconv.export.graph import Attribute, Clamp, Graph, Node
 from edgeconv.export.tflite import (
     check_supported,
     emit_tflite,
-    op_table,
     read_tflite,
 )
-from edgeconv.export.tflite.table import OPS
 from edgeconv.recipe import Activation
 
 
@@ -228,10 +225,3 @@ def test_no_damaged_byte_escapes_as_another_error() -> None:
         damaged[random.integers(8, len(data))] ^= int(random.integers(1, 256))
         with contextlib.suppress(EdgeconvError):
             read_tflite(bytes(damaged))
-
-
-def test_the_table_for_the_docs_has_a_row_for_every_operator() -> None:
-    rows = op_table()
-    assert [row["op"] for row in rows] == sorted(OPS)
-    assert all(row["tflite"] and row["limits"] for row in rows)
-    assert json.loads(json.dumps(rows)) == rows

@@ -18,7 +18,8 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.onnx_io import to_onnx
 from edgeconv.export.integer.groups import same_scale
-from edgeconv.export.integer.rules import RULES, data_inputs
+from edgeconv.export.integer.rules import data_inputs
+from edgeconv.export.op_traits import RULES
 from edgeconv.export.passes.expand_shuffles import expand_shuffles
 from edgeconv.export.tflite import EmittedTflite
 from edgeconv.recipe import (

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_traits import WEIGHTED, Is, operators, output_axis
 from edgeconv.recipe import Activation, Recipe
 
-INTEGER_READERS = frozenset(["Conv", "Gemm", "Add", "AveragePool", "MaxPool"])
-WEIGHTED = frozenset(["Conv", "ConvTranspose", "Gemm"])
+INTEGER_READERS = operators(Is.COREML_INT8)
 
 
 @dataclass
@@ -136,7 +136,7 @@ def round_weights(graph: Graph) -> Recipe:
         groups = node.int("group", 1) if node.op == "ConvTranspose" else 1
         if groups > 1:
             continue  # output channels of a grouped transposed convolution are not one axis
-        axis = 1 if node.op == "ConvTranspose" else 0
+        axis = output_axis(node)
         others = tuple(index for index in range(real.ndim) if index != axis)
         peak = np.abs(real).max(axis=others).astype(np.float32)
         scales = np.where(peak > 0, peak / np.float32(127), np.float32(1)).astype(np.float32)

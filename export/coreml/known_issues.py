@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_traits import WEIGHTED
 
 
 @dataclass(frozen=True)
@@ -95,13 +96,13 @@ def _signed_weights(graph: Graph, target: Target) -> list[str]:
         return []
     if target.weights_only or target.avoiding:  # written as uint8
         return []
-    return [node.name for node in graph.of("Conv", "ConvTranspose", "Gemm")]
+    return [node.name for node in graph.of(*WEIGHTED)]
 
 
 def _compressed_weights(graph: Graph, target: Target) -> list[str]:
     if target.precision != "int8":
         return []
-    return [node.name for node in graph.of("Conv", "ConvTranspose", "Gemm")]
+    return [node.name for node in graph.of(*WEIGHTED)]
 
 
 def _half_mish(graph: Graph, target: Target) -> list[str]:

@@ -4,24 +4,9 @@ import onnx
 from onnx import helper, version_converter
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.export.op_traits import Is, operators
 
-SAME_MEANING = frozenset(
-    [
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "Pow",
-        "Relu",
-        "LeakyRelu",
-        "PRelu",
-        "Reshape",
-        "Pad",
-        "Where",
-        "Identity",
-        "Equal",
-    ]
-)
+SAME_MEANING = operators(Is.SAME_SINCE_13)
 """Operators that since opset 13 gained only types and optional inputs or attributes: onnx's
 converter has no adapters down for them, and its checker refuses them where the new parts are used."""
 ASIDE = "edgeconv.same"  # a domain of its own: the converter passes such nodes by

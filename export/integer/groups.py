@@ -7,27 +7,11 @@ import numpy as np
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Clamp, Graph, Node
-from edgeconv.export.integer.rules import RULES, data_inputs
+from edgeconv.export.integer.rules import data_inputs
+from edgeconv.export.op_traits import RULES, Is, operators
 from edgeconv.recipe import Activation, Recipe
 
-COMMUTING = frozenset(RULES) & {
-    "Concat",
-    "MaxPool",
-    "Reshape",
-    "Transpose",
-    "ChannelShuffle",
-    "Slice",
-    "Split",
-    "Gather",
-    "DepthToSpace",
-    "SpaceToDepth",
-    "Expand",
-    "Tile",
-    "Max",
-    "Min",
-    "ReduceMax",
-    "GlobalMaxPool",
-}
+COMMUTING = operators(Is.CLAMPS_ALIKE) & RULES.keys()
 """Operators f with clamp(f(x)) == f(clamp(x)): the clamp may be done where x is made."""
 
 

@@ -1,81 +1,13 @@
-"""What the INT8 recipe knows of each operator: the one table that decides int8, float and shared scales.
+"""What a node's INT8 rule (op_traits.py) means for it: its stored inputs, why it stays in float.
 
 The rules are TFLite's (https://ai.google.dev/edge/litert/models/quantization_spec), because they
 are the strictest: whatever they allow, ONNX QDQ can express.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 
 from edgeconv.export.graph import Array, Graph, Node
-
-Kind = Literal["weighted", "same-scale", "free", "fixed"]
-"""weighted: has int8 weights; same-scale: output scale is the input's; free: any output scale;
-fixed: the output scale is prescribed."""
-
-
-@dataclass(frozen=True)
-class OpRule:
-    """How one operator is quantized.
-
-    ``data`` are the input positions that are stored as int8 (None: all of them). ``moves`` says
-    that the operator only moves or selects values, so ONNX runs it on the integers themselves.
-    ``fixed`` is the prescribed (scale, zero point) of the output.
-    """
-
-    kind: Kind
-    data: tuple[int, ...] | None = (0,)
-    moves: bool = False
-    fixed: tuple[float, int] | None = None
-
-
-_MOVE = OpRule("same-scale", moves=True)
-
-RULES: dict[str, OpRule] = {
-    "Conv": OpRule("weighted"),
-    "ConvTranspose": OpRule("weighted"),
-    "Gemm": OpRule("weighted"),
-    "Concat": OpRule("same-scale", data=None, moves=True),
-    "MaxPool": _MOVE,
-    "Reshape": _MOVE,
-    "Transpose": _MOVE,
-    "ChannelShuffle": _MOVE,
-    "Slice": _MOVE,
-    "Split": _MOVE,
-    "Gather": _MOVE,
-    "Pad": _MOVE,
-    "DepthToSpace": _MOVE,
-    "SpaceToDepth": _MOVE,
-    "Expand": _MOVE,
-    "Tile": _MOVE,
-    "Resize": OpRule("same-scale"),
-    "AveragePool": OpRule("same-scale"),
-    "Max": OpRule("same-scale", data=None, moves=True),
-    "Min": OpRule("same-scale", data=None, moves=True),
-    "ReduceMax": _MOVE,
-    "GlobalMaxPool": OpRule("same-scale"),
-    "Add": OpRule("free", data=None),
-    "Sub": OpRule("free", data=None),
-    "Mul": OpRule("free", data=None),
-    "MatMul": OpRule("free", data=None),
-    "GlobalAveragePool": OpRule("free"),
-    "ReduceMean": OpRule("free"),
-    "Relu": OpRule("free"),
-    "Clip": OpRule("free"),
-    "LeakyRelu": OpRule("free"),
-    "PRelu": OpRule("free", data=(0, 1)),
-    "HardSwish": OpRule("free"),
-    "HardSigmoid": OpRule("fixed", fixed=(1 / 256, -128)),
-    "Sigmoid": OpRule("fixed", fixed=(1 / 256, -128)),
-    "Softmax": OpRule("fixed", fixed=(1 / 256, -128)),
-    "Tanh": OpRule("fixed", fixed=(1 / 128, 0)),
-}
-"""Operator -> rule; an operator that is not here computes in float."""
-
-
-WEIGHTED = frozenset(op for op, found in RULES.items() if found.kind == "weighted")
+from edgeconv.export.op_traits import RULES, OpRule
 
 
 def rule(node: Node) -> OpRule | None:
@@ -146,11 +78,6 @@ def is_pixel_shift(graph: Graph, node: Node) -> bool:
         and len(graph.consumers().get(node.inputs[0], [])) == 1
         and node.clamp is None
     )
-
-
-def output_axis(node: Node) -> int:
-    """Return the axis of the weight tensor that holds the output channels."""
-    return 1 if node.op == "ConvTranspose" else 0
 
 
 def float_weights(graph: Graph, node: Node) -> tuple[Array, Array]:

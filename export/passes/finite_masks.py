@@ -8,9 +8,10 @@ Result:  the same with -1e9 there: exp of it is 0 as well, and a range can be sp
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_traits import Is, operators
 
 MASKED = np.float32(-1e9)
-PASSING = frozenset(["Add", "Where", "Reshape", "Transpose", "Expand", "Squeeze", "Unsqueeze"])
+PASSING = operators(Is.PASSES_MASK)
 
 
 def finite_masks(graph: Graph) -> bool:

@@ -10,6 +10,7 @@ Result:  x -> Mul(gamma/sqrt(var+eps)) -> Add(beta - mean*that) -> y
 import numpy as np
 
 from edgeconv.export.graph import Array, Graph, Node
+from edgeconv.export.op_traits import WEIGHTED, output_axis
 
 
 def fold_batchnorm(graph: Graph) -> bool:
@@ -34,13 +35,8 @@ def fold_batchnorm(graph: Graph) -> bool:
     return changed
 
 
-def output_axis(node: Node) -> int:
-    """Return the output-channel axis of the weights of a Conv, ConvTranspose or Gemm(transB=1)."""
-    return 1 if node.op == "ConvTranspose" else 0
-
-
 def _takes_scale(graph: Graph, node: Node) -> bool:
-    if node.op not in {"Conv", "ConvTranspose", "Gemm"} or node.clamp is not None:
+    if node.op not in WEIGHTED or node.clamp is not None:
         return False
     if node.op == "ConvTranspose" and node.int("group", 1) != 1:
         return False

@@ -10,22 +10,9 @@ Result:  one clamp, the intersection of both
 import numpy as np
 
 from edgeconv.export.graph import Clamp, Graph, Node
+from edgeconv.export.op_traits import Is, operators
 
-CARRIERS = frozenset(
-    [
-        "Conv",
-        "ConvTranspose",
-        "Gemm",
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "Concat",
-        "AveragePool",
-        "MaxPool",
-        "GlobalAveragePool",
-    ]
-)
+CARRIERS = operators(Is.TAKES_CLAMP)
 """Operators that emitters can give an activation, or whose INT8 range can imply it."""
 
 

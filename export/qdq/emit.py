@@ -18,7 +18,8 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Clamp, Graph, Node
 from edgeconv.export.hub.onnx_io import IR_VERSION
 from edgeconv.export.integer.groups import check_same_scale, implied
-from edgeconv.export.integer.rules import RULES, WEIGHTED, is_pixel_shift, moves_integers
+from edgeconv.export.integer.rules import is_pixel_shift, moves_integers
+from edgeconv.export.op_traits import RULES, WEIGHTED
 from edgeconv.export.passes.find_shuffles import shuffle_order
 from edgeconv.export.qdq.tensors import Io, QdqTensors, Shuffle
 from edgeconv.export.rewrites.table import NONE, Rewrites, rewrite

@@ -9,14 +9,8 @@ from edgeconv.errors import UnsupportedOpError
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.hub.onnx_io import from_onnx
 from edgeconv.export.integer.groups import same_scale
-from edgeconv.export.integer.rules import (
-    RULES,
-    WEIGHTED,
-    data_inputs,
-    float_weights,
-    output_axis,
-    why_float,
-)
+from edgeconv.export.integer.rules import data_inputs, float_weights, why_float
+from edgeconv.export.op_traits import RULES, WEIGHTED, output_axis
 from edgeconv.export.prepare import prepare
 from edgeconv.export.qdq.strip import StoredConstant, Stripped, strip_qdq
 from edgeconv.export.quant.weights import rows, unrows

@@ -7,60 +7,9 @@ import numpy as np
 import onnx
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_traits import Is, operators
 
-ROW_BY_ROW = frozenset(
-    [
-        "Conv",
-        "ConvTranspose",
-        "Gemm",
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "Pow",
-        "Max",
-        "Min",
-        "PRelu",
-        "Relu",
-        "Clip",
-        "LeakyRelu",
-        "HardSwish",
-        "HardSigmoid",
-        "Sigmoid",
-        "Tanh",
-        "Elu",
-        "Selu",
-        "Softplus",
-        "Softsign",
-        "Erf",
-        "Exp",
-        "Log",
-        "Sqrt",
-        "Abs",
-        "Neg",
-        "Reciprocal",
-        "Floor",
-        "Ceil",
-        "Gelu",
-        "Mish",
-        "Cast",
-        "Not",
-        "Where",
-        "Equal",
-        "Less",
-        "MatMul",
-        "MaxPool",
-        "AveragePool",
-        "GlobalAveragePool",
-        "GlobalMaxPool",
-        "ChannelShuffle",
-        "DepthToSpace",
-        "SpaceToDepth",
-        "BatchNormalization",
-        "InstanceNormalization",
-        "LRN",
-    ]
-)
+ROW_BY_ROW = operators(Is.PER_PICTURE)
 """Operators that treat every picture of a batch alone, whatever their attributes."""
 
 
@@ -84,9 +33,7 @@ def batched(graph: Graph) -> Graph | None:
     return other
 
 
-BROADCASTING = frozenset(
-    ["Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "PRelu", "MatMul", "Where", "Equal", "Less"]
-)
+BROADCASTING = operators(Is.BROADCASTS)
 
 
 def _broadcasts(graph: Graph, node: Node, name: str) -> bool:

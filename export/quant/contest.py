@@ -7,7 +7,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from edgeconv.export.graph import Graph
-from edgeconv.export.integer.rules import WEIGHTED
+from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.export.quant.calibration import stability
 from edgeconv.export.quant.candidates import Candidate
 from edgeconv.export.quant.equalize import equalize

@@ -11,7 +11,8 @@ import numpy as np
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.feeds import Chosen
 from edgeconv.export.graph import Graph
-from edgeconv.export.integer.rules import WEIGHTED, is_pixel_shift, why_float
+from edgeconv.export.integer.rules import is_pixel_shift, why_float
+from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.export.quant.apart import kept_apart
 from edgeconv.export.quant.blas import one_blas_thread
 from edgeconv.export.quant.candidates import RECIPES

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.integer.rules import WEIGHTED, float_weights
+from edgeconv.export.integer.rules import float_weights
+from edgeconv.export.op_traits import WEIGHTED, Is, operators
 from edgeconv.export.passes.find_shuffles import shuffle_order
 from edgeconv.export.quant.observe import Observation
 
@@ -26,18 +27,7 @@ Floats = NDArray[np.float32]
 BALANCE = 0.5
 """How the burden is shared between activations (0) and weights (1)."""
 CAP = 16.0
-PASSING = frozenset(
-    [
-        "Relu",
-        "LeakyRelu",
-        "PRelu",
-        "MaxPool",
-        "AveragePool",
-        "GlobalAveragePool",
-        "GlobalMaxPool",
-        "Resize",
-    ]
-)
+PASSING = operators(Is.HOMOGENEOUS)
 """Homogeneous operators that keep every channel where it is."""
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.integer.rules import float_weights, output_axis
+from edgeconv.export.integer.rules import float_weights
+from edgeconv.export.op_traits import output_axis
 from edgeconv.export.quant.bias import MeanOutput, channel_means
 from edgeconv.export.quant.columns import hessian
 from edgeconv.export.quant.observe import Observation

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from edgeconv.export.graph import Clamp, Graph
 from edgeconv.export.integer.groups import Groups, needed_bounds, same_scale
-from edgeconv.export.integer.rules import RULES, data_inputs, is_pixel_shift
+from edgeconv.export.integer.rules import data_inputs, is_pixel_shift
+from edgeconv.export.op_traits import RULES
 from edgeconv.export.quant.observe import Observation
 from edgeconv.recipe import Activation, Form, choose_scale
 

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph
-from edgeconv.export.integer.rules import WEIGHTED, float_weights
+from edgeconv.export.integer.rules import float_weights
+from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.export.quant.calibration import clip_rates
 from edgeconv.export.quant.observe import Observation
 from edgeconv.export.quant.weights import dequantized

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.export.qdq.emit import emit_qdq
 from edgeconv.export.quant.batching import batched, channels_last_io, set_batch
 from edgeconv.export.quant.sessions import integer_kernels_are_exact, session
@@ -99,8 +100,11 @@ def run_quantized(
 
 
 def _fits(graph: Graph, recipe: Recipe, node: Node) -> bool:
-    weighted = node.op in {"Conv", "ConvTranspose", "Gemm"}
-    return weighted and node.name not in recipe.float_nodes and node.inputs[0] in recipe.activations
+    return (
+        node.op in WEIGHTED
+        and node.name not in recipe.float_nodes
+        and node.inputs[0] in recipe.activations
+    )
 
 
 def _memory(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.integer.rules import output_axis
+from edgeconv.export.op_traits import output_axis
 
 Floats = NDArray[np.float32]
 

@@ -13,22 +13,10 @@ import numpy as np
 from edgeconv.export.graph import Node
 from edgeconv.export.integer.groups import Groups
 from edgeconv.export.integer.pair import Order, Pair, is_depthwise, pick_columns, pick_rows
+from edgeconv.export.op_traits import RULES, Is, operators
 
 MULTIPLE = 16
-UNARY = frozenset(
-    [
-        "MaxPool",
-        "AveragePool",
-        "GlobalAveragePool",
-        "Relu",
-        "Clip",
-        "LeakyRelu",
-        "HardSwish",
-        "Sigmoid",
-        "HardSigmoid",
-        "Tanh",
-    ]
-)
+UNARY = operators(Is.CHANNELWISE) & RULES.keys()
 BINARY = frozenset(["Add", "Sub", "Mul"])
 
 

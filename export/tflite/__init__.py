@@ -2,14 +2,13 @@
 
 from edgeconv.export.tflite.emit import EmittedTflite, emit_tflite
 from edgeconv.export.tflite.inspect import TfliteSummary, read_tflite, tflite_stats
-from edgeconv.export.tflite.table import check_supported, op_table
+from edgeconv.export.tflite.table import check_supported
 
 __all__ = [
     "EmittedTflite",
     "TfliteSummary",
     "check_supported",
     "emit_tflite",
-    "op_table",
     "read_tflite",
     "tflite_stats",
 ]

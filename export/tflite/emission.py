@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from edgeconv.export.graph import Array, Graph, Node
+from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.export.tflite.builder import Builder
 from edgeconv.export.tflite.clamps import clamp_steps
 from edgeconv.export.tflite.layout import (
@@ -83,7 +84,7 @@ class Emission:
         """Say whether a node computes on int8: the recipe covers it and TFLite has the kernel."""
         if self.recipe is None or not native or node.name in self.recipe.float_nodes:
             return False
-        if node.op in ("Conv", "ConvTranspose", "Gemm") and node.name not in self.recipe.weights:
+        if node.op in WEIGHTED and node.name not in self.recipe.weights:
             return False
         weighted = node.name in self.recipe.weights
         for number, name in enumerate((*node.inputs, *node.outputs)):

@@ -212,10 +212,6 @@ def gelu(em: Emission, node: Node) -> None:
     em.emit(node, "GELU", [x], "GeluOptions", approximate=approximate)
 
 
-def _unit_alpha(graph: Graph, node: Node) -> bool:
-    return node.float("alpha", 1.0) == 1.0
-
-
 _REAL = of_kinds("float32")
 _BOUNDS = first_failing(
     of_kinds("float32", "int32", "int64"),
@@ -231,7 +227,7 @@ TABLE = {
     ),
     "LeakyRelu": Entry(leaky_relu, "LEAKY_RELU", _ANY, _REAL, int8=True),
     "PRelu": Entry(prelu, "PRELU", "a constant slope", first_failing(_REAL), int8=True),
-    "Elu": Entry(elu, "ELU", _ANY, _REAL, int8=_unit_alpha),
+    "Elu": Entry(elu, "ELU", _ANY, _REAL),
     "Selu": Entry(selu, "RELU, ELU, MUL, ADD", _ANY, _REAL),
     "Celu": Entry(celu, "RELU, ELU, MUL, ADD", _ANY, _REAL),
     "Sigmoid": Entry(sigmoid, "LOGISTIC", _ANY, _REAL, int8=True),

@@ -191,5 +191,5 @@ TABLE = {
     "Not": Entry(unary("LOGICAL_NOT", "LogicalNotOptions"), "LOGICAL_NOT", "a bool operand"),
     "Where": Entry(where, "SELECT_V2", "operands that broadcast over up to 4 axes", broadcasts),
     "Cast": Entry(cast, "CAST", "float32, int32, int64, uint8, int8 and bool"),
-    "Identity": Entry(identity, "RESHAPE", "any tensor", int8=True),
+    "Identity": Entry(identity, "RESHAPE", "any tensor"),
 }

@@ -141,12 +141,11 @@ TABLE = {
         int8=True,
     ),
     "ReduceMin": _row(
-        reduction("REDUCE_MIN", same_scale=True),
+        reduction("REDUCE_MIN"),
         "REDUCE_MIN",
         "float32",
         "int32",
         "int64",
-        int8=True,
     ),
     "ReduceProd": _row(reduction("REDUCE_PROD"), "REDUCE_PROD", "float32"),
     "ReduceL1": _row(composed("ABS", ""), "ABS, SUM", "float32"),

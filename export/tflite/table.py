@@ -103,20 +103,3 @@ def _unread(graph: Graph, node: Node, name: str) -> bool:
     return (
         name in graph.constants and np.ndim(graph.constants[name]) <= 1 and node.op in ("Resize",)
     )
-
-
-def op_table() -> list[dict[str, str]]:
-    """Return the rows of the documentation's table: op, tflite, int8 and limits, sorted by op.
-
-    >>> op_table()[0]["op"]
-    'Abs'
-    """
-    return [
-        {
-            "op": op,
-            "tflite": entry.tflite,
-            "int8": "float island" if entry.int8 is False else "yes",
-            "limits": entry.nearest,
-        }
-        for op, entry in sorted(OPS.items())
-    ]
