@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from edgeconv import __version__
 from edgeconv.machine import INT8_DOT, Machine, describe
+from edgeconv.runtimes.table import RUNTIMES, problem
 
 Kind = Literal["runtime", "converter"]
 
@@ -27,9 +28,7 @@ class Part:
 
 
 PARTS = (
-    Part("onnxruntime", "runtime", "onnx", "run, bench and check .onnx"),
-    Part("ai-edge-litert", "runtime", "tflite", "run, bench and check .tflite"),
-    Part("tflite-runtime", "runtime", "tflite-runtime", "run .tflite on older and 32-bit boards"),
+    *(Part(r.packages[0], "runtime", r.extra, r.adds) for r in RUNTIMES.values() if r.boards),
     Part("torch", "runtime", "torch", "build the nets, trace modules, the float reference"),
     Part("coremltools", "converter", "coreml", "write Core ML packages (and run them on a Mac)"),
     Part("onnx", "converter", "export", "read and write ONNX graphs"),
@@ -110,13 +109,11 @@ def _problem(
     name: str, version: str | None, numpy: str, python: tuple[int, int], architecture: str
 ) -> str | None:
     """Why a part cannot work here, whatever pip says."""
-    if name == "tflite-runtime":
-        if python > (3, 11):
-            return "ends at Python 3.11; ai-edge-litert is its successor"
-        if version is not None and int(numpy.partition(".")[0]) >= 2:
-            return f"needs numpy below 2 and {numpy} is installed"
-    if architecture.startswith("armv") and name in ("onnxruntime", "ai-edge-litert", "torch"):
-        return "has no wheel for 32-bit ARM; use tflite-runtime"
+    for row in RUNTIMES.values():
+        if row.packages[:1] == (name,):
+            return problem(row, numpy, version is not None, python, architecture)
+    if architecture.startswith("armv") and name == "torch":
+        return "has no wheel for 32-bit ARM"
     return None
 
 

@@ -236,15 +236,14 @@ def _with_onnx(path: Path) -> dict[str, Any]:
 def _by_runtime(path: Path) -> dict[str, Any]:
     """What a child process with the runtime can tell of a .tflite file."""
     from edgeconv.bench.facts import examine
-    from edgeconv.bench.subjects import preferred_runtime
-    from edgeconv.runtimes.base import RUNTIMES
+    from edgeconv.runtimes.table import choose, fitting
 
-    if not any(path.suffix.lower() in r.suffixes and r.installed() for r in RUNTIMES.values()):
+    if not any(row.installed() for row in fitting(path)):
         raise MissingDependencyError(
             f"{path.name} needs a reader: pip install 'edgeconv[export]' reads the whole file, "
             "'edgeconv[tflite]' its operators and types"
         )
-    runtime = preferred_runtime(path)
+    runtime = choose(path).name
     facts = examine(path, runtime)
     return {
         "form": "tflite",

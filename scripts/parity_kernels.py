@@ -24,6 +24,7 @@ from edgeconv.parity.layers.openers import open_onnx, open_tflite
 from edgeconv.parity.layers.padding import channel_orders
 from edgeconv.parity.layers.surgery_onnx import made_by, rewire
 from edgeconv.parity.simulate import simulated_model
+from edgeconv.runtimes import litert
 from edgeconv.runtimes.onnxrt import open_model
 
 Array = NDArray[Any]
@@ -166,16 +167,9 @@ def opened_alike(
     data = first.path.read_bytes()
 
     def as_onnx(names: dict[str, str]) -> Opened:
-        return open_onnx(data, names, shapes, optimize=True, threads=1, orders=orders)
+        return open_onnx(data, names, shapes, open_model, orders=orders)
 
     wanted = {t: maps[1][t] for t in as_onnx(maps[0]).outs if t in maps[1]}
-    b = open_tflite(
-        second.path.read_bytes(),
-        wanted,
-        shapes,
-        runtime="ai-edge-litert",
-        xnnpack=True,
-        threads=1,
-    )
+    b = open_tflite(second.path.read_bytes(), wanted, shapes, litert.open_model)
     a = as_onnx({t: maps[0][t] for t in b.outs})
     return a, b, [t for t in a.outs if t in b.outs]

@@ -177,7 +177,7 @@ def test_an_unknown_net_offers_the_nearest_names() -> None:
     result = bench("mobilenet_v3")
     assert result.exit_code == 2
     assert "mobilenet_v2" in result.output
-    assert bench("missing.onnx").exit_code == 1
+    assert bench("missing.onnx").exit_code == 2
 
 
 def test_durations_and_lists_are_read_as_people_write_them() -> None:

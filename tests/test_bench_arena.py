@@ -7,8 +7,8 @@ import pytest
 from bench_kit import PEER, write_model
 from click.testing import CliRunner
 
-from edgeconv.bench.arena import onnx_arena
 from edgeconv.cli import main
+from edgeconv.runtimes.onnxrt import onnx_arena
 
 
 def arena_of(*arguments: object) -> float | None:

@@ -16,7 +16,8 @@ from coreml_kit import convolution_net, expected, feeds_for, prepared, sqnr_db
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.runtimes import coreml
-from edgeconv.runtimes.base import RUNTIMES, open_runner
+from edgeconv.runtimes.base import open_runner
+from edgeconv.runtimes.table import RUNTIMES, UNITS
 
 pytest.importorskip("coremltools")
 MAC = sys.platform == "darwin"
@@ -122,14 +123,14 @@ def test_on_macos_core_ml_comes_before_the_evaluator(monkeypatch: pytest.MonkeyP
 def test_on_macos_parity_runs_every_compute_unit_and_the_evaluator(
     packages: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgeconv.parity.cells import ways
+    from edgeconv.runtimes.table import ways
 
     monkeypatch.setattr(sys, "platform", "darwin")
-    wanted = [f"coreml-runtime/{unit}" for unit in coreml.UNITS]
-    assert [name for *_, name in ways(packages["plain"])] == [*wanted, "mil-reference"]
+    wanted = [f"coreml-runtime/{unit}" for unit in UNITS]
+    assert [way.label for way in ways(packages["plain"])] == [*wanted, "mil-reference"]
 
 
-@pytest.mark.parametrize("unit", coreml.UNITS)
+@pytest.mark.parametrize("unit", UNITS)
 def test_predictions_go_through_mlmodel_for_every_compute_unit(
     unit: Any, packages: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,7 +260,7 @@ def test_every_device_class_has_a_name_in_reports() -> None:
 
 @pytest.mark.macos
 @pytest.mark.skipif(not MAC, reason="needs macOS")
-@pytest.mark.parametrize("unit", coreml.UNITS)
+@pytest.mark.parametrize("unit", UNITS)
 def test_core_ml_agrees_with_the_reference(unit: Any, packages: dict[str, Any]) -> None:
     with coreml.open(packages["plain"], compute_unit=unit) as runner:
         made = runner.infer(packages["feeds"])["logits"]

@@ -205,7 +205,7 @@ def test_the_command_refuses_nothing_and_a_baseline_without_a_file() -> None:
     assert CliRunner().invoke(main, ["parity"]).exit_code == 2
     assert CliRunner().invoke(main, ["parity", "x.onnx", "--update-baseline"]).exit_code == 2
     missing = CliRunner().invoke(main, ["parity", "no_such.onnx"])
-    assert missing.exit_code == 1
+    assert missing.exit_code == 2
     assert "no_such.onnx" in missing.output
 
 
@@ -218,7 +218,7 @@ def test_a_wrong_option_or_file_is_refused_in_a_sentence_before_anything_runs(
     normal = ["--mean", "0.5", "--std", "0.5"]
     cases = [
         ([sound, "--threads", "0"], 2, "--threads must be at least 1, not 0"),
-        ([str(text)], 2, "notes.txt: parity takes"),
+        ([str(text)], 2, "notes.txt: no runtime here runs .txt"),
         ([sound, "--baseline", "no_such.json"], 1, "write it first with --update-baseline"),
         ([sound, "--data", str(tmp_path / "empty"), *normal], 1, "holds no picture"),
     ]
@@ -283,14 +283,14 @@ def test_each_precision_departs_from_the_stage_that_its_own_export_made(exports:
 def test_tflite_runtime_of_another_python_joins_the_matrix(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from edgeconv.parity.cells import OTHER_PYTHON, plan
-    from edgeconv.runtimes.base import RUNTIMES
+    from edgeconv.parity.cells import plan
+    from edgeconv.runtimes.table import RUNTIMES
 
     if RUNTIMES["tflite-runtime"].installed():
         pytest.skip("tflite-runtime is installed in this Python")
     path = tmp_path / "any.tflite"
     path.write_bytes(b"\0\0\0\0TFL3")
-    monkeypatch.setenv(OTHER_PYTHON, "/opt/old/bin/python")
+    monkeypatch.setenv(RUNTIMES["tflite-runtime"].other_python, "/opt/old/bin/python")
     (cell,) = [c for c in plan([path])[0] if c.runtime == "tflite-runtime"]
     assert cell.python[-1] == "/opt/old/bin/python"
     assert "PYTHONPATH" in cell.python  # unset: numpy there is another

@@ -1,5 +1,6 @@
 """One contract for every runtime, and what each refuses."""
 
+import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,7 +14,8 @@ from edgeconv.artifact import spec_to_json
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.isolate import child_failure
 from edgeconv.runtimes import probe as probing
-from edgeconv.runtimes.base import RUNTIMES, Runner, open_runner
+from edgeconv.runtimes.base import Runner, open_runner
+from edgeconv.runtimes.table import RUNTIMES, Runtime, for_board
 from edgeconv.runtimes.tflite import count_delegation
 from edgeconv.runtimes.tflite_runtime import check_numpy
 from edgeconv.tensors import Quantization, TensorSpec
@@ -79,14 +81,79 @@ def open_torch(threads: int) -> Runner:
     return open_module(module, ["x"], ["y"], [(1, 3, 8, 8)], threads=threads)
 
 
+def open_coreml(threads: int, folder: Path, **options: Any) -> Runner:
+    pytest.importorskip("coremltools")
+    runtime = "coreml-runtime" if options else "mil-reference"
+    if not RUNTIMES[runtime].installed():
+        pytest.skip(f"{runtime} runs on macOS only")
+    from coreml_kit import prepared
+
+    from edgeconv.export.coreml import emit_coreml
+
+    path = folder / "small.mlpackage"
+    if not path.exists():
+        import onnx
+
+        emit_coreml(prepared(onnx.load_from_string(small_onnx())), path=path)
+    return open_runner(path, threads=threads, runtime=runtime, **options)
+
+
 CASES: dict[str, Callable[[int, Path], Any]] = {
     "onnxruntime": lambda threads, folder: open_onnx(True, threads, folder),
     "onnxruntime-unoptimized": lambda threads, folder: open_onnx(False, threads, folder),
     "ai-edge-litert": lambda threads, _: open_tflite("ai-edge-litert", True, threads),
     "ai-edge-litert/no-xnnpack": lambda threads, _: open_tflite("ai-edge-litert", False, threads),
     "tflite-runtime": lambda threads, _: open_tflite("tflite-runtime", True, threads),
+    "coreml-runtime/CPU_ONLY": lambda t, folder: open_coreml(t, folder, compute_unit="CPU_ONLY"),
+    "coreml-runtime/CPU_AND_GPU": lambda t, to: open_coreml(t, to, compute_unit="CPU_AND_GPU"),
+    "coreml-runtime/CPU_AND_NE": lambda t, to: open_coreml(t, to, compute_unit="CPU_AND_NE"),
+    "coreml-runtime/ALL": lambda threads, folder: open_coreml(threads, folder, compute_unit="ALL"),
+    "mil-reference": lambda threads, folder: open_coreml(threads, folder),
     "pytorch": lambda threads, _: open_torch(threads),
 }
+
+
+def test_the_contract_holds_every_runtime_in_every_variant() -> None:
+    known = {row.name + variant.suffix for row in RUNTIMES.values() for variant in row.variants}
+    assert known <= CASES.keys()
+
+
+@pytest.mark.parametrize("row", RUNTIMES.values(), ids=list(RUNTIMES))
+def test_a_row_says_what_its_module_takes(row: Runtime) -> None:
+    module = row.load()
+    taken = inspect.signature(module.open).parameters
+    assert set(list(taken)[1:]) == {"threads", "shapes", *row.options}
+    for options in (row.as_written, *(variant.options for variant in row.variants)):
+        row.check_options(options)
+    assert hasattr(module, "open_model") or not row.lays_open or row.suffixes == (".mlpackage",)
+
+
+def test_an_option_that_a_runtime_lacks_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "small.onnx"
+    path.write_bytes(small_onnx())
+    with pytest.raises(UsageError, match=r"onnxruntime has no option xnnpack: it takes threads"):
+        open_runner(path, xnnpack=False)
+    with pytest.raises(UsageError, match=r"optimize is a bool, not 'no'"):
+        open_runner(path, optimize="no")
+    with pytest.raises(UsageError, match=r"ai-edge-litert runs \.tflite, not .*small\.onnx"):
+        open_runner(path, runtime="ai-edge-litert")
+
+
+def test_a_board_gets_the_runtimes_that_have_wheels_for_it() -> None:
+    assert for_board(".tflite", "aarch64").name == "ai-edge-litert"
+    assert for_board(".tflite", "armv7l").name == "tflite-runtime"
+    with pytest.raises(UsageError, match=r"32-bit ARM has no onnxruntime: bench a \.tflite there"):
+        for_board(".onnx", "armv7l")
+
+
+def test_what_cannot_be_timed_is_not_benched(tmp_path: Path) -> None:
+    from edgeconv.bench.subjects import Choice, line_up
+
+    path = tmp_path / "any.mlpackage"
+    path.mkdir()
+    with pytest.raises(UsageError, match="mil-reference only checks numbers"):
+        line_up([str(path)], None, Choice(runtime="mil-reference"))
 
 
 @pytest.fixture(params=CASES)
@@ -159,6 +226,11 @@ def test_wrong_feeds_are_refused_with_the_input_named(opener: Opener) -> None:
 
 def test_a_prepared_call_runs_again_and_again(opener: Opener) -> None:
     runner = opener()
+    row = RUNTIMES.get(runner.name.partition("/")[0])
+    if row is not None and not row.timed:
+        with pytest.raises(EdgeconvError, match="only checks numbers"):
+            runner.call(random_feeds(runner))
+        return
     call = runner.call(random_feeds(runner))
     for _ in range(3):
         call()

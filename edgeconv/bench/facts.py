@@ -9,6 +9,8 @@ from typing import Any
 from edgeconv.files import temporary_folder
 from edgeconv.formats.onnx_file import WireGraph, WireNode, read_onnx
 from edgeconv.isolate import call
+from edgeconv.runtimes.base import open_runner
+from edgeconv.runtimes.table import RUNTIMES
 
 LIMIT_S = 600.0
 """How long a file may take to open."""
@@ -249,15 +251,14 @@ def examine_here(path: Path, runtime: str) -> ModelFacts:
     Raises EdgeconvError where the file cannot be opened.
     """
     if path.suffix.lower() == ".tflite":
-        from edgeconv.runtimes.base import open_runner
-
         with open_runner(path, runtime=runtime, xnnpack=False) as runner:
             interpreter: Any = runner.interpreter  # type: ignore[attr-defined]
             names = {int(d["index"]): str(d["name"]) for d in interpreter.get_tensor_details()}
             return tflite_facts(interpreter._get_ops_details(), names)
-    from edgeconv.runtimes.onnxrt import open_model
-
+    row = RUNTIMES[runtime]
+    if "save_optimized" not in row.options:
+        return onnx_facts(read_onnx(path.read_bytes(), path.name))
     with temporary_folder() as folder:
         saved = folder / "optimised.onnx"
-        with open_model(path, save_optimized=saved):
+        with open_runner(path, runtime=runtime, save_optimized=saved):
             return onnx_facts(read_onnx(saved.read_bytes(), path.name))

@@ -9,6 +9,7 @@ from edgeconv.bench.plan import Subject
 from edgeconv.bench.results import Row
 from edgeconv.errors import EdgeconvError
 from edgeconv.isolate import call
+from edgeconv.runtimes.table import RUNTIMES
 
 LIMIT_S = 600.0
 """How long a model's operators may take."""
@@ -42,6 +43,8 @@ def profile_here(asked: dict[str, Any]) -> dict[str, Any]:
 
     if asked["path"] is None:
         raise EdgeconvError("the operators of a PyTorch module are not timed; export it first")
+    if not RUNTIMES[asked["runtime"]].profiled:
+        raise EdgeconvError(f"{asked['runtime']} does not tell what each operator takes")
     suffix = Path(asked["path"]).suffix.lower()
     shapes = {name: tuple(shape) for name, shape in asked["shapes"].items()} or None
     bandwidths = costs.copy_bandwidths()

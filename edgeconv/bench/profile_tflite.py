@@ -1,7 +1,6 @@
 """TFLite's operators one by one: its Python package has no profiler, so each is cut out and run alone."""
 
 import copy
-import importlib
 import math
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from edgeconv.bench.worker import random_feeds
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.formats.tflite_file import check_whole
+from edgeconv.runtimes.table import RUNTIMES
 from edgeconv.runtimes.tflite import TfliteRunner, taken_operators
 
 SECONDS_PER_OP, MIN_RUNS = 0.03, 15
@@ -39,7 +39,7 @@ class Cutter:
             for name, value in vars(self._schema.TensorType).items()
             if isinstance(value, int)
         }
-        self._module = importlib.import_module(f"edgeconv.runtimes.{runtime_module(runtime)}")
+        self._module = RUNTIMES[runtime].load()
         self._path, self._threads, self._xnnpack = path, threads, xnnpack
 
     def _open(self, data: bytes) -> TfliteRunner:
@@ -206,13 +206,6 @@ class Cutter:
             quantization.scale, quantization.zeroPoint = scales, [0] * len(scales)
             tensor.quantization = quantization
         return tensor
-
-
-def runtime_module(runtime: str) -> str:
-    """Return the module here that opens .tflite with ``runtime``."""
-    from edgeconv.runtimes.base import RUNTIMES
-
-    return RUNTIMES[runtime].module
 
 
 def _time_us(runner: TfliteRunner, best: bool = False) -> float:

@@ -20,6 +20,7 @@ from edgeconv.bench.watch import Watch
 from edgeconv.doctor import version_of
 from edgeconv.errors import EdgeconvError
 from edgeconv.machine import Machine, describe
+from edgeconv.runtimes.table import DISTRIBUTIONS
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _settings(request: Request) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str | None]:
-    names = ("onnxruntime", "ai-edge-litert", "tflite-runtime", "torch", "numpy")
+    names = (*DISTRIBUTIONS, "torch", "numpy")
     return {"python": platform.python_version(), **{name: version_of(name) for name in names}}
 
 

@@ -13,8 +13,8 @@ from edgeconv.bench.plan import Subject
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256
 from edgeconv.memory import missing_mib
-from edgeconv.runtimes.base import RUNTIMES
 from edgeconv.runtimes.checks import check_threads
+from edgeconv.runtimes.table import choose, fitting, named
 
 SUFFIXES = (".onnx", ".tflite", ".mlpackage")
 
@@ -69,8 +69,8 @@ def line_up(models: Sequence[str], against: str | None, choice: Choice) -> Lineu
 def _check(models: Sequence[str], choice: Choice) -> None:
     if not models:
         raise UsageError("name at least one model or net to bench")
-    if choice.runtime is not None and choice.runtime not in RUNTIMES:
-        raise UsageError(f"no runtime is called {choice.runtime}: {', '.join(RUNTIMES)}")
+    if choice.runtime is not None:
+        named(choice.runtime)
     for threads in choice.threads:
         check_threads(threads)
     known = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
@@ -108,15 +108,12 @@ def _rows(name: str, choice: Choice) -> list[Subject]:
 def _file_rows(path: Path, choice: Choice) -> list[Subject]:
     if not path.exists():
         raise UsageError(f"{path} does not exist")
-    runtime = choice.runtime or preferred_runtime(path)
-    if path.suffix.lower() not in RUNTIMES[runtime].suffixes:
-        raise UsageError(f"{runtime} runs {' and '.join(RUNTIMES[runtime].suffixes)}, not {path}")
-    options: dict[str, Any] = {}
-    if not choice.xnnpack:
-        if path.suffix.lower() != ".tflite":
-            raise UsageError(f"--no-xnnpack is for .tflite, not for {path.name}")
-        options["xnnpack"] = False
-    shown = runtime if choice.xnnpack else f"{runtime}/no-xnnpack"
+    row = choose(path, choice.runtime)
+    if not row.timed:
+        raise UsageError(f"{row.name} only checks numbers: its time says nothing of {path.name}")
+    if not choice.xnnpack and "xnnpack" not in row.options:
+        raise UsageError(f"--no-xnnpack is for .tflite, not for {path.name}")
+    options = {} if choice.xnnpack else {"xnnpack": False}
     artifact = load_artifact(path)
     about = about_file(path, artifact)
     shapes = dict(choice.shapes)
@@ -124,8 +121,8 @@ def _file_rows(path: Path, choice: Choice) -> list[Subject]:
         shapes = {_only_input(path, artifact): shapes[""]}
     return [
         Subject(
-            label=f"{path} ({shown}, {_threads(n)})",
-            runtime=runtime,
+            label=f"{path} ({row.label(options)}, {_threads(n)})",
+            runtime=row.name,
             threads=n,
             path=str(path),
             options=options,
@@ -152,18 +149,6 @@ def _only_input(path: Path, artifact: Artifact | None) -> str:
 
 def _threads(count: int) -> str:
     return "1 thread" if count == 1 else f"{count} threads"
-
-
-def preferred_runtime(path: Path) -> str:
-    """Return the first installed runtime for a file. Raises EdgeconvError with the pip line."""
-    fitting = [r for r in RUNTIMES.values() if path.suffix.lower() in r.suffixes]
-    for entry in fitting:
-        if entry.installed():
-            return entry.name
-    if not fitting:
-        raise UsageError(f"{path}: no runtime here runs {path.suffix}")
-    extras = " or ".join(f"pip install 'edgeconv[{r.extra}]'" for r in fitting)
-    raise EdgeconvError(f"nothing installed runs {path.name}: {extras}")
 
 
 def about_file(path: Path, artifact: Artifact | None) -> dict[str, Any]:
@@ -273,7 +258,7 @@ def _module_shape(artifact: Artifact) -> tuple[int, ...] | None:
 
 
 def _hub_rows(artifact: Artifact, about: Mapping[str, Any], choice: Choice) -> list[Subject]:
-    if not RUNTIMES["onnxruntime"].installed():
+    if not fitting(Path("hub.onnx"))[0].installed():
         return []
     try:
         hub = artifact.evidence("hub.onnx")

@@ -1,9 +1,11 @@
 """A child process that holds one model open and times it when told to."""
 
+import importlib
 import os
 import resource
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from edgeconv import sensors
 from edgeconv.bench.loop import timed_runs, warm_up
 from edgeconv.bench.plan import Subject
 from edgeconv.isolate import Worker
-from edgeconv.runtimes.base import RUNTIMES, Runner, open_runner
+from edgeconv.runtimes.base import Delegates, Provides, Runner, open_runner
+from edgeconv.runtimes.table import RUNTIMES
 
 OPEN_TIMEOUT_S = 300.0
 """How long a model may take to open and to run for the first time."""
@@ -37,7 +40,7 @@ def random_feeds(runner: Runner) -> dict[str, Any]:
     return feeds
 
 
-def open_subject(subject: dict[str, Any]) -> Runner:
+def open_subject(subject: Mapping[str, Any]) -> Runner:
     """Open what a subject names. Raises EdgeconvError where that cannot be done."""
     if subject["runtime"] == "pytorch":
         from edgeconv.bench.nets import open_net
@@ -114,29 +117,18 @@ def facts(runner: Runner) -> dict[str, Any]:
             {"name": s.name, "shape": list(s.shape), "dtype": s.dtype} for s in runner.inputs
         ],
     }
-    delegation = getattr(runner, "delegation", None)
-    if delegation is not None:
-        counted = delegation()
-        found["delegation"] = {
-            "ops": counted.ops,
-            "delegated": counted.delegated,
-            "partitions": counted.partitions,
-            "fallback": counted.fallback,
-        }
-    providers = getattr(runner, "providers", None)
-    if providers is not None:
-        found["providers"] = providers()
+    if isinstance(runner, Delegates):
+        found["delegation"] = asdict(runner.delegation())
+    if isinstance(runner, Provides):
+        found["providers"] = runner.providers()
     return found
 
 
 def _import_runtime(name: str) -> float:
     """Import a runtime's package ahead of the load that is timed; return the seconds it took."""
     start = time.perf_counter()
-    package = RUNTIMES[name].package if name in RUNTIMES else "torch"
-    if name in ("ai-edge-litert", "tflite-runtime"):
-        package += ".interpreter"
     try:
-        __import__(package)
+        importlib.import_module(RUNTIMES[name].imports if name in RUNTIMES else "torch")
     except ImportError:
         return 0.0  # opening the model says this in our own words
     return time.perf_counter() - start

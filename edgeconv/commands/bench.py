@@ -8,6 +8,7 @@ import click
 from edgeconv.commands.complete import complete_hosts, complete_nets
 from edgeconv.commands.grouped import grouped
 from edgeconv.errors import BudgetMissedError, EdgeconvError
+from edgeconv.runtimes.table import listed
 from edgeconv.terminal import plain, print_json
 
 GROUPS = {
@@ -36,7 +37,7 @@ GROUPS = {
 @click.option("--seconds", type=float, help="Seconds of recorded runs of each row.  [default: 5]")
 @click.option("--warmup", type=int, help="Runs before.  [default: half a second, at least 3]")
 @click.option("--shape", "shapes", multiple=True, metavar="[NAME=]N,C,H,W", help="Settle a dynamic input.")  # fmt: skip
-@click.option("--runtime", help="onnxruntime, ai-edge-litert or tflite-runtime.")
+@click.option("--runtime", help=f"{listed(timed=True)}.")
 @click.option("--xnnpack/--no-xnnpack", default=True, help="TFLite: builtin kernels without it.")
 @click.option("--width", type=float, help="Width of a named net.")
 @click.option("--groups", type=int, help="Groups of shufflenet_v1.")

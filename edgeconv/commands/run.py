@@ -7,6 +7,7 @@ import click
 
 from edgeconv.api import run_model
 from edgeconv.commands.grouped import examples
+from edgeconv.runtimes.table import listed
 from edgeconv.terminal import echo, print_json
 
 
@@ -19,9 +20,7 @@ from edgeconv.terminal import echo, print_json
     "--top", default=5, show_default=True, type=click.IntRange(1), help="Classes to print."
 )
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024))
-@click.option(
-    "--runtime", help="onnxruntime, ai-edge-litert or tflite-runtime; default: the first installed."
-)
+@click.option("--runtime", help=f"{listed()}; default: the first installed.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def command(
     file: Path,

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from edgeconv.cache import cache_dir
 from edgeconv.errors import EdgeconvError
+from edgeconv.runtimes.table import RUNTIMES, on_board
 
 PACKAGES = ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6", "libgcc-s1", "libgomp1")
 GLIBC = ("2014", "_2_17", "_2_24", "_2_26", "_2_27", "_2_28", "_2_31", "_2_34", "_2_35", "_2_36")
@@ -40,6 +41,10 @@ class Board:
     runtimes: tuple[str, ...]
 
 
+def _runtimes(machine: str) -> tuple[str, ...]:
+    return tuple(row.name for row in on_board(machine))
+
+
 BOARDS = {
     board.name: board
     for board in (
@@ -53,7 +58,7 @@ BOARDS = {
             "fp asimd evtstrm crc32 cpuid",
             "0xd08",
             "0x0",
-            ("onnxruntime", "ai-edge-litert", "tflite-runtime"),
+            _runtimes("aarch64"),
         ),
         Board(
             "pi5",
@@ -66,7 +71,7 @@ BOARDS = {
             "dcpop asimddp",
             "0xd0b",
             "0x4",
-            ("onnxruntime", "ai-edge-litert", "tflite-runtime"),
+            _runtimes("aarch64"),
         ),
         Board(
             "pi-32bit",
@@ -78,7 +83,7 @@ BOARDS = {
             "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae evtstrm",
             "0xc07",
             "0x0",
-            ("tflite-runtime",),
+            _runtimes("armv7l"),
         ),
     )
 }
@@ -197,10 +202,10 @@ def _wheels(board: Board, site: Path) -> None:
     """Fetch the wheels that the board's own pip would; the runtimes in this machine's versions."""
     shutil.rmtree(site, ignore_errors=True)
     site.mkdir(parents=True)
-    wanted = ["tflite-runtime==2.14.0", "click"]
+    wanted = ["click", *(_same_version(RUNTIMES[name].packages[0]) for name in board.runtimes)]
     if board.arch == "arm64":
         # tflite-runtime was built for numpy 1, and one folder serves all three runtimes
-        wanted += ["numpy==1.26.4", *map(_same_version, ("onnxruntime", "ai-edge-litert"))]
+        wanted.append("numpy==1.26.4")
     tags = [f"manylinux{level}_{board.machine}" for level in GLIBC]
     platforms = [item for tag in tags for item in ("--platform", tag)]
     more = ["--no-deps", "flatbuffers"] if board.arch == "armhf" else []

@@ -13,16 +13,10 @@ from pathlib import Path
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import temporary_folder, write_text
+from edgeconv.runtimes.table import RUNTIMES, for_board
 
 GLIBC = ("2_17", "2_24", "2_26", "2_27", "2_28", "2_31", "2_34", "2_35", "2_36")
 """Every level is named, for pip does not infer the lower ones; 2.36 is Raspberry Pi OS bookworm's."""
-
-RUNTIMES = {
-    "onnxruntime": ("onnxruntime", "numpy"),
-    "ai-edge-litert": ("ai-edge-litert", "numpy"),
-    "tflite-runtime": ("tflite-runtime", "numpy<2"),
-}
-"""Runtime -> what pip has to find for it."""
 
 COMMON = ("click>=8.1", "rich>=13")
 
@@ -50,22 +44,15 @@ def runtime_for(suffixes: Sequence[str], platform: Platform) -> list[str]:
 
     Raises UsageError where the board's processor has none.
     """
-    narrow = platform.architecture == "armv7l"
-    if narrow and ".onnx" in suffixes:
-        raise UsageError("32-bit ARM has no onnxruntime: bench a .tflite there")
-    wanted = []
-    if ".onnx" in suffixes:
-        wanted.append("onnxruntime")
-    if ".tflite" in suffixes:
-        wanted.append("tflite-runtime" if narrow else "ai-edge-litert")
-    return wanted
+    processor = platform.tags()[0].removeprefix("manylinux2014_")
+    return [for_board(suffix, processor).name for suffix in dict.fromkeys(suffixes)]
 
 
 def requirements(runtimes: Sequence[str], platform: Platform) -> list[str]:
     """Return what pip resolves; on 32-bit ARM numpy is the system's (python3-numpy), for it has no wheel."""
     found = list(COMMON)
     for runtime in runtimes:
-        for item in RUNTIMES[runtime]:
+        for item in RUNTIMES[runtime].packages:
             if platform.architecture == "armv7l" and item.startswith("numpy"):
                 continue
             found.append(item)

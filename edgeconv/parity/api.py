@@ -10,13 +10,14 @@ from edgeconv.files import temporary_folder, write_text
 from edgeconv.judge.budget import load_budgets
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_folder, save_outputs
 from edgeconv.parity.baseline import compare_baseline, load_baseline, save_baseline, worth_keeping
-from edgeconv.parity.cells import Cell, emulated, plan, ways
+from edgeconv.parity.cells import Cell, emulated, plan
 from edgeconv.parity.data import Request, check_same_inputs, gather
 from edgeconv.parity.latency import REFERENCE, Latency, measure_latencies
 from edgeconv.parity.layers.choose import layer_reports
 from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Samples, Settings, judge, run_cells
 from edgeconv.parity.report import to_junit, to_markdown
+from edgeconv.runtimes.table import ways
 from edgeconv.terminal import echo
 
 

@@ -1,7 +1,5 @@
 """The cells of the matrix: each file in each runtime that is present, in the order of the hops."""
 
-import importlib.util
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any, Literal
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256
-from edgeconv.runtimes.base import RUNTIMES
+from edgeconv.runtimes.table import RUNTIMES, Runtime, choose, ways
 
 Stage = Literal["raw", "hub", "prepared", "fp32", "fp16", "recipe", "int8"]
 
@@ -63,43 +61,9 @@ class Cell:
         return TITLES.get(self.stage, self.path.name)
 
 
-OTHER_PYTHON = "EDGECONV_TFLITE_RUNTIME_PYTHON"
-"""Names a Python with tflite-runtime, which needs numpy 1 and so cannot live beside torch."""
-
-
-def other_python() -> tuple[str, ...]:
-    """Return the command of that Python, without what is on this one's path; empty where none is named."""
-    python = os.environ.get(OTHER_PYTHON)
-    return ("env", "-u", "PYTHONHOME", "-u", "PYTHONPATH", python) if python else ()
-
-
-def ways(path: Path) -> list[tuple[str, dict[str, Any], str]]:
-    """Return (runtime, options, name in reports) of every installed way to run ``path``.
-
-    Raises UsageError for a suffix that no runtime knows, EdgeconvError where none is installed.
-    """
-    suffix = path.suffix.lower()
-    fitting = [r for r in RUNTIMES.values() if suffix in r.suffixes]
-    if not fitting:
-        known = ", ".join(sorted({s for r in RUNTIMES.values() for s in r.suffixes}))
-        raise UsageError(f"{path}: parity takes {known} files")
-    found: list[tuple[str, dict[str, Any], str]] = []
-    for runtime in fitting:
-        if runtime.name == "tflite-runtime" and not runtime.installed() and other_python():
-            found.append((runtime.name, {}, runtime.name))
-        if not runtime.installed():
-            continue
-        if runtime.name == "coreml-runtime":
-            units = ("CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE", "ALL")
-            found += [(runtime.name, {"compute_unit": u}, f"{runtime.name}/{u}") for u in units]
-            continue
-        found.append((runtime.name, {}, runtime.name))
-        if runtime.name == "ai-edge-litert":
-            found.append((runtime.name, {"xnnpack": False}, f"{runtime.name}/no-xnnpack"))
-    if not found:
-        extras = " or ".join(f"pip install 'edgeconv[{r.extra}]'" for r in fitting)
-        raise EdgeconvError(f"nothing installed runs {path.name}: {extras}")
-    return found
+def other_python(path: str) -> tuple[str, ...]:
+    """Return the command of another Python, without what is on this one's path."""
+    return ("env", "-u", "PYTHONHOME", "-u", "PYTHONPATH", path)
 
 
 def plan(
@@ -122,13 +86,22 @@ def plan(
             cells += _stages(artifact, seen, scratch, notes)
         stage = _stage(artifact, precision)
         target = "onnx" if path.suffix == ".onnx" else path.suffix.lstrip(".")
-        for runtime, options, name in ways(path):
-            label = f"{path.name} · {name}"
+        for way in ways(path):
+            label = f"{path.name} · {way.label}"
             follows = None if artifact is None else _evidence(artifact).get("prepared.onnx")
-            cell = Cell(label, stage, path, runtime, options, artifact, target, follows=follows)
-            if not RUNTIMES[runtime].installed():
-                cell = replace(cell, python=other_python())
-            cells.append(cell)
+            cells.append(
+                Cell(
+                    label,
+                    stage,
+                    path,
+                    way.runtime.name,
+                    way.options,
+                    artifact,
+                    target,
+                    follows=follows,
+                    python=other_python(way.python) if way.python else (),
+                )
+            )
     _distinct(cells)
     return _linked(sorted(cells, key=lambda cell: ORDER.index(cell.stage))), notes
 
@@ -183,8 +156,10 @@ def _stages(
     files = _evidence(artifact)
     found: list[Cell] = []
     before: str | None = None
-    if importlib.util.find_spec("onnxruntime") is None:
-        notes.append("raw, hub and prepared ONNX are left out: pip install 'edgeconv[onnx]'")
+    try:
+        row = choose(Path("hub.onnx"))
+    except EdgeconvError as error:
+        notes.append(f"raw, hub and prepared ONNX are left out: {error}")
         return found
     for stage in ("raw", "hub", "prepared"):
         name = f"{stage}.onnx"
@@ -206,8 +181,8 @@ def _stages(
                 label,
                 stage,
                 path,
-                "onnxruntime",
-                {"optimize": False},
+                row.name,
+                row.as_written,
                 lowered=lowered,
                 digest=digest,
                 follows=follows,
@@ -217,7 +192,7 @@ def _stages(
         digest = files["recipe.json"]
         if digest not in seen:
             seen.add(digest)
-            found += _recipe(artifact, scratch, notes, "recipe" in seen)
+            found += _recipe(artifact, row, scratch, notes, "recipe" in seen)
             seen.add("recipe")
     return found
 
@@ -228,7 +203,9 @@ def _evidence(artifact: Artifact) -> Mapping[str, str]:
     return files
 
 
-def _recipe(artifact: Artifact, scratch: Path, notes: list[str], again: bool) -> list[Cell]:
+def _recipe(
+    artifact: Artifact, row: Runtime, scratch: Path, notes: list[str], again: bool
+) -> list[Cell]:
     from edgeconv.deps import MissingDependencyError
     from edgeconv.parity.simulate import simulated_recipe
 
@@ -239,8 +216,7 @@ def _recipe(artifact: Artifact, scratch: Path, notes: list[str], again: bool) ->
         notes.append(f"the recipe's own noise is not simulated: {error}")
         return []
     follows = _evidence(artifact).get("prepared.onnx")
-    options = {"optimize": False}
-    return [Cell(label, "recipe", path, "onnxruntime", options, artifact, follows=follows)]
+    return [Cell(label, "recipe", path, row.name, row.as_written, artifact, follows=follows)]
 
 
 def _linked(cells: list[Cell]) -> list[Cell]:

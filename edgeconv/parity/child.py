@@ -16,6 +16,7 @@ from edgeconv.adapt import adapt_inputs, adapt_outputs, match_names
 from edgeconv.artifact import spec_from_json, spec_to_json
 from edgeconv.isolate import call
 from edgeconv.judge.outputs import Outputs
+from edgeconv.runtimes.base import Delegates, Runner, open_runner
 from edgeconv.tensors import Layout, TensorSpec
 
 Array = NDArray[Any]
@@ -131,20 +132,17 @@ def run_pictures(runner: Any, job: Job, hub: Mapping[str, Array]) -> tuple[dict[
     return {name: np.concatenate(parts) for name, parts in kept.items()}, seconds
 
 
-def delegation(runner: Any) -> dict[str, float]:
+def delegation(runner: Runner, job: Job) -> dict[str, float]:
     """Return how many nodes XNNPACK left to the builtin kernels, where the runtime has delegates."""
-    count = getattr(runner, "delegation", None)
-    if count is None or runner.name.endswith("no-xnnpack"):
+    if not isinstance(runner, Delegates) or not job.options.get("xnnpack", True):
         return {}
-    found = count()
+    found = runner.delegation()
     return {"fallback_nodes": float(found.ops - found.delegated)}
 
 
 def work(value: Mapping[str, Any]) -> dict[str, Any]:
     """Do one job here: write the outputs and return what ran; the child's side of ``run_cell``."""
     started = time.perf_counter()
-    from edgeconv.runtimes.base import open_runner
-
     job = job_from_json(value)
     hub = {name: np.load(path, mmap_mode="r") for name, path in job.inputs.items()}
     with open_runner(
@@ -164,7 +162,7 @@ def work(value: Mapping[str, Any]) -> dict[str, Any]:
                 for spec in runner.outputs
                 if spec.quantization is not None
             },
-            "delegation": delegation(runner),
+            "delegation": delegation(runner, job),
             "integer": any(spec.dtype in ("int8", "uint8") for spec in runner.inputs),
         }
     prefixed = {f"output:{name}": array for name, array in arrays.items()}

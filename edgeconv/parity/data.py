@@ -14,6 +14,7 @@ from edgeconv.files import temporary_folder
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_outputs
 from edgeconv.parity.child import Job, run_cell
 from edgeconv.parity.matrix import Samples, save_feeds
+from edgeconv.runtimes.table import choose
 from edgeconv.tensors import TensorSpec
 
 Array = NDArray[Any]
@@ -151,9 +152,9 @@ def reference_inputs(request: Request, artifact: Artifact | None) -> tuple[Tenso
     from edgeconv.runtimes.base import open_runner
     from edgeconv.runtimes.probe import probe
 
-    runtime = "onnxruntime" if path.suffix.lower() == ".onnx" else "ai-edge-litert"
-    probe(path, runtime)
-    with open_runner(path, runtime=runtime) as runner:
+    row = choose(path)
+    probe(path, row.name)
+    with open_runner(path, runtime=row.name) as runner:
         return tuple(runner.inputs)
 
 
@@ -242,15 +243,15 @@ def reference_outputs(request: Request, artifact: Artifact | None, samples: Samp
         check_same_inputs(stored, digest)
         cut = {n: a[spread_indices(len(a), samples.count)] for n, a in stored.arrays.items()}
         return Outputs(cut, {**stored.about, "label": "reference"})
-    onnx = path.suffix.lower() == ".onnx"
+    row = choose(path)
     with temporary_folder() as scratch:
         outputs = run_cell(
             Job(
                 path,
-                "onnxruntime" if onnx else "ai-edge-litert",
+                row.name,
                 save_feeds(samples, scratch),
                 scratch / "reference.npz",
-                {"optimize": False} if onnx else {},
+                row.as_written,
                 request.threads,
                 samples.layout,
             )

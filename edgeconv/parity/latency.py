@@ -6,6 +6,7 @@ from typing import Any
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.parity.cells import Cell
+from edgeconv.runtimes.table import RUNTIMES
 
 REFERENCE = "reference"
 """Key of the float reference's own latency."""
@@ -62,7 +63,7 @@ def measure_latencies(
     chosen = [
         c
         for c in cells
-        if c.stage in ("fp32", "fp16", "int8") and not c.python and c.runtime != "mil-reference"
+        if c.stage in ("fp32", "fp16", "int8") and not c.python and RUNTIMES[c.runtime].timed
     ]
     subjects = [
         Subject(c.label, c.runtime, threads, str(c.path), options=c.options) for c in chosen

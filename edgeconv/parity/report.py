@@ -16,17 +16,10 @@ from edgeconv.judge.verdict import Finding, Verdict
 from edgeconv.machine import describe
 from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Row
+from edgeconv.runtimes.table import DISTRIBUTIONS
 
 FORMAT = 1
-PACKAGES = (
-    "numpy",
-    "onnxruntime",
-    "ai-edge-litert",
-    "tflite-runtime",
-    "torch",
-    "onnx",
-    "coremltools",
-)
+PACKAGES = ("numpy", *DISTRIBUTIONS, "torch", "onnx")
 
 
 def to_json(matrix: Matrix) -> dict[str, Any]:

@@ -1,19 +1,17 @@
-"""The one protocol that every runtime speaks, and the table of runtimes."""
+"""The one protocol that every runtime speaks, and what some of them can do besides."""
 
-import importlib
-import importlib.util
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import EdgeconvError
 from edgeconv.runtimes.probe import probe
+from edgeconv.runtimes.table import choose
 from edgeconv.tensors import TensorSpec
 
 Feeds = Mapping[str, NDArray[np.generic]]
@@ -77,67 +75,41 @@ def check_feeds(name: str, specs: tuple[TensorSpec, ...], feeds: Feeds) -> None:
 
 
 @dataclass(frozen=True)
-class Runtime:
-    """An entry of the table: the name users type, its module here, the package and the extra.
+class Delegation:
+    """How much of a graph a delegate took: operators, how many of them, in how many pieces."""
 
-    ``platform`` is the only sys.platform it runs on, "" where it runs on all.
-    """
-
-    name: str
-    module: str
-    package: str
-    extra: str
-    suffixes: tuple[str, ...]
-    adds: str
-    platform: str = ""
-
-    def installed(self) -> bool:
-        """Whether the package can be imported (without importing it) and runs on this system."""
-        if self.platform and self.platform != sys.platform:
-            return False
-        return importlib.util.find_spec(self.package) is not None
+    ops: int
+    delegated: int
+    partitions: int
+    fallback: dict[str, int]
+    """Operators left to the builtin kernels: name -> count."""
 
 
-RUNTIMES = {
-    runtime.name: runtime
-    for runtime in (
-        Runtime("onnxruntime", "onnxrt", "onnxruntime", "onnx", (".onnx",), "run and verify .onnx"),
-        Runtime(
-            "ai-edge-litert",
-            "litert",
-            "ai_edge_litert",
-            "tflite",
-            (".tflite",),
-            "run and verify .tflite",
-        ),
-        Runtime(
-            "tflite-runtime",
-            "tflite_runtime",
-            "tflite_runtime",
-            "tflite-runtime",
-            (".tflite",),
-            "run .tflite on older boards (Python 3.11, numpy 1)",
-        ),
-        Runtime(
-            "coreml-runtime",
-            "coreml",
-            "coremltools",
-            "coreml",
-            (".mlpackage",),
-            "run, verify and bench .mlpackage on a Mac",
-            platform="darwin",
-        ),
-        Runtime(
-            "mil-reference",
-            "mil_reference",
-            "numpy",
-            "coreml",
-            (".mlpackage",),
-            "verify .mlpackage without a Mac",
-        ),
-    )
-}
-"""Runtime name -> entry, the preferred one of a suffix first."""
+@runtime_checkable
+class Delegates(Protocol):
+    """A runner that hands parts of its graph on."""
+
+    def delegation(self) -> Delegation:
+        """Count what the delegate took."""
+        ...
+
+
+@runtime_checkable
+class Provides(Protocol):
+    """A runner whose session chooses among execution providers."""
+
+    def providers(self) -> list[str]:
+        """The providers in use, the preferred one first."""
+        ...
+
+
+@runtime_checkable
+class Arena(Protocol):
+    """A runner that can tell what memory its runtime set aside."""
+
+    def arena_bytes(self, feeds: Feeds) -> int | None:
+        """Run on ``feeds`` and return the size; None where nobody can see it."""
+        ...
 
 
 def open_runner(
@@ -146,35 +118,25 @@ def open_runner(
     threads: int = 1,
     runtime: str | None = None,
     isolate: bool = False,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
     **options: Any,
 ) -> Runner:
     """Open ``path`` in the first installed runtime for its suffix, or in ``runtime``.
 
-    ``options`` go to the runtime's own ``open`` (litert: ``xnnpack=False``; onnxruntime:
-    ``optimize=False``; all: ``shapes`` for dynamic inputs). ``isolate=True`` opens and runs the file
-    in a child process first unless we wrote it (a manifest lies beside it), because a foreign file
-    can crash a runtime. Raises UsageError for an unknown suffix or runtime, EdgeconvError naming
+    ``shapes`` settles dynamic inputs by name; ``options`` are those of the runtime's row (TFLite:
+    ``xnnpack=False``; onnxruntime: ``optimize=False``). ``isolate=True`` opens and runs the file in a
+    child process first unless we wrote it (a manifest lies beside it), because a foreign file can
+    crash a runtime. Raises UsageError for an unknown suffix, runtime or option, EdgeconvError naming
     the extra to install where no runtime is there, and for a file that the runtime refuses.
     """
-    suffix = path.suffix.lower()
-    fitting = [r for r in RUNTIMES.values() if suffix in r.suffixes]
-    if not fitting:
-        raise UsageError(f"{path}: no runtime here runs {suffix or 'a file without suffix'}")
-    if runtime is not None:
-        if runtime not in RUNTIMES:
-            raise UsageError(f"no runtime is called {runtime}: {', '.join(RUNTIMES)}")
-        fitting = [RUNTIMES[runtime]]
+    row = choose(path, runtime)
+    row.check_options(options)
     if not path.exists():
-        raise UsageError(f"{path} does not exist")
-    for entry in fitting:
-        if entry.installed():
-            if isolate and not path.with_name(path.name + ".json").is_file():
-                probe(path, entry.name, threads=threads, shapes=options.get("shapes"))
-            module = importlib.import_module(f"edgeconv.runtimes.{entry.module}")
-            runner: Runner = module.open(path, threads=threads, **options)
-            return runner
-    extras = " or ".join(f"pip install 'edgeconv[{r.extra}]'" for r in fitting)
-    raise EdgeconvError(f"nothing installed runs {path.name}: {extras}")
+        raise EdgeconvError(f"{path} does not exist")
+    if isolate and not path.with_name(path.name + ".json").is_file():
+        probe(path, row.name, threads=threads, shapes=dict(shapes or {}))
+    runner: Runner = row.load().open(path, threads=threads, shapes=shapes, **options)
+    return runner
 
 
 def run_once(value: Mapping[str, Any]) -> None:

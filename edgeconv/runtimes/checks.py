@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.tensors import Layout
+from edgeconv.tensors import Layout, TensorSpec
 
 Source = str | Path | bytes
 Shapes = Mapping[str, tuple[int, ...]]
@@ -92,6 +92,13 @@ def check_known_inputs(model: str, names: Sequence[str], given: Shapes | None) -
     for name in given or {}:
         if name not in names:
             raise UsageError(f"{model} has no input {name}: it has {', '.join(names)}")
+
+
+def check_shapes(model: str, specs: Sequence[TensorSpec], given: Shapes | None) -> None:
+    """Raise UsageError where ``given`` contradicts a model whose shapes are all fixed."""
+    check_known_inputs(model, [spec.name for spec in specs], given)
+    for spec in specs:
+        fixed_shape(model, spec.name, spec.shape, given)
 
 
 def picture_layout(shape: Sequence[int], layout: Layout) -> Layout:

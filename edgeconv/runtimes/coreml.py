@@ -19,27 +19,26 @@ from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.mil import open_program
 from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
-from edgeconv.runtimes.checks import check_threads, first_line
+from edgeconv.runtimes.checks import Shapes, check_shapes, check_threads, first_line
+from edgeconv.runtimes.table import UNITS
 
 Unit = Literal["CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE", "ALL"]
-UNITS: tuple[Unit, ...] = ("CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE", "ALL")
-"""The compute units of a report, the strictest first."""
 
 
 def open(
-    path: Path, *, threads: int = 1, compute_unit: Unit = "CPU_ONLY", shapes: object = None
+    path: Path, *, threads: int = 1, compute_unit: Unit = "CPU_ONLY", shapes: Shapes | None = None
 ) -> "CoremlRunner":
     """Compile and load an .mlpackage for one compute unit.
 
     Core ML chooses its own threads; ``threads`` is only checked. Raises EdgeconvError off macOS and
     for a package that Core ML refuses, UsageError for an unknown unit.
     """
-    del shapes  # packages have static shapes
     check_threads(threads)
     if compute_unit not in UNITS:
         raise UsageError(f"no compute unit is called {compute_unit}: {', '.join(UNITS)}")
     ct = _coremltools()
     program = open_program(path)
+    check_shapes(path.name, program.input_specs(), shapes)
     try:
         model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[compute_unit])
     except Exception as error:  # Core ML's errors arrive as RuntimeError or plain Exception

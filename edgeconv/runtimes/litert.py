@@ -1,7 +1,6 @@
 """LiteRT, TFLite's successor, from the package ai-edge-litert."""
 
 import importlib.metadata
-from pathlib import Path
 
 from edgeconv.deps import require
 from edgeconv.runtimes.checks import Shapes, Source
@@ -21,8 +20,4 @@ def open_model(
     return open_interpreter(module, name, version, source, threads, xnnpack, shapes)
 
 
-def open(
-    path: Path, *, threads: int = 1, xnnpack: bool = True, shapes: Shapes | None = None
-) -> TfliteRunner:
-    """Open a .tflite file; see ``open_model``."""
-    return open_model(path, threads=threads, xnnpack=xnnpack, shapes=shapes)
+open = open_model

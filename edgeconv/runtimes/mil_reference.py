@@ -15,7 +15,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.mil import CorruptFileError, Noise, open_program
 from edgeconv.mil.evaluate import Rounding, Watch
 from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
-from edgeconv.runtimes.checks import Shapes, check_known_inputs, check_threads
+from edgeconv.runtimes.checks import Shapes, check_shapes, check_threads
 
 
 def open(
@@ -38,7 +38,7 @@ def open(
         raise UsageError(f"rounding {rounding} does not exist: declared, exact")
     try:
         program = open_program(path)
-        check_known_inputs(path.name, [name for name, _ in program.parsed.inputs], shapes)
+        check_shapes(path.name, program.input_specs(), shapes)
     except CorruptFileError as error:
         raise EdgeconvError(f"{path.name}: {error}") from error
     return MilReferenceRunner(path, program, threads, rounding, noise)
@@ -81,7 +81,7 @@ class MilReferenceRunner:
 
     def call(self, feeds: Feeds) -> PreparedCall:
         """Refuse: the time this evaluation takes says nothing about Core ML."""
-        del feeds
+        check_feeds(self._model, self.inputs, feeds)
         raise EdgeconvError(
             f"{self._model}: mil-reference only checks numbers; Core ML's latency needs a Mac"
         )

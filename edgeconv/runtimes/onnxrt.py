@@ -2,7 +2,8 @@
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +26,7 @@ from edgeconv.runtimes.checks import (
     picture_layout,
     unreadable,
 )
+from edgeconv.runtimes.quiet import quiet_stderr
 from edgeconv.tensors import Quantization, TensorSpec
 
 DTYPES = {
@@ -73,11 +75,16 @@ def open_model(
     if save_optimized is not None:
         options.optimized_model_filepath = str(save_optimized)
     model = source if isinstance(source, bytes) else str(source)
+    session_of = functools.partial(
+        ort.InferenceSession, model, options, providers=["CPUExecutionProvider"]
+    )
     try:
-        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = session_of()
     except Exception as error:  # onnxruntime's exceptions share no base class but this
         raise unreadable(source, "onnxruntime", error) from error
-    return OnnxRunner(session, ort, label(source), threads, shapes, _manifest_text(source))
+    return OnnxRunner(
+        session_of, session, ort, label(source), threads, shapes, _manifest_text(source)
+    )
 
 
 def _manifest_text(source: Source) -> str:
@@ -91,9 +98,7 @@ def _manifest_text(source: Source) -> str:
         return "{}"
 
 
-def open(path: Path, *, threads: int = 1, optimize: bool = True, **options: Any) -> "OnnxRunner":
-    """Open an .onnx file; see ``open_model``."""
-    return open_model(path, threads=threads, optimize=optimize, **options)
+open = open_model
 
 
 class OnnxRunner:
@@ -103,6 +108,7 @@ class OnnxRunner:
 
     def __init__(
         self,
+        session_of: Callable[[], Any],
         session: Any,
         ort: Any,
         model: str,
@@ -113,6 +119,7 @@ class OnnxRunner:
         self.version: str = ort.__version__
         self.threads = threads
         self.session = session
+        self._session_of = session_of
         self._ort = ort
         self._model = model
         described = _described(
@@ -165,7 +172,10 @@ class OnnxRunner:
     def call(self, feeds: Feeds) -> PreparedCall:
         """Bind inputs and outputs to memory once; the call runs the session on them."""
         check_feeds(self._model, self.inputs, feeds)
-        binding = self.session.io_binding()
+        return self._bound(self.session, feeds)
+
+    def _bound(self, session: Any, feeds: Feeds) -> PreparedCall:
+        binding = session.io_binding()
         for name, array in feeds.items():
             value = self._ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
             binding.bind_ortvalue_input(name, value)
@@ -174,11 +184,24 @@ class OnnxRunner:
                 spec.shape, np.dtype(spec.dtype)
             )
             binding.bind_ortvalue_output(spec.name, value)
-        return functools.partial(self.session.run_with_iobinding, binding)
+        return functools.partial(session.run_with_iobinding, binding)
 
     def providers(self) -> list[str]:
         """The execution providers that this session uses, the preferred one first."""
         return list(self.session.get_providers())
+
+    def arena_bytes(self, feeds: Feeds) -> int | None:
+        """Return what a second session says in its log, weights it packed included."""
+        check_feeds(self._model, self.inputs, feeds)
+        self._ort.set_default_logger_severity(1)  # the arena reports its growth at this level
+        try:
+            with quiet_stderr() as log:
+                call = self._bound(self._session_of(), feeds)
+                for _ in range(2):
+                    call()
+        finally:
+            self._ort.set_default_logger_severity(2)
+        return onnx_arena(log.text)
 
     def end_profile(self) -> Path:
         """Stop the profiler and return the trace it wrote."""
@@ -208,3 +231,16 @@ def _described(metadata: str) -> dict[str, Quantization]:
         return {spec.name: spec.quantization for spec in specs if spec.quantization is not None}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}  # someone else's metadata under our key says nothing to us
+
+
+def onnx_arena(log: str) -> int | None:
+    """Return the last total in onnxruntime's log, in bytes; what was reserved where it never grew.
+
+    >>> onnx_arena("... Total allocated bytes: 7258192\\n... Total allocated bytes: 9355344")
+    9355344
+    """
+    totals = re.findall(r"Total allocated bytes: (\d+)", log)
+    if totals:
+        return int(totals[-1])
+    reserved = re.findall(r"Reserving memory in BFCArena for \w+ size: (\d+)", log)
+    return sum(map(int, reserved)) if reserved else None

@@ -1,7 +1,7 @@
 """What ai-edge-litert and tflite-runtime share: one interpreter API, from two packages."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.formats.tflite_file import check_whole
-from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
+from edgeconv.runtimes.base import Delegation, Feeds, Outputs, PreparedCall, check_feeds
 from edgeconv.runtimes.checks import (
     Shapes,
     Source,
@@ -25,16 +25,8 @@ from edgeconv.runtimes.checks import (
 from edgeconv.runtimes.quiet import quiet_stderr
 from edgeconv.tensors import Quantization, TensorSpec
 
-
-@dataclass(frozen=True)
-class Delegation:
-    """How much of a graph XNNPACK took: operators, how many of them, in how many pieces."""
-
-    ops: int
-    delegated: int
-    partitions: int
-    fallback: dict[str, int]
-    """Operators left to the builtin kernels: name -> count."""
+GAP = 1 << 20
+"""Bytes between two tensors from which they are taken for two allocations."""
 
 
 def open_interpreter(
@@ -152,6 +144,27 @@ class TfliteRunner:
         """Count what the delegate took, from the interpreter's own list of operators."""
         return count_delegation(self.interpreter._get_ops_details())
 
+    def arena_bytes(self, feeds: Feeds) -> int | None:
+        """Return the bytes between the first and the last computed tensor; None with a delegate.
+
+        The builtin kernels share one block; what XNNPACK allocates for itself nobody can see.
+        """
+        self.call(feeds)()
+        operators = self.interpreter._get_ops_details()
+        if any(op["op_name"] == "DELEGATE" for op in operators):
+            return None
+        computed = {int(t) for op in operators for t in op["outputs"]}
+        computed |= set(self._input_indices.values())
+        spans = []
+        for index in computed:
+            try:
+                array = self.interpreter.tensor(index)()
+            except ValueError:  # never allocated
+                continue
+            start = array.__array_interface__["data"][0]
+            spans.append((start, start + array.nbytes))
+        return spanned(spans)
+
     def __enter__(self) -> Self:
         return self
 
@@ -195,6 +208,21 @@ def taken_operators(operators: list[dict[str, Any]]) -> set[int]:
             taken.add(place)
             waiting.extend(int(t) for t in plain[place]["inputs"])
     return taken
+
+
+def spanned(spans: Sequence[tuple[int, int]]) -> int | None:
+    """Return the bytes that address ranges cover, small gaps between them included.
+
+    >>> spanned([(0, 10), (64, 100), (1 << 30, (1 << 30) + 5)])
+    105
+    """
+    total, reach = 0, None
+    for start, end in sorted(spans):
+        if reach is None or start > reach + GAP:
+            total, reach = total + end - start, end
+        elif end > reach:
+            total, reach = total + end - reach, end
+    return total or None
 
 
 def _spec(name: str, detail: dict[str, Any]) -> TensorSpec:

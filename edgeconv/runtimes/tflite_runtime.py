@@ -1,7 +1,6 @@
 """tflite-runtime: the only runtime for 32-bit ARM, and the end of its line at Python 3.11."""
 
 import importlib.metadata
-from pathlib import Path
 
 import numpy as np
 
@@ -33,8 +32,4 @@ def open_model(
     return open_interpreter(module, name, version, source, threads, xnnpack, shapes)
 
 
-def open(
-    path: Path, *, threads: int = 1, xnnpack: bool = True, shapes: Shapes | None = None
-) -> TfliteRunner:
-    """Open a .tflite file; see ``open_model``."""
-    return open_model(path, threads=threads, xnnpack=xnnpack, shapes=shapes)
+open = open_model

@@ -9,6 +9,7 @@ from edgeconv.parity.data import Request
 from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.layers.run import run_layers
 from edgeconv.parity.matrix import Samples, Settings, job_for, save_feeds
+from edgeconv.runtimes.table import RUNTIMES
 
 PICTURES = 8
 """Pictures that layers are compared on: a kernel that is wrong is wrong on the first."""
@@ -48,6 +49,9 @@ def layer_reports(
     for number, cell in enumerate(cells):
         reference = layer_reference(cell, cells, request)
         if reference is None:
+            continue
+        if not RUNTIMES[cell.runtime].lays_open:
+            notes.append(f"layers of {cell.label}: {cell.runtime} does not open edited files")
             continue
         job = job_for(cell, feeds, samples, settings, scratch / f"layers{number}.npz")
         try:

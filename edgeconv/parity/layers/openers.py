@@ -1,12 +1,11 @@
 """Open an ONNX, TFLite or Core ML file at the tensors that have a counterpart in the reference."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.errors import EdgeconvError
 from edgeconv.parity.layers.codec import fits
 from edgeconv.parity.layers.opened import Infers, Opened
 
@@ -15,13 +14,12 @@ def open_onnx(
     data: bytes,
     names: Mapping[str, str],
     shapes: Mapping[str, tuple[int, ...]],
+    opens: Callable[[bytes], Infers],
     *,
-    optimize: bool,
-    threads: int,
     expose: bool = True,
     orders: Mapping[str, NDArray[np.intp]] | None = None,
 ) -> Opened:
-    """Open an ONNX model for ``names``, reference tensor -> its tensor.
+    """Open an ONNX model for ``names``, reference tensor -> its tensor, edited, by ``opens``.
 
     Tensors that are not of the shape that ``shapes`` gives for the reference's, nor padded as
     ``orders`` says (reference tensor -> channels of the file), are left inside the pieces.
@@ -29,7 +27,6 @@ def open_onnx(
     import onnx
 
     from edgeconv.parity.layers.surgery_onnx import FED, inferred, made_by, quantizations, rewire
-    from edgeconv.runtimes.onnxrt import open_model
 
     model = onnx.load_from_string(data)
     made = made_by(model)
@@ -46,7 +43,7 @@ def open_onnx(
 
     def opened(sever: bool) -> Infers:
         changed = rewire(model, list(outs.values()), sever=sever)
-        return open_model(changed.SerializeToString(), threads=threads, optimize=optimize)
+        return opens(changed.SerializeToString())
 
     feds = {t: n + FED for t, n in outs.items()}
     exposed = opened(False) if expose else None
@@ -68,17 +65,10 @@ def open_tflite(
     data: bytes,
     names: Mapping[str, str],
     shapes: Mapping[str, tuple[int, ...]],
-    *,
-    runtime: str,
-    xnnpack: bool,
-    threads: int,
+    opens: Callable[[bytes], Infers],
 ) -> Opened:
     """Open a TFLite model for ``names``, reference tensor -> its tensor, as open_onnx does."""
     from edgeconv.parity.layers.surgery_tflite import FED, OUT, read_model, rewire, tensor_indices
-
-    if runtime != "ai-edge-litert":
-        raise EdgeconvError(f"layers of a .tflite need ai-edge-litert, not {runtime}")
-    from edgeconv.runtimes.litert import open_model
 
     model = read_model(data)
     indices = tensor_indices(model)
@@ -91,8 +81,7 @@ def open_tflite(
     outs = {t: f"{OUT}{i}" for t, i in own.items()}
 
     def opened(sever: bool) -> Infers:
-        changed = rewire(model, list(own.values()), sever=sever)
-        return open_model(changed, threads=threads, xnnpack=xnnpack)
+        return opens(rewire(model, list(own.values()), sever=sever))
 
     feds = {t: f"{FED}{i}" for t, i in own.items()}
     return Opened(opened(False), opened(True), outs, feds, kind="tflite")

@@ -3,6 +3,7 @@
 ``run_layers`` is the parent's side, ``work`` the child's.
 """
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from edgeconv.parity.layers.one_picture import Run, one_pass, rescale, tally_pic
 from edgeconv.parity.layers.opened import Opened
 from edgeconv.parity.layers.openers import open_coreml, open_onnx, open_tflite
 from edgeconv.parity.layers.padding import channel_orders
+from edgeconv.runtimes.table import RUNTIMES
 from edgeconv.tensors import Quantization
 
 
@@ -58,15 +60,15 @@ def _open(
     artifact: Artifact | None,
 ) -> Opened:
     """Open the job's file; ``artifact`` is that of an INT8 export, whose channels may be padded."""
-    suffix, shapes, threads = job.path.suffix.lower(), reference.shapes, job.threads
+    suffix, shapes = job.path.suffix.lower(), reference.shapes
     if suffix == ".mlpackage":
         return open_coreml(job.path, names, shapes)
+    model = RUNTIMES[job.runtime].load().open_model
+    opens = functools.partial(model, threads=job.threads, **job.options)
     if suffix == ".onnx":
-        optimize = bool(job.options.get("optimize", True))
         orders = None if artifact is None else channel_orders(artifact)
-        return open_onnx(data, names, shapes, optimize=optimize, threads=threads, orders=orders)
-    xnnpack = bool(job.options.get("xnnpack", True))
-    return open_tflite(data, names, shapes, runtime=job.runtime, xnnpack=xnnpack, threads=threads)
+        return open_onnx(data, names, shapes, opens, orders=orders)
+    return open_tflite(data, names, shapes, opens)
 
 
 def measure_layers(
@@ -141,11 +143,13 @@ def _simulated(
     if artifact is None or not grids:
         return None
     from edgeconv.parity.simulate import simulated_model
+    from edgeconv.runtimes.onnxrt import open_model
 
     data, names = simulated_model(artifact, held_recipe(artifact))
     wanted = {t: names[t] for t in opened.codecs if t in names}
     shapes = reference.shapes
-    found = open_onnx(data, wanted, shapes, optimize=False, threads=threads, expose=False)
+    opens = functools.partial(open_model, threads=threads, optimize=False)
+    found = open_onnx(data, wanted, shapes, opens, expose=False)
     found.plan_codecs(reference.shapes, grids)
     return data, found
 
