@@ -148,6 +148,7 @@ def test_the_extras_are_those_that_error_texts_name() -> None:
         },
         "torch": {"torch", "onnxscript"},
         "coreml": {"coremltools"},
+        "mcu": {"ethos-u-vela", "tflite-micro"},
         "sweep": {"dask", "distributed"},
         "all": {"edgeconv"},
     }
@@ -189,7 +190,7 @@ def imported(path: Path) -> set[str]:
 
 
 def test_every_import_is_of_a_declared_dependency() -> None:
-    known = {"PIL": "pillow", "google": "protobuf"}
+    known = {"PIL": "pillow", "ethosu": "ethos-u-vela", "google": "protobuf"}
     declared = {"edgeconv", "protobuf"}  # onnx and coremltools bring protobuf
     for items in (
         PROJECT["project"]["dependencies"],

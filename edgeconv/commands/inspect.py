@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.commands.grouped import examples
+from edgeconv.errors import UsageError
 from edgeconv.terminal import print_json
 
 if TYPE_CHECKING:
@@ -15,8 +16,20 @@ if TYPE_CHECKING:
 @click.command(epilog=examples("edgeconv inspect out/model_int8.tflite --tensors"))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--tensors", is_flag=True, help="List the quantization of every tensor.")
+@click.option("--mcu", is_flag=True, help="What a microcontroller makes of a .tflite: arena, operators to register, boards.")  # fmt: skip
+@click.option("--board", "boards", multiple=True, metavar="CHIP", help="With --mcu: does it fit? Repeat for several.")  # fmt: skip
+@click.option("--npu", "npus", multiple=True, metavar="ethos-u55-128|...", help="With --mcu: ask Arm's Vela. Repeat for several.")  # fmt: skip
+@click.option("--c-array", type=click.Path(path_type=Path), metavar="FILE.h|.c|.cc|.S", help="Write the file as source.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(file: Path, tensors: bool, as_json: bool) -> None:
+def command(
+    file: Path,
+    tensors: bool,
+    mcu: bool,
+    boards: tuple[str, ...],
+    npus: tuple[str, ...],
+    c_array: Path | None,
+    as_json: bool,
+) -> None:
     """Say what is inside FILE: .onnx, .tflite or .mlpackage, ours or anyone's.
 
     Operators, how many compute in integers, types, transposes, quantization, and what edgeconv
@@ -24,11 +37,40 @@ def command(file: Path, tensors: bool, as_json: bool) -> None:
     """
     from edgeconv.inspection import inspect_file
 
+    if (boards or npus) and not mcu:
+        raise UsageError("--board and --npu belong to --mcu")
+    if c_array is not None:
+        _write_array(file, c_array)
+    if mcu:
+        _sheet(file, boards, npus, as_json)
+        return
     found = inspect_file(file)
     if as_json:
         print_json(found.to_json())
         return
     _show(found, tensors)
+
+
+def _write_array(file: Path, path: Path) -> None:
+    from edgeconv.mcu.c_array import write_array
+
+    if not file.is_file():
+        raise UsageError(f"--c-array takes one file, and {file} is none")
+    write_array(file, path)
+
+
+def _sheet(file: Path, boards: tuple[str, ...], npus: tuple[str, ...], as_json: bool) -> None:
+    from edgeconv.mcu.sheet import mcu_sheet
+    from edgeconv.tables import open_console, print_facts
+
+    sheet = mcu_sheet(file, boards, npus)
+    if as_json:
+        print_json(sheet.to_json())
+        return
+    print_facts(open_console(), sheet.lines())
+    if sheet.code is not None:
+        click.echo()
+        click.echo(sheet.code)
 
 
 def _show(found: "Inspection", tensors: bool) -> None:

@@ -1,0 +1,1 @@
+"""What a microcontroller or its NPU will make of a .tflite file, from the file alone."""

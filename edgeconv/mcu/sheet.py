@@ -1,0 +1,148 @@
+"""``edgeconv inspect --mcu``: everything a microcontroller's programmer asks of a file, in one place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.export.tflite.device_rules import device_rules
+from edgeconv.export.tflite.inspect import TfliteSummary, read_tflite
+from edgeconv.mcu.arena import Arena, plan_arena
+from edgeconv.mcu.boards import KIB, Board, find_board, fit
+from edgeconv.mcu.npu import Mapping, compile_for
+from edgeconv.mcu.resolver import resolver
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What ``mcu_sheet`` found. ``code`` is the resolver, or None with ``outside``: why there is none."""
+
+    path: Path
+    bytes: int
+    summary: TfliteSummary
+    arena: Arena
+    code: str | None
+    outside: str | None
+    boards: tuple[Board, ...]
+    npus: tuple[Mapping, ...]
+
+    def borders(self) -> list[str]:
+        """Return the float inputs and outputs, each of which costs a conversion on the device."""
+        ends = [*self.summary.inputs, *self.summary.outputs]
+        tensors = [self.summary.tensors[i] for i in ends]
+        return [tensor.name for tensor in tensors if tensor.dtype == "float32"]
+
+    def peak(self) -> dict[str, Any]:
+        """Return the operator with most memory alive and the tensors that are alive then."""
+        op = self.summary.ops[self.arena.peak] if self.summary.ops else None
+        return {
+            "operator": None if op is None else op.code,
+            "number": self.arena.peak,
+            "bytes": self.arena.peak_bytes,
+            "tensors": [
+                {"name": t.name, "shape": list(t.shape)}
+                for t in (self.summary.tensors[i] for i in self.arena.alive)
+            ],
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON data."""
+        return {
+            "file": str(self.path),
+            "bytes": self.bytes,
+            "arena": {"head": self.arena.head, "tail": self.arena.tail, "total": self.arena.total},
+            "peak": self.peak(),
+            "float_borders": self.borders(),
+            "resolver": self.code,
+            "outside": self.outside,
+            "boards": [
+                {"board": board.name, "fits": fits, "text": text, "source": board.source}
+                for board in self.boards
+                for fits, text in [fit(board, self.bytes, self.arena.total)]
+            ],
+            "npus": [mapping.to_json() for mapping in self.npus],
+        }
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return the sheet as (title, text)."""
+        arena, peak = self.arena, self.peak()
+        lines = [
+            ("model", f"{self.bytes / KIB:.0f} KiB of flash"),
+            (
+                "arena",
+                f"{arena.total / KIB:.1f} KiB computed: {arena.head / KIB:.1f} activations, "
+                f"{arena.tail / KIB:.1f} kept; a vendor's kernels may ask for scratch on top",
+            ),
+            ("peak", _peak_text(peak)),
+            (
+                "lower it",
+                "half the resolution quarters the activations, half the width halves them",
+            ),
+        ]
+        if names := self.borders():
+            lines.append(
+                (
+                    "borders",
+                    f"float {', '.join(names)}: --io int8 saves the conversions on the device",
+                )
+            )
+        for board in self.boards:
+            fits, text = fit(board, self.bytes, arena.total)
+            lines.append(
+                (board.name, f"{'fits' if fits else 'TOO SMALL'}: {text} ({board.source})")
+            )
+        lines += [(mapping.npu, _npu_text(mapping)) for mapping in self.npus]
+        if self.outside is not None:
+            lines.append(("operators", self.outside))
+        return lines
+
+
+def _peak_text(peak: dict[str, Any]) -> str:
+    tensors = ", ".join("x".join(map(str, t["shape"])) for t in peak["tensors"])
+    return (
+        f"{peak['bytes'] / KIB:.1f} KiB at operator {peak['number']}, {peak['operator']}: {tensors}"
+    )
+
+
+def _npu_text(mapping: Mapping) -> str:
+    whole = mapping.on_npu + sum(mapping.on_cpu.values())
+    off = ", ".join(f"{count} {kind}" for kind, count in sorted(mapping.on_cpu.items()))
+    return (
+        f"{mapping.on_npu} of {whole} operators on the NPU{f' (not: {off})' if off else ''} · "
+        f"SRAM {mapping.sram_kib:.1f} KiB · estimate {mapping.cycles} cycles, {mapping.estimate_ms:.2f} ms "
+        f"({mapping.system}, {mapping.memory}, Vela {mapping.version}; an estimate, not measured)"
+    )
+
+
+def mcu_sheet(path: Path, boards: Sequence[str] = (), npus: Sequence[str] = ()) -> Sheet:
+    """Return the sheet of a .tflite for ``boards`` (all that are known where none is named) and ``npus``.
+
+    Raises UsageError for another kind of file or an unknown name, EdgeconvError for a damaged file.
+    """
+    if path.suffix.lower() != ".tflite":
+        raise UsageError(f"{path}: a microcontroller's sheet is of a .tflite file")
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist")
+    chosen = tuple(find_board(name) for name in boards)
+    data = path.read_bytes()
+    summary = read_tflite(data, str(path))
+    unknown = [t.name for t in summary.tensors if -1 in t.shape]
+    if unknown:
+        raise EdgeconvError(f"{path}: {unknown[0]} has no fixed shape, so its arena is not known")
+    try:
+        code, outside = resolver(summary), None
+    except EdgeconvError as error:
+        code, outside = None, str(error)
+    rules = device_rules(summary)["tflite_micro"]["outside"]
+    mappings = tuple(compile_for(path, npu) for npu in npus)
+    return Sheet(
+        path,
+        len(data),
+        summary,
+        plan_arena(summary),
+        code,
+        outside or ("; ".join(rules) or None),
+        chosen,
+        mappings,
+    )

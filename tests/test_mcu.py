@@ -1,0 +1,214 @@
+"""What a microcontroller makes of a file: arena, resolver, boards, source, NPU."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from tflite_kit import feed, minmax_recipe, small_net
+
+from edgeconv.cli import main
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.tflite import emit_tflite
+from edgeconv.export.tflite.inspect import TfliteOp, TfliteSummary, TfliteTensor, read_tflite
+from edgeconv.mcu.arena import Buffer, activations, place, plan_arena
+from edgeconv.mcu.boards import BOARDS, fit
+from edgeconv.mcu.c_array import array
+from edgeconv.mcu.npu import read_mapping
+from edgeconv.mcu.resolver import resolver
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, ["inspect", *words])
+
+
+def tensor(name: str, *shape: int, data: bool = False, dtype: str = "int8") -> TfliteTensor:
+    values = np.zeros(shape, np.int8) if data else None
+    return TfliteTensor(
+        name, shape, dtype, np.ones(1, np.float32), np.zeros(1, np.int64), 0, values
+    )
+
+
+def graph(*ops: TfliteOp) -> TfliteSummary:
+    tensors = (
+        tensor("x", 1, 8, 8, 2),
+        tensor("a", 1, 8, 8, 4),
+        tensor("b", 1, 4, 4, 4),
+        tensor("y", 1, 4, 4, 4),
+        tensor("w", 4, 1, 1, 2, data=True),
+    )
+    return TfliteSummary(tensors, ops, (0,), (3,), {}, {}, 1)
+
+
+CHAIN = (
+    TfliteOp("CONV_2D", 1, (0, 4), (1,)),
+    TfliteOp("MAX_POOL_2D", 1, (1,), (2,)),
+    TfliteOp("ADD", 1, (2, 2), (3,)),
+)
+
+
+def test_activations_live_from_their_maker_to_their_last_reader() -> None:
+    lives = {b.tensor: (b.bytes, b.first, b.last) for b in activations(graph(*CHAIN))}
+    assert lives == {0: (128, 0, 0), 1: (256, 0, 1), 2: (64, 1, 2), 3: (64, 2, 2)}
+
+
+def test_the_head_is_planned_largest_first_in_the_lowest_gap() -> None:
+    arena = plan_arena(graph(*CHAIN))
+    assert arena.head == 256 + 128
+    assert (arena.peak, arena.peak_bytes, arena.alive) == (0, 384, (0, 1))
+    offsets = {b.tensor: b.offset for b in arena.buffers}
+    assert offsets == {1: 0, 0: 256, 2: 256, 3: 0}
+
+
+def test_no_two_buffers_that_live_together_overlap() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        buffers = []
+        for number in range(int(generator.integers(1, 20))):
+            first, length = (int(v) for v in generator.integers(0, 10, 2))
+            size = 16 * int(generator.integers(1, 30))
+            buffers.append(Buffer(number, size, first, first + length))
+        placed = place(buffers)
+        for one in placed:
+            for other in placed:
+                together = one.first <= other.last and other.first <= one.last
+                apart = (
+                    one.offset + one.bytes <= other.offset
+                    or other.offset + other.bytes <= one.offset
+                )
+                assert one is other or not together or apart
+
+
+def test_the_resolver_names_each_operator_once_or_says_what_is_missing() -> None:
+    assert resolver(graph(*CHAIN, CHAIN[2])).splitlines() == [
+        "tflite::MicroMutableOpResolver<3> resolver;",
+        "resolver.AddAdd();",
+        "resolver.AddConv2D();",
+        "resolver.AddMaxPool2D();",
+    ]
+    with pytest.raises(EdgeconvError, match="has no GELU"):
+        resolver(graph(TfliteOp("GELU", 1, (0,), (1,))))
+
+
+def test_a_board_is_big_enough_up_to_its_last_byte() -> None:
+    board = BOARDS["nrf52840"]
+    assert fit(board, board.flash, board.ram)[0]
+    assert not fit(board, board.flash + 1, 1)[0]
+    assert not fit(board, 1, board.ram + 1)[0]
+
+
+def test_velas_answer_is_read_and_another_form_is_refused() -> None:
+    text = "CPU operators = 2 (5.0%)\n   CPU: Quantize = x\n   CPU: Sub = y\nNPU operators = 38 (95.0%)"
+    row = {
+        "sram_memory_used": "99.5", "off_chip_flash_memory_used": "10", "on_chip_flash_memory_used": "0",
+        "cycles_total": "1200.0", "inference_time": "0.0025", "system_config": "S", "memory_mode": "M",
+    }  # fmt: skip
+    found = read_mapping(text, row, "ethos-u55-128")
+    assert (found.on_npu, found.on_cpu, found.cycles) == (38, {"Quantize": 1, "Sub": 1}, 1200)
+    assert found.estimate_ms == 2.5
+    with pytest.raises(EdgeconvError, match="not of the form"):
+        read_mapping(text, {}, "ethos-u55-128")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("mcu") / "net 1.tflite"
+    net = small_net().graph
+    made = emit_tflite(net, minmax_recipe(net, feed(net)), precision="int8", io="int8")
+    path.write_bytes(made.data)
+    return path
+
+
+def test_the_sheet_says_all_of_it(model: Path) -> None:
+    shown = run(str(model), "--mcu", "--board", "rp2040")
+    assert shown.exit_code == 0, shown.output
+    assert "resolver.AddConv2D();" in shown.output
+    assert "fits: flash" in shown.output
+    data = json.loads(run(str(model), "--mcu", "--board", "rp2040", "--json").stdout)
+    assert data["arena"]["total"] == data["arena"]["head"] + data["arena"]["tail"]
+    assert data["boards"][0]["fits"] is True
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--board", "rp2040"], 2, "belong to --mcu"),
+        (["--mcu", "--board", "rp204"], 2, "did you mean rp2040"),
+        (["--mcu", "--npu", "ethos-u99"], 2, "--npu ethos-u99 is unknown"),
+        (["--c-array", "model.txt"], 2, "it ends in"),
+    ],
+)
+def test_wrong_words_are_one_sentence(model: Path, words: list[str], code: int, says: str) -> None:
+    result = run(str(model), *words)
+    assert result.exit_code == code, result.output
+    assert says in result.output
+
+
+def test_only_a_tflite_file_has_a_sheet(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"x")
+    assert run(str(tmp_path / "m.onnx"), "--mcu").exit_code == 2
+    assert run(str(tmp_path / "gone.tflite"), "--mcu").exit_code == 2
+    (tmp_path / "cut.tflite").write_bytes(b"\x1c\0\0\0TFL3")
+    assert run(str(tmp_path / "cut.tflite"), "--mcu").exit_code == 1
+
+
+def test_the_array_holds_every_byte(model: Path, tmp_path: Path) -> None:
+    result = run(str(model), "--c-array", str(tmp_path / "model.h"))
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "model.h").read_text()
+    values = re.findall(r"0x([0-9a-f]{2}),", text)
+    assert bytes(int(v, 16) for v in values) == model.read_bytes()
+    assert "g_net_1[" in text
+    assert "_Alignas" in array(model, "g_m", Path("m.c"))
+    run(str(model), "--c-array", str(tmp_path / "model.S"))
+    assert f'.incbin "{model}"' in (tmp_path / "model.S").read_text()
+
+
+@pytest.mark.slow
+def test_vela_maps_the_whole_of_an_int8_file(model: Path) -> None:
+    pytest.importorskip("ethosu.vela", reason="needs edgeconv[mcu]")
+    data = json.loads(run(str(model), "--mcu", "--npu", "ethos-u55-128", "--json").stdout)
+    assert data["npus"][0]["on_cpu"] == {}
+    assert data["npus"][0]["on_npu"] > 0
+
+
+ALLOCATIONS = """
+import sys
+import numpy as np
+from tflite_micro.python.tflite_micro import runtime
+interpreter = runtime.Interpreter.from_file(sys.argv[1])
+detail = interpreter.get_input_details(0)
+interpreter.set_input(np.zeros(detail["shape"], detail["dtype"]), 0)
+interpreter.invoke()
+interpreter.print_allocations()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("net", ["mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet"])
+def test_the_arena_is_within_five_percent_of_tflite_micros_own_count(
+    net: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("tflite_micro", reason="needs edgeconv[mcu] on x86-64")
+    from edgeconv import export_model
+
+    report = export_model(
+        net, targets=("tflite",), precision="int8", io="int8", recipe="fast", resolution=32,
+        calib_count=4, verify_count=4, output=tmp_path,
+    )  # fmt: skip
+    path = report.artifacts[0].path
+    done = subprocess.run(
+        [sys.executable, "-c", ALLOCATIONS, str(path)], capture_output=True, text=True, check=True
+    )
+    counted = {
+        part: int(found[1])
+        for part in ("total", "head")
+        if (found := re.search(rf"allocation {part} (\d+)", done.stdout + done.stderr)) is not None
+    }
+    arena = plan_arena(read_tflite(path.read_bytes()), pointer=8)
+    assert arena.head == pytest.approx(counted["head"], rel=0.05)
+    assert arena.total == pytest.approx(counted["total"], rel=0.05)
