@@ -1,29 +1,74 @@
-"""Arrays from .npy and .npz files that a user names."""
+"""Arrays from .npy and .npz files that a user or another machine names."""
 
+import os
 import warnings
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
 
+INFLATE_VARIABLE = "EDGECONV_MAX_INFLATE_MIB"
+INFLATE_MIB = 256
+BELIEVED = 50
+"""An archive may grow that much whatever its size: arrays of one value compress further."""
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an .npz by name, that of an .npy as ""; each with at least one axis.
 
-    Raises EdgeconvError naming the file where it cannot be read or holds no rows of numbers.
+def inflate_limit() -> int:
+    """Return the bytes that a small file may grow to in memory: --max-inflate, else 256 MiB."""
+    given = os.environ.get(INFLATE_VARIABLE, "")
+    return (int(given) if given.isdecimal() else INFLATE_MIB) << 20
+
+
+def read_arrays(path: Path, *, rows: bool = True) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an .npz by name, that of an .npy as "".
+
+    With ``rows`` each has at least one axis and holds numbers. Raises EdgeconvError naming the file
+    where it cannot be read, holds something else, or would grow beyond ``inflate_limit``.
     """
     arrays: dict[str, NDArray[Any]] = {}
     try:
         with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore")  # numpy's, about files of Python 2
+            _check_size(file, path)
             loaded: Any = np.load(file, allow_pickle=False)
             arrays.update({"": loaded} if isinstance(loaded, np.ndarray) else loaded)
+    except (EdgeconvError, MemoryError):
+        raise
+    except OSError as error:
+        raise EdgeconvError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # zip, zlib, tokenizer and numpy errors share no base class
         raise EdgeconvError(f"{path} is not a readable {path.suffix} file: {error}") from error
     for name, array in arrays.items():
-        if array.ndim == 0 or array.dtype.kind not in "biuf":
+        if not isinstance(array, np.ndarray):  # np.load hands over members that are no array
+            raise EdgeconvError(f"{path}: {name} is no array")
+        if rows and (array.ndim == 0 or array.dtype.kind not in "biuf"):
             raise EdgeconvError(f"{path}: {name or 'the array'} holds no samples of numbers")
     return arrays
+
+
+def _check_size(file: BinaryIO, path: Path) -> None:
+    """Raise EdgeconvError where the file says that it holds more than it can, or than is safe."""
+    size = os.fstat(file.fileno()).st_size
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            grown = sum(member.file_size for member in archive.infolist())
+        if grown > inflate_limit() and grown > BELIEVED * size:
+            raise EdgeconvError(
+                f"{path} has {size / 1e6:.1f} MB and would grow to {grown / 1e6:.0f} MB: "
+                f"--max-inflate {-(-grown // (1 << 20))} reads it all the same"
+            )
+    else:
+        file.seek(0)
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0
+        shape, _, dtype = (read if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+        wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        if wanted > size - file.tell() and not dtype.hasobject:
+            raise EdgeconvError(
+                f"{path} says that it holds {wanted} bytes of numbers and has {size - file.tell()}"
+            )
+    file.seek(0)

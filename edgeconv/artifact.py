@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.arrays import read_arrays
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import digest, sha256, write_text
+from edgeconv.manifest_schema import MANIFEST
+from edgeconv.schema import checked, read_json, table, whole
 from edgeconv.settle import settle_all
 from edgeconv.tensors import Quantization, TensorSpec
 
@@ -84,7 +86,7 @@ def spec_from_json(data: Mapping[str, Any]) -> TensorSpec:
         tuple(data["shape"]),
         data["dtype"],
         data["layout"],
-        None if q is None else Quantization(**q),
+        None if q is None else Quantization(q["scale"], q["zero_point"], q.get("offset", 0.0)),
     )
 
 
@@ -150,8 +152,7 @@ class Artifact:
 
     def verification(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of verify.npz."""
-        with np.load(self.evidence("verify.npz"), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        return read_arrays(self.evidence("verify.npz"), rows=False)
 
 
 def load_artifact(path: Path) -> Artifact | None:
@@ -163,14 +164,13 @@ def load_artifact(path: Path) -> Artifact | None:
     beside = manifest_path(path)
     if not beside.is_file():
         return None
-    try:
-        manifest = json.loads(beside.read_text())
-        version, recorded = manifest["edgeconv_manifest"], manifest["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EdgeconvError(f"{beside} is not a manifest that edgeconv wrote: {error}") from error
-    if version != MANIFEST_VERSION:
+    ours = "a manifest that edgeconv wrote"
+    versioned = table({"edgeconv_manifest": whole()})
+    read = checked(read_json(beside, ours), versioned, f"{beside} is not {ours}")
+    if (version := read["edgeconv_manifest"]) != MANIFEST_VERSION:
         raise EdgeconvError(f"{beside} is a manifest of version {version}, not {MANIFEST_VERSION}")
-    if path.exists() and digest(path) != recorded:
+    manifest = checked(read, MANIFEST, f"{beside} is not {ours}")
+    if path.exists() and digest(path) != manifest["sha256"]:
         raise EdgeconvError(f"{path} has changed since {beside.name} was written; export it again")
     return Artifact(path, manifest)
 

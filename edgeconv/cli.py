@@ -85,8 +85,22 @@ class LazyGroup(click.Group):
         sys.exit(guarded(run, as_json="--json" in options, debug=len(kept) < len(words)))
 
 
+def _set_inflate(ctx: click.Context, parameter: click.Parameter, value: int | None) -> None:
+    """Say it in the environment, so that child processes know it too."""
+    if value is not None:
+        os.environ["EDGECONV_MAX_INFLATE_MIB"] = str(value)
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="edgeconv")
+@click.option(
+    "--max-inflate",
+    type=click.IntRange(1),
+    metavar="MIB",
+    expose_value=False,
+    callback=_set_inflate,
+    help="What a small archive or picture may grow to when it is read.  [default: 256]",
+)
 @click.option(
     "--debug",
     is_flag=True,

@@ -2,16 +2,18 @@
 
 import hashlib
 import importlib.util
+import os
+import stat
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.arrays import read_arrays
+from edgeconv.arrays import inflate_limit, read_arrays
 from edgeconv.artifact import Preprocessing
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError, UsageError
@@ -39,10 +41,12 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     file where it is missing or no readable picture.
     """
     image_module = require("PIL.Image", "images")
+    image_module.MAX_IMAGE_PIXELS = None  # _check_pixels is stricter, and has an option
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:
+        with warnings.catch_warnings(), _open_file(path) as file:
             warnings.simplefilter("ignore")  # Pillow's, about metadata that is not read here
             opened = image_module.open(file)
+            _check_pixels(path, opened.size)
             upright = require("PIL.ImageOps", "images").exif_transpose(opened)
             if upright.mode.startswith("I;16"):  # Pillow's own conversion saturates at 255
                 grey = (np.asarray(upright) >> 8).astype(np.uint8)
@@ -50,9 +54,31 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
             return np.asarray(upright.convert("RGB"), np.uint8)
     except FileNotFoundError as error:
         raise UsageError(f"{path} does not exist") from error
-    except (OSError, ValueError, SyntaxError, image_module.DecompressionBombError) as error:
+    except (EdgeconvError, MemoryError):
+        raise
+    except Exception as error:  # every decoder has errors of its own
         reason = "its format is not known" if "identify" in str(error) else error
         raise EdgeconvError(f"{path} is not a readable picture: {reason}") from error
+
+
+def _open_file(path: Path) -> BinaryIO:
+    """Open a file; a pipe or device, which may never end, is refused."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    file = os.fdopen(handle, "rb")
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        file.close()
+        raise EdgeconvError(f"{path} is no file but a pipe, a device or a folder")
+    return file
+
+
+def _check_pixels(path: Path, size: tuple[int, int]) -> None:
+    """Raise EdgeconvError where a picture's pixels would fill the memory: its own size is foreign data."""
+    grown = 3 * size[0] * size[1]
+    if grown > inflate_limit():
+        raise EdgeconvError(
+            f"{path} has {size[0]}x{size[1]} pixels, {grown >> 20} MiB: "
+            f"--max-inflate {-(-grown // (1 << 20))} reads it all the same"
+        )
 
 
 def resize_and_crop(

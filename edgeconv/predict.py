@@ -71,7 +71,7 @@ def _hub_input(picture: Path, spec: TensorSpec, how: Preprocessing) -> NDArray[A
 
 def _rank(scores: NDArray[Any], artifact: Artifact, top: int) -> tuple[Ranked, ...]:
     probabilities = scores.astype(np.float64)
-    if not artifact.manifest["softmax"]:
+    if not artifact.manifest.get("softmax"):
         probabilities = np.exp(probabilities - probabilities.max())
         probabilities /= probabilities.sum()
     labels = artifact.labels or []

@@ -20,12 +20,74 @@ from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import write_text
+from edgeconv.schema import (
+    anything,
+    checked,
+    flag,
+    items,
+    mapping,
+    maybe,
+    number,
+    one_of,
+    read_json,
+    table,
+    text,
+    whole,
+)
 
 Form = Literal["zero-point-free", "asymmetric"]
 """zero-point-free: zero point -128 (unsigned) or 0 (symmetric) wherever an operator reads the
 integers; asymmetric: any."""
 
 VERSION = 1
+
+FLOAT32 = number(low=-3.4e38, high=3.4e38)
+NOTED, SHARE = number(finite=False), number(low=0.0, high=1e30, finite=False)
+
+RECIPE = table(
+    {
+        "name": text,
+        "form": one_of("zero-point-free", "asymmetric"),
+        "activations": mapping(
+            table(
+                {"scale": FLOAT32, "zero_point": whole(), "low": number(), "high": number()},
+                {"fixed": flag, "final": flag},
+            )
+        ),
+        "weights": mapping(
+            table(
+                {
+                    "shape": items(whole(0, 1 << 31)),
+                    "axis": whole(0, 7),
+                    "scales": items(FLOAT32),
+                    "float_bias": items(FLOAT32),
+                    "bias": items(whole(-(1 << 31), (1 << 31) - 1)),
+                    "values_base64": text,
+                }
+            )
+        ),
+        "float_nodes": items(text),
+        "notes": table(
+            {},
+            {
+                "layers": mapping(
+                    table(
+                        {"clip_rate": NOTED, "weight_error": NOTED},
+                        {"noise": maybe(SHARE), "added": maybe(SHARE)},
+                    )
+                ),
+                "candidates": items(
+                    table(
+                        {"candidate": text, "form": text, "loss": NOTED, "sqnr_db": NOTED},
+                        {"agreement": maybe(NOTED)},
+                    )
+                ),
+            },
+        ),
+    },
+    {"equalized": mapping(items(FLOAT32))},
+)
+"""What a recipe file must hold; whether its figures can be right is export/integer/check.py's."""
 
 
 @dataclass(frozen=True)
@@ -182,25 +244,29 @@ def load_recipe(path: Path) -> Recipe:
     """
     if not path.exists():
         raise UsageError(f"the recipe {path} does not exist")
+    ours = "a recipe that edgeconv wrote"
+    source = f"{path} is not {ours}"
+    read = checked(read_json(path, ours), table({"edgeconv_recipe": anything}), source)
+    if (version := read["edgeconv_recipe"]) != VERSION:
+        raise EdgeconvError(f"{path} is a recipe of version {version}, not {VERSION}")
+    data = checked(read, RECIPE, source)
     try:
-        data = json.loads(path.read_text())
-        if data["edgeconv_recipe"] != VERSION:
-            raise EdgeconvError(
-                f"{path} is a recipe of version {data['edgeconv_recipe']}, not {VERSION}"
-            )
         return Recipe(
             name=data["name"],
             form=data["form"],
-            activations={name: Activation(**a) for name, a in data["activations"].items()},
+            activations={name: _activation(a) for name, a in data["activations"].items()},
             weights={name: _weights(w) for name, w in data["weights"].items()},
             float_nodes=tuple(data["float_nodes"]),
             notes=data["notes"],
             equalized={t: np.array(f, np.float32) for t, f in data.get("equalized", {}).items()},
         )
-    except OSError as error:
-        raise EdgeconvError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise EdgeconvError(f"{path} is not a recipe that edgeconv wrote: {error}") from error
+    except ValueError as error:  # the integers are fewer or more than their shape says
+        raise EdgeconvError(f"{source}: {error}") from error
+
+
+def _activation(data: Mapping[str, Any]) -> Activation:
+    known = ("scale", "zero_point", "low", "high", "fixed", "final")
+    return Activation(**{key: data[key] for key in known if key in data})
 
 
 def _weights(data: Mapping[str, Any]) -> Weights:

@@ -77,8 +77,8 @@ def test_the_commands_print_and_set_exit_codes(made: tuple[Graph, Recipe], tmp_p
     checked = run.invoke(command, ["check", str(path), "--model", str(model)])
     assert (checked.exit_code, checked.output.endswith("within the rules\n")) == (0, True)
     missing = run.invoke(main, ["recipe", "show", str(tmp_path / "none.json")])
-    assert missing.exit_code == 1
-    assert "cannot read the recipe" in missing.output
+    assert missing.exit_code == 2
+    assert "none.json does not exist" in missing.output
 
 
 def test_the_schema_names_every_key_of_a_recipe(made: tuple[Graph, Recipe]) -> None:

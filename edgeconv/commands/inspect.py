@@ -7,7 +7,7 @@ import click
 
 from edgeconv.commands.grouped import examples
 from edgeconv.errors import UsageError
-from edgeconv.terminal import print_json
+from edgeconv.terminal import echo, print_json
 
 if TYPE_CHECKING:
     from edgeconv.inspection import Inspection
@@ -69,8 +69,8 @@ def _sheet(file: Path, boards: tuple[str, ...], npus: tuple[str, ...], as_json: 
         return
     print_facts(open_console(), sheet.lines())
     if sheet.code is not None:
-        click.echo()
-        click.echo(sheet.code)
+        echo()
+        echo(sheet.code)
 
 
 def _show(found: "Inspection", tensors: bool) -> None:

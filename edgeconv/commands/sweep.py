@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeconv.errors import BudgetMissedError, UsageError
+from edgeconv.terminal import echo, print_json
 
 if TYPE_CHECKING:
     from edgeconv.sweep.engine import Engine
@@ -131,14 +132,14 @@ def _plan(job: "Job", as_json: bool) -> None:
             "impossible": [{"form": i.form.label, "reason": i.reason} for i in impossible],
             "cells": len(forms) * len(job.threads) * max(1, len(job.device)),
         }
-        click.echo(json.dumps(data, indent=1))
+        print_json(data)
         return
     for form in forms:
-        click.echo(f"make       {form.label}")
+        echo(f"make       {form.label}")
     for item in impossible:
-        click.echo(f"impossible {item.form.label}: {item.reason}")
+        echo(f"impossible {item.form.label}: {item.reason}")
     cells = len(forms) * len(job.threads) * max(1, len(job.device))
-    click.echo(f"{len(forms)} forms, {cells} cells, {len(impossible)} impossible")
+    echo(f"{len(forms)} forms, {cells} cells, {len(impossible)} impossible")
 
 
 def _engine(job: "Job", inputs: "Inputs", workers: int | None, scheduler: str | None) -> "Engine":
@@ -168,7 +169,7 @@ def _say(quiet: bool) -> Any:
             sys.stderr.write(f"\r\x1b[K{text[:width]}")
             sys.stderr.flush()
         else:
-            click.echo(text, err=True)
+            echo(text, err=True)
 
     return say
 
@@ -194,7 +195,7 @@ def _write(
 
         write_text(html_file, page(report))
     if as_json:
-        click.echo(text)
+        echo(text)
         return
     width = None if sys.stdout.isatty() else 160
     print_sweep(report, Console(highlight=False, width=width))

@@ -75,6 +75,8 @@ def read_data(path: Path) -> dict[str, Any]:
         data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except OSError as error:
         raise EdgeconvError(f"cannot read {path}: {error.strerror or error}") from error
+    except RecursionError as error:
+        raise EdgeconvError(f"{path} is nested too deeply") from error
     except ValueError as error:
         raise EdgeconvError(f"{path} is neither TOML nor JSON: {error}") from error
     if not isinstance(data, dict):
@@ -104,7 +106,7 @@ def _limits(table: Mapping[str, Any], where: str) -> dict[str, float]:
             near = difflib.get_close_matches(name, list(MEASURES), 3)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise UsageError(f"{where} sets {name}, which no budget knows{hint}")
-        if isinstance(limit, bool) or not isinstance(limit, int | float):
-            raise UsageError(f"{where}.{name} is {limit!r}, not a number")
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or abs(limit) > 1e300:
+            raise UsageError(f"{where}.{name} is {str(limit)[:40]!r}, not a number")
         limits[name] = float(limit)
     return limits

@@ -10,11 +10,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.arrays import read_arrays
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import replacing
+from edgeconv.schema import (
+    checked,
+    items,
+    mapping,
+    maybe,
+    number,
+    one_of,
+    parse_json,
+    table,
+    text,
+    whole,
+)
 
 Array = NDArray[Any]
 VERSION = 1
+
+ABOUT = table(
+    {},
+    {
+        "label": text,
+        "stage": text,
+        "title": text,
+        "kind": one_of("fp32", "fp16", "int8", "lowered", "kernels"),
+        "precision": maybe(text),
+        "inputs_sha256": maybe(text),
+        "class_offset": whole(0, 1 << 20),
+        "scales": mapping(number(above=0.0)),
+        "names": maybe(items(text)),
+        "truth": maybe(items(whole())),
+        "source": maybe(text),
+        "file": mapping(number()),
+    },
+)
+"""What ``about`` of saved outputs must hold, where it holds it."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +94,14 @@ def load_outputs(path: Path) -> Outputs:
 
     Raises EdgeconvError where the file is unreadable or holds no array.
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        about = json.loads(str(arrays.pop("about"))) if "about" in arrays else {}
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise EdgeconvError(f"cannot read outputs from {path}: {error}") from error
-    except Exception as error:  # zipfile.BadZipFile and zlib.error share no base with the above
-        raise EdgeconvError(f"{path} is not a readable .npz file: {error}") from error
+    arrays = read_arrays(path, rows=False)
+    about: Any = {}
+    if "about" in arrays:
+        said = parse_json(str(arrays.pop("about")), f"{path}: about is no JSON")
+        about = checked(said, ABOUT, f"{path}: about")
+    for name, array in arrays.items():
+        if array.ndim == 0 or array.dtype.kind not in "biuf":
+            raise EdgeconvError(f"{path}: {name} holds no rows of numbers")
     named = {k.removeprefix("output:"): a for k, a in arrays.items() if k.startswith("output:")}
     if not (named or arrays):
         raise EdgeconvError(f"{path} holds no outputs")

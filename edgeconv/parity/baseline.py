@@ -1,15 +1,28 @@
 """A committed file of figures, and what got worse since."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import write_text
 from edgeconv.judge.measures import MEASURES, show
+from edgeconv.parity import report
 from edgeconv.parity.matrix import Matrix
-from edgeconv.parity.report import number
+from edgeconv.schema import (
+    Check,
+    anything,
+    checked,
+    either,
+    mapping,
+    maybe,
+    number,
+    one_of,
+    read_json,
+    table,
+    text,
+)
 
 FORMAT = 1
 
@@ -46,6 +59,28 @@ CLEAN_DB = 90.0
 FILE_FIGURES = {"bytes": "low", "int8_share": "high", "transposes": "low", "fallback_nodes": "low"}
 """Figures of the file, from its manifest, and which way is better."""
 
+FIGURE = either(one_of("inf", "-inf", "nan"), number(finite=False))
+
+
+def _figures(names: Collection[str]) -> Check:
+    return table({}, dict.fromkeys(names, FIGURE), closed=True)
+
+
+BASELINE = table(
+    {
+        "rows": mapping(
+            table(
+                {},
+                {
+                    "outputs": mapping(_figures(MEASURES)),
+                    "file": _figures(FILE_FIGURES),
+                    "error": maybe(text),
+                },
+            )
+        )
+    }
+)
+
 
 def worth_keeping(matrix: Matrix) -> dict[str, Any]:
     """Return the figures of a matrix that a baseline holds, by row and output."""
@@ -55,7 +90,7 @@ def worth_keeping(matrix: Matrix) -> dict[str, Any]:
             rows[row.label] = {"error": row.error}
             continue
         outputs = {
-            output: {name: number(figures[name]) for name in KEPT if name in figures}
+            output: {name: report.number(figures[name]) for name in KEPT if name in figures}
             for output, figures in row.verdict.figures.items()
         }
         rows[row.label] = {"outputs": outputs, "file": dict(row.outputs.about.get("file", {}))}
@@ -69,17 +104,13 @@ def save_baseline(path: Path, data: Mapping[str, Any]) -> None:
 
 def load_baseline(path: Path) -> dict[str, Any]:
     """Read a baseline; raises EdgeconvError where it is none."""
-    try:
-        data = json.loads(path.read_text())
-        if data["edgeconv_baseline"] != FORMAT:
-            raise EdgeconvError(f"{path} is a baseline of another version: --update-baseline")
-    except OSError as error:
-        raise EdgeconvError(
-            f"cannot read {path}: {error.strerror}; write it first with --update-baseline"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise EdgeconvError(f"{path} is not a baseline that edgeconv wrote: {error}") from error
-    return dict(data)
+    ours = "a baseline that edgeconv wrote"
+    source = f"{path} is not {ours}"
+    data = read_json(path, ours, "; write it first with --update-baseline")
+    versioned = checked(data, table({"edgeconv_baseline": anything}), source)
+    if versioned["edgeconv_baseline"] != FORMAT:
+        raise EdgeconvError(f"{path} is a baseline of another version: --update-baseline")
+    return dict(checked(data, BASELINE, source))
 
 
 def compare_baseline(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -97,13 +128,18 @@ def compare_baseline(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator
         for output, figures in row["outputs"].items():
             fresh = now["outputs"].get(output, {})
             for name, value in figures.items():
-                if name in fresh and is_worse(name, float(value), float(fresh[name])):
-                    was, got = show(name, float(value)), show(name, float(fresh[name]))
+                was = show(name, float(value))
+                if name not in fresh:
+                    yield f"{label}: {output}: {name} was {was} and is no longer measured"
+                elif is_worse(name, float(value), float(fresh[name])):
+                    got = show(name, float(fresh[name]))
                     yield f"{label}: {output}: {name} was {was} and is {got}"
         for name, value in row.get("file", {}).items():
-            got = now.get("file", {}).get(name)
-            if got is not None and is_worse(name, float(value), float(got)):
-                yield f"{label}: {name} was {float(value):g} and is {float(got):g}"
+            known = now.get("file", {}).get(name)
+            if known is None:
+                yield f"{label}: {name} was {float(value):g} and is no longer known"
+            elif is_worse(name, float(value), float(known)):
+                yield f"{label}: {name} was {float(value):g} and is {float(known):g}"
 
 
 def is_worse(name: str, old: float, new: float) -> bool:

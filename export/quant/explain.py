@@ -57,7 +57,7 @@ class Explanation:
 
 
 def _decibel(share: float | None) -> str:
-    return "-" if not share else f"{10 * np.log10(share):.1f}"
+    return "-" if not share else f"{10 * np.log10(float(share)):.1f}"
 
 
 def explain(recipe: Recipe) -> Explanation:
@@ -65,12 +65,12 @@ def explain(recipe: Recipe) -> Explanation:
     noted: Mapping[str, Mapping[str, float]] = recipe.notes.get("layers", {})
     empty = {"clip_rate": 0.0, "weight_error": 0.0, "noise": None, "added": None}
     layers: list[dict[str, Any]] = [
-        {"name": name, **noted.get(name, empty)} for name in recipe.weights
+        {"name": name, **empty, **noted.get(name, empty)} for name in recipe.weights
     ]
     layers.sort(key=lambda row: float(row["added"] or 0.0), reverse=True)
     why = [str(recipe.notes[key]) for key in ("why", "form") if key in recipe.notes]
     for row in recipe.notes.get("candidates", []):
-        points = "" if row["agreement"] is None else f" · agreement {row['agreement']:.1f} %"
+        points = "" if row.get("agreement") is None else f" · agreement {row['agreement']:.1f} %"
         why.append(
             f"  {row['candidate']} ({row['form']}): loss {row['loss']:.5f} · "
             f"{row['sqnr_db']:.1f} dB{points}"

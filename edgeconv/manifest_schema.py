@@ -1,0 +1,107 @@
+"""What a manifest, and the description inside an exported file, must hold to be read."""
+
+from pathlib import PurePath
+from typing import Any
+
+from edgeconv.schema import (
+    Misfit,
+    anything,
+    flag,
+    items,
+    mapping,
+    maybe,
+    number,
+    one_of,
+    table,
+    text,
+    whole,
+)
+
+DTYPES = ("float32", "float16", "float64", "int8", "uint8", "int16", "int32", "int64", "bool")
+
+PREPROCESSING = table(
+    {
+        "mean": items(number(low=-1e3, high=1e3), 1),
+        "std": items(number(low=1e-6, high=1e3), 1),
+        "crop": number(low=0.01, high=100),
+        "size": items(whole(1, 1 << 16), 2, 2),
+        "embedded": flag,
+    }
+)
+
+TENSOR = table(
+    {
+        "name": text,
+        "shape": items(whole(-1, 1 << 31)),
+        "dtype": one_of(*DTYPES),
+        "layout": one_of("nchw", "nhwc", "other"),
+        "quantization": maybe(
+            table(
+                {"scale": number(above=0.0), "zero_point": whole(-(1 << 31), 1 << 31)},
+                {"offset": number()},
+            )
+        ),
+    }
+)
+
+FIGURES = table(
+    {},
+    {
+        "agreement": maybe(number()),
+        "top1": maybe(number()),
+        "top1_float": maybe(number()),
+        "agreement_interval": maybe(items(number(), 2, 2)),
+    },
+)
+
+
+def _inner_name(value: Any, field: str) -> str:
+    """Take a name of something in the same folder: no path leads out of it."""
+    name = text(value, field)
+    if name in ("", ".", "..") or PurePath(name).name != name or "\0" in name:
+        raise Misfit(f"{field} is {name[:40]!r}, not the name of a folder beside the file")
+    return name
+
+
+DESCRIPTION = table(
+    {},
+    {
+        "net": maybe(table({}, {"source": text})),
+        "precision": text,
+        "softmax": flag,
+        "preprocessing": maybe(PREPROCESSING),
+        "labels": maybe(items(text)),
+    },
+)
+
+MANIFEST = table(
+    {
+        "sha256": text,
+        "target": text,
+        "precision": one_of("fp32", "fp16", "int8"),
+        "inputs": items(TENSOR),
+        "outputs": items(TENSOR),
+        "preprocessing": maybe(PREPROCESSING),
+        "labels": maybe(items(text)),
+        "evidence": table({"folder": _inner_name, "files": mapping(text)}),
+    },
+    {
+        "softmax": flag,
+        "net": maybe(table({}, {"source": text})),
+        "versions": maybe(mapping(maybe(text))),
+        "graph": maybe(
+            table(
+                {},
+                {
+                    "compute": maybe(whole(0)),
+                    "int8_compute": maybe(whole(0)),
+                    "transposes": maybe(whole(0)),
+                    "rewrites": anything,
+                },
+            )
+        ),
+        "verification": maybe(
+            table({}, {"outputs": maybe(items(FIGURES, 1)), "pictures": maybe(whole(0))})
+        ),
+    },
+)

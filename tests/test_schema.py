@@ -1,0 +1,278 @@
+"""Foreign data is refused with the file and the field, whatever is wrong with it."""
+
+import copy
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeconv.arrays import INFLATE_VARIABLE, read_arrays
+from edgeconv.artifact import Artifact, load_artifact, manifest_path, spec_to_json
+from edgeconv.errors import EdgeconvError
+from edgeconv.files import sha256
+from edgeconv.judge.budget import load_budgets
+from edgeconv.judge.outputs import load_outputs
+from edgeconv.parity.baseline import compare_baseline, load_baseline
+from edgeconv.pictures import read_picture
+from edgeconv.recipe import Activation, Recipe, Weights, load_recipe
+from edgeconv.schema import parse_json
+from edgeconv.tensors import Quantization, TensorSpec
+
+MANIFEST: dict[str, Any] = {
+    "edgeconv_manifest": 1,
+    "target": "tflite",
+    "precision": "int8",
+    "softmax": False,
+    "inputs": [spec_to_json(TensorSpec("x", (1, 3), "int8", "other", Quantization(0.5, -128)))],
+    "outputs": [spec_to_json(TensorSpec("y", (1, 2)))],
+    "preprocessing": {"mean": [0.5], "std": [0.5], "crop": 0.9, "size": [8, 8], "embedded": False},
+    "labels": ["a", "b"],
+    "evidence": {"folder": "net.evidence", "files": {}},
+    "verification": {"outputs": [{"agreement": 1.0}], "pictures": 3},
+}  # fmt: skip
+
+RECIPE = Recipe(
+    "std",
+    "asymmetric",
+    {"x": Activation(0.1, 0, -1.0, 1.0)},
+    {"conv": Weights(np.ones(2, np.int8), np.ones(2, np.float32), np.ones(2, np.int32), np.ones(2, np.float32))},
+    notes={"layers": {"conv": {"clip_rate": 0.0, "weight_error": 0.1, "noise": None, "added": 0.1}},
+           "candidates": [{"candidate": "a", "form": "b", "loss": 0.1, "sqnr_db": 9.0, "agreement": None}]},
+).to_json()  # fmt: skip
+
+BASELINE: dict[str, Any] = {
+    "edgeconv_baseline": 1,
+    "rows": {"a": {"outputs": {"y": {"sqnr_db": 20.0, "kl": "inf"}}, "file": {"bytes": 9.0}}},
+}
+
+WRONG: tuple[Any, ...] = (None, -1, 2**70, 0.5, "text", [], [[]], {}, {"a": 1}, float("nan"), True)
+
+
+def wrongs(data: Any, here: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...], Any]]:
+    """Return (path of keys, wrong value) for every place of ``data``; ``...`` means taken out."""
+    found = [(here, value) for value in (*WRONG, ...)] if here else []
+    pairs = (
+        data.items()
+        if isinstance(data, dict)
+        else enumerate(data)
+        if isinstance(data, list)
+        else ()
+    )
+    for key, value in pairs:
+        found += wrongs(value, (*here, key))
+    return found
+
+
+def put(data: Any, path: tuple[Any, ...], value: Any) -> Any:
+    made = copy.deepcopy(data)
+    place = made
+    for key in path[:-1]:
+        place = place[key]
+    if value is ...:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return made
+
+
+def refused_or_read(read: Any, path: Path) -> bool:
+    """Read; True where it was refused with the file's name. Any other exception fails the test."""
+    try:
+        read()
+    except EdgeconvError as error:
+        said = str(error)
+    else:
+        return False
+    assert path.name in said
+    assert len(said.splitlines()) == 1
+    return True
+
+
+def test_every_field_of_a_manifest_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "net.tflite"
+    path.write_bytes(b"model")
+    manifest = {**MANIFEST, "sha256": sha256(path)}
+
+    def read() -> None:
+        found = load_artifact(path)
+        assert found is not None
+        assert (found.inputs, found.outputs, found.preprocessing, found.labels) is not None
+
+    manifest_path(path).write_text(json.dumps(manifest))
+    read()
+    refused = 0
+    for place, value in wrongs(manifest):
+        manifest_path(path).write_text(json.dumps(put(manifest, place, value)))
+        refused += refused_or_read(read, path)
+    assert refused > 200
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        (("preprocessing", "crop"), 0, "preprocessing.crop is 0, not a number from 0.01 to 100"),
+        (("preprocessing", "std"), [0], r"preprocessing.std\[0\] is 0"),
+        (("preprocessing", "size"), [8], "preprocessing.size has 1 items, not 2"),
+        (("inputs", 0, "dtype"), "object", r"inputs\[0\].dtype is \"object\", not one of float32"),
+        (("labels",), "ab", 'labels is "ab", not a list'),
+        (("evidence", "folder"), "../elsewhere", "evidence.folder is '../elsewhere', not the name"),
+        (("outputs", 0, "name"), ..., r"outputs\[0\].name is missing"),
+    ],
+)
+def test_the_field_and_what_it_must_be_are_named(
+    tmp_path: Path, field: tuple[Any, ...], value: Any, said: str
+) -> None:
+    path = tmp_path / "net.tflite"
+    manifest = put({**MANIFEST, "sha256": ""}, field, value)
+    manifest_path(path).write_text(json.dumps(manifest))
+    with pytest.raises(EdgeconvError, match=said):
+        load_artifact(path)
+
+
+def test_every_field_of_a_recipe_is_checked(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    from edgeconv.export.quant.explain import explain
+
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(RECIPE))
+    explain(load_recipe(path)).text()
+    refused = 0
+    for place, value in wrongs(RECIPE):
+        path.write_text(json.dumps(put(RECIPE, place, value)))
+        refused += refused_or_read(lambda: explain(load_recipe(path)).text(), path)
+    assert refused > 150
+
+
+def test_every_field_of_a_baseline_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "baseline.json"
+    path.write_text(json.dumps(BASELINE))
+    load_baseline(path)
+    refused = 0
+    for place, value in wrongs(BASELINE):
+        path.write_text(json.dumps(put(BASELINE, place, value)))
+        refused += refused_or_read(
+            lambda: list(compare_baseline(load_baseline(path), BASELINE)), path
+        )
+    assert refused > 30
+
+
+def test_a_figure_that_vanished_is_worse() -> None:
+    assert list(compare_baseline(BASELINE, BASELINE)) == []
+    gone = put(BASELINE, ("rows", "a", "outputs", "y", "sqnr_db"), ...)
+    assert list(compare_baseline(BASELINE, gone)) == [
+        "a: y: sqnr_db was 20.0 and is no longer measured"
+    ]
+    unknown = put(BASELINE, ("rows", "a", "file", "bytes"), ...)
+    assert list(compare_baseline(BASELINE, unknown)) == ["a: bytes was 9 and is no longer known"]
+    failed = {**BASELINE, "rows": {"a": {"error": "crashed"}}}
+    assert list(compare_baseline(BASELINE, failed)) == ["a ran before and now fails: crashed"]
+    assert list(compare_baseline(failed, BASELINE)) == [], (
+        "a row that failed before can only improve"
+    )
+
+
+@pytest.mark.parametrize(
+    "about",
+    ["{", "[]", "[" * 100_000, '{"kind": "1e308"}', '{"scales": {"y": 0}}', '{"class_offset": -1}',
+     '{"truth": ["a"]}', '{"names": 3}', '{"label": []}'],
+    ids=range(9),
+)  # fmt: skip
+def test_saved_outputs_say_what_is_wrong(tmp_path: Path, about: str) -> None:
+    path = tmp_path / "outputs.npz"
+    arrays: dict[str, Any] = {"output:y": np.ones((2, 3))}
+    np.savez(path, about=np.array(about), **arrays)
+    with pytest.raises(EdgeconvError, match=r"outputs.npz: about"):
+        load_outputs(path)
+
+
+def test_saved_outputs_of_no_rows_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "outputs.npz"
+    np.savez(path, y=np.array(3))
+    with pytest.raises(EdgeconvError, match="y holds no rows of numbers"):
+        load_outputs(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, b"\xff", "{", "1" * 5000])
+def test_what_is_no_json_is_one_sentence(text: str | bytes) -> None:
+    with pytest.raises(EdgeconvError, match=r"^it is no JSON: ."):
+        parse_json(text, "it is no JSON")
+
+
+def test_a_budget_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "budget.toml"
+    path.write_text("a=" + "[" * 100_000)
+    with pytest.raises(EdgeconvError, match=r"budget.toml is nested too deeply"):
+        load_budgets(path)
+
+
+def test_an_archive_that_inflates_is_refused_unless_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(INFLATE_VARIABLE, "1")
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, x=np.zeros((5 << 20,), np.uint8))
+    with pytest.raises(EdgeconvError, match=r"bomb.npz has .* would grow to 5 MB: --max-inflate 6"):
+        read_arrays(path)
+    monkeypatch.setenv(INFLATE_VARIABLE, "6")
+    assert read_arrays(path)["x"].nbytes == 5 << 20
+    monkeypatch.setenv(INFLATE_VARIABLE, "1")
+    honest = tmp_path / "honest.npz"
+    np.savez(honest, x=np.zeros((3 << 20,), np.uint8))
+    assert read_arrays(honest)["x"].nbytes == 3 << 20, "what is not compressed is no bomb"
+
+
+def test_an_array_that_claims_more_than_it_has_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "claims.npy"
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        buffer, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)}
+    )
+    path.write_bytes(buffer.getvalue() + b"1234")
+    with pytest.raises(EdgeconvError, match=r"claims.npy says that it holds 4398046511104 bytes"):
+        read_arrays(path)
+
+
+def test_members_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "odd.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(EdgeconvError, match=r"odd.npz"):
+        read_arrays(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    pipe = tmp_path / "a.png"
+    os.mkfifo(pipe)
+    with pytest.raises(EdgeconvError, match=r"a.png is no file but a pipe"):
+        read_picture(pipe)
+
+
+def test_a_picture_of_too_many_pixels_is_refused_unless_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = pytest.importorskip("PIL.Image")
+    path = tmp_path / "large.png"
+    image.new("1", (1000, 1000)).save(path)
+    monkeypatch.setenv(INFLATE_VARIABLE, "2")
+    with pytest.raises(
+        EdgeconvError, match=r"large.png has 1000x1000 pixels, 2 MiB: --max-inflate 3"
+    ):
+        read_picture(path)
+    monkeypatch.setenv(INFLATE_VARIABLE, "3")
+    assert read_picture(path).shape == (1000, 1000, 3)
+
+
+def test_a_manifest_is_an_artifacts(tmp_path: Path) -> None:
+    """What was checked is what is used: nothing is lost on the way."""
+    path = tmp_path / "net.tflite"
+    path.write_bytes(b"model")
+    manifest = {**MANIFEST, "sha256": sha256(path), "more": {"kept": [1]}}
+    manifest_path(path).write_text(json.dumps(manifest))
+    assert load_artifact(path) == Artifact(path, manifest)
