@@ -39,7 +39,7 @@ def quantize(array: Array, spec: TensorSpec) -> Array:
     kind = np.dtype(spec.dtype)
     limits = np.iinfo(kind)
     if spec.quantization is None:
-        steps = np.rint(array)
+        steps = np.rint(array) if array.dtype.kind == "f" else array.astype(np.int64)
         if steps.size and not (steps.min() >= limits.min and steps.max() <= limits.max):
             raise EdgeconvError(
                 f"input {spec.name} takes {spec.dtype} as it is; values from {steps.min():g} to "
@@ -67,6 +67,8 @@ def adapt_inputs(array: Array, from_layout: Layout, spec: TensorSpec) -> Array:
     array([1, 3], dtype=int8)
     """
     placed = swap_layout(np.asarray(array), from_layout, spec.layout)
+    if not placed.ndim:  # Core ML has no scalars
+        placed = placed.reshape(spec.shape)
     if placed.shape[1:] != spec.shape[1:]:
         raise EdgeconvError(
             f"input {spec.name} is {list(spec.shape)} ({spec.layout}), "

@@ -20,8 +20,8 @@ from edgeconv.errors import EdgeconvError, UsageError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm"})
 
-Feed = dict[str, NDArray[np.float32]]
-"""Input name -> array of that input's whole shape, batch included."""
+Feed = dict[str, NDArray[Any]]
+"""Input name -> array of that input's whole shape, batch included, float32 where nothing else is declared."""
 
 
 @dataclass(frozen=True)
@@ -138,10 +138,14 @@ def find_pictures(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What samples are made for: the model's inputs by name, and preprocessing for a picture input."""
+    """What samples are made for: the model's inputs by name, and preprocessing for a picture input.
+
+    ``dtypes`` are numpy's names for the inputs that are not float32.
+    """
 
     shapes: Mapping[str, tuple[int, ...]]
     preprocessing: Preprocessing | None
+    dtypes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def picture(self) -> str | None:
@@ -150,6 +154,28 @@ class InputSpec:
             return None
         name, shape = next(iter(self.shapes.items()))
         return name if len(shape) == 4 and shape[1] in (1, 3) else None
+
+    def fit(self, name: str, value: Any, what: str) -> NDArray[Any]:
+        """Bring one sample of input ``name`` to its whole shape and type, batch axis added where it lacks.
+
+        Raises EdgeconvError, beginning with ``what``, where it does not fit.
+        """
+        shape, kind = self.shapes[name], np.dtype(self.dtypes.get(name, "float32"))
+        array = np.asarray(value)
+        if array.dtype.kind not in "biuf":
+            raise EdgeconvError(f"{what}: a sample is {array.dtype}, not numbers")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise EdgeconvError(f"{what}: a sample holds NaN or infinity")
+        if array.shape == shape[1:] and array.shape != shape:
+            array = np.repeat(array[None], shape[0], axis=0)
+        if array.shape != shape:
+            raise EdgeconvError(
+                f"{what}: a sample is {list(array.shape)}, the model takes {list(shape)}"
+            )
+        made = array.astype(kind, copy=False)
+        if kind.kind != "f" and not np.array_equal(made, array):
+            raise EdgeconvError(f"{what}: a sample holds values that are no {kind}")
+        return made
 
 
 def load_samples(
@@ -199,7 +225,7 @@ def _from_arrays(path: Path, spec: InputSpec) -> list[Sample]:
     if not path.is_file():
         raise UsageError(f"{path} does not exist")
     arrays = read_arrays(path)
-    truth = arrays.pop("truth", None)
+    truth = None if "truth" in spec.shapes else arrays.pop("truth", None)
     if len(arrays) == len(spec.shapes) == 1:
         arrays = {next(iter(spec.shapes)): next(iter(arrays.values()))}
     if missing := sorted(spec.shapes.keys() - arrays.keys()):
@@ -217,8 +243,7 @@ def _from_arrays(path: Path, spec: InputSpec) -> list[Sample]:
     samples = []
     for index in range(count):
         feed = {
-            name: _fit(arrays[name][index], shape, f"{path}: {name}")
-            for name, shape in spec.shapes.items()
+            name: spec.fit(name, arrays[name][index], f"{path}: {name}") for name in spec.shapes
         }
         known = None if truth is None else int(truth[index])
         samples.append(_sample(f"{path.name}[{index}]", feed, known))
@@ -230,20 +255,6 @@ def _sample(name: str, feed: Feed, truth: int | None) -> Sample:
     for key in sorted(feed):
         digest.update(np.ascontiguousarray(feed[key]).tobytes())
     return Sample(name, digest.hexdigest(), lambda: feed, truth)
-
-
-def _fit(value: NDArray[Any], shape: tuple[int, ...], what: str) -> NDArray[np.float32]:
-    """Bring one sample to the input's whole shape: as it is, or without the batch axis."""
-    array = np.asarray(value, np.float32)
-    if array.shape == shape[1:]:
-        array = np.repeat(array[None], shape[0], axis=0)
-    if array.shape != shape:
-        raise EdgeconvError(
-            f"{what}: a sample is {list(array.shape)}, the model takes {list(shape)}"
-        )
-    if not np.isfinite(array).all():
-        raise EdgeconvError(f"{what}: a sample holds NaN or infinity")
-    return array
 
 
 def load_function(script: Path, function: str) -> Callable[..., Any]:
@@ -274,8 +285,8 @@ def _from_function(script: Path, function: str, spec: InputSpec) -> list[Sample]
             if missing := sorted(spec.shapes.keys() - arrays.keys()):
                 raise EdgeconvError(f"{script}:{function} gave no {missing[0]} in sample {index}")
             feed = {
-                name: _fit(np.asarray(arrays[name]), shape, f"{script}:{function}: {name}")
-                for name, shape in spec.shapes.items()
+                name: spec.fit(name, arrays[name], f"{script}:{function}: {name}")
+                for name in spec.shapes
             }
             samples.append(_sample(f"{function}[{index}]", feed, None))
     except EdgeconvError:

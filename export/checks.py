@@ -26,10 +26,19 @@ def refuse_existing(options: ExportOptions, stem: str) -> None:
                 raise EdgeconvError(f"{path} exists; --force replaces it")
 
 
+WEIGHTED = frozenset(["Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN"])
+
+
 def check_finite(graph: Graph) -> None:
-    """Raise EdgeconvError naming a weight that holds NaN or infinity."""
+    """Raise EdgeconvError naming a weight that holds NaN or infinity.
+
+    Constants of other operators may be infinite: attention masks are -inf where nothing is seen.
+    """
+    weights = {name for node in graph.of(*WEIGHTED) for name in node.inputs}
     for name, value in graph.constants.items():
-        if value.dtype.kind == "f" and value.ndim and not np.isfinite(value).all():
+        if value.dtype.kind != "f" or not value.ndim:
+            continue
+        if np.isnan(value).any() or (name in weights and not np.isfinite(value).all()):
             raise EdgeconvError(f"the weight {name} holds NaN or infinity")
 
 

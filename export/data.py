@@ -48,7 +48,7 @@ def choose_data(options: ExportOptions, source: Source, labels: Sequence[str] | 
     INT8 needs the user's own samples unless the weights are bundled; a float export is verified
     on whatever fits: the user's, the bundled pictures, or seeded noise for other inputs.
     """
-    spec = InputSpec(source.shapes, source.preprocessing)
+    spec = InputSpec(source.shapes, source.preprocessing, source.dtypes)
     refuse_uncalibrated(options, source)
     own = _users(options, spec, labels) if options.calib else _default(options, source, spec)
     if options.verify is None:
@@ -88,7 +88,7 @@ def _default(options: ExportOptions, source: Source, spec: InputSpec) -> Data:
     """Take the package's own pictures; seeded noise for a net that takes no picture."""
     if spec.picture is None:
         count = options.verify_count or NOISE_COUNT
-        noise = tuple(_noise(spec.shapes, options.seed + i) for i in range(count))
+        noise = tuple(_noise(source, options.seed + i) for i in range(count))
         return Data((), noise, "seeded noise: verification of the conversion only")
     folder = bundled_folder()
     if not source.bundled:
@@ -108,9 +108,17 @@ def _bundled_truth(folder: Path) -> dict[str, int]:
     return {path.name: int(path.name.partition("_")[0]) for path in find_pictures(folder)}
 
 
-def _noise(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Sample:
+def _noise(source: Source, seed: int) -> Sample:
+    """Return normal noise, bytes, truth values, or indices below what the net looks them up in."""
     generator = np.random.default_rng(seed)
-    feed: Feed = {n: generator.standard_normal(s, np.float32) for n, s in shapes.items()}
+    feed: Feed = {}
+    for name, shape in source.shapes.items():
+        kind = np.dtype(source.dtypes.get(name, "float32"))
+        if kind.kind == "f":
+            feed[name] = np.asarray(generator.standard_normal(shape, np.float32), kind)
+        else:
+            limit = 256 if kind == np.uint8 else source.limits.get(name, 2)
+            feed[name] = np.asarray(generator.integers(0, limit, shape)).astype(kind)
     return Sample(f"noise[{seed}]", "", lambda: feed)
 
 

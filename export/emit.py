@@ -8,7 +8,7 @@ from typing import Any
 
 from edgeconv.artifact import Preprocessing, spec_to_json
 from edgeconv.export.graph import Graph
-from edgeconv.export.options import ExportOptions, Io
+from edgeconv.export.options import DEFAULT_OPSET, ExportOptions, Io
 from edgeconv.files import write_bytes
 from edgeconv.recipe import Recipe
 from edgeconv.tensors import TensorSpec
@@ -70,10 +70,12 @@ def _with_offset(request: EmitRequest, spec: TensorSpec) -> TensorSpec:
     """Add the half step of exactly stored pixels, which the file formats have no field for."""
     constants = request.graph.constants
     for node in request.graph.nodes:
-        if node.op == "Sub" and node.inputs[0] == spec.name and node.inputs[1] in constants:
-            offset = float(constants[node.inputs[1]])
-            if spec.quantization is not None:
-                return replace(spec, quantization=replace(spec.quantization, offset=offset))
+        if node.op != "Sub" or node.inputs[0] != spec.name or spec.quantization is None:
+            continue
+        offset = constants.get(node.inputs[1])
+        if offset is not None and offset.size == 1:
+            shifted = replace(spec.quantization, offset=float(offset.reshape(-1)[0]))
+            return replace(spec, quantization=shifted)
     return spec
 
 
@@ -110,7 +112,7 @@ def _emit_onnx(request: EmitRequest, path: Path) -> Emitted:
         model, names, outputs, changes = qdq.model, qdq.names, qdq.outputs, qdq.changes
         inputs = tuple(_with_offset(request, spec) for spec in qdq.inputs)
     helper.set_model_props(model, _described(request, inputs, outputs))
-    data = save_model(with_opset(model, options.opset))
+    data = save_model(with_opset(model, options.opset or max(DEFAULT_OPSET, graph.opset)))
     write_bytes(path, data)
     stats = {**onnx_stats(data), "rewrites": list(changes)}
     return Emitted(len(data), names, inputs, outputs, stats)

@@ -1,7 +1,7 @@
 """What a user can ask of an export, checked before any work."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -26,10 +26,16 @@ INTEGER_ONLY = (
 )
 """Fields that say something about a recipe, or about what is made from one."""
 
+DEFAULT_OPSET = 18
 MIN_OPSET, MAX_OPSET = (
     13,
     21,
 )  # per-channel DequantizeLinear starts at 13; onnxruntime 1.18 reads 21
+
+
+Shapes = tuple[tuple[int, ...], ...] | Mapping[str, tuple[int, ...]]
+"""Of the inputs in the model's order, or by name; () is a scalar's."""
+INPUT_TYPES = ("float32", "float16", "int32", "int64", "uint8", "int8", "bool")
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,9 @@ class ExportOptions:
     """Every option of ``edgeconv export``; see the command's help for each.
 
     ``mean`` and ``std`` are on the 0..1 scale, one value or one a channel; None takes the weights'
-    own. ``input_shape`` is (N, C, H, W) for picture nets; one a positional input otherwise.
+    own. ``opset`` None is 18, or the newest that the file's operators need. ``input_shapes`` holds
+    (N, C, H, W) for picture nets; one a positional input, or by name, otherwise. ``input_types`` are
+    numpy's names of a module's inputs that are not float32.
     ``image_input`` implies ``embed_preprocessing``: an image has no other values than pixels.
     """
 
@@ -50,7 +58,8 @@ class ExportOptions:
     ratio: int | None = None
     activation: str | None = None
     resolution: int | None = None
-    input_shapes: tuple[tuple[int, ...], ...] = ()
+    input_shapes: Shapes = ()
+    input_types: Mapping[str, str] = field(default_factory=dict)
     classes: int | None = None
     calib: str | None = None
     calib_count: int = 128
@@ -65,7 +74,7 @@ class ExportOptions:
     truth: str | None = None
     softmax: bool = False
     output: Path = Path("exported")
-    opset: int = 18
+    opset: int | None = None
     seed: int = 0
     recipe: str = "std"
     max_drop: float | None = None
@@ -125,15 +134,44 @@ class ExportOptions:
             raise UsageError(f"--calib-count must be at least 1, not {self.calib_count}")
         if self.verify_count is not None and self.verify_count < 1:
             raise UsageError(f"--verify-count must be at least 1, not {self.verify_count}")
-        if not MIN_OPSET <= self.opset <= MAX_OPSET:
+        if self.opset is not None and not MIN_OPSET <= self.opset <= MAX_OPSET:
             raise UsageError(f"--opset {self.opset} is not supported: {MIN_OPSET} to {MAX_OPSET}")
         if self.resolution is not None and self.resolution < 1:
             raise UsageError(f"--resolution must be positive, not {self.resolution}")
-        for shape in self.input_shapes:
-            if not shape or any(size < 1 for size in shape):
+        for shape in self.shapes_given():
+            if any(size < 1 for size in shape):
                 raise UsageError(
                     f"--input-shape {','.join(map(str, shape))}: every size must be positive"
                 )
+        for name, kind in self.input_types.items():
+            if kind not in INPUT_TYPES:
+                raise UsageError(
+                    f"--input-shape {name}: {kind} is not one of {', '.join(INPUT_TYPES)}"
+                )
+
+    def shapes_given(self) -> tuple[tuple[int, ...], ...]:
+        """Return the shapes of ``input_shapes``, named or not."""
+        given = self.input_shapes
+        return tuple(given.values()) if isinstance(given, Mapping) else given
+
+    def named_shapes(self, names: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        """Return what ``input_shapes`` says of the inputs ``names``; it may leave named ones out.
+
+        Raises UsageError for a name that no input has, or another number of shapes without names.
+        """
+        given = self.input_shapes
+        if isinstance(given, Mapping):
+            if unknown := sorted((given.keys() | self.input_types.keys()) - set(names)):
+                raise UsageError(
+                    f"--input-shape {unknown[0]}=: no input is called so; there is {', '.join(names)}"
+                )
+            return dict(given)
+        if given and len(given) != len(names):
+            raise UsageError(
+                f"the model takes {len(names)} inputs ({', '.join(names)}), "
+                f"{len(given)} --input-shape given"
+            )
+        return dict(zip(names, given, strict=True)) if given else {}
 
     def _refuse_pointless(self) -> None:
         """Raise UsageError naming an option that would change nothing."""

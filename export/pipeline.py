@@ -16,7 +16,7 @@ from edgeconv.export.evidence import evidence_files
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.simplify import Simplifier, early_simplifier
 from edgeconv.export.manifest import describe, manifest
-from edgeconv.export.options import SUFFIX, ExportOptions, Progress
+from edgeconv.export.options import SUFFIX, ExportOptions, Io, Progress
 from edgeconv.export.prepare import PixelInput, Prepared, prepare
 from edgeconv.export.publish import publish, staging
 from edgeconv.export.report import (
@@ -161,7 +161,7 @@ def _lower(
 
         assert source.module is not None
         with stages.stage("trace") as say:
-            raw = trace_module(source.module, source.shapes, source.output_names)
+            raw = trace_module(source.module, source.shapes, source.output_names, source.dtypes)
             say(f"ONNX opset {HUB_OPSET}, {len(raw.graph.node)} nodes")
     with stages.stage("simplify") as say:
         simplified = simplifier.simplify(raw)
@@ -203,8 +203,19 @@ def _emit(request: EmitRequest, stages: Stages, notes: list[str], base: Path) ->
             takes = "/".join(sorted({spec.dtype for spec in made.inputs}))
             gives = "/".join(sorted({spec.dtype for spec in made.outputs}))
             say(artifact_text(path.name, made.size, made.stats, f"{takes} in, {gives} out"))
-        notes += [f"{target}: {note}" for note in made.notes]
+        notes += [f"{target}: {note}" for note in (*made.notes, *_unkept(request.io, made))]
     return emitted
+
+
+def _unkept(io: Io, made: Emitted) -> list[str]:
+    """Say which borders of an INT8 file are not of the type that --io asked for."""
+    if io == "float":
+        return []
+    return [
+        f"--io {io} is not kept by {spec.name}: it stays {spec.dtype}, as it is computed in float"
+        for spec in (*made.inputs, *made.outputs)
+        if spec.dtype == "float32"
+    ]
 
 
 def _expect(
@@ -223,6 +234,7 @@ def _expect(
             module=source.module,
             raw=lowered.raw,
             shapes=source.shapes,
+            dtypes=source.dtypes,
             outputs=lowered.hub.outputs,
             embedded=source.preprocessing if _embedded(source) else None,
             softmax=softmax,
@@ -258,7 +270,8 @@ def _verify(
         path = place / (stem + SUFFIX[target])
         with stages.stage("verify") as say:
             few = expected.head(COREML_COUNT) if target == "coreml" else expected
-            verdict = verify_file(path, options.precision, file.inputs, few, threads)
+            borders = (file.inputs, file.outputs)
+            verdict = verify_file(path, options.precision, borders, few, threads)
             say(f"{target} · {verdict_text(verdict)}")
         kept = [folder / name for name in (*shared, f"names_{target}.json")]
         evidence = {

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from edgeconv.export.graph import Graph
 from edgeconv.export.passes.base import Pass, run_passes
 from edgeconv.export.passes.complete_resize import complete_resize
+from edgeconv.export.passes.dilated_pools import dilated_pools
 from edgeconv.export.passes.divide_by_constant import divide_by_constant
 from edgeconv.export.passes.drop_empty import drop_empty
 from edgeconv.export.passes.drop_noops import drop_noops
@@ -30,6 +31,7 @@ HUB: tuple[Pass, ...] = (
     complete_resize,
     finite_masks,
     explicit_padding,
+    dilated_pools,
     normalize_gemm,
     fold_batchnorm,
     global_pool,

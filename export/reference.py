@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class Reference:
     embedded: Preprocessing | None
     softmax: bool
 
-    def infer(self, feed: Mapping[str, NDArray[np.float32]]) -> Arrays:
+    def infer(self, feed: Mapping[str, NDArray[Any]]) -> Arrays:
         """Return the float outputs of one feed, by the hub's output names."""
         values = dict(feed)
         if self.embedded is not None:
@@ -53,18 +53,27 @@ def open_reference(
     module: "torch.nn.Module | None",
     raw: "onnx.ModelProto",
     shapes: Mapping[str, Sequence[int]],
+    dtypes: Mapping[str, str],
     outputs: Sequence[str],
     embedded: Preprocessing | None,
     softmax: bool,
     threads: int,
 ) -> Iterator[Reference]:
-    """Open the reference; ``outputs`` are the hub's output names, in the model's order."""
+    """Open the reference; ``outputs`` are the hub's output names, in the model's order.
+
+    ``dtypes`` names the types of inputs that are not float32.
+    """
     if module is not None:
         from edgeconv.runtimes.pytorch import open_module
 
         names = [value.name for value in raw.graph.output]
         runner: Runner = open_module(
-            module, list(shapes), names, list(shapes.values()), threads=threads
+            module,
+            list(shapes),
+            names,
+            list(shapes.values()),
+            input_dtypes=[dtypes.get(name, "float32") for name in shapes],
+            threads=threads,
         )
     else:
         from edgeconv.runtimes.onnxrt import open_model

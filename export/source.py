@@ -26,7 +26,8 @@ class Source:
 
     ``stem`` begins the files' names; ``shapes`` are the inputs' by name; ``preprocessing`` is None for
     a net that takes no picture. ``net`` and ``weights`` go into the manifest. ``bundled``: the weights
-    are ours, so are the calibration pictures.
+    are ours, so are the calibration pictures. ``dtypes`` are numpy's names for inputs that are not
+    float32; ``limits``: integers of an input stay below this (rows of the table it looks up).
     """
 
     title: str
@@ -40,6 +41,8 @@ class Source:
     net: Mapping[str, Any]
     weights: Mapping[str, Any]
     bundled: bool = False
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
 
 
@@ -137,6 +140,10 @@ def _from_factory(name: str, options: ExportOptions) -> Source:
 
     _refuse_net_options(options, name)
     module = load_factory(name)
+    notes = []
+    if any(p.dtype.is_floating_point and p.element_size() < 4 for p in module.parameters()):
+        module.float()
+        notes.append("the module's half-precision weights became float32")
     weights: dict[str, Any] = {"source": "factory"}
     if options.weights is not None:
         from edgeconv.export.user_weights import fit_module
@@ -150,15 +157,22 @@ def _from_factory(name: str, options: ExportOptions) -> Source:
         and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
     size = _size(options, (DEFAULT_SIZE, DEFAULT_SIZE))
-    given = options.input_shapes or (((1, 3, *size),) if len(names) <= 1 else ())
+    given = options.shapes_given() or (((1, 3, *size),) if len(names) <= 1 else ())
     if len(names) == 0:
-        names = [f"input_{i}" if i else "input" for i in range(len(given))]
+        told = options.input_shapes
+        plain = ["input", *(f"input_{i}" for i in range(1, len(given)))]
+        names = list(told) if isinstance(told, Mapping) else plain
     if len(given) != len(names):
         raise UsageError(
             f"{name} takes {len(names)} inputs ({', '.join(names)}): give --input-shape once for "
             f"each, in this order; {len(given)} given"
         )
-    shapes = {n: tuple(s) for n, s in zip(names, given, strict=True)}
+    shapes = options.named_shapes(names) or dict(zip(names, given, strict=True))
+    shapes = {n: shapes[n] for n in names}
+    dtypes = {n: kind for n, kind in options.input_types.items() if kind != "float32"}
+    if "float16" in dtypes.values():
+        dtypes = {n: kind for n, kind in dtypes.items() if kind != "float16"}
+        notes.append("float16 inputs became float32")
     script, _, function = name.rpartition(":")
     return Source(
         title=f"{type(module).__name__} from {name}",
@@ -167,33 +181,53 @@ def _from_factory(name: str, options: ExportOptions) -> Source:
         model=None,
         shapes=shapes,
         output_names=None,
-        preprocessing=_picture_preprocessing(options, shapes),
+        preprocessing=_picture_preprocessing(options, shapes, dtypes),
         labels=None,
         net={"source": name, "class": type(module).__name__},
         weights=weights,
+        dtypes=dtypes,
+        limits=dict.fromkeys(dtypes, _embedding_rows(module)),
+        notes=tuple(notes),
     )
 
 
+def _embedding_rows(module: "torch.nn.Module") -> int:
+    """Return how many values an index may have: the rows of the smallest embedding, else 2."""
+    rows = (getattr(part, "num_embeddings", None) for part in module.modules())
+    return min((count for count in rows if isinstance(count, int)), default=2)
+
+
 def _from_onnx(path: Path, options: ExportOptions) -> Source:
-    from edgeconv.export.hub.onnx_io import load_model, settle_shapes
+    from edgeconv.export.hub.ingest import ingest
+    from edgeconv.export.hub.inputs import (
+        index_limits,
+        input_shapes,
+        input_types,
+        input_values,
+        settle_shapes,
+    )
+    from edgeconv.export.hub.onnx_io import load_model
 
     _refuse_net_options(options, str(path))
     if options.weights is not None:
         raise UsageError(f"--weights: {path} holds its own weights")
-    model = settle_shapes(load_model(path), options.input_shapes)
-    constants = {item.name for item in model.graph.initializer}
-    shapes = {
-        value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
-        for value in model.graph.input
-        if value.name not in constants
-    }
+    loaded = load_model(path)
+    title = f"{path.name} · opset {loaded.opset_import[0].version} · {len(loaded.graph.node)} nodes"
+    model, notes = ingest(loaded)
+    wanted = options.named_shapes([value.name for value in input_values(model)])
+    model, assumed = settle_shapes(model, wanted)
+    shapes, dtypes = input_shapes(model), input_types(model)
+    if options.input_types:
+        raise UsageError(
+            f"{path} declares the types of its inputs: leave them out of --input-shape"
+        )
     described = _description(model)
-    preprocessing = _picture_preprocessing(options, shapes)
+    preprocessing = _picture_preprocessing(options, shapes, dtypes, bool(described))
     if described.get("preprocessing") and preprocessing is not None:
         own = preprocessing_from_json(described["preprocessing"])
         preprocessing = _preprocessing(options, own, preprocessing.size)
     return Source(
-        title=f"{path.name} · opset {model.opset_import[0].version} · {len(model.graph.node)} nodes",
+        title=title,
         stem=path.stem,
         module=None,
         model=model,
@@ -203,6 +237,9 @@ def _from_onnx(path: Path, options: ExportOptions) -> Source:
         labels=described.get("labels"),
         net={"source": path.name, "sha256": sha256(path)},
         weights={"source": "file", "sha256": sha256(path)},
+        dtypes=dtypes,
+        limits=index_limits(model),
+        notes=(*notes, *assumed),
     )
 
 
@@ -226,8 +263,9 @@ def _refuse_net_options(options: ExportOptions, name: str) -> None:
 
 def _size(options: ExportOptions, default: tuple[int, int]) -> tuple[int, int]:
     """Return (height, width) from --input-shape, --resolution or the weights' own."""
-    if options.input_shapes and len(options.input_shapes[0]) == 4:
-        size = options.input_shapes[0][2:]
+    given = options.shapes_given()
+    if given and len(given[0]) == 4:
+        size = given[0][2:]
         if options.resolution is not None and size != (options.resolution, options.resolution):
             raise UsageError("--resolution and --input-shape contradict each other")
         return (size[0], size[1])
@@ -237,10 +275,11 @@ def _size(options: ExportOptions, default: tuple[int, int]) -> tuple[int, int]:
 
 
 def _batch(options: ExportOptions, shape: tuple[int, ...]) -> tuple[int, ...]:
-    if not options.input_shapes:
+    shapes = options.named_shapes(["input"])
+    if not shapes:
         return shape
-    given = options.input_shapes[0]
-    if len(options.input_shapes) != 1 or len(given) != 4 or given[1] != shape[1]:
+    given = shapes["input"]
+    if len(given) != 4 or given[1] != shape[1]:
         raise UsageError(
             f"{options.net} takes one input N,3,H,W, not --input-shape {','.join(map(str, given))}"
         )
@@ -248,17 +287,32 @@ def _batch(options: ExportOptions, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _picture_preprocessing(
-    options: ExportOptions, shapes: Mapping[str, tuple[int, ...]]
+    options: ExportOptions,
+    shapes: Mapping[str, tuple[int, ...]],
+    dtypes: Mapping[str, str],
+    known: bool = False,
 ) -> Preprocessing | None:
-    """Return ImageNet's, or the user's, where the one input is an NCHW picture."""
-    if len(shapes) != 1:
+    """Return ImageNet's, or the user's, where the one input is an NCHW picture of float32.
+
+    One channel may as well be a spectrogram: it is a picture where the user gives pictures or says
+    how they are prepared, or where it is ``known``.
+    """
+    if len(shapes) != 1 or dtypes:
         return None
     shape = next(iter(shapes.values()))
     if len(shape) != 4 or shape[1] not in (1, 3):
         return None
+    if shape[1] == 1 and not (known or _speaks_of_pictures(options)):
+        return None
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if shape[1] == 3 else ((0.5,), (0.5,))
     default = Preprocessing(mean, std, IMAGENET_CROP, (shape[2], shape[3]))
     return _preprocessing(options, default, (shape[2], shape[3]))
+
+
+def _speaks_of_pictures(options: ExportOptions) -> bool:
+    said = options.mean or options.std or options.embed_preprocessing or options.image_input
+    sources = [source for source in (options.calib, options.verify) if source is not None]
+    return bool(said) or any(Path(source).is_dir() for source in sources)
 
 
 def _preprocessing(

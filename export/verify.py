@@ -125,13 +125,20 @@ def _stack(values: list[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 
 def run_all(
-    runner: Runner, feeds: Sequence[Feed], outputs: Sequence[str], specs: Sequence[TensorSpec]
+    runner: Runner,
+    feeds: Sequence[Feed],
+    outputs: Sequence[str],
+    specs: Sequence[TensorSpec],
+    results: Sequence[TensorSpec] = (),
 ) -> Arrays:
-    """Run every feed; inputs and outputs are converted as ``specs`` (the file's inputs) declare."""
+    """Run every feed; inputs and outputs are converted as ``specs`` (the file's inputs) declare.
+
+    ``results`` are the file's outputs where more is known of them than the runtime sees.
+    """
     rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in outputs}
     inputs = match_names([s.name for s in specs], list(feeds[0]), "input")
     names = match_names(list(outputs), [s.name for s in runner.outputs], "output")
-    by_name = {spec.name: spec for spec in runner.outputs}
+    by_name = {spec.name: spec for spec in (*runner.outputs, *results)}
     for feed in feeds:
         made = runner.infer({s.name: adapt_inputs(feed[inputs[s.name]], "nchw", s) for s in specs})
         for name in outputs:
@@ -142,13 +149,16 @@ def run_all(
 def verify_file(
     path: Path,
     precision: Precision,
-    inputs: tuple[TensorSpec, ...],
+    borders: tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]],
     expected: Expected,
     threads: int,
 ) -> Verdict:
-    """Open ``path`` in its runtime, run the feeds and judge the outputs."""
+    """Open ``path`` in its runtime, run the feeds and judge the outputs.
+
+    ``borders`` are the inputs and outputs that its emitter described.
+    """
     with open_runner(path, threads=threads) as runner:
-        got = run_all(runner, expected.feeds, list(expected.outputs), inputs)
+        got = run_all(runner, expected.feeds, list(expected.outputs), *borders)
         runtime = f"{runner.name} {runner.version}"
     figures = tuple(_figures(name, expected, got[name]) for name in expected.outputs)
     missed = next((m for f in figures if (m := _missed(f, precision)) is not None), None)

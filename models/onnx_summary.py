@@ -7,7 +7,8 @@ from pathlib import Path
 import onnx
 from onnx import helper, shape_inference
 
-from edgeconv.export.hub.onnx_io import load_model, settle_shapes
+from edgeconv.export.hub.inputs import settle_shapes
+from edgeconv.export.hub.onnx_io import load_model
 from edgeconv.models.layer_cost import ConvShape, Layer, Summary, compare_with_standard
 
 Shape = tuple[int, ...]
@@ -21,7 +22,7 @@ def summarize_onnx(path: Path, shapes: Sequence[Shape] = ()) -> Summary:
 
     Raises EdgeconvError where the file cannot be read or an input stays dynamic.
     """
-    model = settle_shapes(load_model(path), shapes)
+    model, _ = settle_shapes(load_model(path), shapes)
     model = shape_inference.infer_shapes(model, data_prop=True)
     graph = model.graph
     sizes = {item.name: (tuple(item.dims), _width(item.data_type)) for item in graph.initializer}

@@ -270,7 +270,6 @@ def test_depth_and_space_change_places_as_in_onnxruntime(mode: str, tmp_path: Pa
 
 REFUSED: dict[str, tuple[list[Spec], dict[str, Any], str]] = {
     "an unknown operator": ([("Hardmax", ["x"], ["y"], {})], {}, "Hardmax"),
-    "truth values as output": ([("Greater", ["x", "k"], ["y"], {})], {"k": np.float32(0)}, "bool"),
     "the last of equal maxima": (
         [("ArgMax", ["x"], ["y"], {"select_last_index": 1})],
         {},

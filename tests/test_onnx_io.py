@@ -13,14 +13,20 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.hub.inputs import input_shapes
+from edgeconv.export.hub.inputs import settle_shapes as settled
 from edgeconv.export.hub.onnx_io import (
     from_onnx,
     load_model,
     save_model,
-    settle_shapes,
     to_onnx,
 )
 from edgeconv.export.hub.opset import with_opset
+
+
+def settle_shapes(model: onnx.ModelProto, shapes: Any) -> onnx.ModelProto:
+    return settled(model, shapes)[0]
+
 
 ADD = "(float[2,3] x) => (float[2,3] y) { y = Add(x, c) }"
 DYNAMIC = "(float[N,3] x) => (float[N,3] y) { a = Relu(x)\n y = Neg(a) }"
@@ -122,11 +128,26 @@ def test_external_data_that_is_missing_or_short_is_named(tmp_path: Path) -> None
 
 
 def test_a_dynamic_input_offers_the_option() -> None:
-    says = r"input x has a dynamic shape \[N, 3\]: name one with --input-shape N,C,H,W"
+    says = r"input x has a dynamic shape \[3, W\]: name one with --input-shape x=N,C,H,W"
+    model = model_of("(float[3,W] x) => (float[3,W] y) { y = Relu(x) }")
     with pytest.raises(EdgeconvError, match=says):
-        settle_shapes(model_of(DYNAMIC), [])
-    with pytest.raises(EdgeconvError, match=says):
-        from_onnx(model_of(DYNAMIC))
+        settle_shapes(model, [])
+
+
+def test_a_dynamic_batch_alone_becomes_one_and_is_told() -> None:
+    model, notes = settled(model_of(DYNAMIC), [])
+    assert from_onnx(model).shape("y") == (1, 3)
+    assert notes == ["the dynamic batch of x became 1"]
+
+
+def test_shapes_by_name_settle_only_what_they_name() -> None:
+    body = (
+        "(float[N,3] a, float[2,H] b) => (float[N,3] y, float[2,H] z) { y = Relu(a)\n z = Neg(b) }"
+    )
+    model, notes = settled(model_of(body), {"b": (2, 5)})
+    assert input_shapes(model) == {"a": (1, 3), "b": (2, 5)}
+    assert notes == ["the dynamic batch of a became 1"]
+    assert from_onnx(model).shape("z") == (2, 5)
 
 
 def test_an_input_of_unknown_rank_is_dynamic_too() -> None:

@@ -246,10 +246,10 @@ def test_a_fully_connected_layer_is_one_gemm(body: str, rows: int) -> None:
         ("a = MatMul(x, w)\n y = Add(a, deep)", "float[1,4,4]", ["Gemm", "Add"]),
         ("a = MatMul(x, w)\n r = Relu(a)\n y = Add(a, r)", "float[4,4]", ["Gemm", "Relu", "Add"]),
         ("a = MatMul(x, w)\n y = Add(a, a)", "float[4,4]", ["Gemm", "Add"]),
-        ("y = Gemm(x, w, column)", "float[4,4]", ["Gemm"]),
-        ("y = Gemm(x, w, square)", "float[4,4]", ["Gemm"]),
+        ("y = Gemm(x, w, column)", "float[4,4]", ["Gemm", "Add"]),
+        ("y = Gemm(x, w, square)", "float[4,4]", ["Gemm", "Add"]),
         ("k = Relu(x)\n y = MatMul(x, k)", "float[4,4]", ["Relu", "MatMul"]),
-        ("y = Gemm<transA = 1>(x, w)", "float[4,4]", ["Gemm"]),
+        ("y = Gemm<transA = 1>(x, w)", "float[4,4]", ["Transpose", "Gemm"]),
     ],
 )
 def test_what_is_no_bias_stays_apart(body: str, border: str, expected: list[str]) -> None:

@@ -109,10 +109,11 @@ def test_an_onnx_file_is_counted_node_by_node(tmp_path: Path) -> None:
     check_small(summarize(write_onnx(tmp_path / "small.onnx", 1)))
 
 
-def test_a_dynamic_onnx_file_asks_for_a_shape_and_takes_it(tmp_path: Path) -> None:
+def test_a_dynamic_batch_alone_is_one_and_a_given_shape_is_taken(tmp_path: Path) -> None:
     path = write_onnx(tmp_path / "dynamic.onnx", "batch")
-    with pytest.raises(EdgeconvError, match="--input-shape"):
-        summarize(path)
+    check_small(summarize(path))  # a dynamic batch alone is one
+    with pytest.raises(EdgeconvError, match="does not fit"):
+        summarize(path, input_shapes=[(1, 4, 10)])
     check_small(summarize(path, input_shapes=[(1, 4, 10, 10)]))
 
 

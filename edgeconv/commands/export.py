@@ -16,12 +16,32 @@ from edgeconv.terminal import echo, print_json
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
-def parse_shape(text: str) -> tuple[int, ...]:
-    """Read N,C,H,W."""
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is not a shape like 1,3,224,224") from None
+def parse_shapes(texts: tuple[str, ...]) -> tuple[Any, dict[str, str]]:
+    """Read N,C,H,W in the inputs' order, or NAME=N,C,H,W[:TYPE] by name ("NAME=" is a scalar).
+
+    Returns the shapes (a tuple, or a dict by name) and the types that were given.
+    """
+    named: dict[str, tuple[int, ...]] = {}
+    types: dict[str, str] = {}
+    shapes = []
+    for text in texts:
+        name, equals, rest = text.rpartition("=")
+        sizes, colon, kind = rest.partition(":")
+        try:
+            shape = tuple(int(part) for part in sizes.split(",")) if sizes else ()
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is not a shape like 1,3,224,224") from None
+        if not equals and (colon or not sizes):
+            raise click.BadParameter(
+                f"{text!r}: name the input, NAME=1,3,224,224 or NAME=1,7:int64"
+            )
+        if equals:
+            named[name] = shape
+            types |= {name: kind} if colon else {}
+        shapes.append(shape)
+    if named and len(named) != len(texts):
+        raise click.BadParameter("name every input, or none")
+    return (named or tuple(shapes)), types
 
 
 def parse_values(text: str | None) -> tuple[float, ...] | None:
@@ -46,12 +66,6 @@ def one_precision(options: dict[str, Any]) -> str:
     if len(given) > 1:
         raise UsageError(f"--{given[0]} and --{given[1]} are two precisions: give one of them")
     return given[0] if given else PRECISIONS[0]
-
-
-def _shapes(
-    ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]
-) -> tuple[tuple[int, ...], ...]:
-    return tuple(parse_shape(text) for text in value)
 
 
 def _values(
@@ -108,8 +122,7 @@ GROUPS = {
     "--input-shape",
     "input_shapes",
     multiple=True,
-    callback=_shapes,
-    metavar="N,C,H,W",
+    metavar="[NAME=]N,C,H,W[:TYPE]",
     help="Shape of an input; repeat for each.",
 )
 @click.option("--classes", type=int, help="Classes, for random weights.")
@@ -151,7 +164,7 @@ GROUPS = {
     metavar="DIR",
     help="Where files go.",
 )
-@click.option("--opset", type=int, default=18, show_default=True, help="Of the .onnx file.")
+@click.option("--opset", type=int, help="Of the .onnx file. Default: 18, or what it needs.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random weights.")
 @click.option("--threads", type=int, help="Default: all processors.")
 @click.option("--coreml-compute", type=click.Choice(["fp16", "fp32"]), help="Core ML arithmetic.")
@@ -189,6 +202,7 @@ def command(
     options["precision"] = one_precision(options)
     if verbose and (quiet or as_json):
         raise UsageError(f"-v shows more and {'-q' if quiet else '--json'} less: give one of them")
+    options["input_shapes"], options["input_types"] = parse_shapes(options["input_shapes"])
     if dry_run:
         lines = plan_export(net, **options)
         print_json({"plan": lines}) if as_json else echo("\n".join(lines))

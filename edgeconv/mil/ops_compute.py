@@ -185,6 +185,7 @@ OPS: dict[str, Rule] = {
     "sub": _binary(np.subtract),
     "mul": _binary(np.multiply),
     "real_div": _binary(_divide),
+    "floor_div": _binary(np.floor_divide),
     "pow": _binary(np.power),
     "maximum": _binary(np.maximum, moves=True),
     "minimum": _binary(np.minimum, moves=True),

@@ -1,6 +1,6 @@
 """PyTorch itself: the float reference, and a row of every table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -88,7 +88,7 @@ class TorchRunner:
                 result = self._module(*tensors)
         except Exception as error:  # a user's forward may raise anything
             raise EdgeconvError(f"{self._model} failed: {first_line(error)}") from error
-        return [tensor.detach().cpu().numpy() for tensor in _flat(self._model, result)]
+        return [tensor.detach().cpu().numpy() for _, tensor in named_tensors(self._model, result)]
 
     def infer(self, feeds: Feeds) -> Outputs:
         """Run the module once."""
@@ -125,12 +125,33 @@ class TorchRunner:
             self._module = None
 
 
-def _flat(model: str, result: Any) -> list[Any]:
-    if isinstance(result, Mapping):
-        result = list(result.values())
-    if not isinstance(result, (list, tuple)):
-        result = [result]
-    for item in result:
-        if not hasattr(item, "detach"):
-            raise EdgeconvError(f"{model} returns a {type(item).__name__}, not tensors only")
-    return list(result)
+def named_tensors(model: str, result: Any) -> list[tuple[str, Any]]:
+    """Return the tensors of what a module returned, nested or not, by name; None is left out.
+
+    A tensor is "output", elements of a sequence get _0, _1 behind, those of a mapping their key.
+    Raises EdgeconvError for anything else inside.
+    """
+    if hasattr(result, "detach"):
+        return [("output", result)]
+    if isinstance(result, (list, tuple)) and len(result) == 1:
+        return named_tensors(model, result[0])
+    found: list[tuple[str, Any]] = []
+    for path, value in _leaves(result, ()):
+        if not hasattr(value, "detach"):
+            raise EdgeconvError(f"{model} returns a {type(value).__name__}, not tensors only")
+        stem = () if isinstance(path[0], str) else ("output",)
+        found.append(("_".join(map(str, (*stem, *path))), value))
+    if not found:
+        raise EdgeconvError(f"{model} returns no tensor")
+    return found
+
+
+def _leaves(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, (*path, str(key)))
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _leaves(item, (*path, index))
+    elif value is not None:
+        yield path or (0,), value

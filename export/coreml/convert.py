@@ -14,7 +14,7 @@ import numpy as np
 from edgeconv.artifact import Preprocessing
 from edgeconv.deps import require
 from edgeconv.export.coreml.integers import IntegerPlan
-from edgeconv.export.coreml.lowering import Lowering, mil_identifier
+from edgeconv.export.coreml.lowering import Lowering
 from edgeconv.export.coreml.table import OPS
 from edgeconv.export.graph import Graph
 
@@ -76,7 +76,10 @@ def convert(
         program, lowering, outputs = build_program(ct, graph, integers, min_ios, border)
         inputs = None
         if border.image is not None:
-            inputs = [_image_type(ct, graph, border.image, name) for name in graph.inputs]
+            inputs = [
+                _image_type(ct, graph.shape(tensor), name)
+                for tensor, name in zip(graph.inputs, lowering.inputs, strict=True)
+            ]
         classifier = None
         if border.labels is not None:
             classifier = ct.ClassifierConfig(
@@ -109,17 +112,25 @@ def build_program(
     from coremltools.converters.mil.mil import Function, Program, types
 
     target = getattr(ct.target, f"iOS{min_ios}")
-    borders = {tensor: mil_identifier(tensor) for tensor in graph.inputs}
+    lowering = Lowering(Builder, graph, min_ios, integers)
+    borders = {tensor: lowering.name(tensor) for tensor in graph.inputs}
+    lowering.inputs = tuple(borders.values())
     specs = {
-        name: Builder.TensorSpec(shape=graph.shape(tensor), dtype=types.fp32)
+        name: Builder.TensorSpec(
+            shape=graph.shape(tensor) or (1,),  # Core ML has no scalars at its borders
+            dtype=types.fp32 if graph.dtype(tensor) == np.float32 else types.int32,
+        )
         for tensor, name in borders.items()
     }
     program = Program()
-    lowering = Lowering(Builder, graph, min_ios, integers)
     with Function(specs, opset_version=target) as function:
         for tensor, name in borders.items():
-            lowering.names[tensor] = lowering.name(name)
+            lowering.names[tensor] = name
             lowering.values[tensor] = function.inputs[name]
+            if not graph.shape(tensor):
+                lowering.values[tensor] = Builder.squeeze(x=function.inputs[name], axes=[0])
+            if graph.dtype(tensor) == np.bool_:  # it feeds numbers
+                lowering.values[tensor] = Builder.cast(x=lowering.values[tensor], dtype="bool")
             _embed(lowering, tensor, border.image)
         for node in graph.nodes:
             lowering.lower(node, OPS[node.op])
@@ -148,18 +159,25 @@ def _embed(lowering: Lowering, tensor: str, image: Preprocessing | None) -> None
 
 def _output(lowering: Lowering, tensor: str, border: Border) -> Any:
     """Return the output's variable; a classifier's logits get the softmax that makes probabilities."""
+    if tensor in lowering.graph.constants:
+        return lowering.mb.const(val=lowering.tensor(tensor), name=lowering.name(tensor))
     variable = lowering.values[tensor]
+    if not lowering.shape(tensor):
+        name = lowering.name(f"{lowering.names[tensor]}_scalar")
+        variable = lowering.mb.expand_dims(x=variable, axes=[0], name=name)
     if border.labels is not None:
         name = lowering.name(f"{lowering.names[tensor]}_probabilities")
         return lowering.mb.softmax(x=variable, axis=-1, name=name)
     if tensor in lowering.graph.inputs:  # a net that hands its input through
         name = lowering.name(f"{lowering.names[tensor]}_out")
         return lowering.mb.identity(x=variable, name=name)
+    if lowering.graph.dtype(tensor) == np.bool_:  # and returns them
+        name = lowering.name(f"{lowering.names[tensor]}_number")
+        return lowering.mb.cast(x=variable, dtype="int32", name=name)
     return variable
 
 
-def _image_type(ct: Any, graph: Graph, image: Preprocessing, tensor: str) -> Any:
-    del image  # its scaling is in the program
-    shape = graph.shape(tensor)
+def _image_type(ct: Any, shape: tuple[int, ...], name: str) -> Any:
+    """Return a picture input of (1, C, H, W); its scaling is in the program."""
     layout = ct.colorlayout.GRAYSCALE if shape[1] == 1 else ct.colorlayout.RGB
-    return ct.ImageType(name=mil_identifier(tensor), shape=shape, color_layout=layout)
+    return ct.ImageType(name=name, shape=shape, color_layout=layout)

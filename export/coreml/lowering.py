@@ -42,7 +42,8 @@ class Op:
 class Lowering:
     """The state of one lowering: the MIL builder, the graph, and a variable for every tensor made.
 
-    ``min_ios`` is 15 to 18; ``integers`` is None for a float model.
+    ``min_ios`` is 15 to 18; ``integers`` is None for a float model. ``inputs`` are the MIL names of the
+    graph's inputs, in order.
     """
 
     mb: Any
@@ -51,6 +52,7 @@ class Lowering:
     integers: IntegerPlan | None = None
     values: dict[str, Var] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
     _taken: set[str] = field(default_factory=set)
     _read_back: dict[str, Var] = field(default_factory=dict)
 
@@ -68,6 +70,13 @@ class Lowering:
         if tensor in self.graph.constants:
             return mil_array(self.graph.constants[tensor])
         return self.values[tensor]
+
+    def variable(self, tensor: str, stem: str) -> Var:
+        """Return the variable of a tensor; a constant becomes one, for operations that take no array."""
+        value = self.tensor(tensor)
+        if isinstance(value, np.ndarray):
+            return self.mb.const(val=value, name=self.name(f"{stem}_constant"))
+        return value
 
     def read(self, node: Node, index: int = 0) -> Any:
         """Return input ``index`` of a node as the node computes with it.
@@ -136,6 +145,8 @@ def mil_identifier(stem: str) -> str:
 
 def mil_array(value: NDArray[np.generic]) -> NDArray[np.generic]:
     """Return a constant in MIL's types: 64-bit integers and floats become 32-bit ones."""
+    if value.dtype in (np.uint8, np.int8):
+        return value.astype(np.int32)
     if value.dtype == np.int64:
         limits = np.iinfo(np.int32)
         clipped: NDArray[np.generic] = np.clip(value, limits.min, limits.max).astype(np.int32)

@@ -50,21 +50,57 @@ def _conv_transpose(c: Lowering, node: Node, name: str) -> Any:
 
 
 def _gemm(c: Lowering, node: Node, name: str) -> Any:
-    if c.graph.constant(node, 1) is not None:
+    if _is_linear(c.graph, node):
         outputs = c.shape(node.inputs[1])[0]
         return c.mb.linear(x=c.read(node), name=name, **_weights(c, node, outputs))
-    product = c.mb.matmul(
-        x=c.read(node),
-        y=c.tensor(node.inputs[1]),
+    value = c.mb.matmul(
+        x=c.variable(node.inputs[0], name) if c.integers is None else c.read(node),
+        y=c.variable(node.inputs[1], name),
         transpose_x=bool(node.int("transA", 0)),
         transpose_y=bool(node.int("transB", 0)),
-        name=c.name(f"{name}_product") if c.has(node, 2) else name,
+        name=c.name(f"{name}_product"),
     )
-    return c.mb.add(x=product, y=c.tensor(node.inputs[2]), name=name) if c.has(node, 2) else product
+    alpha, beta = node.float("alpha", 1.0), node.float("beta", 1.0)
+    if alpha != 1.0:
+        value = c.mb.mul(x=value, y=np.float32(alpha), name=c.name(f"{name}_alpha"))
+    if not c.has(node, 2):
+        return c.mb.identity(x=value, name=name)
+    bias = c.variable(node.inputs[2], name)
+    if beta != 1.0:
+        bias = c.mb.mul(x=bias, y=np.float32(beta), name=c.name(f"{name}_beta"))
+    return c.mb.add(x=value, y=bias, name=name)
+
+
+def _is_linear(graph: Graph, node: Node) -> bool:
+    """Say whether a Gemm is MIL's linear: constant (out, in) weights and a bias by output."""
+    weights, plain = graph.constant(node, 1), (1.0, 1.0, 0, 1)
+    forms = (
+        node.float("alpha", 1.0),
+        node.float("beta", 1.0),
+        node.int("transA", 0),
+        node.int("transB", 0),
+    )
+    if weights is None or forms != plain:
+        return False
+    if len(node.inputs) < 3 or not node.inputs[2]:
+        return True
+    bias = graph.constant(node, 2)
+    return bias is not None and bias.size in (1, bias.shape[-1] if bias.ndim else 1)
 
 
 def _matmul(c: Lowering, node: Node, name: str) -> Any:
-    return c.mb.matmul(x=c.tensor(node.inputs[0]), y=c.tensor(node.inputs[1]), name=name)
+    """A vector gets the second axis that MIL needs, and the product loses it again."""
+    x, y = (c.variable(tensor, name) for tensor in node.inputs)
+    ranks = [len(c.shape(tensor)) for tensor in node.inputs]
+    if min(ranks) > 1:
+        return c.mb.matmul(x=x, y=y, name=name)
+    if ranks[0] == 1:
+        x = c.mb.expand_dims(x=x, axes=[0], name=c.name(f"{name}_row"))
+    if ranks[1] == 1:
+        y = c.mb.expand_dims(x=y, axes=[1], name=c.name(f"{name}_column"))
+    product = c.mb.matmul(x=x, y=y, name=c.name(f"{name}_product"))
+    axes = [axis for axis, rank in zip((-2, -1), ranks, strict=True) if rank == 1]
+    return c.mb.squeeze(x=product, axes=axes, name=name)
 
 
 def _refuse_conv(graph: Graph, node: Node) -> str | None:
@@ -80,17 +116,9 @@ def _refuse_conv(graph: Graph, node: Node) -> str | None:
     return None
 
 
-def _refuse_gemm(graph: Graph, node: Node) -> str | None:
-    if node.float("alpha", 1.0) != 1.0 or node.float("beta", 1.0) != 1.0:
-        return "alpha and beta must be 1 after preparation"
-    if graph.constant(node, 1) is not None and (node.int("transA", 0) or not node.int("transB", 0)):
-        return "constant weights must be (out, in) and the input untransposed after preparation"
-    return None
-
-
 OPS = {
     "Conv": Op(_conv, _refuse_conv),
     "ConvTranspose": Op(_conv_transpose, _refuse_conv),
-    "Gemm": Op(_gemm, _refuse_gemm),
+    "Gemm": Op(_gemm),
     "MatMul": Op(_matmul),
 }

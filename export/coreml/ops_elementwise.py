@@ -34,6 +34,21 @@ def _binary(mil: str) -> Op:
     return Op(lower)
 
 
+def _divide(c: Lowering, node: Node, name: str) -> Any:
+    if c.graph.dtype(node.output).kind == "f":
+        return _binary("real_div").lower(c, node, name)
+    x, y = (c.variable(tensor, name) for tensor in node.inputs)
+    if not all(c.graph.dtype(tensor).kind == "i" for tensor in node.inputs):
+        return c.mb.floor_div(x=x, y=y, name=name)
+    # MIL rounds down, ONNX towards zero: where the signs differ, the quotient of -x is negated
+    below = [c.mb.cast(x=c.mb.less(x=value, y=np.int32(0)), dtype="int32") for value in (x, y)]
+    alike = c.mb.equal(x=below[0], y=below[1], name=c.name(f"{name}_alike"))
+    down = c.mb.floor_div(x=x, y=y, name=c.name(f"{name}_down"))
+    turned = c.mb.floor_div(x=c.mb.mul(x=x, y=np.int32(-1)), y=y, name=c.name(f"{name}_turned"))
+    up = c.mb.mul(x=turned, y=np.int32(-1), name=c.name(f"{name}_up"))
+    return c.mb.select(cond=alike, a=down, b=up, name=name)
+
+
 def _variadic(mil: str) -> Op:
     def lower(c: Lowering, node: Node, name: str) -> Any:
         build = getattr(c.mb, mil)
@@ -107,7 +122,8 @@ def _prelu(c: Lowering, node: Node, name: str) -> Any:
     if slope.size == 1:
         return c.mb.leaky_relu(x=x, alpha=slope.reshape(-1)[0], name=name)
     padded = (1,) * (len(shape) - slope.ndim) + slope.shape
-    if len(shape) >= 3 and padded == (1, shape[1], *[1] * (len(shape) - 2)):
+    # MIL's own takes slopes by channel on four axes only
+    if len(shape) == 4 and padded == (1, shape[1], 1, 1):
         return c.mb.prelu(x=x, alpha=slope.reshape(-1), name=name)
     below = c.mb.minimum(x=x, y=np.float32(0), name=c.name(f"{name}_below"))
     scaled = c.mb.mul(x=below, y=slope, name=c.name(f"{name}_scaled"))
@@ -131,7 +147,8 @@ def _reciprocal(c: Lowering, node: Node, name: str) -> Any:
 
 
 def _negate(c: Lowering, node: Node, name: str) -> Any:
-    return c.mb.mul(x=c.tensor(node.inputs[0]), y=np.float32(-1), name=name)
+    minus = _number(c, node)(-1)
+    return c.mb.mul(x=c.tensor(node.inputs[0]), y=minus, name=name)
 
 
 def _softmax(c: Lowering, node: Node, name: str) -> Any:
@@ -227,7 +244,7 @@ OPS = {
     "Add": _binary("add"),
     "Sub": _binary("sub"),
     "Mul": _binary("mul"),
-    "Div": _binary("real_div"),
+    "Div": Op(_divide),
     "Pow": _binary("pow"),
     "Min": _variadic("minimum"),
     "Max": _variadic("maximum"),

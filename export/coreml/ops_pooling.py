@@ -24,15 +24,29 @@ def _window(node: Node) -> dict[str, Any]:
 
 
 def _max_pool(c: Lowering, node: Node, name: str) -> Any:
-    return c.mb.max_pool(x=c.read(node), name=name, **_window(node))
+    arguments = _window(node)
+    if arguments["ceil_mode"] and "pad" in arguments:
+        # MIL wants equal padding with ceil_mode; padding out to the last window needs none
+        arguments |= {"ceil_mode": False, "pad": interleave(_reaching(c.graph, node))}
+    return c.mb.max_pool(x=c.read(node), name=name, **arguments)
+
+
+def _reaching(graph: Graph, node: Node) -> list[int]:
+    """Return ONNX's pads with what the last window of each axis sticks out added behind."""
+    over = _overflow(graph, node)
+    pads = node.ints("pads", [0] * 2 * len(over))
+    return [*pads[: len(over)], *(a + b for a, b in zip(pads[len(over) :], over, strict=True))]
 
 
 def _average_pool(c: Lowering, node: Node, name: str) -> Any:
     if node.int("count_include_pad", 0) and any(_overflow(c.graph, node)):
         return _counted_average(c, node, name)
+    arguments = _window(node)
+    if arguments["ceil_mode"] and "pad" in arguments:
+        arguments |= {"ceil_mode": False, "pad": interleave(_reaching(c.graph, node))}
     exclude = not node.int("count_include_pad", 0)
     return c.mb.avg_pool(
-        x=c.read(node), exclude_padding_from_average=exclude, name=name, **_window(node)
+        x=c.read(node), exclude_padding_from_average=exclude, name=name, **arguments
     )
 
 
@@ -64,16 +78,14 @@ def _counted_average(c: Lowering, node: Node, name: str) -> Any:
         node.ints("strides", [1] * len(kernel)),
         node.ints("pads", [0] * 2 * len(kernel)),
     )
-    overhang = _overflow(c.graph, node)
     channels = c.shape(node.inputs[0])[1]
-    after = [high + over for high, over in zip(pads[len(kernel) :], overhang, strict=True)]
     total = c.mb.conv(
         x=c.read(node),
         weight=np.ones((channels, 1, *kernel), np.float32),
         strides=strides,
         groups=channels,
         pad_type="custom",
-        pad=interleave([*pads[: len(kernel)], *after]),
+        pad=interleave(_reaching(c.graph, node)),
         name=c.name(f"{name}_total"),
     )
     shares = _shares(c.graph, node, kernel, strides, pads)

@@ -87,12 +87,16 @@ def _split(c: Lowering, node: Node, name: str) -> Any:
 def _gather(c: Lowering, node: Node, name: str) -> Any:
     axis = node.int("axis", 0)
     size = c.shape(node.inputs[0])[axis]
-    indices = np.asarray(c.graph.constant(node, 1)).astype(np.int32) % size
-    return c.mb.gather(x=c.tensor(node.inputs[0]), indices=indices, axis=axis, name=name)
-
-
-def _refuse_gather(graph: Graph, node: Node) -> str | None:
-    return "its indices must be constant" if graph.constant(node, 1) is None else None
+    known = c.graph.constant(node, 1)
+    x = c.variable(node.inputs[0], name)
+    if known is not None:
+        indices: Any = np.asarray(known).astype(np.int32) % size
+        return c.mb.gather(x=x, indices=indices, axis=axis, name=name)
+    given = c.tensor(node.inputs[1])
+    below = c.mb.less(x=given, y=np.int32(0), name=c.name(f"{name}_below"))
+    turned = c.mb.add(x=given, y=np.int32(size), name=c.name(f"{name}_turned"))
+    indices = c.mb.select(cond=below, a=turned, b=given, name=c.name(f"{name}_indices"))
+    return c.mb.gather(x=x, indices=indices, axis=axis, name=name)
 
 
 def _pad_widths(graph: Graph, node: Node) -> list[int]:
@@ -169,7 +173,7 @@ OPS = {
     "ChannelShuffle": Op(_channel_shuffle),
     "Slice": Op(_slice, _refuse_slice),
     "Split": Op(_split),
-    "Gather": Op(_gather, _refuse_gather),
+    "Gather": Op(_gather),
     "Pad": Op(_pad, _refuse_pad),
     "DepthToSpace": Op(_depth_to_space),
     "SpaceToDepth": Op(_space_to_depth),

@@ -1,7 +1,5 @@
 """The one table of what the Core ML target can express, gathered from its families."""
 
-import numpy as np
-
 from edgeconv.errors import UnsupportedOpError
 from edgeconv.export.coreml import (
     ops_convolution,
@@ -22,7 +20,8 @@ OPS: dict[str, Op] = {
     **ops_resize.OPS,
     **ops_shape.OPS,
 }
-RETURNED = frozenset(np.dtype(kind) for kind in (np.float32, np.int32, np.int64))
+BORDERS = ("float32", "int32", "int64", "uint8", "int8", "bool")
+"""Types of inputs and outputs: integers of every width and truth values cross as int32."""
 
 
 def check_supported(graph: Graph) -> None:
@@ -33,12 +32,9 @@ def check_supported(graph: Graph) -> None:
             problems.append(f"{node.op} ({node.name}) has no Core ML lowering")
         elif reason := OPS[node.op].refuse(graph, node):
             problems.append(f"{node.op} ({node.name}): {reason}")
-    for tensor in graph.inputs:
-        if graph.dtype(tensor).name != "float32":
-            problems.append(f"input {tensor} is {graph.dtype(tensor)}; Core ML gets float32 inputs")
-    for tensor in graph.outputs:
-        if graph.dtype(tensor) not in RETURNED:
-            problems.append(f"output {tensor} is {graph.dtype(tensor)}; Core ML returns numbers")
+    for tensor in (*graph.inputs, *graph.outputs):
+        if graph.dtype(tensor).name not in BORDERS:
+            problems.append(f"{tensor} is {graph.dtype(tensor)}; Core ML has {', '.join(BORDERS)}")
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise UnsupportedOpError(

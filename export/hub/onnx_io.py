@@ -40,53 +40,6 @@ def load_model(path: Path) -> onnx.ModelProto:
     return model
 
 
-def settle_shapes(model: onnx.ModelProto, shapes: Sequence[Sequence[int]]) -> onnx.ModelProto:
-    """Return ``model`` with its inputs' shapes fixed to ``shapes``, in order; none given: as they are.
-
-    Raises EdgeconvError for an input that stays dynamic and for shapes that contradict the file.
-    """
-    constants = {item.name for item in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    if shapes and len(shapes) != len(inputs):
-        names = ", ".join(value.name for value in inputs)
-        raise EdgeconvError(
-            f"the model takes {len(inputs)} inputs ({names}), {len(shapes)} --input-shape given"
-        )
-    for value, shape in zip(inputs, shapes, strict=bool(shapes)):
-        dims = value.type.tensor_type.shape.dim
-        if not value.type.tensor_type.HasField("shape"):  # the file leaves even the rank open
-            dims.extend(onnx.TensorShapeProto.Dimension() for _ in shape)
-        if len(dims) != len(shape) or any(
-            d.dim_value not in (0, size) for d, size in zip(dims, shape, strict=False)
-        ):
-            given = ",".join(map(str, shape))
-            raise EdgeconvError(
-                f"--input-shape {given} does not fit {value.name} {_describe(value)}"
-            )
-        for dim, size in zip(dims, shape, strict=True):
-            dim.dim_value = size
-    for value in inputs:
-        tensor_type = value.type.tensor_type
-        settled = all(d.dim_value > 0 for d in tensor_type.shape.dim)
-        if not settled or not tensor_type.HasField("shape"):
-            raise EdgeconvError(
-                f"input {value.name} has a dynamic shape {_describe(value)}: "
-                "name one with --input-shape N,C,H,W"
-            )
-    if shapes:  # what was inferred for dynamic inputs no longer holds
-        del model.graph.value_info[:]
-        _forget_symbols(model)
-        return shape_inference.infer_shapes(model, data_prop=True)
-    return model
-
-
-def _forget_symbols(model: onnx.ModelProto) -> None:
-    """Let shape inference settle outputs that were declared with symbols."""
-    for value in model.graph.output:
-        if any(not d.dim_value for d in value.type.tensor_type.shape.dim):
-            value.type.tensor_type.ClearField("shape")
-
-
 def _check_external_data(model: onnx.ModelProto, path: Path) -> None:
     folder = path.parent.resolve()
     for tensor in model.graph.initializer:
@@ -135,7 +88,7 @@ def from_onnx(model: onnx.ModelProto) -> Graph:
         if any(size < 0 for size in shape) or not tensor_type.HasField("shape"):
             if value.name in inputs:
                 raise EdgeconvError(
-                    f"input {value.name} has a dynamic shape {_describe(value)}: "
+                    f"input {value.name} has a dynamic shape {describe_shape(value)}: "
                     "name one with --input-shape N,C,H,W"
                 )
             continue
@@ -150,7 +103,8 @@ def from_onnx(model: onnx.ModelProto) -> Graph:
     return graph
 
 
-def _describe(value: onnx.ValueInfoProto) -> str:
+def describe_shape(value: onnx.ValueInfoProto) -> str:
+    """Return an input's shape in words, symbols by name."""
     if not value.type.tensor_type.HasField("shape"):
         return "of unknown rank"
     dims = [

@@ -71,12 +71,13 @@ def simplify(model: "onnx.ModelProto") -> Simplified:
 def _simplify(model: "onnx.ModelProto", child: Worker | None) -> Simplified:
     import onnx
 
+    from edgeconv.export.hub.ingest import opset_of
     from edgeconv.export.hub.onnx_io import from_onnx
 
     reason, result = _in_child(model, child)
     if reason is None:
         return Simplified(simplify_graph(from_onnx(result)), None)
-    opset = next((o.version for o in result.opset_import if o.domain in ("", "ai.onnx")), 1)
+    opset = opset_of(result)
     if opset < HUB_OPSET:
         raise EdgeconvError(f"the model's opset {opset} cannot be brought to {HUB_OPSET}: {reason}")
     assert isinstance(result, onnx.ModelProto)

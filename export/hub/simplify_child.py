@@ -51,12 +51,12 @@ def _import_onnxsim() -> None:
 
 def _simplify(source: str, target: str, opset: int) -> str | None:
     import onnx
-    from onnx import version_converter
+
+    from edgeconv.export.hub.ingest import opset_of
 
     model = onnx.load(source)
-    now = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
-    if now != opset:
-        model = version_converter.convert_version(model, opset)
+    if opset_of(model) != opset:
+        model = converted(model, opset)
         _save(model, target)
     _import_onnxsim()
     import onnxsim
@@ -66,6 +66,28 @@ def _simplify(source: str, target: str, opset: int) -> str | None:
         return "onnxsim's own check of its result failed"
     _save(simplified, target)
     return None
+
+
+def converted(model: "onnx.ModelProto", opset: int) -> "onnx.ModelProto":
+    """Return ``model`` at ``opset``; a newer one that has no form there stays as it is."""
+    import onnx
+    from onnx import shape_inference, version_converter
+
+    from edgeconv.export.hub.ingest import keep_old_resizes, opset_of
+
+    now = opset_of(model)
+
+    try:
+        made = version_converter.convert_version(model, opset)
+        if now > opset:  # the converter also passes attributes that are newer
+            onnx.checker.check_model(shape_inference.infer_shapes(made))
+    except Exception:
+        if now < opset:
+            raise
+        return model
+    if now <= 10:
+        keep_old_resizes(made)
+    return made
 
 
 def _save(model: "onnx.ModelProto", target: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
+from edgeconv.runtimes.pytorch import named_tensors
 
 if TYPE_CHECKING:
     import onnx
@@ -23,8 +24,11 @@ def trace_module(
     module: "torch.nn.Module",
     shapes: Mapping[str, Sequence[int]],
     output_names: Sequence[str] | None = None,
+    dtypes: Mapping[str, str] | None = None,
 ) -> "onnx.ModelProto":
-    """Return ``module`` in eval mode as ONNX at opset 18; inputs float32 of ``shapes``, by name.
+    """Return ``module`` in eval mode as ONNX at opset 18; inputs of ``shapes`` by name.
+
+    Inputs are float32 where ``dtypes`` (numpy's names) says nothing else.
 
     torch.jit tracing comes first (MobileNetV2: under a second), torch.export for modules it
     cannot take. A trace that bakes control flow in is found by the comparison that follows every
@@ -33,10 +37,13 @@ def trace_module(
     torch = require("torch", "torch")
     onnx_package = require("onnx", "export")
     generator = torch.Generator().manual_seed(0)
-    feeds = tuple(torch.randn(*shape, generator=generator) for shape in shapes.values())
+    kinds = dtypes or {}
+    feeds = tuple(_feed(torch, s, kinds.get(n, "float32"), generator) for n, s in shapes.items())
     module.eval()
     if output_names is None:
-        output_names = _output_names(torch, module, feeds)
+        output_names, nested = _output_names(torch, module, feeds)
+        if nested:
+            module = _flat(torch, module)
     reasons = []
     for dynamo in (False, True):
         buffer = io.BytesIO()
@@ -53,10 +60,17 @@ def trace_module(
     )
 
 
+def _feed(torch: Any, shape: Sequence[int], kind: str, generator: Any) -> Any:
+    if kind == "float32":
+        return torch.randn(tuple(shape), generator=generator)
+    return torch.randint(0, 2, tuple(shape), generator=generator).to(getattr(torch, kind))
+
+
 def _output_names(
     torch: Any, module: "torch.nn.Module", feeds: tuple["torch.Tensor", ...]
-) -> list[str]:
-    """Name what the module returns: output, or output_0, output_1 and so on."""
+) -> tuple[list[str], bool]:
+    """Name what the module returns (output, or output_0, output_1, or by its keys), and say whether
+    it is nested, so that the exporters need it flat."""
     try:
         with _quiet(), torch.no_grad():
             result = module(*feeds)
@@ -65,11 +79,23 @@ def _output_names(
         raise EdgeconvError(
             f"{type(module).__name__} does not run on inputs of {shapes}: {_reason(error)}"
         ) from error
-    if isinstance(result, Mapping):
-        return [str(name) for name in result]
-    if isinstance(result, (list, tuple)) and len(result) != 1:
-        return [f"output_{index}" for index in range(len(result))]
-    return ["output"]
+    named = named_tensors(type(module).__name__, result)
+    plain = isinstance(result, (list, tuple)) and len(named) == len(result)
+    return [name for name, _ in named], not (plain or hasattr(result, "detach"))
+
+
+def _flat(torch: Any, module: "torch.nn.Module") -> Any:
+    """Return a module that gives the tensors of ``module``'s nested result as one tuple."""
+
+    class Flat(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self, *feeds: Any) -> Any:
+            return tuple(tensor for _, tensor in named_tensors("", self.inner(*feeds)))
+
+    return Flat().eval()
 
 
 def _export(

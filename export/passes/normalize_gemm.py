@@ -4,7 +4,7 @@ Given:   x -> MatMul(constant (in, out)) [-> Add(constant (out,))] -> y, x of ra
 Result:  x -> Gemm(weights (out, in), bias, transB=1) -> y
 
 Given:   x -> Gemm(alpha, beta, transA, transB whatever, constant B and C) -> y
-Result:  x -> Gemm(transB=1, alpha=beta=1) -> y
+Result:  x [-> Transpose] -> Gemm(transB=1, alpha=beta=1) [-> Add(C that differs by row)] -> y
 """
 
 import numpy as np
@@ -33,14 +33,17 @@ def _normalize(graph: Graph, node: Node) -> bool:
     weights = graph.constant(node, 1)
     has_bias = len(node.inputs) > 2 and node.inputs[2] != ""
     bias = graph.constant(node, 2)
-    if weights is None or node.int("transA", 0) or (has_bias and bias is None):
+    if weights is None or (has_bias and bias is None):
         return False
+    if node.int("transA", 0):
+        _transpose_first(graph, node)
+    if bias is not None and bias.ndim == 2 and bias.shape[0] != 1:
+        _add_behind(graph, node, bias * np.asarray(node.float("beta", 1.0), bias.dtype))
+        bias, has_bias = None, False
     outs = graph.shape(node.output)[1]
     done = node.attrs.get("transB") == 1 and has_bias and bias is not None and bias.shape == (outs,)
     if done and node.float("alpha", 1.0) == node.float("beta", 1.0) == 1.0:
         return False
-    if bias is not None and bias.ndim == 2 and bias.shape[0] != 1:
-        return False  # a bias that differs by row is no bias: the emitters refuse it by name
     stored = weights if node.int("transB", 0) else weights.T
     scaled = np.asarray(stored * np.asarray(node.float("alpha", 1.0), weights.dtype))
     vector = np.zeros(outs, weights.dtype)
@@ -50,6 +53,28 @@ def _normalize(graph: Graph, node: Node) -> bool:
         )
     _set_gemm(graph, node, np.ascontiguousarray(scaled), vector)
     return True
+
+
+def _transpose_first(graph: Graph, node: Node) -> None:
+    rows, columns = graph.shape(node.inputs[0])
+    kind = graph.dtype(node.inputs[0]).type
+    made = graph.declare(graph.fresh(f"{node.name}_turned"), (columns, rows), kind)
+    turn = Node("Transpose", graph.fresh(f"{node.name}_turn"), node.inputs[:1], [made])
+    turn.attrs["perm"] = [1, 0]
+    graph.nodes.insert(graph.nodes.index(node), turn)
+    node.inputs[0] = made
+    del node.attrs["transA"]
+
+
+def _add_behind(graph: Graph, node: Node, bias: Array) -> None:
+    """Move what is added out of a Gemm: what differs by row is no bias."""
+    shape, kind = graph.shape(node.output), graph.dtype(node.output).type
+    made = graph.declare(graph.fresh(f"{node.name}_product"), shape, kind)
+    addend = graph.add_constant(f"{node.name}.rows", np.ascontiguousarray(bias))
+    add = Node("Add", graph.fresh(f"{node.name}_rows"), [made, addend], [node.output])
+    graph.nodes.insert(graph.nodes.index(node) + 1, add)
+    node.outputs = [made]
+    node.inputs = node.inputs[:2]
 
 
 def _set_gemm(graph: Graph, node: Node, weights: Array, bias: Array) -> None:

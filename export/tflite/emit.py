@@ -6,11 +6,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import UsageError
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.tflite.builder import Builder
 from edgeconv.export.tflite.emission import Emission, Io, Precision
-from edgeconv.export.tflite.layout import Layout, conversion, order, plan_layouts, stored_shape
+from edgeconv.export.tflite.layout import (
+    LAST,
+    PLAIN,
+    Layout,
+    conversion,
+    order,
+    plan_layouts,
+    stored_shape,
+)
 from edgeconv.export.tflite.rewrites import ALL, Rewrites, rewrite
 from edgeconv.export.tflite.table import check_supported, entry_for
 from edgeconv.recipe import Recipe
@@ -166,10 +174,8 @@ def _converted_input(
 
 def _add_output(em: Emission, name: str) -> int:
     b = em.builder
-    if name in em.graph.constants:
-        raise EdgeconvError(f"output {name} is a constant: the model computes nothing for it")
-    if name in em.graph.inputs:
-        raise EdgeconvError(f"output {name} is an input: the model computes nothing for it")
+    if name in em.graph.constants or name in em.graph.inputs:
+        return _copied_output(em, name)
     index = em.stored[name]
     held, rank = b.quantization(index), len(em.graph.shape(name))
     if em.is_relaid_border(name):
@@ -190,7 +196,20 @@ def _add_output(em: Emission, name: str) -> int:
     return border
 
 
+def _copied_output(em: Emission, name: str) -> int:
+    """Return a copy of a constant or an input that the model hands out: borders are tensors of their own."""
+    index = em.read(name, em.layout(name) if len(em.graph.shape(name)) == 4 else PLAIN)
+    shape = em.builder.shape(index)
+    shape_constant = em.ints(shape, "shape")
+    made = em.builder.tensor(name, shape, em.builder.dtype(index), em.builder.quantization(index))
+    em.builder.op(
+        "RESHAPE", [index, shape_constant], [made], "ReshapeOptions", newShape=list(shape)
+    )
+    return made
+
+
 def _spec(em: Emission, name: str, index: int) -> TensorSpec:
     b = em.builder
-    layout: TensorLayout = "nhwc" if len(em.graph.shape(name)) == 4 else "other"
+    last = len(em.graph.shape(name)) == 4 and em.layout(name) == LAST
+    layout: TensorLayout = "nhwc" if last else "other"
     return TensorSpec(name, b.shape(index), b.dtype(index).name, layout, b.quantization(index))

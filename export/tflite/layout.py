@@ -3,7 +3,8 @@
 ONNX keeps pictures channels-first, TFLite channels-last. A tensor is stored ``plain`` (ONNX's
 order) or ``last`` (channels moved to the end: NCHW becomes NHWC, NCL becomes NLC). Tensors that
 must agree form groups; a group that a convolution, pool or the like touches, or that is a
-rank-4 input or output, is ``last``; any other takes the layout that moves the least data.
+rank-4 input or output, is ``last`` (``plain`` where the graph itself has it channels last, as files
+from TensorFlow do); any other takes the layout that moves the least data.
 """
 
 from collections.abc import Callable, Iterator
@@ -158,9 +159,11 @@ def plan_layouts(graph: Graph, rule: Callable[[Graph, Node], Rule]) -> Plan:
             for name in (node.inputs[0], *filter(None, node.outputs)):
                 if name not in graph.constants and len(graph.shape(name)) >= 3:
                     decided[groups.find(name)] = LAST
+    last_already = {groups.find(name) for name in _channels_last(graph)}
     for name in (*graph.inputs, *graph.outputs):
         if name in groups.parent and len(graph.shape(name)) == 4:
-            decided[groups.find(name)] = LAST
+            root = groups.find(name)
+            decided.setdefault(root, PLAIN if root in last_already else LAST)
     roots = {name: groups.find(name) for name in list(groups.parent)}
     layout = {root: decided.get(root, PLAIN) for root in roots.values()}
     consumers = graph.consumers()
@@ -178,6 +181,16 @@ def plan_layouts(graph: Graph, rule: Callable[[Graph, Node], Rule]) -> Plan:
         and not reshape_is_free(graph.shape(node.inputs[0]), LAST, graph.shape(node.output), PLAIN)
     )
     return Plan(layouts, flattened)
+
+
+def _channels_last(graph: Graph) -> Iterator[str]:
+    """Yield the tensors that the graph itself has channels last: it turns them to or from NCHW."""
+    for node in graph.of("Transpose"):
+        perm = node.ints("perm", ())
+        if perm == [0, 3, 1, 2]:
+            yield node.inputs[0]
+        elif perm == [0, 2, 3, 1]:
+            yield node.output
 
 
 def _tied(graph: Graph, node: Node) -> list[str]:

@@ -1,0 +1,137 @@
+"""An .onnx file as it comes to one that the hub can take: the same function in plainer terms.
+
+Model-local functions are inlined, operators newer than the hub's opset become what ONNX defines
+them as, real numbers of other widths become float32, and dimensions below zero become unknown.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference
+
+from edgeconv.export.hub.trace import HUB_OPSET
+
+WIDTHS: dict[int, str] = {
+    TensorProto.FLOAT16: "float16",
+    TensorProto.BFLOAT16: "bfloat16",
+    TensorProto.DOUBLE: "float64",
+}
+"""Real numbers that no target computes in as such."""
+TYPE_ATTRIBUTES = frozenset(["to", "dtype", "stash_type"])
+
+
+def ingest(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
+    """Return ``model`` in the hub's terms, and what the user should be told. The argument may change."""
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    model = _without_newer_operators(model)
+    notes = _widen(model)
+    for value in _values(model.graph):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_value < 0:
+                dim.Clear()
+    return model, notes
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Return the opset of the standard operators; 1 where the file names none."""
+    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+
+
+def _without_newer_operators(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Write out the operators that onnx cannot convert back to the hub's opset."""
+    opset = opset_of(model)
+    if opset <= HUB_OPSET:
+        return model
+    used = {node.op_type for node in model.graph.node if node.domain in ("", "ai.onnx")}
+    newer = [("", op) for op in sorted(used) if _is_newer(op, opset)]
+    if not newer:
+        return model
+    typed = shape_inference.infer_shapes(model)  # the inliner wants the type of all that they read
+    typed.graph.value_info.extend(
+        helper.make_tensor_value_info(item.name, item.data_type, item.dims)
+        for item in model.graph.initializer
+    )
+    return inliner.inline_selected_functions(typed, newer, inline_schema_functions=True)
+
+
+def _is_newer(op: str, opset: int) -> bool:
+    if op == "GroupNormalization":  # since 21 its scale and bias are one a channel
+        return opset > 20
+    try:
+        onnx.defs.get_schema(op, HUB_OPSET, "")
+    except onnx.defs.SchemaError:
+        return True
+    return False
+
+
+def _widen(model: onnx.ModelProto) -> list[str]:
+    """Turn every real number of the model into float32; say which widths there were."""
+    found: set[int] = set()
+    borders = []
+    for graph in _graphs(model.graph):
+        for tensor in graph.initializer:
+            _widen_tensor(tensor, found)
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.type == onnx.AttributeProto.TENSOR:
+                    _widen_tensor(attribute.t, found)
+                elif attribute.name in TYPE_ATTRIBUTES and attribute.i in WIDTHS:
+                    found.add(attribute.i)
+                    attribute.i = TensorProto.FLOAT
+        for value in _values(graph):
+            kind = value.type.tensor_type.elem_type
+            if kind in WIDTHS:
+                found.add(kind)
+                value.type.tensor_type.elem_type = TensorProto.FLOAT
+                borders += (
+                    [value.name] if value in (*model.graph.input, *model.graph.output) else []
+                )
+    if not found:
+        return []
+    names = " and ".join(WIDTHS[kind] for kind in sorted(found))
+    outside = f", also at the borders ({', '.join(borders)})" if borders else ""
+    return [f"its {names} values became float32{outside}"]
+
+
+def _widen_tensor(tensor: onnx.TensorProto, found: set[int]) -> None:
+    if tensor.data_type in WIDTHS:
+        found.add(tensor.data_type)
+        value = numpy_helper.to_array(tensor).astype(np.float32)
+        tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Yield a graph and the bodies of its If and Loop nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _graphs(attribute.g)
+
+
+def _values(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    return [*graph.input, *graph.value_info, *graph.output]
+
+
+def keep_old_resizes(model: onnx.ModelProto) -> None:
+    """Give Resizes that onnx converted from opset 10 or older the sampling that those had, in place.
+
+    That is at x_out / scale; nearest takes the floor where the picture grows and the ceiling where
+    it shrinks. onnx's converter leaves the defaults of opset 11, which sample elsewhere.
+    """
+    constants = {item.name: item for item in model.graph.initializer}
+    constants |= {
+        n.output[0]: n.attribute[0].t for n in model.graph.node if n.op_type == "Constant"
+    }
+    for node in model.graph.node:
+        if node.op_type != "Resize":
+            continue
+        scales = constants.get(node.input[2]) if len(node.input) > 2 else None
+        shrinks = scales is not None and float(numpy_helper.to_array(scales).min()) < 1
+        sampling = {
+            "coordinate_transformation_mode": "asymmetric",
+            "nearest_mode": "ceil" if shrinks else "floor",
+        }
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in sampling.items())
