@@ -15,10 +15,9 @@ As data, next to the tests, in a file that pytest finds by itself (``shipped.par
     [budget.int8]
     agreement_top1 = 0.97
 
-Paths are relative to the file. Every option of ``edgeconv.parity.api.check_parity`` is a key.
+Paths are relative to the file. Every option of ``edgeconv parity`` is a key.
 """
 
-import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -46,8 +45,9 @@ def assert_parity(
     """Fail the test, with the table, unless every cell of ``artifacts`` is within budget.
 
     ``budget`` is a table as in a budget file, or the path of one. ``options`` are those of
-    check_parity. Returns the result for further assertions.
+    check_parity, and ``emulate`` and ``devices`` as for the command. Returns the result for further assertions.
     """
+    from edgeconv.device.places import board_places
     from edgeconv.parity.api import check_parity
     from edgeconv.parity.report import to_markdown
 
@@ -58,7 +58,8 @@ def assert_parity(
             file.write_text(json.dumps(budget))
             budget = file
         limits = None if budget is None else Path(budget)
-        result = check_parity([Path(p) for p in paths], budget=limits, **options)
+        places = board_places(options.pop("emulate", ()), options.pop("devices", ()))
+        result = check_parity([Path(p) for p in paths], places=places, budget=limits, **options)
     if not result:
         worse = "".join(f"\nworse than the baseline: {sentence}" for sentence in result.worse)
         raise AssertionError(f"parity failed\n\n{to_markdown(result.matrix)}{worse}")
@@ -71,10 +72,10 @@ def read_case(path: Path) -> dict[str, Any]:
     Raises UsageError naming a key that check_parity does not have.
     """
     from edgeconv.judge.budget import read_data
-    from edgeconv.parity.api import check_parity
+    from edgeconv.parity.options import ParityOptions
 
     data = read_data(path)
-    known = inspect.signature(check_parity).parameters.keys()
+    known = {"artifacts", "emulate", "devices", *ParityOptions.__annotations__}
     if unknown := sorted(data.keys() - known):
         raise UsageError(f"{path} sets {unknown[0]}; a parity case has {', '.join(sorted(known))}")
     if not data.get("artifacts"):

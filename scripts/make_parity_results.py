@@ -20,6 +20,7 @@ from parity_kernels import Kernels, compare_kernels
 from edgeconv import export_model
 from edgeconv.artifact import load_artifact
 from edgeconv.device.emulate import BOARDS
+from edgeconv.device.places import board_places
 from edgeconv.doctor import examine
 from edgeconv.judge.measures import show
 from edgeconv.parity.api import check_parity
@@ -126,7 +127,7 @@ def boards(folders: dict[str, Path], pictures: int) -> list[list[str]]:
     for title, folder in folders.items():
         files = sorted([*folder.glob("*fp32.*"), *folder.glob("*int8.*")])
         files = [path for path in files if path.suffix in (".onnx", ".tflite")]
-        result = check_parity(files, count=pictures, emulate=tuple(BOARDS))
+        result = check_parity(files, places=board_places(tuple(BOARDS)), count=pictures)
         native = {row.label: row for row in result.matrix.rows}
         for row in result.matrix.rows:
             if "(emulated)" not in row.label:

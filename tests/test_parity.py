@@ -4,7 +4,10 @@ import json
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -310,3 +313,55 @@ def test_bisect_is_an_option_of_the_command(exports: Path, tmp_path: Path) -> No
     ran = CliRunner().invoke(main, ["parity", *arguments])
     assert ran.exit_code == 0, ran.output
     assert "no single layer departs" in ran.output
+
+
+def test_a_place_adds_its_own_rows_after_those_of_this_machine(exports: Path) -> None:
+    from edgeconv.judge.outputs import Outputs
+    from edgeconv.parity.cells import Cell, elsewhere
+    from edgeconv.parity.matrix import Samples, Settings
+    from edgeconv.parity.places import Found, Here
+
+    class Attic:
+        """A board that has one runtime, and loses the second file."""
+
+        def run(
+            self, cells: Sequence[Cell], samples: Samples, settings: Settings, scratch: Path
+        ) -> Found:
+            (mine,) = elsewhere(cells, "attic", ["onnxruntime"], "the attic")
+            ((_, outputs),) = Here().run([replace(mine, board=None)], samples, settings, scratch)
+            assert isinstance(outputs, Outputs)
+            return [(mine, outputs), (replace(mine, label="lost"), "the attic is dark")]
+
+    result = check_parity([exports / "small_fp32.onnx"], places=[Attic()], count=4)
+    *_, there, lost = result.matrix.rows
+    assert there.label == "small_fp32.onnx · onnxruntime on the attic"
+    assert there.before == "small_fp32.onnx · onnxruntime"
+    assert there.ok
+    assert lost.error == "the attic is dark"
+    assert result.exit_code == 1
+
+
+def test_layers_whose_process_dies_end_with_exit_1(
+    exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "onnx.py").write_text("import os\nos.kill(os.getpid(), 11)\n")  # for children only
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    result = check_parity([exports / "small_fp32.onnx"], count=4, layers=True)
+    assert all(row.error is None for row in result.matrix.rows)
+    assert any("crashed with SIGSEGV" in sentence for sentence in result.matrix.notes)
+    assert result.exit_code == 1
+
+
+def test_an_option_that_parity_lacks_is_refused_with_the_nearest(exports: Path) -> None:
+    options: Any = {"cuont": 4}
+    with pytest.raises(UsageError, match=r"no option cuont: did you mean count\?"):
+        check_parity([exports / "small_fp32.onnx"], **options)
+
+
+def test_the_package_exports_what_it_says() -> None:
+    import edgeconv.parity
+
+    for name in edgeconv.parity.__all__:
+        assert getattr(edgeconv.parity, name) is not None
+    with pytest.raises(AttributeError):
+        _ = edgeconv.parity.no_such_thing

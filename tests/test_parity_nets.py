@@ -19,6 +19,7 @@ from parity_faults import Edit, reordered, swapped_channels, wrong_bias, wrong_z
 from edgeconv.artifact import Artifact, load_artifact, save_manifest
 from edgeconv.cli import main
 from edgeconv.device import emulate
+from edgeconv.device.places import board_places
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph, Node
 from edgeconv.files import sha256
@@ -269,7 +270,7 @@ def test_the_four_nets_run_on_pi4_and_pi5_and_show_no_latency(
             pytest.skip(f"the tree cannot be built here: {error}")
     for net in STEMS:
         outputs = {}
-        result = check_parity(files(nets, net), count=2, emulate=boards)
+        result = check_parity(files(nets, net), places=board_places(boards), count=2)
         rows = [row for row in result.matrix.rows if "(emulated)" in row.label]
         assert len(rows) == 4
         for row in rows:

@@ -112,6 +112,7 @@ def command(artifacts: tuple[Path, ...], **options: Any) -> None:
 
     Exit codes: 0 within budget, 1 something failed to run, 2 usage, 3 a budget was missed.
     """
+    from edgeconv.device.places import board_places
     from edgeconv.parity.api import check_parity
     from edgeconv.parity.report import to_json
 
@@ -120,7 +121,8 @@ def command(artifacts: tuple[Path, ...], **options: Any) -> None:
     if options["update_baseline"] and not options["baseline"]:
         raise UsageError("--update-baseline needs --baseline FILE")
     as_json = options.pop("as_json")
-    result = check_parity(list(artifacts), **options)
+    places = board_places(options.pop("emulate"), options.pop("devices"))
+    result = check_parity(list(artifacts), places=places, **options)
     if as_json:
         print_json({**to_json(result.matrix), **result.extra})
     else:

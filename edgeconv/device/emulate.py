@@ -97,7 +97,7 @@ def prepare_board(name: str) -> list[str]:
     nor Ubuntu on x86-64, and where apt or pip fails (with its last line).
     """
     board = BOARDS[name]
-    _check_host()
+    check_host()
     folder = cache_dir() / "emulate"
     qemu = _qemu(board, folder)
     root = folder / board.arch
@@ -115,7 +115,8 @@ def prepare_board(name: str) -> list[str]:
     return _command(board, tree, qemu, site)
 
 
-def _check_host() -> None:
+def check_host() -> None:
+    """Raise EdgeconvError on a machine that cannot build a board's tree."""
     missing = [tool for tool in ("apt-get", "dpkg-deb") if shutil.which(tool) is None]
     if missing or platform.machine() not in ("x86_64", "AMD64"):
         raise EdgeconvError(

@@ -18,10 +18,9 @@ from edgeconv.device.wheels import runtime_for
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import temporary_folder
 from edgeconv.judge.outputs import Outputs, inputs_hash
-from edgeconv.parity.cells import Cell, emulated
+from edgeconv.parity.cells import Cell, elsewhere
 from edgeconv.parity.matrix import Samples, Settings, described, job_for, save_feeds
-
-Found = list[tuple[Cell, Outputs | str]]
+from edgeconv.parity.places import Found
 
 
 def run_on_boards(
@@ -67,10 +66,7 @@ def cells_there(cells: Sequence[Cell], connection: Connection, ready: Prepared) 
     target = connection.host.target
     suffixes = {cell.path.suffix.lower() for cell in cells} & set(SUFFIXES)
     runtimes = runtime_for(sorted(suffixes), ready.board.platform)
-    return [
-        replace(cell, label=cell.label.removesuffix(" (emulated)"))
-        for cell in emulated(cells, target, runtimes)
-    ]
+    return elsewhere(cells, target, runtimes, target)
 
 
 def _on_one(

@@ -3,36 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import temporary_folder, write_text
-from edgeconv.judge.budget import load_budgets
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_folder, save_outputs
 from edgeconv.parity.baseline import compare_baseline, load_baseline, save_baseline, worth_keeping
-from edgeconv.parity.cells import Cell, emulated, plan
+from edgeconv.parity.cells import plan
 from edgeconv.parity.data import Request, check_same_inputs, gather
 from edgeconv.parity.latency import REFERENCE, Latency, measure_latencies
 from edgeconv.parity.layers.choose import layer_reports
 from edgeconv.parity.layers.figures import LayerReport
-from edgeconv.parity.matrix import Matrix, Samples, Settings, judge, run_cells
+from edgeconv.parity.matrix import Matrix, Settings, judge
+from edgeconv.parity.options import Asked, Files, ParityOptions, settle
+from edgeconv.parity.places import Found, Here, Place
 from edgeconv.parity.report import to_junit, to_markdown
 from edgeconv.runtimes.table import ways
-from edgeconv.terminal import echo
-
-
-@dataclass(frozen=True)
-class Extras:
-    """What is done besides comparing outputs; ``bisect`` is the folder of repros.
-
-    ``devices`` are boards, ssh://user@host.
-    """
-
-    layers: bool = False
-    latency: bool = False
-    bisect: Path | None = None
-    emulate: tuple[str, ...] = ()
-    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,116 +43,64 @@ class ParityResult:
 
 
 def check_parity(
-    artifacts: Sequence[Path],
-    *,
-    reference: str | None = None,
-    data: str | None = None,
-    count: int = 100,
-    truth: str | None = None,
-    mean: tuple[float, ...] | None = None,
-    std: tuple[float, ...] | None = None,
-    crop: float | None = None,
-    input_layout: str | None = None,
-    class_offset: int = 0,
-    precision: str | None = None,
-    scores: Sequence[str] = (),
-    threads: int = 1,
-    timeout: float | None = None,
-    layers: bool = False,
-    bisect: Path | None = None,
-    latency: bool = False,
-    weights: str | None = None,
-    emulate: Sequence[str] = (),
-    devices: Sequence[str] = (),
-    budget: Path | None = None,
-    baseline: Path | None = None,
-    update_baseline: bool = False,
-    save_outputs: Path | None = None,
-    load_outputs: Path | None = None,
-    markdown: Path | None = None,
-    junit: Path | None = None,
-    html: Path | None = None,
+    artifacts: Sequence[Path], *, places: Sequence[Place] = (), **options: Unpack[ParityOptions]
 ) -> ParityResult:
     """Compare ``artifacts`` with their float reference in every runtime here; see the command's help.
 
-    Raises UsageError and EdgeconvError as the rest of edgeconv does; a cell that cannot run is no
-    error but a failed row.
+    ``places`` are where they run as well (edgeconv.device.places has boards). Raises UsageError and
+    EdgeconvError as the rest of edgeconv does; a cell that cannot run is no error but a failed row.
     """
-    if count < 1 or class_offset < 0:
-        raise UsageError("--count must be at least 1 and --class-offset at least 0")
-    if threads < 1:
-        raise UsageError(f"--threads must be at least 1, not {threads}")
-    _refuse_pointless(data, {"truth": truth, "mean": mean, "std": std, "crop": crop})
+    asked = settle(options)
     for path in artifacts:
         if not path.exists():
             raise UsageError(f"{path} does not exist")
         ways(path)  # refuses what no runtime takes before anything else is asked for
-    committed = None if baseline is None or update_baseline else load_baseline(baseline)
-    request = Request(reference, data, count, truth, mean, std, crop, threads, weights)
-    if weights is not None and not request.is_net:
-        raise UsageError("--weights are those of a net as --reference: name one, or leave them out")
-    settings = Settings(
-        load_budgets(budget),
-        threads,
-        class_offset,
-        input_layout,  # type: ignore[arg-type]
-        tuple(scores) or None,
-        timeout,
-    )
-    matrix = _run(
-        list(artifacts),
-        request,
-        settings,
-        precision,
-        load_outputs,
-        Extras(layers, latency, bisect, tuple(emulate), tuple(devices)),
-    )
-    if save_outputs is not None:
-        _save(save_outputs, matrix)
-    if markdown is not None:
-        write_text(markdown, to_markdown(matrix))
-    if junit is not None:
-        write_text(junit, to_junit(matrix))
-    if html is not None:
+    files = asked.files
+    committed = None
+    if files.baseline is not None and not files.update_baseline:
+        committed = load_baseline(files.baseline)
+    matrix = _run(list(artifacts), asked, places)
+    _write(matrix, files)
+    return _with_baseline(matrix, files.baseline, committed)
+
+
+def _write(matrix: Matrix, files: Files) -> None:
+    if files.save_outputs is not None:
+        _save(files.save_outputs, matrix)
+    if files.markdown is not None:
+        write_text(files.markdown, to_markdown(matrix))
+    if files.junit is not None:
+        write_text(files.junit, to_junit(matrix))
+    if files.html is not None:
         from edgeconv.parity.page import to_html
 
-        write_text(html, to_html(matrix))
-    return _with_baseline(matrix, baseline, committed)
+        write_text(files.html, to_html(matrix))
 
 
-def _refuse_pointless(data: str | None, about: Mapping[str, object]) -> None:
-    """Raise UsageError for an option about pictures where none are read: the evidence has its own."""
-    for name, value in about.items():
-        if value is not None and data is None:
-            raise UsageError(f"--{name} is about the pictures of --data: name them too")
-
-
-def _run(
-    paths: list[Path],
-    request: Request,
-    settings: Settings,
-    precision: str | None,
-    loaded: Path | None,
-    extras: Extras,
-) -> Matrix:
+def _run(paths: list[Path], asked: Asked, places: Sequence[Place]) -> Matrix:
+    loaded, settings, extras = asked.files.load_outputs, asked.settings, asked.extras
     stored = load_folder(loaded) if loaded is not None else []
     if not paths:
-        return _judge_stored(stored, request, settings)
-    samples, reference = gather(paths, request)
+        return _judge_stored(stored, asked.request, settings)
+    samples, reference = gather(paths, asked.request)
+    failed: list[str] = []
+    found: dict[str, LayerReport] = {}
+    times: dict[str, Latency] = {}
     with temporary_folder() as folder:
-        cells, notes = plan(paths, precision=precision, scratch=folder)
-        settings, boards = _on_boards(cells, settings, extras.emulate)
-        done = run_cells([*cells, *boards], samples, settings, folder)
-        if extras.devices:
-            done += _over_ssh(cells, extras.devices, samples, settings)
-        found: dict[str, LayerReport] = {}
-        times: dict[str, Latency] = {}
+        cells, notes = plan(paths, precision=asked.precision, scratch=folder)
+        done: Found = []
+        for number, place in enumerate([Here(), *places]):
+            scratch = folder / f"place{number}"
+            scratch.mkdir()
+            done += place.run(cells, samples, settings, scratch)
         if extras.layers or extras.bisect is not None:
-            found, failed = layer_reports(cells, samples, settings, request, folder, extras.bisect)
-            notes += failed
+            found, said, failed = layer_reports(
+                cells, samples, settings, asked.request, folder, extras.bisect
+            )
+            notes += [*said, *failed]
         if extras.latency:
-            times, failed = measure_latencies(cells, settings.threads)
-            notes += failed
+            times, said = measure_latencies(cells, settings.threads)
+            notes += said
     results: list[tuple[str, Outputs | str, dict[str, Any]]] = [
         (c.label, result, {"stage": c.stage, "title": c.title, "before": c.before, "kind": c.kind})
         for c, result in done
@@ -183,38 +117,7 @@ def _run(
         replace(row, layers=found.get(row.label), latency=times.get(row.label))
         for row in matrix.rows
     )
-    return replace(matrix, rows=rows, latency=times.get(REFERENCE))
-
-
-def _on_boards(
-    cells: Sequence[Cell], settings: Settings, names: Sequence[str]
-) -> tuple[Settings, list[Cell]]:
-    """Build each emulated board and return the settings that reach it, and its cells."""
-    from edgeconv.device.emulate import BOARDS, prepare_board
-
-    pythons: dict[str, Sequence[str]] = {}
-    found: list[Cell] = []
-    for name in names:
-        if name not in BOARDS:
-            raise UsageError(f"--emulate {name} is no board: {', '.join(BOARDS)}")
-        pythons[name] = prepare_board(name)
-        found += emulated(cells, name, BOARDS[name].runtimes)
-    return replace(settings, pythons=pythons), found
-
-
-def _over_ssh(
-    cells: Sequence[Cell], devices: Sequence[str], samples: Samples, settings: Settings
-) -> list[tuple[Cell, Outputs | str]]:
-    """Run the artifacts on boards as well; what each is doing goes to standard error."""
-    from edgeconv.cache import cache_dir
-    from edgeconv.device.parity import run_on_boards
-    from edgeconv.device.ssh import Connection, parse_host
-
-    def say(text: str) -> None:
-        echo(text, err=True)
-
-    hosts = [Connection(parse_host(device)) for device in dict.fromkeys(devices)]
-    return run_on_boards(cells, hosts, samples, settings, cache_dir(), say)
+    return replace(matrix, rows=rows, latency=times.get(REFERENCE), failed=tuple(failed))
 
 
 def _judge_stored(stored: list[Outputs], request: Request, settings: Settings) -> Matrix:

@@ -106,10 +106,17 @@ def plan(
     return _linked(sorted(cells, key=lambda cell: ORDER.index(cell.stage))), notes
 
 
-def emulated(cells: Sequence[Cell], board: str, runtimes: Sequence[str]) -> list[Cell]:
-    """Return the artifact cells once more, on an emulated board; the hop before is the native cell.
+def elsewhere(
+    cells: Sequence[Cell],
+    board: str,
+    runtimes: Sequence[str],
+    where: str,
+    python: tuple[str, ...] = (),
+) -> list[Cell]:
+    """Return the artifact cells once more, for a board; the hop before is the native cell.
 
-    ``runtimes`` are those that the board has; TFLite files run in each of them.
+    ``runtimes`` are those that the board has; TFLite files run in each of them. ``where`` is how
+    reports call the board, ``python`` starts its Python where it runs on this machine.
     """
     found = []
     files = dict.fromkeys(c.path for c in cells if c.stage in ("fp32", "fp16", "int8"))
@@ -120,7 +127,7 @@ def emulated(cells: Sequence[Cell], board: str, runtimes: Sequence[str]) -> list
                 continue
             same = [c for c in native if c.runtime == runtime and not c.options]
             base = (same or native)[0]
-            label = f"{path.name} · {runtime} on {board} (emulated)"
+            label = f"{path.name} · {runtime} on {where}"
             found.append(
                 replace(
                     base,
@@ -129,7 +136,7 @@ def emulated(cells: Sequence[Cell], board: str, runtimes: Sequence[str]) -> list
                     options={},
                     before=base.label,
                     board=board,
-                    python=(),
+                    python=python,
                 )
             )
     return found

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from edgeconv.adapt import match_names
 from edgeconv.errors import EdgeconvError
-from edgeconv.files import temporary_folder
 from edgeconv.judge.budget import DEFAULTS, Budget
 from edgeconv.judge.measures import Figures
-from edgeconv.judge.outputs import Outputs, inputs_hash
+from edgeconv.judge.outputs import Outputs
 from edgeconv.judge.verdict import Verdict, compare
 from edgeconv.parity.cells import Cell
-from edgeconv.parity.child import Job, run_cell
+from edgeconv.parity.child import Job
 from edgeconv.parity.facts import file_figures
 from edgeconv.parity.latency import Latency
 from edgeconv.parity.layers.figures import LayerReport
@@ -49,10 +48,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Settings:
-    """How cells run and are judged. ``class_offset`` and ``file_layout`` hold for foreign files.
-
-    ``pythons`` is the command that starts Python on each emulated board.
-    """
+    """How cells run and are judged. ``class_offset`` and ``file_layout`` hold for foreign files."""
 
     budgets: Mapping[str, Budget] = field(default_factory=lambda: dict(DEFAULTS))
     threads: int = 1
@@ -60,7 +56,6 @@ class Settings:
     file_layout: Layout | None = None
     scores: Collection[str] | None = None
     timeout_s: float | None = None
-    pythons: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,13 +98,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Matrix:
-    """All rows in hop order, and the first hop that departs. ``latency`` is the reference's own."""
+    """All rows in hop order, and the first hop that departs. ``latency`` is the reference's own.
+
+    ``failed`` are those of the notes that say what was asked for and could not be done.
+    """
 
     reference: Outputs
     rows: tuple[Row, ...]
     samples: Samples
     notes: tuple[str, ...] = ()
     latency: Latency | None = None
+    failed: tuple[str, ...] = ()
 
     @property
     def first_departure(self) -> Row | None:
@@ -123,34 +122,14 @@ class Matrix:
 
     @property
     def exit_code(self) -> int:
-        """0 fine; 1 a cell failed to run or a picture could not be read; 3 a budget was missed."""
+        """0 fine; 1 a cell failed, or its layers, or a picture was not read; 3 a budget was missed."""
         if any(row.error is None and not row.ok for row in self.rows):
             return 3
-        return 1 if self.samples.skipped or any(row.error for row in self.rows) else 0
+        undone = self.samples.skipped or self.failed
+        return 1 if undone or any(row.error for row in self.rows) else 0
 
     def __bool__(self) -> bool:
         return self.exit_code == 0
-
-
-def run_cells(
-    cells: Sequence[Cell], samples: Samples, settings: Settings, scratch: Path
-) -> list[tuple[Cell, Outputs | str]]:
-    """Run each cell in a child process; a failure is the sentence in place of outputs."""
-    if samples.count == 0:
-        raise EdgeconvError("there is no picture to compare on")
-    feeds = save_feeds(samples, scratch)
-    digest = inputs_hash(samples.inputs)
-    done: list[tuple[Cell, Outputs | str]] = []
-    for number, cell in enumerate(cells):
-        job = job_for(cell, feeds, samples, settings, scratch / f"cell{number}.npz")
-        try:
-            python = settings.pythons[cell.board] if cell.board else cell.python
-            outputs = run_cell(job, python, settings.timeout_s)
-        except EdgeconvError as error:
-            done.append((cell, str(error)))
-            continue
-        done.append((cell, described(cell, outputs, digest, bool(cell.board))))
-    return done
 
 
 def described(cell: Cell, outputs: Outputs, digest: str, emulated: bool) -> Outputs:
@@ -276,21 +255,3 @@ def _against(
         class_offset=own,
         scores=settings.scores,
     )
-
-
-def run_matrix(
-    cells: Sequence[Cell],
-    samples: Samples,
-    reference: Outputs,
-    settings: Settings | None = None,
-    notes: Sequence[str] = (),
-) -> Matrix:
-    """Run and judge every cell against ``reference`` on ``samples``."""
-    settings = settings or Settings()
-    with temporary_folder() as folder:
-        done = run_cells(cells, samples, settings, folder)
-    results = [
-        (c.label, found, {"stage": c.stage, "title": c.title, "before": c.before, "kind": c.kind})
-        for c, found in done
-    ]
-    return judge(results, reference, samples, settings, notes)

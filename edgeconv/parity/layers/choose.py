@@ -38,14 +38,15 @@ def layer_reports(
     request: Request,
     scratch: Path,
     bisect: Path | None = None,
-) -> tuple[dict[str, LayerReport], list[str]]:
-    """Return the layer report of each cell by label, and a note for each that could not be made.
+) -> tuple[dict[str, LayerReport], list[str], list[str]]:
+    """Return the layer report of each cell by label, notes, and a sentence for each that failed.
 
     ``bisect`` is a folder for repros: a folder of its own for each cell that has a layer to show.
     """
     feeds = save_feeds(samples, scratch)
     found: dict[str, LayerReport] = {}
     notes: list[str] = []
+    failed: list[str] = []
     for number, cell in enumerate(cells):
         reference = layer_reference(cell, cells, request)
         if reference is None:
@@ -65,14 +66,14 @@ def layer_reports(
                 timeout_s=settings.timeout_s,
             )
         except EdgeconvError as error:
-            notes.append(f"layers of {cell.label}: {error}")
+            failed.append(f"layers of {cell.label}: {error}")
             continue
         first = found[cell.label].first
         if bisect is not None and first is not None:
             notes.append(f"repro of {first.node}: {bisect / _stem(cell.label)}")
     if bisect is not None and not any(report.first for report in found.values()):
         notes.append("no single layer departs, so there is no repro to write")
-    return found, notes
+    return found, notes, failed
 
 
 def _stem(label: str) -> str:

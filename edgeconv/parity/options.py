@@ -1,0 +1,117 @@
+"""What check_parity takes, by name for its callers and grouped for those who work with it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypedDict, TypeVar
+
+from edgeconv.errors import UsageError
+from edgeconv.judge.budget import load_budgets
+from edgeconv.parity.data import Request
+from edgeconv.parity.matrix import Settings
+
+
+class ParityOptions(TypedDict, total=False):
+    """The options of ``edgeconv parity`` as arguments; its help says what each does."""
+
+    reference: str | None
+    weights: str | None
+    data: str | None
+    count: int
+    truth: str | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    crop: float | None
+    input_layout: Literal["nchw", "nhwc"] | None
+    class_offset: int
+    precision: Literal["fp32", "fp16", "int8"] | None
+    scores: Sequence[str]
+    threads: int
+    timeout: float | None
+    layers: bool
+    bisect: Path | None
+    latency: bool
+    budget: Path | None
+    baseline: Path | None
+    update_baseline: bool
+    save_outputs: Path | None
+    load_outputs: Path | None
+    markdown: Path | None
+    junit: Path | None
+    html: Path | None
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is done besides comparing outputs; ``bisect`` is the folder of repros."""
+
+    layers: bool = False
+    latency: bool = False
+    bisect: Path | None = None
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is read and written beside the models: a baseline, outputs, reports."""
+
+    baseline: Path | None = None
+    update_baseline: bool = False
+    save_outputs: Path | None = None
+    load_outputs: Path | None = None
+    markdown: Path | None = None
+    junit: Path | None = None
+    html: Path | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One call's options, each in the group that its reader takes."""
+
+    request: Request = field(default_factory=Request)
+    settings: Settings = field(default_factory=Settings)
+    extras: Extras = field(default_factory=Extras)
+    files: Files = field(default_factory=Files)
+    precision: str | None = None
+
+
+def settle(options: ParityOptions) -> Asked:
+    """Group ``options``. Raises UsageError for a name that is none, and for what cannot be."""
+    check_names("check_parity", options, ParityOptions.__annotations__)
+    request = _group(Request, options)
+    if request.count < 1 or options.get("class_offset", 0) < 0:
+        raise UsageError("--count must be at least 1 and --class-offset at least 0")
+    if request.threads < 1:
+        raise UsageError(f"--threads must be at least 1, not {request.threads}")
+    for name in ("truth", "mean", "std", "crop"):
+        if getattr(request, name) is not None and request.data is None:
+            raise UsageError(f"--{name} is about the pictures of --data: name them too")
+    if request.weights is not None and not request.is_net:
+        raise UsageError("--weights are those of a net as --reference: name one, or leave them out")
+    settings = Settings(
+        load_budgets(options.get("budget")),
+        request.threads,
+        options.get("class_offset", 0),
+        options.get("input_layout"),
+        tuple(options.get("scores", ())) or None,
+        options.get("timeout"),
+    )
+    extras, files = _group(Extras, options), _group(Files, options)
+    return Asked(request, settings, extras, files, options.get("precision"))
+
+
+Group = TypeVar("Group", Request, Extras, Files)
+
+
+def _group(kind: type[Group], options: Mapping[str, Any]) -> Group:
+    return kind(**{f.name: options[f.name] for f in fields(kind) if f.name in options})
+
+
+def check_names(call: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise UsageError for an option that ``call`` does not have, with the nearest that it has."""
+    names = list(known)
+    for name in given:
+        if name not in names:
+            near = get_close_matches(name, names, 1)
+            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(names))}"
+            raise UsageError(f"{call} has no option {name}: {hint}")
