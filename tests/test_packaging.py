@@ -149,6 +149,7 @@ def test_the_extras_are_those_that_error_texts_name() -> None:
         "torch": {"torch", "onnxscript"},
         "coreml": {"coremltools"},
         "mcu": {"ethos-u-vela", "tflite-micro"},
+        "openvino": {"openvino"},
         "sweep": {"dask", "distributed"},
         "all": {"edgeconv"},
     }

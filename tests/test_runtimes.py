@@ -15,7 +15,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.isolate import child_failure
 from edgeconv.runtimes import probe as probing
 from edgeconv.runtimes.base import Runner, open_runner
-from edgeconv.runtimes.table import RUNTIMES, Runtime, for_board
+from edgeconv.runtimes.table import RUNTIMES, Runtime, for_board, ways
 from edgeconv.runtimes.tflite import count_delegation
 from edgeconv.runtimes.tflite_runtime import check_numpy
 from edgeconv.tensors import Quantization, TensorSpec
@@ -98,6 +98,66 @@ def open_coreml(threads: int, folder: Path, **options: Any) -> Runner:
     return open_runner(path, threads=threads, runtime=runtime, **options)
 
 
+def open_openvino(threads: int, folder: Path) -> Runner:
+    pytest.importorskip("openvino")
+    path = folder / "small.onnx"
+    path.write_bytes(small_onnx())
+    return open_runner(path, threads=threads, runtime="openvino")
+
+
+def open_micro(threads: int, folder: Path) -> Runner:
+    pytest.importorskip("tflite_micro")
+    return open_runner(small_int8(folder), threads=threads, runtime="tflite-micro")
+
+
+def small_int8(folder: Path) -> Path:
+    """The file of tests/tflite_kit.py's net with integer borders."""
+    from tflite_kit import feed, minmax_recipe, small_net
+
+    from edgeconv.export.tflite import emit_tflite
+
+    net = small_net().graph
+    made = emit_tflite(net, minmax_recipe(net, feed(net)), precision="int8", io="int8")
+    path = folder / "small.tflite"
+    path.write_bytes(made.data)
+    return path
+
+
+def test_what_is_asked_for_takes_part_only_where_it_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(b"")
+    assert not {way.label for way in ways(path)} & {"openvino", "tflite-micro"}
+    for name in ("openvino", "tflite-micro"):
+        if RUNTIMES[name].installed():
+            assert name in {way.label for way in ways(path, (name,))}
+    with pytest.raises(UsageError, match="no runtime is called nothing"):
+        ways(path, ("nothing",))
+
+
+@pytest.mark.parametrize("name", ["openvino", "tflite-micro"])
+def test_a_foreign_kernel_stays_within_a_quantum_of_the_reference_kernels(
+    name: str, tmp_path: Path
+) -> None:
+    pytest.importorskip(name.replace("-", "_"))
+    pytest.importorskip("ai_edge_litert")
+    path = small_int8(tmp_path)
+    generator = np.random.default_rng(0)
+    with (
+        open_runner(path, runtime=name) as mine,
+        open_runner(path, runtime="ai-edge-litert", xnnpack=False) as wanted,
+    ):
+        shown = [(s.name, s.shape, s.dtype, s.layout) for s in mine.inputs]
+        assert shown == [(s.name, s.shape, s.dtype, s.layout) for s in wanted.inputs]
+        assert [s.name for s in mine.outputs] == [s.name for s in wanted.outputs]
+        for _ in range(5):
+            spec = wanted.inputs[0]
+            feeds = {spec.name: generator.integers(-128, 128, spec.shape, np.int8)}
+            outputs, reference = mine.infer(feeds), wanted.infer(feeds)
+            for key, value in reference.items():
+                apart = np.abs(outputs[key].astype(int) - value.astype(int))
+                assert apart.max() <= (1 if name == "tflite-micro" else 3), key
+
+
 CASES: dict[str, Callable[[int, Path], Any]] = {
     "onnxruntime": lambda threads, folder: open_onnx(True, threads, folder),
     "onnxruntime-unoptimized": lambda threads, folder: open_onnx(False, threads, folder),
@@ -109,6 +169,8 @@ CASES: dict[str, Callable[[int, Path], Any]] = {
     "coreml-runtime/CPU_AND_NE": lambda t, to: open_coreml(t, to, compute_unit="CPU_AND_NE"),
     "coreml-runtime/ALL": lambda threads, folder: open_coreml(threads, folder, compute_unit="ALL"),
     "mil-reference": lambda threads, folder: open_coreml(threads, folder),
+    "openvino": lambda threads, folder: open_openvino(threads, folder),
+    "tflite-micro": lambda threads, folder: open_micro(threads, folder),
     "pytorch": lambda threads, _: open_torch(threads),
 }
 

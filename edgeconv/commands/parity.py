@@ -29,7 +29,7 @@ FILE = click.Path(path_type=Path)
 GROUPS = {
     "What is compared": (
         "reference", "weights", "precision", "input_layout", "class_offset", "scores", "threads",
-        "timeout", "emulate", "devices",
+        "timeout", "also", "emulate", "devices",
     ),
     "Pictures": ("data", "count", "truth", "mean", "std", "crop"),
     "Looking deeper": ("layers", "bisect", "latency"),
@@ -87,6 +87,12 @@ GROUPS = {
     multiple=True,
     type=click.Choice(["pi4", "pi5", "pi-32bit"]),
     help="Run the board's own wheels under qemu as well: kernels, never latency.",
+)
+@click.option(
+    "--also",
+    multiple=True,
+    metavar="openvino|tflite-micro",
+    help="Run the files in this runtime too; repeat for several.",
 )
 @click.option(
     "--device",

@@ -38,6 +38,13 @@ class Table:
         for place in range(start, start + 4 * length, 4):
             yield Table(self.data, place + read_number("<I", self.data, place))
 
+    def text(self, number: int) -> str:
+        """Return a string field, "" where it is left out."""
+        start, length = self.vector(number)
+        if start + length > len(self.data):
+            raise struct.error("a text beyond the end")
+        return bytes(self.data[start : start + length]).decode()
+
     def scalar(self, number: int, kind: str) -> int:
         """Return an integer field, 0 where it is left out."""
         field = self.field(number)

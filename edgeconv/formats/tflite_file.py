@@ -14,10 +14,12 @@ from edgeconv.formats.flatbuffer import Data, Table, read_number
 FILE_IDENTIFIER = b"TFL3"
 
 # field numbers in schema.fbs
-MODEL_OPERATOR_CODES, MODEL_SUBGRAPHS, MODEL_BUFFERS = 1, 2, 4
-SUBGRAPH_TENSORS, SUBGRAPH_OPERATORS = 0, 3
+MODEL_OPERATOR_CODES, MODEL_SUBGRAPHS, MODEL_BUFFERS, MODEL_SIGNATURES = 1, 2, 4, 7
+SUBGRAPH_TENSORS, SUBGRAPH_INPUTS, SUBGRAPH_OUTPUTS, SUBGRAPH_OPERATORS = 0, 1, 2, 3
+SIGNATURE_INPUTS, SIGNATURE_OUTPUTS = 0, 1
+MAPPED_NAME, MAPPED_TENSOR = 0, 1
 BUFFER_DATA, BUFFER_OFFSET, BUFFER_SIZE = 0, 1, 2
-TENSOR_BUFFER = 2
+TENSOR_BUFFER, TENSOR_NAME = 2, 3
 
 
 def check_whole(source: str | Path | bytes, name: str) -> None:
@@ -61,3 +63,33 @@ def _buffer_end(buffer: Table) -> int:
     if outside > 1:
         return outside + buffer.scalar(BUFFER_SIZE, "<Q")
     return start + length
+
+
+def border_names(data: bytes, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of a model's inputs and outputs, in the order of its first graph.
+
+    They are its one signature's where that covers them, else the tensors' own. Raises EdgeconvError
+    naming ``name`` for a damaged file.
+    """
+    try:
+        model = Table(data, read_number("<I", data, 0))
+        graph = next(model.tables(MODEL_SUBGRAPHS))
+        tensors = list(graph.tables(SUBGRAPH_TENSORS))
+        signatures = list(model.tables(MODEL_SIGNATURES))
+        found = []
+        for numbers, side in (
+            (SUBGRAPH_INPUTS, SIGNATURE_INPUTS),
+            (SUBGRAPH_OUTPUTS, SIGNATURE_OUTPUTS),
+        ):
+            start, length = graph.vector(numbers)
+            indices = [read_number("<i", data, start + 4 * place) for place in range(length)]
+            called = {}
+            if len(signatures) == 1:
+                entries = list(signatures[0].tables(side))
+                called = {e.scalar(MAPPED_TENSOR, "<I"): e.text(MAPPED_NAME) for e in entries}
+            own = [tensors[index].text(TENSOR_NAME) for index in indices]
+            whole = set(called) == set(indices)
+            found.append(tuple(called[i] for i in indices) if whole else tuple(own))
+    except (struct.error, IndexError, StopIteration, UnicodeDecodeError) as error:
+        raise EdgeconvError(f"{name} is damaged or cut short") from error
+    return found[0], found[1]

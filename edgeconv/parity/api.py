@@ -54,7 +54,9 @@ def check_parity(
     for path in artifacts:
         if not path.exists():
             raise UsageError(f"{path} does not exist")
-        ways(path)  # refuses what no runtime takes before anything else is asked for
+        ways(
+            path, asked.extras.also
+        )  # refuses what no runtime takes before anything else is asked for
     files = asked.files
     committed = None
     if files.baseline is not None and not files.update_baseline:
@@ -87,7 +89,7 @@ def _run(paths: list[Path], asked: Asked, places: Sequence[Place]) -> Matrix:
     found: dict[str, LayerReport] = {}
     times: dict[str, Latency] = {}
     with temporary_folder() as folder:
-        cells, notes = plan(paths, precision=asked.precision, scratch=folder)
+        cells, notes = plan(paths, precision=asked.precision, scratch=folder, also=extras.also)
         done: Found = []
         for number, place in enumerate([Here(), *places]):
             scratch = folder / f"place{number}"

@@ -67,13 +67,17 @@ def other_python(path: str) -> tuple[str, ...]:
 
 
 def plan(
-    paths: Sequence[Path], *, precision: str | None = None, scratch: Path | None = None
+    paths: Sequence[Path],
+    *,
+    precision: str | None = None,
+    scratch: Path | None = None,
+    also: Sequence[str] = (),
 ) -> tuple[list[Cell], list[str]]:
     """Return the cells for artifacts, with the stages that their evidence holds, and notes.
 
     ``precision`` is that of files without a manifest (default: int8 where the border is integer,
     which only opening them tells, so "fp32" here). ``scratch`` is a folder for the simulated
-    recipe; without it that cell is left out.
+    recipe; without it that cell is left out. ``also`` names runtimes that run only where asked for.
     """
     cells: list[Cell] = []
     notes: list[str] = []
@@ -86,7 +90,7 @@ def plan(
             cells += _stages(artifact, seen, scratch, notes)
         stage = _stage(artifact, precision)
         target = "onnx" if path.suffix == ".onnx" else path.suffix.lstrip(".")
-        for way in ways(path):
+        for way in ways(path, also):
             label = f"{path.name} · {way.label}"
             follows = None if artifact is None else _evidence(artifact).get("prepared.onnx")
             cells.append(

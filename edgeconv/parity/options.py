@@ -32,6 +32,7 @@ class ParityOptions(TypedDict, total=False):
     layers: bool
     bisect: Path | None
     latency: bool
+    also: Sequence[str]
     budget: Path | None
     baseline: Path | None
     update_baseline: bool
@@ -44,11 +45,15 @@ class ParityOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Extras:
-    """What is done besides comparing outputs; ``bisect`` is the folder of repros."""
+    """What is done besides comparing outputs.
+
+    ``bisect`` is the folder of repros; ``also`` names runtimes that run only where asked for.
+    """
 
     layers: bool = False
     latency: bool = False
     bisect: Path | None = None
+    also: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -36,7 +36,8 @@ class Runtime:
     that switch every rewriting off. Parity runs all ``variants``.
 
     ``timed``: its latency means something; ``lays_open``: its module opens edited models from bytes
-    layer by layer; ``profiled``: it says what each operator takes. It runs on ``system`` only
+    layer by layer; ``profiled``: it says what each operator takes; ``asked``: it runs only where it is
+    named. It runs on ``system`` only
     (sys.platform; "": all), on boards with the processors ``boards``, up to Python ``last_python``;
     ``other_python`` names the variable with another Python that has it.
     """
@@ -54,6 +55,7 @@ class Runtime:
     timed: bool = True
     lays_open: bool = False
     profiled: bool = False
+    asked: bool = False
     boards: tuple[str, ...] = ()
     system: str = ""
     last_python: tuple[int, int] | None = None
@@ -166,6 +168,27 @@ RUNTIMES = {
             timed=False,
             lays_open=True,
         ),
+        Runtime(
+            "openvino",
+            "openvino",
+            "openvino",
+            "openvino",
+            (".onnx", ".tflite"),
+            "run, bench and check .onnx and .tflite in OpenVINO",
+            packages=("openvino", "numpy"),
+            asked=True,
+        ),
+        Runtime(
+            "tflite-micro",
+            "tflite_micro",
+            "tflite_micro.python.tflite_micro.runtime",
+            "mcu",
+            (".tflite",),
+            "check .tflite in TensorFlow Lite Micro (x86-64 Linux)",
+            packages=("tflite-micro", "numpy"),
+            timed=False,
+            asked=True,
+        ),
     )
 }
 """Runtime name -> row, the preferred one of a suffix first."""
@@ -219,7 +242,7 @@ def choose(path: Path, runtime: str | None = None) -> Runtime:
     Raises UsageError for an unknown suffix or name and for one that runs other files, EdgeconvError
     naming the extra to install where none is here.
     """
-    rows = fitting(path)
+    rows = [row for row in fitting(path) if not row.asked]
     if runtime is not None:
         named(runtime).check_takes(path)
         rows = [RUNTIMES[runtime]]
@@ -229,9 +252,16 @@ def choose(path: Path, runtime: str | None = None) -> Runtime:
     raise EdgeconvError(_missing(path, rows))
 
 
-def ways(path: Path) -> list[Way]:
-    """Return every way to run ``path`` here, variants and other Pythons included; errors as choose."""
-    rows = fitting(path)
+def ways(path: Path, also: Sequence[str] = ()) -> list[Way]:
+    """Return every way to run ``path`` here, variants and other Pythons included.
+
+    Runtimes that are ``asked`` for take part where ``also`` names them. Raises as ``choose``, and
+    EdgeconvError for one in ``also`` that is not installed.
+    """
+    for name in also:
+        if not named(name).installed() and path.suffix.lower() in RUNTIMES[name].suffixes:
+            raise EdgeconvError(_missing(path, [RUNTIMES[name]]))
+    rows = [row for row in fitting(path) if not row.asked or row.name in also]
     found: list[Way] = []
     for row in rows:
         if row.installed():
