@@ -154,8 +154,8 @@ def _resize(graph: Graph, node: Node) -> bool:
         return False
     if given is not None and given.size:
         return float(given.flat[0]) == 1.0
-    source, target = (np.array(graph.shape(t), np.float32) for t in (node.inputs[0], node.output))
-    factors = target / source
+    source, target = (np.array(graph.shape(t), np.float64) for t in (node.inputs[0], node.output))
+    factors = (target / source).astype(np.float32)
     if factors[0] != 1.0 or not np.array_equal(np.floor(source * factors), target):
         return False
     node.inputs = [node.inputs[0], "", graph.add_constant(f"{node.name}_factors", factors)]
