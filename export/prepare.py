@@ -23,6 +23,7 @@ from edgeconv.export.passes.global_pool import global_pool
 from edgeconv.export.passes.normalize_gemm import normalize_gemm
 from edgeconv.export.passes.normalize_reshapes import normalize_reshapes
 from edgeconv.export.passes.pool_to_depthwise import pool_to_depthwise
+from edgeconv.export.passes.tokens_to_gemm import tokens_to_gemm
 
 HUB: tuple[Pass, ...] = (
     fold_constants,
@@ -43,7 +44,13 @@ HUB: tuple[Pass, ...] = (
 LOWERING: tuple[Pass, ...] = (*HUB, find_shuffles, fuse_clamps)
 """What every emitter reads. fuse_hardswish must come before fuse_clamps takes its Clip."""
 
-INTEGER: tuple[Pass, ...] = (*LOWERING, divide_by_constant, fold_hard_sigmoid, pool_to_depthwise)
+INTEGER: tuple[Pass, ...] = (
+    *LOWERING,
+    divide_by_constant,
+    tokens_to_gemm,
+    fold_hard_sigmoid,
+    pool_to_depthwise,
+)
 """What is quantized; before calibration, so that every runtime shares it."""
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tflite_kit import Worker, run_nchw
 
 from edgeconv.export.graph import Graph
-from edgeconv.export.hub.onnx_io import save_model
+from edgeconv.export.hub.onnx_io import save_model, to_onnx
 from edgeconv.export.passes.complete_resize import complete_resize
 from edgeconv.export.passes.drop_empty import drop_empty
 from edgeconv.export.passes.finite_masks import finite_masks
@@ -19,7 +19,7 @@ from edgeconv.export.prepare import prepare, simplify_graph
 from edgeconv.export.qdq.emit import emit_qdq
 from edgeconv.export.qdq.inspect import onnx_stats
 from edgeconv.export.quant import sessions
-from edgeconv.export.quant.batching import batched
+from edgeconv.export.quant.batching import batched, set_batch
 from edgeconv.export.quant.engine import quantize
 from edgeconv.export.tflite import emit_tflite
 
@@ -151,7 +151,6 @@ KINDS: dict[str, Kind] = {
     "a bias of each row": Kind(
         "(float[3,6] x) => (float[3,4] y) { y = Gemm(x, k, b) }",
         {"k": weights(6, 4), "b": weights(3, 1)},
-        floats=("Gemm",),
     ),
     "computed weights": Kind(
         "(float[1,3,8,8] x, float[5,3,3,3] w) => (float[1,5,6,6] y) { y = Conv(x, w) }",
@@ -350,3 +349,16 @@ def test_small_passes_leave_what_they_do_not_know() -> None:
     )
     assert not finite_masks(read)
     assert not drop_empty(read)
+
+
+def test_rows_of_any_number_run_many_pictures_at_once() -> None:
+    tokens = KINDS["two activations multiplied"]
+    graph = prepare(graph_of(tokens.body, **tokens.constants), int8=True).graph
+    assert [node.op for node in graph.of("Gemm")] == ["Gemm"] * 4
+    wide = batched(graph)
+    assert wide is not None
+    feeds = samples(graph, 3, 2)
+    many = {"x": np.concatenate([feed["x"] for feed in feeds])}
+    model = sessions.session(set_batch(to_onnx(wide)))
+    apart = np.concatenate([run(graph, feed)[0] for feed in feeds])
+    np.testing.assert_allclose(model.run(None, many)[0], apart, atol=1e-5)

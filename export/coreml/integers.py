@@ -98,7 +98,12 @@ def stored_form(activation: Activation) -> tuple[str, int | None]:
 def stored_scales(
     values: NDArray[np.int8], scales: NDArray[np.float32], axis: int
 ) -> NDArray[np.float32]:
-    """Return the scales with 1 for channels of zeros, whose own could vanish in half precision."""
+    """Return the scales with 1 for channels of zeros, whose own could vanish in half precision.
+
+    A grouped transposed convolution has one scale for all channels, told once for each of ``axis``.
+    """
+    if scales.size != values.shape[axis]:
+        return np.full(values.shape[axis], scales[0], np.float32)
     others = tuple(index for index in range(values.ndim) if index != axis)
     alive = np.any(values != 0, axis=others)
     kept: NDArray[np.float32] = np.where(alive, scales, np.float32(1.0)).astype(np.float32)

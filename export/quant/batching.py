@@ -16,17 +16,16 @@ ROW_BY_ROW = operators(Is.PER_PICTURE)
 def batched(graph: Graph) -> Graph | None:
     """Return ``graph`` with constant shapes that take any batch; None where it may mix pictures.
 
-    Every tensor must have 1 as its first axis. Names, constants and attributes stay, but for the
-    target shapes of Reshape and the factors of Resize.
+    A picture's rows, as many as the first axis of a tensor has, lie together: n pictures make n times
+    as many. Names, constants and attributes stay, but for the target shapes of Reshape and the factors
+    of Resize.
     """
     other = graph.clone()
     makes = {out for node in graph.nodes for out in node.outputs if out}
-    if any(not graph.shape(t) or graph.shape(t)[0] != 1 for t in [*makes, *graph.inputs]):
+    if any(not graph.shape(t) for t in [*makes, *graph.inputs]):
         return None
     for node in other.nodes:
-        if node.op in BROADCASTING and not all(
-            _broadcasts(graph, node, name) for name in filter(None, node.inputs)
-        ):
+        if not _rows_stay_apart(graph, node):
             return None
         if node.op not in ROW_BY_ROW and not _adapt(other, node):
             return None
@@ -41,20 +40,38 @@ def _broadcasts(graph: Graph, node: Node, name: str) -> bool:
     rank, own = len(graph.shape(node.output)), len(graph.shape(name))
     if name in graph.constants:
         return own < rank or own == 0 or graph.shape(name)[0] == 1
-    return own == rank and (node.op != "MatMul" or rank > 2)
+    same = own == rank and graph.shape(name)[0] == graph.shape(node.output)[0]
+    return same and (node.op != "MatMul" or rank > 2 or name == node.inputs[0])
+
+
+def _rows_stay_apart(graph: Graph, node: Node) -> bool:
+    """Whether operands that belong to pictures meet those of the same picture only."""
+    if node.op in BROADCASTING:
+        return all(_broadcasts(graph, node, name) for name in filter(None, node.inputs))
+    if node.op == "Gemm" and node.int("transA", 0):
+        return False
+    constant = all(name in graph.constants for name in filter(None, node.inputs[1:]))
+    return constant or node.op == "Concat"
+
+
+PICTURES = "pictures"
 
 
 def set_batch(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Make the first axis of every input and output symbolic, in place; return the model."""
+    """Make the first axis of every input and output symbolic, in place; return the model.
+
+    It is PICTURES where a picture has one row.
+    """
     for value in [*model.graph.input, *model.graph.output]:
         dims = value.type.tensor_type.shape.dim
         if dims:
-            dims[0].dim_param = "pictures"
+            rows = dims[0].dim_value
+            dims[0].dim_param = PICTURES if rows == 1 else f"{rows}_{PICTURES}"
     return model
 
 
 def channels_last_io(model: onnx.ModelProto) -> dict[str, str]:
-    """Make inputs and outputs (n, C, H, W) take and give (n, H, W, C), in place.
+    """Make inputs and outputs (n, C, H, W) take and give (n, H, W, C), in place; n pictures of one row.
 
     Returns the new name of each input and output. onnxruntime's integer kernels work that way round
     and cancel the transposes, so none is left at either end.
@@ -67,7 +84,7 @@ def channels_last_io(model: onnx.ModelProto) -> dict[str, str]:
         for value in values:
             inner = outer = value.name
             dims = value.type.tensor_type.shape.dim
-            if len(dims) == 4:
+            if len(dims) == 4 and dims[0].dim_param == PICTURES:
                 outer = f"{inner}_channels_last"
                 value.name = outer
                 turned = [copy.deepcopy(dims[i]) for i in (0, 2, 3, 1)]
@@ -94,11 +111,12 @@ def _constant(graph: Graph, node: Node, index: int) -> list[int] | None:
 
 
 def _reshape(graph: Graph, node: Node) -> bool:
-    shape = _constant(graph, node, 1)
-    if not shape or shape[0] != 1 or 0 in shape or node.int("allowzero", 0):
+    shape = graph.shape(node.output)
+    if 0 in shape or graph.constant(node, 1) is None:
         return False
+    node.attrs.pop("allowzero", None)
     node.inputs[1] = graph.add_constant(
-        f"{node.inputs[1]}_any_batch", np.array([0, *shape[1:]], np.int64)
+        f"{node.inputs[1]}_any_batch", np.array([-1, *shape[1:]], np.int64)
     )
     return True
 
@@ -167,6 +185,8 @@ _CHECKS: dict[str, Callable[[Graph, Node], bool]] = {
     "Transpose": _transpose,
     "Concat": _axis(1),
     "Split": _axis(0),
+    "ArgMax": _axis(0),
+    "ArgMin": _axis(0),
     "Gather": _axis(0),
     "Softmax": _axis(-1),
     "LogSoftmax": _axis(-1),

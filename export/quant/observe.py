@@ -155,7 +155,13 @@ def _run(
         running.run_with_iobinding(binding)
         made = values | fed
         wanted = dict.fromkeys([*watched, *graph.outputs])
-        yield len(part), {t: made[t] if wide is not None else made[t][None] for t in wanted}
+        yield len(part), {t: _by_picture(graph, t, made[t], len(part)) for t in wanted}
+
+
+def _by_picture(graph: Graph, tensor: str, made: NDArray[Any], pictures: int) -> NDArray[Any]:
+    """Return (n, ...) of a tensor (1, ...), else (n, its own shape)."""
+    shape = graph.shape(tensor)
+    return made if shape[:1] == (1,) else made.reshape(pictures, *shape)
 
 
 def _fed(part: Feeds, name: str, wide: bool) -> NDArray[Any]:
@@ -170,7 +176,7 @@ def _bind(
     values = {}
     for name in names:
         shape = graph.shape(name)
-        shape = (pictures, *shape[1:]) if pictures else shape
+        shape = (pictures * shape[0], *shape[1:]) if pictures else shape
         array = values[name] = np.empty(shape, graph.dtype(name))
         binding.bind_output(name, "cpu", 0, array.dtype.type, shape, array.ctypes.data)
     return binding, values

@@ -60,7 +60,7 @@ def run_quantized(
     """
     wide = batched(graph)
     runner = wide if wide is not None else graph
-    live = workspace.pictures(graph, recipe, pictures, wide=wide is not None)
+    live = workspace.pictures(graph, recipe, pictures)
     kept = {*live, *graph.outputs}
     for name, stored in live.items():
         inspect(name, stored)
@@ -73,7 +73,7 @@ def run_quantized(
         if fitted:
             weights[first.name] = fit(first, live[first.inputs[0]])
         for name in piece.outputs:
-            live[name] = _memory(workspace, runner, recipe, name, pictures, wide is not None)
+            live[name] = _memory(workspace, runner, recipe, name, pictures)
 
         def run(
             piece: _Piece = piece, count: int = pictures, weights: dict[str, Weights] = weights
@@ -107,12 +107,11 @@ def _fits(graph: Graph, recipe: Recipe, node: Node) -> bool:
     )
 
 
-def _memory(
-    workspace: Workspace, graph: Graph, recipe: Recipe, name: str, pictures: int, wide: bool
-) -> Tensor:
+def _memory(workspace: Workspace, graph: Graph, recipe: Recipe, name: str, pictures: int) -> Tensor:
     kind = np.dtype(np.uint8) if name in recipe.activations else graph.dtype(name)
     shape = graph.shape(name)
-    return workspace.take((pictures, *(shape[1:] if wide else shape)), kind, turn=wide)
+    single = shape[:1] == (1,)
+    return workspace.take((pictures, *(shape[1:] if single else shape)), kind, turn=single)
 
 
 def _pieces(graph: Graph, recipe: Recipe, ready: dict[str, Tensor]) -> Iterator[_Piece]:
@@ -157,14 +156,22 @@ def _run_piece(
         here = slice(start, min(start + step, pictures))
         binding = running.io_binding()
         for name in piece.inputs:
-            given = channels_last(live[name][here]) if wide else live[name][start]
+            given = _as_run(graph, name, live[name][here], wide)
             binding.bind_cpu_input(fed[name], np.require(given, requirements="C"))
         for name in piece.outputs:
             part = live[name][here]
-            shape = channels_last(part).shape if wide else graph.shape(name)
+            shape = _as_run(graph, name, part, wide).shape
             kind = part.dtype.type
             binding.bind_output(fed[name], "cpu", 0, kind, shape, part.ctypes.data)
         running.run_with_iobinding(binding)
+
+
+def _as_run(graph: Graph, name: str, part: Tensor, wide: bool) -> Tensor:
+    """Return pictures of a tensor as the model takes them: wide ones with channels last."""
+    shape = graph.shape(name)
+    if wide and shape[0] == 1:
+        return channels_last(part)
+    return part.reshape(-1, *shape[1:]) if wide else part.reshape(shape)
 
 
 def _step(piece: _Piece, live: dict[str, Tensor], pictures: int) -> int:

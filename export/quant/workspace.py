@@ -29,29 +29,26 @@ class Workspace:
         self._free: list[NDArray[np.uint8]] = []
         self._inputs: dict[tuple[str, str, Activation | None], Tensor] = {}
 
-    def pictures(
-        self, graph: Graph, recipe: Recipe, count: int, *, wide: bool
-    ) -> dict[str, Tensor]:
+    def pictures(self, graph: Graph, recipe: Recipe, count: int) -> dict[str, Tensor]:
         """Return the graph's inputs over the first ``count`` pictures as they are stored.
 
-        ``wide``: (n, ...) for inputs of (1, ...), else an axis more than the input has. Centred
-        pixels, which are stored at once, are there under their own name too.
+        That is (n, ...) for inputs of (1, ...), else (n, the input's own shape). Centred pixels,
+        which are stored at once, are there under their own name too.
         """
-        made = {name: self._stored(recipe, name, name, None, wide) for name in graph.inputs}
+        made = {name: self._stored(recipe, name, name, None) for name in graph.inputs}
         for node in graph.nodes:
             if is_pixel_shift(graph, node) and node.output in recipe.activations:
                 shift = graph.constants[node.inputs[1]]
-                made[node.output] = self._stored(recipe, node.inputs[0], node.output, shift, wide)
+                made[node.output] = self._stored(recipe, node.inputs[0], node.output, shift)
         return {name: value[:count] for name, value in made.items()}
 
-    def _stored(
-        self, recipe: Recipe, source: str, name: str, shift: Tensor | None, wide: bool
-    ) -> Tensor:
+    def _stored(self, recipe: Recipe, source: str, name: str, shift: Tensor | None) -> Tensor:
         key = (source, name, recipe.activations.get(name))
         if key not in self._inputs:
             pieces = (np.asarray(feed[source]) for feed in self._feeds)
             parts = [store(real if shift is None else real - shift, key[2]) for real in pieces]
-            self._inputs[key] = np.concatenate(parts) if wide else np.stack(parts)
+            joined = parts[0].shape[:1] == (1,)
+            self._inputs[key] = np.concatenate(parts) if joined else np.stack(parts)
         return self._inputs[key]
 
     def take(self, shape: Sequence[int], kind: DTypeLike, *, turn: bool = False) -> Tensor:
