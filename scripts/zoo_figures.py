@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.hub.onnx_io import from_onnx, load_model
-from edgeconv.export.integer.rules import RULES
+from edgeconv.export.op_traits import RULES
 from edgeconv.runtimes.onnxrt import open_model
 
 COMPUTE = ("Conv", "ConvTranspose", "Gemm", "MatMul")
