@@ -5,12 +5,13 @@ layer by layer on four fifths of the pictures, and the fifth that was held out p
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.feeds import Chosen
-from edgeconv.export.graph import Graph
+from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.rules import is_pixel_shift, why_float
 from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.export.quant.apart import kept_apart
@@ -57,8 +58,7 @@ def quantize(
     if recipe not in RECIPES:
         raise UsageError(f"there is no recipe {recipe}: {', '.join(RECIPES)} or a .json file")
     _check_feeds(graph, feeds)
-    outputs, graph = graph.outputs, graph.clone()
-    graph.outputs = [name for name in outputs if name in graph.producers()]
+    whole, graph = graph, _computed(graph)
     floats = float_nodes(graph, keep_float, input_scale or {})
     with one_blas_thread():
         report = progress or (lambda _: None)
@@ -66,8 +66,36 @@ def quantize(
         task = _observe(graph, feeds, input_scale or {}, floats, threads, limit, report)
         contest = Contest(task, RECIPES[recipe], lambda p: report(0.3 + 0.7 * p), recipe == "fast")
         made = contest.run(recipe, form)
-        made.graph.outputs[:] = outputs
-        return made
+        return replace(made, graph=_restored(made.graph, whole))
+
+
+def _computed(graph: Graph) -> Graph:
+    """Return the graph without outputs that no picture changes: inputs, constants, copies of them."""
+    core = graph.clone()
+    changing = {out for node in graph.nodes if not _still(graph, node) for out in node.outputs}
+    core.outputs = [name for name in graph.outputs if name in changing]
+    core.prune()
+    return core
+
+
+def _restored(core: Graph, whole: Graph) -> Graph:
+    """Return ``core`` with the outputs of ``whole``, and what makes them."""
+    missing = [node for node in whole.nodes if _still(whole, node)]
+    missing = [node for node in missing if node.output not in core.producers()]
+    restored = core.clone()
+    restored.outputs = list(whole.outputs)
+    restored.nodes[:0] = missing
+    for name in [n for node in missing for n in node.inputs] + whole.outputs:
+        if name in whole.constants:
+            restored.constants[name] = whole.constants[name]
+    for node in missing:
+        for out in node.outputs:
+            restored.declare(out, whole.shape(out), whole.dtype(out).type)
+    return restored
+
+
+def _still(graph: Graph, node: Node) -> bool:
+    return all(name in graph.constants for name in node.inputs if name)
 
 
 def split(count: int) -> tuple[list[int], list[int]]:
