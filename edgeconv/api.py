@@ -64,14 +64,14 @@ def run_model(
 ) -> list[Prediction]:
     """Return the ``top`` classes of each picture in any exported file.
 
-    Raises EdgeconvError for a file without a manifest, a net that is no classifier, and a picture
-    that cannot be read, naming it.
+    The file runs in a child process. Raises EdgeconvError for a file without a manifest, a net that
+    is no classifier, and a picture that cannot be read, naming it.
     """
-    from edgeconv.predict import predict
+    from edgeconv.predict import predict_isolated
 
     if not pictures:
         raise UsageError("name at least one picture")
     artifact = Path(path)
     if not artifact.exists():
         raise UsageError(f"{artifact} does not exist")
-    return predict(artifact, [Path(p) for p in pictures], top, threads, runtime)
+    return predict_isolated(artifact, [Path(p) for p in pictures], top, threads, runtime)

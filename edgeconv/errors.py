@@ -1,5 +1,8 @@
 """The errors a user can cause. They print as one sentence; anything else is a bug and keeps its traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class EdgeconvError(Exception):
     """Something the user can fix: the text names the file, tensor or option and what to do.
@@ -24,3 +27,25 @@ class BudgetMissedError(EdgeconvError):
     """The work was done and the result is outside the budget the user named. Exit code 3."""
 
     exit_code = 3
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn whatever a reader of foreign data stumbles over into an EdgeconvError that starts with ``what``.
+
+    Readers of others (protobuf, runtimes, numpy) raise whatever they like on a file that
+    contradicts itself. Memory that does not suffice is left to the caller.
+    """
+    try:
+        yield
+    except (EdgeconvError, MemoryError):
+        raise
+    except RecursionError as error:
+        raise EdgeconvError(f"{what}: it is nested too deeply") from error
+    except OSError as error:
+        of = "" if error.filename is None else f" ({error.filename})"
+        raise EdgeconvError(f"{what}: {error.strerror or error}{of}") from error
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        raise EdgeconvError(f"{what}, it holds what cannot be ({reason})") from error

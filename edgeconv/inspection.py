@@ -14,7 +14,7 @@ import numpy as np
 
 from edgeconv.artifact import load_artifact
 from edgeconv.deps import MissingDependencyError
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import EdgeconvError, UsageError, reading
 from edgeconv.files import sha256
 from edgeconv.memory import check_fits
 
@@ -77,7 +77,8 @@ def inspect_file(path: Path) -> Inspection:
     if not path.exists():
         raise UsageError(f"{path} does not exist")
     check_fits(path)
-    found = reader(path)
+    with reading(f"{path} cannot be read"):
+        found = reader(path)
     files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
     common = {
         "path": path,
@@ -155,7 +156,7 @@ def _described(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if isinstance(found, str):
         try:
             found = json.loads(found)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     return found if isinstance(found, dict) else None
 

@@ -6,6 +6,7 @@ file: the values name the files. What runtimes print is no answer: it goes where
 """
 
 import contextlib
+import ctypes
 import importlib
 import inspect
 import json
@@ -20,7 +21,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UsageError
+
+PR_SET_PDEATHSIG = 1
+"""Linux's prctl: the signal that a process gets when its parent ends."""
+
+MEMORY_FACTOR, MEMORY_LEAST = 2, 8 << 30
+"""Address space of a child: so many times this machine's memory, for runtimes reserve more than
+they use, and so many bytes at least."""
 
 TICK_S = 0.2
 """How often a Worker's parent may look at something else while it waits."""
@@ -171,7 +179,8 @@ def _first_line(function: str, value: Any, what: str) -> bytes:
 def _answer(line: bytes) -> Any:
     said = json.loads(line)
     if "error" in said:
-        raise EdgeconvError(said["error"])
+        usage = said.get("exit_code") == UsageError.exit_code
+        raise (UsageError if usage else EdgeconvError)(said["error"])
     return said["answer"]
 
 
@@ -179,13 +188,14 @@ def main() -> int:
     """Serve one parent: the child's side. Returns the exit code."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    _limit()
     asked = json.loads(sys.stdin.readline())
     try:
         for answer in _answers(asked["function"], asked["value"]):
             answers.write(_line({"answer": answer}))
             answers.flush()
     except EdgeconvError as error:
-        answers.write(_line({"error": str(error)}))
+        answers.write(_line({"error": str(error), "exit_code": error.exit_code}))
         return error.exit_code
     except MemoryError:
         says = f"{asked['what']} does not fit into this machine's memory"
@@ -195,6 +205,19 @@ def main() -> int:
         with contextlib.suppress(BrokenPipeError):  # the parent has gone: nobody left to tell
             answers.close()
     return 0
+
+
+def _limit() -> None:
+    """Let this process end with its parent, and ask for no more memory than could be there."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        most = MEMORY_FACTOR * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        if hard == resource.RLIM_INFINITY or most < hard:
+            resource.setrlimit(resource.RLIMIT_AS, (max(most, MEMORY_LEAST), hard))
 
 
 def _answers(function: str, value: Any) -> Iterator[Any]:

@@ -1,5 +1,6 @@
 """The classes a file sees in pictures, in whatever runtime is installed."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,13 @@ from numpy.typing import NDArray
 from edgeconv.adapt import adapt_inputs, adapt_outputs
 from edgeconv.artifact import Artifact, Preprocessing, load_artifact
 from edgeconv.errors import EdgeconvError
+from edgeconv.isolate import call
 from edgeconv.pictures import picture_feed
 from edgeconv.runtimes.base import open_runner
+from edgeconv.runtimes.table import choose
 from edgeconv.tensors import TensorSpec
+
+TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,33 @@ def predict(
             classes = _rank(scores[0], artifact, top)
             results.append(Prediction(picture, f"{runner.name} {runner.version}", classes))
     return results
+
+
+def predict_isolated(
+    path: Path, pictures: list[Path], top: int, threads: int, runtime: str | None
+) -> list[Prediction]:
+    """Do what ``predict`` does in a child process: a file that crashes its runtime costs a sentence."""
+    name = choose(path, runtime).name
+    value = {
+        "path": str(path),
+        "pictures": [str(picture) for picture in pictures],
+        "top": top,
+        "threads": threads,
+        "runtime": runtime,
+    }
+    function = "edgeconv.predict:predict_here"
+    found = call(function, value, f"{name} on {path}", timeout_s=TIMEOUT_S)
+    return [
+        Prediction(Path(p["picture"]), p["runtime"], tuple(Ranked(**c) for c in p["classes"]))
+        for p in found
+    ]
+
+
+def predict_here(value: dict[str, Any]) -> list[dict[str, Any]]:
+    """Predict in this process: the child's side of ``predict_isolated``."""
+    pictures = [Path(picture) for picture in value["pictures"]]
+    found = predict(Path(value["path"]), pictures, value["top"], value["threads"], value["runtime"])
+    return [{**dataclasses.asdict(p), "picture": str(p.picture)} for p in found]
 
 
 def _hub_input(picture: Path, spec: TensorSpec, how: Preprocessing) -> NDArray[Any]:

@@ -3,12 +3,14 @@
 import os
 import shlex
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeconv.artifact import Artifact, save_manifest
 from edgeconv.deps import require
+from edgeconv.errors import reading
 from edgeconv.export.checks import check_finite, check_labels, refuse_existing
 from edgeconv.export.data import Data, choose_data, load_feeds
 from edgeconv.export.emit import EmitRequest, Emitted, check_targets, emit
@@ -56,6 +58,16 @@ def run_export(
 ) -> ExportReport:
     """Run every stage; raise EdgeconvError for what stops it, return the report otherwise."""
     options.check()
+    foreign = options.net.lower().endswith(".onnx")
+    with reading(f"{options.net} cannot be converted") if foreign else nullcontext():
+        return _run(options, progress, on_line)
+
+
+def _run(
+    options: ExportOptions,
+    progress: Progress | None,
+    on_line: Callable[[StageLine], None] | None,
+) -> ExportReport:
     stages = Stages()
     if progress is not None:
         stages.progress = progress

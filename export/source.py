@@ -11,6 +11,8 @@ from edgeconv.artifact import Preprocessing, preprocessing_from_json
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.options import ExportOptions
 from edgeconv.files import sha256
+from edgeconv.manifest_schema import DESCRIPTION
+from edgeconv.schema import checked
 
 if TYPE_CHECKING:
     import onnx
@@ -221,7 +223,7 @@ def _from_onnx(path: Path, options: ExportOptions) -> Source:
         raise UsageError(
             f"{path} declares the types of its inputs: leave them out of --input-shape"
         )
-    described = _description(model)
+    described = _description(model, path)
     preprocessing = _picture_preprocessing(options, shapes, dtypes, bool(described))
     if described.get("preprocessing") and preprocessing is not None:
         own = preprocessing_from_json(described["preprocessing"])
@@ -243,15 +245,19 @@ def _from_onnx(path: Path, options: ExportOptions) -> Source:
     )
 
 
-def _description(model: "onnx.ModelProto") -> dict[str, Any]:
+def _description(model: "onnx.ModelProto", path: Path) -> dict[str, Any]:
     """Return our own description inside the file, where edgeconv made it."""
     for entry in model.metadata_props:
         if entry.key == "edgeconv":
             try:
                 found = json.loads(entry.value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return {}
-            return found if isinstance(found, dict) else {}
+            if not isinstance(found, dict):
+                return {}
+            source = f"{path}: what edgeconv says of itself in the file"
+            described: dict[str, Any] = checked(found, DESCRIPTION, source)
+            return described
     return {}
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from edgeconv.deps import require
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import EdgeconvError, UsageError, reading
 from edgeconv.files import sha256
 
 PICKLED = (".pt", ".pth", ".bin", ".tar")
@@ -18,6 +18,9 @@ NESTED = ("ema", "model_ema", "state_dict_ema", "state_dict", "model_state_dict"
 """Where trainers put the weights, best first: the averaged ones are what was evaluated."""
 
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+MAX_DEPTH = 8
+"""Dicts within dicts that are looked through: one that holds itself has no end."""
+
 COUNTERS = ("num_batches_tracked", "total_ops", "total_params")
 
 
@@ -64,7 +67,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise EdgeconvError(f"{path} holds no tensors: save net.state_dict()")
     return Checkpoint(
         path,
-        {key: _checked(path, key, value) for key, value in tensors.items()},
+        _all_checked(path, tensors),
         sha256(path),
         path.suffix != ".safetensors",
         inside,
@@ -97,7 +100,9 @@ def _read_pickled(path: Path) -> Any:
         raise EdgeconvError(f"{path} is truncated or not a PyTorch file") from error
     except OSError as error:
         raise EdgeconvError(f"cannot read {path}: {error.strerror or error}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
         if "TorchScript" in str(error):
             raise EdgeconvError(
                 f"{path} is a TorchScript program: save its state_dict() and give that"
@@ -108,7 +113,7 @@ def _read_pickled(path: Path) -> Any:
 def _unwrap(loaded: Any, path: Path) -> tuple[dict[str, Any], str | None]:
     """Return the dict that holds the tensors, and the path of keys to it."""
     steps: list[str] = []
-    while isinstance(loaded, dict) and not _is_state(loaded):
+    while isinstance(loaded, dict) and not _is_state(loaded) and len(steps) < MAX_DEPTH:
         step = next((key for key in NESTED if isinstance(loaded.get(key), dict)), None)
         if step is None:
             break
@@ -136,6 +141,22 @@ def _strip(raw: dict[str, Any]) -> dict[str, Any]:
                 raw = {key.removeprefix(prefix): value for key, value in raw.items()}
                 again = True
     return raw
+
+
+def _all_checked(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Check every tensor; what they take in memory is believed only where the file can hold it."""
+    for key, value in tensors.items():
+        if value.layout != torch.strided or value.device.type != "cpu":
+            kind = value.device.type if value.layout == torch.strided else str(value.layout)
+            raise EdgeconvError(f"{path}: tensor {key} is {kind.removeprefix('torch.')}, not dense")
+        held = value.untyped_storage().nbytes()
+        if value.numel() * value.element_size() > held:
+            raise EdgeconvError(
+                f"{path}: tensor {key} says that it is {list(value.shape)}, of which the file holds "
+                f"{held} bytes: save tensors that are not expanded"
+            )
+    with reading(f"{path} cannot be read"):
+        return {key: _checked(path, key, value) for key, value in tensors.items()}
 
 
 def _checked(path: Path, key: str, value: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 from onnx import helper, shape_inference
 
+from edgeconv.errors import reading
 from edgeconv.export.hub.inputs import settle_shapes
 from edgeconv.export.hub.onnx_io import load_model
 from edgeconv.models.layer_cost import ConvShape, Layer, Summary, compare_with_standard
@@ -22,6 +23,11 @@ def summarize_onnx(path: Path, shapes: Sequence[Shape] = ()) -> Summary:
 
     Raises EdgeconvError where the file cannot be read or an input stays dynamic.
     """
+    with reading(f"{path} cannot be summarized"):
+        return _summarized(path, shapes)
+
+
+def _summarized(path: Path, shapes: Sequence[Shape]) -> Summary:
     model, _ = settle_shapes(load_model(path), shapes)
     model = shape_inference.infer_shapes(model, data_prop=True)
     graph = model.graph

@@ -170,7 +170,7 @@ def test_a_factory_that_gives_no_net_is_one_sentence(script: Path, name: str, te
 
 
 def test_a_factory_file_that_is_missing_or_fails_is_named(tmp_path: Path) -> None:
-    with pytest.raises(EdgeconvError, match=r"no file .*gone\.py"):
+    with pytest.raises(EdgeconvError, match=r"gone\.py does not exist"):
         summarize(f"{tmp_path}/gone.py:net")
     bad = tmp_path / "bad.py"
     bad.write_text("import nowhere_to_be_found")

@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, reading
 from edgeconv.runtimes.probe import probe
 from edgeconv.runtimes.table import choose
 from edgeconv.tensors import TensorSpec
@@ -135,7 +135,9 @@ def open_runner(
         raise EdgeconvError(f"{path} does not exist")
     if isolate and not path.with_name(path.name + ".json").is_file():
         probe(path, row.name, threads=threads, shapes=dict(shapes or {}))
-    runner: Runner = row.load().open(path, threads=threads, shapes=shapes, **options)
+    module = row.load()
+    with reading(f"{row.name} cannot open {path}"):
+        runner: Runner = module.open(path, threads=threads, shapes=shapes, **options)
     return runner
 
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 import edgeconv
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import EdgeconvError, UsageError, reading
 from edgeconv.mil import CorruptFileError, Noise, open_program
 from edgeconv.mil.evaluate import Rounding, Watch
 from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
@@ -68,7 +68,10 @@ class MilReferenceRunner:
         """Evaluate the program once while ``watch`` sees, and may replace, each result by name."""
         check_feeds(self._model, self.inputs, feeds)
         try:
-            made = self.program.run(feeds, rounding=self._rounding, watch=watch, noise=self._noise)
+            with reading(f"{self._model} cannot be evaluated"):
+                made = self.program.run(
+                    feeds, rounding=self._rounding, watch=watch, noise=self._noise
+                )
         except CorruptFileError as error:
             raise EdgeconvError(f"{self._model}: {error}") from error
         found: Outputs = {}

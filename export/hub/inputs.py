@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, shape_inference
 
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, reading
 from edgeconv.export.hub.onnx_io import describe_shape
 
 Shape = Sequence[int]
@@ -45,7 +45,8 @@ def settle_shapes(
     del model.graph.value_info[:]  # what was inferred for dynamic inputs no longer holds
     _forget_symbols(model)
     notes = [f"the dynamic batch of {', '.join(assumed)} became 1"] if assumed else []
-    return shape_inference.infer_shapes(model, data_prop=True), notes
+    with reading("the model contradicts itself"):
+        return shape_inference.infer_shapes(model, data_prop=True), notes
 
 
 def _in_order(inputs: Sequence[onnx.ValueInfoProto], shapes: Sequence[Shape]) -> dict[str, Shape]:

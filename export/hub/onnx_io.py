@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, shape_inference
 
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import EdgeconvError, UsageError, reading
 from edgeconv.export.graph import Array, Attribute, Graph, Node
 from edgeconv.export.passes.expand_shuffles import expand_shuffles
 
@@ -60,9 +60,14 @@ def _check_external_data(model: onnx.ModelProto, path: Path) -> None:
 def from_onnx(model: onnx.ModelProto) -> Graph:
     """Turn a model into a Graph; Constant nodes become constants, every shape is inferred.
 
-    Raises EdgeconvError for a dynamic shape (offering --input-shape), for subgraphs and for
-    operators outside the default domain.
+    Raises EdgeconvError for a dynamic shape (offering --input-shape), for subgraphs, for operators
+    outside the default domain, and for a model that contradicts itself.
     """
+    with reading("the model contradicts itself"):
+        return _graph(model)
+
+
+def _graph(model: onnx.ModelProto) -> Graph:
     model = shape_inference.infer_shapes(model, data_prop=True)
     source = model.graph
     constants = {i.name: np.asarray(numpy_helper.to_array(i)) for i in source.initializer}

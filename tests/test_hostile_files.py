@@ -1,0 +1,132 @@
+"""Checkpoints and models that contradict themselves end in one sentence with the file's name."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeconv import isolate
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.isolate import call
+
+
+def cyclic() -> Any:
+    whole: dict[str, Any] = {}
+    whole["model"] = {"net": whole}
+    return whole
+
+
+def checkpoints() -> dict[str, Any]:
+    torch = pytest.importorskip("torch")
+    return {
+        "cyclic": cyclic(),
+        "sparse": {"a.weight": torch.eye(3).to_sparse()},
+        "without storage": {"a.weight": torch.ones(2, 2, device="meta")},
+        "expanded": {"a.weight": torch.ones(1).expand(1 << 40)},
+        "a list": [torch.ones(2)],
+    }
+
+
+@pytest.mark.parametrize("name", ["cyclic", "sparse", "without storage", "expanded", "a list"])
+def test_a_checkpoint_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
+    torch = pytest.importorskip("torch")
+    from edgeconv.models.checkpoint import read_checkpoint
+
+    path = tmp_path / "weights.pth"
+    torch.save(checkpoints()[name], path)
+    with pytest.raises(EdgeconvError, match=r"weights\.pth"):
+        read_checkpoint(path)
+
+
+def models() -> dict[str, Any]:
+    onnx = pytest.importorskip("onnx")
+    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+
+    def model(weights: Any, out: list[int], kind: int = 1) -> Any:
+        graph = helper.make_graph(
+            [helper.make_node("Gemm", ["x", "w"], ["y"])],
+            "net",
+            [helper.make_tensor_value_info("x", kind, [1, 4])],
+            [helper.make_tensor_value_info("y", 1, out)],
+            [weights],
+        )
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+    good = numpy_helper.from_array(np.ones((4, 2), np.float32), "w")
+    odd, short = onnx.TensorProto(), onnx.TensorProto()
+    odd.CopyFrom(good)
+    odd.data_type = 99
+    short.CopyFrom(good)
+    short.raw_data = short.raw_data[:7]
+    return {
+        "a type that does not exist": model(odd, [1, 2]),
+        "weights cut short": model(short, [1, 2]),
+        "an output of another rank": model(good, [1, 2, 3]),
+        "an output of another size": model(good, [1, 7]),
+        "an input of no type": model(good, [1, 2], 99),
+    }
+
+
+NAMES = (
+    "a type that does not exist",
+    "weights cut short",
+    "an output of another rank",
+    "an output of another size",
+    "an input of no type",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_onnx_file_that_contradicts_itself_is_one_sentence(tmp_path: Path, name: str) -> None:
+    """Each reader of ours raises our own error or reads what there is."""
+    pytest.importorskip("onnx")
+    from edgeconv.export.hub.inputs import settle_shapes
+    from edgeconv.export.hub.onnx_io import from_onnx
+    from edgeconv.inspection import inspect_file
+    from edgeconv.models.onnx_summary import summarize_onnx
+
+    path = tmp_path / "net.onnx"
+    made = models()[name]
+    path.write_bytes(made.SerializeToString())
+    refused = 0
+    for reader in (
+        lambda: from_onnx(settle_shapes(made, ((1, 4),))[0]),
+        lambda: summarize_onnx(path),
+        lambda: inspect_file(path),
+    ):
+        try:
+            reader()
+        except EdgeconvError as error:
+            assert len(str(error).splitlines()) == 1  # noqa: PT017 - reading it is no failure
+            refused += 1
+    assert refused or name.startswith("an output")
+
+
+def die(value: int) -> None:
+    """Be killed by a signal, as a runtime is on a file that it trusts."""
+    signal.raise_signal(value)
+
+
+def complain(value: str) -> None:
+    raise UsageError(value)
+
+
+def test_a_crash_names_what_ran_and_the_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolate, "_command", _with_tests(isolate._command))
+    with pytest.raises(EdgeconvError, match=r"onnxruntime on a\.onnx crashed with SIGSEGV"):
+        call("test_hostile_files:die", int(signal.SIGSEGV), "onnxruntime on a.onnx")
+    with pytest.raises(UsageError, match=r"^name another$"):
+        call("test_hostile_files:complain", "name another", "it")
+
+
+def _with_tests(command: Any) -> Any:
+    """Let a child find this module."""
+    put = f"import sys, runpy; sys.path.insert(0, {str(Path(__file__).parent)!r}); runpy.run_path(sys.argv[1], run_name='__main__')"
+
+    def made(python: Any = ()) -> list[str]:
+        *start, script = command(python)
+        return [*start, "-c", put, script]
+
+    return made
