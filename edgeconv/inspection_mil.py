@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from edgeconv.formats.mil_types import TensorType
 from edgeconv.formats.mlpackage import open_package
 from edgeconv.mil.program import Operation, Parsed, Reference, parse
-from edgeconv.mil.types import TensorType
 
 COMPUTE = ("conv", "conv_transpose", "linear", "matmul")
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.graph import Graph
-from edgeconv.export.options import SUFFIX, ExportOptions
+from edgeconv.export.options import ExportOptions
 from edgeconv.export.publish import staging
+from edgeconv.export.targets import TARGETS
 from edgeconv.files import digest
 
 
@@ -19,7 +20,7 @@ def refuse_existing(options: ExportOptions, stem: str) -> None:
         raise EdgeconvError(f"--output {folder} is a file, not a folder")
     with staging(folder) as staged:  # an unwritable folder is found before any work
         for target in options.targets:
-            path = folder / (stem + SUFFIX[target])
+            path = folder / (stem + TARGETS[target].suffix)
             if not path.exists() or options.force:
                 continue
             if staged.unreported.get(path.name) != digest(path):

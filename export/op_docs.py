@@ -31,7 +31,7 @@ def op_docs() -> str:
         native = traits.int8 is not None and entry is not None and entry.int8
         cells = (
             op,
-            entry.tflite if entry else "-",
+            entry.becomes if entry else "-",
             entry.nearest if entry else "",
             "yes" if op in COREML else "-",
             traits.int8.kind if traits.int8 else "-",

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from edgeconv.errors import UsageError
+from edgeconv.export.targets import TARGETS, readers, special_fields
 
 Precision = Literal["fp32", "fp16", "int8"]
 Io = Literal["float", "int8", "uint8"]
 Prefer = Literal["speed", "size"]
 Cpu = Literal["any", "x86", "arm"]
-SUFFIX = {"onnx": ".onnx", "tflite": ".tflite", "coreml": ".mlpackage"}
 RECIPES = ("fast", "std", "best")
-TARGETS = tuple(SUFFIX)
 INTEGER_ONLY = (
     "recipe",
     "max_drop",
@@ -103,13 +102,8 @@ class ExportOptions:
         for target in self.targets:
             if target not in TARGETS:
                 raise UsageError(f"--target {target} is unknown: {' or '.join(TARGETS)}")
-        if self.precision == "fp16" and "onnx" in self.targets:
-            raise UsageError(
-                "--fp16 is for TFLite and Core ML: onnxruntime's CPU kernels would convert an fp16 .onnx back to "
-                "float at every layer; take --fp32 or --int8 for --target onnx"
-            )
         self._check_rewrites()
-        self._check_coreml()
+        self._check_targets()
         if self.embed_preprocessing and self.io == "int8":
             raise UsageError("--embed-preprocessing takes raw 0..255 pixels: --io uint8 or float")
         if self.crop is not None and not 0 < self.crop <= 1:
@@ -179,9 +173,10 @@ class ExportOptions:
         for names, used, reason in (
             (INTEGER_ONLY, self.integer, "--int8 with a recipe: a float file holds no integers"),
             (("io",), self.precision == "int8", "--int8: a float model has float borders"),
-            (("cpu",), "onnx" in self.targets, "--target onnx"),
-            (("opset",), "onnx" in self.targets, "--target onnx"),
-            (("prefer",), set(self.targets) & {"onnx", "tflite"}, "--target onnx or tflite"),
+            *(
+                ((name,), set(self.targets) & set(readers(name)), _any_target(readers(name)))
+                for name in special_fields()
+            ),
             (
                 ("truth",),
                 self.verify or self.calib,
@@ -200,29 +195,12 @@ class ExportOptions:
             if value not in known:
                 raise UsageError(f"--{name} {value} is unknown: {', '.join(known)}")
 
-    def _check_coreml(self) -> None:
-        only = self.targets == ("coreml",)
-        for flag, value in (
-            ("--image-input", self.image_input),
-            ("--int8-weights", self.int8_weights),
-        ):
-            if value and not only:
-                raise UsageError(f"{flag} is for --target coreml alone")
-        if self.int8_weights and self.precision != "int8":
-            raise UsageError("--int8-weights needs --int8")
-        given = (self.coreml_compute, self.min_ios, self.author, self.license, self.model_version)
-        if "coreml" not in self.targets and (any(given) or self.avoid_known_issues):
-            raise UsageError(
-                "--coreml-compute, --min-ios, --author, --license, --model-version and "
-                "--avoid-known-issues need --target coreml"
-            )
-        if "coreml" not in self.targets:
-            return
-        if self.io not in (None, "float"):
-            raise UsageError("--io: a Core ML package takes and returns floats or images")
-        from edgeconv.export.coreml.choices import settle
-
-        settle(self.precision, self.coreml_compute, self.min_ios, self.int8_weights)
+    def _check_targets(self) -> None:
+        for name in self.targets:
+            for own in TARGETS[name].alone:
+                if getattr(self, own) and len(self.targets) > 1:
+                    raise UsageError(f"--{own.replace('_', '-')} is for --target {name} alone")
+            TARGETS[name].refuse(self)
 
     @property
     def recipe_file(self) -> Path | None:
@@ -243,6 +221,10 @@ class ExportOptions:
     def suffix(self) -> str:
         """How file names say the precision."""
         return "int8w" if self.int8_weights else self.precision
+
+
+def _any_target(names: list[str]) -> str:
+    return f"--target {' or '.join(names)}"
 
 
 Progress = Callable[[str, float], None]

@@ -13,12 +13,12 @@ from edgeconv.deps import require
 from edgeconv.errors import reading
 from edgeconv.export.checks import check_finite, check_labels, refuse_existing
 from edgeconv.export.data import Data, choose_data, load_feeds
-from edgeconv.export.emit import EmitRequest, Emitted, check_targets, emit
+from edgeconv.export.emit import EmitRequest, Emitted
 from edgeconv.export.evidence import evidence_files
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.simplify import Simplifier, early_simplifier
 from edgeconv.export.manifest import describe, manifest
-from edgeconv.export.options import SUFFIX, ExportOptions, Io, Progress
+from edgeconv.export.options import ExportOptions, Io, Progress
 from edgeconv.export.prepare import PixelInput, Prepared, prepare
 from edgeconv.export.publish import publish, staging
 from edgeconv.export.report import (
@@ -30,6 +30,7 @@ from edgeconv.export.report import (
 )
 from edgeconv.export.source import Source, open_source, read_labels
 from edgeconv.export.stages import Stages
+from edgeconv.export.targets import TARGETS, check_targets
 from edgeconv.export.verify import Expected, expect, first_departure, verify_file
 from edgeconv.files import digest, sha256, write_bytes
 
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     import onnx
 
     from edgeconv.recipe import Recipe
-
-
-COREML_COUNT = 50  # the reference evaluator takes up to 0.3 s a picture
 
 
 @dataclass(frozen=True)
@@ -128,8 +126,9 @@ def _run(
         report = ExportReport(options, stages.lines, notes)
         _verify(report, stem, place, emitted, description, expected, stages, threads)
         publish(staged, force=options.force)
-    first = options.output / (stem + SUFFIX[options.targets[0]])
-    report.next_command = _next(first, options.targets[0])
+    target = TARGETS[options.targets[0]]
+    first = options.output / f"{stem}{target.suffix}"
+    report.next_command = f"edgeconv {target.then} {shlex.quote(str(first))}"
     return report
 
 
@@ -141,12 +140,6 @@ def _read_recipe(options: ExportOptions) -> "Recipe | None":
     from edgeconv.recipe import load_recipe
 
     return load_recipe(options.recipe_file)
-
-
-def _next(path: Path, target: str) -> str:
-    if target == "coreml":
-        return f"edgeconv parity {shlex.quote(str(path))}"
-    return f"edgeconv bench {shlex.quote(str(path))}"
 
 
 def processors() -> int:
@@ -210,8 +203,8 @@ def _emit(request: EmitRequest, stages: Stages, notes: list[str], base: Path) ->
     emitted = {}
     for target in request.options.targets:
         with stages.stage(target) as say:
-            path = base.with_name(base.name + SUFFIX[target])
-            made = emitted[target] = emit(target, request, path)
+            path = base.with_name(base.name + TARGETS[target].suffix)
+            made = emitted[target] = TARGETS[target].emit(request, path)
             takes = "/".join(sorted({spec.dtype for spec in made.inputs}))
             gives = "/".join(sorted({spec.dtype for spec in made.outputs}))
             say(artifact_text(path.name, made.size, made.stats, f"{takes} in, {gives} out"))
@@ -279,10 +272,11 @@ def _verify(
     )
     shared = ("raw.onnx", "hub.onnx", "prepared.onnx", "recipe.json", "verify.npz")
     for target, file in emitted.items():
-        path = place / (stem + SUFFIX[target])
+        path = place / (stem + TARGETS[target].suffix)
         with stages.stage("verify") as say:
-            few = expected.head(COREML_COUNT) if target == "coreml" else expected
             borders = (file.inputs, file.outputs)
+            most = TARGETS[target].verified
+            few = expected if most is None else expected.head(most)
             verdict = verify_file(path, options.precision, borders, few, threads)
             say(f"{target} · {verdict_text(verdict)}")
         kept = [folder / name for name in (*shared, f"names_{target}.json")]

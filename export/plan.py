@@ -1,8 +1,9 @@
 """What an export would do, without doing it."""
 
 from edgeconv.export.data import refuse_uncalibrated
-from edgeconv.export.options import SUFFIX, ExportOptions
+from edgeconv.export.options import ExportOptions
 from edgeconv.export.source import open_source
+from edgeconv.export.targets import TARGETS
 
 
 def plan(options: ExportOptions) -> list[str]:
@@ -22,7 +23,7 @@ def plan(options: ExportOptions) -> list[str]:
         lines.append(f"calibrate  up to {options.calib_count} samples of {data}")
         lines.append(f"quantize   recipe {options.recipe}")
     for target in options.targets:
-        path = options.output / f"{source.stem}_{options.suffix}{SUFFIX[target]}"
+        path = options.output / f"{source.stem}_{options.suffix}{TARGETS[target].suffix}"
         lines.append(f"{target:10} {path}" + (" (exists)" if path.exists() else ""))
     lines.append("verify     each file, from disk, against the float reference")
     return lines

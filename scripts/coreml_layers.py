@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgeconv.export.coreml import EmittedCoreml
+from edgeconv.export.coreml.emit import EmittedCoreml
 from edgeconv.export.graph import Graph
 from edgeconv.export.qdq.emit import emit_qdq
 from edgeconv.mil import open_program

@@ -72,7 +72,7 @@ def exported(net: str, precision: str, resolution: int, folder: Path) -> dict[st
 
 def tflite_size(artifact: Artifact, path: Path) -> Path:
     """Write an export's INT8 TFLite file as --prefer size does."""
-    from edgeconv.export.tflite import emit_tflite
+    from edgeconv.export.tflite.emit import emit_tflite
     from edgeconv.export.tflite.rewrites import BY_PREFER
     from edgeconv.recipe import load_recipe
 

@@ -21,7 +21,7 @@ from make_results import Case, bundled_cases, cifar_cases, imagenet_cases
 
 from edgeconv import export_model, metrics
 from edgeconv.artifact import load_artifact
-from edgeconv.export.coreml import emit_coreml
+from edgeconv.export.coreml.emit import emit_coreml
 from edgeconv.export.coreml.integers import weight_inputs
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.onnx_io import from_onnx, load_model, save_model

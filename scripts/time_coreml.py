@@ -18,7 +18,7 @@ from typing import Any
 
 def lower(model: Path, precision: Any, output: Path) -> None:
     """Lower, save and read back; print seconds and peak memory."""
-    from edgeconv.export.coreml import emit_coreml
+    from edgeconv.export.coreml.emit import emit_coreml
     from edgeconv.export.hub.onnx_io import from_onnx, load_model
     from edgeconv.export.prepare import prepare
 

@@ -9,7 +9,7 @@ import onnx
 from graph_kit import run
 
 from edgeconv.adapt import adapt_inputs, adapt_outputs
-from edgeconv.export.coreml import emit_coreml
+from edgeconv.export.coreml.emit import emit_coreml
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.ingest import ingest, opset_of
 from edgeconv.export.hub.onnx_io import from_onnx, to_onnx
@@ -17,7 +17,7 @@ from edgeconv.export.hub.simplify import simplify
 from edgeconv.export.hub.simplify_child import converted
 from edgeconv.export.hub.trace import HUB_OPSET
 from edgeconv.export.prepare import prepare, simplify_graph
-from edgeconv.export.tflite import emit_tflite
+from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.runtimes.litert import open_model
 from edgeconv.runtimes.mil_reference import open as open_package
 from edgeconv.tensors import TensorSpec

@@ -16,20 +16,24 @@ from typing import Any, cast
 
 import numpy as np
 
-from edgeconv.export.emit import EmitRequest, emit
+from edgeconv.export.emit import EmitRequest
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.simplify import simplify
 from edgeconv.export.hub.trace import trace_module
 from edgeconv.export.integer.rules import output_channels, why_float
 from edgeconv.export.op_traits import WEIGHTED, output_axis
-from edgeconv.export.options import SUFFIX, ExportOptions
+from edgeconv.export.options import ExportOptions
 from edgeconv.export.prepare import PixelInput, prepare
 from edgeconv.export.quant.ranges import choose_ranges, fixed_scales
 from edgeconv.export.source import open_source
+from edgeconv.export.targets import TARGETS
 from edgeconv.recipe import Form, Recipe, Weights, bias_integers
 
 NETS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")
 RESOLUTION = 32
+DESCRIPTION = dict.fromkeys(
+    ("softmax", "preprocessing", "labels", "weights", "calibration", "recipe", "versions")
+)
 FORMS: tuple[Form, ...] = ("zero-point-free", "asymmetric")
 
 
@@ -126,16 +130,15 @@ def file_hashes(net: str) -> dict[str, str]:
         for name, form, options in forms(net):
             target = options.targets[0]
             recipe = recipes.get(form)
-            description = {"net": {"source": net}, "preprocessing": None}
             request = EmitRequest(
                 graph if recipe is None else integer,
                 recipe,
                 options,
                 options.io or "float",
-                {**description, "precision": options.precision},
+                {**DESCRIPTION, "net": {"source": net}, "precision": options.precision},
             )
-            path = Path(folder, f"{len(found)}{SUFFIX[target]}")
-            emit(target, request, path)
+            path = Path(folder, f"{len(found)}{TARGETS[target].suffix}")
+            TARGETS[target].emit(request, path)
             found[name] = content_hash(path)
     return found
 

@@ -12,7 +12,7 @@ from tflite_kit import Arrays, KernelError, Worker, run_nchw
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.hub.onnx_io import from_onnx
 from edgeconv.export.prepare import prepare
-from edgeconv.export.tflite import emit_tflite
+from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.export.tflite.table import OPS
 
 ABSORBED = {

@@ -274,7 +274,7 @@ def emit(
 ) -> tuple[bytes, dict[str, str], tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Emit to ONNX QDQ, TFLite or Core ML (at ``path``): bytes, tensor names, inputs, outputs."""
     if target == "coreml":
-        from edgeconv.export.coreml import emit_coreml
+        from edgeconv.export.coreml.emit import emit_coreml
 
         package = emit_coreml(graph, recipe, path=path, precision="int8", compute="fp32")
         return b"", dict(package.names), package.inputs, package.outputs
@@ -284,7 +284,7 @@ def emit(
         assert recipe is not None
         onnx = emit_qdq(graph, recipe, io="float")
         return save_model(onnx.model), dict(onnx.names), onnx.inputs, onnx.outputs
-    from edgeconv.export.tflite import emit_tflite
+    from edgeconv.export.tflite.emit import emit_tflite
 
     tflite = emit_tflite(graph, recipe, precision="int8", io="float", metadata={})
     return tflite.data, dict(tflite.names), tflite.inputs, tflite.outputs

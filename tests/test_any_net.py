@@ -171,7 +171,7 @@ def test_a_scalar_is_an_input_like_any_other(tmp_path: Path) -> None:
 
 
 def test_channels_last_input_keeps_its_order_without_a_transpose(tmp_path: Path) -> None:
-    from edgeconv.export.tflite import emit_tflite
+    from edgeconv.export.tflite.emit import emit_tflite
 
     body, opset, constants = KINDS["channels last as TensorFlow has them"]
     made = emit_tflite(hub_of(model_of(body, opset, **constants)))

@@ -19,7 +19,7 @@ from coreml_kit import (
 
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.export.coreml import emit_coreml
+from edgeconv.export.coreml.emit import emit_coreml
 from edgeconv.export.coreml.integers import round_weights, stored_form
 from edgeconv.export.coreml.known_issues import Target, avoid, known_issues
 from edgeconv.export.graph import Graph

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from coreml_kit import sqnr_db
 
-from edgeconv.export.coreml import emit_coreml
+from edgeconv.export.coreml.emit import emit_coreml
 from edgeconv.export.graph import Graph
 from edgeconv.mil import open_program
 

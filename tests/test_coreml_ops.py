@@ -8,8 +8,8 @@ import pytest
 from coreml_kit import Spec, expected, feeds_for, onnx_model, prepared
 
 from edgeconv.errors import UnsupportedOpError
-from edgeconv.export.coreml import check_supported, emit_coreml
-from edgeconv.export.coreml.table import OPS
+from edgeconv.export.coreml.emit import emit_coreml
+from edgeconv.export.coreml.table import OPS, check_supported
 from edgeconv.mil import open_program
 
 RNG = np.random.default_rng(5)

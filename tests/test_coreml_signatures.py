@@ -38,7 +38,7 @@ def bound(real: Any, *args: Any, **kwargs: Any) -> None:
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    from edgeconv.export.coreml import emit_coreml
+    from edgeconv.export.coreml.emit import emit_coreml
 
     folder = tmp_path_factory.mktemp("mac")
     model = convolution_net()

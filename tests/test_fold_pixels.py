@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from quant_nets import RELU, NetBuilder, pictures
 from tflite_kit import Worker, feed, minmax_recipe, run_nchw
 
-from edgeconv.export.emit import EmitRequest, emit
+from edgeconv.export.emit import EmitRequest
 from edgeconv.export.graph import Clamp, Graph
 from edgeconv.export.integer.pair import Pair
 from edgeconv.export.options import ExportOptions
@@ -22,7 +22,9 @@ from edgeconv.export.quant.engine import quantize
 from edgeconv.export.rewrites.fold_pixels import Columns, fold_four, fold_stride
 from edgeconv.export.rewrites.join_ghosts import join_ghosts
 from edgeconv.export.rewrites.table import Rewrites as OnnxRewrites
-from edgeconv.export.tflite import emit_tflite, read_tflite
+from edgeconv.export.targets import TARGETS
+from edgeconv.export.tflite.emit import emit_tflite
+from edgeconv.export.tflite.inspect import read_tflite
 from edgeconv.export.tflite.rewrites import NONE, Rewrites
 from edgeconv.recipe import Recipe
 
@@ -167,7 +169,7 @@ def test_a_small_file_is_asked_for_with_prefer_size(tmp_path: Path) -> None:
     for prefer in ("speed", "size"):
         options = ExportOptions("net.onnx", precision="int8", prefer=prefer)
         request = EmitRequest(graph, recipe, options, "float", {})
-        made = emit("tflite", request, tmp_path / f"{prefer}.tflite")
+        made = TARGETS["tflite"].emit(request, tmp_path / f"{prefer}.tflite")
         ops[prefer] = made.stats["histogram"].get("RESHAPE", 0)
         assert bool(made.stats["rewrites"]) == (prefer == "speed")
     assert ops == {"speed": 1, "size": 0}

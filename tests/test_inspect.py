@@ -121,7 +121,7 @@ def test_a_package_shows_its_integers_types_and_scales(min_ios: int, tmp_path: P
     pytest.importorskip("coremltools")
     import coreml_kit
 
-    from edgeconv.export.coreml import emit_coreml
+    from edgeconv.export.coreml.emit import emit_coreml
 
     graph = coreml_kit.prepared(coreml_kit.convolution_net(), int8=True)
     feeds = [coreml_kit.feeds_for(graph, seed) for seed in range(4)]

@@ -21,7 +21,7 @@ from edgeconv.export.qdq.inspect import onnx_stats
 from edgeconv.export.quant import sessions
 from edgeconv.export.quant.batching import batched, set_batch
 from edgeconv.export.quant.engine import quantize
-from edgeconv.export.tflite import emit_tflite
+from edgeconv.export.tflite.emit import emit_tflite
 
 Arrays = dict[str, NDArray[Any]]
 

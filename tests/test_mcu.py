@@ -13,7 +13,7 @@ from tflite_kit import feed, minmax_recipe, small_net
 
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError
-from edgeconv.export.tflite import emit_tflite
+from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.export.tflite.inspect import TfliteOp, TfliteSummary, TfliteTensor, read_tflite
 from edgeconv.mcu.arena import Buffer, activations, place, plan_arena
 from edgeconv.mcu.boards import BOARDS, fit

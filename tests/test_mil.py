@@ -35,7 +35,7 @@ WEIGHTS = Path("Data/com.apple.CoreML/weights/weight.bin")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """One small net as an fp32 and an fp16 package, with its reference outputs."""
     pytest.importorskip("coremltools")
-    from edgeconv.export.coreml import emit_coreml
+    from edgeconv.export.coreml.emit import emit_coreml
 
     model = convolution_net()
     graph = prepared(model)

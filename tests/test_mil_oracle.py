@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeconv.formats.mil_types import TensorType
 from edgeconv.mil.call import Call
 from edgeconv.mil.evaluate import OPS
 from edgeconv.mil.program import Operation
-from edgeconv.mil.types import TensorType
 
 pytest.importorskip("coremltools")
 

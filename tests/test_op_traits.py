@@ -1,12 +1,21 @@
 """One table says what is true of each operator; whatever an emitter takes is in it."""
 
+from dataclasses import fields
+
+import numpy as np
 import pytest
+
+from edgeconv.errors import UnsupportedOpError, UsageError
 
 pytest.importorskip("onnx", reason="needs the export extra")
 
 from edgeconv.export.coreml.table import OPS as COREML
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_table import Entry, merged
 from edgeconv.export.op_traits import RULES, TRAITS, Is, operators
+from edgeconv.export.options import ExportOptions
 from edgeconv.export.quant.batching import _CHECKS
+from edgeconv.export.targets import TARGETS, readers, special_fields
 from edgeconv.export.tflite.table import OPS as TFLITE
 
 
@@ -34,3 +43,35 @@ def test_a_homogeneous_operator_moves_no_channel() -> None:
     assert not moved
     assert "Relu" in operators(Is.HOMOGENEOUS)
     assert "Clip" not in operators(Is.HOMOGENEOUS)
+
+
+def test_an_operator_with_two_entries_is_refused() -> None:
+    one = {"Relu": Entry("first")}
+    with pytest.raises(ValueError, match="two entries of the X operator table are called Relu"):
+        merged("X", one, {"Abs": Entry("abs")}, one)
+
+
+def test_every_target_refuses_in_the_same_words() -> None:
+    graph = Graph("net", 18, ["x"], ["y"], [Node("Strange", "n", ["x"], ["y"])])
+    graph.declare("x", (1, 3), np.float32)
+    graph.declare("y", (1, 3), np.float32)
+    for target in TARGETS.values():
+        if target.name == "onnx":
+            target.check(graph)  # keeps every operator
+            continue
+        with pytest.raises(UnsupportedOpError) as caught:
+            target.check(graph)
+        assert str(caught.value) == (
+            f"{target.title} cannot express Strange (node n): there is no form of it; the nearest "
+            "supported form is a composition of the supported operators"
+        )
+
+
+def test_what_only_some_targets_read_is_a_field_of_the_options_that_the_others_refuse() -> None:
+    known = {field.name for field in fields(ExportOptions)}
+    assert set(special_fields()) <= known
+    assert readers("min_ios") == ["coreml"]
+    with pytest.raises(UsageError, match="--min-ios needs --target coreml"):
+        ExportOptions("net", targets=("onnx", "tflite"), min_ios=16).check()
+    with pytest.raises(UsageError, match="--image-input is for --target coreml alone"):
+        ExportOptions("net", targets=("coreml", "tflite"), image_input=True).check()

@@ -226,7 +226,7 @@ def departure(path: Path, node: str, *more: str) -> dict[str, Any]:
 
 def faulty(sound: Artifact, folder: Path, edit: Edit) -> Path:
     """Write the net's TFLite file once more with a fault; the evidence stays that of the sound one."""
-    from edgeconv.export.tflite import emit_tflite
+    from edgeconv.export.tflite.emit import emit_tflite
 
     graph, recipe = edit(emitted_graph(sound), load_recipe(sound.evidence("recipe.json")))
     made = emit_tflite(graph, recipe, precision="int8", metadata={})

@@ -24,7 +24,8 @@ from edgeconv.export.passes.expand_shuffles import expand_shuffles
 from edgeconv.export.qdq.emit import emit_qdq
 from edgeconv.export.qdq.read import is_quantized, read_qdq
 from edgeconv.export.quant.engine import quantize
-from edgeconv.export.tflite import emit_tflite, tflite_stats
+from edgeconv.export.tflite.emit import emit_tflite
+from edgeconv.export.tflite.inspect import tflite_stats
 
 NNCF = Path(__file__).parent / "golden" / "nncf"
 NETS = {"residual": residual_net, "shuffle": shuffle_net}

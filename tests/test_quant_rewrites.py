@@ -13,7 +13,7 @@ from tflite_kit import minmax_recipe
 
 from edgeconv.api import make_options
 from edgeconv.errors import UsageError
-from edgeconv.export.emit import EmitRequest, emit
+from edgeconv.export.emit import EmitRequest
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.onnx_io import from_onnx
 from edgeconv.export.options import ExportOptions
@@ -28,6 +28,7 @@ from edgeconv.export.rewrites.table import (
     applied,
     rewrite,
 )
+from edgeconv.export.targets import TARGETS
 
 
 def ghost_net() -> Graph:
@@ -140,9 +141,8 @@ def test_a_file_for_any_processor_gives_the_same_bits_and_says_what_was_done(
     for cpu in BY_CPU:
         options = ExportOptions("net.onnx", precision="int8", cpu=cpu)
         path = tmp_path / f"{cpu}.onnx"
-        emitted[cpu] = emit(
-            "onnx", EmitRequest(done.graph, done.recipe, options, "float", {}), path
-        )
+        request = EmitRequest(done.graph, done.recipe, options, "float", {})
+        emitted[cpu] = TARGETS["onnx"].emit(request, path)
         session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
         outputs.append(np.array([session.run(None, f)[0] for f in pictures(graph, 4, seed=3)]))
         assert applied(emitted[cpu].stats["rewrites"]) == Rewrites(

@@ -88,7 +88,7 @@ def open_coreml(threads: int, folder: Path, **options: Any) -> Runner:
         pytest.skip(f"{runtime} runs on macOS only")
     from coreml_kit import prepared
 
-    from edgeconv.export.coreml import emit_coreml
+    from edgeconv.export.coreml.emit import emit_coreml
 
     path = folder / "small.mlpackage"
     if not path.exists():

@@ -11,11 +11,9 @@ from tflite_kit import Worker, feed, float_values, minmax_recipe, run_nchw, smal
 
 from edgeconv.errors import EdgeconvError, UnsupportedOpError, UsageError
 from edgeconv.export.graph import Attribute, Clamp, Graph, Node
-from edgeconv.export.tflite import (
-    check_supported,
-    emit_tflite,
-    read_tflite,
-)
+from edgeconv.export.tflite.emit import emit_tflite
+from edgeconv.export.tflite.inspect import read_tflite
+from edgeconv.export.tflite.table import check_supported
 from edgeconv.recipe import Activation
 
 

@@ -11,14 +11,9 @@ from numpy.typing import NDArray
 from quant_nets import RELU, NetBuilder
 from tflite_kit import Worker, feed, minmax_recipe, run_nchw, small_net
 
-from edgeconv.export.tflite import (
-    EmittedTflite,
-    TfliteSummary,
-    emit_tflite,
-    read_tflite,
-    tflite_stats,
-)
 from edgeconv.export.tflite.emission import Io
+from edgeconv.export.tflite.emit import EmittedTflite, emit_tflite
+from edgeconv.export.tflite.inspect import TfliteSummary, read_tflite, tflite_stats
 from edgeconv.export.tflite.rewrites import ALL, NONE, Rewrites, rewrite
 from edgeconv.recipe import Activation, Form, Recipe, quantize_values
 

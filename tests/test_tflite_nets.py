@@ -11,10 +11,10 @@ from edgeconv.export.graph import Graph
 from edgeconv.export.hub.onnx_io import from_onnx
 from edgeconv.export.prepare import PixelInput, Prepared, prepare
 from edgeconv.export.quant.engine import quantize
-from edgeconv.export.tflite import emit_tflite, tflite_stats
 from edgeconv.export.tflite.device_rules import device_rules
 from edgeconv.export.tflite.emission import Precision
-from edgeconv.export.tflite.inspect import read_tflite
+from edgeconv.export.tflite.emit import emit_tflite
+from edgeconv.export.tflite.inspect import read_tflite, tflite_stats
 from edgeconv.recipe import Recipe
 
 NETS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")

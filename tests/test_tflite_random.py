@@ -12,7 +12,7 @@ from tflite_kit import Arrays, Worker, minmax_recipe, run_nchw, simulate
 
 from edgeconv.export.hub.onnx_io import from_onnx
 from edgeconv.export.prepare import prepare
-from edgeconv.export.tflite import emit_tflite
+from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.recipe import Form
 
 FORMS: tuple[Form, ...] = ("zero-point-free", "asymmetric")

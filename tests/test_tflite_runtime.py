@@ -8,8 +8,8 @@ import pytest
 from tflite_kit import Arrays, Worker, feed, float_values, minmax_recipe, run_nchw, small_net
 
 from edgeconv.export.graph import Graph
-from edgeconv.export.tflite import emit_tflite
 from edgeconv.export.tflite.emission import Io, Precision
+from edgeconv.export.tflite.emit import emit_tflite
 
 VARIABLE = "EDGECONV_TFLITE_RUNTIME_PYTHON"
 RESOLVERS = ("auto", "builtin", "ref")

@@ -8,7 +8,8 @@ from quant_nets import RELU, NetBuilder
 from tflite_kit import Worker, feed, minmax_recipe, run_nchw
 
 from edgeconv.export.graph import Graph
-from edgeconv.export.tflite import emit_tflite, read_tflite
+from edgeconv.export.tflite.emit import emit_tflite
+from edgeconv.export.tflite.inspect import read_tflite
 from edgeconv.export.tflite.place_shuffles import place_shuffles
 from edgeconv.export.tflite.rewrites import NONE, Rewrites
 

@@ -21,7 +21,7 @@ from edgeconv.export.integer.groups import same_scale
 from edgeconv.export.integer.rules import data_inputs
 from edgeconv.export.op_traits import RULES
 from edgeconv.export.passes.expand_shuffles import expand_shuffles
-from edgeconv.export.tflite import EmittedTflite
+from edgeconv.export.tflite.emit import EmittedTflite
 from edgeconv.recipe import (
     Activation,
     Form,

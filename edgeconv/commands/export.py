@@ -11,6 +11,7 @@ from edgeconv.commands.grouped import grouped
 from edgeconv.commands.integer_options import INTEGER, integer_options
 from edgeconv.commands.progress import StageDisplay, echo_closing
 from edgeconv.errors import UsageError
+from edgeconv.export.targets import TARGETS
 from edgeconv.terminal import echo, print_json
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -106,7 +107,7 @@ GROUPS = {
     multiple=True,
     default=("onnx",),
     show_default=True,
-    type=click.Choice(["onnx", "tflite", "coreml"]),
+    type=click.Choice(list(TARGETS)),
     help="Format to write; repeat for several.",
 )
 @click.option("--fp32", is_flag=True, help="Float (default).")

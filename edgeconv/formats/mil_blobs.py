@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.formats.mil_types import TensorType
 from edgeconv.formats.protobuf import CorruptFileError
-from edgeconv.mil.types import TensorType
 
 SENTINEL, VERSION, RECORD = 0xDEADBEEF, 2, 64
 TYPES = {

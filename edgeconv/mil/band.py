@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.formats.mil_types import TensorType
 from edgeconv.mil.evaluate import Noise, Program
-from edgeconv.mil.types import TensorType
 
 STEPS = (1.0, 2.0, 8.0)
 """Half-precision half-steps of random error after each operation."""

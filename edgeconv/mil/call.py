@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.formats.mil_types import TensorType
 from edgeconv.formats.protobuf import CorruptFileError
 from edgeconv.mil.program import Operation
-from edgeconv.mil.types import TensorType
 
 Array = NDArray[Any]
 Value = Any

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.formats.mil_types import TensorType
 from edgeconv.formats.mlpackage import open_package
 from edgeconv.formats.protobuf import CorruptFileError
 from edgeconv.mil import ops_compute, ops_layers, ops_move, ops_store
 from edgeconv.mil.call import Array, Call, Rule, Value
 from edgeconv.mil.half import round_to_half
 from edgeconv.mil.program import Operation, Parsed, Reference, parse
-from edgeconv.mil.types import TensorType
 from edgeconv.tensors import TensorSpec
 
 Rounding = Literal["declared", "exact"]

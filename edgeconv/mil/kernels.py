@@ -11,8 +11,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from edgeconv.formats.mil_types import MAX_ELEMENTS
 from edgeconv.formats.protobuf import CorruptFileError
-from edgeconv.mil.types import MAX_ELEMENTS
 
 Array = NDArray[Any]
 Ints = Sequence[int]

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.formats.mil_blobs import BlobFile
+from edgeconv.formats.mil_types import DTYPES, STRING, OtherType, TensorType, ValueType, read_type
 from edgeconv.formats.mlpackage import Package
 from edgeconv.formats.protobuf import CorruptFileError, Message, decode_text
-from edgeconv.mil.types import DTYPES, STRING, OtherType, TensorType, ValueType, read_type
 
 MAX_DEPTH = 16
 

@@ -3,8 +3,3 @@
 The operator table (``table.py`` and its families) knows MIL's vocabulary, ``integers.py`` the
 recipe in Core ML's form, ``convert.py`` is the only module that calls coremltools.
 """
-
-from edgeconv.export.coreml.emit import EmittedCoreml, emit_coreml
-from edgeconv.export.coreml.table import check_supported
-
-__all__ = ["EmittedCoreml", "check_supported", "emit_coreml"]

@@ -1,4 +1,4 @@
-"""What a lowering of one operator sees, and what an entry of the operator table is.
+"""What a lowering of one operator sees.
 
 Nothing here knows how a package is written: a second Apple format would read the same tables.
 """
@@ -14,28 +14,15 @@ from numpy.typing import NDArray
 from edgeconv.errors import EdgeconvError, UnsupportedOpError
 from edgeconv.export.coreml.integers import IntegerPlan
 from edgeconv.export.graph import Clamp, Graph, Node
+from edgeconv.export.op_table import Entry
 
 Var = Any
 """A coremltools MIL variable; coremltools ships no types."""
 
 
-def accept(graph: Graph, node: Node) -> str | None:
-    """Refuse nothing."""
-    del graph, node
-    return None
-
-
-@dataclass(frozen=True)
-class Op:
-    """One entry of the operator table.
-
-    ``lower(context, node, name)`` adds MIL operations, the last called ``name``, and returns its
-    variable (a list of them for an operator with several outputs). ``refuse(graph, node)`` returns
-    why this node cannot be lowered and what could be, or None.
-    """
-
-    lower: Callable[["Lowering", Node, str], Any]
-    refuse: Callable[[Graph, Node], str | None] = accept
+Lower = Callable[["Lowering", Node, str], Any]
+"""An entry's ``emit(context, node, name)`` adds MIL operations, the last called ``name``, and returns its
+variable (a list of them for an operator with several outputs)."""
 
 
 @dataclass
@@ -116,11 +103,11 @@ class Lowering:
             return self.mb.minimum(x=x, y=np.float32(high), name=name)
         return self.mb.clip(x=x, alpha=np.float32(low), beta=np.float32(high), name=name)
 
-    def lower(self, node: Node, op: Op) -> None:
+    def lower(self, node: Node, entry: Entry[Lower]) -> None:
         """Lower one node with its fused activation, and check the shapes that MIL infers."""
         names = [self.name(out) for out in node.outputs]
         inner = names[0] if node.clamp is None else self.name(f"{names[0]}_before_clamp")
-        made = op.lower(self, node, inner)
+        made = entry.emit(self, node, inner)
         variables = list(made) if isinstance(made, (list, tuple)) else [made]
         if node.clamp is not None:
             variables[0] = self.clamp(variables[0], node.clamp, names[0])

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from edgeconv.export.coreml.lowering import Lowering, Op, interleave
+from edgeconv.export.coreml.lowering import Lowering, interleave
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_table import Entry
 
 
 def _weights(c: Lowering, node: Node, outputs: int) -> dict[str, Any]:
@@ -117,8 +118,8 @@ def _refuse_conv(graph: Graph, node: Node) -> str | None:
 
 
 OPS = {
-    "Conv": Op(_conv, _refuse_conv),
-    "ConvTranspose": Op(_conv_transpose, _refuse_conv),
-    "Gemm": Op(_gemm),
-    "MatMul": Op(_matmul),
+    "Conv": Entry(_conv, check=_refuse_conv),
+    "ConvTranspose": Entry(_conv_transpose, check=_refuse_conv),
+    "Gemm": Entry(_gemm),
+    "MatMul": Entry(_matmul),
 }

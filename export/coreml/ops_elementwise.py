@@ -4,39 +4,40 @@ from typing import Any
 
 import numpy as np
 
-from edgeconv.export.coreml.lowering import Lowering, Op
+from edgeconv.export.coreml.lowering import Lower, Lowering
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_table import Entry
 from edgeconv.export.passes.fuse_clamps import clamp_of
 
 
-def _unary(mil: str, **fixed: Any) -> Op:
+def _unary(mil: str, **fixed: Any) -> Entry[Lower]:
     def lower(c: Lowering, node: Node, name: str) -> Any:
         return getattr(c.mb, mil)(x=c.tensor(node.inputs[0]), name=name, **fixed)
 
-    return Op(lower)
+    return Entry(lower)
 
 
-def _alpha(mil: str, default: float) -> Op:
+def _alpha(mil: str, default: float) -> Entry[Lower]:
     def lower(c: Lowering, node: Node, name: str) -> Any:
         alpha = np.float32(node.float("alpha", default))
         return getattr(c.mb, mil)(x=c.tensor(node.inputs[0]), alpha=alpha, name=name)
 
-    return Op(lower)
+    return Entry(lower)
 
 
-def _binary(mil: str) -> Op:
+def _binary(mil: str) -> Entry[Lower]:
     def lower(c: Lowering, node: Node, name: str) -> Any:
         x, y = c.read(node, 0), c.read(node, 1)
         if isinstance(x, np.ndarray):  # MIL wants a variable first
             x = c.mb.const(val=x, name=c.name(f"{name}_x"))
         return getattr(c.mb, mil)(x=x, y=y, name=name)
 
-    return Op(lower)
+    return Entry(lower)
 
 
 def _divide(c: Lowering, node: Node, name: str) -> Any:
     if c.graph.dtype(node.output).kind == "f":
-        return _binary("real_div").lower(c, node, name)
+        return _binary("real_div").emit(c, node, name)
     x, y = (c.variable(tensor, name) for tensor in node.inputs)
     if not all(c.graph.dtype(tensor).kind == "i" for tensor in node.inputs):
         return c.mb.floor_div(x=x, y=y, name=name)
@@ -49,7 +50,7 @@ def _divide(c: Lowering, node: Node, name: str) -> Any:
     return c.mb.select(cond=alike, a=down, b=up, name=name)
 
 
-def _variadic(mil: str) -> Op:
+def _variadic(mil: str) -> Entry[Lower]:
     def lower(c: Lowering, node: Node, name: str) -> Any:
         build = getattr(c.mb, mil)
         made, *others = [c.tensor(tensor) for tensor in node.inputs]
@@ -62,7 +63,7 @@ def _variadic(mil: str) -> Op:
             made = build(x=made, y=other, name=step)
         return made
 
-    return Op(lower)
+    return Entry(lower)
 
 
 _SUM = _variadic("add")
@@ -112,7 +113,7 @@ def _celu(c: Lowering, node: Node, name: str) -> Any:
 
 
 def _mean(c: Lowering, node: Node, name: str) -> Any:
-    total = _SUM.lower(c, node, c.name(f"{name}_total"))
+    total = _SUM.emit(c, node, c.name(f"{name}_total"))
     return c.mb.mul(x=total, y=np.float32(1 / len(node.inputs)), name=name)
 
 
@@ -244,26 +245,26 @@ OPS = {
     "Add": _binary("add"),
     "Sub": _binary("sub"),
     "Mul": _binary("mul"),
-    "Div": Op(_divide),
+    "Div": Entry(_divide),
     "Pow": _binary("pow"),
     "Min": _variadic("minimum"),
     "Max": _variadic("maximum"),
     "Sum": _SUM,
-    "Mean": Op(_mean),
-    "Clip": Op(_clip, _refuse_clip),
-    "HardSigmoid": Op(_hard_sigmoid),
-    "HardSwish": Op(_hard_swish),
-    "Mish": Op(_mish),
-    "Selu": Op(_selu),
-    "Celu": Op(_celu),
-    "PRelu": Op(_prelu, _refuse_prelu),
-    "Gelu": Op(_gelu),
-    "Reciprocal": Op(_reciprocal),
-    "Neg": Op(_negate),
-    "Softmax": Op(_softmax),
-    "LogSoftmax": Op(_log_softmax),
-    "Cast": Op(_cast, _refuse_cast),
-    "BatchNormalization": Op(_batch_norm, _refuse_computed_parameters),
-    "InstanceNormalization": Op(_instance_norm, _refuse_computed_parameters),
-    "LayerNormalization": Op(_layer_norm, _refuse_computed_parameters),
+    "Mean": Entry(_mean),
+    "Clip": Entry(_clip, check=_refuse_clip),
+    "HardSigmoid": Entry(_hard_sigmoid),
+    "HardSwish": Entry(_hard_swish),
+    "Mish": Entry(_mish),
+    "Selu": Entry(_selu),
+    "Celu": Entry(_celu),
+    "PRelu": Entry(_prelu, check=_refuse_prelu),
+    "Gelu": Entry(_gelu),
+    "Reciprocal": Entry(_reciprocal),
+    "Neg": Entry(_negate),
+    "Softmax": Entry(_softmax),
+    "LogSoftmax": Entry(_log_softmax),
+    "Cast": Entry(_cast, check=_refuse_cast),
+    "BatchNormalization": Entry(_batch_norm, check=_refuse_computed_parameters),
+    "InstanceNormalization": Entry(_instance_norm, check=_refuse_computed_parameters),
+    "LayerNormalization": Entry(_layer_norm, check=_refuse_computed_parameters),
 }

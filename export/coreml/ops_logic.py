@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from edgeconv.export.coreml.lowering import Lowering, Op
+from edgeconv.export.coreml.lowering import Lower, Lowering
 from edgeconv.export.graph import Node
+from edgeconv.export.op_table import Entry
 
 
 def _operand(c: Lowering, tensor: str, name: str) -> Any:
@@ -27,12 +28,12 @@ def _truth(c: Lowering, tensor: str, name: str) -> Any:
     return value
 
 
-def _binary(mil: str, read: Callable[[Lowering, str, str], Any]) -> Op:
+def _binary(mil: str, read: Callable[[Lowering, str, str], Any]) -> Entry[Lower]:
     def lower(c: Lowering, node: Node, name: str) -> Any:
         x, y = (read(c, tensor, name) for tensor in node.inputs)
         return getattr(c.mb, mil)(x=x, y=y, name=name)
 
-    return Op(lower)
+    return Entry(lower)
 
 
 def _not(c: Lowering, node: Node, name: str) -> Any:
@@ -59,6 +60,6 @@ OPS = {
     "LessOrEqual": _binary("less_equal", _operand),
     "And": _binary("logical_and", _truth),
     "Or": _binary("logical_or", _truth),
-    "Not": Op(_not),
-    "Where": Op(_where),
+    "Not": Entry(_not),
+    "Where": Entry(_where),
 }

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.export.coreml.lowering import Lowering, Op, integers_of, interleave
+from edgeconv.export.coreml.lowering import Lower, Lowering, integers_of, interleave
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_table import Entry
 
 
 def _window(node: Node) -> dict[str, Any]:
@@ -116,15 +117,15 @@ def _refuse_pool(graph: Graph, node: Node) -> str | None:
     return None if rank in (3, 4, 5) else f"its input has rank {rank}; Core ML pools 1 to 3 axes"
 
 
-def _global(mil: str) -> Op:
+def _global(mil: str) -> Entry[Lower]:
     def lower(c: Lowering, node: Node, name: str) -> Any:
         axes = list(range(2, len(c.shape(node.inputs[0]))))
         return getattr(c.mb, mil)(x=c.tensor(node.inputs[0]), axes=axes, keep_dims=True, name=name)
 
-    return Op(lower)
+    return Entry(lower)
 
 
-def _reduce(mil: str) -> Op:
+def _reduce(mil: str) -> Entry[Lower]:
     def lower(c: Lowering, node: Node, name: str) -> Any:
         return getattr(c.mb, mil)(
             x=c.tensor(node.inputs[0]),
@@ -133,7 +134,7 @@ def _reduce(mil: str) -> Op:
             name=name,
         )
 
-    return Op(lower, _refuse_reduce)
+    return Entry(lower, check=_refuse_reduce)
 
 
 def _axes(graph: Graph, node: Node) -> list[int]:
@@ -151,11 +152,11 @@ def _refuse_reduce(graph: Graph, node: Node) -> str | None:
 
 
 def _log_sum(c: Lowering, node: Node, name: str) -> Any:
-    total = _reduce("reduce_sum").lower(c, node, c.name(f"{name}_total"))
+    total = _reduce("reduce_sum").emit(c, node, c.name(f"{name}_total"))
     return c.mb.log(x=total, name=name)
 
 
-def _argument(mil: str) -> Op:
+def _argument(mil: str) -> Entry[Lower]:
     def lower(c: Lowering, node: Node, name: str) -> Any:
         return getattr(c.mb, mil)(
             x=c.tensor(node.inputs[0]),
@@ -164,7 +165,7 @@ def _argument(mil: str) -> Op:
             name=name,
         )
 
-    return Op(lower, _refuse_last_index)
+    return Entry(lower, check=_refuse_last_index)
 
 
 def _refuse_last_index(graph: Graph, node: Node) -> str | None:
@@ -204,8 +205,8 @@ def _refuse_even(graph: Graph, node: Node) -> str | None:
 
 
 OPS = {
-    "MaxPool": Op(_max_pool, _refuse_pool),
-    "AveragePool": Op(_average_pool, _refuse_pool),
+    "MaxPool": Entry(_max_pool, check=_refuse_pool),
+    "AveragePool": Entry(_average_pool, check=_refuse_pool),
     "GlobalAveragePool": _global("reduce_mean"),
     "GlobalMaxPool": _global("reduce_max"),
     "ReduceMean": _reduce("reduce_mean"),
@@ -216,10 +217,10 @@ OPS = {
     "ReduceL1": _reduce("reduce_l1_norm"),
     "ReduceL2": _reduce("reduce_l2_norm"),
     "ReduceSumSquare": _reduce("reduce_sum_square"),
-    "ReduceLogSum": Op(_log_sum, _refuse_reduce),
+    "ReduceLogSum": Entry(_log_sum, check=_refuse_reduce),
     "ReduceLogSumExp": _reduce("reduce_log_sum_exp"),
     "ArgMax": _argument("reduce_argmax"),
     "ArgMin": _argument("reduce_argmin"),
-    "CumSum": Op(_cumulative_sum, _refuse_cumulative_sum),
-    "LRN": Op(_local_response, _refuse_even),
+    "CumSum": Entry(_cumulative_sum, check=_refuse_cumulative_sum),
+    "LRN": Entry(_local_response, check=_refuse_even),
 }

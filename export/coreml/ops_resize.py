@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.export.coreml.lowering import Lowering, Op
+from edgeconv.export.coreml.lowering import Lowering
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_table import Entry
 
 SAMPLING = {
     "half_pixel": "UNALIGN_CORNERS",
@@ -93,4 +94,4 @@ def _refuse(graph: Graph, node: Node) -> str | None:
     return None
 
 
-OPS = {"Resize": Op(_resize, _refuse), "Upsample": Op(_resize, _refuse)}
+OPS = {"Resize": Entry(_resize, check=_refuse), "Upsample": Entry(_resize, check=_refuse)}

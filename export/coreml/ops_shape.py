@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from edgeconv.export.coreml.lowering import Lowering, Op, integers_of, interleave
+from edgeconv.export.coreml.lowering import Lowering, integers_of, interleave
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_table import Entry
 
 MAX_RANK = 5
 
@@ -164,19 +165,19 @@ def _tile(c: Lowering, node: Node, name: str) -> Any:
 
 
 OPS = {
-    "Reshape": Op(_reshape, _refuse_rank),
-    "Flatten": Op(_reshape, _refuse_rank),
-    "Squeeze": Op(_reshape, _refuse_rank),
-    "Unsqueeze": Op(_reshape, _refuse_rank),
-    "Transpose": Op(_transpose, _refuse_rank),
-    "Concat": Op(_concat),
-    "ChannelShuffle": Op(_channel_shuffle),
-    "Slice": Op(_slice, _refuse_slice),
-    "Split": Op(_split),
-    "Gather": Op(_gather),
-    "Pad": Op(_pad, _refuse_pad),
-    "DepthToSpace": Op(_depth_to_space),
-    "SpaceToDepth": Op(_space_to_depth),
-    "Tile": Op(_tile, _refuse_rank),
-    "Expand": Op(_tile, _refuse_rank),
+    "Reshape": Entry(_reshape, check=_refuse_rank),
+    "Flatten": Entry(_reshape, check=_refuse_rank),
+    "Squeeze": Entry(_reshape, check=_refuse_rank),
+    "Unsqueeze": Entry(_reshape, check=_refuse_rank),
+    "Transpose": Entry(_transpose, check=_refuse_rank),
+    "Concat": Entry(_concat),
+    "ChannelShuffle": Entry(_channel_shuffle),
+    "Slice": Entry(_slice, check=_refuse_slice),
+    "Split": Entry(_split),
+    "Gather": Entry(_gather),
+    "Pad": Entry(_pad, check=_refuse_pad),
+    "DepthToSpace": Entry(_depth_to_space),
+    "SpaceToDepth": Entry(_space_to_depth),
+    "Tile": Entry(_tile, check=_refuse_rank),
+    "Expand": Entry(_tile, check=_refuse_rank),
 }

@@ -4,7 +4,7 @@ Functions of the op table read their inputs and emit their outputs through it; l
 quantization at borders of float islands, and clamps are settled here and nowhere else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from edgeconv.tensors import Quantization
 
 Precision = Literal["fp32", "fp16", "int8"]
 Io = Literal["float", "int8", "uint8"]
+Emit = Callable[["Emission", Node], None]
 
 
 @dataclass

@@ -20,7 +20,7 @@ from edgeconv.export.tflite.layout import (
     stored_shape,
 )
 from edgeconv.export.tflite.rewrites import ALL, Rewrites, rewrite
-from edgeconv.export.tflite.table import check_supported, entry_for
+from edgeconv.export.tflite.table import OPS, check_supported
 from edgeconv.recipe import Recipe
 from edgeconv.tensors import Layout as TensorLayout
 from edgeconv.tensors import Quantization, TensorSpec
@@ -84,7 +84,7 @@ def emit_tflite(
     check_supported(graph)
     known = graph.shapes.keys()
     graph, recipe, changes = rewrite(graph, recipe, rewrites)
-    plan = plan_layouts(graph, lambda g, node: entry_for(node).layout_rule(g, node))
+    plan = plan_layouts(graph, lambda g, node: OPS[node.op].layout_rule(g, node))
     em = Emission(graph, recipe, precision, io, plan, Builder("edgeconv"))
     inputs: dict[str, int] = {}
     for name in graph.inputs:
@@ -115,7 +115,7 @@ def _emit_nodes(em: Emission) -> list[str]:
     for node in em.graph.nodes:
         if node.output in em.stored:
             continue  # the input itself, at an integer border
-        entry = entry_for(node)
+        entry = OPS[node.op]
         native = entry.native(em.graph, node) and node.name not in em.shifts
         em.integer = em.computes_on_int8(node, native)
         if em.recipe is not None and not em.integer and _is_real(em.graph, node):

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from edgeconv.export.graph import Clamp, Graph, Node
+from edgeconv.export.op_table import Entry, first_failing, needs_constant
 from edgeconv.export.tflite.clamps import ACTIVATIONS, implied
-from edgeconv.export.tflite.emission import Emission
-from edgeconv.export.tflite.entry import Emit, Entry, first_failing, needs_constant
+from edgeconv.export.tflite.emission import Emission, Emit
 from edgeconv.export.tflite.layout import stored_axis
 from edgeconv.export.tflite.ops_elementwise import identity, of_kinds, unary
 from edgeconv.tensors import Quantization

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from edgeconv.export.graph import Array, Graph, Node
+from edgeconv.export.op_table import Entry, first_failing, needs_constant, rank_within
 from edgeconv.export.tflite.emission import Emission
-from edgeconv.export.tflite.entry import Entry, first_failing, needs_constant, rank_within
 from edgeconv.export.tflite.padding import Padding, Pads, same_padding, window_padding
 from edgeconv.export.tflite.weights import weight_operands
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeconv.export.graph import Array, Graph, Node
+from edgeconv.export.op_table import Entry, first_failing, needs_constant
 from edgeconv.export.tflite.emission import Emission
-from edgeconv.export.tflite.entry import Entry, first_failing, needs_constant
 from edgeconv.export.tflite.layout import (
     PLAIN,
     order,

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.tflite.emission import Emission
-from edgeconv.export.tflite.entry import Emit, Entry, first_failing
+from edgeconv.export.op_table import Entry, first_failing
+from edgeconv.export.tflite.emission import Emission, Emit
 
 MAX_BROADCAST = 4  # axes over which every TFLite kernel broadcasts
 
@@ -130,28 +130,28 @@ _REAL = of_kinds("float32")
 _NUMBERS = of_kinds("float32", "int32", "int64")
 
 
-def _arithmetic(code: str, options: str, *, int8: bool = True) -> Entry:
+def _arithmetic(code: str, options: str, *, int8: bool = True) -> Entry[Emit]:
     check = first_failing(_NUMBERS, broadcasts)
     nearest = "float32, int32 or int64 operands that broadcast over up to 4 axes"
     return Entry(binary(code, options), code, nearest, check, int8=int8)
 
 
-def _function(code: str, options: str = "") -> Entry:
+def _function(code: str, options: str = "") -> Entry[Emit]:
     return Entry(unary(code, options), code, "a float32 operand", _REAL)
 
 
-def _comparison(code: str, options: str) -> Entry:
+def _comparison(code: str, options: str) -> Entry[Emit]:
     check = first_failing(of_kinds("float32", "int32", "int64", "bool"), broadcasts)
     nearest = "operands that broadcast over up to 4 axes"
     return Entry(binary(code, options), code, nearest, check)
 
 
-def _logical(code: str, options: str) -> Entry:
+def _logical(code: str, options: str) -> Entry[Emit]:
     nearest = "operands that broadcast over up to 4 axes"
     return Entry(binary(code, options), code, nearest, broadcasts)
 
 
-def _extreme(code: str) -> Entry:
+def _extreme(code: str) -> Entry[Emit]:
     check = first_failing(_NUMBERS, broadcasts)
     emit = binary(code, "MaximumMinimumOptions", same_scale=True)
     return Entry(emit, code, "operands that broadcast over up to 4 axes", check, int8=True)

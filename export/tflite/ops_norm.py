@@ -3,8 +3,8 @@
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_table import Entry, first_failing, needs_constant, rank_within
 from edgeconv.export.tflite.emission import Emission
-from edgeconv.export.tflite.entry import Entry, first_failing, needs_constant, rank_within
 from edgeconv.export.tflite.layout import order, stored_axis
 from edgeconv.export.tflite.ops_elementwise import of_kinds
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from edgeconv.export.graph import Array, Graph, Node
+from edgeconv.export.op_table import Entry, first_failing, rank_within
 from edgeconv.export.tflite.emission import Emission
-from edgeconv.export.tflite.entry import Entry, first_failing, rank_within
 from edgeconv.export.tflite.ops_conv import (
     pad_picture,
     picture_shape,

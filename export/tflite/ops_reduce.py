@@ -3,8 +3,8 @@
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.tflite.emission import Emission
-from edgeconv.export.tflite.entry import Check, Emit, Entry, first_failing, needs_constant
+from edgeconv.export.op_table import Check, Entry, first_failing, needs_constant
+from edgeconv.export.tflite.emission import Emission, Emit
 from edgeconv.export.tflite.layout import PLAIN, Layout, Rule, order, stored_axis
 from edgeconv.export.tflite.ops_elementwise import of_kinds
 
@@ -125,7 +125,7 @@ def _kinds(*kinds: str) -> Check:
     return first_failing(of_kinds(*kinds), _AXES)
 
 
-def _row(emit: Emit, code: str, *kinds: str, int8: bool = False) -> Entry:
+def _row(emit: Emit, code: str, *kinds: str, int8: bool = False) -> Entry[Emit]:
     return Entry(emit, code, "constant axes", _kinds(*kinds), _rule, int8)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_table import Entry, first_failing, needs_constant, rank_within
 from edgeconv.export.tflite.emission import Emission
-from edgeconv.export.tflite.entry import Entry, first_failing, needs_constant, rank_within
 from edgeconv.export.tflite.ops_cut import take
 
 Coordinates = NDArray[np.float64]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_table import Entry, first_failing, needs_constant, rank_within
 from edgeconv.export.tflite.emission import Emission
-from edgeconv.export.tflite.entry import Entry, first_failing, needs_constant, rank_within
 from edgeconv.export.tflite.layout import (
     PLAIN,
     is_copy,

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from edgeconv.errors import UnsupportedOpError
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_table import Entry, merged, refusals, refuse
 from edgeconv.export.tflite import (
     ops_activation,
     ops_conv,
@@ -15,7 +15,7 @@ from edgeconv.export.tflite import (
     ops_resize,
     ops_shape,
 )
-from edgeconv.export.tflite.entry import Entry
+from edgeconv.export.tflite.emission import Emit
 
 KINDS = ("float32", "int32", "int64", "uint8", "int8", "bool")
 
@@ -37,54 +37,23 @@ _ELSEWHERE = {
 }
 
 
-def _merged() -> dict[str, Entry]:
-    table: dict[str, Entry] = {}
-    families = (
-        ops_conv,
-        ops_cut,
-        ops_pool,
-        ops_elementwise,
-        ops_norm,
-        ops_activation,
-        ops_shape,
-        ops_resize,
-        ops_reduce,
-    )
-    for family in families:
-        for op, entry in family.TABLE.items():
-            if op in table:
-                raise ValueError(f"two entries of the TFLite op table are called {op}")
-            table[op] = entry
-    return table
-
-
-OPS = _merged()
-
-
-def entry_for(node: Node) -> Entry:
-    """Return the entry of a node; raises UnsupportedOpError where there is none."""
-    if node.op not in OPS:
-        nearest = _ELSEWHERE.get(node.op, "a composition of the supported operators")
-        raise UnsupportedOpError(
-            f"TFLite emission has no {node.op} (node {node.name}); "
-            f"the nearest supported form is {nearest}"
-        )
-    return OPS[node.op]
+OPS: dict[str, Entry[Emit]] = merged(
+    "TFLite",
+    ops_conv.TABLE,
+    ops_cut.TABLE,
+    ops_pool.TABLE,
+    ops_elementwise.TABLE,
+    ops_norm.TABLE,
+    ops_activation.TABLE,
+    ops_shape.TABLE,
+    ops_resize.TABLE,
+    ops_reduce.TABLE,
+)
 
 
 def check_supported(graph: Graph) -> None:
-    """Raise UnsupportedOpError for the first node that cannot be expressed, before any time is spent.
-
-    The sentence names op, node, reason and the nearest supported form.
-    """
-    for node in graph.nodes:
-        entry = entry_for(node)
-        reason = _tensors(graph, node) or entry.check(graph, node)
-        if reason is not None:
-            raise UnsupportedOpError(
-                f"TFLite cannot express {node.op} (node {node.name}): {reason}; "
-                f"the nearest supported form is {entry.nearest}"
-            )
+    """Raise UnsupportedOpError for a graph that cannot be expressed, before any time is spent."""
+    refuse("TFLite", refusals(OPS, graph, _ELSEWHERE, _tensors))
 
 
 def _tensors(graph: Graph, node: Node) -> str | None:

@@ -1,0 +1,108 @@
+"""Core ML as a target: an .mlpackage, made without a Mac."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeconv.export.target import Target
+
+if TYPE_CHECKING:
+    from edgeconv.export.emit import EmitRequest, Emitted
+    from edgeconv.export.graph import Graph
+    from edgeconv.export.options import ExportOptions
+
+
+def _refuse(options: "ExportOptions") -> None:
+    from edgeconv.errors import UsageError
+    from edgeconv.export.coreml.choices import settle
+
+    if options.int8_weights and options.precision != "int8":
+        raise UsageError("--int8-weights needs --int8")
+    if options.io not in (None, "float"):
+        raise UsageError("--io: a Core ML package takes and returns floats or images")
+    settle(options.precision, options.coreml_compute, options.min_ios, options.int8_weights)
+
+
+def _check(graph: "Graph") -> None:
+    from edgeconv.export.coreml.table import check_supported
+
+    check_supported(graph)
+
+
+def _emit(request: "EmitRequest", path: Path) -> "Emitted":
+    from edgeconv.export.coreml.emit import emit_coreml
+    from edgeconv.export.emit import Emitted
+
+    options = request.options
+    own = {"author": options.author, "license": options.license, "version": options.model_version}
+    metadata = {key: value for key, value in own.items() if value is not None}
+    metadata["edgeconv"] = json.dumps(request.description, sort_keys=True)
+    metadata["description"] = _sentence(request.description)
+    made = emit_coreml(
+        request.graph,
+        request.recipe,
+        path=path,
+        precision=options.precision,
+        compute=options.coreml_compute,
+        min_ios=options.min_ios,
+        weights_only=options.int8_weights,
+        image_input=request.image,
+        labels=None if request.labels is None else unique(request.labels),
+        metadata=metadata,
+        avoid_known_issues=options.avoid_known_issues,
+    )
+    compute = sum(made.ops.get(op, 0) for op in ("conv", "conv_transpose", "linear", "matmul"))
+    stats = {
+        "ops": sum(made.ops.values()),
+        "histogram": dict(made.ops),
+        "compute": compute,
+        "int8_compute": compute if options.precision == "int8" else 0,
+        "transposes": made.ops.get("transpose", 0),
+        "int8_tensors": len(made.integers),
+        "rescaled": {k: [name, factor] for k, (name, factor) in made.rescaled.items()},
+    }
+    return Emitted(made.bytes, made.names, made.inputs, made.outputs, stats, made.notes)
+
+
+def unique(labels: list[str]) -> list[str]:
+    """Tell equal names apart: a Core ML classifier returns one probability a name.
+
+    >>> unique(["crane", "tench", "crane"])
+    ['crane', 'tench', 'crane (class 2)']
+    """
+    return [
+        f"{name} (class {index})" if name in labels[:index] else name
+        for index, name in enumerate(labels)
+    ]
+
+
+def _sentence(description: Mapping[str, Any]) -> str:
+    """Return the short description that Xcode shows."""
+    how = description["preprocessing"]
+    feeding = (
+        "" if how is None else f"; input {how['formula']}, mean {how['mean']}, std {how['std']}"
+    )
+    return f"{description['net']['source']}, {description['precision']}, by edgeconv{feeding}"
+
+
+COREML = Target(
+    name="coreml",
+    suffix=".mlpackage",
+    title="Core ML",
+    needs=(("coremltools", "coreml"),),
+    refuse=_refuse,
+    check=_check,
+    emit=_emit,
+    options=(
+        "coreml_compute",
+        "min_ios",
+        "avoid_known_issues",
+        "author",
+        "license",
+        "model_version",
+    ),
+    alone=("image_input", "int8_weights"),
+    verified=50,  # the reference evaluator takes up to 0.3 s a picture
+    then="parity",
+)

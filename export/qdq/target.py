@@ -1,0 +1,79 @@
+"""ONNX as a target: float as it is, INT8 as QDQ for onnxruntime."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeconv.export.target import Target
+
+if TYPE_CHECKING:
+    from edgeconv.export.emit import EmitRequest, Emitted
+    from edgeconv.export.graph import Graph
+    from edgeconv.export.options import ExportOptions
+    from edgeconv.tensors import TensorSpec
+
+
+def _refuse(options: "ExportOptions") -> None:
+    from edgeconv.errors import UsageError
+
+    if options.precision == "fp16":
+        raise UsageError(
+            "--fp16 is for TFLite and Core ML: onnxruntime's CPU kernels would convert an fp16 .onnx back to "
+            "float at every layer; take --fp32 or --int8 for --target onnx"
+        )
+
+
+def _check(graph: "Graph") -> None:
+    """ONNX keeps every standard operator."""
+
+
+def _emit(request: "EmitRequest", path: Path) -> "Emitted":
+    from onnx import helper
+
+    from edgeconv.export.emit import Emitted, described, with_offset
+    from edgeconv.export.hub.onnx_io import save_model, to_onnx
+    from edgeconv.export.hub.opset import with_opset
+    from edgeconv.export.options import DEFAULT_OPSET
+    from edgeconv.export.qdq.emit import emit_qdq
+    from edgeconv.export.qdq.inspect import onnx_stats
+    from edgeconv.export.rewrites.table import BY_CPU
+    from edgeconv.files import write_bytes
+
+    graph, options = request.graph, request.options
+    if request.recipe is None:
+        model = to_onnx(graph)
+        names: Mapping[str, str] = {tensor: tensor for tensor in graph.shapes}
+        inputs = tuple(_spec(graph, name) for name in graph.inputs)
+        outputs = tuple(_spec(graph, name) for name in graph.outputs)
+        changes: tuple[str, ...] = ()
+    else:
+        wanted = BY_CPU[options.cpu][options.prefer]
+        qdq = emit_qdq(graph, request.recipe, io=request.io, rewrites=wanted)
+        model, names, outputs, changes = qdq.model, qdq.names, qdq.outputs, qdq.changes
+        inputs = tuple(with_offset(request, spec) for spec in qdq.inputs)
+    helper.set_model_props(model, described(request, inputs, outputs))
+    data = save_model(with_opset(model, options.opset or max(DEFAULT_OPSET, graph.opset)))
+    write_bytes(path, data)
+    stats = {**onnx_stats(data), "rewrites": list(changes)}
+    return Emitted(len(data), names, inputs, outputs, stats)
+
+
+def _spec(graph: "Graph", tensor: str) -> "TensorSpec":
+    from edgeconv.tensors import TensorSpec
+
+    shape = graph.shape(tensor)
+    return TensorSpec(
+        tensor, shape, graph.dtype(tensor).name, "nchw" if len(shape) == 4 else "other"
+    )
+
+
+ONNX = Target(
+    name="onnx",
+    suffix=".onnx",
+    title="ONNX",
+    needs=(("onnx", "export"), ("onnxruntime", "onnx")),
+    refuse=_refuse,
+    check=_check,
+    emit=_emit,
+    options=("cpu", "opset", "prefer"),
+)

@@ -1,0 +1,36 @@
+"""What a target is: everything the export, its command and its pages know of a format, in one row."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgeconv.export.emit import EmitRequest, Emitted
+    from edgeconv.export.graph import Graph
+    from edgeconv.export.options import ExportOptions
+
+
+@dataclass(frozen=True)
+class Target:
+    """One format.
+
+    ``needs``: (module, extra of pyproject.toml) of every package that it cannot do without.
+    ``options``: fields of ExportOptions that some targets alone read; ``alone``: those that need this
+    target and no other. ``refuse`` raises UsageError for options that cannot be, ``check``
+    UnsupportedOpError for a graph that cannot be expressed, both before any work. ``emit`` writes the
+    file. ``verified``: at most so many samples verify it (None: all). ``then`` is the command to go on
+    with.
+    """
+
+    name: str
+    suffix: str
+    title: str
+    needs: tuple[tuple[str, str], ...]
+    refuse: "Callable[[ExportOptions], None]"
+    check: "Callable[[Graph], None]"
+    emit: "Callable[[EmitRequest, Path], Emitted]"
+    options: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
+    verified: int | None = None
+    then: str = "bench"
