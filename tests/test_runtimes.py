@@ -114,7 +114,7 @@ def small_int8(folder: Path) -> Path:
     """The file of tests/tflite_kit.py's net with integer borders."""
     from tflite_kit import feed, minmax_recipe, small_net
 
-    from edgeconv.export.tflite import emit_tflite
+    from edgeconv.export.tflite.emit import emit_tflite
 
     net = small_net().graph
     made = emit_tflite(net, minmax_recipe(net, feed(net)), precision="int8", io="int8")
