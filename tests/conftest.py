@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+hypothesis.settings.register_profile("no-clock", deadline=None)
+hypothesis.settings.load_profile("no-clock")
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 

@@ -60,7 +60,7 @@ def recipe_of(graph: Graph) -> Recipe:
 # Columns
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     kernel=st.integers(1, 7),
     stride=st.integers(1, 4),

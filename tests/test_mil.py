@@ -310,7 +310,6 @@ def test_a_folder_that_is_no_package_is_refused(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None)
 def test_any_bytes_are_a_message_or_refused(data: bytes) -> None:
     try:
         message = Message(memoryview(data))
@@ -321,7 +320,7 @@ def test_any_bytes_are_a_message_or_refused(data: bytes) -> None:
         pass
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_flipped_bytes_never_escape_as_another_error(
     data: st.DataObject, made_bytes: tuple[Path, bytes, dict[str, Any]]
@@ -368,7 +367,7 @@ def slow_convolution(x: Any, w: Any, pads: Any, strides: Any, dilations: Any, gr
     return y
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_convolution_is_its_definition(data: st.DataObject) -> None:
     groups, per_in, per_out = (data.draw(st.integers(1, 3)) for _ in range(3))

@@ -175,7 +175,7 @@ def test_random_faults_are_named_to_the_layer(
 ) -> None:
     found: list[str] = []
 
-    @settings(max_examples=30, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=30, database=None, derandomize=True)
     @given(faults())
     def check(fault: tuple[Edit, str]) -> None:
         edit, tensor = fault

@@ -13,7 +13,7 @@ from edgeconv.export.passes.global_pool import global_pool
 from edgeconv.export.passes.normalize_gemm import normalize_gemm
 from edgeconv.export.passes.pool_to_depthwise import pool_to_depthwise
 
-few = settings(max_examples=15, deadline=None)
+few = settings(max_examples=15)
 
 
 @few

@@ -195,7 +195,7 @@ def test_gptq_makes_the_layers_output_error_smaller_than_rounding() -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_dead_channels_bias_fits_int32(seed: int) -> None:
     random = np.random.default_rng(seed)
     weights = random.normal(size=(6, 3, 3, 3)).astype(np.float32)

@@ -164,7 +164,7 @@ def test_an_unknown_processor_is_refused_with_the_known_ones() -> None:
 
 
 @given(random_nets())
-@settings(deadline=None, derandomize=True, database=None, max_examples=30)
+@settings(derandomize=True, database=None, max_examples=30)
 def test_all_rewrites_keep_every_bit_of_random_nets(case: RandomNet) -> None:
     graph = prepare(from_onnx(case.model), int8=True).graph
     recipe = minmax_recipe(graph, case.feeds)

@@ -276,3 +276,23 @@ def test_a_manifest_is_an_artifacts(tmp_path: Path) -> None:
     manifest = {**MANIFEST, "sha256": sha256(path), "more": {"kept": [1]}}
     manifest_path(path).write_text(json.dumps(manifest))
     assert load_artifact(path) == Artifact(path, manifest)
+
+
+def test_a_baselines_own_slack_goes_before_ours_and_survives_an_update(tmp_path: Path) -> None:
+    from edgeconv.parity.baseline import compare_baseline, load_baseline, save_baseline
+
+    path = tmp_path / "net.baseline.json"
+
+    def figures(sqnr: float) -> dict[str, Any]:
+        rows = {"a": {"outputs": {"logits": {"sqnr_db": sqnr}}}}
+        return {"edgeconv_baseline": 1, "count": 4, "rows": rows}
+
+    path.write_text(json.dumps({**figures(31.0), "slack": {"sqnr_db": [2.0, 0.0]}}))
+    save_baseline(path, figures(30.0))
+    kept = load_baseline(path)
+    assert not list(compare_baseline(kept, figures(28.5)))
+    assert len(list(compare_baseline(kept, figures(27.5)))) == 1
+    assert len(list(compare_baseline(figures(30.0), figures(28.5)))) == 1
+    path.write_text(json.dumps({**kept, "slack": {"sqnr_db": [-1.0, 0.0]}}))
+    with pytest.raises(EdgeconvError, match="slack"):
+        load_baseline(path)

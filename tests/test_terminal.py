@@ -8,7 +8,7 @@ import sys
 import termios
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeconv.commands.progress import HEAD, lay_out
@@ -107,7 +107,6 @@ def test_a_dumb_terminal_and_a_pipe_get_no_bar() -> None:
 WORD = st.text(st.sampled_from("abcXYZ0189.,%[]():/_-"), min_size=1, max_size=12)
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(WORD, min_size=1), min_size=1), st.integers(40, 200))
 def test_a_fold_loses_and_splits_no_word(parts: list[list[str]], width: int) -> None:
     text = " · ".join(" ".join(words) for words in parts)

@@ -19,7 +19,6 @@ FORMS: tuple[Form, ...] = ("zero-point-free", "asymmetric")
 RESOLVERS = ("auto", "builtin")
 
 quiet = settings(
-    deadline=None,
     derandomize=True,  # the same nets in every run: a failure can be looked at
     database=None,
     phases=[Phase.explicit, Phase.generate],  # shrinking would convert thousands of nets

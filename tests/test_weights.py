@@ -99,7 +99,7 @@ def official_unit(x: Tensor, groups: int) -> Tensor:
 
 
 @given(st.sampled_from([(3, 5), (8, 3), (2, 2), (1, 4)]))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 def test_the_official_shuffle_after_a_depthwise_layer_equals_ours_before_it(
     sizes: tuple[int, int],
 ) -> None:

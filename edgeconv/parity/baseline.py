@@ -1,7 +1,7 @@
 """A committed file of figures, and what got worse since."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from edgeconv.schema import (
     anything,
     checked,
     either,
+    items,
     mapping,
     maybe,
     number,
@@ -51,7 +52,8 @@ SLACK: dict[str, tuple[float, float]] = {
     "fallback_nodes": (0.0, 0.0),
 }
 """How much worse is still the same: (absolute, as a share of the old value). Another processor sums
-float32 in another order, which can move a weight of a recipe by one step."""
+float32 in another order, which can move a weight of a recipe by one step. A baseline's own "slack"
+(name: [absolute, share]) goes before: it survives --update-baseline."""
 
 CLEAN_DB = 90.0
 """Above this an SQNR is the order of float32 sums, and no worse than any other."""
@@ -78,7 +80,8 @@ BASELINE = table(
                 },
             )
         )
-    }
+    },
+    {"slack": table({}, dict.fromkeys(SLACK, items(number(low=0.0), 2, 2)), closed=True)},
 )
 
 
@@ -99,6 +102,8 @@ def worth_keeping(matrix: Matrix) -> dict[str, Any]:
 
 def save_baseline(path: Path, data: Mapping[str, Any]) -> None:
     """Write the baseline, one figure a line, so that a review reads as a diff of figures."""
+    if path.exists() and (kept := load_baseline(path).get("slack")):
+        data = {**data, "slack": kept}
     write_text(path, json.dumps(data, indent=1, sort_keys=True) + "\n")
 
 
@@ -115,6 +120,7 @@ def load_baseline(path: Path) -> dict[str, Any]:
 
 def compare_baseline(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for each figure that got worse, and for rows that are gone or now fail."""
+    slack = {**SLACK, **old.get("slack", {})}
     for label, row in old["rows"].items():
         now = new["rows"].get(label)
         if now is None:
@@ -131,18 +137,20 @@ def compare_baseline(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator
                 was = show(name, float(value))
                 if name not in fresh:
                     yield f"{label}: {output}: {name} was {was} and is no longer measured"
-                elif is_worse(name, float(value), float(fresh[name])):
+                elif is_worse(name, float(value), float(fresh[name]), slack):
                     got = show(name, float(fresh[name]))
                     yield f"{label}: {output}: {name} was {was} and is {got}"
         for name, value in row.get("file", {}).items():
             known = now.get("file", {}).get(name)
             if known is None:
                 yield f"{label}: {name} was {float(value):g} and is no longer known"
-            elif is_worse(name, float(value), float(known)):
+            elif is_worse(name, float(value), float(known), slack):
                 yield f"{label}: {name} was {float(value):g} and is {float(known):g}"
 
 
-def is_worse(name: str, old: float, new: float) -> bool:
+def is_worse(
+    name: str, old: float, new: float, slack: Mapping[str, Sequence[float]] = SLACK
+) -> bool:
     """Whether ``new`` is worse than ``old`` by more than the figure's slack.
 
     >>> is_worse("sqnr_db", 20.0, 19.8), is_worse("sqnr_db", 20.0, 19.0)
@@ -151,10 +159,10 @@ def is_worse(name: str, old: float, new: float) -> bool:
     False
     """
     better = FILE_FIGURES.get(name) or MEASURES[name].better
-    absolute, share = SLACK.get(name, (0.0, 0.0))
+    absolute, share = slack.get(name, (0.0, 0.0))
     if name == "sqnr_db":
         old, new = min(old, CLEAN_DB), min(new, CLEAN_DB)
     if old == new:
         return False
-    slack = absolute + share * abs(old) if abs(old) != float("inf") else absolute
-    return new < old - slack if better == "high" else new > old + slack
+    room = absolute + share * abs(old) if abs(old) != float("inf") else absolute
+    return new < old - room if better == "high" else new > old + room

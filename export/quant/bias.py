@@ -41,9 +41,26 @@ class MeanOutput:
         return channel_means(self._node, np.asarray(out))
 
 
+def channel_axis(node: Node, rank: int) -> int:
+    """Return where a weighted node's output has its channels: axis 1, of a Gemm the last."""
+    return rank - 1 if node.op == "Gemm" else 1
+
+
+def likely(each: Floats) -> Floats:
+    """Return the mean shift of each channel over pictures (n, channels), less where it may be chance.
+
+    A shift of many standard errors stays as it is, one of a single standard error is halved. Where a
+    few values are behind a mean (an output of one pixel, a channel that hardly ever fires) the plain
+    mean follows the last bit of float sums.
+    """
+    shift = each.mean(axis=0, dtype=np.float64)
+    chance = each.var(axis=0, dtype=np.float64) / max(len(each) - 1, 1)
+    kept: Floats = (shift**3 / np.maximum(shift**2 + chance, 1e-30)).astype(np.float32)
+    return kept
+
+
 def channel_means(node: Node, made: NDArray[Any]) -> Floats:
-    """Return the mean of each output channel of a weighted node: axis 1, of a Gemm the last."""
-    axis = made.ndim - 1 if node.op == "Gemm" else 1
-    others = tuple(other for other in range(made.ndim) if other != axis)
+    """Return the mean of each output channel of a weighted node."""
+    others = tuple(other for other in range(made.ndim) if other != channel_axis(node, made.ndim))
     means: Floats = made.mean(axis=others, dtype=np.float64).astype(np.float32)
     return means

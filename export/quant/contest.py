@@ -6,24 +6,26 @@ from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgeconv.export.graph import Graph
-from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.export.quant.calibration import stability
 from edgeconv.export.quant.candidates import Candidate
 from edgeconv.export.quant.equalize import equalize
 from edgeconv.export.quant.fit import LayerFit
-from edgeconv.export.quant.judge import Score, best, form_is_too_dear, run_recipe, score
+from edgeconv.export.quant.judge import NEAR_DB, Score, best, form_is_too_dear, run_recipe, score
 from edgeconv.export.quant.observe import Feeds, Floats, Observation, Progress
 from edgeconv.export.quant.ranges import choose_ranges
 from edgeconv.export.quant.report import NoiseProbe, layer_notes
 from edgeconv.export.quant.stream import run_quantized
-from edgeconv.export.quant.workspace import Workspace
+from edgeconv.export.quant.workspace import Workspace, real
 from edgeconv.recipe import Activation, Form, Recipe
 
 FORMS: tuple[Form, Form] = ("zero-point-free", "asymmetric")
 T = TypeVar("T")
 R = TypeVar("R")
-_Fit = tuple[Candidate, Form, int]
+_Fit = tuple[Candidate, Form]
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,13 @@ class Task:
     """What every candidate shares.
 
     ``pictures`` are those that fit and those that judge, as ``seen`` has them first. Candidates are
-    fitted on the first ``learnt`` and judged on ``held``; what is picked is fitted on the first
-    ``again``. ``limit`` is the largest integer of a weight.
+    fitted on the first ``learnt`` and judged on all. ``limit`` is the largest integer of a weight.
     """
 
     graph: Graph
     seen: Observation
     pictures: Feeds
     learnt: int
-    again: int
-    held: slice
     fixed: Mapping[str, Activation]
     floats: Mapping[str, str]
     threads: int
@@ -66,13 +65,13 @@ class _Entry:
 class Contest:
     """One task's candidates and what they share while they compete.
 
-    ``quick``: the winner keeps what four fifths of the pictures made of it, for half the time.
+    Each is fitted once in a form, and what was judged is what is returned: a second fit, on more
+    pictures, would be another draw of the noise that the judgement was about.
     """
 
     task: Task
     candidates: Sequence[Candidate]
     report: Progress
-    quick: bool = False
     entries: list[_Entry] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -81,7 +80,7 @@ class Contest:
         self._threads = max(1, task.threads // self._workers)
         self._workspaces = SimpleQueue[Workspace]()
         for _ in range(self._workers):
-            self._workspaces.put(Workspace(task.pictures[: max(task.learnt, task.again)]))
+            self._workspaces.put(Workspace(task.pictures[: task.learnt]))
         self._ranges: dict[tuple[bool, str, Form], dict[str, Activation]] = {}
         self._equalized: tuple[Graph, Observation] = (task.graph, task.seen)
         self._factors: dict[str, Floats] = {}
@@ -91,39 +90,28 @@ class Contest:
             if not self._factors:
                 self.candidates = [c for c in self.candidates if not c.equalize]
         self._done: dict[_Fit, float] = {}
-        self._made: dict[_Fit, Quantized] = {}
 
     def run(self, name: str, form: Form | None) -> Quantized:
         """Return the best candidate, in ``form`` or the form that its scores ask for."""
-        first: Form = form or "zero-point-free"
-        learnt = self.task.learnt
-        if self.quick:  # the form's two fits side by side, with the figures of the last fit
-            sure = [(self.candidates[0], f, learnt) for f in ((form,) if form else FORMS)]
-            self._together(self._fit_at_last, sure)
-        self.entries = self._together(
-            lambda c: self._entry(c, self._fit(c, first, learnt, None), self.task.held),
-            self.candidates,
-        )
-        picked = self.entries[best([entry.score for entry in self.entries])].candidate
-        chosen, why = self._settle_form(picked, form)
-        notes = {**self._notes(picked, why), **chosen.recipe.notes}
+        jobs: list[_Fit] = [(c, form or FORMS[0]) for c in self.candidates]
+        if form is None:
+            jobs.insert(
+                1, (self.candidates[0], FORMS[1])
+            )  # the likeliest second form, side by side
+        entries = dict(zip(jobs, self._together(self._entry, jobs), strict=True))
+        self.entries = [entries[c, form or FORMS[0]] for c in self.candidates]
+        picked = self.entries[best([entry.score for entry in self.entries])]
+        why = "prescribed"
+        if form is None:
+            other = (picked.candidate, FORMS[1])
+            asymmetric = entries[other] if other in entries else self._entry(other)
+            dear = form_is_too_dear(picked.score, asymmetric.score)
+            why = dear or "zero points are not needed"
+            picked = picked if dear is None else asymmetric
+        recipe = picked.made.recipe
+        notes = {**self._notes(picked.candidate, why), **recipe.notes}
         self.report(1.0)
-        return replace(chosen, recipe=replace(chosen.recipe, name=name, notes=notes))
-
-    def _settle_form(self, candidate: Candidate, form: Form | None) -> tuple[Quantized, str]:
-        """Fit the winner at last; in both forms where none is prescribed, judged on all pictures."""
-        count = self.task.learnt if self.quick else self.task.again
-        if form is not None:
-            return self._fit_at_last((candidate, form, count)), "prescribed"
-        entries = self._together(
-            lambda fit: self._entry(candidate, self._fit_at_last(fit).recipe, slice(None)),
-            [(candidate, other, count) for other in FORMS],
-        )
-        free, asymmetric = entries
-        why = form_is_too_dear(free.score, asymmetric.score)
-        if why is None:
-            return free.made, "zero points are not needed"
-        return asymmetric.made, why
+        return replace(picked.made, recipe=replace(recipe, name=name, notes=notes))
 
     def _together(self, work: Callable[[T], R], jobs: Sequence[T]) -> list[R]:
         """Do jobs two at a time: one fit alone keeps no second processor busy."""
@@ -133,51 +121,51 @@ class Contest:
     def _graph(self, candidate: Candidate) -> tuple[Graph, Observation]:
         return self._equalized if candidate.equalize else (self.task.graph, self.task.seen)
 
-    def _entry(self, candidate: Candidate, recipe: Recipe, judges: slice) -> _Entry:
-        task, (graph, _) = self.task, self._graph(candidate)
-        got = run_recipe(graph, recipe, task.pictures[judges], self._threads)
+    def _entry(self, fit: _Fit) -> _Entry:
+        """Fit a candidate in a form, with figures for every layer, and judge it."""
+        task, (candidate, form) = self.task, fit
+        graph, seen = self._graph(candidate)
+        probe = NoiseProbe(seen, self._activations(candidate, form))
+        made: dict[str, Floats] = {}
+        recipe = self._fit(fit, probe, made)
         rows = len(task.pictures)
-        wanted = {name: made[:rows][judges] for name, made in task.seen.outputs.items()}
-        return _Entry(candidate, Quantized(graph, recipe), score(graph, wanted, got))
+        unseen = task.pictures[task.learnt :] if made else task.pictures
+        if unseen:
+            rest = run_recipe(graph, recipe, unseen, self._threads)
+            made = {n: np.concatenate([made[n], v]) if made else v for n, v in rest.items()}
+        wanted = {name: values[:rows] for name, values in task.seen.outputs.items()}
+        recipe = replace(recipe, notes={"layers": layer_notes(graph, recipe, seen, probe.noise)})
+        return _Entry(candidate, Quantized(graph, recipe), score(graph, wanted, made))
 
-    def _fit_at_last(self, fit: _Fit) -> Quantized:
-        """Fit with figures for every layer, once."""
-        if fit not in self._made:
-            candidate, form, count = fit
-            graph, seen = self._graph(candidate)
-            probe = NoiseProbe(seen, self._activations(candidate, form))
-            recipe = self._fit(candidate, form, count, probe)
-            layers = layer_notes(graph, recipe, seen, probe.noise)
-            self._made[fit] = Quantized(graph, replace(recipe, notes={"layers": layers}))
-        return self._made[fit]
-
-    def _fit(
-        self, candidate: Candidate, form: Form, count: int, probe: NoiseProbe | None
-    ) -> Recipe:
-        if probe is None and (candidate, form, count) in self._made:
-            return self._made[candidate, form, count].recipe
-        task, (graph, seen) = self.task, self._graph(candidate)
+    def _fit(self, fit: _Fit, probe: NoiseProbe, made: dict[str, Floats]) -> Recipe:
+        """Return a candidate's integers; ``made`` gets the outputs that the fit ran through."""
+        task, (candidate, form) = self.task, fit
+        graph, seen = self._graph(candidate)
         activations = self._activations(candidate, form)
         factors = self._factors if candidate.equalize else {}
         recipe = Recipe(
             candidate.name, form, activations, {}, tuple(task.floats), equalized=factors
         )
-        fit = LayerFit(graph, seen, activations, candidate.rounding, candidate.bias, task.limit)
-        if probe is None and not candidate.needs_pictures:
-            nodes = [n for n in graph.nodes if n.op in WEIGHTED and n.name not in task.floats]
-            return replace(recipe, weights={node.name: fit(node, None) for node in nodes})
+        layers = LayerFit(graph, seen, activations, candidate.rounding, candidate.bias, task.limit)
         workspace = self._workspaces.get()
+
+        def inspect(name: str, stored: NDArray[Any]) -> None:
+            probe(name, stored)
+            if name in graph.outputs:
+                shape = (task.learnt, *graph.shape(name))
+                made[name] = real(stored, activations.get(name)).reshape(shape)
+
         try:
             return run_quantized(
                 graph,
                 recipe,
-                count,
-                fit,
+                task.learnt,
+                layers,
                 workspace,
-                refine=fit.refined if candidate.bias == "after" else None,
+                refine=layers.refined if candidate.bias == "after" else None,
                 threads=self._threads,
-                inspect=probe or (lambda _name, _stored: None),
-                progress=lambda part: self._progress((candidate, form, count), part),
+                inspect=inspect,
+                progress=lambda part: self._progress(fit, part),
             )
         finally:
             self._workspaces.put(workspace)
@@ -202,10 +190,11 @@ class Contest:
 
     def _notes(self, picked: Candidate, why: str) -> dict[str, Any]:
         task = self.task
-        held = len(task.pictures[task.held])
+        count = len(task.pictures)
         return {
             "picked": picked.name,
-            "why": f"nothing came closer to float on {held} held-out pictures, chance apart",
+            "why": f"nothing came {NEAR_DB:g} dB closer to float on {count} pictures, {count - task.learnt} "
+            "of them held out",
             "form": why,
             "candidates": [
                 {"candidate": e.candidate.name, "form": e.made.recipe.form, **e.score.as_notes()}
@@ -213,8 +202,8 @@ class Contest:
             ],
             "pictures": {
                 "observed": task.seen.pictures,
-                "learnt": task.learnt if self.quick else task.again,
-                "held_out": held,
+                "learnt": task.learnt,
+                "held_out": count - task.learnt,
             },
             "float": dict(task.floats),
             "stability": stability(task.seen),

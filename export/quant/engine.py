@@ -1,7 +1,7 @@
 """The quantization engine: prepared graph and pictures in, integers out.
 
 One pass of the float net gathers what is needed; then each candidate of the recipe is fitted
-layer by layer on four fifths of the pictures, and the fifth that was held out picks.
+layer by layer on four fifths of the pictures and judged on all: a fifth it has never seen.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.rules import is_pixel_shift, why_float
 from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.export.quant.apart import kept_apart
+from edgeconv.export.quant.bias import channel_axis
 from edgeconv.export.quant.blas import one_blas_thread
 from edgeconv.export.quant.candidates import RECIPES
 from edgeconv.export.quant.contest import Contest, Quantized, Task
 from edgeconv.export.quant.observe import Feeds, Floats, Progress, observe
 from edgeconv.export.quant.ranges import conflicts, fixed_scales
-from edgeconv.export.quant.stream import REFINED
 from edgeconv.recipe import Form
 
 __all__ = ["Quantized", "float_nodes", "quantize", "split"]
@@ -64,7 +64,7 @@ def quantize(
         report = progress or (lambda _: None)
         limit = 63 if reduce_range else 127
         task = _observe(graph, feeds, input_scale or {}, floats, threads, limit, report)
-        contest = Contest(task, RECIPES[recipe], lambda p: report(0.3 + 0.7 * p), recipe == "fast")
+        contest = Contest(task, RECIPES[recipe], lambda p: report(0.3 + 0.7 * p))
         made = contest.run(recipe, form)
         return replace(made, graph=_restored(made.graph, whole))
 
@@ -129,21 +129,22 @@ def _observe(
     only_held = [place for place in held if place not in learnt]
     first = [*learnt, *only_held]
     rest = sorted(set(range(len(feeds))) - set(first))
-    again = min(len(first), MOST_LEARNT)
     weighted = [n for n in graph.nodes if n.op in WEIGHTED and n.name not in floats]
     seen = observe(
         graph,
         Chosen(feeds, [*first, *rest]),
-        summed={n.inputs[0] for n in weighted} | {n.output for n in weighted if n.clamp},
-        counts={len(learnt), again, min(REFINED, len(learnt))},
+        summed={n.inputs[0] for n in weighted},
+        counts={len(learnt)},
+        averaged={
+            n.output: channel_axis(n, len(graph.shape(n.output))) for n in weighted if n.clamp
+        },
         threads=threads,
         progress=lambda p: report(0.3 * p),
     )
-    held_at = slice(len(learnt) if only_held else 0, len(first))
     floats = {**kept_apart(graph, seen), **floats}
     fixed = fixed_scales(graph, input_scale, frozenset(floats))
     pictures = Chosen(feeds, first)
-    return Task(graph, seen, pictures, len(learnt), again, held_at, fixed, floats, threads, limit)
+    return Task(graph, seen, pictures, len(learnt), fixed, floats, threads, limit)
 
 
 def _check_feeds(graph: Graph, feeds: Feeds) -> None:

@@ -268,4 +268,5 @@ def _rescale_seen(seen: Observation, factors: Mapping[str, Floats]) -> Observati
         if name in factors:
             tail = [1] * (total.ndim - 2)
             sums[name, count] = total * factors[name].reshape(1, -1, *tail)
-    return replace(seen, tensors=tensors, sums=sums)
+    means = {name: each * factors.get(name, np.float32(1)) for name, each in seen.means.items()}
+    return replace(seen, tensors=tensors, sums=sums, means=means)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.rules import float_weights
 from edgeconv.export.op_traits import output_axis
-from edgeconv.export.quant.bias import MeanOutput, channel_means
+from edgeconv.export.quant.bias import MeanOutput, channel_axis, likely
 from edgeconv.export.quant.columns import hessian
-from edgeconv.export.quant.observe import Observation
+from edgeconv.export.quant.observe import Observation, picture_means
 from edgeconv.export.quant.weights import (
     Floats,
     dequantized,
@@ -74,12 +74,12 @@ class LayerFit:
         quantization = self.activations.get(node.output)
         if self.bias != "after" or node.clamp is None or quantization is None:
             return None
-        if (node.output, len(made)) not in self.seen.sums:
+        if node.output not in self.seen.means:
             return None
         shape = self.graph.shape(node.output)
-        wanted = self.seen.mean(node.output, len(made))
-        got = (mean(made) - (quantization.zero_point + 128)) * quantization.scale
-        lacks = channel_means(node, wanted) - channel_means(node, got.reshape(shape))
+        got = picture_means(made.reshape(len(made), *shape), channel_axis(node, len(shape)))
+        got = (got - (quantization.zero_point + 128)) * np.float32(quantization.scale)
+        lacks = likely(self.seen.means[node.output][: len(made)] - got)
         again = replace(weights, float_bias=(weights.float_bias + lacks).astype(np.float32))
         source = self.activations[node.inputs[0]]
         return replace(again, bias=bias_integers(again, source.scale))

@@ -13,31 +13,31 @@ from edgeconv.export.quant.observe import Feeds, Floats
 from edgeconv.export.quant.sessions import integer_kernels_are_exact, session
 from edgeconv.recipe import Recipe
 
-CLEARLY_WORSE = 1.25
-"""A loss this many times larger is no chance of a few held-out pictures."""
-AGREEMENT_COST = 0.2
-"""Points of agreement that the zero-point-free form may cost."""
+NEAR_DB = 0.1
+"""Candidates this near to the best are as good: the one to trust most is taken."""
+FORM_DB = 0.2
+"""What the zero-point-free form may cost."""
 
 
 @dataclass(frozen=True)
 class Score:
     """How far a recipe is from float on held-out pictures.
 
-    ``loss`` decides, the mean of ``each`` picture's: the KL divergence (nats) where the net gives
-    class scores, else the share of noise in the outputs' power. ``agreement`` is in percent, None
-    without class scores.
+    ``noise`` decides: the geometric mean over pictures of the noise's share of the outputs' power,
+    where they are scores without what moves all of a picture's alike. ``loss`` is the mean KL divergence (nats) where the net gives
+    class scores, else the plain share of noise; a few pictures with close classes carry most of a
+    divergence, so that its mean is often luck. ``agreement`` is in percent, None without class
+    scores.
     """
 
+    noise: float
     loss: float
     sqnr_db: float
     agreement: float | None
-    each: tuple[float, ...]
 
     def as_notes(self) -> dict[str, Any]:
         """Return the figures as JSON data."""
-        data = asdict(self)
-        del data["each"]
-        return data
+        return asdict(self)
 
 
 def class_scores(graph: Graph) -> bool:
@@ -70,13 +70,25 @@ def score(graph: Graph, wanted: Mapping[str, Floats], got: Mapping[str, Floats])
     shares = np.mean([_noise_shares(wanted[name], got[name]) for name in graph.outputs], axis=0)
     sqnr = float(-10 * np.log10(max(float(shares.mean()), 1e-12)))
     if not class_scores(graph):
-        return Score(float(shares.mean()), sqnr, None, tuple(shares.tolist()))
+        return Score(_typical(shares), float(shares.mean()), sqnr, None)
     name = graph.outputs[0]
     rows = len(wanted[name])
     real, quantized = wanted[name].reshape(rows, -1), got[name].reshape(rows, -1)
     each = _divergences(real, quantized, probabilities=are_probabilities(graph))
     agrees = real.argmax(axis=1) == quantized.argmax(axis=1)
-    return Score(float(each.mean()), sqnr, 100 * float(agrees.mean()), tuple(each.tolist()))
+    if not are_probabilities(graph):
+        shares = _noise_shares(_centred(real), _centred(quantized))
+    return Score(_typical(shares), float(each.mean()), sqnr, 100 * float(agrees.mean()))
+
+
+def _typical(shares: NDArray[np.float64]) -> float:
+    """Return the geometric mean, which no single picture carries; nearly exact ones count as such."""
+    return float(np.exp(np.log(np.maximum(shares, max(1e-3 * shares.mean(), 1e-12))).mean()))
+
+
+def _centred(scores: Floats) -> Floats:
+    moved: Floats = scores - scores.mean(axis=1, keepdims=True)
+    return moved
 
 
 def _noise_shares(wanted: Floats, got: Floats) -> NDArray[np.float64]:
@@ -109,40 +121,17 @@ def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def best(scores: Sequence[Score]) -> int:
-    """Return the index of the first whose loss no other beats by more than chance.
-
-    A few pictures with close classes carry most of a mean divergence, so the smallest mean of a
-    handful is often luck: one counts as better where its mean advantage, picture by picture, is more
-    than the standard error of that advantage.
-    """
-    for index, entry in enumerate(scores):
-        if not any(_beats(other, entry) for other in scores):
-            return index
-    return int(np.argmin([s.loss for s in scores]))
-
-
-def _beats(other: Score, entry: Score) -> bool:
-    gains = np.array(entry.each) - np.array(other.each)
-    error = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
-    return bool(gains.mean() > error)
+    """Return the index of the first that is within NEAR_DB of the least noise."""
+    least = min(entry.noise for entry in scores)
+    return next(i for i, entry in enumerate(scores) if decibels(entry.noise, least) <= NEAR_DB)
 
 
 def form_is_too_dear(free: Score, asymmetric: Score) -> str | None:
-    """Say why the zero-point-free form costs too much; None where it does not.
+    """Say what the zero-point-free form costs where it is more than FORM_DB; None where it is not."""
+    cost = decibels(free.noise, asymmetric.noise)
+    return f"zero points take {cost:.1f} dB of the noise away" if cost > FORM_DB else None
 
-    Either its loss is clearly larger, or it costs more than AGREEMENT_COST points of agreement.
-    So little cannot be counted on a hundred pictures: divergence grows with the square of the
-    noise on the scores and disagreement in proportion to it, so the points follow from the two
-    losses and the disagreement that there is.
-    """
-    if asymmetric.loss <= 0:
-        return None
-    ratio = free.loss / asymmetric.loss
-    if ratio > CLEARLY_WORSE:
-        return f"without zero points the loss is {ratio:.2f}x that of the asymmetric form"
-    if free.agreement is None or ratio <= 1:
-        return None
-    points = (100 - free.agreement) * (1 - ratio**-0.5)
-    if points > AGREEMENT_COST:
-        return f"without zero points {points:.1f} points of agreement would be lost"
-    return None
+
+def decibels(noise: float, other: float) -> float:
+    """Return how much stronger ``noise`` is than ``other``; what cannot be heard is equal."""
+    return float(10 * np.log10(max(noise, 1e-12) / max(other, 1e-12)))

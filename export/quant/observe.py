@@ -28,6 +28,8 @@ SAMPLES = 200_000
 """Values kept of each tensor to choose its range by, over all pictures."""
 MOST_EXTREMES = 128
 """Rows of extremes kept of each tensor; even, so that rows of one parity are half of the pictures."""
+AVERAGED = 32
+"""Pictures whose means are kept one by one."""
 CHUNK_BYTES = 96 << 20
 """Float activations held at once."""
 
@@ -54,13 +56,14 @@ class Observation:
     """The float net over all pictures.
 
     ``tensors`` by name; ``sums`` by name and n, the sum of the first n pictures; ``outputs`` by
-    name, (pictures, ...). ``peaks``: of tensors that a Softmax reads, the least of its rows' largest
+    name, (pictures, ...). ``means`` by name, (AVERAGED pictures at most, channels). ``peaks``: of tensors that a Softmax reads, the least of its rows' largest
     values.
     """
 
     pictures: int
     tensors: dict[str, TensorStats] = field(default_factory=dict)
     sums: dict[tuple[str, int], Floats] = field(default_factory=dict)
+    means: dict[str, Floats] = field(default_factory=dict)
     outputs: dict[str, Floats] = field(default_factory=dict)
     peaks: dict[str, float] = field(default_factory=dict)
 
@@ -80,13 +83,14 @@ def observe(
     *,
     summed: Collection[str] = (),
     counts: Collection[int] = (),
+    averaged: Mapping[str, int] | None = None,
     threads: int = 1,
     progress: Progress = lambda _: None,
 ) -> Observation:
     """Run the float net over ``feeds``.
 
     ``summed`` names tensors whose sums over the first n pictures are wanted, for each n in
-    ``counts``. Raises EdgeconvError naming the tensor where a value is not finite.
+    ``counts``; ``averaged`` those whose means along an axis are wanted, a picture. Raises EdgeconvError naming the tensor where a value is not finite.
     """
     watched = [*graph.inputs, *(out for node in graph.nodes for out in node.outputs if out)]
     watched = [t for t in watched if graph.dtype(t) == np.float32 and 0 not in graph.shape(t)]
@@ -103,6 +107,7 @@ def observe(
         if node.inputs[0] in watched
     }
     pieces: dict[str, list[Floats]] = {name: [] for name in graph.outputs}
+    means: dict[str, list[Floats]] = {}
     done = 0
     with ThreadPoolExecutor(threads) as pool:
         for count, values in _run(graph, watched, feeds, threads):
@@ -112,13 +117,25 @@ def observe(
             for name, axis in rows_of.items():
                 peak = float(values[name].max(axis=axis).min())
                 seen.peaks[name] = min(peak, seen.peaks.get(name, peak))
+            if done < AVERAGED:
+                for name, axis in (averaged or {}).items():
+                    part = values[name][: AVERAGED - done].reshape(-1, *graph.shape(name))
+                    means.setdefault(name, []).append(picture_means(part, axis))
             done += count
             progress(done / len(feeds))
     for tensor, gatherer in gatherers.items():
         seen.tensors[tensor] = gatherer.stats()
         seen.sums.update({(tensor, n): total for n, total in gatherer.totals.items()})
+    seen.means = {name: np.concatenate(parts) for name, parts in means.items()}
     seen.outputs = {name: np.concatenate(parts) for name, parts in pieces.items()}
     return seen
+
+
+def picture_means(values: NDArray[Any], axis: int) -> Floats:
+    """Return, of pictures (n, ...), the mean of each at every place of its ``axis``: (n, places)."""
+    others = tuple(i for i in range(1, values.ndim) if i != axis + 1)
+    means: Floats = values.mean(axis=others, dtype=np.float32)
+    return means
 
 
 def _from_last(axis: int, rank: int) -> int:

@@ -14,6 +14,7 @@ from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.export.qdq.emit import emit_qdq
 from edgeconv.export.quant.batching import batched, channels_last_io, set_batch
+from edgeconv.export.quant.observe import AVERAGED
 from edgeconv.export.quant.sessions import integer_kernels_are_exact, session
 from edgeconv.export.quant.workspace import Tensor, Workspace, channels_last
 from edgeconv.recipe import Recipe, Weights
@@ -23,8 +24,6 @@ Fit = Callable[[Node, Tensor], Weights]
 Refine = Callable[[Node, Weights, Tensor], Weights | None]
 """Improves a node's integers from the output they gave, uint8 (n, ...); None leaves them."""
 
-REFINED = 32
-"""Pictures that refine: the same ones in float and in integers, so that a few are enough."""
 ROUNDS = 2
 """Refinements of a node: saturated values follow the second time; four measured no better."""
 
@@ -82,7 +81,7 @@ def run_quantized(
             _run_piece(runner, here, piece, live, count, wide is not None, threads)
 
         if refine is not None and fitted and first.output in piece.outputs:
-            few = min(REFINED, pictures)
+            few = min(AVERAGED, pictures)
             for _ in range(ROUNDS):
                 run(count=few)
                 better = refine(first, weights[first.name], live[first.output][:few])

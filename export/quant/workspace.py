@@ -82,6 +82,14 @@ def store(real: Tensor, quantization: Activation | None) -> Tensor:
     return quantize_values(real, quantization).view(np.uint8) ^ np.uint8(128)
 
 
+def real(stored: Tensor, quantization: Activation | None) -> Tensor:
+    """Undo ``store`` but for the rounding."""
+    if quantization is None:
+        return np.array(stored)
+    steps = stored.astype(np.float32) - (quantization.zero_point + 128)
+    return steps * np.float32(quantization.scale)
+
+
 def channels_last(tensor: Tensor) -> Tensor:
     """Return a view of (n, C, H, W) as (n, H, W, C); of other ranks the tensor itself."""
     return np.moveaxis(tensor, 1, 3) if tensor.ndim == 4 else tensor
