@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from edgeconv import __version__
 from edgeconv.machine import INT8_DOT, Machine, describe
-from edgeconv.runtimes.table import RUNTIMES, problem
+from edgeconv.runtimes.choose import problem
+from edgeconv.runtimes.table import RUNTIMES
 
 Kind = Literal["runtime", "converter"]
 

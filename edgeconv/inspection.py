@@ -237,7 +237,7 @@ def _with_onnx(path: Path) -> dict[str, Any]:
 def _by_runtime(path: Path) -> dict[str, Any]:
     """What a child process with the runtime can tell of a .tflite file."""
     from edgeconv.bench.facts import examine
-    from edgeconv.runtimes.table import choose, fitting
+    from edgeconv.runtimes.choose import choose, fitting
 
     if not any(row.installed() for row in fitting(path)):
         raise MissingDependencyError(

@@ -123,7 +123,7 @@ def test_on_macos_core_ml_comes_before_the_evaluator(monkeypatch: pytest.MonkeyP
 def test_on_macos_parity_runs_every_compute_unit_and_the_evaluator(
     packages: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgeconv.runtimes.table import ways
+    from edgeconv.runtimes.choose import ways
 
     monkeypatch.setattr(sys, "platform", "darwin")
     wanted = [f"coreml-runtime/{unit}" for unit in UNITS]

@@ -15,7 +15,8 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.isolate import child_failure
 from edgeconv.runtimes import probe as probing
 from edgeconv.runtimes.base import Runner, open_runner
-from edgeconv.runtimes.table import RUNTIMES, Runtime, for_board, ways
+from edgeconv.runtimes.choose import for_board, ways
+from edgeconv.runtimes.table import RUNTIMES, Runtime
 from edgeconv.runtimes.tflite import count_delegation
 from edgeconv.runtimes.tflite_runtime import check_numpy
 from edgeconv.tensors import Quantization, TensorSpec

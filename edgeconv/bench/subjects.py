@@ -14,7 +14,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256
 from edgeconv.memory import missing_mib
 from edgeconv.runtimes.checks import check_threads
-from edgeconv.runtimes.table import choose, fitting, named
+from edgeconv.runtimes.choose import choose, fitting, named
 
 SUFFIXES = (".onnx", ".tflite", ".mlpackage")
 

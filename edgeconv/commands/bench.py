@@ -8,7 +8,7 @@ import click
 from edgeconv.commands.complete import complete_hosts, complete_nets
 from edgeconv.commands.grouped import grouped
 from edgeconv.errors import BudgetMissedError, EdgeconvError
-from edgeconv.runtimes.table import listed
+from edgeconv.runtimes.choose import listed
 from edgeconv.terminal import plain, print_json
 
 GROUPS = {

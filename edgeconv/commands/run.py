@@ -7,7 +7,7 @@ import click
 
 from edgeconv.api import run_model
 from edgeconv.commands.grouped import examples
-from edgeconv.runtimes.table import listed
+from edgeconv.runtimes.choose import listed
 from edgeconv.terminal import echo, print_json
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from edgeconv.cache import cache_dir
 from edgeconv.errors import EdgeconvError
-from edgeconv.runtimes.table import RUNTIMES, on_board
+from edgeconv.runtimes.choose import on_board
+from edgeconv.runtimes.table import RUNTIMES
 
 PACKAGES = ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6", "libgcc-s1", "libgomp1")
 GLIBC = ("2014", "_2_17", "_2_24", "_2_26", "_2_27", "_2_28", "_2_31", "_2_34", "_2_35", "_2_36")

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import temporary_folder, write_text
-from edgeconv.runtimes.table import RUNTIMES, for_board
+from edgeconv.runtimes.choose import for_board
+from edgeconv.runtimes.table import RUNTIMES
 
 GLIBC = ("2_17", "2_24", "2_26", "2_27", "2_28", "2_31", "2_34", "2_35", "2_36")
 """Every level is named, for pip does not infer the lower ones; 2.36 is Raspberry Pi OS bookworm's."""

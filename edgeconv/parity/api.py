@@ -18,7 +18,7 @@ from edgeconv.parity.matrix import Matrix, Settings, judge
 from edgeconv.parity.options import Asked, Files, ParityOptions, settle
 from edgeconv.parity.places import Found, Here, Place
 from edgeconv.parity.report import to_junit, to_markdown
-from edgeconv.runtimes.table import ways
+from edgeconv.runtimes.choose import ways
 
 
 @dataclass(frozen=True)

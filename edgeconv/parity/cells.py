@@ -8,7 +8,8 @@ from typing import Any, Literal
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256
-from edgeconv.runtimes.table import RUNTIMES, Runtime, choose, ways
+from edgeconv.runtimes.choose import choose, ways
+from edgeconv.runtimes.table import RUNTIMES, Runtime
 
 Stage = Literal["raw", "hub", "prepared", "fp32", "fp16", "recipe", "int8"]
 

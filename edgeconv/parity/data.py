@@ -14,7 +14,7 @@ from edgeconv.files import temporary_folder
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_outputs
 from edgeconv.parity.child import Job, run_cell
 from edgeconv.parity.matrix import Samples, save_feeds
-from edgeconv.runtimes.table import choose
+from edgeconv.runtimes.choose import choose
 from edgeconv.tensors import TensorSpec
 
 Array = NDArray[Any]

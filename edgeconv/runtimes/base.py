@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError, reading
+from edgeconv.runtimes.choose import choose
 from edgeconv.runtimes.probe import probe
-from edgeconv.runtimes.table import choose
 from edgeconv.tensors import TensorSpec
 
 Feeds = Mapping[str, NDArray[np.generic]]

@@ -5,15 +5,14 @@ A new runtime is a file here, with ``open`` (and ``open_model``, where it takes 
 
 import importlib
 import importlib.util
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import UsageError
 
 DESKTOP, ARM64, ARM32 = "x86_64", "aarch64", "armv7l"
 
@@ -196,115 +195,3 @@ RUNTIMES = {
 
 DISTRIBUTIONS = tuple(r.packages[0] for r in RUNTIMES.values() if r.packages)
 """The runtimes' packages, whose versions reports quote."""
-
-
-@dataclass(frozen=True)
-class Way:
-    """A runtime here (or in another Python, whose path is given) with options, as reports call it."""
-
-    runtime: Runtime
-    options: Mapping[str, Any]
-    label: str
-    python: str = ""
-
-
-def named(name: str) -> Runtime:
-    """Return the row of a name. Raises UsageError with the known ones."""
-    if name not in RUNTIMES:
-        raise UsageError(f"no runtime is called {name}: {', '.join(RUNTIMES)}")
-    return RUNTIMES[name]
-
-
-def listed(timed: bool = False) -> str:
-    """Return the names for a help text; ``timed``: of those whose latency means something.
-
-    >>> listed(timed=True)
-    'onnxruntime, ai-edge-litert, tflite-runtime or coreml-runtime'
-    """
-    names = [row.name for row in RUNTIMES.values() if row.timed or not timed]
-    return f"{', '.join(names[:-1])} or {names[-1]}"
-
-
-def fitting(path: Path) -> list[Runtime]:
-    """Return the runtimes for a file's suffix, installed or not. Raises UsageError where none is."""
-    suffix = path.suffix.lower()
-    found = [runtime for runtime in RUNTIMES.values() if suffix in runtime.suffixes]
-    if not found:
-        known = ", ".join(sorted({s for runtime in RUNTIMES.values() for s in runtime.suffixes}))
-        what = suffix or "a file without suffix"
-        raise UsageError(f"{path}: no runtime here runs {what}; they run {known}")
-    return found
-
-
-def choose(path: Path, runtime: str | None = None) -> Runtime:
-    """Return the row that runs ``path``: the one asked for, else the first that is installed.
-
-    Raises UsageError for an unknown suffix or name and for one that runs other files, EdgeconvError
-    naming the extra to install where none is here.
-    """
-    rows = [row for row in fitting(path) if not row.asked]
-    if runtime is not None:
-        named(runtime).check_takes(path)
-        rows = [RUNTIMES[runtime]]
-    for row in rows:
-        if row.installed():
-            return row
-    raise EdgeconvError(_missing(path, rows))
-
-
-def ways(path: Path, also: Sequence[str] = ()) -> list[Way]:
-    """Return every way to run ``path`` here, variants and other Pythons included.
-
-    Runtimes that are ``asked`` for take part where ``also`` names them. Raises as ``choose``, and
-    EdgeconvError for one in ``also`` that is not installed.
-    """
-    for name in also:
-        if not named(name).installed() and path.suffix.lower() in RUNTIMES[name].suffixes:
-            raise EdgeconvError(_missing(path, [RUNTIMES[name]]))
-    rows = [row for row in fitting(path) if not row.asked or row.name in also]
-    found: list[Way] = []
-    for row in rows:
-        if row.installed():
-            found += [Way(row, v.options, row.name + v.suffix) for v in row.variants]
-        elif python := os.environ.get(row.other_python or "-"):
-            found.append(Way(row, {}, row.name, python))
-    if not found:
-        raise EdgeconvError(_missing(path, rows))
-    return found
-
-
-def _missing(path: Path, rows: list[Runtime]) -> str:
-    extras = " or ".join(f"pip install 'edgeconv[{row.extra}]'" for row in rows)
-    return f"nothing installed runs {path.name}: {extras}"
-
-
-def for_board(suffix: str, processor: str) -> Runtime:
-    """Return the preferred runtime for files of ``suffix`` on a board. Raises UsageError without one."""
-    rows = fitting(Path(f"model{suffix}"))
-    for row in rows:
-        if processor in row.boards:
-            return row
-    known = sorted({s for row in on_board(processor) for s in row.suffixes})
-    title = "32-bit ARM" if processor == ARM32 else processor
-    raise UsageError(f"{title} has no {rows[0].name}: bench a {' or '.join(known)} there")
-
-
-def on_board(processor: str) -> list[Runtime]:
-    """Return the runtimes that have wheels for a board's processor."""
-    return [row for row in RUNTIMES.values() if processor in row.boards]
-
-
-def problem(
-    row: Runtime, numpy: str, present: bool, python: tuple[int, int], processor: str
-) -> str | None:
-    """Why a runtime cannot work with that numpy, Python and processor; ``present``: it is installed."""
-    others = [r for r in RUNTIMES.values() if r.suffixes == row.suffixes and r is not row]
-    if row.last_python is not None and python > row.last_python:
-        version = ".".join(map(str, row.last_python))
-        return f"ends at Python {version}; {others[0].name} is its successor"
-    if present and "numpy<2" in row.packages and int(numpy.partition(".")[0]) >= 2:
-        return f"needs numpy below 2 and {numpy} is installed"
-    if row.boards and processor.startswith("armv") and ARM32 not in row.boards:
-        instead = "".join(f"; use {r.name}" for r in on_board(ARM32)[:1])
-        return f"has no wheel for 32-bit ARM{instead}"
-    return None
