@@ -14,7 +14,7 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.isolate import call
 from edgeconv.pictures import picture_feed
 from edgeconv.runtimes.base import open_runner
-from edgeconv.runtimes.table import choose
+from edgeconv.runtimes.choose import choose
 from edgeconv.tensors import TensorSpec
 
 TIMEOUT_S = 600.0
