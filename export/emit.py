@@ -3,13 +3,16 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeconv.artifact import Preprocessing, spec_to_json
 from edgeconv.export.graph import Graph
-from edgeconv.export.options import ExportOptions, Io
+from edgeconv.export.kinds import Io
 from edgeconv.recipe import Recipe
 from edgeconv.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    from edgeconv.export.options import ExportOptions
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class EmitRequest:
 
     graph: Graph
     recipe: Recipe | None
-    options: ExportOptions
+    options: "ExportOptions"
     io: Io
     description: Mapping[str, Any]
     image: Preprocessing | None = None

@@ -6,12 +6,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from edgeconv.errors import UsageError
+from edgeconv.export.kinds import Cpu, Io, Precision, Prefer
 from edgeconv.export.targets import TARGETS, readers, special_fields
 
-Precision = Literal["fp32", "fp16", "int8"]
-Io = Literal["float", "int8", "uint8"]
-Prefer = Literal["speed", "size"]
-Cpu = Literal["any", "x86", "arm"]
 RECIPES = ("fast", "std", "best")
 INTEGER_ONLY = (
     "recipe",
@@ -25,7 +22,6 @@ INTEGER_ONLY = (
 )
 """Fields that say something about a recipe, or about what is made from one."""
 
-DEFAULT_OPSET = 18
 MIN_OPSET, MAX_OPSET = (
     13,
     21,

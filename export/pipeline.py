@@ -17,8 +17,9 @@ from edgeconv.export.emit import EmitRequest, Emitted
 from edgeconv.export.evidence import evidence_files
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.simplify import Simplifier, early_simplifier
+from edgeconv.export.kinds import Io
 from edgeconv.export.manifest import describe, manifest
-from edgeconv.export.options import ExportOptions, Io, Progress
+from edgeconv.export.options import ExportOptions, Progress
 from edgeconv.export.prepare import PixelInput, Prepared, prepare
 from edgeconv.export.publish import publish, staging
 from edgeconv.export.report import (

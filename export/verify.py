@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgeconv import metrics
 from edgeconv.adapt import adapt_inputs, adapt_outputs, match_names
-from edgeconv.export.options import Precision
+from edgeconv.export.kinds import Precision
 from edgeconv.export.reference import Arrays, Reference
 from edgeconv.pictures import Feed
 from edgeconv.runtimes.base import Runner, open_runner

@@ -33,7 +33,7 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     from edgeconv.export.emit import Emitted, described, with_offset
     from edgeconv.export.hub.onnx_io import save_model, to_onnx
     from edgeconv.export.hub.opset import with_opset
-    from edgeconv.export.options import DEFAULT_OPSET
+    from edgeconv.export.kinds import DEFAULT_OPSET
     from edgeconv.export.qdq.emit import emit_qdq
     from edgeconv.export.qdq.inspect import onnx_stats
     from edgeconv.export.rewrites.table import BY_CPU

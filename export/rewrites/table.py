@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from edgeconv.export.graph import Graph
 from edgeconv.export.integer.pair import Pair
-from edgeconv.export.options import Cpu, Prefer
+from edgeconv.export.kinds import Cpu, Prefer
 from edgeconv.export.rewrites.fold_pixels import fold_four
 from edgeconv.export.rewrites.fold_shuffles import densify, fold_shuffles
 from edgeconv.export.rewrites.join_ghosts import join_ghosts

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from edgeconv.export.graph import Graph
-from edgeconv.export.options import Prefer
+from edgeconv.export.kinds import Prefer
 from edgeconv.export.rewrites.fold_pixels import fold_stride
 from edgeconv.export.rewrites.table import JOIN_GHOSTS, Step, apply_steps
 from edgeconv.export.tflite.place_shuffles import place_shuffles

@@ -1,0 +1,10 @@
+"""The kinds an export comes in: precision, borders, preference, processor, and the usual opset."""
+
+from typing import Literal
+
+Precision = Literal["fp32", "fp16", "int8"]
+Io = Literal["float", "int8", "uint8"]
+Prefer = Literal["speed", "size"]
+Cpu = Literal["any", "x86", "arm"]
+
+DEFAULT_OPSET = 18
