@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from edgeconv.arrays import read_arrays
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import digest, sha256, write_text
+from edgeconv.levels import unpack
 from edgeconv.manifest_schema import MANIFEST
 from edgeconv.schema import checked, read_json, table, whole
 from edgeconv.settle import settle_all
@@ -151,8 +152,12 @@ class Artifact:
         return path
 
     def verification(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays of verify.npz."""
-        return read_arrays(self.evidence("verify.npz"), rows=False)
+        """Return the arrays of verify.npz, inputs that are packed there unpacked."""
+        found = read_arrays(self.evidence("verify.npz"), rows=False)
+        for name in [n for n in found if n.startswith("packed:")]:
+            own = name.removeprefix("packed:")
+            found[f"input:{own}"] = unpack(found.pop(name), found.pop(f"levels:{own}"))
+        return found
 
 
 def load_artifact(path: Path) -> Artifact | None:

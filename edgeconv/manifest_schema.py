@@ -44,15 +44,7 @@ TENSOR = table(
     }
 )
 
-FIGURES = table(
-    {},
-    {
-        "agreement": maybe(number()),
-        "top1": maybe(number()),
-        "top1_float": maybe(number()),
-        "agreement_interval": maybe(items(number(), 2, 2)),
-    },
-)
+FIGURES = table({}, {name: number() for name in ("agreement_top1", "top1", "reference_top1")})
 
 
 def _inner_name(value: Any, field: str) -> str:
@@ -101,7 +93,9 @@ MANIFEST = table(
             )
         ),
         "verification": maybe(
-            table({}, {"outputs": maybe(items(FIGURES, 1)), "pictures": maybe(whole(0))})
+            table({}, {"figures": maybe(mapping(FIGURES)), "pictures": maybe(whole(0))})
         ),
+        "cuts": maybe(mapping(items(whole(0), 2))),
+        "weights": maybe(table({}, {"source": maybe(text)})),
     },
 )

@@ -1,5 +1,6 @@
 """Which samples calibrate and which verify."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from edgeconv.export.source import Source
 from edgeconv.pictures import Feed, InputSpec, Sample, find_pictures, load_samples, split, spread
 from edgeconv.truth import read_truth
 
+VERIFY_BYTES = 64 << 20
 VERIFY_COUNT, NOISE_COUNT, FOREIGN_COUNT = 200, 8, 32
 """Samples to verify on where --verify-count is not given: the user's, noise, our pictures."""
 
@@ -54,7 +56,7 @@ def choose_data(options: ExportOptions, source: Source, labels: Sequence[str] | 
     if options.verify is None:
         return own
     samples = load_samples(options.verify, spec, _truth(options, options.verify, labels))
-    count = options.verify_count or VERIFY_COUNT
+    count = options.verify_count or _verify_count(spec)
     return Data(own.calibration, tuple(spread(samples, count)), own.origin)
 
 
@@ -67,6 +69,13 @@ def refuse_uncalibrated(options: ExportOptions, source: Source) -> None:
         )
 
 
+def _verify_count(spec: InputSpec) -> int:
+    """Return how many samples verify by default: as many as the evidence holds in VERIFY_BYTES."""
+    values = sum(math.prod(shape) for shape in spec.shapes.values())
+    size = values * (1 if spec.picture is not None else 4)
+    return max(NOISE_COUNT, min(VERIFY_COUNT, VERIFY_BYTES // max(1, size)))
+
+
 def _truth(options: ExportOptions, folder: str, labels: Sequence[str] | None) -> Mapping[str, int]:
     return {} if options.truth is None else read_truth(options.truth, Path(folder), labels)
 
@@ -75,7 +84,7 @@ def _users(options: ExportOptions, spec: InputSpec, labels: Sequence[str] | None
     assert options.calib is not None
     truth = {} if options.verify else _truth(options, options.calib, labels)
     samples = load_samples(options.calib, spec, truth)
-    count = options.verify_count or VERIFY_COUNT
+    count = options.verify_count or _verify_count(spec)
     if not options.integer:
         return Data((), tuple(spread(samples, count)), options.calib)
     if options.verify is not None:

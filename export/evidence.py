@@ -3,21 +3,22 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from edgeconv.artifact import Preprocessing
 from edgeconv.export.emit import Emitted
 from edgeconv.export.graph import Graph
 from edgeconv.export.verify import Expected
+from edgeconv.levels import pack
+from edgeconv.pictures import to_input
 
 if TYPE_CHECKING:
     import onnx
 
     from edgeconv.recipe import Recipe
-
-MAX_INPUT_BYTES = 24 << 20  # verify.npz: as many samples as fit, at least MIN_SAMPLES
-MIN_SAMPLES = 4
 
 
 def evidence_files(
@@ -28,6 +29,7 @@ def evidence_files(
     emitted: Mapping[str, Emitted],
     expected: Expected,
     names: Sequence[str],
+    how: Preprocessing | None,
 ) -> dict[str, bytes]:
     """Return the evidence folder's files by name (edgeconv/artifact.py says what each is)."""
     from edgeconv.export.hub.onnx_io import save_model, to_onnx
@@ -36,7 +38,7 @@ def evidence_files(
         "raw.onnx": save_model(raw),
         "hub.onnx": save_model(to_onnx(hub)),
         "prepared.onnx": save_model(to_onnx(prepared)),
-        "verify.npz": _arrays(expected, names),
+        "verify.npz": _arrays(expected, names, how),
     }
     if recipe is not None:
         files["recipe.json"] = _json(recipe.to_json())
@@ -49,15 +51,28 @@ def _json(data: object) -> bytes:
     return (json.dumps(data, indent=1) + "\n").encode()
 
 
-def _arrays(expected: Expected, names: Sequence[str]) -> bytes:
-    one = sum(value.nbytes for value in expected.feeds[0].values())
-    count = min(len(expected.feeds), max(MIN_SAMPLES, MAX_INPUT_BYTES // max(one, 1)))
-    few = expected.head(count)
-    arrays = {
-        f"input:{name}": np.concatenate([feed[name] for feed in few.feeds]) for name in few.feeds[0]
-    }
-    arrays.update({f"output:{name}": value for name, value in few.outputs.items()})
-    truth = np.full(count, -1, np.int64) if few.truth is None else few.truth
+def _arrays(expected: Expected, names: Sequence[str], how: Preprocessing | None) -> bytes:
+    """Return verify.npz: every sample that the files were judged on, so that parity judges the same."""
+    count = len(expected.feeds)
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in expected.feeds[0]:
+        arrays |= _input(name, [feed[name] for feed in expected.feeds], how)
+    arrays |= {f"output:{name}": value for name, value in expected.outputs.items()}
+    truth = np.full(count, -1, np.int64) if expected.truth is None else expected.truth
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, names=np.array(names[:count]), truth=truth, **arrays)
     return buffer.getvalue()
+
+
+def _input(
+    name: str, values: Sequence[NDArray[Any]], how: Preprocessing | None
+) -> dict[str, NDArray[Any]]:
+    """Return one input of every sample, a byte a value where it is a picture."""
+    if how is not None and values[0].ndim == 4 and values[0].dtype == np.float32:
+        ramp = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, axis=2)
+        levels = to_input(ramp, how, values[0].shape[1])[0, :, :, 0]
+        packed = [pack(value, levels) for value in values]
+        if all(value is not None for value in packed):
+            whole = np.concatenate([value for value in packed if value is not None])
+            return {f"packed:{name}": whole, f"levels:{name}": levels}
+    return {f"input:{name}": np.concatenate(values)}

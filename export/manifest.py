@@ -11,6 +11,7 @@ from edgeconv.export.data import Data
 from edgeconv.export.emit import Emitted
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.source import Source
+from edgeconv.judge.parts import Cuts
 from edgeconv.recipe import Recipe
 
 TOOLS = (
@@ -74,6 +75,7 @@ def manifest(
     emitted: Emitted,
     evidence: Mapping[str, Any],
     verification: Mapping[str, Any],
+    cuts: Cuts | None,
 ) -> dict[str, Any]:
     """Return the JSON data of ``NAME.json``."""
     return {
@@ -87,5 +89,6 @@ def manifest(
         **description,
         "graph": dict(emitted.stats),
         "verification": dict(verification),
+        "cuts": {name: list(places) for name, places in (cuts or {}).items()},
         "evidence": dict(evidence),
     }

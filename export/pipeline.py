@@ -16,6 +16,7 @@ from edgeconv.export.data import Data, choose_data, load_feeds
 from edgeconv.export.emit import EmitRequest, Emitted
 from edgeconv.export.evidence import evidence_files
 from edgeconv.export.graph import Graph
+from edgeconv.export.hub.cuts import output_cuts
 from edgeconv.export.hub.simplify import Simplifier, early_simplifier
 from edgeconv.export.kinds import Io
 from edgeconv.export.manifest import describe, manifest
@@ -32,7 +33,7 @@ from edgeconv.export.report import (
 from edgeconv.export.source import Source, open_source, read_labels
 from edgeconv.export.stages import Stages
 from edgeconv.export.targets import TARGETS, check_targets
-from edgeconv.export.verify import Expected, expect, first_departure, verify_file
+from edgeconv.export.verify import Expected, expect, first_departure, promised, verify_file
 from edgeconv.files import digest, sha256, write_bytes
 
 if TYPE_CHECKING:
@@ -121,11 +122,15 @@ def _run(
             classifier,
         )
         emitted = _emit(request, stages, notes, place / stem)
-        evidence = evidence_files(lowered.raw, lowered.hub, graph, recipe, emitted, expected, names)
+        evidence = evidence_files(
+            lowered.raw, lowered.hub, graph, recipe, emitted, expected, names, source.preprocessing
+        )
         for name, content in evidence.items():
             write_bytes(place / f"{stem}.evidence" / name, content)
         report = ExportReport(options, stages.lines, notes)
-        _verify(report, stem, place, emitted, description, expected, stages, threads)
+        _verify(
+            report, stem, place, emitted, description, (graph, recipe), expected, stages, threads
+        )
         publish(staged, force=options.force)
     target = TARGETS[options.targets[0]]
     first = options.output / f"{stem}{target.suffix}"
@@ -247,7 +252,8 @@ def _expect(
             threads=options.threads or 1,  # one picture's layers are too small to share
         ) as reference:
             truth = [sample.truth for sample in data.verification]
-            expected = expect(reference, feeds, truth, stages.share("reference"))
+            cuts = output_cuts(lowered.hub)
+            expected = expect(reference, feeds, truth, stages.share("reference"), cuts)
             runner = reference.runner
         say(f"{runner.name} {runner.version} on {len(expected.feeds)} samples")
     return expected, [sample.name for sample in data.verification[: len(expected.feeds)]]
@@ -259,11 +265,12 @@ def _verify(
     place: Path,
     emitted: dict[str, Emitted],
     description: dict[str, Any],
+    prepared: tuple[Graph, "Recipe | None"],
     expected: Expected,
     stages: Stages,
     threads: int,
 ) -> None:
-    options = report.options
+    options, (graph, recipe) = report.options, prepared
     folder = place / f"{stem}.evidence"
     names = ["hub"] if options.image_input else ["hub", "prepared"]
     if not (options.embed_preprocessing or options.image_input or options.softmax):
@@ -272,13 +279,24 @@ def _verify(
         {name: folder / f"{name}.onnx" for name in names}, expected, int8=options.integer
     )
     shared = ("raw.onnx", "hub.onnx", "prepared.onnx", "recipe.json", "verify.npz")
+    promise = None
     for target, file in emitted.items():
         path = place / (stem + TARGETS[target].suffix)
         with stages.stage("verify") as say:
-            borders = (file.inputs, file.outputs)
+            if recipe is not None and promise is None and not options.image_input:
+                promise = promised(graph, recipe, expected, threads)
             most = TARGETS[target].verified
             few = expected if most is None else expected.head(most)
-            verdict = verify_file(path, options.precision, borders, few, threads)
+            verdict = verify_file(
+                path,
+                options.precision,
+                (file.inputs, file.outputs),
+                few,
+                threads,
+                promise,
+                file.stats,
+                description["weights"].get("source"),
+            )
             say(f"{target} · {verdict_text(verdict)}")
         kept = [folder / name for name in (*shared, f"names_{target}.json")]
         evidence = {
@@ -286,7 +304,14 @@ def _verify(
             "files": {item.name: sha256(item) for item in kept if item.exists()},
         }
         content = manifest(
-            description, target, path.name, digest(path), file, evidence, verdict.to_json()
+            description,
+            target,
+            path.name,
+            digest(path),
+            file,
+            evidence,
+            verdict.to_json(),
+            expected.cuts,
         )
         save_manifest(Artifact(path, content))
         report.artifacts.append(

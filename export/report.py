@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.export.options import ExportOptions
-from edgeconv.export.verify import Verdict
+from edgeconv.export.verify import FileVerdict
+from edgeconv.judge.measures import show
+from edgeconv.judge.text import figures_text, judgement
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class ArtifactReport:
     path: Path
     bytes: int
     stats: dict[str, Any]
-    verdict: Verdict
+    verdict: FileVerdict
 
 
 @dataclass
@@ -84,23 +86,15 @@ def artifact_text(name: str, size: int, stats: Mapping[str, Any], borders: str) 
     return " · ".join([text, *stats.get("rewrites", ())])
 
 
-def verdict_text(verdict: Verdict) -> str:
-    """Return the closing line of an artifact: figures of its first output, and the judgement."""
-    first = verdict.figures[0]
-    parts = []
-    if first.agreement is not None and first.agreement_interval is not None:
-        low, high = first.agreement_interval
-        parts.append(
-            f"top-1 agreement with float {100 * first.agreement:.1f} % "
-            f"[{100 * low:.1f}, {100 * high:.1f}]"
-        )
-    if first.top1 is not None and first.top1_float is not None:
-        parts.append(f"top-1 {100 * first.top1:.1f} % (float {100 * first.top1_float:.1f} %)")
-    parts.append(f"SQNR {first.sqnr_db:.1f} dB")
-    parts.append(f"max error {first.max_abs_error:.2g}")
-    parts.append(f"{verdict.pictures} pictures, {verdict.runtime}")
-    parts.append("within budget" if verdict else f"MISSED: {verdict.missed}")
-    return " · ".join(parts)
+def verdict_text(found: FileVerdict) -> str:
+    """Return the closing line of an artifact: its figures, and the judgement."""
+    return " · ".join(
+        [
+            figures_text(found.verdict),
+            f"{found.pictures} pictures, {found.runtime}",
+            judgement(found.verdict, integer=found.integer),
+        ]
+    )
 
 
 def closing_lines(report: ExportReport, *, verbose: bool, quiet: bool) -> list[tuple[str, str]]:
@@ -111,10 +105,10 @@ def closing_lines(report: ExportReport, *, verbose: bool, quiet: bool) -> list[t
     lines = [] if quiet else [("note", note) for note in report.notes]
     if verbose:
         for artifact in report.artifacts:
-            for figures in artifact.verdict.figures:
-                shown = {k: v for k, v in figures.to_json().items() if v is not None}
-                text = " · ".join(f"{key} {_number(value)}" for key, value in shown.items())
-                lines.append(("figures", f"{artifact.target} · {text}"))
+            for (output, part), figures in artifact.verdict.verdict.places.items():
+                text = " · ".join(f"{key} {show(key, value)}" for key, value in figures.items())
+                place = ", ".join(filter(None, (output, part)))
+                lines.append(("figures", f"{artifact.target} · {place} · {text}"))
     if report.departure is not None:
         lines.append(("DEPARTS", report.departure))
     if quiet:
@@ -123,11 +117,3 @@ def closing_lines(report: ExportReport, *, verbose: bool, quiet: bool) -> list[t
     if not quiet:
         lines.append(("next", report.next_command))
     return lines
-
-
-def _number(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_number(item) for item in value) + "]"
-    return str(value)

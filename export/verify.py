@@ -1,8 +1,7 @@
 """Every artifact, re-read from disk, against the float reference; and the stage that departs first."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,90 +9,68 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv import metrics
-from edgeconv.adapt import adapt_inputs, adapt_outputs, match_names
+from edgeconv.adapt import match_names
+from edgeconv.export.graph import Graph
 from edgeconv.export.kinds import Precision
 from edgeconv.export.reference import Arrays, Reference
+from edgeconv.judge.budget import DEFAULTS, defaults_for
+from edgeconv.judge.measures import Figures
+from edgeconv.judge.parts import Cuts
+from edgeconv.judge.run import as_rows, placed, run_feeds
+from edgeconv.judge.text import to_json
+from edgeconv.judge.verdict import Verdict, compare, no_integers
 from edgeconv.pictures import Feed
-from edgeconv.runtimes.base import Runner, open_runner
+from edgeconv.recipe import Recipe
+from edgeconv.runtimes.base import open_runner
 from edgeconv.tensors import TensorSpec
 
-FLOAT_BUDGET = 1e-4
-"""Largest error of a float stage, as a fraction of the reference's range. Rounding differs by
-kernel: the four nets measure 1e-7 to 1e-5."""
-PIXEL_BUDGET = 3e-2
-"""For the prepared graph of an INT8 export; MobileNetV2 measures 2e-3."""
-FP16_BUDGET = 3e-2
-"""The same with weights stored in half precision (2^-11 a weight; MobileNetV2 measures 35 dB)."""
-INT8_SQNR_DB = 10.0
-"""Least signal to quantization noise of an INT8 file. Sound nets measure 17 dB and more, broken ones
-(per-tensor weights, a wrong zero point) below 5."""
 MAX_BYTES = 256 << 20  # reference outputs held in memory
 
 
 @dataclass(frozen=True)
-class OutputFigures:
-    """One output of one artifact against the reference; None where a metric does not apply.
-
-    ``max_abs_error`` is in the output's unit, ``relative_error`` a fraction of the reference's
-    range, ``agreement`` and top-1 are fractions, ``agreement_interval`` Wilson's at 95 %,
-    ``mcnemar_p`` McNemar's exact p of the two top-1 figures.
-    """
-
-    output: str
-    max_abs_error: float
-    relative_error: float
-    sqnr_db: float
-    cosine: float
-    kl: float | None = None
-    agreement: float | None = None
-    agreement_interval: tuple[float, float] | None = None
-    top1: float | None = None
-    top1_float: float | None = None
-    mcnemar_p: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON data; an infinite SQNR (nothing differs) is the string "inf"."""
-        data = asdict(self)
-        return {k: str(v) if isinstance(v, float) and math.isinf(v) else v for k, v in data.items()}
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What was found for one artifact: figures by output, and what missed the budget (None: nothing)."""
+class FileVerdict:
+    """What was found for one artifact, on how many pictures, in which runtime."""
 
     runtime: str
     pictures: int
-    figures: tuple[OutputFigures, ...]
-    missed: str | None
+    verdict: Verdict
+    integer: bool = False
 
     def __bool__(self) -> bool:
-        return self.missed is None
+        return bool(self.verdict)
+
+    @property
+    def figures(self) -> Mapping[str, Figures]:
+        """Every figure by output."""
+        return self.verdict.figures
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest's ``verification``."""
-        return {
-            "runtime": self.runtime,
-            "pictures": self.pictures,
-            "outputs": [f.to_json() for f in self.figures],
-            "missed": self.missed,
-        }
+        return {"runtime": self.runtime, "pictures": self.pictures, **to_json(self.verdict)}
 
 
 @dataclass(frozen=True)
 class Expected:
-    """Verification feeds, the reference's outputs for them, stacked, and the true classes if known."""
+    """Verification feeds, the reference's outputs for them, stacked, and the true classes if known.
+
+    ``cuts`` are the parts of the outputs that the graph shows.
+    """
 
     feeds: Sequence[Feed]
     outputs: Arrays
     truth: NDArray[np.int64] | None
+    cuts: Cuts | None = None
 
     def head(self, count: int) -> "Expected":
         """Return the first ``count`` feeds with their outputs."""
         count = min(count, len(self.feeds))
-        rows = {name: len(a) // len(self.feeds) * count for name, a in self.outputs.items()}
-        outputs = {name: a[: rows[name]] for name, a in self.outputs.items()}
+        outputs = {name: self.rows(a, count) for name, a in self.outputs.items()}
         truth = None if self.truth is None else self.truth[:count]
-        return Expected(self.feeds[:count], outputs, truth)
+        return Expected(self.feeds[:count], outputs, truth, self.cuts)
+
+    def rows(self, array: NDArray[Any], count: int) -> NDArray[Any]:
+        """Return what belongs to the first ``count`` feeds of an output of all of them."""
+        return array[: len(array) // len(self.feeds) * count]
 
 
 def expect(
@@ -101,110 +78,88 @@ def expect(
     feeds: Sequence[Feed],
     truth: Sequence[int | None],
     progress: Callable[[float], None],
+    cuts: Cuts | None = None,
 ) -> Expected:
     """Run the reference over ``feeds``; raises EdgeconvError naming an output that is not finite."""
     rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in reference.outputs}
     held = 0
     for index, feed in enumerate(feeds):
+        batch = next((len(value) for value in feed.values() if value.ndim), 1)
         for name, value in reference.infer(feed).items():
             metrics.check_finite(f"{name} of the float reference", value)
-            rows[name].append(np.asarray(value, np.float32))
+            rows[name].append(as_rows(np.asarray(value, np.float32), batch))
             held += value.nbytes
         progress((index + 1) / len(feeds))
         if held > MAX_BYTES:
             feeds = feeds[: index + 1]
             break
     known = [t for t in truth[: len(feeds)] if t is not None]
-    classes = np.array(known, np.int64) if len(known) == len(feeds) else None
-    stacked = {name: _stack(values) for name, values in rows.items()}
-    return Expected(feeds, stacked, classes)
+    stacked = {name: np.concatenate(values) for name, values in rows.items()}
+    alone = all(len(values) == len(feeds) for values in stacked.values())  # one picture a feed
+    classes = np.array(known, np.int64) if alone and len(known) == len(feeds) else None
+    return Expected(feeds, stacked, classes, cuts)
 
 
-def _stack(values: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    return np.concatenate([v if v.ndim else v.reshape(1) for v in values])
+@dataclass(frozen=True)
+class Promise:
+    """What a recipe gives in float arithmetic, and its steps by output: an INT8 file is held to that."""
+
+    outputs: Arrays
+    scales: Mapping[str, float]
 
 
-def run_all(
-    runner: Runner,
-    feeds: Sequence[Feed],
-    outputs: Sequence[str],
-    specs: Sequence[TensorSpec],
-    results: Sequence[TensorSpec] = (),
-) -> Arrays:
-    """Run every feed; inputs and outputs are converted as ``specs`` (the file's inputs) declare.
+def promised(graph: Graph, recipe: Recipe, expected: Expected, threads: int) -> Promise:
+    """Run ``recipe`` in float arithmetic over the feeds."""
+    from edgeconv.export.hub.onnx_io import save_model
+    from edgeconv.export.qdq.emit import emit_qdq
+    from edgeconv.runtimes.onnxrt import open_model
 
-    ``results`` are the file's outputs where more is known of them than the runtime sees.
-    """
-    rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in outputs}
-    inputs = match_names([s.name for s in specs], list(feeds[0]), "input")
-    names = match_names(list(outputs), [s.name for s in runner.outputs], "output")
-    by_name = {spec.name: spec for spec in (*runner.outputs, *results)}
-    for feed in feeds:
-        made = runner.infer({s.name: adapt_inputs(feed[inputs[s.name]], "nchw", s) for s in specs})
-        for name in outputs:
-            rows[name].append(adapt_outputs(made[names[name]], by_name[names[name]]))
-    return {name: _stack(values) for name, values in rows.items()}
+    model = save_model(emit_qdq(graph, recipe, io="float").model)
+    with open_model(model, threads=threads, optimize=False) as runner:
+        outputs, _ = run_feeds(runner, expected.feeds, runner.inputs, runner.outputs)
+    known = recipe.activations
+    scales = {name: float(known[name].scale) for name in graph.outputs if name in known}
+    return Promise(outputs, scales)
 
 
 def verify_file(
     path: Path,
     precision: Precision,
-    borders: tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]],
+    borders: tuple[Sequence[TensorSpec], Sequence[TensorSpec]],
     expected: Expected,
     threads: int,
-) -> Verdict:
+    promise: Promise | None = None,
+    stats: Mapping[str, Any] | None = None,
+    weights: object = None,
+) -> FileVerdict:
     """Open ``path`` in its runtime, run the feeds and judge the outputs.
 
-    ``borders`` are the inputs and outputs that its emitter described.
+    ``borders`` are the file's inputs and outputs as it was written; ``promise`` is what its
+    recipe promises; ``stats`` are what was counted in the file and ``weights`` says what the net's are.
     """
     with open_runner(path, threads=threads) as runner:
-        got = run_all(runner, expected.feeds, list(expected.outputs), *borders)
+        inputs = [placed(spec, borders[0]) for spec in runner.inputs]
+        outputs = [placed(spec, borders[1]) for spec in runner.outputs]
+        got, _ = run_feeds(runner, expected.feeds, inputs, outputs)
         runtime = f"{runner.name} {runner.version}"
-    figures = tuple(_figures(name, expected, got[name]) for name in expected.outputs)
-    missed = next((m for f in figures if (m := _missed(f, precision)) is not None), None)
-    return Verdict(runtime, len(expected.feeds), figures, missed)
-
-
-def _figures(name: str, expected: Expected, got: NDArray[np.float32]) -> OutputFigures:
-    want = expected.outputs[name]
-    figures = OutputFigures(
-        name,
-        metrics.max_abs_error(want, got, name),
-        metrics.relative_error(want, got, name),
-        metrics.sqnr_db(want, got, name),
-        metrics.cosine(want, got, name),
+    steps = {s.name: s.quantization.scale for s in outputs if s.quantization is not None}
+    names = match_names(list(expected.outputs), list(got), "output")
+    steps |= {names[n]: step for n, step in promise.scales.items() if n in names} if promise else {}
+    floor = None
+    if promise is not None:  # of all samples, where a slow runtime ran some
+        count = {name: len(got[own]) for name, own in names.items()}
+        floor = {n: a[: count[n]] for n, a in promise.outputs.items() if n in count}
+    verdict = compare(
+        expected.outputs,
+        got,
+        budget=defaults_for(weights)[precision],
+        truth=expected.truth,
+        scales={name: steps[own] for name, own in names.items() if own in steps},
+        floor=floor,
+        cuts=expected.cuts,
+        found=no_integers(precision, stats or {}),
     )
-    if want.ndim != 2 or want.shape[1] < 2:
-        return figures
-    same = metrics.agreeing(want, got)
-    figures = replace(
-        figures,
-        kl=metrics.kl_softmax(want, got, name),
-        agreement=float(same.mean()),
-        agreement_interval=metrics.wilson_interval(int(same.sum()), len(same)),
-    )
-    if expected.truth is None or len(expected.truth) != len(want):
-        return figures
-    before = metrics.correct(want, expected.truth)
-    after = metrics.correct(got, expected.truth)
-    return replace(
-        figures,
-        top1=float(after.mean()),
-        top1_float=float(before.mean()),
-        mcnemar_p=metrics.mcnemar_p(before, after),
-    )
-
-
-def _missed(figures: OutputFigures, precision: Precision) -> str | None:
-    what = f"output {figures.output}"
-    if precision == "int8":
-        if figures.sqnr_db < INT8_SQNR_DB:
-            return f"{what}: SQNR {figures.sqnr_db:.1f} dB, wanted at least {INT8_SQNR_DB:g}"
-        return None
-    limit = FP16_BUDGET if precision == "fp16" else FLOAT_BUDGET
-    if figures.relative_error > limit:
-        return f"{what}: error {figures.relative_error:.2g} of the float range, wanted {limit:g}"
-    return None
+    return FileVerdict(runtime, len(expected.feeds), verdict, precision == "int8")
 
 
 def first_departure(
@@ -222,14 +177,10 @@ def first_departure(
     """
     few = expected.head(count)
     for stage, path in stages.items():
-        limit = PIXEL_BUDGET if stage == "prepared" and int8 else FLOAT_BUDGET
+        kind = "lowered" if stage == "prepared" and int8 else "fp32"
         with open_runner(path, optimize=False) as runner:
-            got = run_all(runner, few.feeds, list(few.outputs), runner.inputs)
-        for name, want in few.outputs.items():
-            error = metrics.relative_error(want, got[name], name)
-            if error > limit:
-                return (
-                    f"stage {stage} is the first to depart from the float reference: output {name} "
-                    f"differs by {error:.2g} of its range, wanted {limit:g}"
-                )
+            got, _ = run_feeds(runner, few.feeds, runner.inputs, runner.outputs)
+        verdict = compare(few.outputs, got, budget=DEFAULTS[kind], cuts=few.cuts)
+        if not verdict:
+            return f"stage {stage} is the first to depart from the float reference: {verdict}"
     return None

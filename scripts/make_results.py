@@ -10,6 +10,7 @@ Debian's dataset-fashion-mnist.
 import json
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,7 @@ def rows_of(case: Case, output: Path, others: Others) -> list[dict[str, Any]]:
             **case.options,
         )
         for artifact in report.artifacts:
-            figures = artifact.verdict.figures[0].to_json()
+            figures = next(iter(artifact.verdict.figures.values()))
             what = f"{precision.upper()} {artifact.target}"
             rows.append(row(case.title, what, artifact.bytes, figures, artifact.verdict.pictures))
         stages = {line.stage: line.text for line in report.stages}
@@ -184,7 +185,9 @@ def rows_of(case: Case, output: Path, others: Others) -> list[dict[str, Any]]:
     return rows + other_rows(case, next(output.glob("*_int8.onnx")), others)
 
 
-def row(title: str, what: str, size: int, figures: dict[str, Any], pictures: int) -> dict[str, Any]:
+def row(
+    title: str, what: str, size: int, figures: Mapping[str, Any], pictures: int
+) -> dict[str, Any]:
     """Return one table row."""
 
     def percent(key: str) -> str:
@@ -202,9 +205,9 @@ def row(title: str, what: str, size: int, figures: dict[str, Any], pictures: int
         "max abs error": shown("max_abs_error", ".2g"),
         "SQNR dB": shown("sqnr_db", ".1f"),
         "KL": shown("kl", ".5f"),
-        "agreement %": percent("agreement"),
+        "agreement %": percent("agreement_top1"),
         "top-1 %": percent("top1"),
-        "float top-1 %": percent("top1_float"),
+        "float top-1 %": percent("reference_top1"),
         "McNemar p": shown("mcnemar_p", ".2g"),
         "pictures": str(pictures),
     }
@@ -254,9 +257,9 @@ def judged(
         print(f"{case.title}: {made.title} took {made.seconds:.0f} s", file=sys.stderr)
     before, after = metrics.correct(expected, truth), metrics.correct(got, truth)
     figures: dict[str, Any] = {
-        "agreement": metrics.agreement(expected, got),
+        "agreement_top1": metrics.agreement(expected, got),
         "top1": float(after.mean()),
-        "top1_float": float(before.mean()),
+        "reference_top1": float(before.mean()),
         "mcnemar_p": metrics.mcnemar_p(before, after),
     }
     if logits:

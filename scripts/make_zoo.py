@@ -188,8 +188,8 @@ def _export_together(
     return {
         made.target: {
             "exit": 0 if made.verdict else 3,
-            "said": made.verdict.missed,
-            "sqnr": {f.output: _finite(f.sqnr_db) for f in made.verdict.figures},
+            "said": None if made.verdict else str(made.verdict.verdict),
+            "sqnr": {n: _finite(f["sqnr_db"]) for n, f in made.verdict.figures.items() if f},
             "ops": made.stats["ops"],
             "transposes": made.stats["transposes"],
         }

@@ -33,7 +33,7 @@ MANIFEST: dict[str, Any] = {
     "preprocessing": {"mean": [0.5], "std": [0.5], "crop": 0.9, "size": [8, 8], "embedded": False},
     "labels": ["a", "b"],
     "evidence": {"folder": "net.evidence", "files": {}},
-    "verification": {"outputs": [{"agreement": 1.0}], "pictures": 3},
+    "verification": {"figures": {"y": {"agreement_top1": 1.0}}, "pictures": 3},
 }  # fmt: skip
 
 RECIPE = Recipe(

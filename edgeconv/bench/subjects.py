@@ -166,9 +166,9 @@ def about_file(path: Path, artifact: Artifact | None) -> dict[str, Any]:
     about["precision"] = artifact.precision
     about["net"] = dict(manifest.get("net") or {})
     verification = manifest.get("verification") or {}
-    outputs = verification.get("outputs") or [{}]
-    keys = ("agreement", "agreement_interval", "top1", "top1_float")
-    figures = {key: outputs[0][key] for key in keys if outputs[0].get(key) is not None}
+    outputs = list((verification.get("figures") or {}).values()) or [{}]
+    names = {"agreement": "agreement_top1", "top1": "top1", "top1_float": "reference_top1"}
+    figures = {key: outputs[0][name] for key, name in names.items() if name in outputs[0]}
     if figures:
         about["accuracy"] = {**figures, "pictures": verification.get("pictures")}
     return about

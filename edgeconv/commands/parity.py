@@ -51,7 +51,11 @@ GROUPS = {
 )
 @click.option("--weights", help="Weights of a net as --reference (default: bundled).")
 @click.option("--data", help="Pictures: a folder, an .npz, an .npy or file.py:function.")
-@click.option("--count", default=100, show_default=True, help="How many pictures, spread evenly.")
+@click.option(
+    "--count",
+    type=int,
+    help="How many pictures, spread evenly. Default: all of the export's own, 100 of --data.",
+)
 @click.option("--truth", help="Classes: a CSV (file, class), or the word folders.")
 @click.option("--mean", callback=_numbers, help="Mean on the 0..1 scale, one or one a channel.")
 @click.option("--std", callback=_numbers, help="Standard deviation on the 0..1 scale.")

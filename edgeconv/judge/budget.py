@@ -29,10 +29,14 @@ Limits = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits for every output, and further ones by output name, which win."""
+    """Limits for every output, and further ones by output name, which win.
+
+    ``open`` says which question the limits leave open.
+    """
 
     limits: Limits
     outputs: Mapping[str, Limits] = field(default_factory=dict)
+    open: str = ""
 
     def of(self, output: str) -> dict[str, float]:
         """Return the limits that hold for ``output``."""
@@ -40,16 +44,44 @@ class Budget:
 
 
 DEFAULTS: dict[str, Budget] = {
-    "fp32": Budget({"relative_error": 1e-4, "flips_beyond": 0}),
-    "fp16": Budget({"relative_error": 0.02, "flips_beyond": 0}),
+    "fp32": Budget({"float_error": 1e-4, "flips_beyond": 0}),
+    "fp16": Budget({"half_error": 0.03, "flips_beyond_low": 0.01}),
     "int8": Budget(
-        {"sqnr_db": 10.0, "below_floor_db": 8.0, "flips_beyond_low": 0.01, "mcnemar_p": 0.05}
+        {
+            "below_floor_db": 8.0,
+            "flips_beyond_low": 0.01,
+            "sqnr_db": 10.0,
+            "sqnr_centred_high_db": 12.0,
+            "lost_channels": 0,
+            "agreement_top1_high": 0.95,
+            "mcnemar_p": 0.01,
+        }
     ),
-    "lowered": Budget({"relative_error": 5e-3, "flips_beyond": 0}),
+    "lowered": Budget({"float_error": 0.03, "flips_beyond_low": 0.01}),
     "kernels": Budget({"sqnr_db": 18.0, "flips_beyond_low": 0.01}),
 }
 """By kind of comparison: fp32, fp16 and int8 against float; lowered: the graph prepared for
 INT8, which moves pixels by half a step; kernels: two runtimes of the same integers."""
+
+RANDOM = {
+    **DEFAULTS,
+    "int8": Budget(
+        {"below_floor_db": 8.0, "sqnr_db": 10.0},
+        open="random weights have no task, so whether the recipe is good enough is not asked",
+    ),
+}
+"""Those of a net with random weights."""
+
+
+def defaults_for(weights: object) -> Mapping[str, Budget]:
+    """Return the default budgets for a net whose weights come from ``weights`` (the manifest's word)."""
+    return RANDOM if weights == "random" else DEFAULTS
+
+
+FEWEST = 8
+"""Fewer samples decide nothing about shares of them."""
+ENOUGH = 0.05
+"""An interval of agreement that begins this far below what is wanted leaves the question open."""
 
 
 def load_budgets(path: Path | None) -> dict[str, Budget]:

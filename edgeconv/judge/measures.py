@@ -9,19 +9,33 @@ from numpy.typing import NDArray
 
 from edgeconv import metrics
 from edgeconv.errors import EdgeconvError
+from edgeconv.judge.parts import channel_axis
 
 Array = NDArray[Any]
 Figures = dict[str, float]
 
+ROUNDING = 2.0**-16
+"""Share of an output's largest value that sound float32 kernels may differ by: sums of some thousand
+terms in another order."""
+HALF_ROUNDING = 2.0**-9
+"""The same where weights or sums are half precision, 11 bits."""
+MOST_CHANNELS = 4096
+"""More are positions of a map, not channels."""
+
 
 @dataclass(frozen=True)
 class Measure:
-    """One figure: which way is better ("info": a budget makes no sense), how it prints, what it is."""
+    """One figure: which way is better ("info": a budget makes no sense), how it prints, what it is.
+
+    ``asks`` is the question that a limit on it answers: is the file what was promised, or is the
+    recipe good enough?
+    """
 
     name: str
     better: Literal["low", "high", "info"]
     form: str
     says: str
+    asks: Literal["file", "recipe"] = "file"
 
 
 MEASURES = {
@@ -29,9 +43,30 @@ MEASURES = {
     for measure in (
         Measure("max_abs_error", "low", ".3g", "largest absolute difference"),
         Measure("relative_error", "low", ".2e", "largest difference over the reference's range"),
+        Measure(
+            "float_error", "low", ".2e", "the same beyond float32 rounding of the largest value"
+        ),
+        Measure("half_error", "low", ".2e", "the same beyond half precision's rounding"),
         Measure("rms_error", "low", ".3g", "root of the mean squared difference"),
-        Measure("sqnr_db", "high", ".1f", "signal to quantization noise, dB"),
-        Measure("cosine", "high", ".5f", "cosine of both as vectors"),
+        Measure("sqnr_db", "high", ".1f", "signal to quantization noise, dB", "recipe"),
+        Measure(
+            "sqnr_centred_db",
+            "high",
+            ".1f",
+            "the same, mean over the samples removed, dB",
+            "recipe",
+        ),
+        Measure(
+            "sqnr_centred_high_db", "high", ".1f", "upper end of its 95 % interval, dB", "recipe"
+        ),
+        Measure("worst_sample_db", "info", ".1f", "SQNR of the sample that has least, dB"),
+        Measure("worst_sample", "info", ".0f", "which sample that is"),
+        Measure(
+            "lost_channels", "low", ".0f", "channels that hold more noise than signal", "recipe"
+        ),
+        Measure("distinct", "info", ".0f", "different values"),
+        Measure("distinct_reference", "info", ".0f", "different values of the reference"),
+        Measure("cosine", "high", ".5f", "cosine of both as vectors", "recipe"),
         Measure("tolerance_absolute", "low", ".3g", "smallest absolute tolerance that passes"),
         Measure("tolerance_relative", "low", ".3g", "smallest relative tolerance that passes"),
         Measure("quanta_equal", "high", ".4f", "share within half a quantum of the output scale"),
@@ -45,11 +80,21 @@ MEASURES = {
             ".2f",
             "noise above the floor's, or above one quantum where the floor is less, dB",
         ),
-        Measure("agreement_top1", "high", ".4f", "share with the reference's best class on top"),
-        Measure("agreement_top1_low", "high", ".4f", "lower end of its 95 % Wilson interval"),
-        Measure("agreement_top1_high", "high", ".4f", "upper end of its 95 % Wilson interval"),
-        Measure("agreement_top5", "high", ".4f", "share with it among the best five"),
-        Measure("kl", "low", ".2e", "mean KL(reference || other) of the softmax, nats"),
+        Measure(
+            "agreement_top1",
+            "high",
+            ".4f",
+            "share with the reference's best class on top",
+            "recipe",
+        ),
+        Measure(
+            "agreement_top1_low", "high", ".4f", "lower end of its 95 % Wilson interval", "recipe"
+        ),
+        Measure(
+            "agreement_top1_high", "high", ".4f", "upper end of its 95 % Wilson interval", "recipe"
+        ),
+        Measure("agreement_top5", "high", ".4f", "share with it among the best five", "recipe"),
+        Measure("kl", "low", ".2e", "mean KL(reference || other) of the softmax, nats", "recipe"),
         Measure("flips", "low", ".0f", "pictures whose best class changed"),
         Measure(
             "flips_explained", "info", ".0f", "of these, within the margin that noise explains"
@@ -59,15 +104,31 @@ MEASURES = {
         Measure("flips_beyond_low", "low", ".4f", "lower end of its 95 % Wilson interval"),
         Measure("margin_explained", "info", ".3g", "float margin that the noise explains"),
         Measure("widest_flip", "low", ".3g", "largest float margin that flipped"),
-        Measure("top1", "high", ".4f", "accuracy where the truth is known"),
-        Measure("top1_low", "high", ".4f", "lower end of its 95 % Wilson interval"),
-        Measure("top1_high", "high", ".4f", "upper end of its 95 % Wilson interval"),
+        Measure("top1", "high", ".4f", "accuracy where the truth is known", "recipe"),
+        Measure("top1_low", "high", ".4f", "lower end of its 95 % Wilson interval", "recipe"),
+        Measure("top1_high", "high", ".4f", "upper end of its 95 % Wilson interval", "recipe"),
         Measure("reference_top1", "info", ".4f", "accuracy of the reference on the same pictures"),
-        Measure("top1_drop", "low", ".4f", "reference_top1 minus top1"),
-        Measure("mcnemar_p", "high", ".3g", "exact p-value that both err equally often"),
+        Measure("top1_drop", "low", ".4f", "reference_top1 minus top1", "recipe"),
+        Measure("mcnemar_p", "high", ".3g", "exact p-value that both err equally often", "recipe"),
     )
 }
 """Every figure by name, in the order of reports."""
+
+PART_MEASURES = (
+    "max_abs_error",
+    "relative_error",
+    "float_error",
+    "half_error",
+    "sqnr_db",
+    "sqnr_centred_db",
+    "sqnr_centred_high_db",
+    "lost_channels",
+    "distinct",
+    "distinct_reference",
+    "floor_sqnr_db",
+    "below_floor_db",
+)
+"""What is measured of a part of an output; decisions between classes are those of whole outputs."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +155,7 @@ def measure(
     """
     context = context or Context()
     metrics.check_pair(name, reference, other)
-    scores = _is_scores(reference) if context.scores is None else context.scores
+    scores = metrics.is_scores(reference) if context.scores is None else context.scores
     notes: list[str] = []
     figures: Figures = {}
     comparable = True
@@ -113,25 +174,54 @@ def measure(
     return {key: figures[key] for key in MEASURES if key in figures}, tuple(notes)
 
 
-def _is_scores(array: Array) -> bool:
-    try:
-        metrics.class_rows(array)
-    except EdgeconvError:
-        return False
-    return True
-
-
 def _values(name: str, reference: Array, other: Array) -> Figures:
     tolerance = metrics.smallest_tolerance(reference, other, name)
+    rows = metrics.row_sqnr_db(reference, other, name)
     return {
         "max_abs_error": tolerance.absolute,
         "relative_error": metrics.relative_error(reference, other, name),
+        "float_error": _beyond_rounding(reference, tolerance.absolute, ROUNDING),
+        "half_error": _beyond_rounding(reference, tolerance.absolute, HALF_ROUNDING),
         "rms_error": metrics.rms_error(reference, other, name),
         "sqnr_db": metrics.sqnr_db(reference, other, name),
+        **_centred(name, reference, other),
+        "worst_sample_db": float(rows.min()),
+        "worst_sample": float(rows.argmin()),
+        **_channels(reference, other, name),
+        "distinct": float(len(np.unique(other))),
+        "distinct_reference": float(len(np.unique(reference))),
         "cosine": metrics.cosine(reference, other, name),
         "tolerance_absolute": tolerance.absolute,
         "tolerance_relative": tolerance.relative,
     }
+
+
+def _beyond_rounding(reference: Array, error: float, rounding: float) -> float:
+    """Return ``error`` over the reference's range, less what a float of its size rounds away.
+
+    An output that hardly varies around a large value has a range of a few roundings.
+    """
+    peak = float(np.abs(reference).max())
+    beyond = max(0.0, error - rounding * peak)
+    spread = metrics.value_range(reference)
+    if beyond == 0.0:
+        return 0.0
+    return beyond / spread if spread > 0.0 else math.inf
+
+
+def _centred(name: str, reference: Array, other: Array) -> Figures:
+    centred = metrics.sqnr_centred_db(reference, other, name)
+    if centred is None:
+        return {}
+    high = centred + metrics.variance_slack_db(len(reference))
+    return {"sqnr_centred_db": centred, "sqnr_centred_high_db": high}
+
+
+def _channels(reference: Array, other: Array, name: str) -> Figures:
+    axis = channel_axis(reference)
+    if reference.ndim < 2 or not 1 < reference.shape[axis] <= MOST_CHANNELS:
+        return {}
+    return {"lost_channels": float(metrics.lost_channels(reference, other, axis, name))}
 
 
 def _quanta(name: str, reference: Array, other: Array, context: Context) -> Figures:

@@ -44,6 +44,7 @@ ABOUT = table(
         "truth": maybe(items(whole())),
         "source": maybe(text),
         "file": mapping(number()),
+        "cuts": maybe(mapping(items(whole(0), 2))),
     },
 )
 """What ``about`` of saved outputs must hold, where it holds it."""

@@ -1,6 +1,6 @@
 """Compare two sets of outputs and say what was found: the verdict."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,15 +9,20 @@ from numpy.typing import NDArray
 
 from edgeconv.adapt import match_names
 from edgeconv.errors import EdgeconvError
-from edgeconv.judge.budget import DEFAULTS, Budget
-from edgeconv.judge.measures import MEASURES, Context, Figures, measure, show
+from edgeconv.judge.budget import DEFAULTS, ENOUGH, FEWEST, Budget
+from edgeconv.judge.measures import MEASURES, PART_MEASURES, Context, Figures, measure, show
+from edgeconv.judge.parts import GAP, Cuts, Part, find_parts
+from edgeconv.metrics import is_scores
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One figure of one output against its limit. ``got`` is NaN where a value was not finite."""
+    """One figure of one output, or of a ``part`` of it, against its limit.
+
+    ``got`` is NaN where a value was not finite.
+    """
 
     output: str
     metric: str
@@ -25,22 +30,39 @@ class Finding:
     wanted: float
     ok: bool
     why: str = ""
+    part: str = ""
+
+    @property
+    def place(self) -> str:
+        """The output, and its part where it is about one."""
+        return f"{self.output}, {self.part}" if self.part else self.output
+
+    @property
+    def about_recipe(self) -> bool:
+        """Whether it asks if the recipe is good enough, not if the file is what it promises."""
+        return self.metric in MEASURES and MEASURES[self.metric].asks == "recipe"
 
     def __str__(self) -> str:
         if self.why:
             return self.why
         bound = "at least" if MEASURES[self.metric].better == "high" else "at most"
         got, wanted = show(self.metric, self.got), show(self.metric, self.wanted)
-        return f"{self.output}: {self.metric} is {got}, wanted {bound} {wanted}"
+        return f"{self.place}: {self.metric} is {got}, wanted {bound} {wanted}"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Truthy where every limit holds; prints what missed; ``figures`` has everything measured."""
+    """Truthy where every limit holds; prints what missed; ``figures`` has everything measured.
+
+    ``parts`` are the figures of parts, by output and part; ``doubts`` say what too few samples leave
+    open.
+    """
 
     findings: tuple[Finding, ...]
     figures: Mapping[str, Figures] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    parts: Mapping[str, Mapping[str, Figures]] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return all(finding.ok for finding in self.findings)
@@ -49,6 +71,25 @@ class Verdict:
     def missed(self) -> tuple[Finding, ...]:
         """The findings that do not hold."""
         return tuple(finding for finding in self.findings if not finding.ok)
+
+    @property
+    def converted(self) -> bool:
+        """Whether the file is what its recipe (or its float graph) promises."""
+        return all(finding.ok for finding in self.findings if not finding.about_recipe)
+
+    @property
+    def good_enough(self) -> bool:
+        """Whether what the recipe costs the net is within its limits."""
+        return all(finding.ok for finding in self.findings if finding.about_recipe)
+
+    @property
+    def places(self) -> Mapping[tuple[str, str], Figures]:
+        """Figures by (output, part), those of whole outputs with the part ``""``."""
+        found: dict[tuple[str, str], Figures] = {}
+        for output, figures in self.figures.items():
+            found[output, ""] = figures
+            found |= {(output, part): f for part, f in self.parts.get(output, {}).items()}
+        return found
 
     def __str__(self) -> str:
         if self:
@@ -66,13 +107,16 @@ def compare(
     floor: Mapping[str, Array] | None = None,
     class_offset: int = 0,
     scores: Collection[str] | None = None,
+    cuts: Cuts | None = None,
+    found: Sequence[Finding] = (),
 ) -> Verdict:
     """Compare outputs, name -> (pictures, ...) real values, with the float reference's.
 
     Outputs are matched by name, else by position. ``budget`` defaults to that of fp32. ``scales``
     are quantization steps by output; ``floor`` are the outputs of the recipe simulated in float;
     ``class_offset`` drops that many leading classes of ``other`` (1 where class 0 is
-    "background"); ``scores`` names the outputs that hold class scores (None: decided by shape).
+    "background"); ``scores`` names the outputs that hold class scores (None: decided by shape);
+    ``cuts`` are the parts of outputs that the graph shows; ``found`` is what is known already.
 
     A value that is not finite makes a failed verdict. Raises EdgeconvError where outputs or their
     shapes cannot be matched.
@@ -81,12 +125,13 @@ def compare(
     >>> bool(compare(x, x))
     True
     >>> print(compare(x, {"y": np.array([[1.0, 2.5]])}))
-    y: relative_error is 5.00e-01, wanted at most 1.00e-04
+    y: float_error is 5.00e-01, wanted at most 1.00e-04
     """
     budget = DEFAULTS["fp32"] if budget is None else budget
     names = match_names(list(reference), list(other), "output")
-    findings: list[Finding] = []
+    findings = list(found)
     figures: dict[str, Figures] = {}
+    parts: dict[str, dict[str, Figures]] = {}
     notes: list[str] = []
     for name, theirs in names.items():
         wanted, got = reference[name], other[theirs]
@@ -96,16 +141,48 @@ def compare(
         if broken := _not_finite(name, wanted, got):
             findings.append(broken)
             continue
+        pieces = find_parts(name, wanted, cuts)
         context = Context(
             scale=(scales or {}).get(name),
             floor=None if floor is None else floor.get(name),
             truth=truth,
-            scores=None if scores is None else name in scores,
+            scores=_holds_scores(wanted, pieces) if scores is None else name in scores,
         )
         figures[name], said = measure(name, wanted, got, context)
         notes.extend(said)
-        findings.extend(_judge(name, figures[name], budget))
-    return Verdict(tuple(findings), figures, tuple(notes))
+        findings.extend(_judge(name, figures[name], budget, len(wanted)))
+        for piece in pieces:
+            if wanted.shape == got.shape:
+                parts.setdefault(name, {})[str(piece)] = _part(name, piece, wanted, got, context)
+        for piece_name, own in parts.get(name, {}).items():
+            findings.extend(_judge(name, own, budget, len(wanted), piece_name))
+    doubts = [_doubt(n, f, budget, len(reference[n])) for n, f in figures.items()]
+    doubts.append(budget.open)
+    return Verdict(tuple(findings), figures, tuple(notes), parts, tuple(filter(None, doubts)))
+
+
+def no_integers(kind: str, stats: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """Return the finding that an INT8 file computes nothing in integers; ``stats`` are its counts."""
+    compute = int(stats.get("compute") or 0)
+    if kind != "int8" or not compute or stats.get("int8_compute"):
+        return ()
+    why = f"none of its {compute} convolutions and products computes in integers: this is no INT8 file"
+    return (Finding("", "int8_compute", 0.0, 1.0, False, why),)
+
+
+def _holds_scores(reference: Array, pieces: Collection[Part]) -> bool:
+    """Whether an output holds class scores: by its shape, and its parts are of one range."""
+    if not is_scores(reference):
+        return False
+    spreads = [float(piece.of(reference).std()) for piece in pieces]
+    return not spreads or max(spreads) <= GAP * min(spreads)
+
+
+def _part(name: str, piece: Part, reference: Array, other: Array, context: Context) -> Figures:
+    floor = None if context.floor is None else piece.of(context.floor)
+    own = Context(scale=context.scale, floor=floor, scores=False)
+    found, _ = measure(name, piece.of(reference), piece.of(other), own)
+    return {key: value for key, value in found.items() if key in PART_MEASURES}
 
 
 def _check_classes(name: str, reference: Array, other: Array, offset: int) -> None:
@@ -131,12 +208,30 @@ def _not_finite(name: str, reference: Array, other: Array) -> Finding | None:
     return None
 
 
-def _judge(name: str, figures: Figures, budget: Budget) -> list[Finding]:
+def _judge(
+    name: str, figures: Figures, budget: Budget, samples: int, part: str = ""
+) -> list[Finding]:
     found = []
     for metric, limit in budget.of(name).items():
         if metric not in figures:
             continue  # e.g. top-1 without truth: what cannot be measured cannot be missed
+        if metric == "agreement_top1_high" and samples < FEWEST:
+            continue  # a doubt says so
         got = figures[metric]
         ok = got >= limit if MEASURES[metric].better == "high" else got <= limit
-        found.append(Finding(name, metric, got, limit, ok))
+        found.append(Finding(name, metric, got, limit, ok, part=part))
     return found
+
+
+def _doubt(name: str, figures: Figures, budget: Budget, samples: int) -> str | None:
+    """Say where the samples are too few to tell whether enough decisions agree."""
+    wanted = budget.of(name).get("agreement_top1_high")
+    low, high = figures.get("agreement_top1_low"), figures.get("agreement_top1_high")
+    if wanted is None or low is None or high is None or low >= wanted - ENOUGH:
+        return None
+    if high < wanted and samples >= FEWEST:
+        return None
+    return (
+        f"{name}: too few pictures to tell whether {100 * wanted:g} % agree, it may be "
+        f"{100 * low:.1f} to {100 * high:.1f} %"
+    )

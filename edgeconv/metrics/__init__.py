@@ -5,6 +5,12 @@ argument is always the float reference. NaN and infinity raise, naming the outpu
 replaces or skips a value. Sums run in float64 over pieces, so that a large layer costs no copy.
 """
 
+from edgeconv.metrics.centred import (
+    lost_channels,
+    row_sqnr_db,
+    sqnr_centred_db,
+    variance_slack_db,
+)
 from edgeconv.metrics.classes import (
     Flips,
     agreeing,
@@ -12,6 +18,7 @@ from edgeconv.metrics.classes import (
     class_rows,
     correct,
     explained_margin,
+    is_scores,
     margins,
     ranks,
     split_flips,
@@ -60,9 +67,11 @@ __all__ = [
     "correct",
     "cosine",
     "explained_margin",
+    "is_scores",
     "kl_softmax",
     "log_probabilities",
     "log_softmax",
+    "lost_channels",
     "margins",
     "max_abs_error",
     "mcnemar_p",
@@ -70,9 +79,12 @@ __all__ = [
     "ranks",
     "relative_error",
     "rms_error",
+    "row_sqnr_db",
     "smallest_tolerance",
     "split_flips",
+    "sqnr_centred_db",
     "sqnr_db",
     "value_range",
+    "variance_slack_db",
     "wilson_interval",
 ]

@@ -26,6 +26,15 @@ def class_rows(scores: Reals, name: str = "output") -> Reals:
     )
 
 
+def is_scores(array: Reals) -> bool:
+    """Whether an output has the shape of class scores: one row of several values a picture."""
+    try:
+        class_rows(array)
+    except EdgeconvError:
+        return False
+    return True
+
+
 def ranks(scores: Reals, classes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """Place of ``classes`` (pictures,) in each row of ``scores``: 0 is the best.
 

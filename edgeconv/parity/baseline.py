@@ -7,8 +7,8 @@ from typing import Any
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import write_text
+from edgeconv.judge import text as words
 from edgeconv.judge.measures import MEASURES, show
-from edgeconv.parity import report
 from edgeconv.parity.matrix import Matrix
 from edgeconv.schema import (
     Check,
@@ -93,10 +93,12 @@ def worth_keeping(matrix: Matrix) -> dict[str, Any]:
             rows[row.label] = {"error": row.error}
             continue
         outputs = {
-            output: {name: report.number(figures[name]) for name in KEPT if name in figures}
+            output: {name: words.number(figures[name]) for name in KEPT if name in figures}
             for output, figures in row.verdict.figures.items()
         }
-        rows[row.label] = {"outputs": outputs, "file": dict(row.outputs.about.get("file", {}))}
+        file = row.outputs.about.get("file", {})
+        known = {name: file[name] for name in FILE_FIGURES if name in file}
+        rows[row.label] = {"outputs": outputs, "file": known}
     return {"edgeconv_baseline": FORMAT, "count": matrix.samples.count, "rows": rows}
 
 

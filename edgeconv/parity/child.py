@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.adapt import adapt_inputs, adapt_outputs, match_names
 from edgeconv.artifact import spec_from_json, spec_to_json
 from edgeconv.isolate import call
 from edgeconv.judge.outputs import Outputs
+from edgeconv.judge.run import batches, placed, run_feeds
 from edgeconv.runtimes.base import Delegates, Runner, open_runner
 from edgeconv.tensors import Layout, TensorSpec
 
@@ -28,7 +28,7 @@ class Job:
 
     ``input_specs`` and ``output_specs`` replace what the runtime says of the file, where a manifest
     knows better (half steps of exact pixels); ``file_layout`` says where a foreign file's channels
-    are. ``out`` is the .npz to write.
+    are; ``count`` is how many pictures to run at most (None: all). ``out`` is the .npz to write.
     """
 
     path: Path
@@ -41,6 +41,7 @@ class Job:
     input_specs: Sequence[TensorSpec] = ()
     output_specs: Sequence[TensorSpec] = ()
     file_layout: Layout | None = None
+    count: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the job as JSON data."""
@@ -55,6 +56,7 @@ class Job:
             "input_specs": [spec_to_json(spec) for spec in self.input_specs],
             "output_specs": [spec_to_json(spec) for spec in self.output_specs],
             "file_layout": self.file_layout,
+            "count": self.count,
         }
 
 
@@ -71,6 +73,7 @@ def job_from_json(data: Mapping[str, Any]) -> Job:
         input_specs=[spec_from_json(item) for item in data["input_specs"]],
         output_specs=[spec_from_json(item) for item in data["output_specs"]],
         file_layout=data["file_layout"],
+        count=data["count"],
     )
 
 
@@ -88,48 +91,16 @@ def run_cell(job: Job, python: Sequence[str] = (), timeout_s: float | None = Non
     return Outputs(arrays, about)
 
 
-def placed(spec: TensorSpec, known: Sequence[TensorSpec], layout: Layout | None) -> TensorSpec:
-    """Return the manifest's description of ``spec`` where there is one, else ``spec`` in ``layout``."""
-    for other in known:
-        if other.name == spec.name and other.shape == spec.shape and other.dtype == spec.dtype:
-            return other
-    if layout is None or len(spec.shape) != 4:
-        return spec
-    return TensorSpec(spec.name, spec.shape, spec.dtype, layout, spec.quantization)
-
-
-def batched(array: Array, size: int, start: int) -> Array:
-    """Return ``size`` rows from ``start``, the last row repeated where there are fewer."""
-    rows = array[start : start + size]
-    if len(rows) < size:
-        rows = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
-    return rows
-
-
 def run_pictures(runner: Any, job: Job, hub: Mapping[str, Array]) -> tuple[dict[str, Array], float]:
     """Run every picture; return real outputs in the hub's layout and the seconds inside infer."""
     inputs = [placed(spec, job.input_specs, job.file_layout) for spec in runner.inputs]
     outputs = [placed(spec, job.output_specs, job.file_layout) for spec in runner.outputs]
-    names = match_names([spec.name for spec in inputs], list(hub), "input")
     count = min(len(array) for array in hub.values())
-    kept: dict[str, list[Array]] = {spec.name: [] for spec in outputs}
-    batch = inputs[0].shape[0] if inputs and inputs[0].shape else 1
-    seconds = 0.0
-    for start in range(0, count, batch):
-        feeds = {
-            spec.name: adapt_inputs(
-                batched(hub[names[spec.name]], batch, start), job.layout, spec
-            ).reshape(spec.shape)
-            for spec in inputs
-        }
-        begin = time.perf_counter()
-        results = runner.infer(feeds)
-        seconds += time.perf_counter() - begin
-        for spec in outputs:
-            whole = adapt_outputs(results[spec.name], spec)
-            rows = whole if whole.ndim and len(whole) == batch else whole[None]
-            kept[spec.name].append(rows[: count - start])
-    return {name: np.concatenate(parts) for name, parts in kept.items()}, seconds
+    if job.count is not None:
+        count = min(count, job.count)
+    size = inputs[0].shape[0] if inputs and inputs[0].shape else 1
+    arrays, seconds = run_feeds(runner, batches(hub, size, count), inputs, outputs, job.layout)
+    return {name: array[:count] for name, array in arrays.items()}, seconds
 
 
 def delegation(runner: Runner, job: Job) -> dict[str, float]:

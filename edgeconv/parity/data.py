@@ -20,13 +20,17 @@ from edgeconv.tensors import TensorSpec
 Array = NDArray[Any]
 
 
+DATA_COUNT = 100
+"""Pictures of --data that are taken where --count does not say."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What the user asked to compare on; see the options of ``edgeconv parity``."""
 
     reference: str | None = None
     data: str | None = None
-    count: int = 100
+    count: int | None = None
     truth: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -84,23 +88,37 @@ def _gather(request: Request, artifact: Artifact | None) -> tuple[Samples, Outpu
     return samples, reference_outputs(request, artifact, samples)
 
 
-def from_evidence(artifact: Artifact, count: int) -> tuple[Samples, Outputs]:
-    """Return ``count`` verification inputs of an export, spread evenly, and float outputs on them."""
+def from_evidence(artifact: Artifact, count: int | None) -> tuple[Samples, Outputs]:
+    """Return ``count`` verification inputs of an export, spread evenly, and float outputs on them.
+
+    None takes all, which is what the export itself judged on.
+    """
     arrays = artifact.verification()
     inputs, outputs = _named(arrays, "input:"), _named(arrays, "output:")
     if not inputs or not outputs:
         raise EdgeconvError(f"the evidence of {artifact.path} holds no verification pictures")
     total = len(next(iter(inputs.values())))
-    chosen = spread_indices(total, count)
+    chosen = spread_indices(total, total if count is None else count)
     inputs = {name: array[chosen] for name, array in inputs.items()}
     outputs = {name: array[chosen] for name, array in outputs.items()}
     names = tuple(str(n) for n in arrays.get("names", np.arange(total))[chosen])
     truth = arrays.get("truth")
     known = None if truth is None else truth[chosen].astype(np.int64)
     source = f"verification pictures of {artifact.path.name}"
-    samples = Samples(inputs, names, known, "nchw", source)
-    about = {"label": "reference", "stage": "reference", "title": _exported_by(artifact)}
+    samples = Samples(inputs, names, known, "nchw", source, exported=len(chosen) == total)
+    about = {
+        "label": "reference",
+        "stage": "reference",
+        "title": _exported_by(artifact),
+        **_known(artifact),
+    }
     return samples, Outputs(outputs, {**about, "inputs_sha256": inputs_hash(inputs)})
+
+
+def _known(artifact: Artifact) -> dict[str, Any]:
+    """Return what a manifest says of the net that its verdict depends on."""
+    weights = artifact.manifest.get("weights") or {}
+    return {"cuts": artifact.manifest.get("cuts"), "weights": weights.get("source")}
 
 
 def _exported_by(artifact: Artifact) -> str:
@@ -176,7 +194,7 @@ def load_data(request: Request, specs: Sequence[TensorSpec], artifact: Artifact 
     wanted = InputSpec({s.name: s.shape for s in specs} if raw else shapes, how)
     rows: list[dict[str, Array]] = []
     names, known, skipped = [], [], []
-    for sample in spread(load_samples(request.data, wanted, truth), request.count):
+    for sample in spread(load_samples(request.data, wanted, truth), request.count or DATA_COUNT):
         try:
             rows.append({n: a[:1] for n, a in sample.load().items()})
         except EdgeconvError as error:
@@ -257,6 +275,8 @@ def reference_outputs(request: Request, artifact: Artifact | None, samples: Samp
             )
         )
     about = {**outputs.about, "label": "reference", "stage": "reference", "title": path.name}
+    if artifact is not None:
+        about |= _known(artifact)
     return Outputs(outputs.arrays, {**about, "inputs_sha256": digest})
 
 

@@ -16,6 +16,7 @@ def file_figures(path: Path, artifact: Artifact | None) -> dict[str, float]:
     graph = {} if artifact is None else artifact.manifest.get("graph") or {}
     if graph.get("compute"):
         found["int8_share"] = graph.get("int8_compute", 0) / graph["compute"]
+        found |= {key: float(graph.get(key) or 0) for key in ("compute", "int8_compute")}
     if "transposes" in graph:
         found["transposes"] = float(graph["transposes"])
     return found

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from edgeconv.adapt import match_names
 from edgeconv.errors import EdgeconvError
-from edgeconv.judge.budget import DEFAULTS, Budget
+from edgeconv.judge.budget import DEFAULTS, Budget, defaults_for
 from edgeconv.judge.measures import Figures
 from edgeconv.judge.outputs import Outputs
-from edgeconv.judge.verdict import Verdict, compare
+from edgeconv.judge.verdict import Verdict, compare, no_integers
 from edgeconv.parity.cells import Cell
 from edgeconv.parity.child import Job
 from edgeconv.parity.facts import file_figures
@@ -29,7 +29,8 @@ Array = NDArray[Any]
 class Samples:
     """What every cell is fed: hub input -> (pictures, ...), their names, truth and where from.
 
-    ``skipped`` names pictures that could not be read, each with the reason; ``labels`` the classes.
+    ``skipped`` names pictures that could not be read, each with the reason; ``labels`` the classes;
+    ``exported`` says that they are all those of an export's own verification.
     """
 
     inputs: Mapping[str, Array]
@@ -39,6 +40,7 @@ class Samples:
     source: str = ""
     skipped: tuple[str, ...] = ()
     labels: tuple[str, ...] | None = None
+    exported: bool = False
 
     @property
     def count(self) -> int:
@@ -75,6 +77,11 @@ class Row:
     step: Verdict | None = None
     layers: LayerReport | None = None
     latency: Latency | None = None
+
+    @property
+    def integer(self) -> bool:
+        """Whether it is about a recipe: two questions are asked of it."""
+        return self.stage in ("recipe", "int8")
 
     @property
     def figures(self) -> Mapping[str, Figures]:
@@ -178,7 +185,19 @@ def job_for(
         own.inputs if own else (),
         own.outputs if own else (),
         settings.file_layout if foreign else None,
+        _judged_on(cell, samples),
     )
+
+
+def _judged_on(cell: Cell, samples: Samples) -> int | None:
+    """Return on how many of its own pictures an export judged a file; None where they are others.
+
+    mil-reference takes up to 0.3 s a picture, so that a package is judged on the first of them.
+    """
+    if cell.artifact is None or not samples.exported or cell.runtime != "mil-reference":
+        return None
+    pictures = (cell.artifact.manifest.get("verification") or {}).get("pictures")
+    return None if pictures is None else int(pictures)
 
 
 def _recipe_scales(cell: Cell) -> dict[str, float]:
@@ -205,7 +224,6 @@ def judge(
     Works on stored outputs as well as on fresh ones.
     """
     by_label = {label: found for label, found, _ in results if isinstance(found, Outputs)}
-    simulated = next((o for o in by_label.values() if o.about.get("stage") == "recipe"), None)
     rows = []
     for label, found, about in results:
         stage, title = str(about.get("stage", "fp32")), str(about.get("title", label))
@@ -213,7 +231,7 @@ def judge(
         if isinstance(found, str):
             rows.append(Row(label, stage, title, error=found, before=before))
             continue
-        floor = simulated if stage == "int8" else None
+        floor = _promised(found, by_label) if stage == "int8" else None
         try:
             own = str(about.get("kind") or found.about.get("kind") or "fp32")
             verdict = _against(reference, found, own, samples, settings, floor)
@@ -230,6 +248,20 @@ def judge(
     return Matrix(reference, tuple(rows), samples, tuple(notes))
 
 
+def _promised(found: Outputs, by_label: Mapping[str, Outputs]) -> Outputs | None:
+    """Return the outputs of the recipe that ``found`` was made from, by the hops before it."""
+    before = by_label.get(str(found.about.get("before")))
+    while before is not None and before.about.get("stage") != "recipe":
+        before = by_label.get(str(before.about.get("before")))
+    return before
+
+
+def _budget(kind: str, reference: Outputs, settings: Settings) -> Budget:
+    """Return the user's budget, or the default for what the reference's weights are."""
+    own = settings.budgets[kind]
+    return defaults_for(reference.about.get("weights"))[kind] if own is DEFAULTS[kind] else own
+
+
 def _against(
     reference: Outputs,
     other: Outputs,
@@ -242,16 +274,19 @@ def _against(
     names = match_names(list(reference.arrays), list(other.arrays), "output")
     # a scale is known by the file's own output name, the figures go by the reference's
     scales = {n: other.scales[theirs] for n, theirs in names.items() if theirs in other.scales}
+    count = min(len(array) for array in other.arrays.values())
     own = int(other.about.get("class_offset", offset if other.about.get("foreign") else 0))
     base = int(reference.about.get("class_offset", offset if reference.about.get("foreign") else 0))
-    wanted = {n: a[:, base:] if base else a for n, a in reference.arrays.items()}
+    wanted = {n: (a[:, base:] if base else a)[:count] for n, a in reference.arrays.items()}
     return compare(
         wanted,
         other.arrays,
-        budget=settings.budgets[kind],
-        truth=samples.truth,
+        budget=_budget(kind, reference, settings),
+        truth=None if samples.truth is None else samples.truth[:count],
         scales=scales,
-        floor=None if floor is None else floor.arrays,
+        floor=None if floor is None else {n: a[:count] for n, a in floor.arrays.items()},
         class_offset=own,
         scores=settings.scores,
+        cuts=reference.about.get("cuts"),
+        found=no_integers(kind, other.about.get("file") or {}),
     )

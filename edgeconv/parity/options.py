@@ -18,7 +18,7 @@ class ParityOptions(TypedDict, total=False):
     reference: str | None
     weights: str | None
     data: str | None
-    count: int
+    count: int | None
     truth: str | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
@@ -84,7 +84,7 @@ def settle(options: ParityOptions) -> Asked:
     """Group ``options``. Raises UsageError for a name that is none, and for what cannot be."""
     check_names("check_parity", options, ParityOptions.__annotations__)
     request = _group(Request, options)
-    if request.count < 1 or options.get("class_offset", 0) < 0:
+    if (request.count is not None and request.count < 1) or options.get("class_offset", 0) < 0:
         raise UsageError("--count must be at least 1 and --class-offset at least 0")
     if request.threads < 1:
         raise UsageError(f"--threads must be at least 1, not {request.threads}")

@@ -1,7 +1,6 @@
 """A matrix as data, as a terminal table, as Markdown and as JUnit XML."""
 
 import importlib.metadata
-import math
 import platform
 import re
 import sys
@@ -12,7 +11,8 @@ from xml.etree import ElementTree
 from edgeconv import __version__
 from edgeconv.judge.measures import show
 from edgeconv.judge.outputs import inputs_hash
-from edgeconv.judge.verdict import Finding, Verdict
+from edgeconv.judge.text import judgement
+from edgeconv.judge.text import to_json as verdict_json
 from edgeconv.machine import describe
 from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Row
@@ -63,40 +63,13 @@ def _row(row: Row) -> dict[str, Any]:
         "loop_s": about.get("loop_s"),
         "ok": row.ok,
         "error": row.error,
-        "verdict": None if row.verdict is None else _verdict(row.verdict),
+        "verdict": None if row.verdict is None else verdict_json(row.verdict),
         "before": row.before,
-        "step": None if row.step is None else _verdict(row.step),
+        "step": None if row.step is None else verdict_json(row.step),
         "departs": row.departs,
         "latency": None if row.latency is None else row.latency.to_json(),
         "layers": None if row.layers is None else row.layers.to_json(),
     }
-
-
-def _verdict(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "ok": bool(verdict),
-        "figures": {
-            output: {name: number(value) for name, value in figures.items()}
-            for output, figures in verdict.figures.items()
-        },
-        "missed": [_finding(finding) for finding in verdict.missed],
-        "notes": list(verdict.notes),
-    }
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "output": finding.output,
-        "metric": finding.metric,
-        "got": number(finding.got),
-        "wanted": number(finding.wanted),
-        "text": str(finding),
-    }
-
-
-def number(value: float) -> float | str:
-    """Return a figure as JSON can hold it: inf, -inf and nan as text."""
-    return float(value) if math.isfinite(value) else str(value)
 
 
 def environment() -> dict[str, Any]:
@@ -120,6 +93,7 @@ COLUMNS = (
     ("max err", "max_abs_error"),
     ("rel", "relative_error"),
     ("SQNR dB", "sqnr_db"),
+    ("centred", "sqnr_centred_db"),
     ("agree", "agreement_top1"),
     ("KL", "kl"),
     ("top-1", "top1"),
@@ -158,11 +132,13 @@ def _lines(row: Row, columns: Sequence[tuple[str, str]], timed: bool) -> list[li
     if row.error is not None:
         return [[row.label, *("" for _ in columns), "", *latency, f"failed: {row.error}"]]
     lines = []
-    several = len(row.figures) > 1
-    for output, figures in row.figures.items():
+    places = {} if row.verdict is None else row.verdict.places
+    for (output, part), figures in places.items():
         cells = [_figure(key, figures) for _, key in columns]
-        name = f"{row.label} [{output}]" if several else row.label
-        lines.append([name, *cells, _step(row, output), *latency, "ok" if row.ok else "MISSED"])
+        place = ", ".join(filter(None, (output, part)))
+        name = f"{row.label} [{place}]" if len(places) > 1 else row.label
+        step = "" if part else _step(row, output)
+        lines.append([name, *cells, step, *latency, "ok" if row.ok else "MISSED"])
     return lines or [[row.label, *("" for _ in columns), "", *latency, "MISSED"]]
 
 
@@ -209,12 +185,13 @@ def summary(matrix: Matrix, layers: bool = True) -> list[str]:
         said.append(f"first departure: {departure.label}, against {behind}: {reason}")
     for row in matrix.rows:
         if row.verdict is not None and not row.verdict and row.error is None:
-            said.append(f"missed: {row.label}: {row.verdict}")
+            said.append(f"missed: {row.label}: {judgement(row.verdict, integer=row.integer)}")
         if row.latency is not None and row.latency.marks:
             said.append(f"* latency of {row.label}: {'; '.join(row.latency.marks)}")
         if layers and row.layers is not None:
             said += _layer_lines(row.layers)
-    notes = [n for row in matrix.rows if row.verdict is not None for n in row.verdict.notes]
+    verdicts = [row.verdict for row in matrix.rows if row.verdict is not None]
+    notes = [note for verdict in verdicts for note in (*verdict.notes, *verdict.doubts)]
     notes += [
         f"{row.label} departs from {row.before} ({row.step}) and counts for nothing: it is within "
         "its budget against the reference"

@@ -187,7 +187,8 @@ class _State:
         path = place / artifact["file"]
         cell.path = path.relative_to(self.engine.store.folder.parent).as_posix()
         cell.bytes, cell.sha256 = artifact["bytes"], digest(path)
-        cell.missed = artifact["verification"]["missed"]
+        missed = [finding["text"] for finding in artifact["verification"]["missed"]]
+        cell.missed = "; ".join(missed) or None
         cell.within = cell.missed is None
 
     def _file(self, cell: Cell) -> Path:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.adapt import adapt_inputs, match_names
-from edgeconv.parity.child import Job, placed
+from edgeconv.judge.run import placed
+from edgeconv.parity.child import Job
 from edgeconv.parity.layers.exposed import Reference
 from edgeconv.parity.layers.figures import Tally
 from edgeconv.parity.layers.opened import PROPORTIONAL, Infers, Opened

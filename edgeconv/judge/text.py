@@ -1,0 +1,108 @@
+"""A verdict in words and as data, the same for an export, for parity and for every report."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from edgeconv.judge.measures import show
+from edgeconv.judge.verdict import Finding, Verdict
+
+
+def number(value: float) -> float | str:
+    """Return a figure as JSON can hold it: inf, -inf and nan as text."""
+    return float(value) if math.isfinite(value) else str(value)
+
+
+def to_json(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as JSON data."""
+    return {
+        "ok": bool(verdict),
+        "converted": verdict.converted,
+        "good_enough": verdict.good_enough,
+        "figures": {output: _numbers(figures) for output, figures in verdict.figures.items()},
+        "parts": {
+            output: {part: _numbers(figures) for part, figures in parts.items()}
+            for output, parts in verdict.parts.items()
+        },
+        "missed": [_finding(finding) for finding in verdict.missed],
+        "notes": list(verdict.notes),
+        "doubts": list(verdict.doubts),
+    }
+
+
+def _numbers(figures: Mapping[str, float]) -> dict[str, float | str]:
+    return {name: number(value) for name, value in figures.items()}
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "output": finding.output,
+        "part": finding.part,
+        "metric": finding.metric,
+        "got": number(finding.got),
+        "wanted": number(finding.wanted),
+        "text": str(finding),
+    }
+
+
+def figures_text(verdict: Verdict) -> str:
+    """Return the figures that matter most: decisions, the worst place's noise, the largest error.
+
+    The worst output, and the part of it, is named where there is more than one.
+    """
+    said = []
+    scored = next((f for f in verdict.figures.values() if "agreement_top1" in f), {})
+    if scored:
+        low, high = 100 * scored["agreement_top1_low"], 100 * scored["agreement_top1_high"]
+        share = 100 * scored["agreement_top1"]
+        said.append(f"top-1 agreement with float {share:.1f} % [{low:.1f}, {high:.1f}]")
+    if "top1" in scored:
+        said.append(
+            f"top-1 {100 * scored['top1']:.1f} % (float {100 * scored['reference_top1']:.1f} %)"
+        )
+    places = {place: f for place, f in verdict.places.items() if "sqnr_db" in f}
+    if places:
+        output, part = min(places, key=lambda place: _noise(places[place]))
+        worst = places[output, part]
+        text = f"SQNR {show('sqnr_db', worst['sqnr_db'])} dB"
+        if "sqnr_centred_db" in worst:
+            centred = show("sqnr_centred_db", worst["sqnr_centred_db"])
+            text += f", {centred} with the mean removed"
+        if len(places) > 1:
+            text += f" (worst: {', '.join(filter(None, (output, part)))})"
+        said.append(text)
+        said.append(
+            f"max error {max(f['max_abs_error'] for f in verdict.figures.values() if 'max_abs_error' in f):.2g}"
+        )
+    return " · ".join(said)
+
+
+def _noise(figures: Mapping[str, float]) -> float:
+    return figures.get("sqnr_centred_db", figures["sqnr_db"])
+
+
+def judgement(verdict: Verdict, *, integer: bool) -> str:
+    """Return what was decided: for an INT8 file, both of its questions by themselves."""
+    if verdict:
+        return "; ".join(["within budget", *verdict.doubts])
+    if not integer:
+        return f"MISSED: {_worst(verdict, about_recipe=False) or verdict}"
+    broken = _worst(verdict, about_recipe=False)
+    coarse = _worst(verdict, about_recipe=True)
+    said = [
+        f"the file is not what its recipe promises ({broken})"
+        if broken
+        else "the file is what its recipe promises"
+    ]
+    if coarse:
+        said.append(f"the recipe is not good enough ({coarse})")
+    return "MISSED: " + "; ".join(said)
+
+
+def _worst(verdict: Verdict, *, about_recipe: bool) -> str:
+    found = [f for f in verdict.missed if f.about_recipe == about_recipe]
+    if not found:
+        return ""
+    noisiest = min(found, key=lambda f: f.got if f.metric == "sqnr_centred_high_db" else math.inf)
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"{noisiest}{more}"

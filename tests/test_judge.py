@@ -1,0 +1,191 @@
+"""The verdict: every output, every part of it, both questions, and one truth in export and parity."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import parity_kit as kit
+import pytest
+from numpy.typing import NDArray
+
+from edgeconv import metrics
+from edgeconv.judge.budget import DEFAULTS, RANDOM
+from edgeconv.judge.parts import find_parts
+from edgeconv.judge.text import figures_text, judgement
+from edgeconv.judge.verdict import compare, no_integers
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+Array = NDArray[Any]
+INT8 = DEFAULTS["int8"]
+
+
+def detections(count: int = 24, noise: float = 0.0, seed: int = 0) -> Array:
+    """Return (count, 50, 8): boxes of some hundred pixels in channels 0 to 3, scores beside them."""
+    rng = np.random.default_rng(seed)
+    wanted: Array = rng.normal(size=(count, 50, 8)) * np.array([150.0] * 4 + [2.0] * 4) + 300.0 * (
+        np.arange(8) < 4
+    )
+    noisy: Array = wanted + noise * np.random.default_rng(seed + 1).normal(size=wanted.shape)
+    return noisy
+
+
+def test_scores_that_are_lost_beside_boxes_are_named() -> None:
+    wanted, got = detections(), detections(noise=2.0)
+    assert metrics.sqnr_db(wanted, got) > 35  # which is all that one figure sees
+    verdict = compare({"y": wanted}, {"y": got}, budget=INT8)
+    assert not verdict
+    assert not verdict.good_enough
+    assert verdict.converted
+    assert "y, channels 4 to 7" in judgement(verdict, integer=True)
+    assert "worst: y, channels 4 to 7" in figures_text(verdict)
+    assert compare({"y": wanted}, {"y": detections(noise=0.05)}, budget=INT8)
+
+
+def test_parts_come_from_the_graph_where_it_knows_them() -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(size=(30, 6))
+    got = wanted.copy()
+    got[:, 4:] = 0.0
+    cuts = {"y": (1, 0, 4)}
+    assert [str(part) for part in find_parts("y", wanted, cuts)] == [
+        "channels 0 to 3",
+        "channels 4 to 5",
+    ]
+    verdict = compare({"y": wanted}, {"y": got}, budget=INT8, cuts=cuts)
+    assert any(f.part == "channels 4 to 5" for f in verdict.missed)
+
+
+def test_channels_that_happen_to_differ_are_one_part() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(8, 32, 4, 4)) * rng.lognormal(sigma=1.5, size=(32, 1, 1))
+    assert find_parts("y", features, None) == ()
+
+
+def test_a_frozen_output_is_no_good_whatever_its_mean() -> None:
+    rng = np.random.default_rng(0)
+    wanted = 100.0 + rng.normal(size=(40, 12))
+    frozen = np.repeat(wanted.mean(axis=0)[None], 40, axis=0)
+    assert metrics.sqnr_db(wanted, frozen) > 39
+    verdict = compare({"y": wanted}, {"y": frozen}, budget=INT8, scores=())
+    assert verdict.figures["y"]["sqnr_centred_db"] == pytest.approx(0.0, abs=0.2)
+    assert {f.metric for f in verdict.missed} >= {"sqnr_centred_high_db", "lost_channels"}
+
+
+def test_one_lost_channel_of_many_is_counted() -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(size=(40, 64))
+    got = wanted + 0.02 * rng.normal(size=wanted.shape)
+    assert compare({"y": wanted}, {"y": got}, budget=INT8, scores=())
+    got[:, 17] = 0.0
+    verdict = compare({"y": wanted}, {"y": got}, budget=INT8, scores=())
+    assert [f.metric for f in verdict.missed] == ["lost_channels"]
+
+
+def test_a_float_output_that_hardly_varies_may_round_its_value() -> None:
+    rng = np.random.default_rng(0)
+    wanted = (30.0 + 1e-3 * rng.normal(size=(8, 16))).astype(np.float32)
+    rounded = wanted + np.float32(1e-4)
+    assert metrics.relative_error(wanted, rounded) > 1e-2
+    assert compare({"y": wanted}, {"y": rounded}, scores=())
+    assert not compare({"y": wanted}, {"y": wanted + np.float32(1e-2)}, scores=())
+    scores = rng.normal(size=(8, 16)).astype(np.float32)
+    assert not compare({"y": scores}, {"y": scores + np.float32(1e-3)})
+
+
+def test_few_pictures_decide_no_share_and_say_so() -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(size=(12, 10))
+    verdict = compare({"y": wanted}, {"y": wanted + 1e-3 * rng.normal(size=(12, 10))}, budget=INT8)
+    assert verdict
+    assert "too few pictures to tell" in judgement(verdict, integer=True)
+    many = rng.normal(size=(200, 10))
+    verdict = compare({"y": many}, {"y": many + 1e-3 * rng.normal(size=(200, 10))}, budget=INT8)
+    assert verdict.doubts == ()
+
+
+def test_a_recipe_that_is_too_coarse_is_not_excused_by_its_own_noise_floor() -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(size=(60, 10))
+    coarse = wanted + 0.4 * rng.normal(size=(60, 10))
+    verdict = compare({"y": wanted}, {"y": coarse}, budget=INT8, floor={"y": coarse})
+    assert verdict.converted
+    assert not verdict.good_enough
+    assert "the file is what its recipe promises" in judgement(verdict, integer=True)
+    broken = compare({"y": wanted}, {"y": coarse}, budget=INT8, floor={"y": wanted + 1e-2})
+    assert not broken.converted
+
+
+def test_an_int8_file_without_integers_is_none() -> None:
+    wanted = np.random.default_rng(0).normal(size=(30, 10))
+    found = no_integers("int8", {"compute": 3, "int8_compute": 0})
+    verdict = compare({"y": wanted}, {"y": wanted}, budget=INT8, found=found)
+    assert "this is no INT8 file" in judgement(verdict, integer=True)
+    assert not no_integers("int8", {"compute": 0})
+    assert not no_integers("fp32", {"compute": 3, "int8_compute": 0})
+
+
+def test_random_weights_ask_nothing_of_a_recipe_and_say_so() -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(size=(60, 10))
+    verdict = compare({"y": wanted}, {"y": wanted + 0.2}, budget=RANDOM["int8"])
+    assert "random weights have no task" in judgement(verdict, integer=True)
+
+
+FORMS = [
+    (precision, target, io)
+    for precision in ("fp32", "int8")
+    for target in ("onnx", "tflite")
+    for io in (("float", "uint8") if precision == "int8" else ("float",))
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gain", [1.0, 400.0], ids=["one", "mixed"])
+def test_export_and_parity_come_to_the_same_verdict(gain: float, tmp_path: Path) -> None:
+    """On the same file, the same figures to the last digit that kernels share, and the same misses."""
+    from edgeconv import export_model
+    from edgeconv.parity.api import check_parity
+
+    model = two_heads(tmp_path / "net.onnx", gain)
+    np.savez(tmp_path / "calib.npz", input=kit.pictures(40))
+    for precision, target, io in FORMS if gain > 1 else FORMS[-2:]:
+        out = tmp_path / f"{precision}_{target}_{io}"
+        more: dict[str, Any] = {"calib": str(tmp_path / "calib.npz"), "output": out}
+        if precision == "int8":
+            more |= {"recipe": "fast", "io": io, "allow_poor_calibration": True}
+        report = export_model(str(model), precision=precision, targets=(target,), **more)
+        (made,) = report.artifacts
+        result = check_parity([made.path])
+        runtime = made.verdict.runtime.split()[0]
+        row = next(r for r in result.matrix.rows if r.label == f"{made.path.name} · {runtime}")
+        assert row.verdict is not None
+        ours = [(f.output, f.part, f.metric) for f in made.verdict.verdict.missed]
+        assert [(f.output, f.part, f.metric) for f in row.verdict.missed] == ours, out.name
+        assert row.verdict.doubts == made.verdict.verdict.doubts
+        assert list(row.verdict.places) == list(made.verdict.verdict.places)
+        for place, figures in row.verdict.places.items():
+            wanted = made.verdict.verdict.places[place]
+            assert figures.keys() == wanted.keys(), (out.name, place)
+            assert figures["sqnr_db"] == pytest.approx(wanted["sqnr_db"], abs=1.0), out.name
+
+
+def two_heads(path: Path, gain: float) -> Path:
+    """Write the small net with a Concat of its logits and ``gain`` times four other sums."""
+    from edgeconv.export.graph import Node
+    from edgeconv.export.hub.onnx_io import save_model, to_onnx
+
+    graph = kit.small_net()
+    rng = np.random.default_rng(3)
+    graph.constants["box.weight"] = (gain * rng.normal(size=(4, 24))).astype(np.float32)
+    graph.constants["box.bias"] = np.zeros(4, np.float32)
+    gemm: dict[str, Any] = {"transB": 1, "alpha": 1.0, "beta": 1.0}
+    inputs = ["flat", "box.weight", "box.bias"]
+    graph.nodes.append(Node("Gemm", "box", inputs, ["boxes"], gemm))
+    graph.nodes.append(Node("Concat", "both", ["boxes", "logits"], ["both"], {"axis": 1}))
+    graph.declare("boxes", (1, 4), np.float32)
+    graph.declare("both", (1, 14), np.float32)
+    graph.outputs = ["both"]
+    path.write_bytes(save_model(to_onnx(graph)))
+    return path
