@@ -114,7 +114,7 @@ def _os_error(error: OSError) -> str:
     reason = error.strerror or str(error) or type(error).__name__
     if error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {reason}" if _named(error) else reason
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (None, errno.ENOSPC, errno.EDQUOT):  # numpy's short writes have no number
         return f"{reason}; temporary files go to {tempfile.gettempdir()}, or where TMPDIR says"
     return reason
 

@@ -50,7 +50,8 @@ def read_json(path: Path, what: str, hint: str = "") -> Any:
         with path.open("rb") as file:
             return parse_json(file.read(MAX_BYTES), f"{path} is not {what}", hint)
     except OSError as error:
-        raise EdgeconvError(f"cannot read {path}: {error.strerror or error}{hint}") from error
+        reason = error.strerror or error
+        raise EdgeconvError(f"cannot read {path} as {what}: {reason}{hint}") from error
 
 
 def parse_json(text: str | bytes, what: str, hint: str = "") -> Any:
@@ -89,7 +90,7 @@ def number(
 
     def check(value: Any, field: str) -> float | int:
         wanted = f"a number above {above:g}" if above > -math.inf else "a number"
-        if low > -math.inf or high < math.inf:
+        if (above == -math.inf and low > -math.inf) or high < math.inf:
             wanted = f"a number from {low:g} to {high:g}"
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise _misfit(value, field, wanted)

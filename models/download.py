@@ -95,7 +95,7 @@ def _download(url: str, part: Path, progress: Progress | None) -> None:
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer, part.open("wb") as file:
             length = answer.headers.get("Content-Length")
-            total = int(length) if length else None
+            total = int(length) if length and length.isdecimal() else None
             done = 0
             while piece := answer.read(1 << 18):
                 file.write(piece)

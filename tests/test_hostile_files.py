@@ -130,3 +130,22 @@ def _with_tests(command: Any) -> Any:
         return [*start, "-c", put, script]
 
     return made
+
+
+def test_unused_initializers_are_gone_before_onnxsim_sees_them(tmp_path: Path) -> None:
+    """Its time grows with the square of their number: minutes for a file of some 100 KB."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxsim")
+    from edgeconv.export.hub.simplify_child import simplify
+    from edgeconv.export.hub.trace import HUB_OPSET
+
+    made = models()["an output of another size"]
+    made.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 2
+    unused = onnx.numpy_helper.from_array(np.ones(1, np.float32), "unused")
+    for number in range(5000):
+        unused.name = f"unused_{number}"
+        made.graph.initializer.append(unused)
+    source, target = tmp_path / "raw.onnx", tmp_path / "simple.onnx"
+    source.write_bytes(made.SerializeToString())
+    assert simplify((str(source), str(target), HUB_OPSET)) is None
+    assert [item.name for item in onnx.load(str(target)).graph.initializer] == ["w"]

@@ -60,7 +60,7 @@ def _head(report: Report) -> list[str]:
     what = machine.board or machine.processor
     parts = [
         "<h1>Latency</h1>",
-        f'<p class="dim">{_text(what)} · {when} · edgeconv {report.edgeconv}</p>',
+        f'<p class="dim">{_text(what)} · {when} · edgeconv {_text(report.edgeconv)}</p>',
     ]
     if report.partial:
         parts.append('<p class="bad">Stopped before the end: these are the figures so far.</p>')
@@ -88,7 +88,7 @@ def _cells(row: Row, report: Report) -> list[str]:
     size = row.about.get("bytes")
     name = _text(row.label.rpartition(" (")[0] or row.label)
     threads = "1 thread" if row.threads == 1 else f"{row.threads} threads"
-    head = [f'{name}<br><span class="dim">{_text(row.runtime)} · {threads}</span>']
+    head = [f'{name}<br><span class="dim">{_text(row.runtime)} · {_text(threads)}</span>']
     tail = [_text(accuracy(row)), "-" if size is None else f"{size / 1e6:.2f}"]
     tail.append("-" if row.peak_mib is None else f"{row.peak_mib:.0f}")
     tail.append("-" if row.arena_mib is None else f"{row.arena_mib:.1f}")
@@ -201,5 +201,5 @@ def _machine(report: Report) -> list[str]:
     parts += [f"<dt>{k}</dt><dd>{_text(v)}</dd>" for k, v in facts.items() if v not in (None, "")]
     for row in report.rows:
         if digest := row.about.get("sha256"):
-            parts.append(f"<dt>{_text(row.label)}</dt><dd>sha256 {digest}</dd>")
+            parts.append(f"<dt>{_text(row.label)}</dt><dd>sha256 {_text(digest)}</dd>")
     return [*parts, "</dl>"]

@@ -236,13 +236,13 @@ def reference_rows(path: Path, artifact: Artifact, choice: Choice) -> list[Subje
     net = dict(artifact.manifest.get("net") or {})
     source = str(net.get("source", ""))
     shape = _module_shape(artifact)
-    if importlib.util.find_spec("torch") and shape is not None and not source.endswith(".onnx"):
+    from edgeconv.models.specs import SPECS
+
+    # a manifest may come from anyone: the Python file that it names is not run
+    if importlib.util.find_spec("torch") and shape is not None and source in SPECS:
+        known = ("width", "groups", "ratio", "activation", "classes")
         fields: dict[str, Any] = {"net": source, "input_shapes": [list(shape)]}
-        if ".py:" not in source:
-            known = ("width", "groups", "ratio", "activation", "classes")
-            fields.update({k: net[k] for k in known if net.get(k) is not None}, weights="random")
-        elif not Path(source.rpartition(":")[0]).is_file():
-            return _hub_rows(artifact, about, choice)
+        fields.update({k: net[k] for k in known if net.get(k) is not None}, weights="random")
         rows = net_rows(source, fields, replace(choice, shapes={}))
         return [replace(row, about={**row.about, **about}) for row in rows]
     return _hub_rows(artifact, about, choice)

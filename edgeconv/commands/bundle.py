@@ -1,5 +1,6 @@
 """``edgeconv bundle``: an archive for a board without a network, and its results read here."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,15 @@ def command(
     if output.exists() and not force:
         raise UsageError(f"{output} is there already; give --force to replace it")
     from edgeconv.cache import cache_dir
-    from edgeconv.device.bundle import make_bundle
+    from edgeconv.device.bundle import bundle_name, make_bundle
     from edgeconv.device.wheels import Platform
 
     platform = Platform(wheels, python) if wheels else None
     sizes = make_bundle(models, output, platform, cache_dir() / "wheels")
     parts = ", ".join(f"{name} {size / 1e6:.2f}" for name, size in sorted(sizes.items()))
     echo(f"{output}: {output.stat().st_size / 1e6:.2f} MB (unpacked, MB: {parts})")
-    echo(f"on the board: tar -xf {output.name} && cd {output.name.partition('.')[0]} && python3 run.py")  # fmt: skip
+    packed, root = shlex.quote(output.name), shlex.quote(bundle_name(output))
+    echo(f"on the board: tar -xf {packed} && cd {root} && python3 run.py")
 
 
 def _show(path: Path) -> None:

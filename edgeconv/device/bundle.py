@@ -12,8 +12,9 @@ from edgeconv.artifact import manifest_path
 from edgeconv.device.checks import record
 from edgeconv.device.payload import archive, sources
 from edgeconv.device.wheels import Platform, resolve, runtime_for
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import UsageError
 from edgeconv.files import sha256, write_bytes
+from edgeconv.schema import checked, either, mapping, number, read_json, table, text, whole
 
 SUFFIXES = (".onnx", ".tflite")
 
@@ -50,6 +51,16 @@ edgeconv bundle --show results.json
 """
 
 
+def bundle_name(output: Path) -> str:
+    """Return the folder that an archive unpacks to; raises UsageError where its name can be none."""
+    root = output.name.removesuffix(".gz").removesuffix(".tar").removesuffix(".tgz")
+    if root.strip(".") == "" or root.startswith("-") or "\\" in root:
+        raise UsageError(
+            f"--output {output}: the bundle unpacks to a folder of its name, which is none"
+        )
+    return root
+
+
 def make_bundle(
     models: Sequence[Path],
     output: Path,
@@ -61,6 +72,7 @@ def make_bundle(
     With ``platform`` the board's wheels go along (kept in ``cache`` between calls). Raises UsageError
     for a model that no board here runs.
     """
+    root = bundle_name(output)
     names = [model.name for model in models]
     for model in models:
         if model.suffix.lower() not in SUFFIXES:
@@ -84,7 +96,6 @@ def make_bundle(
         entries += [(f"wheels/{wheel.name}", wheel.read_bytes()) for wheel in wheels]
     about = {"edgeconv_bundle": 1, "edgeconv": __version__, "models": listed}
     entries.append(("bundle.json", (json.dumps(about, indent=1) + "\n").encode()))
-    root = output.name.removesuffix(".gz").removesuffix(".tar")
     write_bytes(output, archive([(f"{root}/{n}", c) for n, c in entries], gzip=True))
     sizes: dict[str, int] = {}
     for name, content in entries:
@@ -93,11 +104,35 @@ def make_bundle(
     return sizes
 
 
+RESULTS = table(
+    {
+        "bench": table({}),
+        "checks": mapping(
+            either(
+                table({"error": text}),
+                table(
+                    {
+                        "runtime": text,
+                        "samples": whole(0),
+                        "outputs": mapping(
+                            table(
+                                {
+                                    "max_difference": number(finite=False),
+                                    "equal": number(finite=False),
+                                    "same_top1": number(finite=False),
+                                }
+                            )
+                        ),
+                    }
+                ),
+            )
+        ),
+    }
+)
+
+
 def read_results(path: Path) -> dict[str, object]:
     """Read a board's results.json. Raises EdgeconvError where it is not one."""
-    try:
-        data = json.loads(path.read_text())
-        found: dict[str, object] = {"bench": data["bench"], "checks": data["checks"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EdgeconvError(f"{path} is not the results.json of a bundle") from error
+    ours = "the results.json of a bundle"
+    found: dict[str, object] = checked(read_json(path, ours), RESULTS, f"{path} is not {ours}")
     return found

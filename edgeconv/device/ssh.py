@@ -54,9 +54,11 @@ class Host:
 def parse_host(text: str) -> Host:
     """Read ssh://[user@]host[:port]. Raises UsageError for anything else."""
     found = re.fullmatch(
-        r"ssh://(?:([A-Za-z0-9._-]+)@)?([A-Za-z0-9_][A-Za-z0-9._-]*)(?::(\d+))?/?", text
+        r"ssh://(?:([A-Za-z0-9_][A-Za-z0-9._-]*)@)?([A-Za-z0-9_][A-Za-z0-9._-]*)(?::(\d{1,5}))?/?",
+        text,
     )
-    if not found:
+    # a first character that is a dash would make ssh take it for an option
+    if not found or not 0 < int(found[3] or 22) < 1 << 16:
         raise UsageError(f"--device takes ssh://user@host or ssh://user@host:port, not {text!r}")
     return Host(found[2], found[1], int(found[3]) if found[3] else None)
 

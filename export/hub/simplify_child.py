@@ -55,6 +55,7 @@ def _simplify(source: str, target: str, opset: int) -> str | None:
     from edgeconv.export.hub.ingest import opset_of
 
     model = onnx.load(source)
+    _prune(model.graph)
     if opset_of(model) != opset:
         model = converted(model, opset)
         _save(model, target)
@@ -66,6 +67,30 @@ def _simplify(source: str, target: str, opset: int) -> str | None:
         return "onnxsim's own check of its result failed"
     _save(simplified, target)
     return None
+
+
+def _prune(graph: "onnx.GraphProto") -> None:
+    """Drop the initializers that nothing reads: onnxsim's time grows with the square of their number."""
+    read = _names_read(graph)
+    kept = [item for item in graph.initializer if item.name in read]
+    if len(kept) < len(graph.initializer):
+        gone = {item.name for item in graph.initializer} - read
+        del graph.initializer[:]
+        graph.initializer.extend(kept)
+        inputs = [value for value in graph.input if value.name not in gone]
+        del graph.input[:]
+        graph.input.extend(inputs)
+
+
+def _names_read(graph: "onnx.GraphProto") -> set[str]:
+    read = {value.name for value in graph.output}
+    for node in graph.node:
+        read.update(node.input)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node:
+                    read |= _names_read(inner)
+    return read
 
 
 def converted(model: "onnx.ModelProto", opset: int) -> "onnx.ModelProto":

@@ -1,0 +1,152 @@
+"""What a board says is foreign: its report is checked, and no page or command line takes it for code."""
+
+import copy
+import html.parser
+import json
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_kit import report_of, row_of, write_model
+from click.testing import CliRunner
+from test_schema import put, wrongs
+
+from edgeconv.bench.html import page
+from edgeconv.bench.read import report_from_json
+from edgeconv.bench.text import to_csv
+from edgeconv.bench.watch import Mark, Sample
+from edgeconv.cli import main
+from edgeconv.device.bundle import bundle_name
+from edgeconv.device.ssh import Host, parse_host
+from edgeconv.errors import EdgeconvError, UsageError
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'&"
+
+
+def texts(data: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the place of every text of ``data``."""
+    pairs = (
+        data.items()
+        if isinstance(data, dict)
+        else enumerate(data)
+        if isinstance(data, list)
+        else ()
+    )
+    found = [place for key, value in pairs for place in texts(value, (*here, key))]
+    return [here] if isinstance(data, str) else found
+
+
+class Tags(html.parser.HTMLParser):
+    """Collects every tag, attribute and script of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, tuple[str, ...]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, tuple(name for name, _ in attrs)))
+
+
+def tags(text: str) -> list[tuple[str, tuple[str, ...]]]:
+    parser = Tags()
+    parser.feed(text)
+    return parser.found
+
+
+@pytest.fixture
+def report() -> dict[str, Any]:
+    about = {"sha256": "0123", "bytes": 9, "precision": "int8", "accuracy": {"top1": 0.9}}
+    row = row_of("net.onnx (onnxruntime, 1 thread)", range(1, 13), about=about,
+                 marks=(Mark("noise", "it is noisy"),))  # fmt: skip
+    other = row_of("other.onnx (onnxruntime, 1 thread)", range(2, 14))
+    made = report_of(
+        row,
+        replace(other, summary=None, latencies_ms=(), rounds_ms=(), starts_s=(), error="crashed"),
+        samples=(Sample(1.0, (1500.0,), 50.0, 0), Sample(2.0, (1500.0,), 51.0, 0)),
+        governors=("ondemand",),
+        diagnosis=(
+            {"verdict": "it paid", "causes": [{"code": "a", "sentence": "b", "cure": "c"}]},
+        ),
+        regressions=({"sentence": "slower", "regressed": True},),
+        notes=("a note",),
+        sustained={row.label: {"at_s": [1.0, 2.0], "medians_ms": [1.0, 2.0], "retention": 0.9}},
+    )
+    found: dict[str, Any] = json.loads(json.dumps(made.to_json()))
+    return found
+
+
+def test_no_text_of_a_board_becomes_markup(report: dict[str, Any]) -> None:
+    clean = tags(page(report_from_json(report)))
+    hostile = copy.deepcopy(report)
+    for place in texts(report):
+        hostile = put(hostile, place, HOSTILE)
+    hostile["references"] = {}
+    made = page(report_from_json(hostile))
+    assert "img" not in {tag for tag, _ in tags(made)}
+    assert not [names for _, names in tags(made) if any(name.startswith("on") for name in names)]
+    assert {tag for tag, _ in tags(made)} <= {tag for tag, _ in clean} | {"p", "dt", "dd", "br"}
+    assert "&lt;img" in made
+
+
+def test_every_field_of_a_boards_report_is_checked(report: dict[str, Any]) -> None:
+    """What passes the check can be drawn and written; nothing else gets that far."""
+    refused = 0
+    places = wrongs(report)
+    for place, value in places[:: max(1, len(places) // 250)]:
+        try:
+            found = report_from_json(put(report, place, value))
+        except EdgeconvError as error:
+            assert str(error).startswith(  # noqa: PT017 - reading it is no failure
+                ("this is no report that bench wrote", "a report of version")
+            )
+            refused += 1
+        else:
+            assert page(found)
+            assert to_csv(found)
+    assert refused > 80
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "{", '{"bench": 3, "checks": {}}', '{"bench": {}, "checks": {"a": 3}}', "[" * 9999],
+)
+def test_results_that_are_none_are_one_sentence(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    said = CliRunner().invoke(main, ["bundle", "--show", str(path)])
+    assert said.exit_code == 1
+    assert len(said.stderr.splitlines()) == 1
+    assert "results.json is not the results.json of a bundle" in said.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ssh://-F@host", "ssh://-oProxyCommand=x@host", "ssh://user@-host", "ssh://-host", "ssh://a b",
+     "ssh://host:0", "ssh://host:65536", "ssh://host:99999999", "ssh://u@h;ls", "ssh://@host"],
+)  # fmt: skip
+def test_a_host_that_ssh_could_take_for_an_option_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--device takes ssh://user@host"):
+        parse_host(text)
+
+
+def test_hosts_of_all_forms_are_read() -> None:
+    assert parse_host("ssh://pi-1.local") == Host("pi-1.local")
+    assert parse_host("ssh://me-too@pi:65535/") == Host("pi", "me-too", 65535)
+
+
+@pytest.mark.parametrize("name", ["...tar.gz", ".tar.gz", "..tar", "-x.tar.gz"])
+def test_a_bundle_needs_a_name_that_a_folder_can_have(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is none"):
+        bundle_name(tmp_path / name)
+
+
+def test_a_bundle_says_where_it_unpacks(tmp_path: Path) -> None:
+    output = tmp_path / "my model.v2.tar.gz"
+    model = write_model(tmp_path, "net.onnx")
+    said = CliRunner().invoke(main, ["bundle", str(model), "--output", str(output)])
+    assert said.exit_code == 0, said.output
+    assert "tar -xf 'my model.v2.tar.gz' && cd 'my model.v2' && python3 run.py" in said.stdout
+    with tarfile.open(output) as archive:
+        assert {name.partition("/")[0] for name in archive.getnames()} == {"my model.v2"}
