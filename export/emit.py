@@ -1,5 +1,6 @@
 """What an emitter is given and what it gives, and what all of them say of a file."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -63,12 +64,43 @@ def with_offset(request: EmitRequest, spec: TensorSpec) -> TensorSpec:
     return spec
 
 
+def inside(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a shipped file says of itself: of calibration its count and a digest.
+
+    The pictures' names and hashes stay in the manifest beside it: they are the user's own, and
+    were a fifteenth of a small file.
+    """
+    known = description.get("calibration")
+    if known is None:
+        return dict(description)
+    names = json.dumps(known, sort_keys=True).encode()
+    counted = {"count": known["count"], "sha256": hashlib.sha256(names).hexdigest()}
+    return {**description, "calibration": counted}
+
+
+def sentence(description: Mapping[str, Any]) -> str:
+    """Return the short description that Xcode and Android Studio show."""
+    how = description["preprocessing"]
+    feeding = (
+        "" if how is None else f"; input {how['formula']}, mean {how['mean']}, std {how['std']}"
+    )
+    return f"{description['net']['source']}, {description['precision']}, by edgeconv{feeding}"
+
+
 def described(
-    request: EmitRequest, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+    request: EmitRequest,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    *,
+    labels: bool = True,
 ) -> dict[str, str]:
-    """Return the description, borders included, as the one metadata entry of a file."""
+    """Return the description, borders included, as the one metadata entry of a file.
+
+    ``labels`` False leaves the class names out, where the file holds them already.
+    """
     borders = {
         "inputs": [spec_to_json(spec) for spec in inputs],
         "outputs": [spec_to_json(spec) for spec in outputs],
     }
-    return {"edgeconv": json.dumps({**request.description, **borders}, sort_keys=True)}
+    about = {**inside(request.description), **borders}
+    return {"edgeconv": json.dumps(about if labels else {**about, "labels": None}, sort_keys=True)}

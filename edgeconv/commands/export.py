@@ -76,7 +76,8 @@ def _values(
 
 
 GROUPS = {
-    "What to write": ("targets", "fp32", "fp16", "int8", "io", "output", "opset", "force", "dry_run"),
+    "What to write": ("targets", "fp32", "fp16", "int8", "io", "output", "opset", "author", "license",
+        "model_version", "force", "dry_run"),
     "The net": (
         "weights", "width", "groups", "ratio", "activation", "resolution", "input_shapes",
         "classes", "seed", "softmax",
@@ -87,8 +88,7 @@ GROUPS = {
     ),
     "INT8": INTEGER,
     "Core ML": (
-        "image_input", "coreml_compute", "min_ios", "int8_weights", "avoid_known_issues", "author",
-        "license", "model_version",
+        "image_input", "coreml_compute", "min_ios", "int8_weights", "avoid_known_issues",
     ),
     "What is printed": ("as_json", "verbose", "quiet"),
 }  # fmt: skip
@@ -175,9 +175,9 @@ GROUPS = {
 )
 @click.option("--int8-weights", is_flag=True, help="Core ML, with --int8: weights only.")
 @click.option("--avoid-known-issues", is_flag=True, help="Core ML: rewrite reported patterns.")
-@click.option("--author", help="Core ML metadata.")
-@click.option("--license", help="Core ML metadata.")
-@click.option("--model-version", help="Core ML metadata.")
+@click.option("--author", help="Into the file: TFLite, Core ML.")
+@click.option("--license", help="Into the file: TFLite, Core ML.")
+@click.option("--model-version", help="Into the file: TFLite, Core ML.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
 @click.option("--force", is_flag=True, help="Replace files that exist.")

@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.errors import EdgeconvError, reading
+from edgeconv.errors import EdgeconvError, UsageError, reading
 from edgeconv.runtimes.choose import choose
 from edgeconv.runtimes.probe import probe
 from edgeconv.tensors import TensorSpec
@@ -132,7 +132,7 @@ def open_runner(
     row = choose(path, runtime)
     row.check_options(options)
     if not path.exists():
-        raise EdgeconvError(f"{path} does not exist")
+        raise UsageError(f"{path} does not exist")
     if isolate and not path.with_name(path.name + ".json").is_file():
         probe(path, row.name, threads=threads, shapes=dict(shapes or {}))
     module = row.load()

@@ -1,9 +1,8 @@
 """Core ML as a target: an .mlpackage, made without a Mac."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeconv.export.target import Target
 
@@ -32,13 +31,13 @@ def _check(graph: "Graph") -> None:
 
 def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     from edgeconv.export.coreml.emit import emit_coreml
-    from edgeconv.export.emit import Emitted
+    from edgeconv.export.emit import Emitted, inside, sentence
 
     options = request.options
     own = {"author": options.author, "license": options.license, "version": options.model_version}
     metadata = {key: value for key, value in own.items() if value is not None}
-    metadata["edgeconv"] = json.dumps(request.description, sort_keys=True)
-    metadata["description"] = _sentence(request.description)
+    metadata["edgeconv"] = json.dumps(inside(request.description), sort_keys=True)
+    metadata["description"] = sentence(request.description)
     made = emit_coreml(
         request.graph,
         request.recipe,
@@ -75,15 +74,6 @@ def unique(labels: list[str]) -> list[str]:
         f"{name} (class {index})" if name in labels[:index] else name
         for index, name in enumerate(labels)
     ]
-
-
-def _sentence(description: Mapping[str, Any]) -> str:
-    """Return the short description that Xcode shows."""
-    how = description["preprocessing"]
-    feeding = (
-        "" if how is None else f"; input {how['formula']}, mean {how['mean']}, std {how['std']}"
-    )
-    return f"{description['net']['source']}, {description['precision']}, by edgeconv{feeding}"
 
 
 COREML = Target(

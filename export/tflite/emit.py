@@ -25,7 +25,8 @@ from edgeconv.recipe import Recipe
 from edgeconv.tensors import Layout as TensorLayout
 from edgeconv.tensors import Quantization, TensorSpec
 
-Describe = Callable[[tuple[TensorSpec, ...], tuple[TensorSpec, ...]], Mapping[str, str]]
+Told = Mapping[str, str | bytes]
+Describe = Callable[[tuple[TensorSpec, ...], tuple[TensorSpec, ...]], Told]
 METADATA_NAME = "edgeconv"  # the metadata entry that holds our description, as JSON
 
 
@@ -58,7 +59,7 @@ def emit_tflite(
     *,
     precision: Precision = "fp32",
     io: Io = "float",
-    metadata: Mapping[str, str] | Describe | None = None,
+    metadata: Told | Describe | None = None,
     rewrites: Rewrites = ALL,
 ) -> EmittedTflite:
     """Return the flatbuffer of a prepared graph.
@@ -68,7 +69,7 @@ def emit_tflite(
     ``io`` (INT8 only): "float" quantizes inside the model, "int8" and "uint8" make the borders
     integer; an input that the graph first centres on integers (exact pixels) then is the centred
     tensor: for uint8, the raw pixel. ``metadata``, or what it returns for the file's inputs and
-    outputs, goes into the file as JSON. ``rewrites`` are exact (rewrites.py).
+    outputs, goes into the file: texts together as JSON, bytes as an entry of that name. ``rewrites`` are exact (rewrites.py).
 
     Raises UnsupportedOpError where the graph cannot be expressed, UsageError for options that
     contradict each other, MissingDependencyError without the export extra.
@@ -96,8 +97,10 @@ def emit_tflite(
         tuple(_spec(em, name, index) for name, index in outputs.items()),
     )
     told = metadata(*borders) if callable(metadata) else metadata or {}
-    description = json.dumps(dict(sorted(told.items())), ensure_ascii=False)
-    data = em.builder.finish(inputs, outputs, {METADATA_NAME: description.encode()})
+    texts = {name: text for name, text in sorted(told.items()) if isinstance(text, str)}
+    entries = {name: data for name, data in sorted(told.items()) if isinstance(data, bytes)}
+    description = json.dumps(texts, ensure_ascii=False)
+    data = em.builder.finish(inputs, outputs, {METADATA_NAME: description.encode(), **entries})
     return EmittedTflite(
         data,
         {name: em.builder.name(index) for name, index in em.stored.items() if name in known},

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from edgeconv.export.emit import EmitRequest, Emitted
     from edgeconv.export.graph import Graph
     from edgeconv.export.options import ExportOptions
+    from edgeconv.export.tflite.metadata import App
     from edgeconv.tensors import TensorSpec
 
 
@@ -24,16 +25,24 @@ def _check(graph: "Graph") -> None:
 
 def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     from edgeconv.export.emit import Emitted, described, with_offset
+    from edgeconv.export.tflite import metadata
     from edgeconv.export.tflite.device_rules import device_rules
     from edgeconv.export.tflite.emit import emit_tflite
     from edgeconv.export.tflite.inspect import read_tflite, summary_stats
     from edgeconv.export.tflite.rewrites import BY_PREFER
     from edgeconv.files import write_bytes
 
+    app = _app(request)
+
     def about(
         inputs: "tuple[TensorSpec, ...]", outputs: "tuple[TensorSpec, ...]"
-    ) -> dict[str, str]:
-        return described(request, tuple(with_offset(request, spec) for spec in inputs), outputs)
+    ) -> dict[str, str | bytes]:
+        fed = tuple(with_offset(request, spec) for spec in inputs)
+        packed = metadata.labelled_output(app, outputs) is not None
+        return {
+            **described(request, fed, outputs, labels=not packed),
+            metadata.ENTRY: metadata.app_metadata(app, inputs, outputs),
+        }
 
     made = emit_tflite(
         request.graph,
@@ -44,12 +53,35 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
         rewrites=BY_PREFER[request.options.prefer],
     )
     inputs = tuple(with_offset(request, spec) for spec in made.inputs)
-    write_bytes(path, made.data)
-    summary = read_tflite(made.data)
+    data = made.data
+    if app.labels and metadata.labelled_output(app, made.outputs):
+        data = metadata.pack_labels(data, app.labels)
+    write_bytes(path, data)
+    summary = read_tflite(data)
     stats = {**summary_stats(summary), "rewrites": list(made.changes)}
     if request.recipe is not None:
         stats["device_rules"] = device_rules(summary)
-    return Emitted(len(made.data), made.names, inputs, made.outputs, stats)
+    refused = metadata.refused_by_apps(app, inputs)
+    notes = () if refused is None else (refused,)
+    return Emitted(len(data), made.names, inputs, made.outputs, stats, notes)
+
+
+def _app(request: "EmitRequest") -> "App":
+    from edgeconv.artifact import preprocessing_from_json
+    from edgeconv.export.emit import sentence
+    from edgeconv.export.tflite.metadata import App
+
+    about, options = request.description, request.options
+    how = about["preprocessing"]
+    return App(
+        name=str(about["net"]["source"]),
+        description=sentence(about),
+        how=None if how is None else preprocessing_from_json(how),
+        labels=about.get("labels"),
+        version=options.model_version or "",
+        author=options.author or "",
+        license=options.license or "",
+    )
 
 
 TFLITE = Target(
@@ -60,5 +92,5 @@ TFLITE = Target(
     refuse=_refuse,
     check=_check,
     emit=_emit,
-    options=("prefer",),
+    options=("prefer", "author", "license", "model_version"),
 )
