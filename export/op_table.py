@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from edgeconv.errors import UnsupportedOpError
 from edgeconv.export.graph import Graph, Node
@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 Emit = TypeVar("Emit", covariant=True)
 Check = Callable[[Graph, Node], str | None]
 COMPOSED = "a composition of the supported operators"
+
+
+class Refusal(NamedTuple):
+    """What a target cannot express: the node (or border tensor), and a clause with reason and way out."""
+
+    name: str
+    clause: str
 
 
 def anything(graph: Graph, node: Node) -> str | None:
@@ -63,7 +70,7 @@ def refusals(
     graph: Graph,
     elsewhere: Mapping[str, str],
     check: Check = anything,
-) -> list[str]:
+) -> list[Refusal]:
     """Return a clause for every node that a target cannot express: operator, node, reason, the way out.
 
     ``elsewhere`` names what is nearest to operators without an entry; ``check`` is what the target asks
@@ -80,15 +87,16 @@ def refusals(
                 continue
             reason, nearest = said, entry.nearest
         way_out = f"; the nearest supported form is {nearest}" if nearest else ""
-        found.append(f"{node.op} (node {node.name}): {reason}{way_out}")
+        clause = f"{node.op} (node {node.name}): {reason}{way_out}"
+        found.append(Refusal(node.name, clause))
     return found
 
 
-def refuse(title: str, problems: Sequence[str]) -> None:
+def refuse(title: str, problems: Sequence[Refusal]) -> None:
     """Raise UnsupportedOpError saying the first of ``problems`` and how many there are; nothing for none."""
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise UnsupportedOpError(f"{title} cannot express {problems[0]}{more}")
+        raise UnsupportedOpError(f"{title} cannot express {problems[0].clause}{more}")
 
 
 def first_failing(*checks: Check) -> Check:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeconv.artifact import Artifact, save_manifest
 from edgeconv.deps import require
-from edgeconv.errors import reading
+from edgeconv.errors import EdgeconvError, UnsupportedOpError, UsageError, reading
 from edgeconv.export.checks import check_finite, check_labels, refuse_existing
 from edgeconv.export.data import Data, choose_data, load_feeds
 from edgeconv.export.emit import EmitRequest, Emitted
@@ -32,7 +33,7 @@ from edgeconv.export.report import (
 )
 from edgeconv.export.source import Source, open_source, read_labels
 from edgeconv.export.stages import Stages
-from edgeconv.export.targets import TARGETS, check_targets
+from edgeconv.export.targets import TARGETS, refused_targets
 from edgeconv.export.verify import Expected, expect, first_departure, promised, verify_file
 from edgeconv.files import digest, sha256, write_bytes
 
@@ -88,7 +89,9 @@ def _run(
         data = choose_data(options, source, labels)
         classifier = labels if options.image_input else None
         lowered = _lower(options, source, classifier is not None, stages, notes, simplifier)
-    check_targets(lowered.prepared.graph, options.targets)
+    refused = refused_targets(lowered.prepared.graph, options.targets)
+    if len(refused) == len(options.targets):
+        raise UnsupportedOpError("; ".join(refused.values()))
     if given is not None:
         from edgeconv.export.integers import check_recipe
 
@@ -121,18 +124,18 @@ def _run(
             source.preprocessing if options.image_input else None,
             classifier,
         )
-        emitted = _emit(request, stages, notes, place / stem)
+        emitted = _emit(request, stages, notes, place / stem, refused)
         evidence = evidence_files(
             lowered.raw, lowered.hub, graph, recipe, emitted, expected, names, source.preprocessing
         )
         for name, content in evidence.items():
             write_bytes(place / f"{stem}.evidence" / name, content)
-        report = ExportReport(options, stages.lines, notes)
+        report = ExportReport(options, stages.lines, notes, refused=refused)
         _verify(
             report, stem, place, emitted, description, (graph, recipe), expected, stages, threads
         )
         publish(staged, force=options.force)
-    target = TARGETS[options.targets[0]]
+    target = TARGETS[report.artifacts[0].target]
     first = options.output / f"{stem}{target.suffix}"
     report.next_command = f"edgeconv {target.then} {shlex.quote(str(first))}"
     return report
@@ -205,16 +208,30 @@ def _embedded(source: Source) -> bool:
     return source.preprocessing is not None and source.preprocessing.embedded
 
 
-def _emit(request: EmitRequest, stages: Stages, notes: list[str], base: Path) -> dict[str, Emitted]:
-    emitted = {}
+def _emit(
+    request: EmitRequest, stages: Stages, notes: list[str], base: Path, refused: dict[str, str]
+) -> dict[str, Emitted]:
+    """Write what can be written; ``refused`` gains the targets that turn out not to take the net."""
+    emitted: dict[str, Emitted] = {}
     for target in request.options.targets:
+        if target in refused:
+            continue
+        path = base.with_name(base.name + TARGETS[target].suffix)
         with stages.stage(target) as say:
-            path = base.with_name(base.name + TARGETS[target].suffix)
-            made = emitted[target] = TARGETS[target].emit(request, path)
+            try:
+                made = emitted[target] = TARGETS[target].emit(request, path)
+            except UsageError:
+                raise
+            except EdgeconvError as error:
+                refused[target] = str(error)
+                say("cannot be written")
+                continue
             takes = "/".join(sorted({spec.dtype for spec in made.inputs}))
             gives = "/".join(sorted({spec.dtype for spec in made.outputs}))
             say(artifact_text(path.name, made.size, made.stats, f"{takes} in, {gives} out"))
         notes += [f"{target}: {note}" for note in (*made.notes, *_unkept(request.io, made))]
+    if not emitted:
+        raise EdgeconvError("; ".join(refused.values()))
     return emitted
 
 
@@ -287,16 +304,22 @@ def _verify(
                 promise = promised(graph, recipe, expected, threads)
             most = TARGETS[target].verified
             few = expected if most is None else expected.head(most)
-            verdict = verify_file(
-                path,
-                options.precision,
-                (file.inputs, file.outputs),
-                few,
-                threads,
-                promise,
-                file.stats,
-                description["weights"].get("source"),
-            )
+            try:
+                verdict = verify_file(
+                    path,
+                    options.precision,
+                    (file.inputs, file.outputs),
+                    few,
+                    threads,
+                    promise,
+                    file.stats,
+                    description["weights"].get("source"),
+                )
+            except EdgeconvError as error:
+                report.refused[target] = f"its file does not run: {error}"
+                say(f"{target} · cannot be verified")
+                _remove(path, folder / f"names_{target}.json")
+                continue
             say(f"{target} · {verdict_text(verdict)}")
         kept = [folder / name for name in (*shared, f"names_{target}.json")]
         evidence = {
@@ -317,3 +340,13 @@ def _verify(
         report.artifacts.append(
             ArtifactReport(target, options.output / path.name, file.size, dict(file.stats), verdict)
         )
+    if not report.artifacts:
+        raise EdgeconvError("; ".join(report.refused.values()))
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -33,7 +33,10 @@ class ArtifactReport:
 
 @dataclass
 class ExportReport:
-    """Everything ``edgeconv export`` prints. Truthy where every artifact is within its budget."""
+    """Everything ``edgeconv export`` prints. Truthy where every target was written within its budget.
+
+    ``refused`` says by target why it could not be written.
+    """
 
     options: ExportOptions
     stages: list[StageLine] = field(default_factory=list)
@@ -41,9 +44,16 @@ class ExportReport:
     artifacts: list[ArtifactReport] = field(default_factory=list)
     departure: str | None = None
     next_command: str = ""
+    refused: dict[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return self.departure is None and all(a.verdict for a in self.artifacts)
+        within = self.departure is None and all(a.verdict for a in self.artifacts)
+        return within and not self.refused
+
+    @property
+    def exit_code(self) -> int:
+        """0; 1 where a target could not be written, 3 where a budget was missed."""
+        return 1 if self.refused else 0 if self else 3
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON data."""
@@ -52,6 +62,7 @@ class ExportReport:
             "precision": self.options.precision,
             "ok": bool(self),
             "departure": self.departure,
+            "refused": self.refused,
             "notes": self.notes,
             "stages": [
                 {"stage": s.stage, "text": s.text, "seconds": round(s.seconds, 3)}
@@ -113,7 +124,14 @@ def closing_lines(report: ExportReport, *, verbose: bool, quiet: bool) -> list[t
         lines.append(("DEPARTS", report.departure))
     if quiet:
         lines += [("verdict", f"{a.target} {verdict_text(a.verdict)}") for a in report.artifacts]
-    lines.append(("verdict", "all within budget" if report else "a budget was missed"))
+    lines += [("REFUSED", f"{target} · {reason}") for target, reason in report.refused.items()]
+    lines.append(("verdict", _closing(report)))
     if not quiet:
         lines.append(("next", report.next_command))
     return lines
+
+
+def _closing(report: ExportReport) -> str:
+    missed = report.departure is not None or not all(a.verdict for a in report.artifacts)
+    text = "a budget was missed" if missed else "all within budget"
+    return f"{text}; not written: {', '.join(report.refused)}" if report.refused else text

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edgeconv.export.emit import EmitRequest, Emitted
     from edgeconv.export.graph import Graph
+    from edgeconv.export.op_table import Refusal
     from edgeconv.export.options import ExportOptions
 
 
@@ -17,9 +18,8 @@ class Target:
 
     ``needs``: (module, extra of pyproject.toml) of every package that it cannot do without.
     ``options``: fields of ExportOptions that some targets alone read; ``alone``: those that need this
-    target and no other. ``refuse`` raises UsageError for options that cannot be, ``check``
-    UnsupportedOpError for a graph that cannot be expressed, both before any work. ``emit`` writes the
-    file. ``verified``: at most so many samples verify it (None: all). ``then`` is the command to go on
+    target and no other. ``refuse`` raises UsageError for options that cannot be, ``stops`` returns
+    what of a graph cannot be expressed, both before any work. ``emit`` writes the file. ``verified``: at most so many samples verify it (None: all). ``then`` is the command to go on
     with.
     """
 
@@ -28,9 +28,15 @@ class Target:
     title: str
     needs: tuple[tuple[str, str], ...]
     refuse: "Callable[[ExportOptions], None]"
-    check: "Callable[[Graph], None]"
+    stops: "Callable[[Graph], list[Refusal]]"
     emit: "Callable[[EmitRequest, Path], Emitted]"
     options: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()
     verified: int | None = None
     then: str = "bench"
+
+    def check(self, graph: "Graph") -> None:
+        """Raise UnsupportedOpError for a graph that cannot be expressed."""
+        from edgeconv.export.op_table import refuse
+
+        refuse(self.title, self.stops(graph))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from edgeconv.errors import UnsupportedOpError
 from edgeconv.export.coreml.target import COREML
 from edgeconv.export.qdq.target import ONNX
 from edgeconv.export.target import Target
@@ -29,7 +30,12 @@ def special_fields() -> list[str]:
     return list(dict.fromkeys(rows))
 
 
-def check_targets(graph: "Graph", targets: Iterable[str]) -> None:
-    """Raise UnsupportedOpError for what one of ``targets`` cannot express."""
+def refused_targets(graph: "Graph", targets: Iterable[str]) -> dict[str, str]:
+    """Return why each of ``targets`` cannot express ``graph``; those that can are left out."""
+    found = {}
     for name in targets:
-        TARGETS[name].check(graph)
+        try:
+            TARGETS[name].check(graph)
+        except UnsupportedOpError as error:
+            found[name] = str(error)
+    return found

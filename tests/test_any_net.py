@@ -97,6 +97,11 @@ KINDS: dict[str, tuple[str, int, dict[str, Any]]] = {
         18,
         {"k": floats(2, 3)},
     ),
+    "a constant taken from a convolution with bias": (
+        "(float[1,3,5,5] x) => (float[1,4,5,5] y) { a = Conv(x, w, b)\n y = Sub(a, k) }",
+        18,
+        {"w": floats(4, 3, 1, 1), "b": floats(4), "k": floats(1, 4, 1, 1)},
+    ),
     "minus infinity in a mask": (
         "(float[1,2,5,5] x) => (float[1,2,5,5] y) { a = Add(x, m)\n y = Softmax<axis = -1>(a) }",
         18,

@@ -214,4 +214,4 @@ def command(
         print_json(report.to_json())
     else:
         echo_closing(report, verbose=verbose, quiet=quiet)
-    ctx.exit(0 if report else 3)
+    ctx.exit(report.exit_code)

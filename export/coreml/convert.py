@@ -13,6 +13,7 @@ import numpy as np
 
 from edgeconv.artifact import Preprocessing
 from edgeconv.deps import require
+from edgeconv.errors import EdgeconvError, UnsupportedOpError
 from edgeconv.export.coreml.integers import IntegerPlan
 from edgeconv.export.coreml.lowering import Lowering
 from edgeconv.export.coreml.table import OPS
@@ -30,6 +31,18 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
+
+
+@contextmanager
+def _converter_errors() -> Iterator[None]:
+    """Turn what coremltools raises of itself into a refusal."""
+    try:
+        yield
+    except EdgeconvError:
+        raise
+    except Exception as error:  # its passes and operators raise of every kind
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise UnsupportedOpError(f"coremltools cannot convert this graph: {reason[0]}") from error
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,8 @@ def convert(
     """
     with quiet():
         ct = require("coremltools", "coreml")
-        program, lowering, outputs = build_program(ct, graph, integers, min_ios, border)
+        with _converter_errors():
+            program, lowering, outputs = build_program(ct, graph, integers, min_ios, border)
         inputs = None
         if border.image is not None:
             inputs = [
@@ -85,16 +99,17 @@ def convert(
             classifier = ct.ClassifierConfig(
                 list(border.labels), predicted_probabilities_output=outputs[0]
             )
-        model = ct.convert(
-            program,
-            source="milinternal",
-            convert_to="mlprogram",
-            minimum_deployment_target=getattr(ct.target, f"iOS{min_ios}"),
-            compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
-            inputs=inputs,
-            classifier_config=classifier,
-            skip_model_load=True,
-        )
+        with _converter_errors():
+            model = ct.convert(
+                program,
+                source="milinternal",
+                convert_to="mlprogram",
+                minimum_deployment_target=getattr(ct.target, f"iOS{min_ios}"),
+                compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
+                inputs=inputs,
+                classifier_config=classifier,
+                skip_model_load=True,
+            )
         weights = Path(model.weights_dir) / "weight.bin" if model.weights_dir else None
         return Converted(
             model.get_spec(),

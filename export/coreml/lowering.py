@@ -138,7 +138,9 @@ def mil_array(value: NDArray[np.generic]) -> NDArray[np.generic]:
         limits = np.iinfo(np.int32)
         clipped: NDArray[np.generic] = np.clip(value, limits.min, limits.max).astype(np.int32)
         return clipped
-    return value.astype(np.float32) if value.dtype == np.float64 else value
+    if value.dtype == np.float64:
+        return value.astype(np.float32)
+    return value if value.flags.writeable else value.copy()  # coremltools' passes write into arrays
 
 
 def integers_of(graph: Graph, node: Node, index: int, what: str) -> list[int]:

@@ -10,7 +10,7 @@ from edgeconv.export.coreml import (
 )
 from edgeconv.export.coreml.lowering import Lower
 from edgeconv.export.graph import Graph
-from edgeconv.export.op_table import Entry, merged, refusals, refuse
+from edgeconv.export.op_table import Entry, Refusal, merged, refusals, refuse
 
 OPS: dict[str, Entry[Lower]] = merged(
     "Core ML",
@@ -25,10 +25,17 @@ BORDERS = ("float32", "int32", "int64", "uint8", "int8", "bool")
 """Types of inputs and outputs: integers of every width and truth values cross as int32."""
 
 
-def check_supported(graph: Graph) -> None:
-    """Raise UnsupportedOpError for a graph that Core ML cannot take, before any work."""
+def stops(graph: Graph) -> list[Refusal]:
+    """Return every node and border that Core ML cannot take."""
     problems = refusals(OPS, graph, {})
     for tensor in (*graph.inputs, *graph.outputs):
-        if graph.dtype(tensor).name not in BORDERS:
-            problems.append(f"{tensor} as {graph.dtype(tensor)}: it has {', '.join(BORDERS)}")
-    refuse("Core ML", problems)
+        kind = graph.dtype(tensor).name
+        if kind not in BORDERS:
+            clause = f"{tensor} as {kind}: it has {', '.join(BORDERS)}"
+            problems.append(Refusal(tensor, clause))
+    return problems
+
+
+def check_supported(graph: Graph) -> None:
+    """Raise UnsupportedOpError for a graph that Core ML cannot take, before any work."""
+    refuse("Core ML", stops(graph))

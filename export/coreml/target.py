@@ -9,6 +9,7 @@ from edgeconv.export.target import Target
 if TYPE_CHECKING:
     from edgeconv.export.emit import EmitRequest, Emitted
     from edgeconv.export.graph import Graph
+    from edgeconv.export.op_table import Refusal
     from edgeconv.export.options import ExportOptions
 
 
@@ -23,10 +24,10 @@ def _refuse(options: "ExportOptions") -> None:
     settle(options.precision, options.coreml_compute, options.min_ios, options.int8_weights)
 
 
-def _check(graph: "Graph") -> None:
-    from edgeconv.export.coreml.table import check_supported
+def _stops(graph: "Graph") -> "list[Refusal]":
+    from edgeconv.export.coreml.table import stops
 
-    check_supported(graph)
+    return stops(graph)
 
 
 def _emit(request: "EmitRequest", path: Path) -> "Emitted":
@@ -82,7 +83,7 @@ COREML = Target(
     title="Core ML",
     needs=(("coremltools", "coreml"),),
     refuse=_refuse,
-    check=_check,
+    stops=_stops,
     emit=_emit,
     options=(
         "coreml_compute",

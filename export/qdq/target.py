@@ -9,6 +9,7 @@ from edgeconv.export.target import Target
 if TYPE_CHECKING:
     from edgeconv.export.emit import EmitRequest, Emitted
     from edgeconv.export.graph import Graph
+    from edgeconv.export.op_table import Refusal
     from edgeconv.export.options import ExportOptions
     from edgeconv.tensors import TensorSpec
 
@@ -23,8 +24,8 @@ def _refuse(options: "ExportOptions") -> None:
         )
 
 
-def _check(graph: "Graph") -> None:
-    """ONNX keeps every standard operator."""
+def _stops(graph: "Graph") -> "list[Refusal]":
+    return []  # every standard operator can stay as it is
 
 
 def _emit(request: "EmitRequest", path: Path) -> "Emitted":
@@ -73,7 +74,7 @@ ONNX = Target(
     title="ONNX",
     needs=(("onnx", "export"), ("onnxruntime", "onnx")),
     refuse=_refuse,
-    check=_check,
+    stops=_stops,
     emit=_emit,
     options=("cpu", "opset", "prefer"),
 )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.op_table import Entry, merged, refusals, refuse
+from edgeconv.export.op_table import Entry, Refusal, merged, refusals, refuse
 from edgeconv.export.tflite import (
     ops_activation,
     ops_conv,
@@ -51,9 +51,14 @@ OPS: dict[str, Entry[Emit]] = merged(
 )
 
 
+def stops(graph: Graph) -> list[Refusal]:
+    """Return every node that cannot be expressed."""
+    return refusals(OPS, graph, _ELSEWHERE, _tensors)
+
+
 def check_supported(graph: Graph) -> None:
     """Raise UnsupportedOpError for a graph that cannot be expressed, before any time is spent."""
-    refuse("TFLite", refusals(OPS, graph, _ELSEWHERE, _tensors))
+    refuse("TFLite", stops(graph))
 
 
 def _tensors(graph: Graph, node: Node) -> str | None:

@@ -8,6 +8,7 @@ from edgeconv.export.target import Target
 if TYPE_CHECKING:
     from edgeconv.export.emit import EmitRequest, Emitted
     from edgeconv.export.graph import Graph
+    from edgeconv.export.op_table import Refusal
     from edgeconv.export.options import ExportOptions
     from edgeconv.export.tflite.metadata import App
     from edgeconv.tensors import TensorSpec
@@ -17,10 +18,10 @@ def _refuse(options: "ExportOptions") -> None:
     """Take every option that is not another target's."""
 
 
-def _check(graph: "Graph") -> None:
-    from edgeconv.export.tflite.table import check_supported
+def _stops(graph: "Graph") -> "list[Refusal]":
+    from edgeconv.export.tflite.table import stops
 
-    check_supported(graph)
+    return stops(graph)
 
 
 def _emit(request: "EmitRequest", path: Path) -> "Emitted":
@@ -90,7 +91,7 @@ TFLITE = Target(
     title="TFLite",
     needs=(("flatbuffers", "export"), ("ai_edge_litert", "tflite")),
     refuse=_refuse,
-    check=_check,
+    stops=_stops,
     emit=_emit,
     options=("prefer", "author", "license", "model_version"),
 )

@@ -1,0 +1,79 @@
+"""A target that refuses does not stop the others, and says so before any work."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from graph_kit import floats, model_of
+
+from edgeconv.api import export_model
+from edgeconv.cli import main
+from edgeconv.errors import EdgeconvError, UnsupportedOpError
+from edgeconv.export.coreml.convert import _converter_errors
+from edgeconv.export.coverage import coverage
+from edgeconv.export.hub.onnx_io import from_onnx
+
+BODY = (
+    "(float[1,3,6,6] x) => (float[1,3,4,4] y) { a = Relu(x)\n b = Elu(a)\n"
+    " y = GridSample<align_corners = 1>(b, g) }"
+)
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> str:
+    grid = np.tanh(floats(1, 4, 4, 2))
+    onnx.save(model_of(BODY, 18, g=grid), str(tmp_path / "net.onnx"))
+    return str(tmp_path / "net.onnx")
+
+
+def command(*arguments: str) -> Any:
+    return CliRunner().invoke(main, ["export", *arguments])
+
+
+def test_what_can_be_written_is_written_and_the_refusal_has_its_own_line(
+    net: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    made = command(net, "--target", "tflite", "--target", "onnx", "--output", str(out))
+    assert made.exit_code == 1
+    assert [path.name for path in sorted(out.glob("net_fp32.*nnx"))] == ["net_fp32.onnx"]
+    refused = [line for line in made.output.splitlines() if line.startswith("REFUSED")]
+    assert len(refused) == 1
+    assert "tflite" in refused[0]
+    assert "not written: tflite" in made.output
+    assert not list(out.glob("*.tflite"))
+
+
+def test_a_net_that_no_target_takes_is_an_error_before_any_work(net: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedOpError, match="GridSample"):
+        export_model(net, targets=("tflite",), output=tmp_path / "out")
+    assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
+
+
+def test_dry_run_says_which_target_takes_which_operator(net: str, tmp_path: Path) -> None:
+    made = command(
+        net, "--target", "onnx", "--target", "tflite", "--dry-run", "--output", str(tmp_path / "o")
+    )
+    assert made.exit_code == 0
+    rows = {line.split()[0]: line.split()[1:] for line in made.output.splitlines() if line}
+    assert rows["Relu"] == ["1", "yes", "yes"]
+    assert rows["GridSample"] == ["1", "yes", "no"]
+    assert "tflite     refuses: GridSample (node" in made.output
+    assert not (tmp_path / "o").exists()
+
+
+def test_what_computes_in_float_inside_an_int8_file_is_told_apart() -> None:
+    graph = from_onnx(model_of(BODY, 18, g=floats(1, 4, 4, 2)))
+    found = {op: answers for op, _, answers in coverage(graph, ("tflite",), integer=True).rows}
+    assert found == {"Relu": ("yes",), "Elu": ("float",), "GridSample": ("no",)}
+
+
+def test_an_exception_of_coremltools_is_a_refusal() -> None:
+    says = "coremltools cannot convert this graph: sorry"
+    with pytest.raises(UnsupportedOpError, match=says), _converter_errors():
+        raise ValueError("sorry\nand more")
+    with pytest.raises(EdgeconvError, match="ours"), _converter_errors():
+        raise EdgeconvError("ours")
