@@ -1,6 +1,6 @@
 """The errors a user can cause. They print as one sentence; anything else is a bug and keeps its traceback."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
@@ -49,3 +49,15 @@ def reading(what: str) -> Iterator[None]:
         lines = str(error).strip().splitlines()
         reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
         raise EdgeconvError(f"{what}, it holds what cannot be ({reason})") from error
+
+
+def check_names(call: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise UsageError for an option that ``call`` does not have, with the nearest that it has."""
+    from difflib import get_close_matches
+
+    names = list(known)
+    for name in given:
+        if name not in names:
+            near = get_close_matches(name, names, 1)
+            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(names))}"
+            raise UsageError(f"{call} has no option {name}: {hint}")

@@ -6,6 +6,7 @@ import signal
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bench_kit import PEER, row_of, subject, write_model
@@ -246,3 +247,17 @@ def test_a_net_in_pytorch_is_the_reference_of_its_table() -> None:
     row = json.loads(result.output)["rows"][0]
     assert row["runtime"] == "pytorch"
     assert row["inputs"][0]["shape"] == [1, 3, 64, 64]
+
+
+def test_the_library_call_takes_what_the_command_takes_by_name(tmp_path: Path) -> None:
+    from edgeconv.bench import bench_models
+
+    model = write_model(tmp_path, "a.onnx")
+    report = bench_models(model, runs=4, warmup=1, threads=(1, 2), reference=False)
+    assert [row.threads for row in report.rows] == [1, 2]
+    assert all(row.summary is not None and row.summary.count == 4 for row in report.rows)
+    wrong: Any = {"thread": 2}
+    with pytest.raises(UsageError, match=r"no option thread: did you mean threads\?"):
+        bench_models(model, **wrong)
+    with pytest.raises(UsageError, match="runs must be at least 1"):
+        bench_models(model, runs=0)

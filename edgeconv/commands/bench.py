@@ -1,7 +1,7 @@
 """``edgeconv bench``: parse, measure, print, write."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,9 @@ from edgeconv.commands.grouped import grouped
 from edgeconv.errors import BudgetMissedError, EdgeconvError
 from edgeconv.runtimes.choose import listed
 from edgeconv.terminal import plain, print_json
+
+if TYPE_CHECKING:
+    from edgeconv.bench.options import BenchOptions
 
 GROUPS = {
     "What to measure": (
@@ -62,16 +65,18 @@ def command(models: tuple[str, ...], **options: Any) -> None:
     Rows take turns, so that what slows the machine slows them all. Every row that cannot be
     trusted is marked with the reason.
     """
-    from edgeconv.bench.run import bench
+    from edgeconv.bench.api import bench_models
+    from edgeconv.bench.options import settle
 
+    typed = _typed(options)
     if options["devices"]:
         from edgeconv.commands.bench_devices import on_devices
 
-        _request(models, options)  # what cannot be right is refused before anything is copied
+        settle(models, typed)  # what cannot be right is refused before anything is copied
         on_devices(models, options)
         return
-    request = _request(models, options)
-    report = bench(request, None if options["quiet"] else _progress(options["progress"]))
+    follow = None if options["quiet"] else _progress(options["progress"])
+    report = bench_models(models, progress=follow, **typed)
     if options["history"] is not None:
         from edgeconv.bench.history import keep
 
@@ -80,33 +85,30 @@ def command(models: tuple[str, ...], **options: Any) -> None:
     _exit(report, options["strict"])
 
 
-def _request(models: tuple[str, ...], options: dict[str, Any]) -> Any:
+def _typed(options: dict[str, Any]) -> "BenchOptions":
+    """Return what the library takes: numbers instead of texts, nothing about output."""
     from edgeconv.bench import plan as plans
-    from edgeconv.bench.run import Request
-    from edgeconv.bench.subjects import Choice
 
-    plan = plans.Plan(options["runs"], options["seconds"], options["warmup"])
-    plan.check()
-    affinity = options["affinity"]
-    sustained = options["sustained"]
-    choice = Choice(
-        threads=plans.parse_threads(options["threads"]),
-        runtime=options["runtime"],
-        xnnpack=options["xnnpack"],
-        shapes=plans.parse_shapes(options["shapes"]),
-        affinity=tuple(plans.parse_cpus(affinity)) if affinity else (),
-        net={key: options[key] for key in ("width", "groups", "ratio", "resolution")},
-        reference=options["reference"],
-    )
-    return Request(
-        models=models,
-        against=options["against"],
-        choice=choice,
-        plan=plans.mlperf(plan) if options["mlperf"] else plan,
-        profile=options["profile"],
-        sustained_s=plans.parse_duration(sustained) if sustained else None,
-        mlperf=options["mlperf"],
-    )
+    cpus, sustained = options["affinity"], options["sustained"]
+    return {
+        "against": options["against"],
+        "threads": plans.parse_threads(options["threads"]),
+        "runs": options["runs"],
+        "seconds": options["seconds"],
+        "warmup": options["warmup"],
+        "shapes": plans.parse_shapes(options["shapes"]),
+        "runtime": options["runtime"],
+        "xnnpack": options["xnnpack"],
+        "width": options["width"],
+        "groups": options["groups"],
+        "ratio": options["ratio"],
+        "resolution": options["resolution"],
+        "reference": options["reference"],
+        "affinity": plans.parse_cpus(cpus) if cpus else (),
+        "profile": options["profile"],
+        "sustained_s": plans.parse_duration(sustained) if sustained else None,
+        "mlperf": options["mlperf"],
+    }
 
 
 def _progress(as_lines: bool) -> Any:

@@ -1,12 +1,11 @@
 """What check_parity takes, by name for its callers and grouped for those who work with it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar
 
-from edgeconv.errors import UsageError
+from edgeconv.errors import UsageError, check_names
 from edgeconv.judge.budget import load_budgets
 from edgeconv.parity.data import Request
 from edgeconv.parity.matrix import Settings
@@ -110,13 +109,3 @@ Group = TypeVar("Group", Request, Extras, Files)
 
 def _group(kind: type[Group], options: Mapping[str, Any]) -> Group:
     return kind(**{f.name: options[f.name] for f in fields(kind) if f.name in options})
-
-
-def check_names(call: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Raise UsageError for an option that ``call`` does not have, with the nearest that it has."""
-    names = list(known)
-    for name in given:
-        if name not in names:
-            near = get_close_matches(name, names, 1)
-            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(names))}"
-            raise UsageError(f"{call} has no option {name}: {hint}")
