@@ -30,6 +30,9 @@ LOW = ("errors", "tensors", "isolate", "isolated", "environment", "arrays", "art
 
 LIMIT = 300
 LONG = {
+    "edgeconv/judge/measures.py",
+    "edgeconv/parity/data.py",
+    "export/pipeline.py",
     "edgeconv/pictures.py",
     "export/source.py",
     "export/tflite/emission.py",
