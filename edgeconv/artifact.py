@@ -1,8 +1,9 @@
 """What an exported file says of itself: the manifest beside it and the evidence folder.
 
 ``NAME.tflite`` has ``NAME.tflite.json`` (the manifest) and shares ``STEM.evidence/`` with the other
-files of the same export: raw.onnx, hub.onnx, prepared.onnx, recipe.json (INT8), names_<target>.json
-(prepared tensor -> tensor of the artifact) and verify.npz.
+files of the same export: raw.onnx, hub.onnx, prepared.onnx, recipe.json (INT8), tensors_<target>.json
+(prepared tensor -> ``name`` in the artifact and, for a tensor that holds more channels there,
+``channels``: for each of them its place in the prepared tensor, -1 for an added one) and verify.npz.
 
 verify.npz holds ``input:<name>`` (pictures, ...) as the hub graph takes them (NCHW float32, or raw
 pixels where preprocessing is embedded), ``output:<name>`` of the float reference, ``names`` of

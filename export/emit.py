@@ -13,7 +13,9 @@ from edgeconv.recipe import Recipe
 from edgeconv.tensors import TensorSpec
 
 if TYPE_CHECKING:
+    from edgeconv.export.integer.pair import Order
     from edgeconv.export.options import ExportOptions
+    from edgeconv.export.rewrites.table import Change
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,9 @@ class Emitted:
     """What the manifest says of a written file (or package folder).
 
     ``size`` is in bytes. ``names`` maps tensors of the prepared graph to tensors of the file.
-    ``stats`` are figures read back from it (operators, INT8 count, transposes). ``notes`` are for
+    ``channels``: those that have more channels in the file -> for each of the
+    file's channels its place in the graph, -1 for an added one. ``changes`` are the exact rewrites
+    that were made for the target. ``stats`` are figures read back from it (operators, INT8 count, transposes). ``notes`` are for
     the user.
     """
 
@@ -30,7 +34,20 @@ class Emitted:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     stats: Mapping[str, Any]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    changes: "tuple[Change, ...]" = ()
+    channels: "Mapping[str, Order]" = field(default_factory=dict)
+
+    def tensors(self) -> dict[str, dict[str, Any]]:
+        """Return the evidence of where the graph's tensors are: name and, where they differ, channels."""
+        found: dict[str, dict[str, Any]] = {t: {"name": name} for t, name in self.names.items()}
+        for tensor in found.keys() & self.channels.keys():
+            found[tensor]["channels"] = [int(place) for place in self.channels[tensor]]
+        return found
+
+    def figures(self) -> dict[str, Any]:
+        """Return what the manifest says of the graph in the file: figures, and each rewrite's id and count."""
+        return {**self.stats, "rewrites": [change.to_json() for change in self.changes]}
 
 
 @dataclass(frozen=True)

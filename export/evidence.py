@@ -43,7 +43,7 @@ def evidence_files(
     if recipe is not None:
         files["recipe.json"] = _json(recipe.to_json())
     for target, file in emitted.items():
-        files[f"names_{target}.json"] = _json(dict(file.names))
+        files[f"tensors_{target}.json"] = _json(file.tensors())
     return files
 
 

@@ -87,7 +87,7 @@ def manifest(
         "inputs": [spec_to_json(spec) for spec in emitted.inputs],
         "outputs": [spec_to_json(spec) for spec in emitted.outputs],
         **description,
-        "graph": dict(emitted.stats),
+        "graph": emitted.figures(),
         "verification": dict(verification),
         "cuts": {name: list(places) for name, places in (cuts or {}).items()},
         "evidence": dict(evidence),

@@ -228,7 +228,7 @@ def _emit(
                 continue
             takes = "/".join(sorted({spec.dtype for spec in made.inputs}))
             gives = "/".join(sorted({spec.dtype for spec in made.outputs}))
-            say(artifact_text(path.name, made.size, made.stats, f"{takes} in, {gives} out"))
+            say(artifact_text(path.name, made, f"{takes} in, {gives} out"))
         notes += [f"{target}: {note}" for note in (*made.notes, *_unkept(request.io, made))]
     if not emitted:
         raise EdgeconvError("; ".join(refused.values()))
@@ -321,7 +321,7 @@ def _verify(
                 _remove(path, folder / f"names_{target}.json")
                 continue
             say(f"{target} · {verdict_text(verdict)}")
-        kept = [folder / name for name in (*shared, f"names_{target}.json")]
+        kept = [folder / name for name in (*shared, f"tensors_{target}.json")]
         evidence = {
             "folder": folder.name,
             "files": {item.name: sha256(item) for item in kept if item.exists()},
@@ -338,7 +338,7 @@ def _verify(
         )
         save_manifest(Artifact(path, content))
         report.artifacts.append(
-            ArtifactReport(target, options.output / path.name, file.size, dict(file.stats), verdict)
+            ArtifactReport(target, options.output / path.name, file.size, file.figures(), verdict)
         )
     if not report.artifacts:
         raise EdgeconvError("; ".join(report.refused.values()))

@@ -1,10 +1,10 @@
 """What an export did, as data, as stage lines and as JSON."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgeconv.export.emit import Emitted
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.verify import FileVerdict
 from edgeconv.judge.measures import show
@@ -82,19 +82,20 @@ class ExportReport:
         }
 
 
-def artifact_text(name: str, size: int, stats: Mapping[str, Any], borders: str) -> str:
+def artifact_text(name: str, made: Emitted, borders: str) -> str:
     """Return the line of an emitted file: name, size in bytes, operators, INT8 count, transposes.
 
     ``borders`` says the types of inputs and outputs.
     """
-    text = f"{name}   {size / 1e6:.1f} MB · {stats['ops']} ops"
+    stats = made.stats
+    text = f"{name}   {made.size / 1e6:.1f} MB · {stats['ops']} ops"
     if stats.get("int8_compute"):
         text += f" · {stats['int8_compute']}/{stats['compute']} INT8"
         if stats.get("per_channel") == stats["int8_compute"]:
             text += " per channel"
         text += f" · {borders}"
     text += f" · {stats['transposes']} transposes"
-    return " · ".join([text, *stats.get("rewrites", ())])
+    return " · ".join([text, *map(str, made.changes)])
 
 
 def verdict_text(found: FileVerdict) -> str:

@@ -92,7 +92,7 @@ def onnx_variants(artifact: Artifact, folder: Path) -> dict[str, Path]:
 
     graph, recipe = emitted_graph(artifact), load_recipe(artifact.evidence("recipe.json"))
     forms: dict[str, tuple[Rewrites, bool]] = {PLAIN: (NONE, False), SIGNED: (NONE, True)}
-    forms |= {name: (Rewrites(**{name: True}), False) for name, _, _ in ORDERED}
+    forms |= {row.id: (Rewrites(**{row.id: True}), False) for row in ORDERED}
     forms["--prefer size"] = (BY_CPU["any"]["size"], False)
     forms |= {f"--cpu {cpu}": (BY_CPU[cpu]["speed"], False) for cpu in ("any", "x86", "arm")}
     titles: dict[bytes, str] = {}

@@ -4,7 +4,6 @@ Each layer of both files is fed the same integers, those of onnxruntime's own ru
 is the layer's doing. The recipe's float run says what was rounded: how far from a tie, in quanta.
 """
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +15,11 @@ from numpy.typing import NDArray
 
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.parity.child import Job
-from edgeconv.parity.layers.evidence import grids_of
+from edgeconv.parity.layers.evidence import channel_orders, grids_of, held_tensors
 from edgeconv.parity.layers.exposed import Reference
 from edgeconv.parity.layers.one_picture import border
 from edgeconv.parity.layers.opened import Opened
 from edgeconv.parity.layers.openers import open_onnx, open_tflite
-from edgeconv.parity.layers.padding import channel_orders
 from edgeconv.parity.layers.surgery_onnx import made_by, rewire
 from edgeconv.parity.simulate import simulated_model
 from edgeconv.runtimes import litert
@@ -161,8 +159,8 @@ def opened_alike(
     order = [*reference.shapes.keys() - set(reference.tensors), *reference.tensors]
     maps = []
     for artifact in (first, second):
-        names = json.loads(artifact.evidence(f"names_{artifact.target}.json").read_text())
-        maps.append({t: names[t] for t in order if t in names})
+        held = held_tensors(artifact)
+        maps.append({t: held[t]["name"] for t in order if t in held})
     shapes, orders = reference.shapes, channel_orders(first)
     data = first.path.read_bytes()
 

@@ -253,7 +253,7 @@ def int8_export(
         "hub.onnx": save_model(to_onnx(graph)),
         "prepared.onnx": save_model(to_onnx(prepared)),
         "recipe.json": (json.dumps(recipe.to_json(), indent=1) + "\n").encode(),
-        f"names_{target}.json": json.dumps(names).encode(),
+        f"tensors_{target}.json": json.dumps({t: {"name": n} for t, n in names.items()}).encode(),
         "verify.npz": verification(graph, pictures(count)),
     }
     return write_export(

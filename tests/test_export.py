@@ -81,7 +81,7 @@ def test_the_manifest_proves_that_the_file_is_int8(exported: Path, target: str) 
 def test_every_evidence_file_is_there_and_hashed(exported: Path, target: str) -> None:
     artifact = load_artifact(exported / f"mobilenet_v1_0.25_64_int8.{target}")
     assert artifact is not None
-    for name in ("raw.onnx", "hub.onnx", "prepared.onnx", "recipe.json", f"names_{target}.json"):
+    for name in ("raw.onnx", "hub.onnx", "prepared.onnx", "recipe.json", f"tensors_{target}.json"):
         artifact.evidence(name)
     arrays = artifact.verification()
     assert arrays["input:input"].shape == (4, 3, 64, 64)

@@ -18,7 +18,7 @@ from parity_faults import (
     wrong_zero_point,
 )
 
-from edgeconv.artifact import load_artifact
+from edgeconv.artifact import Artifact, load_artifact, save_manifest
 from edgeconv.files import sha256
 from edgeconv.parity.api import check_parity
 from edgeconv.parity.child import Job
@@ -254,7 +254,7 @@ def test_layers_round_trip_through_json() -> None:
 
 def test_evidence_that_was_changed_is_refused(tmp_path: Path) -> None:
     path = kit.int8_export(tmp_path)
-    names = tmp_path / "small_int8.evidence" / "names_onnx.json"
+    names = tmp_path / "small_int8.evidence" / "tensors_onnx.json"
     before = sha256(names)
     names.write_text("{}")
     assert sha256(names) != before
@@ -262,12 +262,12 @@ def test_evidence_that_was_changed_is_refused(tmp_path: Path) -> None:
     assert any("is not the file that" in note for note in result.matrix.notes)
 
 
-def test_padded_channels_are_found_by_running_the_rewrites_on_numbers(tmp_path: Path) -> None:
+def test_padded_channels_are_found_in_the_evidence(tmp_path: Path) -> None:
+    from edgeconv.export.emit import Emitted
     from edgeconv.export.hub.onnx_io import save_model
     from edgeconv.export.qdq.emit import emit_qdq
     from edgeconv.export.rewrites.table import ALL
-    from edgeconv.parity.layers.evidence import emitted_graph
-    from edgeconv.parity.layers.padding import channel_orders
+    from edgeconv.parity.layers.evidence import channel_orders, emitted_graph
     from edgeconv.recipe import load_recipe
 
     path = kit.int8_export(tmp_path)
@@ -280,7 +280,8 @@ def test_padded_channels_are_found_by_running_the_rewrites_on_numbers(tmp_path: 
         name: artifact.evidence(name).read_bytes()
         for name in ("prepared.onnx", "recipe.json", "verify.npz")
     }
-    evidence["names_onnx.json"] = json.dumps(dict(made.names)).encode()
+    held = Emitted(0, made.names, made.inputs, made.outputs, {}, channels=made.channels)
+    evidence["tensors_onnx.json"] = json.dumps(held.tensors()).encode()
     folder = tmp_path / "padded"
     padded = kit.write_export(
         folder,
@@ -291,7 +292,7 @@ def test_padded_channels_are_found_by_running_the_rewrites_on_numbers(tmp_path: 
         evidence=evidence,
         inputs=made.inputs,
         outputs=made.outputs,
-        graph={"rewrites": list(made.changes)},
+        graph={"rewrites": [change.to_json() for change in made.changes]},
     )
     artifact = load_artifact(padded)
     assert artifact is not None
@@ -301,3 +302,15 @@ def test_padded_channels_are_found_by_running_the_rewrites_on_numbers(tmp_path: 
     report = layers_of(padded)
     assert report.first is None
     assert {"stem.out", "depthwise.out", "project.pre"} <= {x.tensor for x in report.layers}
+
+
+def test_evidence_of_an_earlier_form_is_refused_with_how_to_export_again(tmp_path: Path) -> None:
+    path = kit.int8_export(tmp_path)
+    artifact = load_artifact(path)
+    assert artifact is not None
+    files = dict(artifact.manifest["evidence"]["files"])
+    files["names_onnx.json"] = files.pop("tensors_onnx.json")
+    evidence = {**artifact.manifest["evidence"], "files": files}
+    save_manifest(Artifact(path, {**artifact.manifest, "evidence": evidence}))
+    result = check_parity([path], layers=True, count=2)
+    assert any("earlier edgeconv" in n and "--force" in n for n in result.matrix.notes)

@@ -233,10 +233,11 @@ def faulty(sound: Artifact, folder: Path, edit: Edit) -> Path:
     path = folder / sound.path.name
     path.write_bytes(made.data)
     shutil.copytree(sound.evidence("recipe.json").parent, folder / f"{path.stem}.evidence")
-    (folder / f"{path.stem}.evidence" / "names_tflite.json").write_text(json.dumps(made.names))
+    tensors = folder / f"{path.stem}.evidence" / "tensors_tflite.json"
+    tensors.write_text(json.dumps({t: {"name": n} for t, n in made.names.items()}))
     manifest = {**sound.manifest, "sha256": sha256(path), "bytes": len(made.data)}
     kept = dict(manifest["evidence"]["files"])
-    kept["names_tflite.json"] = sha256(folder / f"{path.stem}.evidence" / "names_tflite.json")
+    kept["tensors_tflite.json"] = sha256(tensors)
     manifest["evidence"] = {**manifest["evidence"], "files": kept}
     save_manifest(Artifact(path, manifest))
     return path

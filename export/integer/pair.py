@@ -1,7 +1,7 @@
 """Change a quantized layer's integers inside a graph and recipe that are rewritten together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,17 @@ Order = NDArray[np.int64]
 
 @dataclass
 class Pair:
-    """A graph and the parts of its recipe that exact rewrites change, both in place."""
+    """A graph and the parts of its recipe that exact rewrites change, both in place.
+
+    ``channels``: tensor -> where each of its channels was before any rewrite, for tensors that were
+    given more of them.
+    """
 
     graph: Graph
     activations: dict[str, Activation]
     weights: dict[str, Weights]
     recipe: Recipe
+    channels: dict[str, Order] = field(default_factory=dict)
 
     @classmethod
     def of(cls, graph: Graph, recipe: Recipe) -> "Pair":
@@ -72,10 +77,12 @@ class Pair:
             and name not in graph.outputs
         ]
 
-    def resize(self, tensor: str, channels: int) -> None:
-        """Change the number of channels of a picture tensor."""
+    def lay_out(self, tensor: str, order: Order) -> None:
+        """Give a picture tensor the channels of ``order``, counted as they are now."""
         shape = self.graph.shape(tensor)
-        self.graph.shapes[tensor] = (shape[0], channels, *shape[2:])
+        now = self.channels.get(tensor, np.arange(shape[1]))
+        self.channels[tensor] = np.where(order < 0, -1, now[np.maximum(order, 0)])
+        self.graph.shapes[tensor] = (shape[0], len(order), *shape[2:])
 
 
 def pick_rows(weights: Weights, order: Order) -> Weights:

@@ -7,7 +7,7 @@ so that no float island is left.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,11 +18,12 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Clamp, Graph, Node
 from edgeconv.export.hub.onnx_io import IR_VERSION
 from edgeconv.export.integer.groups import check_same_scale, implied
+from edgeconv.export.integer.pair import Order
 from edgeconv.export.integer.rules import is_pixel_shift, moves_integers
 from edgeconv.export.op_traits import RULES, WEIGHTED
 from edgeconv.export.passes.find_shuffles import shuffle_order
 from edgeconv.export.qdq.tensors import Io, QdqTensors, Shuffle
-from edgeconv.export.rewrites.table import NONE, Rewrites, rewrite
+from edgeconv.export.rewrites.table import NONE, Change, Rewrites, rewrite
 from edgeconv.recipe import Activation, Recipe, Weights, quantize_values
 from edgeconv.tensors import Quantization, TensorSpec
 
@@ -33,14 +34,16 @@ class EmittedOnnx:
 
     ``names`` maps each tensor of the prepared graph to its ONNX tensor: the integers where the
     recipe quantizes it, the real values elsewhere. ``inputs`` and ``outputs`` describe the borders.
-    ``changes`` says in words which exact rewrites were applied.
+    ``changes`` says which exact rewrites were applied, ``channels`` where the channels of padded
+    tensors are (rewrites/table.py).
     """
 
     model: onnx.ModelProto
     names: dict[str, str]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    changes: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    channels: Mapping[str, Order] = field(default_factory=dict)
 
 
 def emit_qdq(
@@ -62,9 +65,10 @@ def emit_qdq(
     Raises EdgeconvError where the recipe does not fit the graph.
     """
     check_same_scale(graph, recipe)
-    graph, recipe, changes = rewrite(graph, recipe, rewrites)
-    emitted = _Emitter(graph, recipe, io, shuffle, signed).emit(dict(metadata or {}))
-    return replace(emitted, changes=changes)
+    made = rewrite(graph, recipe, rewrites)
+    emitter = _Emitter(made.graph, made.recipe, io, shuffle, signed)
+    emitted = emitter.emit(dict(metadata or {}))
+    return replace(emitted, changes=made.changes, channels=made.channels)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeconv.export.target import Target
 
@@ -41,22 +41,22 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     from edgeconv.files import write_bytes
 
     graph, options = request.graph, request.options
+    done: dict[str, Any] = {}
     if request.recipe is None:
         model = to_onnx(graph)
         names: Mapping[str, str] = {tensor: tensor for tensor in graph.shapes}
         inputs = tuple(_spec(graph, name) for name in graph.inputs)
         outputs = tuple(_spec(graph, name) for name in graph.outputs)
-        changes: tuple[str, ...] = ()
     else:
         wanted = BY_CPU[options.cpu][options.prefer]
         qdq = emit_qdq(graph, request.recipe, io=request.io, rewrites=wanted)
-        model, names, outputs, changes = qdq.model, qdq.names, qdq.outputs, qdq.changes
+        model, names, outputs = qdq.model, qdq.names, qdq.outputs
+        done = {"changes": qdq.changes, "channels": qdq.channels}
         inputs = tuple(with_offset(request, spec) for spec in qdq.inputs)
     helper.set_model_props(model, described(request, inputs, outputs))
     data = save_model(with_opset(model, options.opset or max(DEFAULT_OPSET, graph.opset)))
     write_bytes(path, data)
-    stats = {**onnx_stats(data), "rewrites": list(changes)}
-    return Emitted(len(data), names, inputs, outputs, stats)
+    return Emitted(len(data), names, inputs, outputs, onnx_stats(data), **done)
 
 
 def _spec(graph: "Graph", tensor: str) -> "TensorSpec":

@@ -46,7 +46,7 @@ def pad_channels(pair: Pair) -> int:
     for tensor in plan.tensors:
         order = plan.layout(tensor, layouts)
         if order is not None:
-            pair.resize(tensor, len(order))
+            pair.lay_out(tensor, order)
     return count
 
 

@@ -38,7 +38,7 @@ def _pad(pair: Pair, shuffle: Node) -> bool:
 
     deep.inputs[0], deep.attrs["group"] = wide, len(order)
     pair.set_layer(deep, pick_rows(pair.weights[deep.name], order))
-    pair.resize(deep.output, len(order))
+    pair.lay_out(deep.output, order)
     first = order[: len(order) // group]  # the weights of a group know its own channels alone
     pair.set_layer(last, pick_columns(pair.weights[last.name], first))
     return True

@@ -5,11 +5,13 @@ those that make layers dense (docs/arm_kernels.md). What costs ARM little and br
 done unless one of them is named.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from edgeconv.export.graph import Graph
-from edgeconv.export.integer.pair import Pair
+from edgeconv.export.integer.pair import Order, Pair
 from edgeconv.export.kinds import Cpu, Prefer
 from edgeconv.export.rewrites.fold_pixels import fold_four
 from edgeconv.export.rewrites.fold_shuffles import densify, fold_shuffles
@@ -50,54 +52,81 @@ BY_CPU: dict[Cpu, dict[Prefer, Rewrites]] = {
 The zeros of dense layers are products that ARM computes: 1.6 times the instructions of ShuffleNetV1.
 """
 
-Step = tuple[str, Callable[[Pair], int], str]
-"""The name of a switch, the rewrite, and what it did to how many, in words."""
 
-JOIN_GHOSTS: Step = (
-    "join_ghosts",
-    join_ghosts,
-    "narrow ghost modules joined without their Concat",
+@dataclass(frozen=True)
+class Rewrite:
+    """One exact rewrite: its id (the name of its switch), what does it, and what it says it did."""
+
+    id: str
+    apply: Callable[[Pair], int]
+    says: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one rewrite did to a file: its id, to how many places, and both in words."""
+
+    id: str
+    count: int
+    says: str
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.says}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return id and count: the words are for people."""
+        return {"id": self.id, "count": self.count}
+
+
+class Rewritten(NamedTuple):
+    """A rewritten graph and recipe, what was done, and the channels of tensors that have more now.
+
+    ``channels``: tensor of the graph before -> for each channel now its place there, -1 for one
+    that was added.
+    """
+
+    graph: Graph
+    recipe: Recipe
+    changes: tuple[Change, ...] = ()
+    channels: Mapping[str, Order] = MappingProxyType({})
+
+
+JOIN_GHOSTS = Rewrite(
+    "join_ghosts", join_ghosts, "narrow ghost modules joined without their Concat"
 )
-ORDERED: tuple[Step, ...] = (
-    ("fold_shuffles", fold_shuffles, "channel shuffles folded into the layer before"),
-    ("densify", densify, "grouped convolutions made dense"),
+ORDERED: tuple[Rewrite, ...] = (
+    Rewrite("fold_shuffles", fold_shuffles, "channel shuffles folded into the layer before"),
+    Rewrite("densify", densify, "grouped convolutions made dense"),
     JOIN_GHOSTS,
-    ("pad_shuffles", pad_shuffles, "shuffled channels padded to a multiple of 16"),
-    ("pad_channels", pad_channels, "depthwise convolutions padded to a multiple of 16 channels"),
-    (
+    Rewrite("pad_shuffles", pad_shuffles, "shuffled channels padded to a multiple of 16"),
+    Rewrite(
+        "pad_channels", pad_channels, "depthwise convolutions padded to a multiple of 16 channels"
+    ),
+    Rewrite(
         "fold_pixels",
         fold_four,
         "input pictures read 4 pixels at a time (onnxruntime drops 3 of its 4 transposes)",
     ),
-    ("pad_stem", pad_stem, "input pictures padded to 4 channels"),
+    Rewrite("pad_stem", pad_stem, "input pictures padded to 4 channels"),
 )
 """Order matters: only dense layers can take padded channels, and what is not folded is padded."""
 
 
-def applied(changes: Sequence[str]) -> Rewrites:
-    """Return the rewrites that ``changes`` (what ``rewrite`` says) speak of.
-
-    >>> applied(["2 grouped convolutions made dense"]) == Rewrites(densify=True)
-    True
-    """
-    return Rewrites(
-        **{name: any(change.endswith(text) for change in changes) for name, _, text in ORDERED}
-    )
+def rewrite(graph: Graph, recipe: Recipe, rewrites: Rewrites) -> Rewritten:
+    """Return graph and recipe after the rewrites for onnxruntime, and what was done."""
+    return apply_rewrites(graph, recipe, ORDERED, rewrites)
 
 
-def rewrite(
-    graph: Graph, recipe: Recipe, rewrites: Rewrites
-) -> tuple[Graph, Recipe, tuple[str, ...]]:
-    """Return graph and recipe after the rewrites, and what was changed in words."""
-    return apply_steps(graph, recipe, ORDERED, rewrites)
-
-
-def apply_steps(
-    graph: Graph, recipe: Recipe, steps: Sequence[Step], switches: object
-) -> tuple[Graph, Recipe, tuple[str, ...]]:
-    """Return graph and recipe after those of ``steps`` that ``switches`` turn on, and what was changed."""
+def apply_rewrites(
+    graph: Graph, recipe: Recipe, table: Sequence[Rewrite], switches: object
+) -> Rewritten:
+    """Return graph and recipe after those of ``table`` that ``switches`` turn on, and what was done."""
     pair, changes = Pair.of(graph, recipe), []
-    for name, apply, text in steps:
-        if getattr(switches, name) and (count := apply(pair)):
-            changes.append(f"{count} {text}")
-    return *pair.result(), tuple(changes)
+    for row in table:
+        if getattr(switches, row.id) and (count := row.apply(pair)):
+            changes.append(Change(row.id, count, row.says))
+    after, integers = pair.result()
+    kept = {
+        t: order for t, order in pair.channels.items() if t in graph.shapes.keys() & after.shapes
+    }
+    return Rewritten(after, integers, tuple(changes), kept)

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgeconv.errors import UsageError
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.rewrites.table import Change
 from edgeconv.export.tflite.builder import Builder
 from edgeconv.export.tflite.emission import Emission, Io, Precision
 from edgeconv.export.tflite.layout import (
@@ -50,7 +51,7 @@ class EmittedTflite:
     ops: dict[str, int] = field(default_factory=dict)
     requantized: int = 0
     islands: tuple[str, ...] = ()
-    changes: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
 
 
 def emit_tflite(

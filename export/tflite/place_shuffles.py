@@ -17,24 +17,28 @@ import numpy as np
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.pair import Order, is_depthwise, pick_rows
 from edgeconv.export.passes.find_shuffles import shuffle_order
+from edgeconv.export.rewrites.table import Change
 from edgeconv.recipe import Activation, Recipe, Weights
 
 
 def place_shuffles(
     graph: Graph, recipe: Recipe | None
-) -> tuple[Graph, Recipe | None, tuple[str, ...]]:
-    """Return graph and recipe after the rewrites, and what was changed in words."""
+) -> tuple[Graph, Recipe | None, tuple[Change, ...]]:
+    """Return graph and recipe after the rewrites, and what was done."""
     moved = _Placing(graph.clone(), recipe)
     folded = behind = 0
     for shuffle in moved.graph.of("ChannelShuffle"):
         folded += moved.fold(shuffle)
         behind += moved.put_behind(shuffle)
-    changes = []
-    if folded:
-        changes.append(f"{folded} channel shuffles folded into the dense convolution before")
-    if behind:
-        changes.append(f"{behind} channel shuffles moved behind a strided depthwise convolution")
-    return moved.graph, moved.recipe, tuple(changes)
+    changes = (
+        Change(
+            "fold_shuffles", folded, "channel shuffles folded into the dense convolution before"
+        ),
+        Change(
+            "move_shuffles", behind, "channel shuffles moved behind a strided depthwise convolution"
+        ),
+    )
+    return moved.graph, moved.recipe, tuple(change for change in changes if change.count)
 
 
 class _Placing:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from edgeconv.export.graph import Graph
 from edgeconv.export.kinds import Prefer
 from edgeconv.export.rewrites.fold_pixels import fold_stride
-from edgeconv.export.rewrites.table import JOIN_GHOSTS, Step, apply_steps
+from edgeconv.export.rewrites.table import JOIN_GHOSTS, Change, Rewrite, apply_rewrites
 from edgeconv.export.tflite.place_shuffles import place_shuffles
 from edgeconv.recipe import Recipe
 
@@ -28,20 +28,20 @@ BY_PREFER: dict[Prefer, Rewrites] = {"speed": ALL, "size": Rewrites(place_shuffl
 """speed pays with zeros among the weights and a RESHAPE of the pixels; all three pay on x86 and ARM
 (docs/arm_kernels.md)."""
 
-INTEGER: tuple[Step, ...] = (
+INTEGER: tuple[Rewrite, ...] = (
     JOIN_GHOSTS,
-    ("fold_pixels", fold_stride, "input pictures read by strides of pixels"),
+    Rewrite("fold_pixels", fold_stride, "input pictures read by strides of pixels"),
 )
 
 
 def rewrite(
     graph: Graph, recipe: Recipe | None, rewrites: Rewrites
-) -> tuple[Graph, Recipe | None, tuple[str, ...]]:
-    """Return graph and recipe after the rewrites, and what was changed in words."""
-    placed: tuple[str, ...] = ()
+) -> tuple[Graph, Recipe | None, tuple[Change, ...]]:
+    """Return graph and recipe after the rewrites, and what was done."""
+    placed: tuple[Change, ...] = ()
     if rewrites.place_shuffles:
         graph, recipe, placed = place_shuffles(graph, recipe)
     if recipe is None:
         return graph, None, placed
-    graph, recipe, changes = apply_steps(graph, recipe, INTEGER, rewrites)
-    return graph, recipe, placed + changes
+    made = apply_rewrites(graph, recipe, INTEGER, rewrites)
+    return made.graph, made.recipe, placed + made.changes

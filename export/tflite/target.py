@@ -59,12 +59,12 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
         data = metadata.pack_labels(data, app.labels)
     write_bytes(path, data)
     summary = read_tflite(data)
-    stats = {**summary_stats(summary), "rewrites": list(made.changes)}
+    stats = summary_stats(summary)
     if request.recipe is not None:
         stats["device_rules"] = device_rules(summary)
     refused = metadata.refused_by_apps(app, inputs)
     notes = () if refused is None else (refused,)
-    return Emitted(len(data), made.names, inputs, made.outputs, stats, notes)
+    return Emitted(len(data), made.names, inputs, made.outputs, stats, notes, changes=made.changes)
 
 
 def _app(request: "EmitRequest") -> "App":

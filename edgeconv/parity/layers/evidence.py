@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeconv.artifact import Artifact
 from edgeconv.errors import EdgeconvError
@@ -15,6 +16,9 @@ from edgeconv.tensors import Quantization
 if TYPE_CHECKING:
     from edgeconv.export.graph import Graph
     from edgeconv.recipe import Recipe
+
+Order = NDArray[np.intp]
+"""For each channel of the file the reference's channel, -1 for an added one."""
 
 
 def emitted_graph(artifact: Artifact) -> "Graph":
@@ -74,12 +78,36 @@ def weight_figures(artifact: Artifact | None, model: Any) -> dict[str, float]:
     return found
 
 
+def held_tensors(artifact: Artifact) -> dict[str, dict[str, Any]]:
+    """Return prepared tensor -> what the file holds of it (edgeconv/artifact.py).
+
+    Raises EdgeconvError for a file whose evidence is of an earlier form.
+    """
+    files = artifact.manifest["evidence"]["files"]
+    if f"names_{artifact.target}.json" in files:
+        raise EdgeconvError(
+            f"{artifact.path.name} was made by an earlier edgeconv, whose evidence does not say where its "
+            "channels are: run its edgeconv export again, with --force, to compare its layers"
+        )
+    found = json.loads(artifact.evidence(f"tensors_{artifact.target}.json").read_text())
+    return dict(found)
+
+
+def channel_orders(artifact: Artifact) -> dict[str, Order]:
+    """Return, for tensors that have more channels in the file, each one's place in the reference."""
+    return {
+        tensor: np.array(data["channels"], np.intp)
+        for tensor, data in held_tensors(artifact).items()
+        if "channels" in data
+    }
+
+
 def names_for(artifact: Artifact | None, job: Job, reference: Reference) -> dict[str, str]:
     """Return reference tensor -> tensor of the file: from the evidence, else matched."""
     if artifact is not None:
-        names = json.loads(artifact.evidence(f"names_{artifact.target}.json").read_text())
+        held = held_tensors(artifact)
         order = [*reference.shapes.keys() - set(reference.tensors), *reference.tensors]
-        return {tensor: names[tensor] for tensor in order if tensor in names}
+        return {tensor: str(held[tensor]["name"]) for tensor in order if tensor in held}
     if job.path.suffix.lower() != ".onnx":
         raise EdgeconvError(
             f"{job.path.name} was not made by edgeconv export, so nothing says which of its tensors "

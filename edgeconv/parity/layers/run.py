@@ -14,13 +14,18 @@ from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.deps import require
 from edgeconv.isolate import call
 from edgeconv.parity.child import Job, job_from_json
-from edgeconv.parity.layers.evidence import grids_of, held_recipe, names_for, weight_figures
+from edgeconv.parity.layers.evidence import (
+    channel_orders,
+    grids_of,
+    held_recipe,
+    names_for,
+    weight_figures,
+)
 from edgeconv.parity.layers.exposed import Reference
 from edgeconv.parity.layers.figures import Layer, LayerReport, Tally, layer_from_json
 from edgeconv.parity.layers.one_picture import Run, one_pass, rescale, tally_picture
 from edgeconv.parity.layers.opened import Opened
 from edgeconv.parity.layers.openers import open_coreml, open_onnx, open_tflite
-from edgeconv.parity.layers.padding import channel_orders
 from edgeconv.runtimes.table import RUNTIMES
 from edgeconv.tensors import Quantization
 
