@@ -85,7 +85,7 @@ def _from_zoo(options: ExportOptions) -> Source:
         options.net,
         _net_options(options),
         options.weights or "bundled",
-        num_classes=options.classes,
+        classes=options.classes,
         seed=options.seed,
     )
     size = _size(options, loaded.preprocessing.size)
@@ -110,7 +110,7 @@ def _from_zoo(options: ExportOptions) -> Source:
     accuracy = loaded.accuracy
     return Source(
         title=f"{spec.title} {float(loaded.options['width']):g} · {height}x{width} · "
-        f"{loaded.num_classes} classes · {loaded.source} ({loaded.matched})",
+        f"{loaded.classes} classes · {loaded.source} ({loaded.matched})",
         stem="_".join(parts),
         module=loaded.build(),
         model=None,
@@ -118,7 +118,7 @@ def _from_zoo(options: ExportOptions) -> Source:
         output_names=("logits",),
         preprocessing=chosen,
         labels=None if loaded.labels is None else list(loaded.labels),
-        net={"source": options.net, "classes": loaded.num_classes, **loaded.options},
+        net={"source": options.net, "classes": loaded.classes, **loaded.options},
         weights={
             "source": loaded.source
             if loaded.source in {"bundled", "imagenet", "random"}

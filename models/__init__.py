@@ -33,7 +33,7 @@ __all__ = [
 def build(
     name: str,
     *,
-    num_classes: int = 1000,
+    classes: int = 1000,
     width: float = 1.0,
     groups: int | None = None,
     ratio: int | None = None,
@@ -42,7 +42,7 @@ def build(
     dw_size: int | None = None,
     shuffle: str | None = None,
 ) -> "nn.Module":
-    """Build net ``name`` with fresh weights: (N, 3, H, W) float pictures to (N, num_classes) logits.
+    """Build net ``name`` with fresh weights: (N, 3, H, W) float pictures to (N, classes) logits.
 
     ``groups`` and ``shuffle`` are for shufflenet_v1; ``ratio``, ``kernel_size`` and ``dw_size`` for ghostnet;
     ``activation`` for the MobileNets; None leaves the net's default.
@@ -60,9 +60,9 @@ def build(
             "shuffle": shuffle,
         },
     )
-    if num_classes < 1:
-        raise UsageError(f"a classifier needs at least one class, not {num_classes}")
+    if classes < 1:
+        raise UsageError(f"a classifier needs at least one class, not {classes}")
     require("torch", "torch")
     module = importlib.import_module(f"edgeconv.models.{name}")
-    net: nn.Module = getattr(module, name)(num_classes, **options)
+    net: nn.Module = getattr(module, name)(classes, **options)
     return net

@@ -135,11 +135,11 @@ TABLE = (
 
 
 class GhostNet(nn.Module):
-    """(N, 3, H, W) pictures to (N, num_classes) logits."""
+    """(N, 3, H, W) pictures to (N, classes) logits."""
 
     def __init__(
         self,
-        num_classes: int = 1000,
+        classes: int = 1000,
         width: float = 1.0,
         ratio: int = 2,
         kernel_size: int = 1,
@@ -171,7 +171,7 @@ class GhostNet(nn.Module):
         self.blocks = nn.Sequential(*stages)
         self.conv_head = nn.Conv2d(hidden, 1280, 1)
         self.dropout = nn.Dropout(0.2)
-        self.classifier = nn.Linear(1280, num_classes)
+        self.classifier = nn.Linear(1280, classes)
         init_weights(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -182,11 +182,11 @@ class GhostNet(nn.Module):
 
 
 def ghostnet(
-    num_classes: int = 1000,
+    classes: int = 1000,
     width: float = 1.0,
     ratio: int = 2,
     kernel_size: int = 1,
     dw_size: int = 3,
 ) -> GhostNet:
     """Build GhostNet; 5.183 M parameters and 142 M multiply-adds at width 1.0, ratio 2, 224x224."""
-    return GhostNet(num_classes, width, ratio, kernel_size, dw_size)
+    return GhostNet(classes, width, ratio, kernel_size, dw_size)

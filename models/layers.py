@@ -23,13 +23,18 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
-def activation_layer(name: str) -> nn.Module:
-    """Return the activation called ``name``: relu, relu6 or leaky_relu (slope 0.01).
+SLOPE = 0.01  # torch's own for LeakyReLU
+
+
+def activation_layer(name: str, negative_slope: float = SLOPE) -> nn.Module:
+    """Return the activation called ``name``: relu, relu6 or leaky_relu (of ``negative_slope``).
 
     Raises UsageError listing the names for any other.
     """
     if name not in ACTIVATIONS:
         raise UsageError(f"unknown activation {name!r}: choose one of {', '.join(ACTIVATIONS)}")
+    if name == "leaky_relu":
+        return nn.LeakyReLU(negative_slope, inplace=True)
     return ACTIVATIONS[name](inplace=True)
 
 
@@ -40,11 +45,13 @@ def grouped_conv(
     *,
     groups: int,
     stride: int = 1,
+    padding: int | None = None,
     bias: bool = False,
 ) -> nn.Conv2d:
-    """Return a "same"-padded convolution whose channels are split into ``groups`` independent parts.
+    """Return a convolution whose channels are split into ``groups`` independent parts.
 
-    (N, in_channels, H, W) to (N, out_channels, H/stride, W/stride). It has 1/groups of the
+    (N, in_channels, H, W) to (N, out_channels, H/stride, W/stride): ``padding`` None is "same",
+    kernel_size // 2. It has 1/groups of the
     parameters and multiply-adds of the standard convolution.
     Raises UsageError where ``groups`` does not divide both channel counts.
     """
@@ -52,16 +59,17 @@ def grouped_conv(
         raise UsageError(
             f"groups={groups} must divide both {in_channels} input and {out_channels} output channels"
         )
-    padding = kernel_size // 2
+    around = kernel_size // 2 if padding is None else padding
     return nn.Conv2d(
-        in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias
+        in_channels, out_channels, kernel_size, stride, around, groups=groups, bias=bias
     )
 
 
 class ConvBnAct(nn.Sequential):
     """Convolution without bias, batch norm, activation (None: linear), as children 0, 1 and 2.
 
-    (N, in_channels, H, W) to (N, out_channels, H/stride, W/stride), "same" padding.
+    (N, in_channels, H, W) to (N, out_channels, H/stride, W/stride), "same" padding unless given.
+    ``negative_slope`` is that of leaky_relu.
     """
 
     def __init__(
@@ -71,17 +79,26 @@ class ConvBnAct(nn.Sequential):
         kernel_size: int = 3,
         *,
         stride: int = 1,
+        padding: int | None = None,
         groups: int = 1,
         activation: str | None = "relu",
+        negative_slope: float = SLOPE,
         batch_norm: bool = True,
     ) -> None:
         layers: list[nn.Module] = [
-            grouped_conv(in_channels, out_channels, kernel_size, groups=groups, stride=stride)
+            grouped_conv(
+                in_channels,
+                out_channels,
+                kernel_size,
+                groups=groups,
+                stride=stride,
+                padding=padding,
+            )
         ]
         if batch_norm:
             layers.append(nn.BatchNorm2d(out_channels))
         if activation is not None:
-            layers.append(activation_layer(activation))
+            layers.append(activation_layer(activation, negative_slope))
         super().__init__(*layers)
 
 

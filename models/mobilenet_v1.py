@@ -8,14 +8,15 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from edgeconv.models.layers import ConvBnAct, init_weights
+from edgeconv.models.layers import SLOPE, ConvBnAct, init_weights
 
 
 class DepthwiseSeparableConv(nn.Sequential):
     """A k x k convolution of each channel alone, then a 1x1 convolution across channels (section 3.1).
 
-    (N, in_channels, H, W) to (N, out_channels, H/stride, W/stride). Costs 1/out_channels + 1/k^2
-    of the standard convolution. ``activation`` is relu, relu6, leaky_relu or None and follows both.
+    (N, in_channels, H, W) to (N, out_channels, H/stride, W/stride); ``padding`` None is "same".
+    Costs 1/out_channels + 1/k^2 of the standard convolution. ``activation`` is relu, relu6,
+    leaky_relu (of ``negative_slope``) or None and follows both.
     """
 
     def __init__(
@@ -23,9 +24,11 @@ class DepthwiseSeparableConv(nn.Sequential):
         in_channels: int,
         out_channels: int,
         kernel_size: int = 3,
-        *,
         stride: int = 1,
+        padding: int | None = None,
+        *,
         activation: str | None = "relu6",
+        negative_slope: float = SLOPE,
         batch_norm: bool = True,
     ) -> None:
         super().__init__(
@@ -34,11 +37,20 @@ class DepthwiseSeparableConv(nn.Sequential):
                 in_channels,
                 kernel_size,
                 stride=stride,
+                padding=padding,
                 groups=in_channels,
                 activation=activation,
+                negative_slope=negative_slope,
                 batch_norm=batch_norm,
             ),
-            ConvBnAct(in_channels, out_channels, 1, activation=activation, batch_norm=batch_norm),
+            ConvBnAct(  # pw
+                in_channels,
+                out_channels,
+                1,
+                activation=activation,
+                negative_slope=negative_slope,
+                batch_norm=batch_norm,
+            ),
         )
 
 
@@ -62,11 +74,9 @@ TABLE = (
 
 
 class MobileNetV1(nn.Module):
-    """(N, 3, H, W) pictures to (N, num_classes) logits; ``width`` is the paper's alpha."""
+    """(N, 3, H, W) pictures to (N, classes) logits; ``width`` is the paper's alpha."""
 
-    def __init__(
-        self, num_classes: int = 1000, width: float = 1.0, activation: str = "relu6"
-    ) -> None:
+    def __init__(self, classes: int = 1000, width: float = 1.0, activation: str = "relu6") -> None:
         super().__init__()
 
         def scaled(channels: int) -> int:
@@ -81,7 +91,7 @@ class MobileNetV1(nn.Module):
             ).children()
             channels = scaled(c)
         self.features = nn.Sequential(*features)
-        self.classifier = nn.Linear(channels, num_classes)
+        self.classifier = nn.Linear(channels, classes)
         init_weights(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,8 +99,6 @@ class MobileNetV1(nn.Module):
         return cast(Tensor, self.classifier(self.features(x).mean((2, 3))))
 
 
-def mobilenet_v1(
-    num_classes: int = 1000, width: float = 1.0, activation: str = "relu6"
-) -> MobileNetV1:
+def mobilenet_v1(classes: int = 1000, width: float = 1.0, activation: str = "relu6") -> MobileNetV1:
     """Build MobileNetV1; 4.232 M parameters and 569 M multiply-adds at width 1.0, 224x224."""
-    return MobileNetV1(num_classes, width, activation)
+    return MobileNetV1(classes, width, activation)

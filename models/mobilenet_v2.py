@@ -55,11 +55,9 @@ TABLE = (
 
 
 class MobileNetV2(nn.Module):
-    """(N, 3, H, W) pictures to (N, num_classes) logits; the last layer never shrinks below 1280."""
+    """(N, 3, H, W) pictures to (N, classes) logits; the last layer never shrinks below 1280."""
 
-    def __init__(
-        self, num_classes: int = 1000, width: float = 1.0, activation: str = "relu6"
-    ) -> None:
+    def __init__(self, classes: int = 1000, width: float = 1.0, activation: str = "relu6") -> None:
         super().__init__()
         channels = make_divisible(32 * width)
         features: list[nn.Module] = [ConvBnAct(3, channels, stride=2, activation=activation)]
@@ -79,7 +77,7 @@ class MobileNetV2(nn.Module):
         last = make_divisible(1280 * max(1.0, width))
         features.append(ConvBnAct(channels, last, 1, activation=activation))
         self.features = nn.Sequential(*features)
-        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(last, num_classes))
+        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(last, classes))
         init_weights(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,8 +85,6 @@ class MobileNetV2(nn.Module):
         return cast(Tensor, self.classifier(self.features(x).mean((2, 3))))
 
 
-def mobilenet_v2(
-    num_classes: int = 1000, width: float = 1.0, activation: str = "relu6"
-) -> MobileNetV2:
+def mobilenet_v2(classes: int = 1000, width: float = 1.0, activation: str = "relu6") -> MobileNetV2:
     """Build MobileNetV2; 3.505 M parameters and 300 M multiply-adds at width 1.0, 224x224."""
-    return MobileNetV2(num_classes, width, activation)
+    return MobileNetV2(classes, width, activation)

@@ -84,11 +84,11 @@ def stem_channels(width: float) -> int:
 
 
 class ShuffleNetV1(nn.Module):
-    """(N, 3, H, W) pictures to (N, num_classes) logits; ``width`` is the paper's scale factor s."""
+    """(N, 3, H, W) pictures to (N, classes) logits; ``width`` is the paper's scale factor s."""
 
     def __init__(
         self,
-        num_classes: int = 1000,
+        classes: int = 1000,
         width: float = 1.0,
         groups: int = 3,
         shuffle: str = "paper",
@@ -117,7 +117,7 @@ class ShuffleNetV1(nn.Module):
                 )
                 channels = out
         self.features = nn.Sequential(*features)
-        self.classifier = nn.Linear(channels, num_classes)
+        self.classifier = nn.Linear(channels, classes)
         init_weights(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ def _multiple(value: float, divisor: int) -> int:
 
 
 def shufflenet_v1(
-    num_classes: int = 1000, width: float = 1.0, groups: int = 3, shuffle: str = "paper"
+    classes: int = 1000, width: float = 1.0, groups: int = 3, shuffle: str = "paper"
 ) -> ShuffleNetV1:
     """Build ShuffleNetV1; 1.866 M parameters and 140 M multiply-adds at 1x, 3 groups, 224x224."""
-    return ShuffleNetV1(num_classes, width, groups, shuffle)
+    return ShuffleNetV1(classes, width, groups, shuffle)

@@ -19,14 +19,14 @@ def summarize(
     source: "str | Path | nn.Module",
     *,
     options: Mapping[str, Value | None] | None = None,
-    num_classes: int = 1000,
+    classes: int = 1000,
     resolution: int | None = None,
     input_shapes: Sequence[tuple[int, ...]] = (),
 ) -> Summary:
     """Return each layer's output shape, parameters, multiply-adds, bytes, and savings by grouping.
 
     ``source`` is one of the four nets, ``path/file.py:factory``, an .onnx file, or a module.
-    ``options`` (width, groups, ...) and ``num_classes`` are for the four nets, ``resolution`` in
+    ``options`` (width, groups, ...) and ``classes`` are for the four nets, ``resolution`` in
     pixels for all that take one picture (default 224), ``input_shapes`` for all else.
     Raises UsageError for what does not go together, EdgeconvError for what cannot be read or run.
     """
@@ -54,7 +54,7 @@ def summarize(
         shapes = shapes or ((1, 3, size, size),)
     require("torch", "torch")
     if not is_file:
-        return _summarize_net(name, given, num_classes, shapes)
+        return _summarize_net(name, given, classes, shapes)
     from edgeconv.models.module_summary import summarize_module
 
     shapes = shapes or ((1, 3, 224, 224),)
@@ -68,7 +68,7 @@ def summarize(
 def _summarize_net(
     name: str,
     options: Mapping[str, Value],
-    num_classes: int,
+    classes: int,
     shapes: tuple[tuple[int, ...], ...],
 ) -> Summary:
     import torch
@@ -78,7 +78,7 @@ def _summarize_net(
 
     given: dict[str, object] = dict(options)
     with torch.device("meta"):  # shapes alone: no weights are made, nothing is computed
-        module = build(name, num_classes=num_classes, **given)  # type: ignore[arg-type] # checked by resolve_options
+        module = build(name, classes=classes, **given)  # type: ignore[arg-type] # checked by resolve_options
     title = ", ".join(
         [find_spec(name).title, *(f"{key} {value}" for key, value in options.items())]
     )

@@ -24,7 +24,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """Weights that fit ``build(net, num_classes=num_classes, **options)``.
+    """Weights that fit ``build(net, classes=classes, **options)``.
 
     ``state`` is float32 by our key names. ``options`` are all of the net's, which may differ from
     those asked for where the checkpoint's layout needs it (the official ShuffleNet's channel
@@ -36,7 +36,7 @@ class LoadedWeights:
     source: str
     state: dict[str, Tensor]
     options: dict[str, Value]
-    num_classes: int
+    classes: int
     sha256: str
     matched: str
     preprocessing: Preprocessing
@@ -46,7 +46,7 @@ class LoadedWeights:
     def build(self) -> nn.Module:
         """Return the net with these weights, in eval mode."""
         options: dict[str, object] = dict(self.options)
-        net = build(self.net, num_classes=self.num_classes, **options)  # type: ignore[arg-type] # checked by resolve_options
+        net = build(self.net, classes=self.classes, **options)  # type: ignore[arg-type] # checked by resolve_options
         net.load_state_dict(self.state, strict=False)  # strict but for the absent counters
         return net.eval()
 
@@ -66,7 +66,7 @@ def load_weights(
     options: Mapping[str, Value | None],
     source: str,
     *,
-    num_classes: int | None = None,
+    classes: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> LoadedWeights:
@@ -74,32 +74,32 @@ def load_weights(
 
     ``source`` is bundled, imagenet (downloaded once, ``progress(done, total)`` counts bytes),
     random (from ``seed``) or the path of a .safetensors, .pt or .pth file. The classes are read
-    from the weights; ``num_classes`` only shapes random ones, and must agree with others.
+    from the weights; ``classes`` only shapes random ones, and must agree with others.
     Raises UsageError for a net, option or source that cannot be, EdgeconvError for a file that
     cannot be read or does not fit, naming the first tensor with both shapes.
     """
     resolved = resolve_options(net, options)
     if source == "random":
-        return _random(net, resolved, 1000 if num_classes is None else num_classes, seed)
+        return _random(net, resolved, 1000 if classes is None else classes, seed)
     if source == "bundled":
         loaded = _bundled(net, resolved)
     elif source == "imagenet":
         loaded = _imagenet(net, resolved, progress)
     else:
         loaded = _from_file(net, resolved, Path(source))
-    if num_classes not in (None, loaded.num_classes):
+    if classes not in (None, loaded.classes):
         raise UsageError(
-            f"the weights {source} are for {loaded.num_classes} classes, not {num_classes}: "
+            f"the weights {source} are for {loaded.classes} classes, not {classes}: "
             "leave --classes out, or use --weights random"
         )
     return loaded
 
 
-def _random(net: str, options: dict[str, Value], num_classes: int, seed: int) -> LoadedWeights:
+def _random(net: str, options: dict[str, Value], classes: int, seed: int) -> LoadedWeights:
     given: dict[str, object] = dict(options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = build(net, num_classes=num_classes, **given)  # type: ignore[arg-type] # checked by resolve_options
+        module = build(net, classes=classes, **given)  # type: ignore[arg-type] # checked by resolve_options
     state = {
         key: value
         for key, value in module.state_dict().items()
@@ -114,7 +114,7 @@ def _random(net: str, options: dict[str, Value], num_classes: int, seed: int) ->
         "random",
         state,
         options,
-        num_classes,
+        classes,
         digest.hexdigest(),
         f"random weights, seed {seed}",
         Preprocessing(IMAGENET_MEAN, IMAGENET_STD, 0.875, (size, size)),
@@ -171,7 +171,7 @@ def _from_file(net: str, options: dict[str, Value], path: Path) -> LoadedWeights
     checkpoint = read_checkpoint(path)
     given: dict[str, object] = dict(options)
     with torch.device("meta"):
-        module = build(net, num_classes=1, **given)  # type: ignore[arg-type] # checked by resolve_options
+        module = build(net, classes=1, **given)  # type: ignore[arg-type] # checked by resolve_options
     ours = group_layers(
         (key, tuple(value.shape))
         for key, value in module.state_dict().items()

@@ -196,9 +196,9 @@ def main(
     schedule = Schedule(parse_epochs(epochs), batch, peak_rate, weight_decay, label_smoothing, seed)
     classes = len(fashion_mnist.LABELS)
     if start is None:
-        module = build(net, num_classes=classes)
+        module = build(net, classes=classes)
     else:
-        module = load_weights(net, {}, str(start), num_classes=classes).build()
+        module = load_weights(net, {}, str(start), classes=classes).build()
     sizes = {*schedule.epochs, RESOLUTION}
     test = load_split("t10k", data, sizes)
     train(module, load_split("train", data, sizes), test, schedule, out.with_suffix(".ckpt"))

@@ -49,6 +49,14 @@ def test_a_depthwise_separable_convolution_takes_three_activations(
     assert block(torch.zeros(1, 4, 9, 9)).shape == (1, 8, 5, 5)
 
 
+def test_a_depthwise_separable_convolution_takes_kernel_stride_padding_and_slope() -> None:
+    block = DepthwiseSeparableConv(4, 8, 5, 2, 1, activation="leaky_relu", negative_slope=0.1)
+    assert block(torch.zeros(1, 4, 9, 9)).shape == (1, 8, 4, 4)
+    slopes = [m.negative_slope for m in block.modules() if isinstance(m, nn.LeakyReLU)]
+    assert slopes == [0.1, 0.1]
+    assert DepthwiseSeparableConv(4, 8, 5)(torch.zeros(1, 4, 9, 9)).shape == (1, 8, 9, 9)
+
+
 def test_a_group_sees_only_its_own_channels() -> None:
     conv = grouped_conv(4, 4, groups=2)
     x = torch.zeros(1, 4, 5, 5)

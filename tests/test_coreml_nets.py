@@ -33,7 +33,7 @@ def net(request: pytest.FixtureRequest) -> Any:
     from edgeconv.models import build
 
     torch.manual_seed(0)
-    module = build(request.param, num_classes=10, **NETS[request.param])
+    module = build(request.param, classes=10, **NETS[request.param])
     for part in module.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
             part.momentum = None

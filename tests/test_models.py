@@ -118,7 +118,7 @@ def test_ghostnet_gets_smaller_with_its_ratio() -> None:
 @pytest.mark.parametrize("net", SPECS)
 def test_a_net_gives_one_row_of_finite_logits_a_picture(net: str) -> None:
     torch.manual_seed(0)
-    module = build(net, num_classes=7).eval()
+    module = build(net, classes=7).eval()
     with torch.inference_mode():
         logits = module(torch.randn(2, 3, 64, 64))
     assert logits.shape == (2, 7)
@@ -159,7 +159,7 @@ def test_an_option_that_cannot_be_is_refused_by_name(
 
 def test_a_net_needs_at_least_one_class() -> None:
     with pytest.raises(UsageError, match="at least one class"):
-        build("ghostnet", num_classes=0)
+        build("ghostnet", classes=0)
 
 
 def test_registering_a_name_twice_raises() -> None:

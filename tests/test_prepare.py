@@ -44,7 +44,7 @@ class Case:
     def __init__(self, name: str) -> None:
         torch.manual_seed(0)
         torch.set_num_threads(1)
-        self.module = build(name, num_classes=10, width=WIDTH[name]).eval()
+        self.module = build(name, classes=10, width=WIDTH[name]).eval()
         for part in self.module.modules():
             if isinstance(part, torch.nn.BatchNorm2d):
                 torch.nn.init.normal_(part.running_mean, 0, 0.1)

@@ -124,9 +124,9 @@ def test_a_net_and_its_own_onnx_file_cost_the_same(tmp_path: Path) -> None:
     from edgeconv.models import build
 
     path = tmp_path / "net.onnx"
-    module = build("shufflenet_v1", num_classes=10)
+    module = build("shufflenet_v1", classes=10)
     onnx.save(trace_module(module, {"input": (1, 3, 32, 32)}), str(path))
-    own = summarize("shufflenet_v1", num_classes=10, resolution=32)
+    own = summarize("shufflenet_v1", classes=10, resolution=32)
     assert summarize(path).multiply_adds == own.multiply_adds
 
 

@@ -37,7 +37,7 @@ def hub(net: str) -> Graph:
     from edgeconv.models import build
 
     torch.manual_seed(0)
-    module = build(net, num_classes=10)
+    module = build(net, classes=10)
     for name, buffer in module.named_buffers():
         if name.endswith("running_var"):
             buffer.copy_(torch.rand(buffer.shape) * 0.5 + 0.5)

@@ -32,7 +32,7 @@ def recorded(name: str) -> dict[str, Tensor]:
 
 def small(net: str = "mobilenet_v1", classes: int = 5, width: float = 0.25) -> nn.Module:
     torch.manual_seed(1)
-    return build(net, num_classes=classes, width=width).eval()
+    return build(net, classes=classes, width=width).eval()
 
 
 def stored(net: nn.Module) -> dict[str, Tensor]:
@@ -66,7 +66,7 @@ def test_every_recorded_layout_loads_with_each_tensor_in_its_place(
     path = tmp_path / "net.pth"
     torch.save(state, path)
     loaded = load_weights(net, options, str(path))
-    assert (loaded.matched, loaded.num_classes) == (layout, 1000)
+    assert (loaded.matched, loaded.classes) == (layout, 1000)
     theirs = sorted(float(v.flatten()[0]) for k, v in state.items() if "num_batches" not in k)
     ours = sorted(float(v.flatten()[0]) for k, v in loaded.state.items() if v.any())
     assert ours == theirs
@@ -147,7 +147,7 @@ def test_half_precision_safetensors_load_as_float32(tmp_path: Path) -> None:
     save_file(state, tmp_path / "net.safetensors")
     loaded = load_small(tmp_path / "net.safetensors")
     assert {value.dtype for value in loaded.state.values()} == {torch.float32}
-    assert loaded.num_classes == 5
+    assert loaded.classes == 5
 
 
 def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -285,13 +285,13 @@ def test_other_things_given_as_weights_are_refused(tmp_path: Path) -> None:
 def test_other_classes_than_the_heads_are_refused(tmp_path: Path) -> None:
     torch.save(stored(small()), tmp_path / "net.pt")
     with pytest.raises(UsageError, match="for 5 classes, not 7"):
-        load_weights("mobilenet_v1", {"width": 0.25}, str(tmp_path / "net.pt"), num_classes=7)
+        load_weights("mobilenet_v1", {"width": 0.25}, str(tmp_path / "net.pt"), classes=7)
 
 
 def test_random_weights_come_from_the_seed() -> None:
     one, same, other = (
-        load_weights("mobilenet_v1", {"width": 0.25}, "random", num_classes=3, seed=seed)
+        load_weights("mobilenet_v1", {"width": 0.25}, "random", classes=3, seed=seed)
         for seed in (1, 1, 2)
     )
     assert one.sha256 == same.sha256 != other.sha256
-    assert (one.num_classes, one.accuracy) == (3, None)
+    assert (one.classes, one.accuracy) == (3, None)

@@ -131,7 +131,7 @@ def test_imagenet_weights_come_from_the_public_url_with_their_preprocessing(
     public = dataclasses.replace(download.PUBLIC["mobilenet_v2"], url=server.url("/v2.pth"))
     monkeypatch.setitem(download.PUBLIC, "mobilenet_v2", public)
     loaded = load_weights("mobilenet_v2", {}, "imagenet")
-    assert loaded.num_classes == 1000
+    assert loaded.classes == 1000
     assert loaded.matched == "torchvision, IMAGENET1K_V1 (torchvision layout)"
     assert loaded.preprocessing.mean == (0.485, 0.456, 0.406)
     assert loaded.accuracy is not None

@@ -97,7 +97,7 @@ def test_every_net_has_bundled_weights_of_92_percent_in_24_megabytes() -> None:
 @pytest.mark.parametrize("net", SPECS)
 def test_bundled_weights_say_how_they_are_fed_and_refuse_other_options(net: str) -> None:
     loaded = load_weights(net, {}, "bundled")
-    assert loaded.num_classes == 10
+    assert loaded.classes == 10
     assert loaded.labels == fashion_mnist.LABELS
     assert loaded.preprocessing.size == (64, 64)
     assert loaded.preprocessing.crop == 1.0
@@ -106,7 +106,7 @@ def test_bundled_weights_say_how_they_are_fed_and_refuse_other_options(net: str)
     with pytest.raises(UsageError, match=r"are for width 1\.0, not 0\.5"):
         load_weights(net, {"width": 0.5}, "bundled")
     with pytest.raises(UsageError, match="for 10 classes, not 11"):
-        load_weights(net, {}, "bundled", num_classes=11)
+        load_weights(net, {}, "bundled", classes=11)
 
 
 def test_bundled_shufflenet_refuses_other_groups_by_name() -> None:

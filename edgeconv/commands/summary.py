@@ -74,7 +74,7 @@ def command(
     found = summarize(
         source,
         options={"width": width, "groups": groups, "ratio": ratio, "activation": activation},
-        num_classes=classes,
+        classes=classes,
         resolution=resolution,
         input_shapes=shapes,
     )
