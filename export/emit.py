@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,16 @@ class EmitRequest:
     description: Mapping[str, Any]
     image: Preprocessing | None = None
     labels: list[str] | None = None
+
+
+def counts(request: EmitRequest, islands: Collection[str] = ()) -> dict[str, int]:
+    """Return how many operators of an INT8 file compute, and how many of them on integers."""
+    from edgeconv.export.integer.counts import count_operators
+
+    if request.recipe is None or not request.recipe.activations:
+        return {}
+    found = count_operators(request.graph, request.recipe, islands)
+    return {"operators": found.all, "int8_operators": found.integer}
 
 
 def with_offset(request: EmitRequest, spec: TensorSpec) -> TensorSpec:

@@ -9,6 +9,7 @@ from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.data import Data, load_feeds
 from edgeconv.export.graph import Graph
+from edgeconv.export.integer.counts import count_operators
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.prepare import Prepared
 from edgeconv.export.quant.budget import meet_budget
@@ -87,8 +88,8 @@ def make_integers(
                 progress=stages.share("quantize"),
             )
             say(f"at most {options.max_drop:g} points lost")
-        if recipe.float_nodes:
-            say(f"{len(recipe.float_nodes)} nodes stay in float")
+        if in_float := count_operators(made.graph, recipe).float_text():
+            say(in_float)
     notes = list(checked.warnings)
     if recipe.form == "asymmetric":
         notes.append(

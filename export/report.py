@@ -85,13 +85,13 @@ class ExportReport:
 def artifact_text(name: str, made: Emitted, borders: str) -> str:
     """Return the line of an emitted file: name, size in bytes, operators, INT8 count, transposes.
 
-    ``borders`` says the types of inputs and outputs.
+    The INT8 count is of all operators that compute. ``borders`` says the types of inputs and outputs.
     """
     stats = made.stats
     text = f"{name}   {made.size / 1e6:.1f} MB · {stats['ops']} ops"
-    if stats.get("int8_compute"):
-        text += f" · {stats['int8_compute']}/{stats['compute']} INT8"
-        if stats.get("per_channel") == stats["int8_compute"]:
+    if "operators" in stats:
+        text += f" · {stats['int8_operators']}/{stats['operators']} INT8"
+        if stats.get("per_channel") and stats["per_channel"] == stats["int8_compute"]:
             text += " per channel"
         text += f" · {borders}"
     text += f" · {stats['transposes']} transposes"

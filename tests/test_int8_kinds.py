@@ -12,6 +12,7 @@ from tflite_kit import Worker, run_nchw
 
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.onnx_io import save_model, to_onnx
+from edgeconv.export.integer.counts import count_operators
 from edgeconv.export.passes.complete_resize import complete_resize
 from edgeconv.export.passes.drop_empty import drop_empty
 from edgeconv.export.passes.finite_masks import finite_masks
@@ -362,3 +363,19 @@ def test_rows_of_any_number_run_many_pictures_at_once() -> None:
     model = sessions.session(set_batch(to_onnx(wide)))
     apart = np.concatenate([run(graph, feed)[0] for feed in feeds])
     np.testing.assert_allclose(model.run(None, many)[0], apart, atol=1e-5)
+
+
+def test_counts_are_of_every_operator_that_computes() -> None:
+    graph = prepare(
+        graph_of(
+            "(float[1,3,8,8] x) => (float[1,4,64] y) {" + CONV + "c = Erf(b)\n d = Mul(c, c)\n "
+            "y = Reshape(d, s) }",
+            w=W3,
+            s=ints(1, 4, 64),
+        ),
+        int8=True,
+    ).graph
+    made = quantize(graph, samples(graph, 8, 1), recipe="fast")
+    counts = count_operators(made.graph, made.recipe)
+    assert (counts.integer, counts.floats) == (2, {"Erf": 1})
+    assert counts.float_text() == "1 of 3 operators in float: 1 Erf"

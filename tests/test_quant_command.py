@@ -30,7 +30,7 @@ def test_a_float_file_becomes_a_verified_int8_file_with_its_recipe(tmp_path: Pat
     arguments = ["quantize", str(model), "--calib", str(samples), "--output", str(output)]
     done = CliRunner().invoke(main, [*arguments, "--recipe", "fast"])
     assert done.exit_code == 0, done.output
-    assert "5/5 INT8" in done.output
+    assert "7/7 INT8" in done.output
     assert (output / "net_int8.onnx").is_file()
     assert list(output.glob("*.evidence/*recipe*.json"))
 

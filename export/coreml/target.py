@@ -32,7 +32,8 @@ def _stops(graph: "Graph") -> "list[Refusal]":
 
 def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     from edgeconv.export.coreml.emit import emit_coreml
-    from edgeconv.export.emit import Emitted, inside, sentence
+    from edgeconv.export.coreml.integers import INTEGER_READERS
+    from edgeconv.export.emit import Emitted, counts, inside, sentence
 
     options = request.options
     own = {"author": options.author, "license": options.license, "version": options.model_version}
@@ -56,6 +57,7 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     stats = {
         "ops": sum(made.ops.values()),
         "histogram": dict(made.ops),
+        **counts(request, [n.name for n in request.graph.nodes if n.op not in INTEGER_READERS]),
         "compute": compute,
         "int8_compute": compute if options.precision == "int8" else 0,
         "transposes": made.ops.get("transpose", 0),

@@ -31,7 +31,7 @@ def _stops(graph: "Graph") -> "list[Refusal]":
 def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     from onnx import helper
 
-    from edgeconv.export.emit import Emitted, described, with_offset
+    from edgeconv.export.emit import Emitted, counts, described, with_offset
     from edgeconv.export.hub.onnx_io import save_model, to_onnx
     from edgeconv.export.hub.opset import with_opset
     from edgeconv.export.kinds import DEFAULT_OPSET
@@ -56,7 +56,8 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     helper.set_model_props(model, described(request, inputs, outputs))
     data = save_model(with_opset(model, options.opset or max(DEFAULT_OPSET, graph.opset)))
     write_bytes(path, data)
-    return Emitted(len(data), names, inputs, outputs, onnx_stats(data), **done)
+    stats = {**onnx_stats(data), **counts(request)}
+    return Emitted(len(data), names, inputs, outputs, stats, **done)
 
 
 def _spec(graph: "Graph", tensor: str) -> "TensorSpec":

@@ -25,7 +25,7 @@ def _stops(graph: "Graph") -> "list[Refusal]":
 
 
 def _emit(request: "EmitRequest", path: Path) -> "Emitted":
-    from edgeconv.export.emit import Emitted, described, with_offset
+    from edgeconv.export.emit import Emitted, counts, described, with_offset
     from edgeconv.export.tflite import metadata
     from edgeconv.export.tflite.device_rules import device_rules
     from edgeconv.export.tflite.emit import emit_tflite
@@ -59,7 +59,7 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
         data = metadata.pack_labels(data, app.labels)
     write_bytes(path, data)
     summary = read_tflite(data)
-    stats = summary_stats(summary)
+    stats = {**summary_stats(summary), **counts(request, made.islands)}
     if request.recipe is not None:
         stats["device_rules"] = device_rules(summary)
     refused = metadata.refused_by_apps(app, inputs)
