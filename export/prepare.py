@@ -20,6 +20,7 @@ from edgeconv.export.passes.fold_hard_sigmoid import fold_hard_sigmoid
 from edgeconv.export.passes.fuse_clamps import fuse_clamps
 from edgeconv.export.passes.fuse_hardswish import fuse_hardswish
 from edgeconv.export.passes.global_pool import global_pool
+from edgeconv.export.passes.merge_axes import merge_axes
 from edgeconv.export.passes.normalize_gemm import normalize_gemm
 from edgeconv.export.passes.normalize_reshapes import normalize_reshapes
 from edgeconv.export.passes.pool_to_depthwise import pool_to_depthwise
@@ -41,7 +42,7 @@ HUB: tuple[Pass, ...] = (
 )
 """What makes the hub graph: still plain ONNX, the same function."""
 
-LOWERING: tuple[Pass, ...] = (*HUB, find_shuffles, fuse_clamps)
+LOWERING: tuple[Pass, ...] = (*HUB, find_shuffles, merge_axes, fuse_clamps)
 """What every emitter reads. fuse_hardswish must come before fuse_clamps takes its Clip."""
 
 INTEGER: tuple[Pass, ...] = (

@@ -102,6 +102,33 @@ KINDS: dict[str, tuple[str, int, dict[str, Any]]] = {
         18,
         {"w": floats(4, 3, 1, 1), "b": floats(4), "k": floats(1, 4, 1, 1)},
     ),
+    "five axes of which one broadcasts": (
+        "(float[1,4,2,3,5] x) => (float[1,4,2,3,5] y) { y = Add(x, m) }",
+        18,
+        {"m": floats(1, 4, 1, 3, 5)},
+    ),
+    "six axes of which two broadcast apart": (
+        "(float[2,3,2,20] x) => (float[12,40] y) { a = Reshape(x, s)\n b = Mul(a, m)\n y = Reshape(b, t) }",
+        18,
+        {"s": np.array([2, 1, 3, 2, 4, 5]), "m": floats(2, 2, 1, 2, 1, 5), "t": np.array([12, 40])},
+    ),
+    "products of matrices over four axes": (
+        "(float[1,2,3,4,5] x) => (float[1,2,3,4,2] y) { y = MatMul(x, m) }",
+        18,
+        {"m": floats(1, 2, 1, 5, 2)},
+    ),
+    "windows of attention": (
+        "(float[2,4,6,5] x) => (float[12,4,5] y) { a = Reshape(x, s)\n"
+        " b = Transpose<perm = [0, 1, 3, 2, 4, 5]>(a)\n y = Reshape(b, t) }",
+        18,
+        {"s": np.array([2, 2, 2, 3, 2, 5]), "t": np.array([12, 4, 5])},
+    ),
+    "a pixel shuffle written out": (
+        "(float[1,8,3,2] x) => (float[1,2,6,4] y) { a = Reshape(x, s)\n"
+        " b = Transpose<perm = [0, 1, 4, 2, 5, 3]>(a)\n y = Reshape(b, t) }",
+        18,
+        {"s": np.array([1, 2, 2, 2, 3, 2]), "t": np.array([1, 2, 6, 4])},
+    ),
     "minus infinity in a mask": (
         "(float[1,2,5,5] x) => (float[1,2,5,5] y) { a = Add(x, m)\n y = Softmax<axis = -1>(a) }",
         18,

@@ -1,0 +1,126 @@
+"""Give operators that move or broadcast many axes as few as the same function needs.
+
+    Given:   x -> Transpose(perm) -> y of rank above 4
+    Result:  x -> Reshape -> Transpose of fewer axes -> Reshape -> y: axes of size 1 go, axes that stay
+             neighbours are one
+
+    Given:   x, z -> Add | Where | ... -> y, broadcast over more than 4 axes
+    Result:  the same between Reshapes: axes over which all operands broadcast alike are one
+
+Windows of attention and pixel shuffles come with 5 and 6 axes; Core ML has 5, TFLite broadcasts over 4.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_traits import TRAITS, Is
+
+FEW = 4  # axes over which every kernel moves and broadcasts
+MOST = 5  # axes that every target can hold
+APART = frozenset(["PRelu"])  # its slope belongs to an axis
+
+
+def merge_axes(graph: Graph) -> bool:
+    """Apply both rewrites to every match."""
+    changed = False
+    for node in graph.of("Transpose"):
+        if len(graph.shape(node.output)) > FEW:
+            changed |= _merge_transpose(graph, node)
+    for node in list(graph.nodes):
+        row, rank = TRAITS.get(node.op), len(graph.shape(node.output))
+        if row is None or Is.BROADCASTS not in row.true or node.op in APART:
+            continue
+        shapes = {graph.shape(name) for name in node.inputs}
+        matrix = node.op == "MatMul"  # its last two axes do not broadcast
+        if rank > MOST or (rank > FEW and (matrix or len(shapes) > 1)):
+            changed |= _merge_broadcast(graph, node, 2 if matrix else 0)
+    return changed
+
+
+def _merge_transpose(graph: Graph, node: Node) -> bool:
+    shape = graph.shape(node.inputs[0])
+    perm = [axis for axis in node.ints("perm", range(len(shape))[::-1]) if shape[axis] != 1]
+    runs: list[list[int]] = []
+    for axis in perm:
+        behind = [other for other in range(len(shape)) if shape[other] != 1 and other < axis]
+        if runs and behind and runs[-1][-1] == behind[-1]:
+            runs[-1].append(axis)
+        else:
+            runs.append([axis])
+    if len(runs) == len(shape):
+        return False
+    kept = sorted(runs)
+    sizes = [int(np.prod([shape[axis] for axis in run])) for run in kept]
+    node.attrs["perm"] = [kept.index(run) for run in runs]
+    _between(graph, node, [sizes], [sizes[place] for place in node.ints("perm", ())])
+    return True
+
+
+def _merge_broadcast(graph: Graph, node: Node, fixed: int) -> bool:
+    """Merge axes of a broadcasting node, the last ``fixed`` apart."""
+    out = graph.shape(node.output)
+    if fixed and min(len(graph.shape(name)) for name in node.inputs) < fixed:
+        return False
+    wide = [(1,) * (len(out) - len(graph.shape(n))) + graph.shape(n) for n in node.inputs]
+    groups: list[list[int]] = []
+    pattern: tuple[bool, ...] | None = None
+    for axis, size in enumerate(out[: len(out) - fixed]):
+        if size == 1 and groups:
+            groups[-1].append(axis)
+            continue
+        here = tuple(shape[axis] == size for shape in wide)
+        if groups and (pattern is None or here == pattern):
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+        pattern = here if size != 1 else None
+    if len(groups) > FEW - fixed and not fixed and _widen(graph, node, out):
+        return True
+    if len(groups) + fixed == len(out):
+        return False
+
+    def merged(shape: Sequence[int]) -> list[int]:
+        sizes = [int(np.prod([shape[axis] for axis in group])) for group in groups]
+        return [*sizes, *shape[len(out) - fixed :]]
+
+    _between(graph, node, [merged(shape) for shape in wide], merged(out))
+    return True
+
+
+def _widen(graph: Graph, node: Node, out: tuple[int, ...]) -> bool:
+    """Store constants at the size that they broadcast to; say whether there were any."""
+    changed = False
+    for index, name in enumerate(node.inputs):
+        value = graph.constants.get(name)
+        if value is not None and value.size > 1 and value.shape != out:
+            whole = np.ascontiguousarray(np.broadcast_to(value, out))
+            node.inputs[index] = graph.add_constant(f"{name}_whole", whole)
+            changed = True
+    return changed
+
+
+def _between(graph: Graph, node: Node, inputs: list[list[int]], output: list[int]) -> None:
+    """Put a node between Reshapes to ``inputs`` and from ``output``; constants take their shape at once."""
+    for index, shape in enumerate(inputs):
+        name = node.inputs[index]
+        if list(graph.shape(name)) == shape:
+            continue
+        if name in graph.constants:
+            value = graph.constants[name].reshape(shape)
+            node.inputs[index] = graph.add_constant(f"{name}_merged", value)
+        else:
+            node.inputs[index] = _reshaped(graph, name, shape, graph.nodes.index(node))
+    made, kind = node.output, graph.dtype(node.output).type
+    node.outputs[0] = graph.declare(graph.fresh(f"{node.name}_merged"), output, kind)
+    shape_name = graph.add_constant(f"{node.name}.shape", np.array(graph.shape(made), np.int64))
+    back = Node("Reshape", graph.fresh(f"{node.name}_back"), [node.outputs[0], shape_name], [made])
+    graph.nodes.insert(graph.nodes.index(node) + 1, back)
+
+
+def _reshaped(graph: Graph, name: str, shape: list[int], place: int) -> str:
+    made = graph.declare(graph.fresh(f"{name}_merged"), shape, graph.dtype(name).type)
+    wanted = graph.add_constant(f"{name}.shape", np.array(shape, np.int64))
+    graph.nodes.insert(place, Node("Reshape", graph.fresh(f"{name}_merge"), [name, wanted], [made]))
+    return made
