@@ -38,6 +38,7 @@ PARTS = (
     Part("safetensors", "converter", "export", "read weights"),
     Part("onnxscript", "converter", "torch", "torch's newer ONNX exporter, for modules that tracing cannot take"),
     Part("pillow", "converter", "images", "read pictures"),
+    Part("jinja2", "converter", "pages", "report pages and snippets"),
 )  # fmt: skip
 """Every optional package, in the order of the report."""
 

@@ -137,6 +137,7 @@ def test_the_extras_are_those_that_error_texts_name() -> None:
         "tflite": {"ai-edge-litert"},
         "tflite-runtime": {"tflite-runtime", "numpy"},
         "images": {"pillow"},
+        "pages": {"jinja2"},
         "export": {
             "onnx",
             "onnxruntime",
@@ -145,6 +146,7 @@ def test_the_extras_are_those_that_error_texts_name() -> None:
             "ai-edge-litert",
             "pillow",
             "safetensors",
+            "jinja2",
         },
         "torch": {"torch", "onnxscript"},
         "coreml": {"coremltools"},

@@ -61,6 +61,7 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
         "compute": compute,
         "int8_compute": compute if options.precision == "int8" else 0,
         "transposes": made.ops.get("transpose", 0),
+        "image_input": request.image is not None,
         "int8_tensors": len(made.integers),
         "rescaled": {k: [name, factor] for k, (name, factor) in made.rescaled.items()},
     }

@@ -1,0 +1,47 @@
+"""``edgeconv snippet``: print or write a small program for one exported file."""
+
+from pathlib import Path
+
+import click
+
+from edgeconv.commands.grouped import examples
+from edgeconv.terminal import echo
+
+
+@click.command(
+    epilog=examples(
+        "edgeconv snippet out/model_int8.tflite",
+        "edgeconv snippet out/model_int8.tflite --lang cpp --output app",
+    )
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--lang",
+    "language",
+    default="python",
+    show_default=True,
+    type=click.Choice(["python", "cpp", "c", "kotlin", "swift"]),
+    help="python: .tflite and .onnx; cpp, kotlin: .tflite; c: borders alone; swift: .mlpackage.",
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write it there instead."
+)
+@click.option("--force", is_flag=True, help="Replace a program that is there.")
+def command(file: Path, language: str, output: Path | None, force: bool) -> None:
+    """Print a small program that runs FILE, with its preprocessing, scales and labels.
+
+    FILE is an exported file; its manifest lies beside it. Classifiers print their five most
+    probable classes, others the ranges of their outputs.
+    """
+    from edgeconv.errors import UsageError
+    from edgeconv.files import write_text
+    from edgeconv.snippet import write_snippet
+
+    name, text = write_snippet(file, language, Path() if output is None else output)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    if (output / name).exists() and not force:
+        raise UsageError(f"{output / name} exists; --force replaces it")
+    write_text(output / name, text)
+    echo(str(output / name))

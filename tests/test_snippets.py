@@ -1,0 +1,245 @@
+"""A snippet feeds its file as edgeconv does and prints what edgeconv run prints, in every language that can run here."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edgeconv.adapt import adapt_inputs
+from edgeconv.artifact import Preprocessing, load_artifact
+from edgeconv.cli import main
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.pictures import read_picture, resize_and_crop, to_input
+from edgeconv.snippet import LANGUAGES, write_snippet
+from edgeconv.templates import LITERALS
+
+pytest.importorskip("jinja2")
+
+ROOT = Path(__file__).parents[1]
+NET = """
+from torch import nn
+
+def make():
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
+    )
+"""
+LABELS = ['a "b"', "é? ${x}", "back\\slash", "plain"]
+KINDS: dict[str, dict[str, Any]] = {
+    "tflite-float": {"targets": ("tflite",), "mean": (0.485, 0.456, 0.406), "std": (0.2, 0.2, 0.3)},
+    "tflite-int8": {"targets": ("tflite",), "mean": (0.5,), "std": (0.5,), "io": "int8"},
+    "tflite-pixels": {"targets": ("tflite",), "embed_preprocessing": True, "io": "uint8"},
+    "onnx-uint8": {"targets": ("onnx",), "mean": (0.5,), "std": (0.25,), "io": "uint8"},
+}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Make one of the KINDS of files, once."""
+    torch = pytest.importorskip("torch")
+    from edgeconv import export_model
+
+    folder = tmp_path_factory.mktemp("snippets")
+    (folder / "net.py").write_text(NET)
+    (folder / "names.txt").write_text("\n".join(LABELS), encoding="utf-8")
+    made: dict[str, Path] = {}
+
+    def make(kind: str) -> Path:
+        if kind not in made:
+            torch.manual_seed(1)
+            report = export_model(
+                f"{folder / 'net.py'}:make", precision="int8", recipe="fast", resolution=16,
+                crop=0.9, calib=str(ROOT / "calib_data" / "test"), calib_count=16, verify_count=4,
+                labels=folder / "names.txt", output=folder / kind, **KINDS[kind],
+            )  # fmt: skip
+            made[kind] = report.artifacts[0].path
+        return made[kind]
+
+    return make
+
+
+def pictures() -> list[Path]:
+    return sorted((ROOT / "calib_data" / "test").glob("*.png"))[::300]
+
+
+def fed(path: Path) -> list[np.ndarray[Any, Any]]:
+    """Return each picture as the file takes it, by edgeconv's own way."""
+    artifact = load_artifact(path)
+    assert artifact is not None
+    how, spec = artifact.preprocessing, artifact.inputs[0]
+    assert how is not None
+    return [adapt_inputs(to_input(crop(p, how), how, 3), "nchw", spec) for p in pictures()]
+
+
+def crop(path: Path, how: Preprocessing) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return resize_and_crop(read_picture(path), how.size, how.crop)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_python_program_prints_what_run_prints(
+    exported: Callable[[str], Path], kind: str, tmp_path: Path
+) -> None:
+    from edgeconv import run_model
+
+    path = exported(kind)
+    name, text = write_snippet(path, "python", tmp_path)
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    asked = [sys.executable, "-X", "utf8", str(tmp_path / name), *map(str, pictures())]
+    done = subprocess.run(asked, capture_output=True, encoding="utf-8", check=True)
+    expected = ""
+    for one in run_model(path, pictures()):
+        expected += f"{one.picture}\n"
+        expected += "".join(f"  {100 * c.probability:5.1f} %  {c.name}\n" for c in one.classes)
+    assert done.stdout == expected
+
+
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
+
+
+def compile_here(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_c_border_fills_the_input_as_edgeconv_does(
+    exported: Callable[[str], Path], kind: str, tmp_path: Path
+) -> None:
+    path = exported(kind)
+    artifact = load_artifact(path)
+    assert artifact is not None
+    assert artifact.preprocessing is not None
+    name, text = write_snippet(path, "c", tmp_path)
+    (tmp_path / name).write_text(text)
+    program = tmp_path / "check"
+    compile_here(
+        ["cc", "-std=c99", "-Wall", "-Werror", "-DCHECK", str(tmp_path / name), "-lm", "-o", str(program)]
+    )  # fmt: skip
+    for picture, expected in zip(pictures(), fed(path), strict=True):
+        rgb = crop(picture, artifact.preprocessing).tobytes()
+        done = subprocess.run([str(program)], input=rgb, capture_output=True, check=True)
+        found = np.frombuffer(done.stdout, expected.dtype).reshape(expected.shape)
+        step = 1 if expected.dtype.kind in "iu" else 1e-5  # the last bit of a float decides a tie
+        assert np.abs(found.astype(np.float64) - expected.astype(np.float64)).max() <= step
+        assert (np.isclose(found, expected, atol=1e-5)).mean() > 0.99
+        assert done.stderr.decode().rstrip("\n").endswith(LABELS[-1])
+
+
+STAND_IN = r"""
+#pragma once
+#include <cstdio>
+#include <cstring>
+#include <cstddef>
+struct TfLiteModel {}; struct TfLiteInterpreterOptions {}; struct TfLiteTensor {}; struct TfLiteInterpreter {};
+enum TfLiteStatus { kTfLiteOk = 0 };
+static TfLiteModel m; static TfLiteInterpreterOptions o; static TfLiteTensor t; static TfLiteInterpreter i;
+inline TfLiteModel *TfLiteModelCreateFromFile(const char *p) { FILE *f = fopen(p, "rb"); if (!f) return nullptr; fclose(f); return &m; }
+inline TfLiteInterpreterOptions *TfLiteInterpreterOptionsCreate() { return &o; }
+inline void TfLiteInterpreterOptionsSetNumThreads(TfLiteInterpreterOptions *, int) {}
+inline TfLiteInterpreter *TfLiteInterpreterCreate(const TfLiteModel *, const TfLiteInterpreterOptions *) { return &i; }
+inline TfLiteStatus TfLiteInterpreterAllocateTensors(TfLiteInterpreter *) { return kTfLiteOk; }
+inline TfLiteTensor *TfLiteInterpreterGetInputTensor(const TfLiteInterpreter *, int) { return &t; }
+inline TfLiteStatus TfLiteTensorCopyFromBuffer(TfLiteTensor *, const void *d, size_t n) { FILE *f = fopen("input.bin", "wb"); fwrite(d, 1, n, f); fclose(f); return kTfLiteOk; }
+inline TfLiteStatus TfLiteInterpreterInvoke(TfLiteInterpreter *) { return kTfLiteOk; }
+inline const TfLiteTensor *TfLiteInterpreterGetOutputTensor(const TfLiteInterpreter *, int) { return &t; }
+inline TfLiteStatus TfLiteTensorCopyToBuffer(const TfLiteTensor *, void *d, size_t n) { FILE *f = fopen("output.bin", "rb"); size_t got = fread(d, 1, n, f); fclose(f); return got == n ? kTfLiteOk : static_cast<TfLiteStatus>(1); }
+inline void TfLiteInterpreterDelete(TfLiteInterpreter *) {}
+inline void TfLiteInterpreterOptionsDelete(TfLiteInterpreterOptions *) {}
+inline void TfLiteModelDelete(TfLiteModel *) {}
+"""
+"""TensorFlow Lite's C interface without a runtime: the input goes to a file, the output comes from one."""
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler here")
+@pytest.mark.slow
+def test_the_cpp_program_around_a_stand_in_for_the_runtime(
+    exported: Callable[[str], Path], tmp_path: Path
+) -> None:
+    from edgeconv import run_model
+    from edgeconv.runtimes.base import open_runner
+
+    path = exported("tflite-int8")
+    artifact = load_artifact(path)
+    assert artifact is not None
+    assert artifact.preprocessing is not None
+    header = tmp_path / "tensorflow" / "lite" / "c" / "c_api.h"
+    header.parent.mkdir(parents=True)
+    header.write_text(STAND_IN)
+    name, text = write_snippet(path, "cpp", tmp_path)
+    (tmp_path / name).write_text(text)
+    program = tmp_path / "run"
+    compile_here(
+        ["c++", "-std=c++17", "-I", str(tmp_path), str(tmp_path / name), "-o", str(program)]
+    )
+    picture, expected = pictures()[0], fed(path)[0]
+    with open_runner(path) as runner:
+        stored = runner.infer({runner.inputs[0].name: expected})[runner.outputs[0].name]
+    (tmp_path / "output.bin").write_bytes(stored.tobytes())
+    rgb = crop(picture, artifact.preprocessing)
+    (tmp_path / "p.ppm").write_bytes(b"P6\n16 16\n255\n" + rgb.tobytes())
+    done = subprocess.run([str(program), "p.ppm"], cwd=tmp_path, capture_output=True, check=True)
+    found = np.fromfile(tmp_path / "input.bin", expected.dtype)
+    assert (found == expected.ravel()).mean() > 0.99
+    said = [line.split(" %  ") for line in done.stdout.decode().splitlines()[1:]]
+    mine = run_model(path, [picture])[0].classes
+    assert [name for _, name in said] == [ranked.name for ranked in mine]
+    assert np.allclose([float(p) for p, _ in said], [100 * r.probability for r in mine], atol=0.06)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("language", "grammar"), [("kotlin", "tree_sitter_kotlin")])
+def test_what_is_not_compiled_is_parsed(
+    exported: Callable[[str], Path], language: str, grammar: str
+) -> None:
+    tree_sitter, module = pytest.importorskip("tree_sitter"), pytest.importorskip(grammar)
+    parser = tree_sitter.Parser(tree_sitter.Language(module.language()))
+    for kind in ("tflite-float", "tflite-int8", "tflite-pixels"):
+        text = write_snippet(exported(kind), language)[1]
+        assert not parser.parse(text.encode()).root_node.has_error, text
+
+
+@pytest.mark.slow
+def test_every_language_that_no_test_runs_says_so_first(exported: Callable[[str], Path]) -> None:
+    assert write_snippet(exported("tflite-int8"), "kotlin")[1].startswith("// Not compiled by")
+    swift = (ROOT / "edgeconv" / "snippets" / LANGUAGES["swift"].template).read_text()
+    assert swift.startswith("// Not compiled by")
+
+
+@pytest.mark.slow
+def test_what_no_snippet_can_do_is_refused(exported: Callable[[str], Path], tmp_path: Path) -> None:
+    path = exported("tflite-int8")
+    with pytest.raises(UsageError, match=r"--lang swift runs \.mlpackage.*python or cpp"):
+        write_snippet(path, "swift")
+    alone = tmp_path / "alone.tflite"
+    shutil.copy(path, alone)
+    with pytest.raises(EdgeconvError, match="no manifest beside it"):
+        write_snippet(alone)
+    asked = ["snippet", str(path), "--output", str(tmp_path)]
+    assert CliRunner().invoke(main, asked).exit_code == 0
+    again = CliRunner().invoke(main, asked)
+    assert again.exit_code == 2
+    assert "--force" in again.output
+
+
+@pytest.mark.parametrize("language", LITERALS)
+def test_a_literal_never_ends_early(language: str) -> None:
+    text = 'x"; evil(); "\n\\" ${y} \\(z) é\u2028'
+    literal = LITERALS[language](text)
+    assert "\n" not in literal
+    assert "\u2028" not in literal
+    if language == "python":
+        assert eval(literal) == text
+        return
+    inner = literal[1:-1].replace("\\\\", "").replace('\\"', "")
+    assert '"' not in inner
+    if language == "kotlin":
+        assert "$" not in inner.replace("\\$", "")
