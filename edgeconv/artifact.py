@@ -131,6 +131,11 @@ class Artifact:
         return None if data is None else preprocessing_from_json(data)
 
     @property
+    def layout(self) -> str:
+        """Where the channels of its first input are: NCHW or NHWC."""
+        return self.inputs[0].layout.upper()
+
+    @property
     def labels(self) -> list[str] | None:
         """Class names in output order, where known."""
         names = self.manifest["labels"]

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from edgeconv.errors import UsageError
 from edgeconv.export.kinds import Cpu, Io, Precision, Prefer
 from edgeconv.export.targets import TARGETS, readers, special_fields
+from edgeconv.preprocessing import AUTO, NAMED
 
 RECIPES = ("fast", "std", "best")
 INTEGER_ONLY = (
@@ -41,6 +42,7 @@ class ExportOptions:
     own. ``opset`` None is 18, or the newest that the file's operators need. ``input_shapes`` holds
     (N, C, H, W) for picture nets; one a positional input, or by name, otherwise. ``input_types`` are
     numpy's names of a module's inputs that are not float32.
+    ``preprocessing`` names a mean and a std (edgeconv/preprocessing.py), or is "auto".
     ``image_input`` implies ``embed_preprocessing``: an image has no other values than pixels.
     """
 
@@ -63,6 +65,7 @@ class ExportOptions:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     crop: float | None = None
+    preprocessing: str | None = None
     embed_preprocessing: bool = False
     io: Io | None = None
     labels: Path | None = None
@@ -104,6 +107,11 @@ class ExportOptions:
             raise UsageError("--embed-preprocessing takes raw 0..255 pixels: --io uint8 or float")
         if self.crop is not None and not 0 < self.crop <= 1:
             raise UsageError(f"--crop is a fraction in (0, 1], not {self.crop:g}")
+        if self.preprocessing not in (None, AUTO, *NAMED):
+            known = ", ".join((*NAMED, AUTO))
+            raise UsageError(f"--preprocessing {self.preprocessing} is unknown: {known}")
+        if self.preprocessing is not None and (self.mean or self.std):
+            raise UsageError("--preprocessing names a mean and a std: leave --mean and --std out")
         if self.std is not None and any(value <= 0 for value in self.std):
             raise UsageError("--std must be positive, on the 0..1 scale")
         for name, values in (("mean", self.mean), ("std", self.std)):

@@ -12,6 +12,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.options import ExportOptions
 from edgeconv.files import sha256
 from edgeconv.manifest_schema import DESCRIPTION
+from edgeconv.preprocessing import ASSUMED, NAMED, scaling
 from edgeconv.schema import checked
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 DEFAULT_SIZE = 224
-IMAGENET_MEAN, IMAGENET_STD, IMAGENET_CROP = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0.875
+IMAGENET_CROP = 0.875
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Source:
     """What is exported. Exactly one of ``module`` and ``model`` is set.
 
     ``stem`` begins the files' names; ``shapes`` are the inputs' by name; ``preprocessing`` is None for
-    a net that takes no picture. ``net`` and ``weights`` go into the manifest. ``bundled``: the weights
+    a net that takes no picture, and ``origin`` says who says so. ``net`` and ``weights`` go into the manifest. ``bundled``: the weights
     are ours, so are the calibration pictures. ``dtypes`` are numpy's names for inputs that are not
     float32; ``limits``: integers of an input stay below this (rows of the table it looks up).
     """
@@ -42,6 +43,7 @@ class Source:
     labels: list[str] | None
     net: Mapping[str, Any]
     weights: Mapping[str, Any]
+    origin: str = "weights"
     bundled: bool = False
     dtypes: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, int] = field(default_factory=dict)
@@ -117,6 +119,7 @@ def _from_zoo(options: ExportOptions) -> Source:
         shapes={"input": _batch(options, (1, 3, height, width))},
         output_names=("logits",),
         preprocessing=chosen,
+        origin=_origin(options, "the weights' own"),
         labels=None if loaded.labels is None else list(loaded.labels),
         net={"source": options.net, "classes": loaded.classes, **loaded.options},
         weights={
@@ -184,6 +187,7 @@ def _from_factory(name: str, options: ExportOptions) -> Source:
         shapes=shapes,
         output_names=None,
         preprocessing=_picture_preprocessing(options, shapes, dtypes),
+        origin=_origin(options, ASSUMED),
         labels=None,
         net={"source": name, "class": type(module).__name__},
         weights=weights,
@@ -227,7 +231,8 @@ def _from_onnx(path: Path, options: ExportOptions) -> Source:
     preprocessing = _picture_preprocessing(options, shapes, dtypes, bool(described))
     if described.get("preprocessing") and preprocessing is not None:
         own = preprocessing_from_json(described["preprocessing"])
-        preprocessing = _preprocessing(options, own, preprocessing.size)
+        channels = next(iter(shapes.values()))[1]
+        preprocessing = _preprocessing(options, own, preprocessing.size, channels)
     return Source(
         title=title,
         stem=path.stem,
@@ -236,6 +241,7 @@ def _from_onnx(path: Path, options: ExportOptions) -> Source:
         shapes=shapes,
         output_names=None,
         preprocessing=preprocessing,
+        origin=_origin(options, "manifest" if described.get("preprocessing") else ASSUMED),
         labels=described.get("labels"),
         net={"source": path.name, "sha256": sha256(path)},
         weights={"source": "file", "sha256": sha256(path)},
@@ -310,23 +316,38 @@ def _picture_preprocessing(
         return None
     if shape[1] == 1 and not (known or _speaks_of_pictures(options)):
         return None
-    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if shape[1] == 3 else ((0.5,), (0.5,))
+    mean, std = NAMED["imagenet"] if shape[1] == 3 else NAMED["symmetric"]
     default = Preprocessing(mean, std, IMAGENET_CROP, (shape[2], shape[3]))
-    return _preprocessing(options, default, (shape[2], shape[3]))
+    return _preprocessing(options, default, (shape[2], shape[3]), shape[1])
 
 
 def _speaks_of_pictures(options: ExportOptions) -> bool:
-    said = options.mean or options.std or options.embed_preprocessing or options.image_input
+    said = (
+        options.mean
+        or options.std
+        or options.preprocessing
+        or options.embed_preprocessing
+        or options.image_input
+    )
     sources = [source for source in (options.calib, options.verify) if source is not None]
     return bool(said) or any(Path(source).is_dir() for source in sources)
 
 
+def _origin(options: ExportOptions, otherwise: str) -> str:
+    """Return who says how pictures are prepared: the user, else what ``otherwise`` says."""
+    named = options.preprocessing in NAMED
+    return "given" if named or (options.mean and options.std) else otherwise
+
+
 def _preprocessing(
-    options: ExportOptions, default: Preprocessing, size: tuple[int, int]
+    options: ExportOptions, default: Preprocessing, size: tuple[int, int], channels: int = 3
 ) -> Preprocessing:
+    mean, std = default.mean, default.std
+    if options.preprocessing in NAMED:
+        mean, std = scaling(options.preprocessing, channels)
     return Preprocessing(
-        options.mean or default.mean,
-        options.std or default.std,
+        options.mean or mean,
+        options.std or std,
         default.crop if options.crop is None else options.crop,
         size,
         options.embed_preprocessing or options.image_input,

@@ -83,7 +83,7 @@ GROUPS = {
         "classes", "seed", "softmax",
     ),
     "Pictures": (
-        "calib", "calib_count", "verify", "verify_count", "truth", "labels", "mean", "std", "crop",
+        "calib", "calib_count", "verify", "verify_count", "truth", "labels", "preprocessing", "mean", "std", "crop",
         "embed_preprocessing",
     ),
     "INT8": INTEGER,
@@ -141,9 +141,29 @@ GROUPS = {
 @click.option(
     "--verify-count", type=int, help="At most so many. Default: 200; of bundled pictures all."
 )
-@click.option("--mean", callback=_values, metavar="M[,M,M]", help="On the 0..1 scale.")
-@click.option("--std", callback=_values, metavar="S[,S,S]", help="On the 0..1 scale.")
-@click.option("--crop", type=float, metavar="FRACTION", help="Centre crop of the resized picture.")
+@click.option(
+    "--preprocessing",
+    type=click.Choice(["imagenet", "unit", "symmetric", "raw", "auto"]),
+    help="Instead of --mean and --std: ImageNet's, 0..1, -1..1, 0..255, or by the first batch norm.",
+)
+@click.option(
+    "--mean",
+    callback=_values,
+    metavar="M[,M,M]",
+    help="On the 0..1 scale. Default: the weights' own, else ImageNet's.",
+)
+@click.option(
+    "--std",
+    callback=_values,
+    metavar="S[,S,S]",
+    help="On the 0..1 scale. Default: the weights' own, else ImageNet's.",
+)
+@click.option(
+    "--crop",
+    type=float,
+    metavar="FRACTION",
+    help="Centre crop of the resized picture. Default: 0.875.",
+)
 @click.option("--embed-preprocessing", is_flag=True, help="The model takes raw 0..255 pixels.")
 @click.option("--io", type=click.Choice(["float", "int8", "uint8"]), help="Type of INT8's borders.")
 @click.option(

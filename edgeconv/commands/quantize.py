@@ -20,7 +20,7 @@ def _values(
 
 
 GROUPS = {
-    "Pictures": ("calib", "calib_count", "mean", "std", "crop"),
+    "Pictures": ("calib", "calib_count", "preprocessing", "mean", "std", "crop"),
     "INT8": (*INTEGER, "io"),
 }
 
@@ -33,9 +33,29 @@ GROUPS = {
     help="Samples that calibrate; some are kept for verification.",
 )
 @click.option("--calib-count", type=int, default=128, show_default=True, help="At most so many.")
-@click.option("--mean", callback=_values, metavar="M[,M,M]", help="On the 0..1 scale.")
-@click.option("--std", callback=_values, metavar="S[,S,S]", help="On the 0..1 scale.")
-@click.option("--crop", type=float, metavar="FRACTION", help="Centre crop of the resized picture.")
+@click.option(
+    "--preprocessing",
+    type=click.Choice(["imagenet", "unit", "symmetric", "raw", "auto"]),
+    help="Instead of --mean and --std: ImageNet's, 0..1, -1..1, 0..255, or by the first batch norm.",
+)
+@click.option(
+    "--mean",
+    callback=_values,
+    metavar="M[,M,M]",
+    help="On the 0..1 scale. Default: the weights' own, else ImageNet's.",
+)
+@click.option(
+    "--std",
+    callback=_values,
+    metavar="S[,S,S]",
+    help="On the 0..1 scale. Default: the weights' own, else ImageNet's.",
+)
+@click.option(
+    "--crop",
+    type=float,
+    metavar="FRACTION",
+    help="Centre crop of the resized picture. Default: 0.875.",
+)
 @integer_options
 @click.option("--io", type=click.Choice(["float", "int8", "uint8"]), help="Type of the borders.")
 @click.option(

@@ -6,7 +6,9 @@ from pathlib import Path
 import click
 
 from edgeconv.api import run_model
+from edgeconv.artifact import load_artifact
 from edgeconv.commands.grouped import examples
+from edgeconv.preprocessing import sentence
 from edgeconv.runtimes.choose import listed
 from edgeconv.terminal import echo, print_json
 
@@ -36,6 +38,9 @@ def command(
         data = [{**dataclasses.asdict(r), "picture": str(r.picture)} for r in results]
         print_json({"file": str(file), "predictions": data})
         return
+    artifact = load_artifact(file)
+    if artifact is not None and artifact.preprocessing is not None:
+        echo(f"pictures: {sentence(artifact.preprocessing, 'manifest', artifact.layout)}")
     for result in results:
         echo(f"{result.picture}  ({result.runtime})")
         for ranked in result.classes:

@@ -14,6 +14,7 @@ from edgeconv.files import temporary_folder
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_outputs
 from edgeconv.parity.child import Job, run_cell
 from edgeconv.parity.matrix import Samples, save_feeds
+from edgeconv.preprocessing import sentence
 from edgeconv.runtimes.choose import choose
 from edgeconv.tensors import TensorSpec
 
@@ -105,7 +106,10 @@ def from_evidence(artifact: Artifact, count: int | None) -> tuple[Samples, Outpu
     truth = arrays.get("truth")
     known = None if truth is None else truth[chosen].astype(np.int64)
     source = f"verification pictures of {artifact.path.name}"
-    samples = Samples(inputs, names, known, "nchw", source, exported=len(chosen) == total)
+    own = artifact.preprocessing
+    prepared = None if own is None else sentence(own, "manifest", artifact.layout)
+    everything = len(chosen) == total
+    samples = Samples(inputs, names, known, "nchw", source, exported=everything, prepared=prepared)
     about = {
         "label": "reference",
         "stage": "reference",
@@ -212,6 +216,7 @@ def load_data(request: Request, specs: Sequence[TensorSpec], artifact: Artifact 
         layout if raw else "nchw",
         request.data,
         tuple(skipped),
+        prepared=None if how is None else sentence(how, _origin(request, artifact), layout.upper()),
     )
 
 
@@ -219,6 +224,13 @@ def _nchw(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
     if layout == "nhwc" and len(shape) == 4:
         return (shape[0], shape[3], shape[1], shape[2])
     return shape
+
+
+def _origin(request: Request, artifact: Artifact | None) -> str:
+    """Return who says how the pictures of --data are prepared."""
+    if request.mean is not None and request.std is not None:
+        return "given"
+    return "manifest" if request.mean is None and request.std is None else "given and manifest"
 
 
 def preprocessing(

@@ -30,7 +30,8 @@ class Samples:
     """What every cell is fed: hub input -> (pictures, ...), their names, truth and where from.
 
     ``skipped`` names pictures that could not be read, each with the reason; ``labels`` the classes;
-    ``exported`` says that they are all those of an export's own verification.
+    ``exported`` says that they are all those of an export's own verification, ``prepared`` how
+    pictures became the inputs.
     """
 
     inputs: Mapping[str, Array]
@@ -41,6 +42,7 @@ class Samples:
     skipped: tuple[str, ...] = ()
     labels: tuple[str, ...] | None = None
     exported: bool = False
+    prepared: str | None = None
 
     @property
     def count(self) -> int:

@@ -200,6 +200,8 @@ def summary(matrix: Matrix, layers: bool = True) -> list[str]:
     ]
     said += [f"note: {note}" for note in dict.fromkeys([*matrix.notes, *notes])]
     said += [f"skipped: {reason}" for reason in matrix.samples.skipped]
+    if matrix.samples.prepared is not None:
+        said.append(f"pictures: {matrix.samples.prepared}")
     ran = sum(row.error is None for row in matrix.rows)
     good = sum(row.ok for row in matrix.rows)
     said.append(
