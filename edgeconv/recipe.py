@@ -85,7 +85,7 @@ RECIPE = table(
             },
         ),
     },
-    {"equalized": mapping(items(FLOAT32))},
+    {"equalized": mapping(items(FLOAT32)), "float_outputs": mapping(items(text))},
 )
 """What a recipe file must hold; whether its figures can be right is export/integer/check.py's."""
 
@@ -134,6 +134,8 @@ class Recipe:
     ``float_nodes``: names of nodes that compute in float. ``notes``: what was chosen and why, the
     calibration manifest, figures; never needed to emit. ``equalized``: tensor name -> float32
     factors of its channels, where weights were equalised; layers in float need them too.
+    ``float_outputs``: target -> outputs that its integer layers give in float where the file's
+    borders are float, because that costs its runtime nothing; integer borders hold their integers.
     """
 
     name: str
@@ -143,6 +145,13 @@ class Recipe:
     float_nodes: tuple[str, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
     equalized: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    float_outputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def on(self, target: str) -> "Recipe":
+        """Return what a file for ``target`` with float borders holds: fewer integer outputs."""
+        real = self.float_outputs.get(target, ())
+        kept = {name: a for name, a in self.activations.items() if name not in real}
+        return replace(self, activations=kept)
 
     def with_form(self, form: Form, inputs: Mapping[str, str]) -> "Recipe":
         """Return the same ranges, weights and weight scales in the other form.
@@ -192,6 +201,7 @@ class Recipe:
             },
             "float_nodes": list(self.float_nodes),
             "equalized": {t: [float(f) for f in factors] for t, factors in self.equalized.items()},
+            "float_outputs": {target: list(names) for target, names in self.float_outputs.items()},
             "notes": dict(self.notes),
         }
 
@@ -259,6 +269,7 @@ def load_recipe(path: Path) -> Recipe:
             float_nodes=tuple(data["float_nodes"]),
             notes=data["notes"],
             equalized={t: np.array(f, np.float32) for t, f in data.get("equalized", {}).items()},
+            float_outputs={t: tuple(o) for t, o in data.get("float_outputs", {}).items()},
         )
     except ValueError as error:  # the integers are fewer or more than their shape says
         raise EdgeconvError(f"{source}: {error}") from error

@@ -1,5 +1,6 @@
 """The quantization engine keeps accuracy, and every step keeps its promise."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +265,25 @@ def test_a_recipe_survives_json(tmp_path: Any) -> None:
     back = load_recipe(tmp_path / "recipe.json")
     assert isinstance(back, Recipe)
     assert back.to_json() == recipe.to_json()
+
+
+def test_logits_stay_float_in_onnx_alone_and_integers_where_the_borders_are(tmp_path: Path) -> None:
+    graph = residual_net()
+    (logits,) = graph.outputs
+    recipe = quantize(graph, pictures(graph), recipe="fast").recipe
+    assert recipe.float_outputs == {"onnx": (logits,)}
+    assert logits in recipe.activations
+    assert logits not in recipe.on("onnx").activations
+    assert recipe.on("tflite") == recipe
+    recipe.save(tmp_path / "recipe.json")
+    assert load_recipe(tmp_path / "recipe.json").on("onnx").activations.keys() == (
+        recipe.activations.keys() - {logits}
+    )
+    rounded = replace(recipe, float_outputs={})
+    feeds = pictures(graph, 4, seed=5)
+    real, coarse = (run_recipe(graph, r, feeds, 1)[logits] for r in (recipe, rounded))
+    step = recipe.activations[logits].scale
+    assert 0 < np.abs(real - coarse).max() <= step * 0.51
+    for io in ("int8", "uint8"):
+        first, second = (emit_qdq(graph, r, io=io).model for r in (recipe, rounded))
+        assert first.SerializeToString() == second.SerializeToString()

@@ -1,5 +1,6 @@
 """QDQ files of other tools become graph plus recipe with every scale and integer kept."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,7 @@ def test_activations_that_nncf_quantized_by_channel_are_refused_with_the_cure() 
 def test_our_own_files_come_back_as_the_same_recipe(net: str) -> None:
     graph = NETS[net]()
     done = quantize(graph, pictures(graph), recipe="std")
+    done = replace(done, recipe=replace(done.recipe, float_outputs={}))  # they have no scale there
     found = read_qdq(emit_qdq(done.graph, done.recipe).model)
     assert found.islands == {}
     assert found.recipe.form == done.recipe.form

@@ -29,7 +29,7 @@ def test_show_puts_the_layer_that_adds_most_noise_first(made: tuple[Graph, Recip
     added = [row["added"] for row in found.layers]
     assert added == sorted(added, reverse=True)
     assert {row["name"] for row in found.layers} == made[1].weights.keys()
-    assert "held-out" in found.text()
+    assert "held out" in found.text()
 
 
 def test_equal_recipes_have_no_differences_and_others_are_listed(

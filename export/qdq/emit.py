@@ -65,7 +65,8 @@ def emit_qdq(
     Raises EdgeconvError where the recipe does not fit the graph.
     """
     check_same_scale(graph, recipe)
-    made = rewrite(graph, recipe, rewrites)
+    held = recipe.on("onnx") if io == "float" else recipe
+    made = rewrite(graph, held, rewrites)
     emitter = _Emitter(made.graph, made.recipe, io, shuffle, signed)
     emitted = emitter.emit(dict(metadata or {}))
     return replace(emitted, changes=made.changes, channels=made.channels)

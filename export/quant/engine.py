@@ -21,7 +21,7 @@ from edgeconv.export.quant.candidates import RECIPES
 from edgeconv.export.quant.contest import Contest, Quantized, Task
 from edgeconv.export.quant.observe import Feeds, Floats, Progress, observe
 from edgeconv.export.quant.ranges import conflicts, fixed_scales
-from edgeconv.recipe import Form
+from edgeconv.recipe import Form, Recipe
 
 __all__ = ["Quantized", "float_nodes", "quantize", "split"]
 
@@ -66,7 +66,25 @@ def quantize(
         task = _observe(graph, feeds, input_scale or {}, floats, threads, limit, report)
         contest = Contest(task, RECIPES[recipe], lambda p: report(0.3 + 0.7 * p))
         made = contest.run(recipe, form)
-        return replace(made, graph=_restored(made.graph, whole))
+        real = {"onnx": float_logits(made.graph, made.recipe)}
+        finished = replace(made.recipe, float_outputs=real)
+        return Quantized(_restored(made.graph, whole), finished)
+
+
+def float_logits(graph: Graph, recipe: Recipe) -> tuple[str, ...]:
+    """Return the outputs that onnxruntime's integer kernels give in float: of a Gemm that ends the net.
+
+    Rounding logits to 8 bits makes ties, and clips those of pictures unlike the calibration's.
+    """
+    read = graph.consumers()
+    return tuple(
+        node.output
+        for node in graph.of("Gemm")
+        if node.output in graph.outputs
+        and node.name in recipe.weights
+        and node.clamp is None
+        and not read.get(node.output)
+    )
 
 
 def _computed(graph: Graph) -> Graph:

@@ -29,6 +29,7 @@ class Explanation:
     layers: tuple[Mapping[str, Any], ...]
     ranges: tuple[Mapping[str, Any], ...]
     float_nodes: tuple[str, ...]
+    float_outputs: Mapping[str, tuple[str, ...]]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON data."""
@@ -39,6 +40,11 @@ class Explanation:
         lines = [f"recipe {self.name} · {self.form} · {self.picked}", *self.why]
         if self.float_nodes:
             lines.append(f"in float: {', '.join(self.float_nodes)}")
+        lines += [
+            f"float outputs in {target}: {', '.join(names)}"
+            for target, names in self.float_outputs.items()
+            if names
+        ]
         width = max([len(str(row["name"])) for row in self.layers] + [5])
         lines.append(f"\n{'layer':{width}}  clipped  weight error  noise dB  added dB")
         for row in self.layers:
@@ -87,6 +93,7 @@ def explain(recipe: Recipe) -> Explanation:
         tuple(layers),
         tuple(ranges),
         recipe.float_nodes,
+        recipe.float_outputs,
     )
 
 
@@ -193,6 +200,11 @@ def schema() -> str:
             "activations": {"type": "object", "additionalProperties": activation},
             "weights": {"type": "object", "additionalProperties": weights},
             "float_nodes": {"type": "array", "items": {"type": "string"}},
+            "float_outputs": {
+                "type": "object",
+                "description": "target -> outputs that are float where the borders are",
+                "additionalProperties": {"type": "array", "items": {"type": "string"}},
+            },
             "equalized": {
                 "type": "object",
                 "description": "factors that equalisation gave a tensor's channels",

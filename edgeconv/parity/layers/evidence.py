@@ -34,10 +34,15 @@ def emitted_graph(artifact: Artifact) -> "Graph":
 
 
 def held_recipe(artifact: Artifact) -> "Recipe":
-    """Return the recipe in the form that the file holds: Core ML takes no zero points."""
+    """Return the recipe in the form that the file holds.
+
+    Core ML takes no zero points, and some outputs of files with float borders have no integers.
+    """
     from edgeconv.recipe import load_recipe
 
     recipe = load_recipe(artifact.evidence("recipe.json"))
+    if all(spec.dtype == "float32" for spec in artifact.outputs):
+        recipe = recipe.on(artifact.target)
     if artifact.target != "coreml" or recipe.form == "zero-point-free":
         return recipe
     from edgeconv.export.hub.onnx_io import from_onnx, load_model
