@@ -103,7 +103,7 @@ TRAITS: dict[str, Traits] = {
     "Erf": Traits(UNARY),
     "Exp": Traits(UNARY),
     "Floor": Traits(UNARY),
-    "Gelu": Traits(UNARY),
+    "Gelu": Traits(UNARY, _FREE),
     "HardSigmoid": Traits(UNARY, _UNIT),
     "HardSwish": Traits(UNARY, _FREE),
     "Identity": Traits(UNARY | Is.SAME_SINCE_13),

@@ -17,8 +17,8 @@ from edgeconv.export.passes.finite_masks import finite_masks
 from edgeconv.export.passes.fold_batchnorm import fold_batchnorm
 from edgeconv.export.passes.fold_constants import fold_constants
 from edgeconv.export.passes.fold_hard_sigmoid import fold_hard_sigmoid
+from edgeconv.export.passes.fuse_activations import fuse_activations
 from edgeconv.export.passes.fuse_clamps import fuse_clamps
-from edgeconv.export.passes.fuse_hardswish import fuse_hardswish
 from edgeconv.export.passes.global_pool import global_pool
 from edgeconv.export.passes.merge_axes import merge_axes
 from edgeconv.export.passes.normalize_gemm import normalize_gemm
@@ -38,12 +38,12 @@ HUB: tuple[Pass, ...] = (
     fold_batchnorm,
     global_pool,
     normalize_reshapes,
-    fuse_hardswish,
+    fuse_activations,
 )
 """What makes the hub graph: still plain ONNX, the same function."""
 
 LOWERING: tuple[Pass, ...] = (*HUB, find_shuffles, merge_axes, fuse_clamps)
-"""What every emitter reads. fuse_hardswish must come before fuse_clamps takes its Clip."""
+"""What every emitter reads. fuse_activations must come before fuse_clamps takes its Clip."""
 
 INTEGER: tuple[Pass, ...] = (
     *LOWERING,

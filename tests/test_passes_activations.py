@@ -5,9 +5,10 @@ import pytest
 from graph_kit import Floats, floats, graph_of, ops, rewritten, scalar
 
 from edgeconv.export.graph import Graph
+from edgeconv.export.passes.expand_gelu import expand_gelu
 from edgeconv.export.passes.fold_hard_sigmoid import fold_hard_sigmoid
+from edgeconv.export.passes.fuse_activations import fuse_activations
 from edgeconv.export.passes.fuse_clamps import fuse_clamps
-from edgeconv.export.passes.fuse_hardswish import fuse_hardswish
 from edgeconv.export.prepare import simplify_graph
 
 
@@ -109,7 +110,7 @@ def swish(count: int, form: str) -> Graph:
 @pytest.mark.parametrize("count", [1, 30])
 def test_hard_swish_is_recognised_however_many_there_are(form: str, count: int) -> None:
     before = swish(count, form)
-    assert ops(rewritten(before, fuse_hardswish, 1e-3)) == ["HardSwish"] * count
+    assert ops(rewritten(before, fuse_activations, 1e-3)) == ["HardSwish"] * count
     assert ops(simplify_graph(before)) == ["HardSwish"] * count
 
 
@@ -133,7 +134,7 @@ def test_what_is_no_hard_swish_stays(body: str) -> None:
         six=scalar(6),
         k=floats(9),
     )
-    after = rewritten(before, fuse_hardswish)
+    after = rewritten(before, fuse_activations)
     assert "HardSwish" not in ops(after)
 
 
@@ -146,7 +147,7 @@ def test_a_constant_of_higher_rank_is_no_hard_sigmoid() -> None:
         six=scalar(6),
         deep=np.full((1, 1, 1), 6, np.float32),
     )
-    assert not fuse_hardswish(before)
+    assert not fuse_activations(before)
 
 
 def gated(layer: str, extra: str = "", **constants: Floats) -> Graph:
@@ -189,3 +190,57 @@ def test_a_hard_sigmoid_stays_where_the_layer_cannot_take_it() -> None:
         ),
     ):
         assert not fold_hard_sigmoid(before)
+
+
+SPELLINGS = {
+    "Gelu": [
+        "d = Div(x, root)\n e = Erf(d)\n f = Add(e, one)\n g = Mul(x, f)\n y = Mul(g, half)",
+        "d = Mul(x, inverse)\n e = Erf(d)\n f = Add(one, e)\n g = Mul(half, x)\n y = Mul(f, g)",
+        "d = Mul(x, inverse)\n e = Erf(d)\n f = Add(one, e)\n g = Mul(half, f)\n y = Mul(x, g)",
+        "p = Pow(x, three)\n q = Mul(p, c)\n r = Add(x, q)\n s = Mul(r, k)\n t = Tanh(s)\n "
+        "f = Add(t, one)\n g = Mul(half, x)\n y = Mul(g, f)",
+        "p = Mul(x, x)\n q = Mul(p, c)\n r = Add(one, q)\n o = Mul(x, r)\n s = Mul(k, o)\n "
+        "t = Tanh(s)\n f = Add(t, one)\n g = Mul(x, f)\n y = Mul(g, half)",
+    ],
+    "HardSwish": [
+        "a = Add(x, three)\n b = Clip(a, zero, six)\n c0 = Mul(x, b)\n y = Div(c0, six)",
+        "a = Add(three, x)\n b = Relu(a)\n m = Min(b, six)\n n = Mul(x, sixth)\n y = Mul(m, n)",
+        "a = Mul(x, sixth)\n b = Add(a, half)\n m = Clip(b, zero, one)\n y = Mul(m, x)",
+    ],
+    "HardSigmoid": ["a = Mul(x, sixth)\n b = Add(a, half)\n y = Clip(b, zero, one)"],
+    "Sigmoid Mul": ["n = Neg(x)\n e = Exp(n)\n d = Add(e, one)\n y = Div(x, d)"],
+}
+
+
+@pytest.mark.parametrize(
+    ("fused", "body"), [(name, body) for name, bodies in SPELLINGS.items() for body in bodies]
+)
+def test_an_activation_is_recognised_by_its_values(fused: str, body: str) -> None:
+    before = graph_of(
+        f"(float[1,9] x) => (float[1,9] y) {{ {body} }}",
+        zero=scalar(0),
+        half=scalar(0.5),
+        one=scalar(1),
+        three=scalar(3),
+        six=scalar(6),
+        sixth=scalar(1 / 6),
+        root=scalar(2**0.5),
+        inverse=scalar(0.5**0.5),
+        c=scalar(0.044715),
+        k=scalar((2 / np.pi) ** 0.5),
+    )
+    after = rewritten(before, fuse_activations, 1e-4)
+    assert ops(after) == fused.split()
+    plain = rewritten(after, lambda graph: expand_gelu(graph, 18), 1e-5)
+    assert (plain.opset, "Gelu" in ops(plain)) == (18, False)
+
+
+def test_an_activation_with_a_reader_inside_stays() -> None:
+    before = graph_of(
+        "(float[1,9] x) => (float[1,9] y, float[1,9] e) "
+        "{ d = Div(x, root)\n e = Erf(d)\n f = Add(e, one)\n g = Mul(x, f)\n y = Mul(g, half) }",
+        half=scalar(0.5),
+        one=scalar(1),
+        root=scalar(2**0.5),
+    )
+    assert not fuse_activations(before)

@@ -35,12 +35,16 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     from edgeconv.export.hub.onnx_io import save_model, to_onnx
     from edgeconv.export.hub.opset import with_opset
     from edgeconv.export.kinds import DEFAULT_OPSET
+    from edgeconv.export.passes.expand_gelu import expand_gelu
     from edgeconv.export.qdq.emit import emit_qdq
     from edgeconv.export.qdq.inspect import onnx_stats
     from edgeconv.export.rewrites.table import BY_CPU
     from edgeconv.files import write_bytes
 
     graph, options = request.graph, request.options
+    if options.opset is not None and options.opset < graph.opset:
+        graph = graph.clone()
+        expand_gelu(graph, DEFAULT_OPSET)
     done: dict[str, Any] = {}
     if request.recipe is None:
         model = to_onnx(graph)

@@ -246,5 +246,5 @@ TABLE = {
     "Mish": Entry(mish, "RELU, ABS, NEG, EXP, LOG, ADD, TANH, MUL", _ANY, _REAL),
     "Softsign": Entry(softsign, "ABS, ADD, DIV", _ANY, _REAL),
     "Erf": Entry(erf, "ABS, MUL, ADD, SUB, DIV, NEG, EXP, SIGN", _ANY, _REAL),
-    "Gelu": Entry(gelu, "GELU", _ANY, _REAL),
+    "Gelu": Entry(gelu, "GELU", _ANY, _REAL, int8=True),
 }

@@ -43,6 +43,7 @@ _VERSIONS = {
     "TANH": (1, 2),
     "SOFTMAX": (1, 2),
     "LEAKY_RELU": (1, 2),
+    "GELU": (1, 2),
     "ELU": (1, 1),
     "RELU": (1, 2),
     "RELU6": (1, 2),
