@@ -1,5 +1,8 @@
 """edgeconv: from a PyTorch mobile CNN to a verified INT8 model on a device."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 import edgeconv.environment  # noqa: F401 - before every other import
 from edgeconv.errors import BudgetMissedError, EdgeconvError, UnsupportedOpError, UsageError
 
@@ -7,13 +10,45 @@ __version__ = "0.1.0"
 
 from edgeconv.api import export_model, plan_export, run_model
 
+if TYPE_CHECKING:
+    from edgeconv.bench.api import bench_models
+    from edgeconv.doctor import examine
+    from edgeconv.models import SPECS, build
+    from edgeconv.models.summary import summarize
+    from edgeconv.parity.api import check_parity
+    from edgeconv.snippet import write_snippet
+
 __all__ = [
+    "SPECS",
     "BudgetMissedError",
     "EdgeconvError",
     "UnsupportedOpError",
     "UsageError",
     "__version__",
+    "bench_models",
+    "build",
+    "check_parity",
+    "examine",
     "export_model",
     "plan_export",
     "run_model",
+    "summarize",
+    "write_snippet",
 ]
+
+_LAZY = {
+    "SPECS": "edgeconv.models",
+    "bench_models": "edgeconv.bench.api",
+    "build": "edgeconv.models",
+    "check_parity": "edgeconv.parity.api",
+    "examine": "edgeconv.doctor",
+    "summarize": "edgeconv.models.summary",
+    "write_snippet": "edgeconv.snippet",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a call when it is asked for: every child process imports this package."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)

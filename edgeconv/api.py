@@ -2,52 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+from edgeconv.arguments import ExportArguments, settled, speaking_of_arguments
 from edgeconv.errors import UsageError
 
 if TYPE_CHECKING:
+    import torch
+
     from edgeconv.export.options import ExportOptions
     from edgeconv.export.report import ExportReport, StageLine
     from edgeconv.predict import Prediction
 
 
 def export_model(
-    net: str,
+    net: str | Path | torch.nn.Module,
     *,
     progress: Callable[[str, float], None] | None = None,
     on_line: Callable[[StageLine], None] | None = None,
-    **options: Any,
+    **options: Unpack[ExportArguments],
 ) -> ExportReport:
     """Convert ``net``, verify every file from disk and return what was done.
 
-    ``net`` is one of the four nets, ``path/to/file.py:factory`` or an .onnx file. ``options`` are the
-    fields of edgeconv.export.options.ExportOptions: ``targets``, ``precision``, ``weights``,
-    ``calib``, ``output`` and so on. ``progress(stage, done)`` and ``on_line(line)`` follow the work.
-    The report is truthy where every file is within its budget.
+    ``net`` is a torch.nn.Module (with ``input_shape``; it is left in the mode it was in), one of the
+    four nets, ``path/to/file.py:factory``, ``"package.module:factory"``, an .onnx file, a saved
+    ExportedProgram (.pt2) or a TorchScript file (.pt). ``progress(stage, done)`` and ``on_line(line)``
+    follow the work. The report is truthy where every file is within its budget.
 
-    Raises UsageError for options that cannot be, EdgeconvError for files that do not fit.
+    Raises UsageError for arguments that cannot be, EdgeconvError for files that do not fit.
     """
+    with speaking_of_arguments(), left_as_it_was(net):
+        return run_with(net, progress, on_line, **settled(options))
+
+
+def plan_export(net: str | Path | torch.nn.Module, **options: Unpack[ExportArguments]) -> list[str]:
+    """Return the stages that export_model would run, a line each, without running them."""
+    with speaking_of_arguments(), left_as_it_was(net):
+        return plan_with(net, **settled(options))
+
+
+def run_with(
+    net: str | Path | torch.nn.Module,
+    progress: Callable[[str, float], None] | None,
+    on_line: Callable[[StageLine], None] | None,
+    **options: Any,
+) -> ExportReport:
+    """Do what export_model does, with the fields of ExportOptions and errors that speak of flags."""
     from edgeconv.export.pipeline import run_export
 
     return run_export(make_options(net, **options), progress, on_line)
 
 
-def plan_export(net: str, **options: Any) -> list[str]:
-    """Return the stages that export_model would run, a line each, without running them."""
+def plan_with(net: str | Path | torch.nn.Module, **options: Any) -> list[str]:
+    """Do what plan_export does, with the fields of ExportOptions and errors that speak of flags."""
     from edgeconv.export.plan import plan
 
     return plan(make_options(net, **options))
 
 
-def make_options(net: str, **options: Any) -> ExportOptions:
+@contextmanager
+def left_as_it_was(net: object) -> Iterator[None]:
+    """Give every part of a live module its training mode back at the end."""
+    parts = getattr(net, "modules", None)
+    modes = [] if isinstance(net, (str, Path)) or parts is None else list(parts())
+    before = [(part, part.training) for part in modes]
+    try:
+        yield
+    finally:
+        for part, training in before:
+            part.training = training
+
+
+def make_options(net: str | Path | torch.nn.Module, **options: Any) -> ExportOptions:
     """Return checked ExportOptions; raises UsageError for a name it does not have."""
     from edgeconv.export.options import ExportOptions
 
+    if not isinstance(net, (str, Path)) and not hasattr(net, "forward"):
+        raise UsageError(
+            f"{type(net).__name__} is no net: give a torch.nn.Module, a name or a file"
+        )
     try:
-        made = ExportOptions(net, **options)
+        made = ExportOptions(str(net) if isinstance(net, Path) else net, **options)
     except TypeError as error:
         raise UsageError(f"export_model: {error}") from error
     made.check()

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from edgeconv.errors import UsageError
 from edgeconv.export.kinds import Cpu, Io, Precision, Prefer
 from edgeconv.export.targets import TARGETS, readers, special_fields
 from edgeconv.preprocessing import AUTO, NAMED
+
+if TYPE_CHECKING:
+    import torch
 
 RECIPES = ("fast", "std", "best")
 INTEGER_ONLY = (
@@ -46,7 +49,7 @@ class ExportOptions:
     ``image_input`` implies ``embed_preprocessing``: an image has no other values than pixels.
     """
 
-    net: str
+    net: "str | torch.nn.Module"
     targets: tuple[str, ...] = ("onnx",)
     precision: Precision = "fp32"
     weights: str | None = None
@@ -205,6 +208,11 @@ class ExportOptions:
                 if getattr(self, own) and len(self.targets) > 1:
                     raise UsageError(f"--{own.replace('_', '-')} is for --target {name} alone")
             TARGETS[name].refuse(self)
+
+    @property
+    def named(self) -> str:
+        """The net as the user names it; the class of a live module."""
+        return self.net if isinstance(self.net, str) else type(self.net).__name__
 
     @property
     def recipe_file(self) -> Path | None:

@@ -60,8 +60,8 @@ def run_export(
 ) -> ExportReport:
     """Run every stage; raise EdgeconvError for what stops it, return the report otherwise."""
     options.check()
-    foreign = options.net.lower().endswith(".onnx")
-    with reading(f"{options.net} cannot be converted") if foreign else nullcontext():
+    foreign = options.named.lower().endswith(".onnx")
+    with reading(f"{options.named} cannot be converted") if foreign else nullcontext():
         return _run(options, progress, on_line)
 
 

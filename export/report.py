@@ -58,7 +58,7 @@ class ExportReport:
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON data."""
         return {
-            "net": self.options.net,
+            "net": self.options.named,
             "precision": self.options.precision,
             "ok": bool(self),
             "departure": self.departure,

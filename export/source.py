@@ -1,6 +1,5 @@
 """NET_OR_FILE to something that can be traced or read: one of ours, a user's module, an .onnx file."""
 
-import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeconv.artifact import Preprocessing, preprocessing_from_json
+from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.options import ExportOptions
 from edgeconv.files import sha256
@@ -53,11 +53,16 @@ class Source:
 def open_source(options: ExportOptions) -> Source:
     """Find what ``options.net`` names; raises UsageError or EdgeconvError saying what is wrong."""
     name = options.net
+    if not isinstance(name, str):
+        return _from_user(options)
     if name.endswith(".onnx"):
         return _from_onnx(Path(name), options)
-    script, colon, _ = name.rpartition(":")
-    if colon and script.endswith(".py"):
-        return _from_factory(name, options)
+    if ":" in name or Path(name).suffix in {".pt2", ".pt", ".pth", ".ts"}:
+        require("torch", "torch")
+        from edgeconv.models.user_net import is_user_net
+
+        if is_user_net(name):
+            return _from_user(options)
     if name.endswith(".py"):
         raise UsageError(f"{name}: say which function makes the net, {name}:factory")
     if Path(name).suffix in {".pt", ".pth", ".safetensors"}:
@@ -77,14 +82,12 @@ def _net_options(options: ExportOptions) -> dict[str, float | int | str | None]:
 def _from_zoo(options: ExportOptions) -> Source:
     from edgeconv.models import find_spec
 
-    spec = find_spec(options.net)
-    from edgeconv.deps import require
-
+    spec = find_spec(options.named)
     require("torch", "torch")
     from edgeconv.models.weights import load_weights
 
     loaded = load_weights(
-        options.net,
+        options.named,
         _net_options(options),
         options.weights or "bundled",
         classes=options.classes,
@@ -92,7 +95,7 @@ def _from_zoo(options: ExportOptions) -> Source:
     )
     size = _size(options, loaded.preprocessing.size)
     chosen = _preprocessing(options, loaded.preprocessing, size)
-    parts = [options.net]
+    parts = [options.named]
     if "groups" in loaded.options:
         parts.append(f"g{loaded.options['groups']}")
     for key, mark in (("ratio", "s"), ("activation", "")):
@@ -121,7 +124,7 @@ def _from_zoo(options: ExportOptions) -> Source:
         preprocessing=chosen,
         origin=_origin(options, "the weights' own"),
         labels=None if loaded.labels is None else list(loaded.labels),
-        net={"source": options.net, "classes": loaded.classes, **loaded.options},
+        net={"source": options.named, "classes": loaded.classes, **loaded.options},
         weights={
             "source": loaded.source
             if loaded.source in {"bundled", "imagenet", "random"}
@@ -137,32 +140,23 @@ def _from_zoo(options: ExportOptions) -> Source:
     )
 
 
-def _from_factory(name: str, options: ExportOptions) -> Source:
-    from edgeconv.deps import require
-
+def _from_user(options: ExportOptions) -> Source:
     require("torch", "torch")
-    from edgeconv.models.factory import load_factory
+    from edgeconv.models.user_net import open_user_net
 
+    net = open_user_net(options.net)
+    name, module, names = net.name, net.module, list(net.inputs)
     _refuse_net_options(options, name)
-    module = load_factory(name)
-    notes = []
-    if any(p.dtype.is_floating_point and p.element_size() < 4 for p in module.parameters()):
-        module.float()
-        notes.append("the module's half-precision weights became float32")
+    notes = ["the module's half-precision weights became float32"] if net.halved else []
     weights: dict[str, Any] = {"source": "factory"}
     if options.weights is not None:
         from edgeconv.export.user_weights import fit_module
 
         matched, digest = fit_module(module, Path(options.weights))
         weights = {"source": "file", "sha256": digest, "matched": matched}
-    names = [
-        parameter.name
-        for parameter in inspect.signature(module.forward).parameters.values()
-        if parameter.default is parameter.empty
-        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
     size = _size(options, (DEFAULT_SIZE, DEFAULT_SIZE))
-    given = options.shapes_given() or (((1, 3, *size),) if len(names) <= 1 else ())
+    own = tuple(net.shapes.values()) or (((1, 3, *size),) if len(names) <= 1 else ())
+    given = options.shapes_given() or own
     if len(names) == 0:
         told = options.input_shapes
         plain = ["input", *(f"input_{i}" for i in range(1, len(given)))]
@@ -174,22 +168,23 @@ def _from_factory(name: str, options: ExportOptions) -> Source:
         )
     shapes = options.named_shapes(names) or dict(zip(names, given, strict=True))
     shapes = {n: shapes[n] for n in names}
-    dtypes = {n: kind for n, kind in options.input_types.items() if kind != "float32"}
+    kinds = {**net.dtypes, **options.input_types}
+    dtypes = {n: kind for n, kind in kinds.items() if kind != "float32"}
     if "float16" in dtypes.values():
         dtypes = {n: kind for n, kind in dtypes.items() if kind != "float16"}
         notes.append("float16 inputs became float32")
-    script, _, function = name.rpartition(":")
+    kind = type(module).__name__
     return Source(
-        title=f"{type(module).__name__} from {name}",
-        stem=f"{Path(script).stem}_{function}",
-        module=module.eval(),
+        title=kind if name == kind else f"{kind} from {name}",
+        stem=net.stem,
+        module=module,
         model=None,
         shapes=shapes,
         output_names=None,
         preprocessing=_picture_preprocessing(options, shapes, dtypes),
         origin=_origin(options, ASSUMED),
         labels=None,
-        net={"source": name, "class": type(module).__name__},
+        net={"source": name, "class": kind},
         weights=weights,
         dtypes=dtypes,
         limits=dict.fromkeys(dtypes, _embedding_rows(module)),
@@ -293,7 +288,7 @@ def _batch(options: ExportOptions, shape: tuple[int, ...]) -> tuple[int, ...]:
     given = shapes["input"]
     if len(given) != 4 or given[1] != shape[1]:
         raise UsageError(
-            f"{options.net} takes one input N,3,H,W, not --input-shape {','.join(map(str, given))}"
+            f"{options.named} takes one input N,3,H,W, not --input-shape {','.join(map(str, given))}"
         )
     return given
 

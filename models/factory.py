@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import nn
@@ -23,18 +24,27 @@ def load_factory(source: str) -> nn.Module:
     path = Path(text)
     if not path.is_file():
         raise UsageError(f"{path} does not exist")
-    namespace = _run(path)
-    if name not in namespace:
-        raise EdgeconvError(f"{path} defines no {name}")
-    factory = namespace[name]
+    return call_factory(_run(path), name, str(path))
+
+
+def call_factory(names: Mapping[str, object], name: str, where: str) -> nn.Module:
+    """Return what ``name`` among ``names``, a module or what makes one, gives: in eval mode.
+
+    Raises EdgeconvError where it is missing from ``where``, fails, or gives no torch.nn.Module.
+    """
+    if name not in names:
+        raise EdgeconvError(f"{where} defines no {name}")
+    factory = names[name]
     if not callable(factory):
-        raise EdgeconvError(f"{name} in {path} is a {type(factory).__name__}, not a function")
+        raise EdgeconvError(f"{name} in {where} is a {type(factory).__name__}, not a function")
     try:
         module = factory if isinstance(factory, nn.Module) else factory()
     except (Exception, SystemExit) as error:
-        raise EdgeconvError(f"{source} fails: {type(error).__name__}: {error}") from error
+        raise EdgeconvError(f"{where}:{name} fails: {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):
-        raise EdgeconvError(f"{source} returned a {type(module).__name__}, not a torch.nn.Module")
+        raise EdgeconvError(
+            f"{where}:{name} returned a {type(module).__name__}, not a torch.nn.Module"
+        )
     return module.eval()
 
 

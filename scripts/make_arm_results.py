@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -22,6 +22,7 @@ from edgeconv import export_model
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.device.emulate import BOARDS, prepare_board
 from edgeconv.errors import EdgeconvError
+from edgeconv.export.kinds import Precision
 from edgeconv.parity.layers.evidence import emitted_graph
 
 HERE = Path(__file__).resolve().parent
@@ -60,7 +61,7 @@ def exported(net: str, precision: str, resolution: int, folder: Path) -> dict[st
     report = export_model(
         net,
         targets=("onnx", "tflite"),
-        precision=precision,
+        precision=cast(Precision, precision),
         verify_count=8,
         output=folder,
         threads=1,

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import numpy as np
@@ -22,6 +22,7 @@ from edgeconv.artifact import load_artifact
 from edgeconv.device.emulate import BOARDS
 from edgeconv.device.places import board_places
 from edgeconv.doctor import examine
+from edgeconv.export.kinds import Precision
 from edgeconv.judge.measures import show
 from edgeconv.parity.api import check_parity
 from edgeconv.parity.data import spread_indices
@@ -47,7 +48,7 @@ def export(case: Case, folder: Path, verify: int) -> None:
         export_model(
             case.net,
             targets=targets,
-            precision=precision,
+            precision=cast(Precision, precision),
             verify_count=verify,
             output=folder,
             threads=1,

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import numpy as np
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from edgeconv import export_model, metrics
 from edgeconv.artifact import load_artifact
 from edgeconv.doctor import examine
+from edgeconv.export.kinds import Precision
 from edgeconv.pictures import InputSpec, load_samples
 from edgeconv.runtimes.onnxrt import open_model
 
@@ -170,7 +171,7 @@ def rows_of(case: Case, output: Path, others: Others) -> list[dict[str, Any]]:
         report = export_model(
             case.net,
             targets=("onnx", "tflite"),
-            precision=precision,
+            precision=cast(Precision, precision),
             verify_count=min(most, case.verify_count),
             output=output,
             **case.options,

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import numpy as np
@@ -24,6 +24,7 @@ import peers
 from edgeconv import export_model
 from edgeconv.artifact import load_artifact
 from edgeconv.doctor import examine
+from edgeconv.export.kinds import Precision
 from edgeconv.pictures import InputSpec, load_samples
 from edgeconv.runtimes.base import Runner, open_runner
 
@@ -57,7 +58,12 @@ def make_files(net: str, folder: Path) -> dict[str, Path]:
     for title, precision, targets, options in forms:
         output = folder / f"{net} {title}"
         report = export_model(
-            net, targets=targets, precision=precision, output=output, **common, **options
+            net,
+            targets=targets,
+            precision=cast(Precision, precision),
+            output=output,
+            **common,
+            **options,
         )
         for artifact in report.artifacts:
             files[f"{artifact.target} {title}"] = Path(artifact.path)

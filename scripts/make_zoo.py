@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import numpy as np
@@ -25,6 +25,7 @@ from zoo_table import table
 from edgeconv import export_model
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError
+from edgeconv.export.kinds import Precision
 from edgeconv.pictures import InputSpec, find_pictures, load_function, load_samples
 
 TARGETS = ("onnx", "tflite", "coreml")
@@ -169,7 +170,7 @@ def _export_together(
         report = export_model(
             f"{job['file']}:{job['net']}",
             targets=targets,
-            precision=precision,
+            precision=cast(Precision, precision),
             input_shapes=((1, 3, *job["size"]),),
             mean=MEAN,
             std=STD,

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from edgeconv import EdgeconvError, UsageError, export_model, run_model
 from edgeconv.artifact import load_artifact
 from edgeconv.cli import main
+from edgeconv.export.kinds import Precision
 from edgeconv.export.report import StageLine
 from edgeconv.judge.budget import RANDOM, Budget
 
@@ -294,7 +295,7 @@ def feeds():
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_a_users_module_of_two_inputs_and_two_outputs_goes_the_same_way(
-    precision: str, tmp_path: Path
+    precision: Precision, tmp_path: Path
 ) -> None:
     script = tmp_path / "net.py"
     script.write_text(MODULE)
@@ -532,7 +533,7 @@ def test_a_node_kept_in_float_is_float_in_every_file(
 
 def test_unknown_library_options_are_usage_errors() -> None:
     with pytest.raises(UsageError, match="colour"):
-        export_model("mobilenet_v2", colour="red")
+        export_model("mobilenet_v2", colour="red")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("count", [10, None])

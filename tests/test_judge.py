@@ -1,7 +1,7 @@
 """The verdict: every output, every part of it, both questions, and one truth in export and parity."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import parity_kit as kit
@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeconv import metrics
+from edgeconv.export.kinds import Precision
 from edgeconv.judge.budget import DEFAULTS, RANDOM
 from edgeconv.judge.parts import find_parts
 from edgeconv.judge.text import figures_text, judgement
@@ -155,7 +156,9 @@ def test_export_and_parity_come_to_the_same_verdict(gain: float, tmp_path: Path)
         more: dict[str, Any] = {"calib": str(tmp_path / "calib.npz"), "output": out}
         if precision == "int8":
             more |= {"recipe": "fast", "io": io, "allow_poor_calibration": True}
-        report = export_model(str(model), precision=precision, targets=(target,), **more)
+        report = export_model(
+            str(model), precision=cast(Precision, precision), targets=(target,), **more
+        )
         (made,) = report.artifacts
         result = check_parity([made.path])
         runtime = made.verdict.runtime.split()[0]

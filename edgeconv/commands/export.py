@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from edgeconv.api import export_model, plan_export
+from edgeconv.api import plan_with, run_with
 from edgeconv.commands.complete import complete_nets
 from edgeconv.commands.grouped import grouped
 from edgeconv.commands.integer_options import INTEGER, integer_options
@@ -218,18 +218,19 @@ def command(
     """Convert NET_OR_FILE and verify every file from disk against the float model.
 
     NET_OR_FILE is mobilenet_v1, mobilenet_v2, shufflenet_v1 or ghostnet, your own module as
-    path/to/file.py:factory, or an .onnx file.
+    path/to/file.py:factory or package.module:factory, a saved ExportedProgram (.pt2), a TorchScript
+    file (.pt), or an .onnx file.
     """
     options["precision"] = one_precision(options)
     if verbose and (quiet or as_json):
         raise UsageError(f"-v shows more and {'-q' if quiet else '--json'} less: give one of them")
     options["input_shapes"], options["input_types"] = parse_shapes(options["input_shapes"])
     if dry_run:
-        lines = plan_export(net, **options)
+        lines = plan_with(net, **options)
         print_json({"plan": lines}) if as_json else echo("\n".join(lines))
         return
     with StageDisplay(lines=not (quiet or as_json)) as display:
-        report = export_model(net, progress=display.progress, on_line=display.on_line, **options)
+        report = run_with(net, display.progress, display.on_line, **options)
     if as_json:
         print_json(report.to_json())
     else:

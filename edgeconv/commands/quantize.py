@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from edgeconv.api import export_model
+from edgeconv.api import run_with
 from edgeconv.commands.export import parse_values
 from edgeconv.commands.grouped import grouped
 from edgeconv.commands.integer_options import INTEGER, integer_options
@@ -77,12 +77,12 @@ def command(ctx: click.Context, /, file: str, *, as_json: bool, **options: Any) 
     The same as: edgeconv export FILE.onnx --int8.
     """
     with StageDisplay(lines=not as_json) as display:
-        report = export_model(
+        report = run_with(
             file,
+            display.progress,
+            display.on_line,
             precision="int8",
             targets=("onnx",),
-            progress=display.progress,
-            on_line=display.on_line,
             **options,
         )
     if as_json:

@@ -22,7 +22,7 @@ from edgeconv.export.integer.pair import Order
 from edgeconv.export.integer.rules import is_pixel_shift, moves_integers
 from edgeconv.export.op_traits import RULES, WEIGHTED
 from edgeconv.export.passes.find_shuffles import shuffle_order
-from edgeconv.export.qdq.tensors import Io, QdqTensors, Shuffle
+from edgeconv.export.qdq.tensors import Io, QdqTensors, Shuffle, value_info
 from edgeconv.export.rewrites.table import NONE, Change, Rewrites, rewrite
 from edgeconv.recipe import Activation, Recipe, Weights, quantize_values
 from edgeconv.tensors import Quantization, TensorSpec
@@ -83,8 +83,8 @@ class _Emitter(QdqTensors):
         proto = helper.make_graph(
             self.nodes,
             self.graph.name,
-            [_value_info(spec) for spec in self.inputs],
-            [_value_info(spec) for spec in outputs],
+            [value_info(spec) for spec in self.inputs],
+            [value_info(spec) for spec in outputs],
             list(self.initializers.values()),
         )
         model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", self.graph.opset)])
@@ -297,8 +297,3 @@ def _miscounts(node: Node) -> bool:
     """Whether onnxruntime's INT8 pool divides by the wrong count (microsoft/onnxruntime#16203)."""
     counted = node.int("count_include_pad", 0) == 1 and node.int("ceil_mode", 0) == 1
     return node.op == "AveragePool" and counted
-
-
-def _value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
-    kind = helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
-    return helper.make_tensor_value_info(spec.name, kind, spec.shape)

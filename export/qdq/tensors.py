@@ -9,6 +9,7 @@ from onnx import helper, numpy_helper
 
 from edgeconv.export.graph import Array, Graph
 from edgeconv.recipe import Activation, Recipe, quantize_values
+from edgeconv.tensors import TensorSpec
 
 Io = Literal["float", "int8", "uint8"]
 Shuffle = Literal["gather", "transpose"]
@@ -102,3 +103,9 @@ class QdqTensors:
             "DequantizeLinear", [stored, *pair], name, **({"axis": axis} if scales.ndim else {})
         )
         return name
+
+
+def value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
+    """Return the declaration of a model's input or output."""
+    kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
+    return onnx.helper.make_tensor_value_info(spec.name, kind, spec.shape)

@@ -1,0 +1,142 @@
+"""The arguments of ``export_model`` as types, and errors in their words instead of the command's flags."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+from edgeconv.errors import EdgeconvError
+
+
+class ExportArguments(TypedDict, total=False):
+    """What ``export_model`` takes beside the net; ``edgeconv export --help`` says what each does.
+
+    ``input_shape`` is ``input_shapes`` of a net with one input. A text does for one target, and for
+    every path.
+    """
+
+    targets: Sequence[str] | str
+    precision: Literal["fp32", "fp16", "int8"]
+    weights: str | Path | None
+    width: float | None
+    groups: int | None
+    ratio: int | None
+    activation: str | None
+    resolution: int | None
+    input_shape: Sequence[int]
+    input_shapes: Sequence[Sequence[int]] | Mapping[str, Sequence[int]]
+    input_types: Mapping[str, str]
+    classes: int | None
+    calib: str | Path | None
+    calib_count: int
+    verify: str | Path | None
+    verify_count: int | None
+    mean: Sequence[float] | float | None
+    std: Sequence[float] | float | None
+    crop: float | None
+    preprocessing: str | None
+    embed_preprocessing: bool
+    io: Literal["float", "int8", "uint8"] | None
+    labels: str | Path | None
+    truth: str | Path | None
+    softmax: bool
+    output: str | Path
+    opset: int | None
+    seed: int
+    recipe: str | Path
+    max_drop: float | None
+    keep_float: Sequence[str]
+    allow_poor_calibration: bool
+    prefer: Literal["speed", "size"]
+    cpu: Literal["any", "x86", "arm"]
+    reduce_range: bool
+    threads: int | None
+    force: bool
+    coreml_compute: Literal["fp32", "fp16"] | None
+    min_ios: int | None
+    image_input: bool
+    int8_weights: bool
+    avoid_known_issues: bool
+    author: str | None
+    license: str | None
+    model_version: str | None
+
+
+PATHS = ("labels", "output")
+TEXTS = ("weights", "calib", "verify", "truth", "recipe")
+SEQUENCES = ("targets", "mean", "std", "keep_float")
+
+
+def settled(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments as the fields of ExportOptions: tuples, and paths where they belong.
+
+    >>> settled({"targets": "tflite", "mean": 0.5, "input_shape": [1, 3, 8, 8]})
+    {'targets': ('tflite',), 'mean': (0.5,), 'input_shapes': ((1, 3, 8, 8),)}
+    """
+    found = dict(arguments)
+    if "input_shape" in found:
+        found["input_shapes"] = (found.pop("input_shape"),)
+    shapes = found.get("input_shapes")
+    if isinstance(shapes, Mapping):
+        found["input_shapes"] = {name: tuple(shape) for name, shape in shapes.items()}
+    elif shapes is not None:
+        found["input_shapes"] = tuple(tuple(shape) for shape in shapes)
+    for name in SEQUENCES:
+        value = found.get(name)
+        if isinstance(value, (str, int, float)):
+            found[name] = (value,)
+        elif value is not None:
+            found[name] = tuple(value)
+    for names, kind in ((PATHS, Path), (TEXTS, str)):
+        for name in names:
+            if found.get(name) is not None:
+                found[name] = kind(found[name])
+    return found
+
+
+SPELLED = {"target": "targets", "input-shape": "input_shapes"}
+FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)( [a-z0-9]+(?=[,;:)]| |$))?")
+
+
+def in_arguments(text: str) -> str:
+    """Say in arguments what ``text`` says in flags; whole commands stay as they are.
+
+    >>> in_arguments("--io uint8 needs --int8; --force replaces it")
+    'io="uint8" needs precision="int8"; force=True replaces it'
+    """
+    before, command, after = text.partition("edgeconv export")
+
+    def spoken(match: re.Match[str]) -> str:
+        flag, value = match[1], (match[2] or "").strip()
+        if flag in ("fp32", "fp16", "int8"):
+            return f'precision="{flag}"{match[2] or ""}'
+        name = SPELLED.get(flag, flag.replace("-", "_"))
+        if name not in ExportArguments.__annotations__:
+            return match[0]
+        if ExportArguments.__annotations__[name] in (bool, "bool"):
+            return f"{name}=True{match[2] or ''}"
+        chosen = VALUES.get(name, ())
+        return f'{name}="{value}"' if value in chosen else f"{name}{match[2] or ''}"
+
+    return FLAG.sub(spoken, before) + command + after
+
+
+VALUES = {
+    "targets": ("onnx", "tflite", "coreml"),
+    "io": ("float", "int8", "uint8"),
+    "prefer": ("speed", "size"),
+    "cpu": ("any", "x86", "arm"),
+    "recipe": ("fast", "std", "best"),
+    "weights": ("bundled", "imagenet", "random"),
+}
+
+
+@contextmanager
+def speaking_of_arguments() -> Iterator[None]:
+    """Let every error of ours that leaves the block speak of arguments."""
+    try:
+        yield
+    except EdgeconvError as error:
+        error.args = (in_arguments(str(error)), *error.args[1:])
+        raise

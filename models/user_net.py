@@ -1,0 +1,144 @@
+"""A user's own net, however it is given: a live module, a factory, or a file that holds code and weights."""
+
+import copy
+import importlib
+import inspect
+import types
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.models.factory import call_factory, load_factory
+
+
+@dataclass(frozen=True)
+class UserNet:
+    """A module in eval mode on the CPU, in float32 where it was in half precision.
+
+    ``name`` is how the user says it, ``stem`` begins the files' names. ``inputs`` are the names of
+    forward's required arguments; ``shapes`` and ``dtypes`` (numpy's names, where not float32) are
+    what the file itself says of them. ``halved`` says that half-precision weights became float32.
+    """
+
+    module: nn.Module
+    name: str
+    stem: str
+    inputs: tuple[str, ...]
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    halved: bool = False
+
+
+def open_user_net(net: str | nn.Module) -> UserNet:
+    """Return the net that ``net`` is or names (is_user_net says of which texts this is true).
+
+    A live module stays as it is: a copy is converted where it is not in float32 on the CPU. Raises
+    UsageError for what cannot be named so, EdgeconvError for what does not load or is no module.
+    """
+    if isinstance(net, nn.Module):
+        kind = type(net).__name__
+        return _ours(net, kind, kind, live=True)
+    before, _, function = net.rpartition(":")
+    if before.endswith(".py"):
+        return _ours(load_factory(net), net, f"{Path(before).stem}_{function}")
+    if before:
+        return _ours(_imported(before, function), net, f"{before.rpartition('.')[2]}_{function}")
+    path = Path(net)
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist")
+    return _program(path) if path.suffix == ".pt2" else _script(path)
+
+
+def is_user_net(net: object) -> bool:
+    """Whether ``net`` is a module, file.py:factory, package.module:factory, an ExportedProgram or TorchScript."""
+    if not isinstance(net, str):
+        return isinstance(net, nn.Module)
+    before, colon, function = net.rpartition(":")
+    dotted = all(part.isidentifier() for part in before.split("."))
+    if colon and function.isidentifier() and (before.endswith(".py") or dotted):
+        return True
+    path = Path(net)
+    return path.suffix == ".pt2" or (path.suffix in (".pt", ".pth", ".ts") and _holds_script(path))
+
+
+def _holds_script(path: Path) -> bool:
+    """Whether a file is TorchScript: weights alone are the same kind of archive without code."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name for name in archive.namelist())
+
+
+def _imported(module: str, name: str) -> nn.Module:
+    try:
+        found = vars(importlib.import_module(module))
+    except (Exception, SystemExit) as error:
+        raise EdgeconvError(f"{module} fails: {type(error).__name__}: {error}") from error
+    return call_factory(found, name, module)
+
+
+def _ours(module: nn.Module, name: str, stem: str, *, live: bool = False) -> UserNet:
+    tensors = [*module.parameters(), *module.buffers()]
+    halved = any(p.dtype.is_floating_point and p.element_size() < 4 for p in module.parameters())
+    away = any(tensor.device.type != "cpu" for tensor in tensors)
+    if live and (halved or away):
+        module = copy.deepcopy(module)
+    if away:
+        module.cpu()
+    if halved:
+        module.float()
+    return UserNet(module.eval(), name, stem, _required(module), halved=halved)
+
+
+def _required(module: nn.Module) -> tuple[str, ...]:
+    """Return the names of forward's arguments that have no default."""
+    return tuple(
+        parameter.name
+        for parameter in inspect.signature(module.forward).parameters.values()
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    )
+
+
+def _program(path: Path) -> UserNet:
+    try:
+        program = torch.export.load(path)
+        module = program.module()
+    except Exception as error:  # torch's readers raise of every kind
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise EdgeconvError(f"{path} is no saved ExportedProgram: {reason[0]}") from error
+    for name in ("train", "eval"):  # which an exported module refuses; its mode was fixed at export
+        setattr(module, name, types.MethodType(lambda self, *_: self, module))
+    given, named = program.example_inputs or ((), {})
+    names = _required(module)
+    if named or len(given) != len(names) or not all(isinstance(x, torch.Tensor) for x in given):
+        raise EdgeconvError(
+            f"{path} takes other inputs than tensors in order; export it with those"
+        )
+    tensors: dict[str, Any] = dict(zip(names, given, strict=True))
+    kinds = {n: str(x.dtype).removeprefix("torch.") for n, x in tensors.items()}
+    return UserNet(
+        module,
+        str(path),
+        path.stem,
+        names,
+        {n: tuple(x.shape) for n, x in tensors.items()},
+        {n: kind for n, kind in kinds.items() if kind != "float32"},
+    )
+
+
+def _script(path: Path) -> UserNet:
+    load: Any = torch.jit.load
+    try:
+        module = load(str(path), map_location="cpu").eval()
+    except (RuntimeError, ValueError) as error:
+        raise EdgeconvError(f"{path} is no TorchScript: {str(error).splitlines()[0]}") from error
+    arguments = module.forward.schema.arguments[1:]
+    required = tuple(a.name for a in arguments if not a.has_default_value())
+    return UserNet(module, str(path), path.stem, required)

@@ -1,0 +1,137 @@
+"""The library: any form of a net, typed arguments, errors in their words, every call that README lists."""
+
+import re
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+import edgeconv
+from edgeconv import EdgeconvError, UsageError, export_model, plan_export
+from edgeconv.api import make_options
+from edgeconv.arguments import ExportArguments, in_arguments
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnx")
+
+
+def small() -> Any:
+    torch.manual_seed(0)
+    nn = torch.nn
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.Dropout(0.5), nn.ReLU(), nn.Conv2d(8, 4, 3)
+    )
+
+
+def one_file(folder: Path, net: Any, **options: Any) -> Any:
+    report = export_model(net, output=folder / "out", verify_count=2, **options)
+    assert report, report.to_json()
+    return report.artifacts[0].path
+
+
+def outputs(path: Path, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found: np.ndarray[Any, Any] = session.run(None, {session.get_inputs()[0].name: x})[0]
+    return found
+
+
+PIXELS = np.random.default_rng(0).standard_normal((1, 3, 16, 16), np.float32)
+
+
+def test_a_live_module_is_exported_and_left_in_the_mode_it_was_in(tmp_path: Path) -> None:
+    module = small().train()
+    module[2].eval()
+    path = one_file(tmp_path, module, input_shape=(1, 3, 16, 16))
+    assert path.name == "Sequential_fp32.onnx"
+    assert [part.training for part in module] == [True, True, False, True, True]
+    module.eval()
+    wanted = module(torch.from_numpy(PIXELS)).detach().numpy()
+    np.testing.assert_allclose(outputs(path, PIXELS), wanted, atol=1e-5)
+
+
+def test_a_half_precision_module_stays_in_half_precision(tmp_path: Path) -> None:
+    module = small().half()
+    one_file(tmp_path, module, input_shape=(1, 3, 16, 16))
+    assert module[0].weight.dtype == torch.float16
+
+
+def test_a_factory_of_an_importable_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "someones_nets"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "small.py").write_text(
+        "from torch import nn\ndef make():\n    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = one_file(tmp_path, "someones_nets.small:make", input_shape=(1, 3, 16, 16))
+    assert path.name == "small_make_fp32.onnx"
+    with pytest.raises(EdgeconvError, match=r"someones_nets.small defines no other"):
+        export_model("someones_nets.small:other", output=tmp_path)
+    with pytest.raises(EdgeconvError, match="no_such_package fails: ModuleNotFoundError"):
+        export_model("no_such_package:make", output=tmp_path)
+    assert "someones_nets" in sys.modules
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("form", ["pt2", "pt"])
+def test_a_saved_program_and_torchscript_give_what_the_module_gives(
+    tmp_path: Path, form: str
+) -> None:
+    module, example = small().eval(), torch.from_numpy(PIXELS)
+    file = tmp_path / f"net.{form}"
+    if form == "pt2":
+        torch.export.save(torch.export.export(module, (example,)), file)
+        path = one_file(tmp_path, file)  # the file itself knows its input
+    else:
+        torch.jit.trace(module, example).save(str(file))
+        path = one_file(tmp_path, file, input_shape=(1, 3, 16, 16))
+    assert path.name == "net_fp32.onnx"
+    np.testing.assert_allclose(outputs(path, PIXELS), module(example).detach().numpy(), atol=1e-5)
+
+
+def test_files_that_are_none_of_these_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    weights, broken = tmp_path / "w.pt", tmp_path / "b.pt2"
+    torch.save(small().state_dict(), weights)
+    broken.write_bytes(b"nothing")
+    with pytest.raises(UsageError, match="holds weights, not a net"):
+        export_model(weights)
+    with pytest.raises(EdgeconvError, match="is no saved ExportedProgram"):
+        export_model(broken)
+    with pytest.raises(UsageError, match="list is no net"):
+        export_model([1, 2])  # type: ignore[arg-type]
+
+
+def test_the_arguments_are_the_fields_of_the_options() -> None:
+    from edgeconv.export.options import ExportOptions
+
+    ours = ExportArguments.__annotations__.keys() - {"input_shape"}
+    assert ours == {field.name for field in fields(ExportOptions)} - {"net"}, (
+        "edgeconv/arguments.py and export/options.py name the same arguments"
+    )
+
+
+def test_errors_speak_of_arguments_in_the_library_and_of_flags_at_the_command(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UsageError, match=r'^io needs precision="int8"'):
+        export_model("mobilenet_v2", io="uint8")
+    with pytest.raises(UsageError, match=r"^--io needs --int8"):
+        make_options("mobilenet_v2", io="uint8")
+    with pytest.raises(UsageError, match="embed_preprocessing=True takes raw"):
+        plan_export("mobilenet_v2", precision="int8", io="int8", embed_preprocessing=True)
+    assert in_arguments("edgeconv export m.onnx --int8") == "edgeconv export m.onnx --int8"
+
+
+def test_every_call_that_readme_lists_is_there() -> None:
+    table = re.findall(r"^\| `.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    calls = {name for row in table for name in re.findall(r"`edgeconv\.([\w.]+)", row)}
+    assert len(calls) >= 8
+    assert calls <= set(edgeconv.__all__)
+    assert all(getattr(edgeconv, name) is not None for name in edgeconv.__all__)
