@@ -16,6 +16,7 @@ from edgeconv.artifact import load_artifact
 from edgeconv.deps import MissingDependencyError
 from edgeconv.errors import EdgeconvError, UsageError, reading
 from edgeconv.files import sha256
+from edgeconv.formats.census import Census
 from edgeconv.memory import check_fits
 
 
@@ -109,12 +110,11 @@ def _notes(
 def _tflite(path: Path) -> dict[str, Any]:
     data = path.read_bytes()
     try:
-        from edgeconv.export.tflite.inspect import read_tflite, tflite_stats
+        from edgeconv.export.tflite.inspect import read_tflite, tflite_census
 
         summary = read_tflite(data, str(path))
     except MissingDependencyError:
         return _by_runtime(path)
-    stats = tflite_stats(data)
     tensors = summary.tensors
     ends = {
         side: tuple(
@@ -124,8 +124,7 @@ def _tflite(path: Path) -> dict[str, Any]:
         for side, numbers in (("inputs", summary.inputs), ("outputs", summary.outputs))
     }
     return {
-        "form": "tflite",
-        **_counts(stats),
+        **_counts(tflite_census(summary)),
         **ends,
         "types": dict(sorted(Counter(t.dtype for t in tensors).items())),
         "quantization": tuple(
@@ -138,14 +137,16 @@ def _tflite(path: Path) -> dict[str, Any]:
     }
 
 
-def _counts(stats: Mapping[str, Any]) -> dict[str, Any]:
+def _counts(census: Census) -> dict[str, Any]:
+    """Return the fields of an Inspection that a census gives."""
     return {
-        "histogram": stats["histogram"],
-        "compute": stats["compute"],
-        "int8_compute": stats["int8_compute"],
-        "per_channel": stats["per_channel"],
-        "transposes": stats["transposes"],
-        "conversions": stats["quantize"] + stats["dequantize"],
+        "form": census.form,
+        "histogram": dict(census.ops),
+        "compute": census.compute,
+        "int8_compute": census.integer,
+        "per_channel": census.per_channel,
+        "transposes": census.transposes,
+        "conversions": census.conversions,
     }
 
 
@@ -162,12 +163,12 @@ def _described(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _onnx(path: Path) -> dict[str, Any]:
+    from edgeconv.formats.census import onnx_census
     from edgeconv.formats.onnx_file import read_onnx
 
     graph = read_onnx(path.read_bytes(), str(path))
-    histogram = Counter(node.op for node in graph.nodes)
     common = {
-        "form": "onnx",
+        **_counts(onnx_census(graph)),
         "description": _described(graph.metadata),
         "types": dict(sorted(Counter(c.dtype for c in graph.constants.values()).items())),
     }
@@ -176,19 +177,8 @@ def _onnx(path: Path) -> dict[str, Any]:
 
         require("onnx", "export")
     except MissingDependencyError:
-        ends = _runtime_ends(path)
-        conversions = histogram["QuantizeLinear"] + histogram["DequantizeLinear"]
-        return {
-            **common,
-            **ends,
-            "histogram": dict(sorted(histogram.items())),
-            "compute": None,
-            "int8_compute": None,
-            "per_channel": None,
-            "transposes": histogram["Transpose"],
-            "conversions": conversions,
-            "read_by": "its nodes only: pip install 'edgeconv[export]' shows quantization too",
-        }
+        why = "its nodes only: pip install 'edgeconv[export]' shows quantization too"
+        return {**common, **_runtime_ends(path), "read_by": why}
     return {**common, **_with_onnx(path), "read_by": "the file itself"}
 
 
@@ -196,7 +186,6 @@ def _with_onnx(path: Path) -> dict[str, Any]:
     from onnx import TensorProto, helper, numpy_helper
 
     from edgeconv.export.hub.onnx_io import load_model
-    from edgeconv.export.qdq.inspect import onnx_stats
 
     model = load_model(path)
     graph = model.graph
@@ -227,7 +216,6 @@ def _with_onnx(path: Path) -> dict[str, Any]:
         scales = numpy_helper.to_array(constants[node.input[1]])
         notes.append(_notes(node.input[0], shape, dtype, scales, zeros, stored is not None))
     return {
-        **_counts(onnx_stats(model.SerializeToString())),
         "inputs": ends(graph.input),
         "outputs": ends(graph.output),
         "quantization": tuple(notes),
@@ -276,10 +264,11 @@ def _mlpackage(path: Path) -> dict[str, Any]:
     from edgeconv.inspection_mil import look_into
 
     found = look_into(path)
-    metadata = found.pop("metadata")
+    metadata, census = found.pop("metadata"), found.pop("census")
     notes = tuple(_notes(*note) for note in found["quantization"])
     return {
         **found,
+        **_counts(census),
         "quantization": notes,
         "description": _described(metadata),
         "read_by": "the package's own program",

@@ -136,3 +136,33 @@ def test_a_package_shows_its_integers_types_and_scales(min_ios: int, tmp_path: P
     assert found.outputs[0]["shape"]
     assert any(note.constant and note.scales > 1 for note in found.quantization)
     assert any(not note.constant for note in found.quantization)
+
+
+def test_one_census_counts_a_file_of_ours_alike_in_manifest_inspection_and_bench(
+    tmp_path: Path,
+) -> None:
+    import parity_kit as kit
+
+    from edgeconv.artifact import load_artifact
+    from edgeconv.formats.census import onnx_census
+    from edgeconv.formats.onnx_file import read_onnx
+
+    path = kit.int8_export(tmp_path, count=2)
+    artifact = load_artifact(path)
+    assert artifact is not None
+    counted = onnx_census(read_onnx(path.read_bytes()))
+    kept, found = artifact.manifest["graph"], inspect_file(path)
+    assert counted.compute == kept["compute"] == found.compute > 0
+    assert counted.integer == kept["int8_compute"] == found.int8_compute > 0
+    assert counted.conversions == found.conversions > 0
+    assert counted.per_channel == found.per_channel
+
+
+def test_weights_alone_are_no_integer_arithmetic() -> None:
+    from edgeconv.formats.census import Counted, count
+
+    found = count(
+        "mlpackage",
+        [Counted("conv", stored=True), Counted("conv", True, True, True), Counted("add")],
+    )
+    assert (found.compute, found.integer, found.per_channel, found.weight_only) == (2, 1, 1, 1)

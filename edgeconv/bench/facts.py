@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.files import temporary_folder
+from edgeconv.formats.census import COMPUTE, ONNX_DYNAMIC, ONNX_INTEGER
 from edgeconv.formats.onnx_file import WireGraph, WireNode, read_onnx
 from edgeconv.isolate import call
 from edgeconv.runtimes.base import open_runner
@@ -15,18 +16,9 @@ from edgeconv.runtimes.table import RUNTIMES
 LIMIT_S = 600.0
 """How long a file may take to open."""
 
-ONNX_COMPUTE = {"Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "FusedMatMul", "MatMul",
-                "NhwcFusedConv"}  # fmt: skip
-ONNX_INTEGER = {"QLinearConv", "QLinearMatMul", "QGemm", "QLinearConvTranspose"}
-ONNX_DYNAMIC = {"ConvInteger", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"}
+ONNX_COMPUTE = COMPUTE["onnx"] - ONNX_INTEGER - ONNX_DYNAMIC
+TFLITE_COMPUTE = COMPUTE["tflite"]
 ONNX_BORDER = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast"}
-TFLITE_COMPUTE = {
-    "CONV_2D",
-    "DEPTHWISE_CONV_2D",
-    "FULLY_CONNECTED",
-    "TRANSPOSE_CONV",
-    "BATCH_MATMUL",
-}
 SHAPE_ONLY = {
     "Reshape",
     "Flatten",

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from edgeconv.bench.costs import OpCost
-from edgeconv.bench.facts import ONNX_DYNAMIC, ONNX_INTEGER
 from edgeconv.bench.loop import timed_runs, warm_up
 from edgeconv.bench.worker import random_feeds
 from edgeconv.files import temporary_folder
+from edgeconv.formats.census import ONNX_DYNAMIC, ONNX_INTEGER
 from edgeconv.formats.onnx_file import WireConstant, WireGraph, WireNode, read_onnx
 from edgeconv.runtimes.checks import Shapes
 from edgeconv.runtimes.onnxrt import open_model

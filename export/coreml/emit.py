@@ -1,6 +1,5 @@
 """Emit a prepared graph, float or with its recipe, as an .mlpackage."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +21,9 @@ from edgeconv.export.coreml.known_issues import Target, avoid, known_issues
 from edgeconv.export.coreml.package import write_package
 from edgeconv.export.coreml.table import check_supported
 from edgeconv.export.graph import Graph
+from edgeconv.formats.census import Census
 from edgeconv.mil import Program, open_program
+from edgeconv.mil.census import mil_census
 from edgeconv.mil.program import Reference
 from edgeconv.recipe import Recipe
 from edgeconv.tensors import TensorSpec
@@ -41,8 +42,8 @@ class EmittedCoreml:
     it away). ``integers``: prepared tensor -> MIL tensor of its quantized form (the recipe's
     integers, + 128 where the recipe's zero point is -128). ``rescaled``: prepared tensor -> (MIL
     tensor, factor) where coremltools took one input's scale out of an addition, so that the tensor's
-    value is factor times what MIL holds. ``bytes`` is the size of the whole folder, ``ops`` the
-    count of MIL operators without constants, ``notes`` what the user should be told.
+    value is factor times what MIL holds. ``bytes`` is the size of the whole folder, ``census`` what
+    it holds, ``notes`` what the user should be told.
     """
 
     path: Path
@@ -52,7 +53,7 @@ class EmittedCoreml:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     bytes: int
-    ops: dict[str, int]
+    census: Census
     notes: tuple[str, ...] = field(default=())
 
 
@@ -207,7 +208,7 @@ def _read_back(
         program.input_specs(),
         program.output_specs(),
         sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
-        dict(sorted(Counter(program.op_types()).items())),
+        mil_census(program.parsed),
         notes,
     )
 

@@ -53,14 +53,12 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
         metadata=metadata,
         avoid_known_issues=options.avoid_known_issues,
     )
-    compute = sum(made.ops.get(op, 0) for op in ("conv", "conv_transpose", "linear", "matmul"))
+    census = made.census
+    weighed = census.weight_only if options.int8_weights else 0
     stats = {
-        "ops": sum(made.ops.values()),
-        "histogram": dict(made.ops),
+        **census.to_json(),
         **counts(request, [n.name for n in request.graph.nodes if n.op not in INTEGER_READERS]),
-        "compute": compute,
-        "int8_compute": compute if options.precision == "int8" else 0,
-        "transposes": made.ops.get("transpose", 0),
+        "int8_compute": census.integer + weighed,
         "image_input": request.image is not None,
         "int8_tensors": len(made.integers),
         "rescaled": {k: [name, factor] for k, (name, factor) in made.rescaled.items()},

@@ -37,9 +37,10 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     from edgeconv.export.kinds import DEFAULT_OPSET
     from edgeconv.export.passes.expand_gelu import expand_gelu
     from edgeconv.export.qdq.emit import emit_qdq
-    from edgeconv.export.qdq.inspect import onnx_stats
     from edgeconv.export.rewrites.table import BY_CPU
     from edgeconv.files import write_bytes
+    from edgeconv.formats.census import onnx_census
+    from edgeconv.formats.onnx_file import read_onnx
 
     graph, options = request.graph, request.options
     if options.opset is not None and options.opset < graph.opset:
@@ -60,7 +61,7 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     helper.set_model_props(model, described(request, inputs, outputs))
     data = save_model(with_opset(model, options.opset or max(DEFAULT_OPSET, graph.opset)))
     write_bytes(path, data)
-    stats = {**onnx_stats(data), **counts(request)}
+    stats = {**onnx_census(read_onnx(data, path.name)).to_json(), **counts(request)}
     return Emitted(len(data), names, inputs, outputs, stats, **done)
 
 

@@ -11,19 +11,8 @@ from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.tflite.builder import schema
+from edgeconv.formats.census import COMPUTE, Census, Counted, count
 from edgeconv.formats.tflite_file import check_whole
-
-WEIGHTED = frozenset(
-    [
-        "CONV_2D",
-        "DEPTHWISE_CONV_2D",
-        "TRANSPOSE_CONV",
-        "FULLY_CONNECTED",
-        "BATCH_MATMUL",
-        "CONV_3D",
-    ]
-)
-"""Operators that hold nearly all the arithmetic: the M of "N of M compute ops are INT8"."""
 
 DAMAGE = (
     struct.error,
@@ -98,7 +87,7 @@ class TfliteSummary:
     @property
     def weighted(self) -> list[TfliteOp]:
         """The convolutions and matrix products."""
-        return [op for op in self.ops if op.code in WEIGHTED]
+        return [op for op in self.ops if op.code in COMPUTE["tflite"]]
 
     def is_int8(self, op: TfliteOp) -> bool:
         """Say whether an operator reads and writes integers: data, weights and result."""
@@ -210,29 +199,29 @@ def _metadata(data: bytes, model: Any) -> dict[str, Any]:
     return found
 
 
-def tflite_stats(data: bytes) -> dict[str, Any]:
-    """Return operator counts of a file, and how many compute operators run on int8.
+def tflite_census(summary: TfliteSummary) -> Census:
+    """Count what a file holds; an integer operator reads and writes integers."""
+    weighted = COMPUTE["tflite"]
+    return count(
+        "tflite",
+        (
+            Counted(op.code, summary.is_int8(op), _per_channel(summary, op))
+            if op.code in weighted
+            else Counted(op.code)
+            for op in summary.ops
+        ),
+    )
 
-    Keys: ops (total), histogram, compute (convolutions and matrix products), int8_compute (those
-    that read and write integers), per_channel (of these, with one weight scale a channel),
-    transposes, quantize, dequantize, inputs and outputs (dtypes).
-    """
+
+def tflite_stats(data: bytes) -> dict[str, Any]:
+    """Return the census of a file as manifests hold it, and the types of its borders."""
     return summary_stats(read_tflite(data))
 
 
 def summary_stats(summary: TfliteSummary) -> dict[str, Any]:
     """Return what tflite_stats does, of a file that was read."""
-    histogram, compute = summary.histogram, summary.weighted
-    integer = [op for op in compute if summary.is_int8(op)]
     return {
-        "ops": len(summary.ops),
-        "histogram": histogram,
-        "compute": len(compute),
-        "int8_compute": len(integer),
-        "per_channel": sum(_per_channel(summary, op) for op in integer),
-        "transposes": histogram.get("TRANSPOSE", 0),
-        "quantize": histogram.get("QUANTIZE", 0),
-        "dequantize": histogram.get("DEQUANTIZE", 0),
+        **tflite_census(summary).to_json(),
         "inputs": [summary.tensors[i].dtype for i in summary.inputs],
         "outputs": [summary.tensors[i].dtype for i in summary.outputs],
     }
