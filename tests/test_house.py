@@ -30,6 +30,7 @@ LOW = ("errors", "tensors", "isolate", "isolated", "environment", "arrays", "art
 
 LIMIT = 300
 LONG = {
+    "export/qdq/emit.py",
     "edgeconv/judge/measures.py",
     "edgeconv/parity/data.py",
     "export/pipeline.py",
