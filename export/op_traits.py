@@ -87,6 +87,10 @@ TRAITS: dict[str, Traits] = {
     "LRN": Traits(Is.PER_PICTURE),
     "LogSoftmax": Traits(),
     "Softmax": Traits(NOTHING, _UNIT),
+    # recurrence
+    "GRU": Traits(),
+    "LSTM": Traits(),
+    "RNN": Traits(),
     # pools
     "AveragePool": Traits(POOL | Is.TAKES_CLAMP | Is.COREML_INT8, _SAME),
     "GlobalAveragePool": Traits(POOL | Is.TAKES_CLAMP, _FREE),

@@ -129,6 +129,16 @@ KINDS: dict[str, tuple[str, int, dict[str, Any]]] = {
         18,
         {"s": np.array([1, 2, 2, 2, 3, 2]), "t": np.array([1, 2, 6, 4])},
     ),
+    "slices that go backwards": (
+        "(float[1,3,6,7] x) => (float[1,2,3,7] y) { y = Slice(x, b, e, a, s) }",
+        18,
+        {
+            "b": np.array([-1, 5, 7]),
+            "e": np.array([-4, -100, -100]),
+            "a": np.array([1, 2, 3]),
+            "s": np.array([-2, -2, -1]),
+        },
+    ),
     "minus infinity in a mask": (
         "(float[1,2,5,5] x) => (float[1,2,5,5] y) { a = Add(x, m)\n y = Softmax<axis = -1>(a) }",
         18,

@@ -286,11 +286,6 @@ REFUSED: dict[str, tuple[list[Spec], dict[str, Any], str]] = {
         {"s": np.array([1, 1, 2, 2], np.float32)},
         "cubic",
     ),
-    "a backward slice": (
-        [("Slice", ["x", "b", "e", "a", "s"], ["y"], {})],
-        {"b": i64(-1), "e": i64(-99), "a": i64(2), "s": i64(-1)},
-        "negative step",
-    ),
 }
 
 

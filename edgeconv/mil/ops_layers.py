@@ -148,7 +148,46 @@ def _local_response(c: Call) -> Value:
     return (x / (k + alpha / size * total) ** beta).astype(x.dtype)
 
 
+def _lstm(c: Call) -> list[Array]:
+    """(T, N, I) to the sequence (T, N, D*H), the last state and the last cell (N, D*H)."""
+    x, way = c.real(), c.text("direction", "forward")
+    kinds = {key: c.text(key, usual) for key, usual in LSTM_ACTIVATIONS.items()}
+    unusual = kinds != LSTM_ACTIVATIONS or c.has("peephole") or c.has("clip")
+    if unusual or way not in ("forward", "bidirectional") or x.ndim != 3:
+        raise CorruptFileError(f"{c.operation.what}: this form of it is not evaluated")
+    ends = ("", "_back") if way == "bidirectional" else ("",)
+    starts = [np.split(c.real(key), len(ends), axis=1) for key in ("initial_h", "initial_c")]
+    made = [
+        _lstm_way(c, x, end, *start)
+        for end, start in zip(ends, zip(*starts, strict=True), strict=True)
+    ]
+    sequence, state, cell = (np.concatenate(parts, axis=-1) for parts in zip(*made, strict=True))
+    return [sequence if c.flag("output_sequence") else state[None], state, cell]
+
+
+LSTM_ACTIVATIONS = {
+    "recurrent_activation": "sigmoid",
+    "cell_activation": "tanh",
+    "activation": "tanh",
+}
+
+
+def _lstm_way(c: Call, x: Array, end: str, state: Array, cell: Array) -> tuple[Array, Array, Array]:
+    """One direction; gates are in the order input, forget, output, cell."""
+    weights, recurrent = c.real(f"weight_ih{end}"), c.real(f"weight_hh{end}")
+    bias = c.optional(f"bias{end}")
+    inputs = x @ weights.T + (0 if bias is None else bias)
+    order = range(len(x))[::-1] if end else range(len(x))
+    sequence = np.empty((len(x), *state.shape), x.dtype)
+    for step in order:
+        enter, keep, leave, fresh = np.split(inputs[step] + state @ recurrent.T, 4, axis=-1)
+        cell = cell / (1 + np.exp(-keep)) + np.tanh(fresh) / (1 + np.exp(-enter))
+        state = sequence[step] = np.tanh(cell) / (1 + np.exp(-leave))
+    return sequence, state, cell
+
+
 OPS: dict[str, Rule] = {
+    "lstm": Rule(_lstm),
     "conv": Rule(_conv),
     "conv_transpose": Rule(_conv_transpose),
     "linear": Rule(_linear),

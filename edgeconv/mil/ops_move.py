@@ -66,6 +66,14 @@ def _slice_by_size(c: Call) -> Array:
     return x[tuple(slice(b, b + n) for b, n in zip(begin, shape, strict=True))]
 
 
+def _reverse(c: Call) -> Array:
+    x = c.array()
+    axes = c.ints("axes", list(range(x.ndim)))
+    if any(not -x.ndim <= axis < x.ndim for axis in axes):
+        raise CorruptFileError(f"{c.operation.what}: its axes do not fit rank {x.ndim}")
+    return np.flip(x, tuple(axes))
+
+
 PAD_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
 
 
@@ -161,6 +169,7 @@ OPS: dict[str, Rule] = {
     "squeeze": Rule(_reshaped, moves=True),
     "expand_dims": Rule(_reshaped, moves=True),
     "flatten2d": Rule(_reshaped, moves=True),
+    "reverse": Rule(_reverse, moves=True),
     "transpose": Rule(lambda c: c.array().transpose(c.ints("perm")), moves=True),
     "concat": Rule(_concat, moves=True),
     "stack": Rule(lambda c: np.stack(c.arguments["values"], c.integer("axis")), moves=True),

@@ -105,19 +105,20 @@ class Lowering:
 
     def lower(self, node: Node, entry: Entry[Lower]) -> None:
         """Lower one node with its fused activation, and check the shapes that MIL infers."""
-        names = [self.name(out) for out in node.outputs]
+        outputs = [out for out in node.outputs if out]
+        names = [self.name(out) for out in outputs]
         inner = names[0] if node.clamp is None else self.name(f"{names[0]}_before_clamp")
         made = entry.emit(self, node, inner)
         variables = list(made) if isinstance(made, (list, tuple)) else [made]
         if node.clamp is not None:
             variables[0] = self.clamp(variables[0], node.clamp, names[0])
-        for out, name, variable in zip(node.outputs, names, variables, strict=True):
+        for out, variable in zip(outputs, variables, strict=True):
             if tuple(variable.shape) != self.shape(out):
                 raise EdgeconvError(
                     f"{node.op} {node.name}: Core ML infers {list(variable.shape)} for {out}, "
                     f"the graph says {list(self.shape(out))}"
                 )
-            self.values[out], self.names[out] = variable, name
+            self.values[out], self.names[out] = variable, variable.name
 
 
 def mil_identifier(stem: str) -> str:

@@ -63,18 +63,21 @@ def _slice_bounds(graph: Graph, node: Node) -> list[tuple[int, int, int, int]]:
 def _slice(c: Lowering, node: Node, name: str) -> Any:
     shape = c.shape(node.inputs[0])
     begin, end, stride = [0] * len(shape), list(shape), [1] * len(shape)
+    x, turned = c.tensor(node.inputs[0]), []
     for axis, low, high, step in _slice_bounds(c.graph, node):
         begin[axis], end[axis], stride[axis] = low, high, step
-    return c.mb.slice_by_index(
-        x=c.tensor(node.inputs[0]), begin=begin, end=end, stride=stride, name=name
-    )
+        if step < 0:  # forwards over the reversed axis
+            last = shape[axis] - 1
+            begin[axis], end[axis], stride[axis] = last - low, last - high, -step
+            turned.append(axis)
+    if turned:
+        x = c.mb.reverse(x=x, axes=turned, name=c.name(f"{name}_reversed"))
+    return c.mb.slice_by_index(x=x, begin=begin, end=end, stride=stride, name=name)
 
 
 def _refuse_slice(graph: Graph, node: Node) -> str | None:
     if any(graph.constant(node, i) is None for i in range(1, len(node.inputs)) if node.inputs[i]):
         return "its bounds must be constant"
-    if any(step < 1 for *_, step in _slice_bounds(graph, node)):
-        return "a negative step has no Core ML form; a Gather of constant indices has"
     return None
 
 

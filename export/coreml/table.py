@@ -5,6 +5,7 @@ from edgeconv.export.coreml import (
     ops_elementwise,
     ops_logic,
     ops_pooling,
+    ops_recurrent,
     ops_resize,
     ops_shape,
 )
@@ -18,6 +19,7 @@ OPS: dict[str, Entry[Lower]] = merged(
     ops_elementwise.OPS,
     ops_logic.OPS,
     ops_pooling.OPS,
+    ops_recurrent.OPS,
     ops_resize.OPS,
     ops_shape.OPS,
 )

@@ -11,6 +11,7 @@ from edgeconv.export.tflite import (
     ops_elementwise,
     ops_norm,
     ops_pool,
+    ops_recurrent,
     ops_reduce,
     ops_resize,
     ops_shape,
@@ -21,9 +22,6 @@ KINDS = ("float32", "int32", "int64", "uint8", "int8", "bool")
 
 _ELSEWHERE = {
     "Einsum": "MatMul with Transpose and Reshape around it",
-    "LSTM": "a net without recurrence",
-    "GRU": "a net without recurrence",
-    "RNN": "a net without recurrence",
     "NonMaxSuppression": "the raw boxes and scores as outputs, selected outside the model",
     "TopK": "the scores as output, sorted outside the model",
     "GridSample": "Resize",
@@ -42,6 +40,7 @@ OPS: dict[str, Entry[Emit]] = merged(
     ops_conv.TABLE,
     ops_cut.TABLE,
     ops_pool.TABLE,
+    ops_recurrent.TABLE,
     ops_elementwise.TABLE,
     ops_norm.TABLE,
     ops_activation.TABLE,

@@ -1,0 +1,186 @@
+"""Write an LSTM, GRU or RNN of static length as its steps, for targets without the operator.
+
+    Given:   X (T, N, I) -> LSTM | GRU | RNN -> Y (T, D, N, H), Y_h (D, N, H), Y_c (D, N, H)
+    Result:  X -> Gemm (all steps' inputs at once), then T times Gemm, gates and state -> Concat -> Y
+
+Emitters call this for the node that they are at; it is no pass of a list, because ONNX has the
+operators themselves. Gates are in ONNX's order: LSTM i, o, f, c; GRU z, r, h.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgeconv.export.graph import Array, Attribute, Graph, Node
+
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+USUAL = {"LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh"), "RNN": ("tanh",)}
+RNN_FUNCTIONS = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid"}
+
+
+def why_not_unrolled(graph: Graph, node: Node) -> str | None:
+    """Say why a recurrent node cannot be written as steps; None where it can."""
+    weights = node.inputs[1:4] if len(node.inputs) > 3 else node.inputs[1:3]
+    if any(name and name not in graph.constants for name in weights):
+        return "its weights are computed, not constant"
+    lengths = graph.constant(node, 4)
+    if len(node.inputs) > 4 and node.inputs[4] and lengths is None:
+        return "the lengths of its sequences are computed"
+    if lengths is not None and (lengths != graph.shape(node.inputs[0])[0]).any():
+        return "its sequences differ in length"
+    if len(node.inputs) > 7 and node.inputs[7] and np.any(graph.constants.get(node.inputs[7], 1)):
+        return "it has peepholes"
+    if node.int("layout", 0) or node.int("input_forget", 0) or "clip" in node.attrs:
+        return "it has layout 1, clip or input_forget"
+    if node.op == "RNN":
+        known = all(name in RNN_FUNCTIONS for name in activations(node))
+    else:
+        known = activations(node) == list(USUAL[node.op]) * directions(node)
+    return None if known else "its activations are not the usual ones"
+
+
+def directions(node: Node) -> int:
+    """Return how many ways the sequence is read: 1 or 2."""
+    return 2 if node.str("direction", "forward") == "bidirectional" else 1
+
+
+def activations(node: Node) -> list[str]:
+    """Return the names of the activations, small, of all directions."""
+    given = node.attrs.get("activations")
+    names = given if isinstance(given, list) else list(USUAL[node.op]) * directions(node)
+    return [str(name).lower() for name in names]
+
+
+def parameters(graph: Graph, node: Node, way: int) -> tuple[Array, Array, Array, Array]:
+    """Return W (gates*H, I), R (gates*H, H) and both biases (gates*H,) of one direction, float32."""
+    weights, recurrent = (np.asarray(graph.constants[n][way], np.float32) for n in node.inputs[1:3])
+    both = graph.constant(node, 3)
+    if both is None:
+        both = np.zeros((way + 1, 2 * len(weights)), np.float32)
+    first, second = np.split(np.asarray(both[way], np.float32), 2)
+    return weights, recurrent, first, second
+
+
+def unroll(graph: Graph, node: Node) -> list[Node]:
+    """Return the nodes that compute ``node``; their tensors and constants are declared in ``graph``."""
+    steps = _Steps(graph, node)
+    ways = directions(node)
+    reversed_first = node.str("direction", "forward") == "reverse"
+    made = [steps.direction(way, backwards=reversed_first or way == 1) for way in range(ways)]
+    length, batch = graph.shape(node.inputs[0])[:2]
+    hidden = steps.hidden
+    parts = [
+        [steps.reshape(sequence, (length, 1, batch, hidden)) for sequence, _, _ in made],
+        [steps.reshape(state, (1, batch, hidden)) for _, state, _ in made],
+        [steps.reshape(cell, (1, batch, hidden)) for _, _, cell in made if cell],
+    ]
+    for out, values, axis in zip(node.outputs, parts, (1, 0, 0), strict=False):
+        if out:
+            steps.nodes.append(Node("Concat", f"{out}_joined", values, [out], {"axis": axis}))
+    return steps.nodes
+
+
+@dataclass
+class _Steps:
+    """The nodes under construction; helpers append one and return the tensor that it makes."""
+
+    graph: Graph
+    node: Node
+    nodes: list[Node] = field(default_factory=list)
+
+    @property
+    def hidden(self) -> int:
+        return int(self.graph.shape(self.node.inputs[2])[2])
+
+    def add(self, op: str, inputs: list[str], shape: tuple[int, ...], **attrs: Attribute) -> str:
+        made = self.graph.declare(self.graph.fresh(f"{self.node.name}/{op}"), shape, np.float32)
+        self.nodes.append(Node(op, made, inputs, [made], dict(attrs)))
+        return made
+
+    def constant(self, value: Array) -> str:
+        return self.graph.add_constant(f"{self.node.name}/constant", np.ascontiguousarray(value))
+
+    def reshape(self, x: str, shape: tuple[int, ...]) -> str:
+        return self.add("Reshape", [x, self.constant(np.array(shape, np.int64))], shape)
+
+    def cut(self, x: str, axis: int, low: int, high: int) -> str:
+        shape = list(self.graph.shape(x))
+        shape[axis] = high - low
+        bounds = [self.constant(np.array([value], np.int64)) for value in (low, high, axis)]
+        return self.add("Slice", [x, *bounds], tuple(shape))
+
+    def product(self, x: str, weights: Array, bias: Array | None = None) -> str:
+        """x (N, I) times weights (O, I), plus bias (O,)."""
+        zeros = np.zeros(len(weights), np.float32)
+        inputs = [x, self.constant(weights), self.constant(zeros if bias is None else bias)]
+        rows = self.graph.shape(x)[0]
+        return self.add("Gemm", inputs, (rows, len(weights)), transB=1, alpha=1.0, beta=1.0)
+
+    def pair(self, op: str, x: str, z: str) -> str:
+        return self.add(op, [x, z], self.graph.shape(x))
+
+    def one(self, op: str, x: str) -> str:
+        return self.add(op, [x], self.graph.shape(x))
+
+    def initial(self, index: int, way: int) -> str:
+        """Return the state (N, H) that a direction starts from."""
+        batch = self.graph.shape(self.node.inputs[0])[1]
+        name = self.node.inputs[index] if index < len(self.node.inputs) else ""
+        if not name:
+            return self.constant(np.zeros((batch, self.hidden), np.float32))
+        if name in self.graph.constants:
+            return self.constant(self.graph.constants[name][way])
+        cut = name if directions(self.node) == 1 else self.cut(name, 0, way, way + 1)
+        return self.reshape(cut, (batch, self.hidden))
+
+    def direction(self, way: int, *, backwards: bool) -> tuple[str, str, str]:
+        """Return the sequence (T*N, H), the last state and the last cell ("" without one)."""
+        length, batch, width = self.graph.shape(self.node.inputs[0])
+        weights, recurrent, first, second = parameters(self.graph, self.node, way)
+        inside = self.node.op == "GRU"  # its candidate keeps the second bias by the state
+        added = np.array(second)
+        if inside:
+            added[2 * self.hidden :] = 0
+        rows = self.reshape(self.node.inputs[0], (length * batch, width))
+        all_steps = self.product(rows, weights, first + added)
+        state = self.initial(5, way)
+        cell = self.initial(6, way) if self.node.op == "LSTM" else ""
+        made: dict[int, str] = {}
+        for step in reversed(range(length)) if backwards else range(length):
+            x = self.cut(all_steps, 0, step * batch, (step + 1) * batch)
+            if self.node.op == "LSTM":
+                state, cell = self.lstm(x, state, cell, recurrent)
+            elif self.node.op == "GRU":
+                state = self.gru(x, state, recurrent, second[2 * self.hidden :])
+            else:
+                total = self.pair("Add", x, self.product(state, recurrent))
+                state = self.one(RNN_FUNCTIONS[activations(self.node)[way]], total)
+            made[step] = state
+        order = [made[step] for step in range(length)]
+        sequence = self.add("Concat", order, (length * batch, self.hidden), axis=0)
+        return sequence, state, cell
+
+    def lstm(self, x: str, state: str, cell: str, recurrent: Array) -> tuple[str, str]:
+        size = self.hidden
+        total = self.pair("Add", x, self.product(state, recurrent))
+        gates = self.one("Sigmoid", self.cut(total, 1, 0, 3 * size))
+        fresh = self.one("Tanh", self.cut(total, 1, 3 * size, 4 * size))
+        enter, leave, keep = (self.cut(gates, 1, i * size, (i + 1) * size) for i in range(3))
+        kept, entered = self.pair("Mul", keep, cell), self.pair("Mul", enter, fresh)
+        cell = self.pair("Add", kept, entered)
+        return self.pair("Mul", leave, self.one("Tanh", cell)), cell
+
+    def gru(self, x: str, state: str, recurrent: Array, bias: Array) -> str:
+        size = self.hidden
+        gates = self.pair(
+            "Add", self.cut(x, 1, 0, 2 * size), self.product(state, recurrent[: 2 * size])
+        )
+        gates = self.one("Sigmoid", gates)
+        update, reset = self.cut(gates, 1, 0, size), self.cut(gates, 1, size, 2 * size)
+        if self.node.int("linear_before_reset", 0):
+            past = self.pair("Mul", reset, self.product(state, recurrent[2 * size :], bias))
+        else:
+            past = self.product(self.pair("Mul", reset, state), recurrent[2 * size :], bias)
+        fresh = self.one("Tanh", self.pair("Add", self.cut(x, 1, 2 * size, 3 * size), past))
+        # (1 - z) * fresh + z * state
+        return self.pair("Add", fresh, self.pair("Mul", update, self.pair("Sub", state, fresh)))

@@ -1,0 +1,22 @@
+"""Recurrent operators: written as their steps, since the fused kernels keep state between calls."""
+
+from edgeconv.export.graph import Node
+from edgeconv.export.op_table import Entry
+from edgeconv.export.passes.unroll_recurrence import unroll, why_not_unrolled
+from edgeconv.export.tflite.emission import Emission
+
+
+def steps(em: Emission, node: Node) -> None:
+    """LSTM, GRU, RNN: the operators of every step."""
+    from edgeconv.export.tflite.table import OPS
+
+    for piece in unroll(em.graph, node):
+        OPS[piece.op].emit(em, piece)
+
+
+_NEAREST = "constant weights, the usual activations and sequences of one static length"
+_BECOMES = "FULLY_CONNECTED, SLICE, LOGISTIC, TANH, MUL, ADD, SUB, CONCATENATION"
+
+TABLE = {
+    op: Entry(steps, _BECOMES, _NEAREST, why_not_unrolled, "plain") for op in ("LSTM", "GRU", "RNN")
+}
