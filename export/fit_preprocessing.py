@@ -4,7 +4,7 @@ Given pictures, each usual scaling gives the first batch norm a mean and a varia
 that was trained with comes closest to the stored ones. Channel order is judged there too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.artifact import Preprocessing
+from edgeconv.export.data import bundled_folder
 from edgeconv.export.first_norm import FirstNorm, Moments, module_norm, onnx_norm
+from edgeconv.export.options import ExportOptions
+from edgeconv.export.source import Source
 from edgeconv.pictures import find_pictures, read_picture, resize_and_crop, to_input
-from edgeconv.preprocessing import NAMED, named, scaling
+from edgeconv.preprocessing import AUTO, NAMED, named, scaling, sentence
 
 if TYPE_CHECKING:
     import onnx
@@ -95,6 +98,37 @@ def fit_preprocessing(
         if closest.divergence > max(FAR, CLEAR * turned.divergence):
             plain.append(turned)
     return Fit(tuple(sorted(plain, key=lambda c: c.divergence)), present, count)
+
+
+def settle_preprocessing(
+    source: Source, options: ExportOptions, say: Callable[[str], None]
+) -> Source:
+    """Say how pictures are prepared and what the net's own statistics say to it; settle "auto".
+
+    A better one becomes a note of the source, and ``better`` of it.
+    """
+    how = source.preprocessing
+    assert how is not None
+    folder = options.calib or options.verify
+    if folder is None and source.bundled:
+        folder = str(bundled_folder() / "calibration")
+    fit = fit_preprocessing(source.module, source.model, how, folder)
+    found = None if fit is None else str(fit)
+    if fit is None and options.preprocessing == AUTO:
+        found = "the net keeps no statistics that --preprocessing auto could judge by"
+    elif fit is not None and options.preprocessing == AUTO:
+        best = fit.ranked[0]
+        mean, std = scaling(best.name, next(iter(source.shapes.values()))[1])
+        how = replace(how, mean=mean, std=std)
+        origin = f"found by the first batch norm ({best.divergence:.2g} nats off)"
+        source, found = replace(source, preprocessing=how, origin=origin), None
+    elif fit is not None and fit.better is not None:
+        source = replace(source, better=fit.better.name, notes=(str(fit), *source.notes))
+        found = "see the note"
+    say(sentence(how, source.origin))
+    if found is not None:
+        say(found)
+    return source
 
 
 def _candidate(

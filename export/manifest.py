@@ -57,6 +57,7 @@ def describe(
         "precision": options.precision,
         "softmax": softmax,
         "preprocessing": None if how is None else how.to_json(),
+        "preprocessing_better": source.better,
         "labels": labels,
         "weights": dict(source.weights),
         "calibration": calibration,

@@ -5,7 +5,7 @@ import shlex
 import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,10 @@ from edgeconv.artifact import Artifact, save_manifest
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError, UnsupportedOpError, UsageError, reading
 from edgeconv.export.checks import check_finite, check_labels, refuse_existing
-from edgeconv.export.data import Data, bundled_folder, choose_data, load_feeds
+from edgeconv.export.data import Data, choose_data, load_feeds
 from edgeconv.export.emit import EmitRequest, Emitted
 from edgeconv.export.evidence import evidence_files
+from edgeconv.export.fit_preprocessing import settle_preprocessing
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.cuts import output_cuts
 from edgeconv.export.hub.simplify import Simplifier, early_simplifier
@@ -36,7 +37,7 @@ from edgeconv.export.stages import Stages
 from edgeconv.export.targets import TARGETS, refused_targets
 from edgeconv.export.verify import Expected, expect, first_departure, promised, verify_file
 from edgeconv.files import digest, sha256, write_bytes
-from edgeconv.preprocessing import AUTO, scaling, sentence
+from edgeconv.judge.advice import advice
 
 if TYPE_CHECKING:
     import onnx
@@ -83,7 +84,9 @@ def _run(
         with stages.stage("build") as say:
             source = open_source(options)
             say(source.title)
-        source = _prepared(source, options, stages, notes)
+        if source.preprocessing is not None:
+            with stages.stage("pictures") as say:
+                source = settle_preprocessing(source, options, say)
         notes += source.notes
         stem = f"{source.stem}_{options.suffix}"
         refuse_existing(options, stem)
@@ -141,37 +144,6 @@ def _run(
     first = options.output / f"{stem}{target.suffix}"
     report.next_command = f"edgeconv {target.then} {shlex.quote(str(first))}"
     return report
-
-
-def _prepared(source: Source, options: ExportOptions, stages: Stages, notes: list[str]) -> Source:
-    """Say how pictures are prepared, check it by the net's own statistics, and settle "auto"."""
-    how = source.preprocessing
-    if how is None:
-        return source
-    from edgeconv.export.fit_preprocessing import fit_preprocessing
-
-    with stages.stage("pictures") as say:
-        folder = options.calib or options.verify
-        if folder is None and source.bundled:
-            folder = str(bundled_folder() / "calibration")
-        fit = fit_preprocessing(source.module, source.model, how, folder)
-        if options.preprocessing == AUTO and fit is not None:
-            name = fit.ranked[0].name
-            mean, std = scaling(name, next(iter(source.shapes.values()))[1])
-            source = replace(source, preprocessing=replace(how, mean=mean, std=std))
-            source = replace(
-                source,
-                origin=f"found by the first batch norm ({fit.ranked[0].divergence:.2g} nats off)",
-            )
-        elif fit is not None and fit.better is not None:
-            notes.append(str(fit))
-        elif options.preprocessing == AUTO:
-            notes.append("--preprocessing auto: the net keeps no statistics to judge by")
-        assert source.preprocessing is not None
-        say(sentence(source.preprocessing, source.origin))
-        if fit is not None:
-            say(str(fit) if fit.better is None or options.preprocessing == AUTO else "see the note")
-    return source
 
 
 def _read_recipe(options: ExportOptions) -> "Recipe | None":
@@ -370,8 +342,10 @@ def _verify(
             expected.cuts,
         )
         save_manifest(Artifact(path, content))
+        made = options.output / path.name
+        steps = advice(verdict.verdict, str(made), description)
         report.artifacts.append(
-            ArtifactReport(target, options.output / path.name, file.size, file.figures(), verdict)
+            ArtifactReport(target, made, file.size, file.figures(), verdict, steps)
         )
     if not report.artifacts:
         raise EdgeconvError("; ".join(report.refused.values()))

@@ -29,6 +29,7 @@ class ArtifactReport:
     bytes: int
     stats: dict[str, Any]
     verdict: FileVerdict
+    advice: tuple[str, ...] = ()
 
 
 @dataclass
@@ -75,6 +76,7 @@ class ExportReport:
                     "bytes": a.bytes,
                     "graph": a.stats,
                     "verification": a.verdict.to_json(),
+                    "advice": list(a.advice),
                 }
                 for a in self.artifacts
             ],
@@ -127,6 +129,8 @@ def closing_lines(report: ExportReport, *, verbose: bool, quiet: bool) -> list[t
         lines += [("verdict", f"{a.target} {verdict_text(a.verdict)}") for a in report.artifacts]
     lines += [("REFUSED", f"{target} · {reason}") for target, reason in report.refused.items()]
     lines.append(("verdict", _closing(report)))
+    steps = dict.fromkeys(step for artifact in report.artifacts for step in artifact.advice)
+    lines += [("try", step) for step in steps]
     if not quiet:
         lines.append(("next", report.next_command))
     return lines

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgeconv import metrics
 from edgeconv.export.kinds import Precision
+from edgeconv.judge.advice import advice
 from edgeconv.judge.budget import DEFAULTS, RANDOM
 from edgeconv.judge.parts import find_parts
 from edgeconv.judge.text import figures_text, judgement
@@ -192,3 +193,19 @@ def two_heads(path: Path, gain: float) -> Path:
     graph.outputs = ["both"]
     path.write_bytes(save_model(to_onnx(graph)))
     return path
+
+
+def test_a_missed_verdict_says_what_to_try_in_the_order_of_its_figures() -> None:
+    wanted = {"y": detections()}
+    coarse = compare(wanted, {"y": detections(noise=2.0)}, budget=INT8)
+    known = {"recipe": {"name": "fast"}, "calibration": {"count": 12}}
+    steps = advice(coarse, "net.tflite", known)
+    assert steps[0].startswith("more pictures for --calib: there were 12")
+    assert steps[1].startswith("--recipe best")
+    assert "parts as outputs of their own" in steps[2]
+    assert advice(coarse, "net.tflite", {**known, "preprocessing_better": "unit"})[0].startswith(
+        "--preprocessing unit"
+    )
+    broken = compare(wanted, {"y": detections(noise=2.0)}, budget=INT8, floor=wanted)
+    assert advice(broken, "net.tflite", {})[0].startswith("edgeconv parity net.tflite --layers")
+    assert advice(compare(wanted, wanted, budget=INT8), "net.tflite", known) == ()

@@ -7,14 +7,15 @@ from typing import Any, Unpack
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import temporary_folder, write_text
+from edgeconv.judge.advice import advice
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_folder, save_outputs
 from edgeconv.parity.baseline import compare_baseline, load_baseline, save_baseline, worth_keeping
-from edgeconv.parity.cells import plan
+from edgeconv.parity.cells import Cell, plan
 from edgeconv.parity.data import Request, check_same_inputs, gather
 from edgeconv.parity.latency import REFERENCE, Latency, measure_latencies
 from edgeconv.parity.layers.choose import layer_reports
 from edgeconv.parity.layers.figures import LayerReport
-from edgeconv.parity.matrix import Matrix, Settings, judge
+from edgeconv.parity.matrix import Matrix, Row, Settings, judge
 from edgeconv.parity.options import Asked, Files, ParityOptions, settle
 from edgeconv.parity.places import Found, Here, Place
 from edgeconv.parity.report import to_junit, to_markdown
@@ -116,10 +117,23 @@ def _run(paths: list[Path], asked: Asked, places: Sequence[Place]) -> Matrix:
         results.append((label, outputs, dict(outputs.about)))
     matrix = judge(results, reference, samples, settings, notes)
     rows = tuple(
-        replace(row, layers=found.get(row.label), latency=times.get(row.label))
+        replace(
+            row,
+            layers=found.get(row.label),
+            latency=times.get(row.label),
+            advice=_advice(row, [cell for cell in cells if cell.label == row.label]),
+        )
         for row in matrix.rows
     )
     return replace(matrix, rows=rows, latency=times.get(REFERENCE), failed=tuple(failed))
+
+
+def _advice(row: Row, cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Return what to try where an artifact's own verdict was missed."""
+    if row.verdict is None or not cells or row.stage not in ("fp32", "fp16", "int8"):
+        return ()
+    known = {} if cells[0].artifact is None else cells[0].artifact.manifest
+    return advice(row.verdict, str(cells[0].path), known)
 
 
 def _judge_stored(stored: list[Outputs], request: Request, settings: Settings) -> Matrix:

@@ -79,6 +79,7 @@ class Row:
     step: Verdict | None = None
     layers: LayerReport | None = None
     latency: Latency | None = None
+    advice: tuple[str, ...] = ()
 
     @property
     def integer(self) -> bool:

@@ -1,0 +1,47 @@
+"""What to do next where a verdict was missed, in the order of what its figures say."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from edgeconv.judge.verdict import Verdict
+
+ENOUGH_PICTURES = 64
+"""Fewer calibration pictures leave ranges to chance; more than 128 have not changed any measured net."""
+
+
+def advice(verdict: Verdict, path: str, known: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return commands and options to try, the likeliest first, each with why.
+
+    ``known`` is what the manifest says of recipe and calibration; ``preprocessing`` in it names one
+    that fits the net's own statistics better.
+    """
+    if verdict:
+        return ()
+    said = []
+    layers = f"edgeconv parity {shlex.quote(path)} --layers"
+    if known.get("preprocessing_better"):
+        said.append(
+            f"--preprocessing {known['preprocessing_better']}: the net was trained on such pictures"
+        )
+    if not verdict.converted:
+        said.append(f"{layers}: the layer where the file is not what it should be")
+    if verdict.good_enough:
+        return tuple(said)
+    recipe, calibration = known.get("recipe") or {}, known.get("calibration") or {}
+    count = calibration.get("count")
+    if count is not None and count < ENOUGH_PICTURES:
+        said.append(
+            f"more pictures for --calib: there were {count}, 100 and more settle the ranges"
+        )
+    if recipe.get("name") not in (None, "best"):
+        said.append(f"--recipe best: this one was {recipe['name']}")
+    if any(finding.part for finding in verdict.missed):
+        said.append(
+            "the net's parts as outputs of their own: one scale cannot hold both, or --keep-float "
+            "the operator that joins them"
+        )
+    said.append("--max-drop 1: layers stay in float until at most 1 point of agreement is lost")
+    said.append(f"{layers}: the layers that lose most, for --keep-float NODE")
+    said.append("--fp16: half the size without a recipe")
+    return tuple(said)
