@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgeconv.models import SPECS, build
     from edgeconv.models.summary import summarize
     from edgeconv.parity.api import check_parity
+    from edgeconv.reports.export_page import write_report
     from edgeconv.snippet import write_snippet
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "plan_export",
     "run_model",
     "summarize",
+    "write_report",
     "write_snippet",
 ]
 
@@ -43,6 +45,7 @@ _LAZY = {
     "check_parity": "edgeconv.parity.api",
     "examine": "edgeconv.doctor",
     "summarize": "edgeconv.models.summary",
+    "write_report": "edgeconv.reports.export_page",
     "write_snippet": "edgeconv.snippet",
 }
 

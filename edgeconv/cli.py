@@ -17,6 +17,7 @@ COMMANDS = {
     "export": "Convert a net or file to ONNX, TFLite or Core ML, float or INT8, and verify the result.",
     "run": "Print the top-5 of pictures from any exported file.",
     "snippet": "Write a small program that runs an exported file.",
+    "report": "Write one page about an exported file, to send to a colleague.",
     "parity": "Compare files in every runtime with their float reference, hop by hop.",
     "models": "List the nets with their options, parameters, multiply-adds and accuracies.",
     "summary": "Print an architecture layer by layer.",

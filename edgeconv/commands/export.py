@@ -9,7 +9,9 @@ from edgeconv.api import plan_with, run_with
 from edgeconv.commands.complete import complete_nets
 from edgeconv.commands.grouped import grouped
 from edgeconv.commands.integer_options import INTEGER, integer_options
-from edgeconv.commands.progress import StageDisplay, echo_closing
+from edgeconv.commands.progress import StageDisplay, echo_closing, echo_line
+from edgeconv.commands.report import page_beside
+from edgeconv.deps import require
 from edgeconv.errors import UsageError
 from edgeconv.export.targets import TARGETS
 from edgeconv.terminal import echo, print_json
@@ -90,7 +92,7 @@ GROUPS = {
     "Core ML": (
         "image_input", "coreml_compute", "min_ios", "int8_weights", "avoid_known_issues",
     ),
-    "What is printed": ("as_json", "verbose", "quiet"),
+    "What is printed": ("html", "as_json", "verbose", "quiet"),
 }  # fmt: skip
 
 
@@ -201,6 +203,7 @@ GROUPS = {
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
+@click.option("--html", is_flag=True, help="Write a page about each file beside it.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every figure.")
 @click.option("-q", "--quiet", is_flag=True, help="Show the verdict only.")
 @click.pass_context
@@ -211,6 +214,7 @@ def command(
     *,
     as_json: bool,
     dry_run: bool,
+    html: bool,
     verbose: bool,
     quiet: bool,
     **options: Any,
@@ -229,10 +233,15 @@ def command(
         lines = plan_with(net, **options)
         print_json({"plan": lines}) if as_json else echo("\n".join(lines))
         return
+    if html:
+        require("jinja2", "pages")  # before the work, not after it
     with StageDisplay(lines=not (quiet or as_json)) as display:
         report = run_with(net, display.progress, display.on_line, **options)
+    pages = [page_beside(artifact.path) for artifact in report.artifacts] if html else []
     if as_json:
         print_json(report.to_json())
     else:
         echo_closing(report, verbose=verbose, quiet=quiet)
+        for page in pages:
+            echo_line("page", str(page))
     ctx.exit(report.exit_code)

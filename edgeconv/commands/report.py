@@ -1,0 +1,43 @@
+"""``edgeconv report``: one page about an exported file."""
+
+from pathlib import Path
+
+import click
+
+from edgeconv.commands.grouped import examples
+from edgeconv.terminal import echo
+
+
+@click.command(
+    epilog=examples("edgeconv report out/model_int8.tflite --html model.html"),
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    metavar="PAGE",
+    help="Where the page goes.  [default: FILE.html]",
+)
+@click.option(
+    "--bench",
+    type=click.Path(path_type=Path),
+    metavar="RESULT.json",
+    help="What edgeconv bench --json printed of the file: its latency is shown too.",
+)
+def command(file: Path, html: Path | None, bench: Path | None) -> None:
+    """Write one self-contained page about FILE, to send to somebody who was not there.
+
+    The verdict in words, accuracy, size, what was assumed, the worst pictures, the noisiest layers
+    and how to use the file, from its manifest and its evidence.
+    """
+    echo(str(page_beside(file, html, bench)))
+
+
+def page_beside(file: Path, page: Path | None = None, bench: Path | None = None) -> Path:
+    """Write the page of ``file`` to ``page``, else beside it under its name; return where."""
+    from edgeconv.files import write_text
+    from edgeconv.reports.export_page import write_report
+
+    page = file.with_name(f"{file.name}.html") if page is None else page
+    write_text(page, write_report(file, bench))
+    return page

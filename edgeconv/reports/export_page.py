@@ -1,0 +1,241 @@
+"""One page about an exported file, to send to somebody who was not there."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.adapt import adapt_inputs, adapt_outputs
+from edgeconv.artifact import Artifact, load_artifact
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.reports.png import thumbnail
+from edgeconv.reports.style import STYLE
+from edgeconv.templates import render
+
+WORST, CONFUSED, LAYERS = 6, 12, 10
+"""Pictures, pairs of classes and layers that are shown."""
+
+LOOKED = 200
+"""Pictures that are run again to find the worst."""
+
+
+def write_report(path: Path, bench: Path | None = None) -> str:
+    """Return the page of the file at ``path``; ``bench`` is what ``edgeconv bench --json`` printed.
+
+    Runs at most 200 of the pictures that verification kept, where a runtime for the file is installed.
+    Raises UsageError where there is no such file, EdgeconvError for one without a manifest.
+    """
+    if not path.exists():
+        raise UsageError(f"{path} does not exist")
+    artifact = load_artifact(path)
+    if artifact is None:
+        raise EdgeconvError(
+            f"{path} has no manifest beside it ({path.name}.json), which a report is made of; "
+            "export it with edgeconv"
+        )
+    about = artifact.manifest
+    checked = about["verification"]
+    context = {
+        "title": f"{path.name} · edgeconv",
+        "style": STYLE,
+        "file": path.name,
+        "ok": bool(checked["ok"]),
+        "verdict": _verdict(checked),
+        "sentences": [*checked.get("missed", ()), *checked.get("doubts", ())],
+        "tiles": [*_tiles(artifact), *_latency(artifact, bench)],
+        "accuracy": _accuracy(checked),
+        "samples": f"{checked['pictures']} samples in {checked['runtime']}, read back from disk",
+        "assumed": _assumed(about),
+        "layers": _layers(artifact),
+        "figures": [_figure(name, found) for name, found in checked["figures"].items()],
+        "commands": _commands(path),
+        "program": _program(path),
+        "made": ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
+        **_pictures(artifact),
+    }
+    return render("pages", "report.html.jinja", **context)
+
+
+def _verdict(checked: Mapping[str, Any]) -> str:
+    if checked["ok"]:
+        return "The file does what the float model does, within the budget."
+    return "The file is not within the budget: do not ship it before you know why."
+
+
+def _tiles(artifact: Artifact) -> list[tuple[str, str]]:
+    about, graph = artifact.manifest, artifact.manifest["graph"]
+    tiles = [(f"{about['bytes'] / 1e6:.2f} MB", f"{about['precision'].upper()} {artifact.target}")]
+    tiles.append((str(graph["ops"]), "operators"))
+    if graph.get("int8_compute"):
+        tiles.append((f"{graph['int8_compute']} of {graph['compute']}", "layers in integers"))
+    return tiles
+
+
+def _latency(artifact: Artifact, bench: Path | None) -> list[tuple[str, str]]:
+    """Return the medians of a bench result that are of this very file."""
+    if bench is None:
+        return []
+    try:
+        data = json.loads(bench.read_text(encoding="utf-8"))
+        rows = [r for r in data["rows"] if r["about"].get("sha256") == artifact.manifest["sha256"]]
+        found = [
+            (f"{r['summary']['median']:.3g} ms", f"{r['runtime']}, {data['machine']['processor']}")
+            for r in rows
+            if r["summary"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"--bench {bench} is not what edgeconv bench --json prints") from error
+    if not found:
+        raise UsageError(f"--bench {bench} measured other files than {artifact.path.name}")
+    return found
+
+
+def _accuracy(checked: Mapping[str, Any]) -> list[tuple[str, float, str]]:
+    first: Mapping[str, Any] = next(iter(checked["figures"].values()), {})
+    found = []
+    for name, key in (
+        ("same class as float", "agreement_top1"),
+        ("right, this file", "top1"),
+        ("right, float", "reference_top1"),
+    ):
+        if (value := first.get(key)) is None:
+            continue
+        low, high = first.get(f"{key}_low"), first.get(f"{key}_high")
+        within = "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
+        found.append((name, float(value), f"{100 * value:.1f} %{within}"))
+    return found
+
+
+def _assumed(about: Mapping[str, Any]) -> list[tuple[str, str]]:
+    how, calibration, weights = about["preprocessing"], about["calibration"], about["weights"]
+    found = [("net", str(about["net"]["source"])), ("weights", str(weights["source"]))]
+    if how is not None:
+        mean, std = (" ".join(f"{v:g}" for v in how[key]) for key in ("mean", "std"))
+        inside = ", inside the file" if how["embedded"] else ""
+        found += [
+            ("picture", f"{how['size'][1]}x{how['size'][0]} {how['colour']}, crop {how['crop']:g}"),
+            ("mean, std", f"{mean}; {std} on the 0..1 scale{inside}"),
+        ]
+    if calibration is not None:
+        found.append(("calibration", f"{calibration['count']} samples, {calibration['origin']}"))
+    if about["recipe"] is not None:
+        recipe = about["recipe"]
+        found.append(
+            ("recipe", f"{recipe['name']}, {recipe['notes'].get('picked', recipe['form'])}")
+        )
+    return found
+
+
+def _layers(artifact: Artifact) -> list[tuple[str, float, str]]:
+    if "recipe.json" not in artifact.manifest["evidence"]["files"]:
+        return []
+    from edgeconv.export.quant.explain import explain
+    from edgeconv.recipe import load_recipe
+
+    rows = explain(load_recipe(artifact.evidence("recipe.json"))).to_json()["layers"]
+    known = [(row["name"], float(row["added"])) for row in rows if row.get("added")][:LAYERS]
+    most = max((added for _, added in known), default=0.0)
+    return [(name, added / most, f"{100 * added / most:.0f} %") for name, added in known]
+
+
+def _figure(name: str, found: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    def shown(key: str, form: str) -> str:
+        return "exact" if found.get(key) is None else format(found[key], form)
+
+    relative = found.get("relative_error")
+    share = "-" if relative is None else f"{100 * relative:.2f} %"
+    return name, shown("sqnr_db", ".1f"), shown("max_abs_error", ".3g"), share
+
+
+def _commands(path: Path) -> list[str]:
+    lines = [f"edgeconv parity {path.name}", f"edgeconv snippet {path.name} --output app"]
+    if path.suffix != ".mlpackage":
+        lines.insert(0, f"edgeconv bench {path.name}")
+    return lines
+
+
+def _program(path: Path) -> str | None:
+    from edgeconv.snippet import LANGUAGES, write_snippet
+
+    if path.suffix not in LANGUAGES["python"].suffixes:
+        return None
+    return write_snippet(path, "python", path.parent)[1]
+
+
+def _pictures(artifact: Artifact) -> dict[str, Any]:
+    """Run kept pictures of a classifier again: the worst, and what is taken for what."""
+    nothing: dict[str, Any] = {"worst": [], "confusion": [], "looked": 0}
+    files, outputs = artifact.manifest["evidence"]["files"], artifact.outputs
+    one_row = len(outputs) == 1 and len(outputs[0].shape) == 2 and outputs[0].shape[0] == 1
+    if "verify.npz" not in files or not one_row or len(artifact.inputs) != 1:
+        return nothing
+    kept = artifact.verification()
+    inputs = next(value for key, value in kept.items() if key.startswith("input:"))
+    real = next(value for key, value in kept.items() if key.startswith("output:"))
+    if inputs.ndim != 4 or inputs.shape[1] not in (1, 3):
+        return nothing
+    chosen = np.linspace(0, len(inputs) - 1, min(LOOKED, len(inputs))).astype(int)
+    made = _run(artifact, inputs[chosen])
+    if made is None:
+        return nothing
+    reference = real[chosen].reshape(made.shape)
+    truth = kept["truth"][chosen] if "truth" in kept else np.full(len(chosen), -1)
+    names = [str(name) for name in kept["names"][chosen]]
+    flipped = made.argmax(1) != reference.argmax(1)
+    error = np.sqrt(np.square(made.astype(np.float64) - reference).mean(1))
+    order = np.argsort(-(error + flipped * (error.max(initial=0.0) + 1)), kind="stable")[:WORST]
+    called = _namer(artifact)
+    worst = [
+        {
+            "name": names[i],
+            "image": thumbnail(inputs[chosen[i]]),
+            "truth": called(int(truth[i])) if truth[i] >= 0 else "",
+            "float": called(int(reference[i].argmax())),
+            "file": called(int(made[i].argmax())),
+            "flipped": bool(flipped[i]),
+        }
+        for i in order
+    ]
+    confusion = _confusion(truth, made.argmax(1), called)
+    return {"worst": worst, "confusion": confusion, "looked": len(chosen)}
+
+
+def _namer(artifact: Artifact) -> Any:
+    labels = artifact.labels or []
+    return lambda index: labels[index] if index < len(labels) else f"class {index}"
+
+
+def _run(artifact: Artifact, inputs: NDArray[Any]) -> NDArray[Any] | None:
+    """Return (pictures, classes) of the file, None where nothing here runs it."""
+    from edgeconv.runtimes.base import open_runner
+
+    spec, rows = artifact.inputs[0], []
+    try:
+        with open_runner(artifact.path) as runner:
+            output = runner.outputs[0]
+            for picture in inputs:
+                fed = adapt_inputs(picture[None], "nchw", spec)
+                stored = runner.infer({runner.inputs[0].name: fed})[output.name]
+                rows.append(adapt_outputs(stored, output).reshape(-1))
+    except EdgeconvError:
+        return None
+    return np.stack(rows)
+
+
+def _confusion(
+    truth: NDArray[Any], found: NDArray[Any], called: Any
+) -> Sequence[tuple[str, str, int, int]]:
+    totals = Counter(truth.tolist())
+    wrong = Counter(
+        (shown, taken)
+        for shown, taken in zip(truth.tolist(), found.tolist(), strict=True)
+        if shown >= 0 and shown != taken
+    )
+    return [
+        (called(shown), called(taken), count, totals[shown])
+        for (shown, taken), count in sorted(wrong.items(), key=lambda item: (-item[1], item[0]))
+    ][:CONFUSED]

@@ -1,0 +1,119 @@
+"""The page about an exported file: whole, escaped, and honest where the file is not good."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from edgeconv.cli import main
+
+pytest.importorskip("jinja2")
+
+ROOT = Path(__file__).parents[1]
+EVIL = '<script>alert("x")</script>'
+NET = """
+from torch import nn
+
+def make():
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)
+    )
+"""
+
+
+class Reader(HTMLParser):
+    """Collects text and tags, and fails where tags do not nest."""
+
+    VOID = frozenset({"meta", "link", "img", "br"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.seen.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(page: Path) -> Reader:
+    reader = Reader()
+    reader.feed(page.read_text(encoding="utf-8"))
+    assert reader.open == []
+    assert "script" not in reader.seen
+    return reader
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small INT8 classifier with a hostile label, and the page that --html wrote beside it."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(2)
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "net.py").write_text(NET)
+    (folder / "names.txt").write_text(f"{EVIL}\nb & c\nplain\n")
+    asked = (
+        f"export {folder}/net.py:make --int8 --recipe fast --target tflite --resolution 16 --html "
+        f"--calib {ROOT}/calib_data/test --calib-count 16 --verify-count 9 --mean 0.5 --std 0.5 "
+        f"--labels {folder}/names.txt --output {folder}/out"
+    )
+    done = CliRunner().invoke(main, asked.split())
+    assert done.exit_code in (0, 3), done.output
+    assert "page       " in done.output
+    return folder / "out" / "net_make_int8.tflite"
+
+
+@pytest.mark.slow
+def test_the_page_says_what_the_manifest_says_and_escapes_it(exported: Path) -> None:
+    manifest = json.loads(exported.with_name(exported.name + ".json").read_text())
+    page = read(exported.with_name(exported.name + ".html"))
+    assert ("within the budget." in page.text) == manifest["verification"]["ok"]
+    assert EVIL in page.text
+    assert "16 samples" in page.text
+    assert f"{manifest['bytes'] / 1e6:.2f} MB" in page.text
+    assert "A program that runs it" in page.text
+    assert page.seen.count("img") >= 6
+    text = exported.with_name(exported.name + ".html").read_text()
+    assert "http" not in text.replace("http-equiv", "")  # nothing is fetched
+
+
+@pytest.mark.slow
+def test_a_file_outside_its_budget_is_not_praised(exported: Path, tmp_path: Path) -> None:
+    from edgeconv.artifact import load_artifact, manifest_path
+
+    beside = manifest_path(exported)
+    whole = beside.read_text()
+    data = json.loads(whole)
+    data["verification"]["ok"] = False
+    data["verification"]["missed"] = ["logits: SQNR 3.0 dB, wanted at least 18.0"]
+    try:
+        beside.write_text(json.dumps(data))
+        assert load_artifact(exported) is not None
+        asked = ["report", str(exported), "--html", str(tmp_path / "p.html")]
+        assert CliRunner().invoke(main, asked).exit_code == 0
+    finally:
+        beside.write_text(whole)
+    text = read(tmp_path / "p.html").text
+    assert "not within the budget" in text
+    assert "wanted at least 18.0" in text
+    assert "Worst pictures" in text
+
+
+@pytest.mark.slow
+def test_a_bench_of_another_file_is_refused(exported: Path, tmp_path: Path) -> None:
+    rows = [{"about": {"sha256": "0"}, "summary": {"median": 1.0}, "runtime": "r"}]
+    (tmp_path / "b.json").write_text(json.dumps({"rows": rows, "machine": {"processor": "p"}}))
+    done = CliRunner().invoke(main, ["report", str(exported), "--bench", str(tmp_path / "b.json")])
+    assert done.exit_code == 2
+    assert "measured other files" in done.output
