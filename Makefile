@@ -34,7 +34,7 @@ setup: .venv/.stamp
 .venv/.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --upgrade 'pip>=25.1'
-	$(BIN)/pip install -q -c constraints.txt -e '.[all]' --group dev
+	$(BIN)/pip install -q -c constraints.txt -e '.[all,executorch]' --group dev
 	touch $@
 
 # tflite-runtime ends at Python 3.11 and needs numpy 1, so it lives apart; other Pythons skip it by name.

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from edgeconv.errors import UnsupportedOpError
 from edgeconv.export.coreml.target import COREML
+from edgeconv.export.executorch.target import EXECUTORCH
 from edgeconv.export.qdq.target import ONNX
 from edgeconv.export.target import Target
 from edgeconv.export.tflite.target import TFLITE
@@ -12,7 +13,7 @@ from edgeconv.export.tflite.target import TFLITE
 if TYPE_CHECKING:
     from edgeconv.export.graph import Graph
 
-TARGETS: dict[str, Target] = {target.name: target for target in (ONNX, TFLITE, COREML)}
+TARGETS: dict[str, Target] = {target.name: target for target in (ONNX, TFLITE, COREML, EXECUTORCH)}
 
 
 def readers(field: str) -> list[str]:

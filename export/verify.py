@@ -16,7 +16,7 @@ from edgeconv.export.reference import Arrays, Reference
 from edgeconv.judge.budget import DEFAULTS, defaults_for
 from edgeconv.judge.measures import Figures
 from edgeconv.judge.parts import Cuts
-from edgeconv.judge.run import as_rows, placed, run_feeds
+from edgeconv.judge.run import all_placed, as_rows, run_feeds
 from edgeconv.judge.text import to_json
 from edgeconv.judge.verdict import Verdict, compare, no_integers
 from edgeconv.pictures import Feed
@@ -138,8 +138,8 @@ def verify_file(
     recipe promises; ``stats`` are what was counted in the file and ``weights`` says what the net's are.
     """
     with open_runner(path, threads=threads) as runner:
-        inputs = [placed(spec, borders[0]) for spec in runner.inputs]
-        outputs = [placed(spec, borders[1]) for spec in runner.outputs]
+        inputs = all_placed(runner.inputs, borders[0])
+        outputs = all_placed(runner.outputs, borders[1])
         got, _ = run_feeds(runner, expected.feeds, inputs, outputs)
         runtime = f"{runner.name} {runner.version}"
     steps = {s.name: s.quantization.scale for s in outputs if s.quantization is not None}

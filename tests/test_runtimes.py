@@ -1,7 +1,9 @@
 """One contract for every runtime, and what each refuses."""
 
+import functools
 import inspect
 import json
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -99,6 +101,24 @@ def open_coreml(threads: int, folder: Path, **options: Any) -> Runner:
     return open_runner(path, threads=threads, runtime=runtime, **options)
 
 
+@functools.cache
+def small_pte() -> bytes:
+    from edgeconv.export.executorch.lower import lower
+
+    with tempfile.TemporaryDirectory() as name:
+        graph, made = Path(name) / "graph.onnx", Path(name) / "made.pte"
+        graph.write_bytes(small_onnx())
+        lower({"graph": str(graph), "recipe": None, "io": "float", "output": str(made)})
+        return made.read_bytes()
+
+
+def open_executorch(threads: int, folder: Path) -> Runner:
+    pytest.importorskip("executorch")
+    path = folder / "small.pte"
+    path.write_bytes(small_pte())
+    return open_runner(path, threads=threads)
+
+
 def open_openvino(threads: int, folder: Path) -> Runner:
     pytest.importorskip("openvino")
     path = folder / "small.onnx"
@@ -170,6 +190,7 @@ CASES: dict[str, Callable[[int, Path], Any]] = {
     "coreml-runtime/CPU_AND_NE": lambda t, to: open_coreml(t, to, compute_unit="CPU_AND_NE"),
     "coreml-runtime/ALL": lambda threads, folder: open_coreml(threads, folder, compute_unit="ALL"),
     "mil-reference": lambda threads, folder: open_coreml(threads, folder),
+    "executorch": lambda threads, folder: open_executorch(threads, folder),
     "openvino": lambda threads, folder: open_openvino(threads, folder),
     "tflite-micro": lambda threads, folder: open_micro(threads, folder),
     "pytorch": lambda threads, _: open_torch(threads),

@@ -15,8 +15,9 @@ from edgeconv.files import sha256
 from edgeconv.memory import missing_mib
 from edgeconv.runtimes.checks import check_threads
 from edgeconv.runtimes.choose import choose, fitting, named
+from edgeconv.runtimes.table import RUNTIMES
 
-SUFFIXES = (".onnx", ".tflite", ".mlpackage")
+SUFFIXES = tuple(dict.fromkeys(s for row in RUNTIMES.values() for s in row.suffixes))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,13 @@ def placed(
     if layout is None or len(spec.shape) != 4:
         return spec
     return TensorSpec(spec.name, spec.shape, spec.dtype, layout, spec.quantization)
+
+
+def all_placed(specs: Sequence[TensorSpec], known: Sequence[TensorSpec]) -> list[TensorSpec]:
+    """Return ``placed`` of each; by position where the runtime knows no names."""
+    if len(specs) == len(known) and not {s.name for s in specs} & {s.name for s in known}:
+        known = [replace(k, name=s.name) for s, k in zip(specs, known, strict=True)]
+    return [placed(spec, known) for spec in specs]
 
 
 def as_rows(value: Array, batch: int) -> Array:

@@ -168,6 +168,15 @@ RUNTIMES = {
             lays_open=True,
         ),
         Runtime(
+            "executorch",
+            "executorch",
+            "executorch.runtime",
+            "executorch",
+            (".pte",),
+            "export, run and check .pte",
+            packages=("executorch", "torch"),
+        ),
+        Runtime(
             "openvino",
             "openvino",
             "openvino",

@@ -1,0 +1,148 @@
+"""ExecuTorch's Python runtime with its XNNPACK backend, for .pte files. It imports torch."""
+
+import importlib.metadata
+import warnings
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from edgeconv.artifact import Artifact, load_artifact
+from edgeconv.deps import require
+from edgeconv.errors import EdgeconvError
+from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
+from edgeconv.runtimes.checks import (
+    Shapes,
+    check_readable,
+    check_shapes,
+    check_threads,
+    first_line,
+    picture_layout,
+    unreadable,
+)
+from edgeconv.runtimes.quiet import quiet_stderr
+from edgeconv.tensors import TensorSpec
+
+IDENTIFIER = b"ET12"
+"""Bytes 4 to 8 of a program of the format that ExecuTorch 0.3 and later write."""
+
+
+def open(path: Path, *, threads: int = 1, shapes: Shapes | None = None) -> "ExecutorchRunner":
+    """Open a .pte file's method ``forward``.
+
+    Raises EdgeconvError for a file of another format version and one that ExecuTorch refuses.
+    """
+    check_threads(threads)
+    check_readable(path)
+    check_whole(path)
+    torch = require("torch", "executorch")
+    problem: Exception | None = None
+    # its libraries complain of what they do not need
+    with quiet_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        library = require("executorch.extension.pybindings.portable_lib", "executorch")
+        runtime = require("executorch.runtime", "executorch").Runtime
+        try:
+            library._unsafe_reset_threadpool(threads)
+            program = runtime.get().load_program(path)
+            method = program.load_method("forward")
+        except Exception as error:  # RuntimeError, whatever is wrong with the file
+            problem = error
+    if problem is not None or method is None:
+        raise unreadable(path, "executorch", problem or "it has no method forward") from problem
+    runner = ExecutorchRunner(torch, program, method, path, threads)
+    check_shapes(path.name, runner.inputs, shapes)
+    return runner
+
+
+def check_whole(path: Path) -> None:
+    """Raise EdgeconvError unless ``path`` begins as a program of the format known here."""
+    with path.open("rb") as file:
+        found = file.read(8)[4:]
+    if found != IDENTIFIER:
+        raise EdgeconvError(
+            f"{path} is no ExecuTorch program of the format {IDENTIFIER.decode()}: export it again with "
+            "the ExecuTorch that is installed"
+        )
+
+
+class ExecutorchRunner:
+    """A loaded method. Rank-4 tensors are NCHW; names are those of the manifest beside the file."""
+
+    name = "executorch"
+
+    def __init__(self, torch: Any, program: Any, method: Any, path: Path, threads: int) -> None:
+        self.version = importlib.metadata.version("executorch")
+        self.threads = threads
+        self._torch, self._program, self._method, self._model = torch, program, method, path.name
+        self.inputs, self.outputs = _borders(method.metadata, load_artifact(path), path.name)
+
+    def infer(self, feeds: Feeds) -> Outputs:
+        """Run the model once."""
+        call = self.call(feeds)
+        try:
+            made: Any = call()
+        except Exception as error:  # RuntimeError, by what fails
+            raise EdgeconvError(
+                f"executorch failed on {self._model}: {first_line(error)}"
+            ) from error
+        return {s.name: np.array(v.numpy()) for s, v in zip(self.outputs, made, strict=True)}
+
+    def call(self, feeds: Feeds) -> PreparedCall:
+        """Wrap the inputs once; the call is the method's own ``execute``."""
+        check_feeds(self._model, self.inputs, feeds)
+        fed = [self._torch.from_numpy(np.array(feeds[s.name], order="C")) for s in self.inputs]
+        return lambda: self._method.execute(fed)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._method = self._program = None
+
+
+def _borders(
+    meta: Any, artifact: Artifact | None, model: str
+) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Return inputs and outputs: the manifest's where there is one and it agrees, else by number."""
+    counts = (meta.num_inputs(), meta.num_outputs())
+    ask = (meta.input_tensor_meta, meta.output_tensor_meta)
+    found = tuple(
+        tuple(_spec(f"{word}_{i}", about(i)) for i in range(count))
+        for word, count, about in zip(("input", "output"), counts, ask, strict=True)
+    )
+    if artifact is None:
+        return found[0], found[1]
+    named = (artifact.inputs, artifact.outputs)
+    for mine, said in zip(found, named, strict=True):
+        if [(s.shape, s.dtype) for s in mine] != [(s.shape, s.dtype) for s in said]:
+            raise EdgeconvError(
+                f"{model} is not the file that its manifest describes: export it again"
+            )
+    return named
+
+
+KINDS = {
+    0: "uint8",
+    1: "int8",
+    2: "int16",
+    3: "int32",
+    4: "int64",
+    5: "float16",
+    6: "float32",
+    11: "bool",
+}
+"""PyTorch's ScalarType by number."""
+
+
+def _spec(name: str, about: Any) -> TensorSpec:
+    shape, kind = tuple(int(size) for size in about.sizes()), int(about.dtype())
+    if kind not in KINDS:
+        raise EdgeconvError(f"{name} is of PyTorch's type {kind}, which edgeconv does not feed")
+    return TensorSpec(name, shape, KINDS[kind], picture_layout(shape, "nchw"))

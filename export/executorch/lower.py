@@ -1,0 +1,65 @@
+"""Lower a prepared graph to a .pte. It runs in a process of its own: ExecuTorch is heavy, and may crash."""
+
+import logging
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+DELEGATE, PICK = "executorch_call_delegate", "getitem"
+
+
+def lower(request: dict[str, Any]) -> dict[str, Any]:
+    """Write ``request["output"]`` from the graph at ``request["graph"]``, an .onnx.
+
+    ``request["recipe"]`` is the recipe's file or None, ``request["io"]`` float or int8. Returns how many
+    pieces the delegate took (``delegates``) and the operators left outside by name (``outside``).
+    """
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    import torch
+
+    from edgeconv.errors import EdgeconvError
+    from edgeconv.export.executorch.module import GraphModule, stored_input
+    from edgeconv.export.hub.onnx_io import from_onnx, load_model
+    from edgeconv.export.passes.fuse_clamps import fuse_clamps
+    from edgeconv.recipe import load_recipe
+
+    graph = from_onnx(load_model(Path(request["graph"])))
+    fuse_clamps(graph)
+    recipe = None if request["recipe"] is None else load_recipe(Path(request["recipe"]))
+    integer = request["io"] == "int8" and recipe is not None
+    kinds = [
+        torch.int8 if integer and recipe and stored_input(graph, recipe, name) else torch.float32
+        for name in graph.inputs
+    ]
+    inputs = tuple(
+        torch.zeros(graph.shape(n), dtype=k) for n, k in zip(graph.inputs, kinds, strict=True)
+    )
+    module = GraphModule(graph, recipe, request["io"]).eval()
+    try:
+        made = _lowered(module, inputs)
+    except Exception as error:  # whatever its passes raise: torch's, ExecuTorch's, plain Python's
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise EdgeconvError(
+            f"ExecuTorch cannot lower it: {type(error).__name__}: {first}"
+        ) from error
+    Path(request["output"]).write_bytes(made.buffer)
+    calls = Counter(
+        getattr(node.target, "__name__", str(node.target))
+        for node in made.exported_program().graph.nodes
+        if node.op == "call_function"
+    )
+    outside = {name: count for name, count in calls.items() if name not in (DELEGATE, PICK)}
+    return {"delegates": calls[DELEGATE], "outside": outside}
+
+
+def _lowered(module: Any, inputs: tuple[Any, ...]) -> Any:
+    import torch
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    with torch.no_grad():
+        program = torch.export.export(module, inputs, strict=False)
+        edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+        return edge.to_executorch()

@@ -1,0 +1,184 @@
+"""The prepared graph and its recipe as a PyTorch module of the integer operators that ExecuTorch reads.
+
+Every stored tensor is quantized and dequantized around the float operator, with the recipe's own scale and
+zero point; weights are the recipe's int8 integers behind a dequantization a channel. XNNPACK's partitioner
+turns each such triple into one integer kernel. Biases are the recipe's int32 times their scale, in float32:
+XNNPACK rounds them back to the same integers.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgeconv.export.executorch.say import PARAMETERS
+from edgeconv.export.executorch.table import OPS
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.integer.groups import implied
+from edgeconv.export.integer.rules import is_pixel_shift
+from edgeconv.recipe import Activation, Recipe
+
+LOW, HIGH = -128, 127
+WEIGHT_LOW = -127
+
+
+def stored_input(graph: Graph, recipe: Recipe, name: str) -> str | None:
+    """Return the tensor whose integers an integer input holds: itself, or what a pixel shift makes of it."""
+    if name in recipe.activations:
+        return name
+    readers = graph.consumers().get(name, [])
+    if len(readers) == 1 and is_pixel_shift(graph, readers[0]):
+        shifted = readers[0].output
+        return shifted if shifted in recipe.activations else None
+    return None
+
+
+class GraphModule(torch.nn.Module):
+    """Runs ``graph``, in INT8 where ``recipe`` says so. Inputs and outputs are as the graph's, in order.
+
+    ``io`` "int8": inputs and outputs that the recipe stores are its integers themselves.
+    """
+
+    def __init__(self, graph: Graph, recipe: Recipe | None, io: str = "float") -> None:
+        super().__init__()
+        self._graph, self._recipe, self._io = graph, recipe, io
+        self._held: dict[str, str] = {}
+        for node in graph.nodes:
+            self._hold(node)
+
+    def _buffer(self, key: str, value: Any) -> None:
+        if key not in self._held:
+            self._held[key] = f"held_{len(self._held)}"
+            self.register_buffer(self._held[key], torch.from_numpy(np.array(value, copy=True)))
+
+    def _get(self, key: str) -> torch.Tensor:
+        found: torch.Tensor = getattr(self, self._held[key])
+        return found
+
+    def _hold(self, node: Node) -> None:
+        """Register the constants that ``node`` computes with as buffers: a tensor made while tracing is lifted and lost."""
+        weights = None if self._recipe is None else self._recipe.weights.get(node.name)
+        if weights is not None and self._recipe is not None:
+            source = self._recipe.activations[node.inputs[0]]
+            self._buffer(f"{node.name}:values", weights.values)
+            self._buffer(f"{node.name}:scales", weights.scales.astype(np.float32))
+            self._buffer(f"{node.name}:zeros", np.zeros(len(weights.scales), np.int64))
+            step = np.float64(source.scale) * weights.scales.astype(np.float64)
+            self._buffer(
+                f"{node.name}:bias", (weights.bias.astype(np.float64) * step).astype(np.float32)
+            )
+            return
+        shapes = PARAMETERS.get(node.op, ())
+        for place, name in enumerate(node.inputs):
+            if name in self._graph.constants and place not in shapes:
+                self._buffer(name, self._graph.constants[name])
+
+    def _activation(self, name: str) -> Activation | None:
+        return None if self._recipe is None else self._recipe.activations.get(name)
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Run the graph once."""
+        real: dict[str, torch.Tensor] = {}
+        stored: dict[str, torch.Tensor] = {}
+        for name, value in zip(self._graph.inputs, inputs, strict=True):
+            self._enter(name, value, real, stored)
+        for node in self._graph.nodes:
+            if node.output in stored:
+                continue  # the integers of pixels came in as they are
+            values = self._values(node, real, stored)
+            made = OPS[node.op].emit(self._graph, node, values)
+            self._store(node.output, self._clamped(node, made), real, stored)
+        return tuple(self._leave(name, real, stored) for name in self._graph.outputs)
+
+    def _values(
+        self, node: Node, real: dict[str, torch.Tensor], stored: dict[str, torch.Tensor]
+    ) -> list[torch.Tensor]:
+        shapes = PARAMETERS.get(node.op, ())
+        if f"{node.name}:values" in self._held and self._recipe is not None:
+            axis = self._recipe.weights[node.name].axis
+            weights = torch.ops.quantized_decomposed.dequantize_per_channel(
+                self._get(f"{node.name}:values"), self._get(f"{node.name}:scales"),
+                self._get(f"{node.name}:zeros"), axis, WEIGHT_LOW, HIGH, torch.int8,
+            )  # fmt: skip
+            return [
+                self._read(node.inputs[0], real, stored),
+                weights,
+                self._get(f"{node.name}:bias"),
+            ]
+        return [
+            self._read(name, real, stored)
+            for place, name in enumerate(node.inputs)
+            if name and place not in shapes
+        ]
+
+    def _read(
+        self, name: str, real: dict[str, torch.Tensor], stored: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        how = self._activation(name)
+        if name in self._graph.constants and name not in stored:
+            value = self._get(name)
+            if how is None:
+                return value
+            stored[name] = self._quantize(value, how)
+        if how is None:
+            return real[name]
+        found: torch.Tensor = torch.ops.quantized_decomposed.dequantize_per_tensor(
+            stored[name], how.scale, how.zero_point, LOW, HIGH, torch.int8
+        )
+        return found
+
+    @staticmethod
+    def _quantize(value: torch.Tensor, how: Activation) -> torch.Tensor:
+        found: torch.Tensor = torch.ops.quantized_decomposed.quantize_per_tensor(
+            value, how.scale, how.zero_point, LOW, HIGH, torch.int8
+        )
+        return found
+
+    def _enter(
+        self,
+        name: str,
+        value: torch.Tensor,
+        real: dict[str, torch.Tensor],
+        stored: dict[str, torch.Tensor],
+    ) -> None:
+        """Take an input: real values, or the integers of the tensor that it stands for."""
+        held = self._recipe and stored_input(self._graph, self._recipe, name)
+        if self._io == "int8" and held:
+            stored[held] = value
+        else:
+            self._store(name, value, real, stored)
+
+    def _store(
+        self,
+        name: str,
+        value: torch.Tensor,
+        real: dict[str, torch.Tensor],
+        stored: dict[str, torch.Tensor],
+    ) -> None:
+        how = self._activation(name)
+        if how is None:
+            real[name] = value
+        else:
+            stored[name] = self._quantize(value, how)
+
+    def _clamped(self, node: Node, value: torch.Tensor) -> torch.Tensor:
+        clamp, how = node.clamp, self._activation(node.output)
+        if clamp is None or (how is not None and implied(clamp, how)):
+            return value
+        low, high = clamp
+        if (low, high) == (0.0, float("inf")):
+            return torch.relu(value)
+        if np.isinf(low):
+            return value.clamp(max=high)
+        return (
+            value.clamp(min=low)
+            if np.isinf(high)
+            else torch.nn.functional.hardtanh(value, low, high)
+        )
+
+    def _leave(
+        self, name: str, real: dict[str, torch.Tensor], stored: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        if self._io == "int8" and name in stored:
+            return stored[name]
+        return self._read(name, real, stored)

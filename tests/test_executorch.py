@@ -1,0 +1,124 @@
+"""ExecuTorch: the same integers as TFLite's, nothing outside the delegate, and what is refused before any work."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from tflite_kit import feed, minmax_recipe, small_net
+
+from edgeconv.cli import main
+from edgeconv.errors import EdgeconvError, UnsupportedOpError
+from edgeconv.export.executorch.module import GraphModule
+from edgeconv.export.executorch.table import OPS
+from edgeconv.export.executorch.target import EXECUTORCH
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_traits import TRAITS
+from edgeconv.export.tflite.emit import emit_tflite
+from edgeconv.runtimes.base import open_runner
+
+
+def test_every_operator_of_the_table_has_its_traits() -> None:
+    assert OPS.keys() <= TRAITS.keys()
+
+
+def test_the_module_of_a_float_graph_computes_what_onnxruntime_does(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from edgeconv.export.hub.onnx_io import save_model, to_onnx
+
+    graph = small_net().graph
+    feeds = feed(graph)
+    with torch.no_grad():
+        made = GraphModule(graph, None)(*(torch.from_numpy(feeds[name]) for name in graph.inputs))
+    path = tmp_path / "net.onnx"
+    path.write_bytes(save_model(to_onnx(graph)))
+    with open_runner(path, optimize=False) as runner:
+        wanted = runner.infer(feeds)
+    for name, value in zip(graph.outputs, made, strict=True):
+        assert np.abs(value.numpy() - wanted[name]).max() < 1e-4
+
+
+def test_what_it_cannot_say_is_refused_by_name() -> None:
+    graph = Graph("g", 18, ["x"], ["y"], [Node("Einsum", "mix", ["x"], ["y"])])
+    graph.shapes = {"x": (1, 2), "y": (1, 2)}
+    graph.dtypes = dict.fromkeys(graph.shapes, np.dtype(np.float32))
+    with pytest.raises(UnsupportedOpError, match=r"ExecuTorch cannot express Einsum \(node mix\)"):
+        EXECUTORCH.check(graph)
+
+
+def test_options_that_cannot_be_are_refused_before_any_work(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    words = ["export", "mobilenet_v1", "--target", "executorch", "--output", str(tmp_path / "o")]
+    for more, says in (("--fp16", "--fp16 is for"), ("--int8 --io uint8", "--io uint8")):
+        result = CliRunner().invoke(main, [*words, *more.split()])
+        assert result.exit_code == 2, result.output
+        assert says in result.output
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_program_of_another_format_is_one_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("executorch")
+    path = tmp_path / "old.pte"
+    path.write_bytes(b"\0\0\0\0ET09" + bytes(64))
+    with pytest.raises(EdgeconvError, match="no ExecuTorch program of the format ET12"):
+        open_runner(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("io", ["float", "int8"])
+def test_an_int8_program_gives_xnnpacks_own_integers(io: str, tmp_path: Path) -> None:
+    pytest.importorskip("executorch", reason="needs edgeconv[executorch]")
+    from edgeconv.export.executorch.lower import lower
+    from edgeconv.export.hub.onnx_io import save_model, to_onnx
+
+    graph = small_net().graph
+    feeds = feed(graph)
+    recipe = minmax_recipe(graph, feeds)
+    (tmp_path / "graph.onnx").write_bytes(save_model(to_onnx(graph)))
+    recipe.save(tmp_path / "recipe.json")
+    found = lower(
+        {
+            "graph": str(tmp_path / "graph.onnx"),
+            "recipe": str(tmp_path / "recipe.json"),
+            "io": io,
+            "output": str(tmp_path / "net.pte"),
+        }
+    )
+    assert found["outside"] == {}
+    made = emit_tflite(graph, recipe, precision="int8", io="float" if io == "float" else "int8")
+    (tmp_path / "net.tflite").write_bytes(made.data)
+    generator = np.random.default_rng(0)
+    with open_runner(tmp_path / "net.pte") as mine, open_runner(tmp_path / "net.tflite") as wanted:
+        spec = mine.inputs[0]
+        for _ in range(8):
+            value = (
+                generator.integers(-128, 128, spec.shape, np.int8)
+                if io == "int8"
+                else generator.standard_normal(spec.shape).astype(np.float32)
+            )
+            outputs = mine.infer({spec.name: value})
+            nhwc = np.ascontiguousarray(value.transpose(0, 2, 3, 1))
+            reference = wanted.infer({wanted.inputs[0].name: nhwc})
+            for got, want in zip(outputs.values(), reference.values(), strict=True):
+                if want.ndim == 4:
+                    want = want.transpose(0, 3, 1, 2)
+                assert np.array_equal(got, want)
+
+
+@pytest.mark.slow
+def test_the_command_writes_verifies_and_parity_compares(tmp_path: Path) -> None:
+    pytest.importorskip("executorch", reason="needs edgeconv[executorch]")
+    words = "export mobilenet_v1 --weights random --width 0.25 --resolution 32 --classes 4 --target executorch"
+    done = CliRunner().invoke(main, [*words.split(), "--output", str(tmp_path), "--json"])
+    assert done.exit_code == 0, done.output
+    artifact = json.loads(done.stdout)["artifacts"][0]
+    assert artifact["graph"]["outside"] == {}
+    assert artifact["graph"]["delegates"] == 1
+    compared = CliRunner().invoke(main, ["parity", artifact["file"], "--count", "4", "--json"])
+    assert compared.exit_code == 0, compared.output
+    timed = CliRunner().invoke(
+        main, ["bench", artifact["file"], "--seconds", "0.1", "--no-reference", "--json"]
+    )
+    assert timed.exit_code == 0, timed.output
+    assert json.loads(timed.stdout)["rows"][0]["summary"]["median"] > 0
