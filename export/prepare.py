@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from edgeconv.export.graph import Graph
 from edgeconv.export.passes.base import Pass, run_passes
 from edgeconv.export.passes.complete_resize import complete_resize
+from edgeconv.export.passes.constant_indices import constant_indices
 from edgeconv.export.passes.dilated_pools import dilated_pools
 from edgeconv.export.passes.divide_by_constant import divide_by_constant
 from edgeconv.export.passes.drop_empty import drop_empty
@@ -42,7 +43,7 @@ HUB: tuple[Pass, ...] = (
 )
 """What makes the hub graph: still plain ONNX, the same function."""
 
-LOWERING: tuple[Pass, ...] = (*HUB, find_shuffles, merge_axes, fuse_clamps)
+LOWERING: tuple[Pass, ...] = (*HUB, constant_indices, find_shuffles, merge_axes, fuse_clamps)
 """What every emitter reads. fuse_activations must come before fuse_clamps takes its Clip."""
 
 INTEGER: tuple[Pass, ...] = (

@@ -139,6 +139,47 @@ KINDS: dict[str, tuple[str, int, dict[str, Any]]] = {
             "s": np.array([-2, -2, -1]),
         },
     ),
+    "a part of a tensor that is written": (
+        "(float[2,3,6,4] x, float[2,3,2,4] z) => (float[2,3,6,4] y) { y = ScatterND(x, i, z) }",
+        18,
+        {"i": np.stack(np.meshgrid([0, 1], [0, 1, 2], [-4, 3], indexing="ij"), -1)},
+    ),
+    "elements that are written": (
+        "(float[3,4] x, float[2,4] z) => (float[3,4] y) { y = ScatterElements<axis = 0>(x, i, z) }",
+        18,
+        {"i": np.array([[0, 1, 2, -1], [1, 0, 1, 0]])},
+    ),
+    "rows by tuples": (
+        "(float[2,3,4,5] x) => (float[2,2,5] y) { y = GatherND<batch_dims = 1>(x, i) }",
+        18,
+        {"i": np.array([[[0, 1], [2, -1]], [[1, 1], [-3, 0]]])},
+    ),
+    "elements by index": (
+        "(float[3,4] x) => (float[3,2] y) { y = GatherElements<axis = 1>(x, i) }",
+        18,
+        {"i": np.array([[0, 3], [1, -1], [2, 2]])},
+    ),
+    "cubic Resize": (
+        '(float[1,2,5,6] x) => (float[1,2,8,9] y) { y = Resize<mode = "cubic">(x, , , s) }',
+        18,
+        {"s": np.array([1, 2, 8, 9])},
+    ),
+    "cubic Resize without what lies outside": (
+        '(float[1,2,5,6] x) => (float[1,2,10,3] y) { y = Resize<mode = "cubic", exclude_outside = 1,'
+        ' cubic_coeff_a = -0.5, coordinate_transformation_mode = "align_corners">(x, , s) }',
+        18,
+        {"s": np.array([1, 1, 2, 0.5], np.float32)},
+    ),
+    "antialiased linear Resize": (
+        '(float[1,2,9,12] x) => (float[1,2,4,20] y) { y = Resize<mode = "linear", antialias = 1>(x, , , s) }',
+        18,
+        {"s": np.array([1, 2, 4, 20])},
+    ),
+    "antialiased cubic Resize": (
+        '(float[1,2,9,12] x) => (float[1,2,4,5] y) { y = Resize<mode = "cubic", antialias = 1>(x, , , s) }',
+        18,
+        {"s": np.array([1, 2, 4, 5])},
+    ),
     "minus infinity in a mask": (
         "(float[1,2,5,5] x) => (float[1,2,5,5] y) { a = Add(x, m)\n y = Softmax<axis = -1>(a) }",
         18,

@@ -281,11 +281,6 @@ REFUSED: dict[str, tuple[list[Spec], dict[str, Any], str]] = {
         {},
         "dilated",
     ),
-    "a cubic resize": (
-        [("Resize", ["x", "", "s"], ["y"], {"mode": "cubic"})],
-        {"s": np.array([1, 1, 2, 2], np.float32)},
-        "cubic",
-    ),
 }
 
 

@@ -184,7 +184,10 @@ def refused(op: str, **attrs: Attribute) -> Graph:
             refused("MaxPool", kernel_shape=[3, 3], dilations=[2, 2]),
             ["dilated", "without dilation"],
         ),
-        (refused("Resize", mode="cubic"), ["cubic", "nearest"]),
+        (
+            refused("Resize", mode="linear", coordinate_transformation_mode="tf_crop_and_resize"),
+            ["crops"],
+        ),
         (refused("Xyz"), ["Xyz"]),
     ],
 )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from edgeconv.export.coreml.lowering import Lowering
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_table import Entry
+from edgeconv.export.passes.resize_by_matrices import resize_by_matrices, why_no_matrices
 
 SAMPLING = {
     "half_pixel": "UNALIGN_CORNERS",
@@ -27,6 +28,12 @@ ROUNDING: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
 
 
 def _resize(c: Lowering, node: Node, name: str) -> Any:
+    if _foreign(c.graph, node) is not None:
+        from edgeconv.export.coreml.table import OPS as ALL
+
+        for piece in resize_by_matrices(c.graph, node):
+            c.lower(piece, ALL[piece.op])
+        return c.values[node.output]
     source, made = c.shape(node.inputs[0]), c.shape(node.output)
     x = c.tensor(node.inputs[0])
     if node.str("mode", "nearest") == "linear":
@@ -74,6 +81,12 @@ def _nearest(node: Node, size: int, made: int) -> NDArray[np.int32]:
 
 
 def _refuse(graph: Graph, node: Node) -> str | None:
+    reason = _foreign(graph, node)
+    return None if reason is None or why_no_matrices(graph, node) is None else reason
+
+
+def _foreign(graph: Graph, node: Node) -> str | None:
+    """Say why MIL's own operators cannot do a Resize."""
     mode, coordinates = node.str("mode", "nearest"), _coordinates(node)
     source, made = graph.shape(node.inputs[0]), graph.shape(node.output)
     if mode not in ("nearest", "linear"):

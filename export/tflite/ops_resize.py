@@ -1,37 +1,19 @@
 """Resize, matched by the coordinates it really reads instead of by the names of its modes."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_table import Entry, first_failing, needs_constant, rank_within
+from edgeconv.export.passes.resize_by_matrices import (
+    Coordinates,
+    onnx_coordinates,
+    resize_by_matrices,
+    why_no_matrices,
+)
 from edgeconv.export.tflite.emission import Emission
 from edgeconv.export.tflite.ops_cut import take
 
-Coordinates = NDArray[np.float64]
-
 FORMS = ((False, True), (True, False), (False, False))  # (align_corners, half_pixel_centers)
-
-
-def onnx_coordinates(mode: str, size: int, out: int, scale: float) -> Coordinates:
-    """Return the source coordinate of each output position, as ONNX's Resize defines it.
-
-    >>> onnx_coordinates("half_pixel", 2, 4, 2.0).tolist()
-    [-0.25, 0.25, 0.75, 1.25]
-    """
-    x = np.arange(out, dtype=np.float64)
-    if mode == "align_corners":
-        # by the exact length, of which ``out`` is the floor
-        length = size * scale
-        return x * (size - 1) / (length - 1) if length != 1 else np.zeros(out)
-    if mode == "asymmetric":
-        return x / scale
-    if mode == "pytorch_half_pixel" and out == 1:
-        return np.zeros(1)
-    if mode == "half_pixel_symmetric":
-        adjustment = out / (size * scale)
-        return size / 2 * (1 - adjustment) + (x + 0.5) / scale - 0.5
-    return (x + 0.5) / scale - 0.5
 
 
 def _rounded(coordinates: Coordinates, nearest: str) -> Coordinates:
@@ -88,7 +70,16 @@ def _form(graph: Graph, node: Node) -> tuple[bool, bool] | None:
 
 
 def resize(em: Emission, node: Node) -> None:
-    """Resize: RESIZE_NEAREST_NEIGHBOR or RESIZE_BILINEAR; GATHER for any other nearest choice."""
+    """Resize: RESIZE_NEAREST_NEIGHBOR or RESIZE_BILINEAR; GATHER for any other nearest choice.
+
+    Filters that TFLite has not become BATCH_MATMUL.
+    """
+    if _foreign(em.graph, node) is not None:
+        from edgeconv.export.tflite.table import OPS
+
+        for piece in resize_by_matrices(em.graph, node):
+            OPS[piece.op].emit(em, piece)
+        return
     nearest = node.str("mode", "nearest") == "nearest"
     form = _form(em.graph, node)
     scale = em.result(node) if nearest else None
@@ -132,16 +123,24 @@ def _check(graph: Graph, node: Node) -> str | None:
     return None
 
 
+_foreign = first_failing(
+    rank_within(4, 4), needs_constant(2, "scale"), needs_constant(3, "size"), _check
+)
+"""Why TFLite's own operators cannot do a Resize."""
+
+
+def _refuse(graph: Graph, node: Node) -> str | None:
+    reason = _foreign(graph, node)
+    return None if reason is None or why_no_matrices(graph, node) is None else reason
+
+
 TABLE = {
     "Resize": Entry(
         resize,
-        "RESIZE_BILINEAR, RESIZE_NEAREST_NEIGHBOR",
-        "mode nearest, or mode linear with half_pixel, align_corners or asymmetric coordinates "
-        "and scales that are the ratio of the sizes",
-        first_failing(
-            rank_within(4, 4), needs_constant(2, "scale"), needs_constant(3, "size"), _check
-        ),
-        "picture",
-        int8=True,
+        "RESIZE_BILINEAR, RESIZE_NEAREST_NEIGHBOR, BATCH_MATMUL",
+        "mode nearest, linear or cubic over the last two axes",
+        _refuse,
+        lambda graph, node: "picture" if _foreign(graph, node) is None else "plain",
+        int8=lambda graph, node: _foreign(graph, node) is None,
     ),
 }

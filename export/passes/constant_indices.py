@@ -1,0 +1,100 @@
+"""Read and write elements at constant places by one Gather: no target has the operators for it.
+
+    Given:   x -> GatherND | GatherElements(constant indices) -> y
+    Result:  x -> Reshape(rows) -> Gather(row numbers) -> Reshape -> y
+
+    Given:   x, updates -> ScatterND | ScatterElements(constant indices) -> y
+    Result:  Concat(rows of x, rows of updates) -> Gather(which row is where) -> Reshape -> y
+
+``x[:, :, a:b] = z`` of a module comes as a ScatterND.
+"""
+
+import numpy as np
+
+from edgeconv.export.graph import Array, Graph, Node
+
+
+def constant_indices(graph: Graph) -> bool:
+    """Apply both rewrites to every match."""
+    changed = False
+    for node in graph.of("GatherND", "GatherElements", "ScatterND", "ScatterElements"):
+        indices = graph.constant(node, 1)
+        if indices is None or node.str("reduction", "none") != "none":
+            continue
+        shape = graph.shape(node.inputs[0])
+        if node.op.endswith("Elements"):
+            rows = _element_rows(shape, np.asarray(indices, np.int64), node.int("axis", 0))
+            width = 1
+        else:
+            batched = node.int("batch_dims", 0)
+            rows = _tuple_rows(shape, np.asarray(indices, np.int64), batched)
+            width = int(np.prod(shape[batched + indices.shape[-1] :]))
+        if node.op.startswith("Gather"):
+            _gather(graph, node, rows, width)
+        else:
+            _scatter(graph, node, rows, width)
+        changed = True
+    return changed
+
+
+def _element_rows(shape: tuple[int, ...], indices: Array, axis: int) -> Array:
+    """Return which element of the flat tensor each index means."""
+    places: list[Array] = list(np.indices(indices.shape))
+    size = shape[axis % len(shape)]
+    places[axis % len(shape)] = indices % size
+    return np.asarray(np.ravel_multi_index(tuple(places), shape)).reshape(-1)
+
+
+def _tuple_rows(shape: tuple[int, ...], indices: Array, batched: int) -> Array:
+    """Return which row of the tensor, cut behind the indexed axes, each tuple means."""
+    depth = indices.shape[-1]
+    indexed = shape[batched : batched + depth]
+    inside = np.ravel_multi_index(
+        tuple(indices[..., axis] % size for axis, size in enumerate(indexed)), indexed
+    )
+    batch = np.arange(int(np.prod(shape[:batched]))) * int(np.prod(indexed))
+    return (np.asarray(inside).reshape(len(batch), -1) + batch[:, None]).reshape(-1)
+
+
+def _gather(graph: Graph, node: Node, rows: Array, width: int) -> None:
+    count = int(np.prod(graph.shape(node.inputs[0]))) // width
+    source = _reshape(graph, node, node.inputs[0], (count, width))
+    _finish(graph, node, source, rows, width)
+
+
+def _scatter(graph: Graph, node: Node, rows: Array, width: int) -> None:
+    count = int(np.prod(graph.shape(node.inputs[0]))) // width
+    parts = [
+        _reshape(graph, node, node.inputs[0], (count, width)),
+        _reshape(graph, node, node.inputs[2], (len(rows), width)),
+    ]
+    kind = graph.dtype(node.output).type
+    both = graph.declare(graph.fresh(f"{node.name}_both"), (count + len(rows), width), kind)
+    joined = Node("Concat", graph.fresh(f"{node.name}_join"), parts, [both], {"axis": 0})
+    graph.nodes.insert(graph.nodes.index(node), joined)
+    where = np.arange(count)
+    where[rows] = count + np.arange(len(rows))
+    _finish(graph, node, both, where, width)
+
+
+def _finish(graph: Graph, node: Node, source: str, rows: Array, width: int) -> None:
+    """Turn ``node`` into the Reshape of the rows gathered from ``source``."""
+    kind = graph.dtype(node.output).type
+    picked = graph.declare(graph.fresh(f"{node.name}_rows"), (len(rows), width), kind)
+    numbers = graph.add_constant(f"{node.name}.rows", np.ascontiguousarray(rows, np.int64))
+    gather = Node("Gather", graph.fresh(f"{node.name}_pick"), [source, numbers], [picked])
+    gather.attrs["axis"] = 0
+    graph.nodes.insert(graph.nodes.index(node), gather)
+    shape = np.array(graph.shape(node.output), np.int64)
+    node.op, node.attrs = "Reshape", {}
+    node.inputs = [picked, graph.add_constant(f"{node.name}.shape", shape)]
+
+
+def _reshape(graph: Graph, node: Node, name: str, shape: tuple[int, ...]) -> str:
+    if name in graph.constants:
+        return graph.add_constant(f"{name}_flat", graph.constants[name].reshape(shape))
+    made = graph.declare(graph.fresh(f"{name}_flat"), shape, graph.dtype(name).type)
+    wanted = graph.add_constant(f"{made}.shape", np.array(shape, np.int64))
+    flat = Node("Reshape", graph.fresh(f"{made}_reshape"), [name, wanted], [made])
+    graph.nodes.insert(graph.nodes.index(node), flat)
+    return made
