@@ -20,6 +20,7 @@ from edgeconv.parity.child import Job
 from edgeconv.parity.facts import file_figures
 from edgeconv.parity.latency import Latency
 from edgeconv.parity.layers.figures import LayerReport
+from edgeconv.runtimes.table import RUNTIMES
 from edgeconv.tensors import Layout
 
 Array = NDArray[Any]
@@ -195,9 +196,9 @@ def job_for(
 def _judged_on(cell: Cell, samples: Samples) -> int | None:
     """Return on how many of its own pictures an export judged a file; None where they are others.
 
-    mil-reference takes up to 0.3 s a picture, so that a package is judged on the first of them.
+    A slow runtime's files are judged on the first of them.
     """
-    if cell.artifact is None or not samples.exported or cell.runtime != "mil-reference":
+    if cell.artifact is None or not samples.exported or not RUNTIMES[cell.runtime].slow:
         return None
     pictures = (cell.artifact.manifest.get("verification") or {}).get("pictures")
     return None if pictures is None else int(pictures)

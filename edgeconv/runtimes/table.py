@@ -36,7 +36,7 @@ class Runtime:
 
     ``timed``: its latency means something; ``lays_open``: its module opens edited models from bytes
     layer by layer; ``profiled``: it says what each operator takes; ``asked``: it runs only where it is
-    named. It runs on ``system`` only
+    named; ``slow``: tenths of a second a picture. It runs on ``system`` only
     (sys.platform; "": all), on boards with the processors ``boards``, up to Python ``last_python``;
     ``other_python`` names the variable with another Python that has it.
     """
@@ -55,6 +55,7 @@ class Runtime:
     lays_open: bool = False
     profiled: bool = False
     asked: bool = False
+    slow: bool = False
     boards: tuple[str, ...] = ()
     system: str = ""
     last_python: tuple[int, int] | None = None
@@ -165,6 +166,7 @@ RUNTIMES = {
             "verify .mlpackage without a Mac",
             options={"rounding": str, "noise": (float, int)},
             timed=False,
+            slow=True,
             lays_open=True,
         ),
         Runtime(

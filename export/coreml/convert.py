@@ -127,7 +127,7 @@ def build_program(
     from coremltools.converters.mil.mil import Function, Program, types
 
     target = getattr(ct.target, f"iOS{min_ios}")
-    lowering = Lowering(Builder, graph, min_ios, integers)
+    lowering = Lowering(Builder, graph, min_ios, integers, ops=OPS)
     borders = {tensor: lowering.name(tensor) for tensor in graph.inputs}
     lowering.inputs = tuple(borders.values())
     specs = {

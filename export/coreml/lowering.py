@@ -4,7 +4,7 @@ Nothing here knows how a package is written: a second Apple format would read th
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,7 @@ class Lowering:
     """The state of one lowering: the MIL builder, the graph, and a variable for every tensor made.
 
     ``min_ios`` is 15 to 18; ``integers`` is None for a float model. ``inputs`` are the MIL names of the
-    graph's inputs, in order.
+    graph's inputs, in order; ``ops`` is the op table, for operators that are written as others.
     """
 
     mb: Any
@@ -40,6 +40,7 @@ class Lowering:
     values: dict[str, Var] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
+    ops: "Mapping[str, Entry[Lower]]" = field(default_factory=dict)
     _taken: set[str] = field(default_factory=set)
     _read_back: dict[str, Var] = field(default_factory=dict)
 

@@ -74,11 +74,9 @@ def _apart(c: Lowering, value: Any, shape: list[int], perm: list[int], name: str
 
 
 def _steps(c: Lowering, node: Node, name: str) -> Any:
-    from edgeconv.export.coreml.table import OPS
-
     del name
     for piece in unroll(c.graph, node):
-        c.lower(piece, OPS[piece.op])
+        c.lower(piece, c.ops[piece.op])
     return [c.values[out] for out in node.outputs if out]
 
 

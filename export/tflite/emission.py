@@ -4,13 +4,14 @@ Functions of the op table read their inputs and emit their outputs through it; l
 quantization at borders of float islands, and clamps are settled here and nowhere else.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
 from edgeconv.export.graph import Array, Graph, Node
+from edgeconv.export.op_table import Entry
 from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.export.tflite.builder import Builder
 from edgeconv.export.tflite.clamps import clamp_steps
@@ -50,7 +51,8 @@ class Emission:
     ``integer``: the current node computes on int8. ``stored`` maps each tensor of the graph to
     its tensor in the file, in the layout of the plan. ``flattened`` holds, for a picture flattened
     channels last, the ONNX position of each stored column: its Gemms reorder their weights.
-    ``shifts`` are nodes that centre an input's pixels and stay in float.
+    ``shifts`` are nodes that centre an input's pixels and stay in float. ``ops`` is the op table,
+    for operators that are written as others.
     """
 
     graph: Graph
@@ -64,6 +66,7 @@ class Emission:
     shifts: set[str] = field(default_factory=set)
     integer: bool = False
     requantized: int = 0
+    ops: "Mapping[str, Entry[Emit]]" = field(default_factory=dict)
     _forms: dict[tuple[str, Layout, Quantization | None], int] = field(default_factory=dict)
 
     # -- what the recipe says

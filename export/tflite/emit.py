@@ -87,7 +87,7 @@ def emit_tflite(
     known = graph.shapes.keys()
     graph, recipe, changes = rewrite(graph, recipe, rewrites)
     plan = plan_layouts(graph, lambda g, node: OPS[node.op].layout_rule(g, node))
-    em = Emission(graph, recipe, precision, io, plan, Builder("edgeconv"))
+    em = Emission(graph, recipe, precision, io, plan, Builder("edgeconv"), ops=OPS)
     inputs: dict[str, int] = {}
     for name in graph.inputs:
         _add_input(em, name, inputs)

@@ -8,10 +8,8 @@ from edgeconv.export.tflite.emission import Emission
 
 def steps(em: Emission, node: Node) -> None:
     """LSTM, GRU, RNN: the operators of every step."""
-    from edgeconv.export.tflite.table import OPS
-
     for piece in unroll(em.graph, node):
-        OPS[piece.op].emit(em, piece)
+        em.ops[piece.op].emit(em, piece)
 
 
 _NEAREST = "constant weights, the usual activations and sequences of one static length"
