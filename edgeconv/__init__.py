@@ -13,10 +13,10 @@ from edgeconv.api import export_model, plan_export, run_model
 if TYPE_CHECKING:
     from edgeconv.bench.api import bench_models
     from edgeconv.doctor import examine
+    from edgeconv.export_page import write_report
     from edgeconv.models import SPECS, build
     from edgeconv.models.summary import summarize
     from edgeconv.parity.api import check_parity
-    from edgeconv.reports.export_page import write_report
     from edgeconv.snippet import write_snippet
 
 __all__ = [
@@ -45,7 +45,7 @@ _LAZY = {
     "check_parity": "edgeconv.parity.api",
     "examine": "edgeconv.doctor",
     "summarize": "edgeconv.models.summary",
-    "write_report": "edgeconv.reports.export_page",
+    "write_report": "edgeconv.export_page",
     "write_snippet": "edgeconv.snippet",
 }
 

@@ -35,8 +35,8 @@ def command(file: Path, html: Path | None, bench: Path | None) -> None:
 
 def page_beside(file: Path, page: Path | None = None, bench: Path | None = None) -> Path:
     """Write the page of ``file`` to ``page``, else beside it under its name; return where."""
+    from edgeconv.export_page import write_report
     from edgeconv.files import write_text
-    from edgeconv.reports.export_page import write_report
 
     page = file.with_name(f"{file.name}.html") if page is None else page
     write_text(page, write_report(file, bench))
