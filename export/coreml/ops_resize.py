@@ -29,10 +29,8 @@ ROUNDING: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
 
 def _resize(c: Lowering, node: Node, name: str) -> Any:
     if _foreign(c.graph, node) is not None:
-        from edgeconv.export.coreml.table import OPS as ALL
-
         for piece in resize_by_matrices(c.graph, node):
-            c.lower(piece, ALL[piece.op])
+            c.lower(piece, c.ops[piece.op])
         return c.values[node.output]
     source, made = c.shape(node.inputs[0]), c.shape(node.output)
     x = c.tensor(node.inputs[0])

@@ -75,10 +75,8 @@ def resize(em: Emission, node: Node) -> None:
     Filters that TFLite has not become BATCH_MATMUL.
     """
     if _foreign(em.graph, node) is not None:
-        from edgeconv.export.tflite.table import OPS
-
         for piece in resize_by_matrices(em.graph, node):
-            OPS[piece.op].emit(em, piece)
+            em.ops[piece.op].emit(em, piece)
         return
     nearest = node.str("mode", "nearest") == "nearest"
     form = _form(em.graph, node)
