@@ -40,6 +40,8 @@ Form = Literal["zero-point-free", "asymmetric"]
 integers; asymmetric: any."""
 
 VERSION = 1
+FROM_FILE = "from the file"
+"""The name of a recipe that holds a quantized file's own integers."""
 
 FLOAT32 = number(low=-3.4e38, high=3.4e38)
 NOTED, SHARE = number(finite=False), number(low=0.0, high=1e30, finite=False)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from edgeconv.export.options import ExportOptions
 from edgeconv.export.source import Source
 from edgeconv.pictures import Feed, InputSpec, Sample, find_pictures, load_samples, split, spread
 from edgeconv.truth import read_truth
+
+if TYPE_CHECKING:
+    import onnx
 
 VERIFY_BYTES = 64 << 20
 VERIFY_COUNT, NOISE_COUNT, FOREIGN_COUNT = 200, 8, 32
@@ -62,11 +65,18 @@ def choose_data(options: ExportOptions, source: Source, labels: Sequence[str] | 
 
 def refuse_uncalibrated(options: ExportOptions, source: Source) -> None:
     """Raise UsageError where INT8 has no samples: only bundled weights come with pictures of ours."""
-    if options.integer and options.calib is None and not source.bundled:
+    own = source.model is not None and _is_quantized(source.model)
+    if options.integer and options.calib is None and not source.bundled and not own:
         raise UsageError(
             "--int8 calibrates on your own pictures: give --calib DIR (a few hundred pictures like "
             "those the net will see), FILE.npz, FILE.npy or file.py:function"
         )
+
+
+def _is_quantized(model: "onnx.ModelProto") -> bool:
+    from edgeconv.export.qdq.qoperator import is_quantized
+
+    return is_quantized(model)
 
 
 def _verify_count(spec: InputSpec) -> int:

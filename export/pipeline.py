@@ -38,10 +38,12 @@ from edgeconv.export.targets import TARGETS, refused_targets
 from edgeconv.export.verify import Expected, expect, first_departure, promised, verify_file
 from edgeconv.files import digest, sha256, write_bytes
 from edgeconv.judge.advice import advice
+from edgeconv.recipe import FROM_FILE
 
 if TYPE_CHECKING:
     import onnx
 
+    from edgeconv.export.qdq.read import QuantizedModel
     from edgeconv.recipe import Recipe
 
 
@@ -52,6 +54,8 @@ class Lowered:
     raw: "onnx.ModelProto"
     hub: Graph
     prepared: Prepared
+    own: "QuantizedModel | None" = None
+    """What a file that is quantized already says itself."""
 
 
 def run_export(
@@ -106,7 +110,10 @@ def _run(
     softmax = options.softmax or classifier is not None
     expected, names = _expect(options, source, lowered, data, softmax, stages)
     graph, recipe = lowered.prepared.graph, None
-    if options.integer:
+    if lowered.own is not None:
+        graph, recipe = lowered.own.graph, lowered.own.recipe
+        notes += lowered.own.notes
+    elif options.integer:
         from edgeconv.export.integers import make_integers
 
         made = make_integers(
@@ -173,8 +180,11 @@ def _lower(
 ) -> Lowered:
     from edgeconv.export.passes.append_softmax import append_softmax
     from edgeconv.export.passes.embed_preprocessing import embed_preprocessing
+    from edgeconv.export.qdq.qoperator import is_quantized
 
     raw = source.model
+    if raw is not None and is_quantized(raw):
+        return _own_integers(options, raw, stages)
     if raw is None:
         from edgeconv.export.hub.trace import HUB_OPSET, trace_module
 
@@ -198,6 +208,42 @@ def _lower(
     if simplified.warning:
         notes.append(simplified.warning)
     return Lowered(raw, hub, prepared)
+
+
+def _own_integers(options: ExportOptions, raw: "onnx.ModelProto", stages: Stages) -> Lowered:
+    """Read a quantized file; raises UsageError for options that would need other integers."""
+    from edgeconv.export.hub.simplify_child import converted
+    from edgeconv.export.hub.trace import HUB_OPSET
+    from edgeconv.export.integer.counts import count_operators
+    from edgeconv.export.qdq.read import read_qdq
+
+    _refuse_with_own_integers(options)
+    with stages.stage("integers") as say:
+        own = read_qdq(converted(raw, HUB_OPSET))
+        check_finite(own.graph)
+        say(f"the file's own, {own.recipe.form}")
+        if in_float := count_operators(own.graph, own.recipe).float_text():
+            say(in_float)
+    return Lowered(raw, own.graph, Prepared(own.graph, {}), own)
+
+
+def _refuse_with_own_integers(options: ExportOptions) -> None:
+    if not options.integer:
+        raise UsageError(f"{options.net} is quantized already: --int8 keeps its own integers")
+    contrary = {
+        "--recipe": options.recipe_file is not None,
+        "--max-drop": options.max_drop is not None,
+        "--keep-float": bool(options.keep_float),
+        "--softmax": options.softmax,
+        "--embed-preprocessing": options.embed_preprocessing,
+        "--int8-weights": options.int8_weights,
+    }
+    for option, given in contrary.items():
+        if given:
+            raise UsageError(
+                f"{options.net} is quantized already and keeps its own integers: leave out {option}, "
+                "or export the float model that it was made from"
+            )
 
 
 def pixel_input(source: Source, options: ExportOptions) -> PixelInput | None:
@@ -297,6 +343,8 @@ def _verify(
     names = ["hub"] if options.image_input else ["hub", "prepared"]
     if not (options.embed_preprocessing or options.image_input or options.softmax):
         names.insert(0, "raw")  # which has neither pixels nor softmax inside
+    if recipe is not None and recipe.name == FROM_FILE:
+        names = ["raw"]  # the others are its float net, and the file is the reference
     report.departure = first_departure(
         {name: folder / f"{name}.onnx" for name in names}, expected, int8=options.integer
     )

@@ -8,25 +8,29 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from click.testing import CliRunner
 from onnx import numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
     QuantType,
+    quantize_dynamic,
     quantize_static,
 )
 from quant_nets import pictures, residual_net, shuffle_net
 
+from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError, UnsupportedOpError
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.onnx_io import save_model, to_onnx
 from edgeconv.export.integer.groups import check_same_scale
 from edgeconv.export.passes.expand_shuffles import expand_shuffles
 from edgeconv.export.qdq.emit import emit_qdq
-from edgeconv.export.qdq.read import is_quantized, read_qdq
+from edgeconv.export.qdq.qoperator import is_quantized
+from edgeconv.export.qdq.read import read_qdq
 from edgeconv.export.quant.engine import quantize
 from edgeconv.export.tflite.emit import emit_tflite
-from edgeconv.export.tflite.inspect import tflite_stats
+from edgeconv.export.tflite.inspect import read_tflite, tflite_stats
 
 NNCF = Path(__file__).parent / "golden" / "nncf"
 NETS = {"residual": residual_net, "shuffle": shuffle_net}
@@ -155,11 +159,11 @@ def test_layers_that_the_file_leaves_in_float_are_listed() -> None:
 
 @pytest.mark.filterwarnings("ignore")  # quantize_static advises pre-processing by warnings
 def test_what_a_recipe_cannot_express_is_refused_with_the_reason(tmp_path: Path) -> None:
-    model = static(
-        residual_net(), tmp_path, quant_format=QuantFormat.QOperator, weight_type=QuantType.QInt8
-    )
-    with pytest.raises(UnsupportedOpError, match="QOperator form"):
-        read_qdq(model)
+    source, target = tmp_path / "plain.onnx", tmp_path / "dynamic.onnx"
+    source.write_bytes(save_model(to_onnx(residual_net())))
+    quantize_dynamic(source, target)
+    with pytest.raises(UnsupportedOpError, match=r"dynamically.*export the float model"):
+        read_qdq(onnx.load(target))
     wide = static(
         residual_net(),
         tmp_path,
@@ -169,3 +173,46 @@ def test_what_a_recipe_cannot_express_is_refused_with_the_reason(tmp_path: Path)
     )
     with pytest.raises(EdgeconvError, match=r"int16|not standard ONNX"):
         read_qdq(wide)
+
+
+@pytest.mark.filterwarnings("ignore")  # quantize_static advises pre-processing by warnings
+@pytest.mark.parametrize("form", [QuantFormat.QDQ, QuantFormat.QOperator])
+def test_the_command_keeps_the_integers_of_a_quantized_file(form: Any, tmp_path: Path) -> None:
+    graph = residual_net()
+    model = static(
+        graph,
+        tmp_path,
+        quant_format=form,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )
+    path, output, samples = tmp_path / "own.onnx", tmp_path / "out", tmp_path / "seen.npz"
+    onnx.save(model, path)
+    np.savez(samples, input=np.concatenate([feed["input"] for feed in pictures(graph, 6, seed=3)]))
+    command = ["export", str(path), "--output", str(output), "--verify", str(samples)]
+    size = ["--prefer", "size"]  # no layer is rewritten
+    targets = ["--target", "tflite", "--target", "onnx"]
+    done = CliRunner().invoke(main, [*command, *size, "--int8", *targets])
+    assert done.exit_code == 0, done.output
+    assert "the file's own" in done.output
+    emitted = onnx.load(output / "own_int8.onnx")
+    for feed in pictures(graph, 4, seed=5):
+        np.testing.assert_array_equal(run(model, feed), run(emitted, feed))
+    stored = tflite_weights((output / "own_int8.tflite").read_bytes())
+    for tensor in model.graph.initializer:
+        value = numpy_helper.to_array(tensor)
+        if value.dtype == np.int8 and value.ndim == 4:
+            turned = (
+                value.transpose(0, 2, 3, 1) if value.shape[1] > 1 else value.transpose(1, 2, 3, 0)
+            )
+            assert any(np.array_equal(turned.reshape(-1), other.reshape(-1)) for other in stored)
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 2
+    assert "quantized already: --int8 keeps its own integers" in refused.output
+
+
+def tflite_weights(data: bytes) -> list[Any]:
+    """Return the int8 constants of a .tflite file."""
+    summary = read_tflite(data)
+    return [t.data for t in summary.tensors if t.dtype == "int8" and t.data is not None]

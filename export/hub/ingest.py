@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference
 
 from edgeconv.export.hub.trace import HUB_OPSET
+from edgeconv.export.qdq.qoperator import as_qdq, is_qoperator, refuse_dynamic
 
 WIDTHS: dict[int, str] = {
     TensorProto.FLOAT16: "float16",
@@ -25,6 +26,9 @@ def ingest(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
     """Return ``model`` in the hub's terms, and what the user should be told. The argument may change."""
     if model.functions:
         model = inliner.inline_local_functions(model)
+    refuse_dynamic(model)
+    if is_qoperator(model):
+        model = as_qdq(model)
     model = _without_newer_operators(model)
     notes = _widen(model)
     for value in _values(model.graph):

@@ -1,5 +1,6 @@
 """Read a QDQ model of any tool as prepared graph plus recipe, its scales kept to the last bit."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,11 +11,13 @@ from edgeconv.export.graph import Graph, Node
 from edgeconv.export.hub.onnx_io import from_onnx
 from edgeconv.export.integer.groups import same_scale
 from edgeconv.export.integer.rules import data_inputs, float_weights, why_float
-from edgeconv.export.op_traits import RULES, WEIGHTED, output_axis
+from edgeconv.export.op_traits import RULES, WEIGHTED, Is, operators, output_axis
 from edgeconv.export.prepare import prepare
+from edgeconv.export.qdq.qoperator import as_qdq, is_qoperator, refuse_dynamic
 from edgeconv.export.qdq.strip import StoredConstant, Stripped, strip_qdq
 from edgeconv.export.quant.weights import rows, unrows
 from edgeconv.recipe import (
+    FROM_FILE,
     Activation,
     Form,
     Recipe,
@@ -23,7 +26,7 @@ from edgeconv.recipe import (
     choose_scale,
 )
 
-QOPERATORS = frozenset(["QGemm", "ConvInteger", "MatMulInteger"])
+TAKES_CLAMP = operators(Is.TAKES_CLAMP)
 
 
 @dataclass(frozen=True)
@@ -40,22 +43,13 @@ class QuantizedModel:
     notes: tuple[str, ...]
 
 
-def is_quantized(model: onnx.ModelProto) -> bool:
-    """Whether a model holds quantization nodes."""
-    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-
-
 def read_qdq(model: onnx.ModelProto) -> QuantizedModel:
     """Return graph and recipe of a QDQ model.
 
     Raises UnsupportedOpError, naming node and reason, for what an INT8 recipe cannot express.
     """
-    for proto in model.graph.node:
-        if proto.op_type.startswith("QLinear") or proto.op_type in QOPERATORS:
-            raise UnsupportedOpError(
-                f"{proto.op_type} {proto.name} is of the QOperator form: write the model in QDQ form"
-            )
-    before = strip_qdq(from_onnx(model))
+    refuse_dynamic(model)
+    before = strip_qdq(from_onnx(as_qdq(model) if is_qoperator(model) else model))
     layers = {node.name: node for node in before.graph.of(*WEIGHTED)}
     graph = prepare(before.graph, int8=True).graph
     notes: list[str] = []
@@ -69,6 +63,7 @@ def read_qdq(model: onnx.ModelProto) -> QuantizedModel:
             weights[node.name] = _weights(graph, node, layers, before, activations, notes)
     unread = graph.unread_outputs()
     activations = {t: replace(a, final=t in unread) for t, a in activations.items()}
+    _saturate(graph, activations, islands)
     free = all(a.final or a.zero_point in (-128, 0) for a in activations.values())
     if not free:
         notes.append(
@@ -76,7 +71,7 @@ def read_qdq(model: onnx.ModelProto) -> QuantizedModel:
         )
     form: Form = "zero-point-free" if free else "asymmetric"
     recipe = Recipe(
-        "from the file",
+        FROM_FILE,
         form,
         activations,
         weights,
@@ -84,6 +79,18 @@ def read_qdq(model: onnx.ModelProto) -> QuantizedModel:
         {"picked": "the file's own", "float": dict(islands), "completed": notes},
     )
     return QuantizedModel(graph, recipe, islands, tuple(notes))
+
+
+def _saturate(
+    graph: Graph, activations: Mapping[str, Activation], islands: Mapping[str, str]
+) -> None:
+    """Say what the integers imply: no value lies beyond them, also where a target stores real ones."""
+    for node in graph.nodes:
+        held = activations.get(node.output)
+        if held is None or node.name in islands or node.op not in TAKES_CLAMP:
+            continue
+        low, high = node.clamp or (-np.inf, np.inf)
+        node.clamp = max(low, held.low), min(high, held.high)
 
 
 def _split_shared(graph: Graph, scales: dict[str, tuple[float, int]], notes: list[str]) -> None:

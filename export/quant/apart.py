@@ -6,8 +6,10 @@ Result:  these nodes compute in float, and each part keeps its own scale
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.rules import moves_integers
+from edgeconv.export.op_traits import RULES
 from edgeconv.export.quant.observe import Observation
 
+FIXED = frozenset(op for op, rule in RULES.items() if rule.kind == "fixed")
 WIDEST = 4.0
 """Times that one part's values may exceed another's: two bits of the smaller one."""
 
@@ -22,8 +24,20 @@ def kept_apart(graph: Graph, seen: Observation) -> dict[str, str]:
         following = _only_moved(graph, node, readers)
         if following is not None and real and max(real) > WIDEST * min(real):
             reason = f"it joins outputs of very different size (up to {max(real) / min(real):.3g}x)"
-            found.update(dict.fromkeys([node.name, *following], reason))
+            gates = [maker.name for maker in _gates(graph, node, readers)]
+            found.update(dict.fromkeys([node.name, *following, *gates], reason))
     return found
+
+
+def _gates(graph: Graph, concat: Node, readers: dict[str, list[Node]]) -> list[Node]:
+    """Return the nodes of prescribed scale that make nothing but a part: 1/256 is much for a score."""
+    makers = graph.producers()
+    parts = [makers[name] for name in concat.inputs if name in makers]
+    return [
+        node
+        for node in parts
+        if node.op in FIXED and len(readers[node.output]) == 1 and node.output not in graph.outputs
+    ]
 
 
 def _size(graph: Graph, seen: Observation, tensor: str) -> float:
