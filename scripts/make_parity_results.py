@@ -25,7 +25,7 @@ from edgeconv.doctor import examine
 from edgeconv.export.kinds import Precision
 from edgeconv.judge.measures import show
 from edgeconv.parity.api import check_parity
-from edgeconv.parity.data import spread_indices
+from edgeconv.parity.kept import spread_indices
 from edgeconv.parity.matrix import Matrix, Row
 from edgeconv.parity.report import environment
 

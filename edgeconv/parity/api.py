@@ -11,7 +11,8 @@ from edgeconv.judge.advice import advice
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_folder, save_outputs
 from edgeconv.parity.baseline import compare_baseline, load_baseline, save_baseline, worth_keeping
 from edgeconv.parity.cells import Cell, plan
-from edgeconv.parity.data import Request, check_same_inputs, gather
+from edgeconv.parity.data import Request, gather
+from edgeconv.parity.kept import check_same_inputs, stored_samples
 from edgeconv.parity.latency import REFERENCE, Latency, measure_latencies
 from edgeconv.parity.layers.choose import layer_reports
 from edgeconv.parity.layers.figures import LayerReport
@@ -138,7 +139,6 @@ def _advice(row: Row, cells: Sequence[Cell]) -> tuple[str, ...]:
 
 def _judge_stored(stored: list[Outputs], request: Request, settings: Settings) -> Matrix:
     """Compare saved outputs only: no file is run."""
-    from edgeconv.parity.data import stored_samples
 
     reference = next((o for o in stored if o.about.get("stage") == "reference"), None)
     if request.reference is not None:

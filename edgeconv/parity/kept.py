@@ -1,0 +1,98 @@
+"""What was kept for a comparison: an export's verification pictures, outputs saved elsewhere."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.artifact import Artifact
+from edgeconv.errors import EdgeconvError
+from edgeconv.judge.outputs import Outputs, inputs_hash
+from edgeconv.parity.matrix import Samples
+from edgeconv.preprocessing import sentence
+
+Array = NDArray[Any]
+
+
+def from_evidence(artifact: Artifact, count: int | None) -> tuple[Samples, Outputs]:
+    """Return ``count`` verification inputs of an export, spread evenly, and float outputs on them.
+
+    None takes all, which is what the export itself judged on.
+    """
+    arrays = artifact.verification()
+    inputs, outputs = _named(arrays, "input:"), _named(arrays, "output:")
+    if not inputs or not outputs:
+        raise EdgeconvError(f"the evidence of {artifact.path} holds no verification pictures")
+    total = len(next(iter(inputs.values())))
+    chosen = spread_indices(total, total if count is None else count)
+    inputs = {name: array[chosen] for name, array in inputs.items()}
+    outputs = {name: array[chosen] for name, array in outputs.items()}
+    names = tuple(str(n) for n in arrays.get("names", np.arange(total))[chosen])
+    truth = arrays.get("truth")
+    known = None if truth is None else truth[chosen].astype(np.int64)
+    source = f"verification pictures of {artifact.path.name}"
+    own = artifact.preprocessing
+    prepared = None if own is None else sentence(own, "manifest", artifact.layout)
+    everything = len(chosen) == total
+    samples = Samples(inputs, names, known, "nchw", source, exported=everything, prepared=prepared)
+    about = {
+        "label": "reference",
+        "stage": "reference",
+        "title": _exported_by(artifact),
+        **known_task(artifact),
+    }
+    return samples, Outputs(outputs, {**about, "inputs_sha256": inputs_hash(inputs)})
+
+
+def known_task(artifact: Artifact) -> dict[str, Any]:
+    """Return what a manifest says of the net that its verdict depends on."""
+    weights = artifact.manifest.get("weights") or {}
+    return {"cuts": artifact.manifest.get("cuts"), "weights": weights.get("source")}
+
+
+def _exported_by(artifact: Artifact) -> str:
+    """Say what computed the reference outputs that an export keeps."""
+    versions = artifact.manifest.get("versions") or {}
+    source = str((artifact.manifest.get("net") or {}).get("source", ""))
+    torch, package = versions.get("torch"), versions.get("onnxruntime")
+    if torch is not None and not source.endswith(".onnx"):
+        return f"PyTorch {torch}, kept by the export"
+    return f"onnxruntime {package or '?'} on {source}, kept by the export"
+
+
+def _named(arrays: dict[str, Array], prefix: str) -> dict[str, Array]:
+    return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+
+
+def spread_indices(total: int, count: int) -> NDArray[np.intp]:
+    """Return the places of ``count`` of ``total`` pictures, spread evenly, as pictures.spread does.
+
+    >>> spread_indices(10, 3), spread_indices(2, 5)
+    (array([0, 3, 6]), array([0, 1]))
+    """
+    if total <= count:
+        return np.arange(total)
+    return np.arange(count) * total // count
+
+
+def check_same_inputs(stored: Outputs, digest: str) -> None:
+    """Raise EdgeconvError where stored outputs say they come from other inputs."""
+    other = stored.about.get("inputs_sha256")
+    if other is not None and other != digest:
+        raise EdgeconvError(
+            f"the outputs of {stored.label} come from other inputs (sha256 {str(other)[:12]}…, here "
+            f"{digest[:12]}…): save both from the same pictures"
+        )
+
+
+def stored_samples(reference: Outputs) -> Samples:
+    """Return what saved outputs know of their pictures: count, names and truth, but no pixels."""
+    count = min(len(a) for a in reference.arrays.values())
+    truth = reference.about.get("truth")
+    return Samples(
+        {"(not stored)": np.zeros((count, 0), np.float32)},
+        tuple(reference.about.get("names") or (str(i) for i in range(count))),
+        None if truth is None else np.array(truth, np.int64),
+        "nchw",
+        str(reference.about.get("source", "saved outputs")),
+    )
