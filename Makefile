@@ -1,10 +1,10 @@
-# make demo | test | test-long | check | fix | docs: each starts from nothing and needs Python 3.11 or later.
+# make demo | test | test-long | check | fix | docs | site: each starts from nothing and needs Python 3.11 or later.
 PYTHON ?= python3
 BIN := .venv/bin
 OLD := .venv-tflite-runtime
 ARGS ?=
 
-.PHONY: demo test test-long check fix docs setup
+.PHONY: demo test test-long check fix docs site setup
 
 demo: .venv/.stamp
 	$(BIN)/edgeconv export mobilenet_v2 --int8 --target tflite --force
@@ -29,6 +29,10 @@ fix: .venv/.stamp
 docs: .venv/.stamp
 	$(BIN)/python -m edgeconv.export.op_docs docs/ops.md
 
+# The documentation as a site that works offline, in site/; its tools live apart from the tests'.
+site: .venv-site/.stamp
+	NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --strict --quiet --site-dir site
+
 setup: .venv/.stamp
 
 .venv/.stamp: pyproject.toml constraints.txt
@@ -42,4 +46,10 @@ $(OLD)/.stamp: pyproject.toml
 	mkdir -p $(OLD)
 	if $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
 	  $(PYTHON) -m venv $(OLD) && $(OLD)/bin/pip install -q -e '.[tflite-runtime]'; fi
+	touch $@
+
+.venv-site/.stamp: pyproject.toml
+	$(PYTHON) -m venv .venv-site
+	.venv-site/bin/pip install -q --upgrade 'pip>=25.1'
+	.venv-site/bin/pip install -q -e . --group docs
 	touch $@
