@@ -90,14 +90,31 @@ def resize_and_crop(
     """
     image_module = require("PIL.Image", "images")
     image = image_module.fromarray(picture)
-    factor = max(size[0] / crop / image.height, size[1] / crop / image.width)
-    wide = max(round(image.width * factor), size[1])
-    high = max(round(image.height * factor), size[0])
+    high, wide, top, left = _geometry((image.height, image.width), size, crop)
     if (wide, high) != image.size:
         image = image.resize((wide, high), image_module.Resampling.BILINEAR)
-    left, top = (wide - size[1]) // 2, (high - size[0]) // 2
     cropped = image.crop((left, top, left + size[1], top + size[0]))
     return np.asarray(cropped, np.uint8)
+
+
+def _geometry(
+    given: tuple[int, int], size: tuple[int, int], crop: float
+) -> tuple[int, int, int, int]:
+    """Return height and width of the resized picture, and top and left of the crop in it."""
+    factor = max(size[0] / crop / given[0], size[1] / crop / given[1])
+    wide, high = max(round(given[1] * factor), size[1]), max(round(given[0] * factor), size[0])
+    return high, wide, (high - size[0]) // 2, (wide - size[1]) // 2
+
+
+def placed_box(
+    box: Sequence[float], given: tuple[int, int], how: Preprocessing
+) -> tuple[float, float, float, float]:
+    """Return corners x1, y1, x2, y2 in a picture of (height, width) as the model's input shows them."""
+    high, wide, top, left = _geometry(given, how.size, how.crop)
+    across, down = wide / given[1], high / given[0]
+    x1, x2 = (min(max(x * across - left, 0.0), how.size[1]) for x in box[0::2])
+    y1, y2 = (min(max(y * down - top, 0.0), how.size[0]) for y in box[1::2])
+    return x1, y1, x2, y2
 
 
 def to_input(pixels: NDArray[np.uint8], how: Preprocessing, channels: int) -> NDArray[np.float32]:

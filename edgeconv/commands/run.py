@@ -1,6 +1,7 @@
 """``edgeconv run``."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -8,9 +9,27 @@ import click
 from edgeconv.api import run_model
 from edgeconv.artifact import load_artifact
 from edgeconv.commands.grouped import examples
+from edgeconv.errors import UsageError
 from edgeconv.preprocessing import sentence
 from edgeconv.runtimes.choose import listed
 from edgeconv.terminal import echo, print_json
+
+
+def each_picture(given: Sequence[Path]) -> list[Path]:
+    """Return the files that are meant: of a folder every picture in it, of a pattern what fits it."""
+    from edgeconv.pictures import find_pictures
+
+    found: list[Path] = []
+    for path in given:
+        if path.is_dir():
+            found += find_pictures(path)
+        elif path.exists() or not any(mark in path.name for mark in "*?["):
+            found.append(path)
+        else:
+            found += sorted(path.parent.glob(path.name))
+    if not found:
+        raise UsageError(f"{given[0]} fits no picture")
+    return found
 
 
 @click.command(epilog=examples("edgeconv run out/model_int8.tflite photos/0_t-shirt.png --top 3"))
@@ -32,8 +51,11 @@ def command(
     runtime: str | None,
     as_json: bool,
 ) -> None:
-    """Print the most probable classes of pictures, with names, from any exported FILE."""
-    results = run_model(file, list(pictures), top=top, threads=threads, runtime=runtime)
+    """Print the most probable classes of pictures, with names, from any exported FILE.
+
+    A PICTURE is a file, a folder of pictures, or a pattern such as 'photos/*.png'.
+    """
+    results = run_model(file, each_picture(pictures), top=top, threads=threads, runtime=runtime)
     if as_json:
         data = [{**dataclasses.asdict(r), "picture": str(r.picture)} for r in results]
         print_json({"file": str(file), "predictions": data})

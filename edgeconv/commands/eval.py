@@ -1,0 +1,110 @@
+"""``edgeconv eval``: parse, one library call, print."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeconv.commands.grouped import grouped
+from edgeconv.terminal import echo, print_json
+
+GROUPS = {
+    "Pictures": (
+        "data",
+        "count",
+        "truth",
+        "reference",
+        "preprocessing",
+        "mean",
+        "std",
+        "crop",
+        "layout",
+    ),
+    "Running": ("head", "runtime", "threads"),
+    "What is shown": ("as_json",),
+}
+
+
+def _numbers(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(float(part) for part in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not a number or M,M,M") from error
+
+
+@grouped(
+    GROUPS,
+    "edgeconv eval out/model_int8.tflite --data photos",
+    "edgeconv eval model.onnx --data photos --truth folders --preprocessing imagenet",
+)
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
+)
+@click.option("--data", required=True, metavar="DIR", help="A folder of pictures.")
+@click.option("--count", type=click.IntRange(1), help="How many, spread evenly. Default: all.")
+@click.option(
+    "--truth",
+    metavar="folders|FILE.csv|COCO.json",
+    help="What they show. Default: their folders, where those are classes.",
+)
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    help="Detectors: float file whose boxes they are held against. Default: the export's own graph.",
+)
+@click.option(
+    "--preprocessing",
+    type=click.Choice(["imagenet", "unit", "symmetric", "raw"]),
+    help="Instead of --mean and --std. Default: the manifest's, else ImageNet's.",
+)
+@click.option("--mean", callback=_numbers, metavar="M[,M,M]", help="On the 0..1 scale.")
+@click.option("--std", callback=_numbers, metavar="S[,S,S]", help="On the 0..1 scale.")
+@click.option(
+    "--crop",
+    type=float,
+    metavar="FRACTION",
+    help="Centre crop. Default: the manifest's, else 0.875.",
+)
+@click.option(
+    "--input-layout",
+    "layout",
+    type=click.Choice(["nchw", "nhwc"]),
+    help="Where channels are. Default: .onnx nchw, .tflite nhwc.",
+)
+@click.option(
+    "--head",
+    type=click.Choice(["yolov8", "yolov5", "end-to-end", "ssd"]),
+    help="How outputs hold boxes. Default: by their shapes.",
+)
+@click.option("--runtime", help="Default: the first installed.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def command(files: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+    """Measure FILEs at their own task: accuracy class by class, or boxes, on labelled pictures.
+
+    Ours and anyone's .onnx, .tflite and .mlpackage. Intervals are Wilson's, at 95 %.
+    """
+    from edgeconv.errors import UsageError
+    from edgeconv.evaluate.report import evaluate
+    from edgeconv.evaluate.run import Asked
+    from edgeconv.evaluate.text import text
+
+    own = {
+        k: options.pop(k)
+        for k in ("preprocessing", "mean", "std", "crop", "layout", "runtime", "threads")
+    }
+    if own["preprocessing"] and (own["mean"] or own["std"]):
+        raise UsageError("--preprocessing names a mean and a std: leave --mean and --std out")
+    if own["crop"] is not None and not 0 < own["crop"] <= 1:
+        raise UsageError(f"--crop is a fraction in (0, 1], not {own['crop']:g}")
+    if own["std"] is not None and min(own["std"]) <= 0:
+        raise UsageError("--std must be positive, on the 0..1 scale")
+    reports = evaluate(files, options.pop("data"), asked=Asked(**own), **options)
+    if as_json:
+        print_json({"files": [report.to_json() for report in reports]})
+    else:
+        echo(text(reports))

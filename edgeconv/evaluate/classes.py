@@ -1,0 +1,88 @@
+"""Accuracy of a classifier: top-1, top-5, class by class, and what is taken for what."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.metrics import ranks, wilson_interval
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Share:
+    """``right`` of ``count``, with Wilson's interval at 95 %."""
+
+    right: int
+    count: int
+
+    @property
+    def value(self) -> float:
+        """The share itself; 0 of 0 is 0."""
+        return self.right / self.count if self.count else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its 95 % interval, everything where nothing was counted."""
+        return wilson_interval(self.right, self.count) if self.count else (0.0, 1.0)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{100 * self.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return {"share": self.value, "interval": list(self.interval), "of": self.count}
+
+
+@dataclass
+class Classes:
+    """Counts over pictures of known class; ``confusion[true, predicted]``."""
+
+    classes: int
+    top5_right: int = 0
+    confusion: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+
+    def __post_init__(self) -> None:
+        self.confusion = np.zeros((self.classes, self.classes), np.int64)
+
+    def add(self, scores: Array, truth: NDArray[np.int64]) -> None:
+        """Count ``scores`` (pictures, classes) against ``truth``; -1 is unknown and not counted.
+
+        >>> counted = Classes(3)
+        >>> counted.add(np.eye(3)[[0, 1, 1]], np.array([0, 1, 2]))
+        >>> counted.top1.right, counted.confusion[2].tolist()
+        (2, [0, 1, 0])
+        """
+        known = truth >= 0
+        scores, truth = scores[known], truth[known]
+        if len(truth) and int(truth.max()) >= self.classes:
+            raise EdgeconvError(
+                f"the truth names class {int(truth.max())}, the file has {self.classes} classes"
+            )
+        np.add.at(self.confusion, (truth, scores.argmax(axis=1)), 1)
+        self.top5_right += int((ranks(scores, truth) < 5).sum())
+
+    @property
+    def top1(self) -> Share:
+        """Pictures whose best class is right."""
+        return Share(int(np.trace(self.confusion)), int(self.confusion.sum()))
+
+    @property
+    def top5(self) -> Share:
+        """Pictures whose class is among the best five."""
+        return Share(self.top5_right, int(self.confusion.sum()))
+
+    def of_class(self, index: int) -> Share:
+        """Pictures of one class that are recognised."""
+        return Share(int(self.confusion[index, index]), int(self.confusion[index].sum()))
+
+    def mistakes(self, most: int = 5) -> list[tuple[int, int, int]]:
+        """Return (true, predicted, how often) of the commonest mistakes, the commonest first."""
+        wrong = self.confusion - np.diag(np.diag(self.confusion))
+        order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+        pairs = [divmod(int(place), self.classes) for place in order]
+        return [(a, b, int(wrong[a, b])) for a, b in pairs if wrong[a, b]]

@@ -1,0 +1,148 @@
+"""Run a file over a folder of pictures, some at a time, and hand on its outputs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.artifact import Artifact, Preprocessing, load_artifact
+from edgeconv.errors import UsageError
+from edgeconv.files import temporary_folder
+from edgeconv.parity.child import Job, run_cell
+from edgeconv.pictures import InputSpec, Sample, load_samples, spread
+from edgeconv.preprocessing import ASSUMED, NAMED, scaling, sentence
+from edgeconv.runtimes.base import open_runner
+from edgeconv.runtimes.choose import choose
+from edgeconv.runtimes.probe import probe
+from edgeconv.tensors import Layout, TensorSpec
+
+Array = NDArray[Any]
+AT_ONCE = 64
+"""Pictures in memory at a time."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How pictures are fed where no manifest says it, or in spite of it."""
+
+    preprocessing: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    crop: float | None = None
+    layout: Layout | None = None
+    runtime: str | None = None
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A file that can be run: its inputs and outputs, its runtime, and how pictures become the input."""
+
+    path: Path
+    runtime: str
+    artifact: Artifact | None
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    how: Preprocessing
+    origin: str
+    asked: Asked
+
+    @property
+    def prepared(self) -> str:
+        """One line that says how pictures become the input."""
+        return sentence(self.how, self.origin, self.inputs[0].layout.upper())
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The input's shape as the hub has it, NCHW."""
+        n, *rest = self.inputs[0].shape
+        if self.inputs[0].layout == "nhwc":
+            return (n, rest[2], *rest[:2])
+        return self.inputs[0].shape
+
+
+def open_subject(path: Path, asked: Asked) -> Subject:
+    """Find out what ``path`` takes. Raises UsageError where it does not take one picture."""
+    if not path.exists():
+        raise UsageError(f"{path} does not exist")
+    artifact = load_artifact(path)
+    runtime = choose(path, asked.runtime).name
+    probe(path, runtime)
+    with open_runner(path, runtime=runtime) as runner:
+        inputs, outputs = tuple(runner.inputs), tuple(runner.outputs)
+    if artifact is not None:
+        inputs = artifact.inputs
+    elif asked.layout is not None:
+        inputs = tuple(
+            TensorSpec(s.name, s.shape, s.dtype, asked.layout, s.quantization) for s in inputs
+        )
+    shape = inputs[0].shape
+    channels = shape[3] if inputs[0].layout == "nhwc" and len(shape) == 4 else shape[1:2]
+    if len(inputs) != 1 or len(shape) != 4 or channels not in (1, 3, (1,), (3,)):
+        said = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in inputs)
+        raise UsageError(
+            f"{path} takes {said}, not one picture (--input-layout says where channels are)"
+        )
+    size = shape[1:3] if inputs[0].layout == "nhwc" else shape[2:4]
+    own = None if artifact is None else artifact.preprocessing
+    how, origin = _prepared(asked, own, (size[0], size[1]), 1 if channels in (1, (1,)) else 3)
+    return Subject(path, runtime, artifact, inputs, outputs, how, origin, asked)
+
+
+def _prepared(
+    asked: Asked, own: Preprocessing | None, size: tuple[int, int], channels: int
+) -> tuple[Preprocessing, str]:
+    """Return the options over the manifest's over ImageNet's, and who says so."""
+    usual = NAMED["symmetric"] if channels == 1 else NAMED["imagenet"]
+    mean, std = usual if own is None else (own.mean, own.std)
+    origin = ASSUMED if own is None else "manifest"
+    if asked.preprocessing is not None:
+        (mean, std), origin = scaling(asked.preprocessing, channels), "given"
+    if asked.mean is not None and asked.std is not None:
+        origin = "given"
+    crop = asked.crop if asked.crop is not None else 0.875 if own is None else own.crop
+    embedded = own is not None and own.embedded and origin == "manifest"
+    return Preprocessing(asked.mean or mean, asked.std or std, crop, size, embedded), origin
+
+
+def pictures(
+    subject: Subject, folder: str, truth: Mapping[str, int] | None, count: int | None
+) -> list[Sample]:
+    """Return the samples of ``folder`` for ``subject``, ``count`` of them spread evenly."""
+    found = load_samples(folder, InputSpec({"picture": subject.shape}, subject.how), truth)
+    return spread(found, count or len(found))
+
+
+def outputs_of(
+    subject: Subject, samples: Sequence[Sample]
+) -> Iterator[tuple[Sequence[Sample], dict[str, Array]]]:
+    """Yield some samples and the file's real outputs on them, (samples, ...), until all have run."""
+    own = subject.artifact
+    for start in range(0, len(samples), AT_ONCE):
+        some = samples[start : start + AT_ONCE]
+        inputs = np.concatenate([sample.load()["picture"][:1] for sample in some])
+        with temporary_folder() as scratch:
+            np.save(scratch / "input.npy", inputs)
+            job = Job(
+                subject.path,
+                subject.runtime,
+                {subject.inputs[0].name: scratch / "input.npy"},
+                scratch / "out.npz",
+                threads=subject.asked.threads,
+                input_specs=own.inputs if own else (),
+                output_specs=own.outputs if own else (),
+                file_layout=None if own else subject.asked.layout,
+            )
+            yield some, dict(run_cell(job).arrays)
+
+
+def scores_output(subject: Subject, arrays: Mapping[str, Array]) -> Array | None:
+    """Return the output that holds class scores, (pictures, classes), if there is one."""
+    for array in arrays.values():
+        flat = array.reshape(len(array), -1)
+        if array.ndim >= 2 and flat.shape[1] > 1 and max(array.shape[1:]) == flat.shape[1]:
+            return flat
+    return None

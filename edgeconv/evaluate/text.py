@@ -1,0 +1,61 @@
+"""An evaluation for the terminal."""
+
+from collections.abc import Sequence
+
+from edgeconv.evaluate.report import Report
+
+SHOWN = 12
+
+
+def lines(report: Report) -> list[str]:
+    """Return what is said of one file, a line each."""
+    said = [
+        f"{report.path} ({report.runtime}), {report.pictures} pictures",
+        f"  pictures: {report.prepared}",
+        f"  truth: {report.truth}",
+    ]
+    return [*said, *_classes(report), *_boxes(report)]
+
+
+def _classes(report: Report) -> list[str]:
+    counted = report.classes
+    if counted is None:
+        return []
+    said = [f"  top-1 {counted.top1}, top-5 {counted.top5}"]
+    present = [k for k in range(counted.classes) if counted.confusion[k].any()]
+    worst = sorted(present, key=lambda k: counted.of_class(k).value)[:SHOWN]
+    said += [
+        f"    {report.label(k)}: {counted.of_class(k)} of {counted.of_class(k).count}"
+        for k in worst
+    ]
+    if len(present) > len(worst):
+        said.append(
+            f"    and {len(present) - len(worst)} classes that are recognised better (--json)"
+        )
+    said += [
+        f"    {times} times {report.label(true)} was taken for {report.label(other)}"
+        for true, other, times in counted.mistakes()
+    ]
+    return said
+
+
+def _boxes(report: Report) -> list[str]:
+    said = []
+    if report.precision is not None:
+        said.append(
+            f"  mAP {100 * report.precision[0]:.1f} %, at IoU 0.5 {100 * report.precision[1]:.1f} %"
+        )
+    if report.parity is not None:
+        found = report.parity
+        said.append(
+            f"  boxes as the float reference's (IoU 0.9, same class): {found.matched} of "
+            f"{found.matched.count}, {found.missed} missed, {found.invented} invented"
+        )
+        if found.worst:
+            said.append("    worst: " + ", ".join(report.names[i] for i in found.worst))
+    return said
+
+
+def text(reports: Sequence[Report]) -> str:
+    """Return what is said of all files."""
+    return "\n".join(line for report in reports for line in lines(report))
