@@ -1,10 +1,10 @@
-# make demo | test | test-long | check | fix | docs | site: each starts from nothing and needs Python 3.11 or later.
+# make demo | test | test-long | fuzz | check | fix | docs | site: each starts from nothing and needs Python 3.11 or later.
 PYTHON ?= python3
 BIN := .venv/bin
 OLD := .venv-tflite-runtime
 ARGS ?=
 
-.PHONY: demo test test-long check fix docs site setup
+.PHONY: demo test test-long fuzz check fix docs site setup
 
 demo: .venv/.stamp
 	$(BIN)/edgeconv export mobilenet_v2 --int8 --target tflite --force
@@ -16,6 +16,12 @@ test: .venv/.stamp $(OLD)/.stamp
 # Sweeps over many nets and seeds, for minutes or longer; no other target runs them.
 test-long: .venv/.stamp
 	$(BIN)/python -m pytest --long -n 2 $(ARGS)
+
+# N mutated inputs to whole commands, a JSON line each in fuzz.jsonl; the same SEED goes on where it stopped.
+N ?= 500
+SEED ?= 1
+fuzz: .venv/.stamp
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m fuzz.run --seed $(SEED) --count $(N) --out ../fuzz.jsonl
 
 check: .venv/.stamp
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@ import os
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,20 +55,28 @@ def _check_size(file: BinaryIO, path: Path) -> None:
     size = os.fstat(file.fileno()).st_size
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
-            grown = sum(member.file_size for member in archive.infolist())
-        if grown > inflate_limit() and grown > BELIEVED * size:
-            raise EdgeconvError(
-                f"{path} has {size / 1e6:.1f} MB and would grow to {grown / 1e6:.0f} MB: "
-                f"--max-inflate {-(-grown // (1 << 20))} reads it all the same"
-            )
+            members = archive.infolist()
+            grown = sum(member.file_size for member in members)
+            if grown > inflate_limit() and grown > BELIEVED * size:
+                raise EdgeconvError(
+                    f"{path} has {size / 1e6:.1f} MB and would grow to {grown / 1e6:.0f} MB: "
+                    f"--max-inflate {-(-grown // (1 << 20))} reads it all the same"
+                )
+            for member in members:
+                if member.filename.endswith(".npy"):
+                    with archive.open(member) as inner:
+                        _check_header(inner, member.file_size, f"{path}: {member.filename}")
     else:
         file.seek(0)
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0
-        shape, _, dtype = (read if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
-        wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        if wanted > size - file.tell() and not dtype.hasobject:
-            raise EdgeconvError(
-                f"{path} says that it holds {wanted} bytes of numbers and has {size - file.tell()}"
-            )
+        _check_header(file, size, str(path))
     file.seek(0)
+
+
+def _check_header(file: IO[bytes], size: int, what: str) -> None:
+    """Raise EdgeconvError where the header of an .npy of ``size`` bytes says that it holds more."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0
+    shape, _, dtype = (read if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+    wanted, held = int(np.prod(shape, dtype=object)) * dtype.itemsize, size - file.tell()
+    if wanted > held and not dtype.hasobject:
+        raise EdgeconvError(f"{what} says that it holds {wanted} bytes of numbers and has {held}")

@@ -1,0 +1,1 @@
+"""Mutated inputs for every format and command: seeded, a process a case, one JSON line a result."""

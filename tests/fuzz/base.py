@@ -1,0 +1,133 @@
+"""The healthy files that cases start from, made in code."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+COLOURS, SIDE, CLASSES = 8, 16, 10
+
+
+def build(folder: Path) -> None:
+    """Make everything in ``folder``."""
+    from edgeconv import export_model
+    from edgeconv.parity.api import check_parity
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tiny.onnx").write_bytes(tiny_model())
+    _pictures(folder / "pics")
+    rng = np.random.default_rng(3)
+    samples = rng.standard_normal((12, 3, SIDE, SIDE)).astype(np.float32)
+    np.save(folder / "calib.npy", samples)
+    np.savez(folder / "calib.npz", input=samples)
+    by_precision: dict[Literal["fp32", "int8"], dict[str, Any]] = {
+        "fp32": {},
+        "int8": {"recipe": "fast"},
+    }
+    for precision, options in by_precision.items():
+        export_model(
+            str(folder / "tiny.onnx"),
+            precision=precision,
+            targets=("onnx", "tflite", "coreml"),
+            calib=str(folder / "pics"),
+            output=folder / precision,
+            **options,
+        )
+    made = folder / "int8" / "tiny_int8.tflite"
+    _put(
+        folder / "recipe" / "recipe.json",
+        (folder / "int8/tiny_int8.evidence/recipe.json").read_bytes(),
+    )
+    (folder / "judge").mkdir(exist_ok=True)
+    check_parity([made], count=3, baseline=folder / "judge/baseline.json", update_baseline=True,
+                 save_outputs=folder / "all")  # fmt: skip
+    _put(folder / "judge/budget.toml", b"[int8]\nsqnr_db = 5.0\n[int8.outputs.logits]\nkl = 0.5\n")
+    reference = folder / "all" / "reference.npz"
+    _put(folder / "saved" / "reference.npz", reference.read_bytes())
+    other = next(p for p in sorted((folder / "all").glob("*.npz")) if p != reference)
+    _put(folder / "saved" / "outputs.npz", other.read_bytes())
+    _put(folder / "results" / "results.json", json.dumps(_results()).encode())
+    _put(
+        folder / "truth" / "truth.csv",
+        b"file,class\n" + b"".join(b"p%02d.png,1\n" % i for i in range(6)),
+    )
+    _weights(folder / "weights")
+
+
+def _put(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def tiny_model() -> bytes:
+    """A convolution, a depthwise and a pointwise one, a pool and a fully connected layer."""
+    from onnx import helper, numpy_helper
+
+    rng = np.random.default_rng(1)
+    shapes = {"w0": (COLOURS, 3, 3, 3), "w1": (COLOURS, 1, 3, 3), "w2": (COLOURS, COLOURS, 1, 1),
+              "w3": (CLASSES, COLOURS), "b3": (CLASSES,)}  # fmt: skip
+    constants = [
+        numpy_helper.from_array((0.4 * rng.standard_normal(shape)).astype(np.float32), name)
+        for name, shape in shapes.items()
+    ]
+    pads: dict[str, Any] = {"pads": [1, 1, 1, 1]}
+    nodes = [
+        helper.make_node("Conv", ["input", "w0"], ["c0"], "conv0", strides=[2, 2], **pads),
+        helper.make_node("Relu", ["c0"], ["r0"], "relu0"),
+        helper.make_node("Conv", ["r0", "w1"], ["c1"], "dw", group=COLOURS, **pads),
+        helper.make_node("Conv", ["c1", "w2"], ["c2"], "pw"),
+        helper.make_node("Add", ["c2", "r0"], ["a"], "add"),
+        helper.make_node("GlobalAveragePool", ["a"], ["p"], "pool"),
+        helper.make_node("Flatten", ["p"], ["f"], "flatten"),
+        helper.make_node("Gemm", ["f", "w3", "b3"], ["logits"], "gemm", transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("input", 1, [1, 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("logits", 1, [1, CLASSES])],
+        constants,
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    data: bytes = made.SerializeToString()
+    return data
+
+
+def _pictures(folder: Path) -> None:
+    from PIL import Image
+
+    rng = np.random.default_rng(2)
+    for number in range(6):
+        buffer = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (20, 24, 3), np.uint8)).save(buffer, "PNG")
+        _put(folder / f"p{number:02d}.png", buffer.getvalue())
+
+
+def _weights(folder: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from edgeconv.models.mobilenet_v1 import mobilenet_v1
+
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(0)
+    state = mobilenet_v1(width=0.25, classes=10).state_dict()
+    torch.save(state, folder / "weights.pth")
+    save_file(state, folder / "weights.safetensors")
+
+
+def _results() -> dict[str, Any]:
+    from edgeconv.bench.results import Report, Row
+    from edgeconv.bench.statistics import summarize
+    from edgeconv.machine import describe
+
+    times = tuple(float(t) for t in range(1, 13))
+    row = Row("net.tflite (ai-edge-litert, 1 thread)", "ai-edge-litert", "2.0", 1, summarize(times),
+              latencies_ms=times, rounds_ms=times, starts_s=times, about={"bytes": 9})  # fmt: skip
+    check = {"max_difference": 0.1, "equal": 0.9, "same_top1": 1.0}
+    return {
+        "bench": Report("0", 0.0, describe(), {}, {}, (row,)).to_json(),
+        "checks": {"net.tflite": {"runtime": "x", "samples": 3, "outputs": {"logits": check}}},
+    }

@@ -1,0 +1,158 @@
+"""One case: a command of ours on a mutated file, in a process of its own, and what was wrong with it."""
+
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import sys
+import time
+import traceback
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from fuzz.subjects import KINDS, Kind
+
+MEMORY = 8 << 30
+LIMIT_S = 75.0
+
+
+@dataclass
+class Result:
+    """What became of a case. ``faults`` is empty where the command did as it should."""
+
+    seed: int
+    kind: str
+    command: list[str]
+    code: int | None
+    seconds: float
+    peak_mib: float
+    said: str = ""
+    faults: list[str] = field(default_factory=list)
+
+    def line(self) -> str:
+        """Return it as one line of JSON."""
+        return json.dumps(asdict(self))
+
+
+def run_case(seed: int, base: Path, work: Path, kinds: tuple[str, ...] = ()) -> Result:
+    """Make case ``seed`` from the files of ``base`` in ``work``, run it, and judge it."""
+    rng = Random(seed)
+    kind = KINDS[rng.choice(kinds or tuple(KINDS))]
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    command = kind.prepare(rng, base, work)
+    before = listing(work)
+    start = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        _child(command, work, kind)
+    code, peak = _wait(pid, start + LIMIT_S)
+    result = Result(seed, kind.name, command, code, round(time.monotonic() - start, 2), peak)
+    result.faults = judge(result, work, before)
+    return result
+
+
+def listing(work: Path) -> set[str]:
+    """Return every name below ``work``, links not followed."""
+    return {
+        os.path.relpath(os.path.join(folder, name), work)
+        for folder, folders, files in os.walk(work)
+        for name in [*folders, *files]
+    }
+
+
+def _child(command: list[str], work: Path, kind: Kind) -> None:
+    """Run the command in this process, which ends here."""
+    code = 70
+    try:
+        os.setsid()
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        os.chdir(work)
+        os.environ.update(
+            TMPDIR=str(work / ".tmp"), EDGECONV_CACHE=str(work / ".cache"), HOME=str(work)
+        )
+        (work / ".tmp").mkdir()
+        for number, name in ((1, ".out"), (2, ".err")):
+            os.dup2(os.open(work / name, os.O_WRONLY | os.O_CREAT, 0o644), number)
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        sys.stdin = open(os.devnull)  # noqa: SIM115
+        code = kind.run(command)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        code = 71
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+
+
+def _wait(pid: int, end: float) -> tuple[int | None, float]:
+    """Return the exit code (negative: the signal; None: it had to be killed) and the peak in MiB."""
+    while True:
+        found, status, used = os.wait4(pid, os.WNOHANG)
+        if found:
+            code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+            return code, round(used.ru_maxrss / 1024, 1)
+        if time.monotonic() > end:
+            os.killpg(pid, signal.SIGKILL)
+            _, _, used = os.wait4(pid, 0)
+            return None, round(used.ru_maxrss / 1024, 1)
+        time.sleep(0.002)
+
+
+def judge(result: Result, work: Path, before: set[str]) -> list[str]:
+    """Return what was wrong: how it ended, what it printed, what it left behind."""
+    err = _read(work / ".err")
+    result.said = (err.strip().splitlines() or [""])[-1][:300]
+    faults = []
+    if result.code is None:
+        return [f"hang: over {LIMIT_S:g} s"]
+    if result.code < 0:
+        faults.append(f"signal: {signal.Signals(-result.code).name}")
+    elif "Traceback" in err or "internal error" in err or result.code not in (0, 1, 2, 3):
+        faults.append(f"traceback: {_where(err)}")
+    if "\x1b" in err or "\u202e" in err:
+        faults.append("terminal: a control character")
+    if "--json" in result.command and not _is_json(_read(work / ".out")):
+        faults.append("json: standard output is no JSON")
+    left = listing(work) - before - {".out", ".err", ".tmp", ".cache"}
+    hidden = [name for name in left if "/." in f"/{name}" and not name.startswith((".cache", "__"))]
+    if hidden:
+        faults.append(f"left behind: {sorted(hidden)[0]}")
+    made = [name for name in left if name.startswith("out/")]
+    if result.code in (1, 2) and made and "cannot be reported" not in err:
+        faults.append(f"final name: {sorted(made)[0]}")
+    if (work / "PWNED").exists():
+        faults.append("code: a file of the input ran")
+    return faults
+
+
+def _where(err: str) -> str:
+    """Return exception and line: of an internal error, or of a traceback's innermost frame of ours."""
+    if found := re.search(r"internal error: (\w+).*\(([\w.]+:\d+)\)", err):
+        return f"{found[1]} @ {found[2]}"
+    frames = re.findall(r'File "[^"]*/(?:edgeconv|export|models)/([^"]+)", line (\d+)', err)
+    last = (err.strip().splitlines() or ["?"])[-1]
+    place = f"{frames[-1][0]}:{frames[-1][1]}" if frames else "?"
+    return f"{last.partition(':')[0][:60]} @ {place}"
+
+
+def _read(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+def _is_json(text: str) -> bool:
+    def refuse(name: str) -> Any:
+        raise ValueError(name)
+
+    try:
+        json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True

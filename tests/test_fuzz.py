@@ -1,0 +1,124 @@
+"""Our own readers on some hundred mutated files, a process each, and what fuzzing found before.
+
+``make fuzz N=1000 SEED=7`` runs whole commands for as long as one likes.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("torch")
+pytest.importorskip("PIL")
+if not sys.platform.startswith("linux"):
+    pytest.skip("cases are forked, with Linux's limits", allow_module_level=True)
+
+from dataclasses import replace
+
+from fuzz import harness, run, subjects
+from fuzz.harness import Result, judge, run_case
+from fuzz.subjects import KINDS, build_base
+
+READERS = (
+    "PIL.Image", "edgeconv.bench.html", "edgeconv.bench.read", "edgeconv.device.bundle",
+    "edgeconv.export.hub.onnx_io", "edgeconv.export.quant.explain", "edgeconv.export.tflite.inspect",
+    "edgeconv.inspection", "edgeconv.inspection_mil", "edgeconv.models.checkpoint",
+    "edgeconv.models.onnx_summary", "edgeconv.parity.baseline", "edgeconv.runtimes.base",
+    "edgeconv.runtimes.mil_reference", "edgeconv.truth", "onnx.shape_inference", "safetensors.torch",
+)  # fmt: skip
+
+EACH = 28
+"""Cases of each kind; there are 18 kinds."""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    build_base(folder)
+    for module in READERS:  # loaded once, before the forks; to run one would start its threads
+        importlib.import_module(module)
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_our_readers_raise_our_errors_alone(
+    kind: str, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(subjects.KINDS, kind, replace(KINDS[kind], fast=True))
+    results = [run_case(7_000_000 + n, base, tmp_path / "work", (kind,)) for n in range(EACH)]
+    faulty = [f"seed {r.seed}: {r.faults} {r.said}" for r in results if r.faults]
+    assert not faulty, "\n".join(faulty)
+    assert {r.code for r in results} & {1, 2}, "the mutations do no harm"
+
+
+def test_a_healthy_case_has_no_fault_and_a_broken_command_has(base: Path, tmp_path: Path) -> None:
+    """The harness sees what it looks for."""
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / ".err").write_text('File "/x/edgeconv/a.py", line 3\nKeyError: 1\nTraceback')
+    (work / ".out").write_text("NaN")
+    (work / "out").mkdir()
+    (work / "out" / "net.onnx").touch()
+    (work / "out" / ".edgeconv-set-x").mkdir()
+    (work / "PWNED").touch()
+    found = judge(Result(1, "onnx", ["inspect", "--json"], 1, 0.1, 9.0), work, set())
+    assert [fault.partition(":")[0] for fault in found] == [
+        "traceback", "json", "left behind", "final name", "code",
+    ]  # fmt: skip
+    assert judge(Result(1, "onnx", [], None, 80.0, 9.0), work, set()) == ["hang: over 75 s"]
+    assert judge(Result(1, "onnx", [], -11, 0.1, 9.0), work, set())[0] == "signal: SIGSEGV"
+
+
+def test_a_run_is_resumed_and_says_what_it_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[int] = []
+
+    def fake(seed: int, base: Path, work: Path, kinds: tuple[str, ...] = ()) -> Result:
+        ran.append(seed)
+        faults = ["hang: over 75 s"] if seed % 4 == 2 else []
+        return Result(seed, "onnx", [], 1, 1.0, 100.0 + seed % 10, "", faults)
+
+    monkeypatch.setattr(run, "run_case", fake)
+    base = tmp_path / "base" / "weights"
+    base.mkdir(parents=True)
+    (base / "weights.safetensors").touch()
+    out = tmp_path / "out.jsonl"
+    arguments = ["--seed", "2", "--base", str(base.parent), "--out", str(out)]
+    assert run.main([*arguments, "--count", "2"]) == 0
+    with out.open("a") as file:
+        file.write('{"seed": 20000')  # killed in the middle of a line
+    assert run.main([*arguments, "--count", "5"]) == 1
+    assert ran == [2_000_000, 2_000_001, 2_000_002, 2_000_003, 2_000_004]
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2].startswith("5 cases, 1 with a fault of 1 kinds, highest memory 104 MiB")
+    assert said[-1] == "      1 x hang: over 75 s (seed 2000002)"
+
+
+def test_the_same_seed_makes_the_same_case(base: Path, tmp_path: Path) -> None:
+    from random import Random
+
+    def made(name: str, place: str) -> tuple[list[str], bytes]:
+        work = tmp_path / place
+        work.mkdir()
+        command = KINDS[name].prepare(Random(5), base, work)
+        return command, (work / Path(KINDS[name].source).name).read_bytes()
+
+    for name in ("onnx", "tflite", "manifest"):
+        assert made(name, f"{name} a") == made(name, f"{name} b")
+
+
+def test_the_limits_of_a_case_hold(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that does not end is killed; one that asks for too much memory is told so."""
+
+    def forever(path: Path) -> None:
+        while True:
+            pass
+
+    monkeypatch.setattr(harness, "LIMIT_S", 0.3)
+    monkeypatch.setitem(subjects.KINDS, "truth", replace(KINDS["truth"], fast=True, reader=forever))
+    assert run_case(1, base, tmp_path / "work", ("truth",)).faults == ["hang: over 0.3 s"]
