@@ -1,9 +1,11 @@
 """edgeconv: from a PyTorch mobile CNN to a verified INT8 model on a device."""
 
+import edgeconv.environment  # noqa: F401 - before every other import: of whose folders they come
+
+# isort: split
 import importlib
 from typing import TYPE_CHECKING, Any
 
-import edgeconv.environment  # noqa: F401 - before every other import
 from edgeconv.errors import BudgetMissedError, EdgeconvError, UnsupportedOpError, UsageError
 
 __version__ = "0.1.0"
