@@ -306,3 +306,24 @@ def test_only_weights_must_be_finite() -> None:
 def test_a_net_of_a_newer_opset_keeps_its_operators() -> None:
     model = model_of("(float[1,2,6] x) => (float[1,2,6] y) { y = HardSwish(x) }", 22)
     assert ops(hub_of(model)) == ["HardSwish"]
+
+
+ATTENTION = (
+    "(float[1,2,5,4] q, float[1,2,5,4] k) => (float[1,2,5,5] y) { t = Transpose<perm = [0, 1, 3, 2]>(k)\n"
+    " m = Mul(t, c)\n y = MatMul(q, m) }"
+)
+
+
+def test_a_product_reads_its_right_side_untransposed(tmp_path: Path) -> None:
+    from edgeconv.export.tflite.emit import emit_tflite
+
+    model = model_of(ATTENTION, c=np.array(0.5, np.float32))
+    graph = same_everywhere(model, feeds_of(model), tmp_path, targets=("tflite",))
+    made = emit_tflite(graph).ops
+    assert made["BATCH_MATMUL"] == 1
+    assert made["TRANSPOSE"] == 3  # the pictures at the borders, which are channels last there
+
+
+def test_a_scale_of_each_row_stays_behind_the_transpose(tmp_path: Path) -> None:
+    model = model_of(ATTENTION, c=floats(1, 1, 1, 5))
+    same_everywhere(model, feeds_of(model), tmp_path, targets=("tflite",))

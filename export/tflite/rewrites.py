@@ -6,6 +6,7 @@ from edgeconv.export.graph import Graph
 from edgeconv.export.kinds import Prefer
 from edgeconv.export.rewrites.fold_pixels import fold_stride
 from edgeconv.export.rewrites.table import JOIN_GHOSTS, Change, Rewrite, apply_rewrites
+from edgeconv.export.tflite.fold_transposes import fold_transposes
 from edgeconv.export.tflite.place_shuffles import place_shuffles
 from edgeconv.recipe import Recipe
 
@@ -38,6 +39,7 @@ def rewrite(
     graph: Graph, recipe: Recipe | None, rewrites: Rewrites
 ) -> tuple[Graph, Recipe | None, tuple[Change, ...]]:
     """Return graph and recipe after the rewrites, and what was done."""
+    graph = fold_transposes(graph)
     placed: tuple[Change, ...] = ()
     if rewrites.place_shuffles:
         graph, recipe, placed = place_shuffles(graph, recipe)
