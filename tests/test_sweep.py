@@ -16,6 +16,7 @@ from edgeconv.sweep.choose import (
     difference,
     dominated_by,
     dominates,
+    lost,
     pick,
     pictures_needed,
     told_apart,
@@ -191,6 +192,51 @@ def test_a_budget_is_kept_only_by_what_surely_keeps_it() -> None:
     assert Budgets(ms=1.05).missed(cells[1]) == "it may take up to 1.1 ms of 1.05"
     assert "has" in str(Budgets(top1=90).missed(cells[0]))
     assert Budgets(arena=5).missed(cells[0]) == "its arena is not known"
+
+
+def test_what_surely_cannot_be_the_answer_is_dropped_and_nothing_else() -> None:
+    good, poor = shares(190, 200), shares(120, 200)
+    cells = [
+        point("keeps", (0.8, 0.9, 1.0), good),
+        point("late", (1.2, 1.3, 1.4), good),
+        point("less accurate", (0.5, 0.6, 0.7), poor),
+        point("cannot be told", (0.8, 0.9, 1.0), shares(188, 200)),
+        point("may be late", (0.9, 1.0, 1.2), good),
+    ]
+    assert lost(cells, Budgets(ms=1.1), 0.999) == [False, True, True, False, False]
+    assert lost(cells, Budgets(), 0.999)[2] is False  # the fastest has no rival
+
+
+def answers(generator: np.random.Generator) -> tuple[bool, float]:
+    """One sweep of 24 cells on 2000 pictures, judged in full and by rungs: the same answer? at which cost?"""
+    hard = generator.random(2000)
+    skills = generator.uniform(0.55, 0.95, 24)
+    milliseconds = 1.0 + 9.0 * skills**6 * generator.uniform(0.5, 2.0, 24)
+    right = (hard[None] < skills[:, None]) ^ (generator.random((24, 2000)) < 0.03)
+    budgets = Budgets(ms=float(np.median(milliseconds)))
+
+    def points(cells: list[int], count: int) -> list[Point]:
+        around = [(0.98 * m, m, 1.02 * m) for m in milliseconds]
+        return [point(str(i), around[i], right[i, :count]) for i in cells]
+
+    live, cost, before = list(range(24)), 0, 0
+    for count in (500, 1000, 2000):
+        cost, before = cost + len(live) * (count - before), count
+        found = points(live, count)
+        if count < 2000:
+            gone = lost(found, budgets, 0.999)
+            live = [cell for cell, out in zip(live, gone, strict=True) if not out]
+    adaptive, full = pick(found, budgets), pick(points(list(range(24)), 2000), budgets)
+    assert adaptive is not None
+    assert full is not None
+    return live[adaptive] == full, cost / (24 * 2000)
+
+
+def test_adaptive_gives_the_full_answer_at_under_half_the_cost() -> None:
+    generator = np.random.default_rng(20)
+    found = [answers(generator) for _ in range(40)]
+    assert sum(same for same, _ in found) >= 38
+    assert np.mean([cost for _, cost in found]) < 0.5
 
 
 @pytest.fixture(scope="module")

@@ -137,6 +137,17 @@ class Budgets:
     def __bool__(self) -> bool:
         return any(v is not None for v in (self.ms, self.size, self.arena, self.top1))
 
+    def hopeless(self, point: Point, confidence: float) -> bool:
+        """Whether ``point`` surely misses a budget."""
+        interval = point.accuracy_interval(confidence)
+        late = (
+            self.ms is not None and point.latency_ms is not None and point.latency_ms[0] > self.ms
+        )
+        large = self.size is not None and point.bytes > self.size
+        wide = self.arena is not None and point.arena is not None and point.arena > self.arena
+        poor = self.top1 is not None and interval is not None and 100 * interval[1] < self.top1
+        return late or large or wide or poor
+
     def missed(self, point: Point) -> str | None:
         """Return the budget that ``point`` misses, or is not sure to keep, in words; None: it fits."""
         if self.ms is not None:
@@ -161,6 +172,22 @@ class Budgets:
                 sure = "has" if 100 * interval[1] < self.top1 else "may have"
                 return f"it {sure} {100 * interval[0]:.1f} % of the {self.top1:g} % wanted"
         return None
+
+
+def lost(points: Sequence[Point], budgets: Budgets, confidence: float) -> list[bool]:
+    """Return which cells further measurement surely cannot make the answer.
+
+    Without budgets the dominated ones. With them also those that surely miss one, and those surely
+    less accurate than a cell that surely keeps all. Surely: by intervals of ``confidence``.
+    """
+    found = [index is not None for index in dominated_by(points, confidence)]
+    if not budgets:
+        return found
+    keeping = [p for p in points if budgets.missed(p) is None and p.correct is not None]
+    for place, point in enumerate(points):
+        better = any(_accuracy(other, point, confidence) == 1 for other in keeping)
+        found[place] = found[place] or better or budgets.hopeless(point, confidence)
+    return found
 
 
 def pick(points: Sequence[Point], budgets: Budgets) -> int | None:

@@ -90,9 +90,7 @@ class SweepReport:
             if index is not None
         }
         self.front = [cell for (cell, _), index in zip(known, by, strict=True) if index is None]
-        arena = self.job.arena_bytes()
-        size = None if self.job.budget_mb is None else int(self.job.budget_mb * 1e6)
-        self.budgets = Budgets(self.job.budget_ms, size, arena, self.job.min_top1)
+        self.budgets = budgets_of(self.job)
         index = pick(points, self.budgets) if self.budgets else None
         self.answer = None if index is None else known[index][0]
         self._points = {id(cell): point for cell, point in known}
@@ -207,6 +205,12 @@ class SweepReport:
             }
             writer.writerow(["" if data[c] is None else data[c] for c in columns])
         return made.getvalue()
+
+
+def budgets_of(job: Job) -> Budgets:
+    """Return the budgets of a job."""
+    size = None if job.budget_mb is None else int(job.budget_mb * 1e6)
+    return Budgets(job.budget_ms, size, job.arena_bytes(), job.min_top1)
 
 
 def export_command(job: Job, form: Form) -> str:

@@ -13,18 +13,18 @@ from edgeconv.files import digest
 from edgeconv.machine import describe
 from edgeconv.models.specs import SPECS
 from edgeconv.sweep.boards import bench_there
-from edgeconv.sweep.choose import dominated_by
+from edgeconv.sweep.choose import Budgets, lost
 from edgeconv.sweep.data import Evaluation, choose
 from edgeconv.sweep.engine import Engine, Outcome, Task, run_here
 from edgeconv.sweep.forms import Form, Impossible, expand
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.job import Job
 from edgeconv.sweep.progress import Progress, Say
-from edgeconv.sweep.results import Cell, SweepReport
+from edgeconv.sweep.results import Cell, SweepReport, budgets_of
 
 PACKAGES = ("torch", "onnx", "onnxruntime", "onnxsim", "ai-edge-litert", "coremltools", "numpy")
 RUNGS = (0.25, 0.5, 1.0)
-"""Shares of the pictures after which --adaptive drops what is surely dominated."""
+"""Shares of the pictures after which --adaptive drops what surely cannot be the answer."""
 
 DROP_CONFIDENCE = 0.999
 """Of each single comparison that drops a cell early: there are many of them."""
@@ -55,7 +55,7 @@ def sweep(job: Job, inputs: Inputs, engine: Engine, say: Say) -> SweepReport:
             state.bench(live, job.seconds * share)
             state.evaluate(live, share)
             if share < 1.0:
-                _drop(live)
+                _drop(live, budgets_of(job))
     except KeyboardInterrupt:
         partial = True
     finally:
@@ -83,12 +83,12 @@ def _impossible(item: Impossible) -> Cell:
     return Cell(item.form, 1, error=item.reason, impossible=True)
 
 
-def _drop(cells: Sequence[Cell]) -> None:
-    """Mark the cells that are surely dominated on the pictures so far."""
+def _drop(cells: Sequence[Cell], budgets: Budgets) -> None:
+    """Mark the cells that surely cannot be the answer, by the pictures so far."""
     known = [(cell, point) for cell in cells if (point := cell.point()) is not None]
-    by = dominated_by([point for _, point in known], DROP_CONFIDENCE)
-    for (cell, _), index in zip(known, by, strict=True):
-        cell.dropped = index is not None
+    gone = lost([point for _, point in known], budgets, DROP_CONFIDENCE)
+    for (cell, _), is_lost in zip(known, gone, strict=True):
+        cell.dropped = is_lost
 
 
 class _State:
