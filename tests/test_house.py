@@ -136,6 +136,20 @@ def test_no_circle_of_imports_lazy_ones_included() -> None:
     assert not circles
 
 
+def test_runtimes_are_asked_for_facts_not_for_their_names() -> None:
+    from edgeconv.runtimes.table import RUNTIMES
+
+    found = [
+        f"{module}: {node.value}"
+        for module, path in modules().items()
+        if area(module) != "runtimes"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in RUNTIMES
+    ]
+    # what is left: packages that extras and version lists name, which are called as runtimes are
+    assert len(found) <= 15, found
+
+
 def test_no_shipped_file_outgrows_its_concept() -> None:
     long = {
         str(path.relative_to(ROOT))
