@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import click
-import numpy as np
 import peers
 from zoo_figures import float_operators, integer_share, sqnr_by_output
 from zoo_table import table
 
 from edgeconv import export_model
-from edgeconv.artifact import Preprocessing
+from edgeconv.artifact import load_artifact
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.kinds import Precision
 from edgeconv.pictures import InputSpec, find_pictures, load_function, load_samples
@@ -204,11 +203,13 @@ def _finite(value: float) -> float:
 
 def _static(job: dict[str, Any], evidence: Path) -> dict[str, Any]:
     """Return what onnxruntime's quantizer makes of the same hub graph, samples and pictures."""
-    with np.load(evidence / "verify.npz") as arrays:
-        feeds = {k[6:]: arrays[k] for k in arrays.files if k.startswith("input:")}
-        wanted = {k[7:]: arrays[k] for k in arrays.files if k.startswith("output:")}
-    how = Preprocessing(MEAN, STD, 0.875, tuple(job["size"]))
-    spec = InputSpec({name: (1, *value.shape[1:]) for name, value in feeds.items()}, how)
+    files = map(load_artifact, evidence.parent.glob("*_int8.*"))
+    artifact = next(file for file in files if file is not None)
+    arrays = artifact.verification()
+    feeds = {k[6:]: value for k, value in arrays.items() if k.startswith("input:")}
+    wanted = {k[7:]: value for k, value in arrays.items() if k.startswith("output:")}
+    shapes = {name: (1, *value.shape[1:]) for name, value in feeds.items()}
+    spec = InputSpec(shapes, artifact.preprocessing)
     hub, target = evidence / "hub.onnx", evidence / "static.onnx"
     try:
         samples = load_samples(str(evidence.parents[1] / "calib"), spec)
