@@ -175,6 +175,12 @@ def _from_user(options: ExportOptions) -> Source:
         dtypes = {n: kind for n, kind in dtypes.items() if kind != "float16"}
         notes.append("float16 inputs became float32")
     kind = type(module).__name__
+    if not dtypes:
+        from edgeconv.models.reparametrize import reparametrize
+
+        merged = reparametrize(module, shapes)
+        module = merged.module
+        notes += [] if merged.note is None else [merged.note]
     return Source(
         title=kind if name == kind else f"{kind} from {name}",
         stem=net.stem,
