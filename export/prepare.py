@@ -15,6 +15,7 @@ from edgeconv.export.passes.exact_pixels import can_take_pixels, exact_pixels, p
 from edgeconv.export.passes.explicit_padding import explicit_padding
 from edgeconv.export.passes.find_shuffles import find_shuffles
 from edgeconv.export.passes.finite_masks import finite_masks
+from edgeconv.export.passes.fold_affine import fold_affine
 from edgeconv.export.passes.fold_batchnorm import fold_batchnorm
 from edgeconv.export.passes.fold_constants import fold_constants
 from edgeconv.export.passes.fold_hard_sigmoid import fold_hard_sigmoid
@@ -37,6 +38,7 @@ HUB: tuple[Pass, ...] = (
     dilated_pools,
     normalize_gemm,
     fold_batchnorm,
+    fold_affine,
     global_pool,
     normalize_reshapes,
     fuse_activations,

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeconv.export.passes.explicit_padding import explicit_padding
+from edgeconv.export.passes.fold_affine import fold_affine
 from edgeconv.export.passes.fold_batchnorm import fold_batchnorm
 from edgeconv.export.passes.fuse_clamps import fuse_clamps
 from edgeconv.export.passes.global_pool import global_pool
@@ -360,3 +361,38 @@ def test_a_pool_of_a_sequence_stays_and_a_clamp_is_kept() -> None:
     fuse_clamps(clamped)
     explicit_padding(clamped)
     assert rewritten(clamped, pool_to_depthwise).nodes[0].clamp == (0.0, np.inf)
+
+
+CHANNELS = floats(4, 1, 1, seed=5)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("a = Conv(x, w)\n y = Add(a, k)", ["Conv"]),
+        ("a = Conv<pads=[1,1,1,1]>(x, w3, b)\n y = Sub(k, a)", ["Conv"]),
+        ("a = Conv(x, w, b)\n c = Mul(a, k)\n y = Div(c, two)", ["Conv"]),
+        ("a = ConvTranspose(x, w, b)\n c = Mul(k, a)\n y = Sub(c, k)", ["ConvTranspose"]),
+        ("c = Sub(x, k)\n d = Div(c, k)\n y = Conv(d, w, b)", ["Conv"]),
+        ("c = Sub(x, k)\n d = Div(c, k)\n y = Conv<pads=[1,1,1,1]>(d, w3)", ["Sub", "Conv"]),
+        ("c = Mul(x, k)\n y = Conv<pads=[1,1,1,1],group=2>(c, grouped)", ["Conv"]),
+        ("c = Add(x, k)\n y = Conv<group=2>(c, narrow)", ["Conv"]),
+        ("c = Mul(x, k)\n d = Relu(c)\n y = Conv(d, w)", ["Mul", "Relu", "Conv"]),
+        ("c = Div(k, x)\n y = Conv(c, w)", ["Div", "Conv"]),
+        ("c = Mul(x, plane)\n y = Conv(c, w)", ["Mul", "Conv"]),
+        ("a = Conv(x, w)\n c = Mul(a, k)\n y = Add(a, c)", ["Conv", "Mul", "Add"]),
+    ],
+)
+def test_a_constant_of_each_channel_is_folded_into_a_layer(body: str, expected: list[str]) -> None:
+    before = graph_of(
+        f"(float[1,4,5,5] x) => (float[1,4,5,5] y) {{ {body} }}",
+        w=floats(4, 4, 1, 1),
+        w3=floats(4, 4, 3, 3),
+        grouped=floats(4, 2, 3, 3),
+        narrow=floats(4, 2, 1, 1),
+        b=floats(4, seed=2),
+        k=CHANNELS,
+        two=scalar(2),
+        plane=floats(1, 4, 5, 5, seed=6),
+    )
+    assert ops(rewritten(before, fold_affine, 1e-4)) == expected

@@ -25,8 +25,8 @@ def fold_batchnorm(graph: Graph) -> bool:
         shift = beta - mean * scale
         maker = graph.producers().get(norm.inputs[0])
         alone = graph.sole_reader(norm.inputs[0]) is not None
-        if maker is not None and alone and _takes_scale(graph, maker):
-            _into_layer(graph, maker, scale, shift)
+        if maker is not None and alone and takes_scale(graph, maker):
+            into_layer(graph, maker, scale, shift)
             maker.outputs[0] = norm.output
         else:
             _as_mul_add(graph, norm, scale, shift)
@@ -35,8 +35,9 @@ def fold_batchnorm(graph: Graph) -> bool:
     return changed
 
 
-def _takes_scale(graph: Graph, node: Node) -> bool:
-    if node.op not in WEIGHTED or node.clamp is not None:
+def takes_scale(graph: Graph, node: Node, *, clamped: bool = False) -> bool:
+    """Whether a layer has constant weights and bias of the plain form; ``clamped``: a clamp may follow."""
+    if node.op not in WEIGHTED or (node.clamp is not None and not clamped):
         return False
     if node.op == "ConvTranspose" and node.int("group", 1) != 1:
         return False
@@ -53,7 +54,8 @@ def _takes_scale(graph: Graph, node: Node) -> bool:
     )
 
 
-def _into_layer(graph: Graph, layer: Node, scale: Array, shift: Array) -> None:
+def into_layer(graph: Graph, layer: Node, scale: Array, shift: Array) -> None:
+    """Scale and shift the output channels of a layer."""
     weights = np.asarray(graph.constant(layer, 1))
     shape = [1] * weights.ndim
     shape[output_axis(layer)] = -1
