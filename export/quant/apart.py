@@ -2,14 +2,21 @@
 
 Given:   Concat(boxes in hundreds, scores around 1) [-> Reshape | Transpose | ...] -> output
 Result:  these nodes compute in float, and each part keeps its own scale
+
+Given:   Gemm -> output, which moves between 480 and 520
+Result:  the Gemm computes in float
 """
+
+import numpy as np
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.rules import moves_integers
-from edgeconv.export.op_traits import RULES
+from edgeconv.export.op_traits import RULES, WEIGHTED
 from edgeconv.export.quant.observe import Observation
 
 FIXED = frozenset(op for op, rule in RULES.items() if rule.kind == "fixed")
+FEW = 8.0
+"""Times that an output's size may exceed what it moves by: three bits of eight."""
 WIDEST = 4.0
 """Times that one part's values may exceed another's: two bits of the smaller one."""
 
@@ -17,7 +24,7 @@ WIDEST = 4.0
 def kept_apart(graph: Graph, seen: Observation) -> dict[str, str]:
     """Return the nodes that must compute in float for this, with the reason."""
     readers = graph.consumers()
-    found: dict[str, str] = {}
+    found = _far_from_zero(graph, seen)
     for node in graph.of("Concat"):
         sizes = [_size(graph, seen, name) for name in node.inputs]
         real = [size for size in sizes if size > 0.0]
@@ -26,6 +33,30 @@ def kept_apart(graph: Graph, seen: Observation) -> dict[str, str]:
             reason = f"it joins outputs of very different size (up to {max(real) / min(real):.3g}x)"
             gates = [maker.name for maker in _gates(graph, node, readers)]
             found.update(dict.fromkeys([node.name, *following, *gates], reason))
+    return found
+
+
+def _far_from_zero(graph: Graph, seen: Observation) -> dict[str, str]:
+    """Return what makes outputs that move little around a large value, with the reason.
+
+    A scale covers 0, so that an output of 480 to 520 would have a step of 2.
+    """
+    makers = graph.producers()
+    found: dict[str, str] = {}
+    for output in graph.outputs:
+        stats, nodes, tensor = seen.tensors.get(output), [], output
+        while tensor in makers:
+            nodes.append(makers[tensor])
+            if not moves_integers(makers[tensor]):
+                break
+            tensor = makers[tensor].inputs[0]
+        if stats is None or not nodes or nodes[-1].op not in WEIGHTED:
+            continue
+        low, high = stats.low.min(axis=0), stats.high.max(axis=0)
+        largest = max(float(np.abs(low).max()), float(np.abs(high).max()))
+        if 0.0 < float((high - low).max()) < largest / FEW:
+            reason = f"its values move by less than 1/{FEW:g} of their size: 8 bits are too few"
+            found.update(dict.fromkeys([node.name for node in nodes], reason))
     return found
 
 

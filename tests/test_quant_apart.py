@@ -1,0 +1,22 @@
+"""Outputs that eight bits are too few for compute in float."""
+
+import numpy as np
+import parity_kit as kit
+import pytest
+
+from edgeconv.export.prepare import prepare
+from edgeconv.export.quant.engine import quantize
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+
+@pytest.mark.parametrize(("offset", "in_float"), [(0.0, False), (500.0, True), (-500.0, True)])
+def test_a_regression_output_far_from_zero_keeps_its_digits(offset: float, in_float: bool) -> None:
+    graph = kit.small_net()
+    graph.constants["fc.bias"] = graph.constants["fc.bias"] + np.float32(offset)
+    prepared = prepare(graph, int8=True).graph
+    feeds = [{"input": row[None]} for row in kit.pictures(20)]
+    made = quantize(prepared, feeds, recipe="fast")
+    assert ("fc" in made.recipe.float_nodes) is in_float
+    assert "head" not in made.recipe.float_nodes
