@@ -106,6 +106,14 @@ def _geometry(
     return high, wide, (high - size[0]) // 2, (wide - size[1]) // 2
 
 
+def crop_mask(mask: Any, size: tuple[int, int], crop: float) -> NDArray[np.int64]:
+    """Return a mask (a Pillow image) resized and cropped like its picture, no two classes mixed."""
+    image_module = require("PIL.Image", "images")
+    high, wide, top, left = _geometry((mask.height, mask.width), size, crop)
+    moved = mask.resize((wide, high), image_module.Resampling.NEAREST)
+    return np.asarray(moved.crop((left, top, left + size[1], top + size[0])), np.int64)
+
+
 def placed_box(
     box: Sequence[float], given: tuple[int, int], how: Preprocessing
 ) -> tuple[float, float, float, float]:

@@ -241,3 +241,36 @@ def test_run_takes_folders_and_patterns(tmp_path: Path) -> None:
     assert len(each_picture([folder / "red" / "1*.png", folder / "green" / "0.png"])) == 4
     with pytest.raises(UsageError, match="fits no picture"):
         each_picture([folder / "*.jpg"])
+
+
+def test_a_segmentation_net_is_measured_against_masks(tmp_path: Path) -> None:
+    """Classes by pixel are red and green; the masks say so but for a corner of 8 x 8 in 64 x 64."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    pick = np.eye(2, 3, dtype=np.float32).reshape(2, 3, 1, 1)
+    nodes = [helper.make_node("Conv", ["x", "pick"], ["y"])]
+    path = tmp_path / "net.onnx"
+    _write(path, nodes, [1, 2, 64, 64], {"pick": pick}, TensorProto, helper, numpy_helper)
+    photos, masks = tmp_path / "photos", tmp_path / "masks"
+    photos.mkdir()
+    masks.mkdir()
+    for number in range(3):
+        classes = np.zeros((64, 64), np.uint8)
+        classes[:, 20 + 10 * number :] = 1
+        pixels = np.zeros((64, 64, 3), np.uint8)
+        pixels[:, :, 0], pixels[:, :, 1] = 200 * (classes == 0), 200 * (classes == 1)
+        image.fromarray(pixels).save(photos / f"{number}.png")
+        classes[:8, :8] = 1
+        image.fromarray(classes).save(masks / f"{number}.png")
+    options = ["--data", str(photos), "--preprocessing", "unit", "--crop", "1"]
+    ran = CliRunner().invoke(main, ["eval", str(path), *options, "--truth", str(masks), "--json"])
+    assert ran.exit_code == 0, ran.output
+    (found,) = json.loads(ran.stdout)["files"]
+    left = 64 * (20 + 30 + 40)
+    right = 3 * 64 * 64 - left
+    wanted = {"class 0": (left - 192) / left, "class 1": right / (right + 192)}
+    assert found["iou"] == pytest.approx(wanted)
+    (masks / "1.png").unlink()
+    ran = CliRunner().invoke(main, ["eval", str(path), *options, "--truth", str(masks)])
+    assert ran.exit_code == 2
+    assert "1.png does not exist" in ran.output

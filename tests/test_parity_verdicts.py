@@ -110,3 +110,20 @@ def test_noise_below_one_quantum_is_no_loss_however_low_the_floor() -> None:
         other = {"y": reference["y"] + error}
         found = compare(reference, other, scales=scales, floor=floor, budget=Budget({}))
         assert found.figures["y"]["below_floor_db"] == pytest.approx(below, abs=0.01)
+
+
+def test_accuracy_is_the_files_own_beside_the_references() -> None:
+    """Ten pictures: float is right on nine, the file on six, all of them among the nine."""
+    truth = np.array([0] * 10)
+    right, wrong = [3.0, 1.0, 0.0], [1.0, 3.0, 0.0]
+    reference = np.array([right] * 9 + [wrong])
+    other = np.array([right] * 6 + [wrong] * 4)
+    figures = compare({"y": reference}, {"y": other}, truth=truth).figures["y"]
+    assert figures["top1"] == pytest.approx(0.6)
+    assert figures["reference_top1"] == pytest.approx(0.9)
+    assert figures["top1_drop"] == pytest.approx(0.3)
+    assert figures["mcnemar_p"] == pytest.approx(0.25)  # 3 against 0: 2 / 2^3
+    assert figures["top1_low"] == pytest.approx(0.3127, abs=1e-4)
+    assert figures["top1_high"] == pytest.approx(0.8318, abs=1e-4)
+    with pytest.raises(EdgeconvError, match="9 classes of truth for 10 pictures"):
+        compare({"y": reference}, {"y": other}, truth=truth[:9])

@@ -48,8 +48,8 @@ def _numbers(
 @click.option("--count", type=click.IntRange(1), help="How many, spread evenly. Default: all.")
 @click.option(
     "--truth",
-    metavar="folders|FILE.csv|COCO.json",
-    help="What they show. Default: their folders, where those are classes.",
+    metavar="folders|FILE.csv|COCO.json|DIR",
+    help="What they show; DIR holds .png masks. Default: their folders, where those are classes.",
 )
 @click.option(
     "--reference",

@@ -13,6 +13,7 @@ from edgeconv.evaluate.boxes import BoxParity, box_parity, mean_average_precisio
 from edgeconv.evaluate.classes import Classes
 from edgeconv.evaluate.coco import read_boxes
 from edgeconv.evaluate.heads import Boxes, Head, decode, find_head
+from edgeconv.evaluate.masks import Masks, read_mask
 from edgeconv.evaluate.run import (
     Asked,
     Subject,
@@ -38,6 +39,7 @@ class Report:
     truth: str
     labels: tuple[str, ...] = ()
     classes: Classes | None = None
+    masks: Masks | None = None
     precision: tuple[float, float] | None = None
     parity: BoxParity | None = None
     boxes: int | None = None
@@ -68,6 +70,11 @@ class Report:
                 },
                 "confusion": counted.confusion.tolist(),
             }
+        if self.masks is not None:
+            data |= {
+                "miou": self.masks.mean,
+                "iou": {self.label(k): self.masks.of_class(k) for k in range(self.masks.classes)},
+            }
         if self.precision is not None:
             data |= {"map": self.precision[0], "map50": self.precision[1]}
         if self.parity is not None:
@@ -92,7 +99,7 @@ def evaluate(
 ) -> list[Report]:
     """Run every file over the pictures of ``data`` and measure it at its own task.
 
-    ``truth`` is a CSV, a COCO file or "folders"; folders of classes are recognised where it is None.
+    ``truth`` is a CSV, a COCO file, a folder of masks or "folders"; folders of classes are recognised where it is None.
     Boxes are held against those of ``reference``, by default the float graph that an export kept.
     """
     asked = asked or Asked()
@@ -116,6 +123,8 @@ def _one(
     count: int | None,
     head: Head | None,
 ) -> Report:
+    if truth is not None and truth != "folders" and Path(truth).is_dir():
+        return _segmented(subject, data, Path(truth), count)
     coco = truth is not None and truth.endswith(".json")
     said = truth or "none"
     if truth is None and class_folders(data):
@@ -147,6 +156,26 @@ def _one(
             raise EdgeconvError(f"--truth {said} names none of the pictures of {data}")
         return Report(**{**plain.__dict__, "classes": counted})
     return _detector(plain, subject, samples, kept, truth if coco else None, reference, head)
+
+
+def _segmented(subject: Subject, data: str, folder: Path, count: int | None) -> Report:
+    """Measure a file whose first output of rank 4 is classes by pixel, against a folder of masks."""
+    samples = pictures(subject, data, None, count)
+    counted: Masks | None = None
+    for some, arrays in outputs_of(subject, samples):
+        maps = next((a for a in arrays.values() if a.ndim == 4 and a.shape[1] > 1), None)
+        if maps is None:
+            raise UsageError(
+                f"{subject.path} has no output of classes by pixel, (N, classes, H, W)"
+            )
+        counted = counted or Masks(maps.shape[1])
+        how, size = subject.how, (maps.shape[2], maps.shape[3])
+        masks = [read_mask(folder, sample.name, how.crop, size) for sample in some]
+        counted.add(maps, np.stack(masks))
+    labels = () if subject.artifact is None else tuple(subject.artifact.labels or ())
+    truth = f"masks of {folder}"
+    plain = (subject.path, subject.runtime, subject.prepared, len(samples), truth, labels)
+    return Report(*plain, masks=counted)
 
 
 def _detector(

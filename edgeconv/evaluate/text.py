@@ -41,6 +41,12 @@ def _classes(report: Report) -> list[str]:
 
 def _boxes(report: Report) -> list[str]:
     said = []
+    if report.masks is not None:
+        said.append(f"  mIoU {100 * report.masks.mean:.1f} %")
+        for index in range(report.masks.classes):
+            iou = report.masks.of_class(index)
+            if iou is not None:
+                said.append(f"    {report.label(index)}: {100 * iou:.1f} %")
     if report.precision is not None:
         said.append(
             f"  mAP {100 * report.precision[0]:.1f} %, at IoU 0.5 {100 * report.precision[1]:.1f} %"
