@@ -56,6 +56,8 @@ def why_float(graph: Graph, node: Node) -> str | None:
         return "cubic Resize has no INT8 form"
     if node.op == "MaxPool" and len(node.outputs) > 1 and node.outputs[1]:
         return "MaxPool with indices has no INT8 form"
+    if node.op == "Softmax" and graph.shape(node.inputs[0])[node.int("axis", -1)] == 1:
+        return "Softmax over one value is 1, which onnxruntime's INT8 kernel wraps to 0"
     return None
 
 
