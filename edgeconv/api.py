@@ -58,7 +58,7 @@ def run_with(
 
 def plan_with(net: str | Path | torch.nn.Module, **options: Any) -> list[str]:
     """Do what plan_export does, with the fields of ExportOptions and errors that speak of flags."""
-    from edgeconv.export.plan import plan
+    from edgeconv.export.pipeline import plan
 
     return plan(make_options(net, **options))
 

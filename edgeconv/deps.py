@@ -1,6 +1,7 @@
 """Import an optional dependency, or say which extra brings it. Nothing is ever installed at run time."""
 
 import importlib
+import importlib.util
 from typing import Any
 
 from edgeconv.errors import EdgeconvError
@@ -21,6 +22,24 @@ def require(module: str, extra: str) -> Any:
         root = module.partition(".")[0]
         if error.name is not None and error.name.partition(".")[0] != root:
             raise  # a broken install of the package itself: the traceback says more than we could
-        raise MissingDependencyError(
-            f"this needs {root}, which is not installed: pip install 'edgeconv[{extra}]'"
-        ) from error
+        raise _missing(root, extra) from error
+
+
+def installed(module: str, extra: str) -> None:
+    """Raise MissingDependencyError, with the pip line of ``extra``, where ``module`` is not installed.
+
+    Nothing is imported.
+    """
+    root = module.partition(".")[0]
+    try:
+        found = importlib.util.find_spec(root)
+    except (ImportError, ValueError):
+        found = None
+    if found is None:
+        raise _missing(root, extra)
+
+
+def _missing(root: str, extra: str) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"this needs {root}, which is not installed: pip install 'edgeconv[{extra}]'"
+    )

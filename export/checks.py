@@ -1,23 +1,68 @@
 """What stops an export before it costs time."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from edgeconv.deps import installed
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.graph import Graph
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.publish import staging
 from edgeconv.export.targets import TARGETS
 from edgeconv.files import digest
+from edgeconv.recipe import Recipe, load_recipe
+
+
+def check_first(options: ExportOptions) -> Recipe | None:
+    """Raise for what needs no work to be seen; return the recipe of the file that --recipe names.
+
+    Options that contradict, packages that are missing, files that do not exist, an output that
+    cannot be written.
+    """
+    options.check()
+    for module, extra in _needed(options):
+        installed(module, extra)
+    for flag, value in (("calib", options.calib), ("verify", options.verify)):
+        path = Path(str(value).rpartition(":")[0] if ".py:" in str(value) else str(value))
+        if value is not None and not path.exists():
+            raise UsageError(f"--{flag} {path} does not exist")
+    for flag, file in (("labels", options.labels), ("truth", options.truth)):
+        if file is not None and str(file) != "folders" and not Path(file).is_file():
+            raise UsageError(f"--{flag} {file} does not exist")
+    _check_output(options.output)
+    if not options.integer or options.recipe_file is None:
+        return None
+    return load_recipe(options.recipe_file)
+
+
+def _needed(options: ExportOptions) -> list[tuple[str, str]]:
+    found = [("onnx", "export"), *(need for t in options.targets for need in TARGETS[t].needs)]
+    return [*found, ("onnxruntime", "onnx")] if options.integer else found
+
+
+def _check_output(folder: Path) -> None:
+    """Raise where ``folder``, or the one it would be made in, cannot be written; make nothing."""
+    held = next((p for p in (folder, *folder.absolute().parents) if p.exists()), Path("/"))
+    if not held.is_dir():
+        raise EdgeconvError(f"--output {folder}: {held} is a file, not a folder")
+    if not os.access(held, os.W_OK | os.X_OK):
+        raise EdgeconvError(f"cannot write to {folder}: no permission in {held}")
+
+
+def check_keep_float(graph: Graph, names: Sequence[str]) -> None:
+    """Raise UsageError where ``names`` has a node that the graph does not have."""
+    known = sorted(node.name for node in graph.nodes)
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no node is called {name}: the net has {', '.join(known)}")
 
 
 def refuse_existing(options: ExportOptions, stem: str) -> None:
     """Raise EdgeconvError where the output cannot be written, or exists and --force was not given."""
     folder = options.output
-    if folder.exists() and not folder.is_dir():
-        raise EdgeconvError(f"--output {folder} is a file, not a folder")
     with staging(folder) as staged:  # an unwritable folder is found before any work
         for target in options.targets:
             path = folder / (stem + TARGETS[target].suffix)

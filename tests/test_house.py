@@ -32,7 +32,6 @@ LIMIT = 300
 LONG = {
     "export/qdq/emit.py",
     "edgeconv/judge/measures.py",
-    "export/pipeline.py",
     "edgeconv/pictures.py",
     "export/source.py",
     "export/tflite/emission.py",

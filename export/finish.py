@@ -1,0 +1,177 @@
+"""The last stages: the float reference, the files, their evidence, and their verification from disk."""
+
+import shutil
+from pathlib import Path
+
+from edgeconv.artifact import Artifact, save_manifest
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.export.data import load_feeds
+from edgeconv.export.emit import EmitRequest, Emitted
+from edgeconv.export.evidence import evidence_files
+from edgeconv.export.hub.cuts import output_cuts
+from edgeconv.export.kinds import Io
+from edgeconv.export.lower import embedded
+from edgeconv.export.manifest import manifest
+from edgeconv.export.report import ArtifactReport, ExportReport, artifact_text, verdict_text
+from edgeconv.export.targets import TARGETS
+from edgeconv.export.verify import expect, first_departure, promised, verify_file
+from edgeconv.export.work import Work
+from edgeconv.files import digest, sha256, write_bytes
+from edgeconv.judge.advice import advice
+from edgeconv.recipe import FROM_FILE
+
+
+def reference(work: Work) -> None:
+    """Run the float net on every sample that verifies."""
+    from edgeconv.export.reference import open_reference
+
+    source, lowered, options, data = work.source, work.lowered, work.options, work.data
+    with work.stages.stage("reference") as say:
+        feeds = load_feeds(data.verification, "verification sample")
+        with open_reference(
+            module=source.module,
+            raw=lowered.raw,
+            shapes=source.shapes,
+            dtypes=source.dtypes,
+            outputs=lowered.hub.outputs,
+            embedded=source.preprocessing if embedded(source) else None,
+            softmax=work.softmax,
+            threads=options.threads or 1,  # one picture's layers are too small to share
+        ) as reference:
+            truth = [sample.truth for sample in data.verification]
+            cuts = output_cuts(lowered.hub)
+            expected = work.expected = expect(
+                reference, feeds, truth, work.stages.share("reference"), cuts
+            )
+            runner = reference.runner
+        say(f"{runner.name} {runner.version} on {len(expected.feeds)} samples")
+    work.names = [sample.name for sample in data.verification[: len(expected.feeds)]]
+
+
+def emit(work: Work, target: str) -> None:
+    """Write a target's file, or note why it turns out not to take the net."""
+    request = _request(work)
+    path = work.file(target, work.place)
+    with work.stages.stage(target) as say:
+        try:
+            made = TARGETS[target].emit(request, path)
+        except UsageError:
+            raise
+        except EdgeconvError as error:
+            work.refused[target] = str(error)
+            say("cannot be written")
+            return
+        takes = "/".join(sorted({spec.dtype for spec in made.inputs}))
+        gives = "/".join(sorted({spec.dtype for spec in made.outputs}))
+        say(artifact_text(path.name, made, f"{takes} in, {gives} out"))
+    work.emitted[target] = made
+    work.notes += [f"{target}: {note}" for note in (*made.notes, *_unkept(request.io, made))]
+
+
+def _request(work: Work) -> EmitRequest:
+    options, raw_pixels = work.options, work.options.embed_preprocessing
+    return EmitRequest(
+        work.graph,
+        work.recipe,
+        options,
+        options.io or ("uint8" if raw_pixels and work.recipe else "float"),
+        work.description,
+        work.source.preprocessing if options.image_input else None,
+        work.classifier,
+    )
+
+
+def _unkept(io: Io, made: Emitted) -> list[str]:
+    """Say which borders of an INT8 file are not of the type that --io asked for."""
+    if io == "float":
+        return []
+    return [
+        f"--io {io} is not kept by {spec.name}: it stays {spec.dtype}, as it is computed in float"
+        for spec in (*made.inputs, *made.outputs)
+        if spec.dtype == "float32"
+    ]
+
+
+def prove(work: Work) -> None:
+    """Write the evidence and find where the float forms of the net first depart."""
+    if not work.emitted:
+        raise EdgeconvError("; ".join(work.refused.values()))
+    options, lowered = work.options, work.lowered
+    folder = work.place / f"{work.stem}.evidence"
+    evidence = evidence_files(
+        lowered.raw,
+        lowered.hub,
+        work.graph,
+        work.recipe,
+        work.emitted,
+        work.expected,
+        work.names,
+        work.source.preprocessing,
+    )
+    for name, content in evidence.items():
+        write_bytes(folder / name, content)
+    names = ["hub"] if options.image_input else ["hub", "prepared"]
+    if not (options.embed_preprocessing or options.image_input or options.softmax):
+        names.insert(0, "raw")  # which has neither pixels nor softmax inside
+    if work.recipe is not None and work.recipe.name == FROM_FILE:
+        names = ["raw"]  # the others are its float net, and the file is the reference
+    work.report = ExportReport(options, work.stages.lines, work.notes, refused=work.refused)
+    work.report.departure = first_departure(
+        {name: folder / f"{name}.onnx" for name in names}, work.expected, int8=options.integer
+    )
+    if work.recipe is not None and not options.image_input:
+        work.promise = promised(work.graph, work.recipe, work.expected, work.threads)
+
+
+def verify(work: Work, target: str) -> None:
+    """Read a target's file back, judge it, and write its manifest."""
+    options, file, most = work.options, work.emitted[target], TARGETS[target].verified
+    path, folder = work.file(target, work.place), work.place / f"{work.stem}.evidence"
+    with work.stages.stage("verify") as say:
+        try:
+            verdict = verify_file(
+                path,
+                options.precision,
+                (file.inputs, file.outputs),
+                work.expected if most is None else work.expected.head(most),
+                work.threads,
+                work.promise,
+                file.stats,
+                work.description["weights"].get("source"),
+            )
+        except EdgeconvError as error:
+            work.refused[target] = f"its file does not run: {error}"
+            say(f"{target} · cannot be verified")
+            _remove(path, folder / f"tensors_{target}.json")
+            return
+        say(f"{target} · {verdict_text(verdict)}")
+    shared = ("raw.onnx", "hub.onnx", "prepared.onnx", "recipe.json", "verify.npz")
+    kept = [folder / name for name in (*shared, f"tensors_{target}.json")]
+    evidence = {
+        "folder": folder.name,
+        "files": {item.name: sha256(item) for item in kept if item.exists()},
+    }
+    content = manifest(
+        work.description,
+        target,
+        path.name,
+        digest(path),
+        file,
+        evidence,
+        verdict.to_json(),
+        work.expected.cuts,
+    )
+    save_manifest(Artifact(path, content))
+    made = options.output / path.name
+    steps = advice(verdict.verdict, str(made), work.description)
+    work.report.artifacts.append(
+        ArtifactReport(target, made, file.size, file.figures(), verdict, steps)
+    )
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

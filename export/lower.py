@@ -1,0 +1,145 @@
+"""The first stages: find the net, say how its pictures are prepared, trace it, simplify it."""
+
+from edgeconv.errors import UnsupportedOpError, UsageError
+from edgeconv.export.checks import check_finite, check_keep_float, check_labels, refuse_existing
+from edgeconv.export.data import choose_data, refuse_uncalibrated
+from edgeconv.export.fit_preprocessing import settle_preprocessing
+from edgeconv.export.options import ExportOptions
+from edgeconv.export.prepare import PixelInput, Prepared, prepare
+from edgeconv.export.source import Source, open_source, read_labels
+from edgeconv.export.targets import refused_targets
+from edgeconv.export.work import Lowered, Work
+
+
+def build(work: Work) -> None:
+    """Find the net and what it is fed with."""
+    options = work.options
+    with work.stages.stage("build") as say:
+        work.source = source = open_source(options)
+        say(source.title)
+    if source.model is not None:
+        work.raw = source.model
+    if work.dry:
+        refuse_uncalibrated(options, source)
+    else:
+        refuse_existing(options, work.stem)
+    work.labels = read_labels(options.labels) if options.labels else source.labels
+
+
+def say_preprocessing(work: Work) -> None:
+    """Say how pictures are prepared and find the samples."""
+    if work.source.preprocessing is not None:
+        with work.stages.stage("pictures") as say:
+            work.source = settle_preprocessing(work.source, work.options, say)
+    work.notes += work.source.notes
+    if not work.dry:
+        work.data = choose_data(work.options, work.source, work.labels)
+
+
+def trace(work: Work) -> None:
+    """Trace a module; a model is there already."""
+    from edgeconv.export.hub.trace import HUB_OPSET, trace_module
+
+    source = work.source
+    assert source.module is not None
+    with work.stages.stage("trace") as say:
+        raw = trace_module(source.module, source.shapes, source.output_names, source.dtypes)
+        say(f"ONNX opset {HUB_OPSET}, {len(raw.graph.node)} nodes")
+    work.raw = raw
+
+
+def lower(work: Work) -> None:
+    """Simplify the model to the hub graph and to what emitters read, and refuse what cannot go on."""
+    from edgeconv.export.passes.append_softmax import append_softmax
+    from edgeconv.export.passes.embed_preprocessing import embed_preprocessing
+    from edgeconv.export.qdq.qoperator import is_quantized
+
+    options, source, raw = work.options, work.source, work.raw
+    if source.module is None and is_quantized(raw):
+        _own_integers(work)
+        return
+    with work.stages.stage("simplify") as say:
+        simplified = work.simplifier.simplify(raw)
+        hub = simplified.hub
+        check_finite(hub)
+        if options.softmax:
+            append_softmax(hub)
+        pixels = pixel_input(source, options)
+        prepared = prepare(hub, int8=options.integer, pixels=pixels)
+        if work.classifier is not None and not options.softmax:
+            append_softmax(hub)  # the package's own comes from its emitter
+        if pixels is not None and embedded(source):
+            embed_preprocessing(hub, pixels.mean, pixels.std)
+        say(f"{len(raw.graph.node)} nodes to {len(hub.nodes)}")
+    if simplified.warning:
+        work.notes.append(simplified.warning)
+    work.lowered, work.graph = Lowered(raw, hub, prepared), prepared.graph
+    _refuse(work)
+
+
+def _own_integers(work: Work) -> None:
+    """Read a quantized file; raises UsageError for options that would need other integers."""
+    from edgeconv.export.hub.simplify_child import converted
+    from edgeconv.export.hub.trace import HUB_OPSET
+    from edgeconv.export.integer.counts import count_operators
+    from edgeconv.export.qdq.read import read_qdq
+
+    _refuse_with_own_integers(work.options)
+    with work.stages.stage("integers") as say:
+        own = read_qdq(converted(work.raw, HUB_OPSET))
+        check_finite(own.graph)
+        say(f"the file's own, {own.recipe.form}")
+        if in_float := count_operators(own.graph, own.recipe).float_text():
+            say(in_float)
+    work.lowered = Lowered(work.raw, own.graph, Prepared(own.graph, {}), own)
+    work.graph, work.recipe = own.graph, own.recipe
+    work.notes += own.notes
+    _refuse(work)
+
+
+def _refuse_with_own_integers(options: ExportOptions) -> None:
+    if not options.integer:
+        raise UsageError(f"{options.net} is quantized already: --int8 keeps its own integers")
+    contrary = {
+        "--recipe": options.recipe_file is not None,
+        "--max-drop": options.max_drop is not None,
+        "--keep-float": bool(options.keep_float),
+        "--softmax": options.softmax,
+        "--embed-preprocessing": options.embed_preprocessing,
+        "--int8-weights": options.int8_weights,
+    }
+    for option, given in contrary.items():
+        if given:
+            raise UsageError(
+                f"{options.net} is quantized already and keeps its own integers: leave out {option}, "
+                "or export the float model that it was made from"
+            )
+
+
+def _refuse(work: Work) -> None:
+    """Raise for what is wrong with the options now that the graph is known."""
+    options, prepared = work.options, work.lowered.prepared
+    work.refused |= refused_targets(prepared.graph, options.targets)
+    if len(work.refused) == len(options.targets) and not work.dry:
+        raise UnsupportedOpError("; ".join(work.refused.values()))
+    check_keep_float(prepared.graph, options.keep_float)
+    if work.given is not None:
+        from edgeconv.export.integers import check_recipe
+
+        check_recipe(options.recipe, work.given, prepared)
+    if options.labels and work.labels is not None:
+        check_labels(options.labels, work.labels, work.lowered.hub)
+
+
+def pixel_input(source: Source, options: ExportOptions) -> PixelInput | None:
+    """Return how the picture input is fed, where there is one.
+
+    Core ML's image input embeds the preprocessing itself, behind the prepared graph's back.
+    """
+    how = source.preprocessing
+    return None if how is None else PixelInput(how.mean, how.std, options.embed_preprocessing)
+
+
+def embedded(source: Source) -> bool:
+    """Whether the net takes raw pixels."""
+    return source.preprocessing is not None and source.preprocessing.embedded

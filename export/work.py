@@ -1,0 +1,98 @@
+"""What an export carries from stage to stage, and what a stage is."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeconv.export.graph import Graph
+from edgeconv.export.options import ExportOptions
+from edgeconv.export.prepare import Prepared
+from edgeconv.export.stages import Stages
+from edgeconv.export.targets import TARGETS
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgeconv.export.data import Data
+    from edgeconv.export.emit import Emitted
+    from edgeconv.export.hub.simplify import Simplifier
+    from edgeconv.export.qdq.read import QuantizedModel
+    from edgeconv.export.report import ExportReport
+    from edgeconv.export.source import Source
+    from edgeconv.export.verify import Expected, Promise
+    from edgeconv.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """All forms of the net on its way: raw, hub (with what was appended), and what emitters read."""
+
+    raw: "onnx.ModelProto"
+    hub: Graph
+    prepared: Prepared
+    own: "QuantizedModel | None" = None
+    """What a file that is quantized already says itself."""
+
+
+@dataclass
+class Work:
+    """One export: what was asked, and what its stages have found so far, in the order they find it.
+
+    ``dry``: nothing is calibrated or written, and nothing is refused for standing in the way.
+    ``given`` is the recipe of a file. ``refused`` is target -> why it does not take the net.
+    """
+
+    options: ExportOptions
+    stages: Stages
+    threads: int
+    simplifier: "Simplifier"
+    dry: bool = False
+    given: "Recipe | None" = None
+    notes: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    source: "Source" = field(init=False)
+    raw: "onnx.ModelProto" = field(init=False)
+    labels: list[str] | None = field(init=False)
+    data: "Data" = field(init=False)
+    lowered: Lowered = field(init=False)
+    expected: "Expected" = field(init=False)
+    names: list[str] = field(init=False)
+    graph: Graph = field(init=False)
+    recipe: "Recipe | None" = field(init=False, default=None)
+    place: Path = field(init=False)
+    description: Mapping[str, Any] = field(init=False)
+    promise: "Promise | None" = field(init=False, default=None)
+    emitted: "dict[str, Emitted]" = field(default_factory=dict)
+    report: "ExportReport" = field(init=False)
+
+    @property
+    def stem(self) -> str:
+        """How every file of the export begins."""
+        return f"{self.source.stem}_{self.options.suffix}"
+
+    @property
+    def classifier(self) -> list[str] | None:
+        """The class names of a Core ML classifier."""
+        return self.labels if self.options.image_input else None
+
+    @property
+    def softmax(self) -> bool:
+        """Whether the files end in probabilities that the net itself does not give."""
+        return self.options.softmax or self.classifier is not None
+
+    def file(self, target: str, folder: Path) -> Path:
+        """Return where a target's file lies in ``folder``."""
+        return folder / f"{self.stem}{TARGETS[target].suffix}"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step: ``run`` does it and says so; ``plans`` says (stage, text) for each line it would say.
+
+    A stage without ``plans`` is cheap: --dry-run runs it. ``when`` says whether an export has it.
+    """
+
+    run: Callable[[Work], None]
+    plans: Callable[[Work], Sequence[tuple[str, str]]] | None = None
+    when: Callable[[Work], bool] = lambda _: True
