@@ -3,7 +3,7 @@
 Given:   x -> element-wise operators with scalar constants -> y, and y(x) is GELU (exact or by tanh,
          arXiv 1606.08415), hard swish or hard sigmoid (1905.02244, section 5.2), or SiLU or the logistic
          function spelled with Exp
-Result:  x -> Gelu | HardSwish | HardSigmoid | Sigmoid [-> Mul(x)] -> y
+Result:  x -> Gelu | HardSwish | HardSigmoid | Sigmoid [-> Mul(x) | Mul(factor)] -> y
 """
 
 import math
@@ -52,6 +52,9 @@ _OPERATORS: dict[str, Callable[..., Values]] = {
 _TELLING = frozenset(["Erf", "Tanh", "Exp", "Clip", "Relu", "HardSigmoid", "Max", "Min"])
 """One of these is in every spelling."""
 
+_SCALED = frozenset(["Gelu", "HardSwish"])
+"""Their last factor, 1/2 or 1/6, is often folded into the layer behind them already."""
+
 _GATE = np.clip(GRID / 6 + 0.5, 0, 1)
 _TANH = np.tanh(np.sqrt(2 / np.pi) * (GRID + 0.044715 * GRID**3))
 _KNOWN: tuple[tuple[str, dict[str, Attribute], Values], ...] = (
@@ -68,7 +71,7 @@ def fuse_activations(graph: Graph) -> bool:
     """Apply the rewrite to every match."""
     changed, gone = False, set[str]()
     around = _Around(graph)
-    for node in graph.of(*_OPERATORS, "Clip", "HardSigmoid"):
+    for node in reversed(list(graph.of(*_OPERATORS, "Clip", "HardSigmoid"))):  # the whole first
         if node.output in gone or graph.dtype(node.output) != np.float32:
             continue
         inside = _fuse_at(graph, node, around)
@@ -127,7 +130,7 @@ def _is_elementwise(graph: Graph, node: Node) -> bool:
 
 def _known(
     graph: Graph, inside: list[Node], source: str
-) -> tuple[str, dict[str, Attribute]] | None:
+) -> tuple[str, dict[str, Attribute], float] | None:
     with np.errstate(all="ignore"):
         values: dict[str, Values] = {source: GRID}
         for node in reversed(inside):
@@ -137,7 +140,15 @@ def _known(
         made = values[inside[0].output]
     for op, attrs, wanted in _KNOWN:
         if np.allclose(made, wanted, rtol=CLOSE, atol=CLOSE):
-            return op, attrs
+            return op, attrs, 1.0
+    for op, attrs, wanted in _KNOWN:
+        factor = float(np.asarray(made)[-1] / wanted[-1])
+        if (
+            op in _SCALED
+            and factor > 0
+            and np.allclose(made, factor * wanted, rtol=CLOSE, atol=CLOSE)
+        ):
+            return op, attrs, factor
     return None
 
 
@@ -155,7 +166,12 @@ def _value(graph: Graph, node: Node, values: Mapping[str, Values]) -> Values:
 
 
 def _replace(
-    graph: Graph, inside: list[Node], source: str, op: str, attrs: dict[str, Attribute]
+    graph: Graph,
+    inside: list[Node],
+    source: str,
+    op: str,
+    attrs: dict[str, Attribute],
+    factor: float,
 ) -> None:
     last = inside[0]
     at, name = graph.nodes.index(last), last.name
@@ -166,6 +182,15 @@ def _replace(
         made = [
             Node("Sigmoid", graph.fresh(f"{name}_gate"), [source], [gate]),
             Node("Mul", name, [source, gate], [last.output]),
+        ]
+    elif factor != 1.0:
+        plain = graph.declare(
+            graph.fresh(f"{last.output}_plain"), graph.shape(source), graph.dtype(source).type
+        )
+        by = graph.add_constant(f"{name}_factor", np.array(factor, np.float32))
+        made = [
+            Node(op, graph.fresh(f"{name}_plain"), [source], [plain], dict(attrs)),
+            Node("Mul", name, [plain, by], [last.output]),
         ]
     else:
         made = [Node(op, name, [source], [last.output], dict(attrs))]
