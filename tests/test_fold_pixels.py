@@ -168,7 +168,8 @@ def test_a_small_file_is_asked_for_with_prefer_size(tmp_path: Path) -> None:
     recipe, ops = recipe_of(graph), {}
     for prefer in ("speed", "size"):
         options = ExportOptions("net.onnx", precision="int8", prefer=prefer)
-        request = EmitRequest(graph, recipe, options, "float", {})
+        about = {"preprocessing": None, "precision": "int8", "net": {"source": "net.onnx"}}
+        request = EmitRequest(graph, recipe, options, "float", about)
         made = TARGETS["tflite"].emit(request, tmp_path / f"{prefer}.tflite")
         ops[prefer] = made.stats["histogram"].get("RESHAPE", 0)
         assert bool(made.changes) == (prefer == "speed")

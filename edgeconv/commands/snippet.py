@@ -39,7 +39,7 @@ def command(file: Path, language: str, output: Path | None, force: bool) -> None
 
     name, text = write_snippet(file, language, Path() if output is None else output)
     if output is None:
-        click.echo(text, nl=False)
+        echo(text.removesuffix("\n"))
         return
     if (output / name).exists() and not force:
         raise UsageError(f"{output / name} exists; --force replaces it")

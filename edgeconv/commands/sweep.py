@@ -179,10 +179,9 @@ def _write(
 ) -> None:
     import sys
 
-    from rich.console import Console
-
     from edgeconv.files import write_text
     from edgeconv.sweep.text import print_sweep
+    from edgeconv.tables import open_console
 
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[K")
@@ -197,8 +196,7 @@ def _write(
     if as_json:
         echo(text)
         return
-    width = None if sys.stdout.isatty() else 160
-    print_sweep(report, Console(highlight=False, width=width))
+    print_sweep(report, open_console())
 
 
 def _exit(report: "SweepReport") -> None:

@@ -44,7 +44,7 @@ def variance_slack_db(count: int) -> float:
     happen not to show is no noise of the file.
 
     >>> [round(variance_slack_db(n), 1) for n in (3, 12, 200)]
-    [14.1, 3.8, 0.8]
+    [14.0, 3.8, 0.8]
     """
     k = count - 1
     share = max(0.03, 1.0 - 2.0 / (9.0 * k) - 1.645 * math.sqrt(2.0 / (9.0 * k))) ** 3

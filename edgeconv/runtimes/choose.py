@@ -31,7 +31,7 @@ def listed(timed: bool = False) -> str:
     """Return the names for a help text; ``timed``: of those whose latency means something.
 
     >>> listed(timed=True)
-    'onnxruntime, ai-edge-litert, tflite-runtime or coreml-runtime'
+    'onnxruntime, ai-edge-litert, tflite-runtime, coreml-runtime, executorch or openvino'
     """
     names = [row.name for row in RUNTIMES.values() if row.timed or not timed]
     return f"{', '.join(names[:-1])} or {names[-1]}"
