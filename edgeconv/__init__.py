@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeconv.errors import BudgetMissedError, EdgeconvError, UnsupportedOpError, UsageError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 from edgeconv.api import export_model, plan_export, run_model
 

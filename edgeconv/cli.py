@@ -4,11 +4,13 @@ import difflib
 import importlib
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from edgeconv import __version__
+from edgeconv.defaults import defaults_of
 from edgeconv.errors import UsageError
 from edgeconv.guard import guarded
 from edgeconv.terminal import Answer
@@ -29,6 +31,7 @@ COMMANDS = {
     "quantize": "Quantize a float .onnx file to INT8 and verify it.",
     "recipe": "Show, compare and check INT8 recipes.",
     "inspect": "Say what is inside an exported or foreign file.",
+    "demo": "Run the whole job once, on the bundled weights and pictures.",
     "doctor": "Say which runtimes and converters are installed and what each missing one adds.",
 }
 """Command name -> its line in ``--help``; the module of that name holds ``command``."""
@@ -65,7 +68,10 @@ class LazyGroup(click.Group):
             likely = difflib.get_close_matches(args[0], COMMANDS, n=1)
             hint = f"did you mean {likely[0]}?" if likely else "edgeconv --help lists them"
             raise UsageError(f"there is no command {args[0]!r}: {hint}")
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and name is not None and not ctx.resilient_parsing:
+            ctx.default_map = {name: defaults_of(command, name, Path())}
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command list without importing any command."""

@@ -369,7 +369,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert len(names) == len(set(names))
-    assert {name.split("/")[0] for name in names} == {"edgeconv", "edgeconv-0.1.0.dist-info"}
+    assert {name.split("/")[0] for name in names} == {"edgeconv", "edgeconv-0.2.0.dist-info"}
     assert not [name for name in names if "test_" in name or "conftest" in name]
     expected = set()
     for package, folder in packages().items():

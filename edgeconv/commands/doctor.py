@@ -1,7 +1,11 @@
 """``edgeconv doctor``: print what edgeconv.doctor.examine found."""
 
+import json
+from pathlib import Path
+
 import click
 
+from edgeconv.defaults import find_defaults
 from edgeconv.doctor import Examination, examine
 from edgeconv.terminal import print_json
 
@@ -37,6 +41,9 @@ def _show(found: Examination) -> None:
     if machine.memory_mib is not None:
         facts.add_row("memory", f"{machine.memory_mib} MiB")
     facts.add_row("cache", Text(str(found.cache)))
+    if (defaults := find_defaults(Path())) is not None:
+        path, tables = defaults
+        facts.add_row("defaults", Text(f"{path}: {json.dumps(tables)}"))
     console.print(facts)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("package", "version", "what it adds", ""):

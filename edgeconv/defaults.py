@@ -1,0 +1,75 @@
+"""Defaults of options from edgeconv.toml, or [tool.edgeconv] of pyproject.toml, in the current folder.
+
+A table for each command, its options as on the command line::
+
+    [export]                      # in pyproject.toml: [tool.edgeconv.export]
+    calib = "photos"
+    mean = "0.5"
+    target = ["tflite", "onnx"]
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeconv.errors import EdgeconvError, UsageError
+
+FILES = (("edgeconv.toml", ()), ("pyproject.toml", ("tool", "edgeconv")))
+
+
+def find_defaults(folder: Path) -> tuple[Path, Mapping[str, Any]] | None:
+    """Return the first file of ``folder`` that holds defaults, and its tables; None where none does.
+
+    Raises EdgeconvError for an edgeconv.toml that cannot be read.
+    """
+    for name, keys in FILES:
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            found: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            if keys:
+                continue  # another tool's file, which it will complain about
+            raise EdgeconvError(f"{path} cannot be read: {error}") from error
+        for key in keys:
+            found = found.get(key, {}) if isinstance(found, dict) else {}
+        if isinstance(found, dict) and found:
+            return path, found
+    return None
+
+
+def defaults_of(command: click.Command, name: str, folder: Path) -> dict[str, Any]:
+    """Return what the file of ``folder`` sets of ``command``, by the names that click uses.
+
+    Raises UsageError for what is no table, no option, or no text, number, truth value or list.
+    """
+    found = find_defaults(folder)
+    if found is None:
+        return {}
+    path, tables = found
+    table = tables.get(name, {})
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: {name} is no table of options")
+    known = {
+        option.lstrip("-"): parameter
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+    }
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        parameter = known.get(key)
+        if parameter is None or parameter.name is None:
+            raise UsageError(f"{path}: edgeconv {name} has no option --{key}")
+        if not isinstance(value, str | int | float | list):
+            raise UsageError(f"{path}: {name}.{key} is written as on the command line")
+        items: list[Any] = value if isinstance(value, list) else [value]
+        if parameter.multiple:
+            values[parameter.name] = items
+        else:
+            values[parameter.name] = ",".join(map(str, items)) if isinstance(value, list) else value
+    return values
