@@ -8,7 +8,7 @@ import pytest
 from edgeconv import metrics
 from edgeconv.bench.statistics import Interval
 from edgeconv.errors import EdgeconvError
-from edgeconv.judge.measures import Context, measure
+from edgeconv.judge.measure import Context, measure
 from edgeconv.recipe import Activation, Recipe, Weights, choose_scale, quantize_values
 
 

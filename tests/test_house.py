@@ -31,7 +31,6 @@ LOW = ("errors", "tensors", "isolate", "isolated", "environment", "arrays", "art
 LIMIT = 300
 LONG = {
     "export/qdq/emit.py",
-    "edgeconv/judge/measures.py",
     "edgeconv/pictures.py",
     "export/source.py",
     "export/tflite/emission.py",

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from edgeconv.adapt import match_names
 from edgeconv.errors import EdgeconvError
 from edgeconv.judge.budget import DEFAULTS, ENOUGH, FEWEST, Budget
-from edgeconv.judge.measures import MEASURES, PART_MEASURES, Context, Figures, measure, show
+from edgeconv.judge.measure import Context, measure
+from edgeconv.judge.measures import MEASURES, PART_MEASURES, Figures, show
 from edgeconv.judge.parts import GAP, Cuts, Part, find_parts
 from edgeconv.metrics import is_scores
 

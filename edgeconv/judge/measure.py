@@ -1,0 +1,195 @@
+"""Measure one output against the reference's: every figure that applies to it."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv import metrics
+from edgeconv.errors import EdgeconvError
+from edgeconv.judge.measures import MEASURES, Figures
+from edgeconv.judge.parts import channel_axis
+
+Array = NDArray[Any]
+
+ROUNDING = 2.0**-16
+"""Share of an output's largest value that sound float32 kernels may differ by: sums of some thousand
+terms in another order."""
+HALF_ROUNDING = 2.0**-9
+"""The same where weights or sums are half precision, 11 bits."""
+MOST_CHANNELS = 4096
+"""More are positions of a map, not channels."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What else is known about an output.
+
+    ``scale``: its quantization step, for quanta. ``floor``: the same output of the recipe simulated
+    in float, for the noise floor. ``truth``: class of each picture, -1 unknown. ``scores``: whether
+    the output holds class scores; None decides by shape, (pictures, classes).
+    """
+
+    scale: float | None = None
+    floor: Array | None = None
+    truth: NDArray[np.integer[Any]] | None = None
+    scores: bool | None = None
+
+
+def measure(
+    name: str, reference: Array, other: Array, context: Context | None = None
+) -> tuple[Figures, tuple[str, ...]]:
+    """Return every figure that applies to one output, and notes on those that do not.
+
+    Raises EdgeconvError naming the output where shapes differ or a value is NaN or infinite.
+    """
+    context = context or Context()
+    metrics.check_pair(name, reference, other)
+    scores = metrics.is_scores(reference) if context.scores is None else context.scores
+    notes: list[str] = []
+    figures: Figures = {}
+    comparable = True
+    if scores and metrics.are_probabilities(reference) != metrics.are_probabilities(other):
+        comparable = False
+        notes.append(
+            f"{name}: one side holds probabilities and the other logits, so only classes are compared"
+        )
+    if comparable:
+        figures |= _values(name, reference, other)
+        figures |= _quanta(name, reference, other, context)
+        figures |= _floor(name, reference, figures, context)
+    if scores:
+        figures |= _classes(name, reference, other, figures, context, comparable)
+        figures |= _accuracy(reference, other, context)
+    return {key: figures[key] for key in MEASURES if key in figures}, tuple(notes)
+
+
+def _values(name: str, reference: Array, other: Array) -> Figures:
+    tolerance = metrics.smallest_tolerance(reference, other, name)
+    rows = metrics.row_sqnr_db(reference, other, name)
+    return {
+        "max_abs_error": tolerance.absolute,
+        "relative_error": metrics.relative_error(reference, other, name),
+        "float_error": _beyond_rounding(reference, tolerance.absolute, ROUNDING),
+        "half_error": _beyond_rounding(reference, tolerance.absolute, HALF_ROUNDING),
+        "rms_error": metrics.rms_error(reference, other, name),
+        "sqnr_db": metrics.sqnr_db(reference, other, name),
+        **_centred(name, reference, other),
+        "worst_sample_db": float(rows.min()),
+        "worst_sample": float(rows.argmin()),
+        **_channels(reference, other, name),
+        "distinct": float(len(np.unique(other))),
+        "distinct_reference": float(len(np.unique(reference))),
+        "cosine": metrics.cosine(reference, other, name),
+        "tolerance_absolute": tolerance.absolute,
+        "tolerance_relative": tolerance.relative,
+    }
+
+
+def _beyond_rounding(reference: Array, error: float, rounding: float) -> float:
+    """Return ``error`` over the reference's range, less what a float of its size rounds away.
+
+    An output that hardly varies around a large value has a range of a few roundings.
+    """
+    peak = float(np.abs(reference).max())
+    beyond = max(0.0, error - rounding * peak)
+    spread = metrics.value_range(reference)
+    if beyond == 0.0:
+        return 0.0
+    return beyond / spread if spread > 0.0 else math.inf
+
+
+def _centred(name: str, reference: Array, other: Array) -> Figures:
+    centred = metrics.sqnr_centred_db(reference, other, name)
+    if centred is None:
+        return {}
+    high = centred + metrics.variance_slack_db(len(reference))
+    return {"sqnr_centred_db": centred, "sqnr_centred_high_db": high}
+
+
+def _channels(reference: Array, other: Array, name: str) -> Figures:
+    axis = channel_axis(reference)
+    if reference.ndim < 2 or not 1 < reference.shape[axis] <= MOST_CHANNELS:
+        return {}
+    return {"lost_channels": float(metrics.lost_channels(reference, other, axis, name))}
+
+
+def _quanta(name: str, reference: Array, other: Array, context: Context) -> Figures:
+    if context.scale is None:
+        return {}
+    found = metrics.quanta_error(reference, other, context.scale, name)
+    return {
+        "quanta_equal": found.equal,
+        "quanta_within_one": found.within_one,
+        "quanta_max": found.largest,
+        "quanta_mean": found.mean,
+    }
+
+
+def _floor(name: str, reference: Array, figures: Figures, context: Context) -> Figures:
+    if context.floor is None:
+        return {}
+    floor = metrics.sqnr_db(reference, context.floor, name)
+    implied = metrics.rms_error(reference, context.floor, name)
+    # two sound kernels may round an output apart: less than its own step is no loss
+    least, noise = max(implied, context.scale or 0.0), figures["rms_error"]
+    below = 0.0
+    if noise > least:
+        below = 20.0 * math.log10(noise / least) if least > 0.0 else math.inf
+    return {"floor_sqnr_db": floor, "below_floor_db": below}
+
+
+def _classes(
+    name: str,
+    reference: Array,
+    other: Array,
+    figures: Figures,
+    context: Context,
+    comparable: bool,
+) -> Figures:
+    top1 = metrics.agreeing(reference, other, 1, name)
+    low, high = metrics.wilson_interval(int(top1.sum()), len(top1))
+    found = {
+        "agreement_top1": float(top1.mean()),
+        "agreement_top1_low": low,
+        "agreement_top1_high": high,
+        "agreement_top5": metrics.agreement(reference, other, 5, name),
+        "flips": float((~top1).sum()),
+    }
+    if not comparable:
+        return found
+    noise = figures["rms_error"]
+    if context.floor is not None:
+        noise = metrics.rms_error(reference, context.floor, name)
+    flips = metrics.split_flips(reference, other, metrics.explained_margin(noise), name)
+    return found | {
+        "kl": metrics.kl_softmax(reference, other, name),
+        "flips_explained": float(flips.explained),
+        "flips_beyond": float(flips.beyond),
+        "flips_beyond_share": flips.beyond / len(top1),
+        "flips_beyond_low": metrics.wilson_interval(int(flips.beyond), len(top1))[0],
+        "margin_explained": flips.threshold,
+        "widest_flip": flips.widest,
+    }
+
+
+def _accuracy(reference: Array, other: Array, context: Context) -> Figures:
+    truth = context.truth
+    if truth is None or not (truth >= 0).any():
+        return {}
+    if len(truth) != len(reference):
+        raise EdgeconvError(
+            f"there are {len(truth)} classes of truth for {len(reference)} pictures"
+        )
+    own, float_own = metrics.correct(other, truth), metrics.correct(reference, truth)
+    low, high = metrics.wilson_interval(int(own.sum()), len(own))
+    return {
+        "top1": float(own.mean()),
+        "top1_low": low,
+        "top1_high": high,
+        "reference_top1": float(float_own.mean()),
+        "top1_drop": float(float_own.mean() - own.mean()),
+        "mcnemar_p": metrics.mcnemar_p(float_own, own),
+    }
