@@ -180,6 +180,11 @@ KINDS: dict[str, tuple[str, int, dict[str, Any]]] = {
         18,
         {"s": np.array([1, 2, 4, 5])},
     ),
+    "one number put before others": (
+        "(float[1,3,1,1] x) => (float[1,4,1,1] y) { y = Concat<axis = 1>(c, x) }",
+        18,
+        {"c": floats(1, 1, 1, 1)},
+    ),
     "minus infinity in a mask": (
         "(float[1,2,5,5] x) => (float[1,2,5,5] y) { a = Add(x, m)\n y = Softmax<axis = -1>(a) }",
         18,

@@ -91,6 +91,13 @@ def test_what_has_no_steps_is_refused_by_name(attrs: dict[str, Any], says: str) 
         check_supported(hub_of(net("LSTM", **attrs)))
 
 
+def test_a_net_may_want_the_last_state_alone(tmp_path: Path) -> None:
+    model = net("GRU")
+    model.graph.node[0].output[0] = ""
+    del model.graph.output[0]
+    same_everywhere(model, feeds(model), tmp_path)
+
+
 def test_a_run_keeps_no_state_for_the_next(tmp_path: Path) -> None:
     from edgeconv.export.tflite.emit import emit_tflite
     from edgeconv.runtimes.litert import open_model

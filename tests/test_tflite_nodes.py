@@ -18,9 +18,9 @@ REASONS = (
     (r"is empty", "empty tensors"),
     (r"cannot be inferred|cannot be computed", "shapes computed at run time"),
     (r"computed at run time", "operands computed at run time"),
-    (r"is a constant|has no (Shape|Size|ConstantOfShape)", "nothing is computed"),
-    (r"has no Dropout", "Dropout in training mode or with its mask"),
-    (r"has no BatchNormalization", "BatchNormalization in training mode"),
+    (r"is a constant|express (Shape|Size|ConstantOfShape)", "nothing is computed"),
+    (r"express Dropout", "Dropout in training mode or with its mask"),
+    (r"express BatchNormalization", "BatchNormalization in training mode"),
     (r"its input has \d axes", "3-D windows"),
     (r"reduces no axis", "reductions of no axis"),
     (r"input is bool", "reductions of bool"),
@@ -28,6 +28,7 @@ REASONS = (
     (r"dilated|indices", "pooling with dilation or indices"),
     (r"last of equal", "ArgMax of the last of equal values"),
     (r"statistics", "statistics as outputs"),
+    (r"peepholes|layout 1|weights are computed|lengths|activations", "recurrence of unusual forms"),
 )
 
 

@@ -68,7 +68,7 @@ def from_onnx(model: onnx.ModelProto) -> Graph:
 
 
 def _graph(model: onnx.ModelProto) -> Graph:
-    model = shape_inference.infer_shapes(model, data_prop=True)
+    model = shape_inference.infer_shapes(_first_outputs_named(model), data_prop=True)
     source = model.graph
     constants = {i.name: np.asarray(numpy_helper.to_array(i)) for i in source.initializer}
     nodes = []
@@ -106,6 +106,18 @@ def _graph(model: onnx.ModelProto) -> Graph:
                     "the graph must have static shapes"
                 )
     return graph
+
+
+def _first_outputs_named(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return ``model`` with a name for every first output: recurrent operators may leave it out."""
+    if all(node.output and node.output[0] for node in model.graph.node):
+        return model
+    named = onnx.ModelProto()
+    named.CopyFrom(model)
+    for number, node in enumerate(named.graph.node):
+        if node.output and not node.output[0]:
+            node.output[0] = f"{node.name or node.op_type}_{number}_unread"
+    return named
 
 
 def describe_shape(value: onnx.ValueInfoProto) -> str:

@@ -29,9 +29,10 @@ def merge_axes(graph: Graph) -> bool:
         if len(graph.shape(node.output)) > FEW:
             changed |= _merge_transpose(graph, node)
     for node in list(graph.nodes):
-        row, rank = TRAITS.get(node.op), len(graph.shape(node.output))
+        row = TRAITS.get(node.op)
         if row is None or Is.BROADCASTS not in row.true or node.op in APART:
             continue
+        rank = len(graph.shape(node.output))
         shapes = {graph.shape(name) for name in node.inputs}
         matrix = node.op == "MatMul"  # its last two axes do not broadcast
         if rank > MOST or (rank > FEW and (matrix or len(shapes) > 1)):

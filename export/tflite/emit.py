@@ -202,7 +202,10 @@ def _add_output(em: Emission, name: str) -> int:
 
 def _copied_output(em: Emission, name: str) -> int:
     """Return a copy of a constant or an input that the model hands out: borders are tensors of their own."""
-    index = em.read(name, em.layout(name) if len(em.graph.shape(name)) == 4 else PLAIN)
+    if name in em.graph.constants:  # under another name: tools find the output by its own
+        index = em.builder.shared(f"{name}_value", em.graph.constants[name])
+    else:
+        index = em.read(name, em.layout(name) if len(em.graph.shape(name)) == 4 else PLAIN)
     shape = em.builder.shape(index)
     shape_constant = em.ints(shape, "shape")
     made = em.builder.tensor(name, shape, em.builder.dtype(index), em.builder.quantization(index))

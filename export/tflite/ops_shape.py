@@ -83,9 +83,9 @@ def channel_shuffle(em: Emission, node: Node) -> None:
 
 def concat(em: Emission, node: Node) -> None:
     """Concat: CONCATENATION, every input at the output's scale."""
-    layout, rank = em.layout(node.output), len(em.graph.shape(node.output))
+    layout = em.layout(node.output)
     scale = em.result(node)
-    inputs = [em.operand(name, rank, layout, scale=scale) for name in node.inputs]
+    inputs = [em.read(name, layout, scale=scale) for name in node.inputs]
     axis = em.axis(node, node.int("axis", 0))
     em.emit(node, "CONCATENATION", inputs, "ConcatenationOptions", axis=axis)
 
