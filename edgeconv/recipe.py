@@ -46,6 +46,8 @@ FROM_FILE = "from the file"
 FLOAT32 = number(low=-3.4e38, high=3.4e38)
 NOTED, SHARE = number(finite=False), number(low=0.0, high=1e30, finite=False)
 
+OPTIONAL = {"equalized": FLOAT32, "float_outputs": text, "copies": whole(1, 1 << 10)}
+
 RECIPE = table(
     {
         "name": text,
@@ -87,9 +89,9 @@ RECIPE = table(
             },
         ),
     },
-    {"equalized": mapping(items(FLOAT32)), "float_outputs": mapping(items(text))},
+    {name: mapping(items(each)) for name, each in OPTIONAL.items()},
 )
-"""What a recipe file must hold; whether its figures can be right is export/integer/check.py's."""
+"""What a recipe file must hold; whether its figures can be right is not asked here."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ class Recipe:
     factors of its channels, where weights were equalised; layers in float need them too.
     ``float_outputs``: target -> outputs that its integer layers give in float where the file's
     borders are float, because that costs its runtime nothing; integer borders hold their integers.
+    ``copies``: first tensor of a chain -> how often each channel is made (export/quant/copies.py).
     """
 
     name: str
@@ -148,6 +151,7 @@ class Recipe:
     notes: Mapping[str, Any] = field(default_factory=dict)
     equalized: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     float_outputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    copies: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def on(self, target: str) -> "Recipe":
         """Return what a file for ``target`` with float borders holds: fewer integer outputs."""
@@ -204,6 +208,7 @@ class Recipe:
             "float_nodes": list(self.float_nodes),
             "equalized": {t: [float(f) for f in factors] for t, factors in self.equalized.items()},
             "float_outputs": {target: list(names) for target, names in self.float_outputs.items()},
+            "copies": {tensor: list(each) for tensor, each in self.copies.items()},
             "notes": dict(self.notes),
         }
 
@@ -272,6 +277,7 @@ def load_recipe(path: Path) -> Recipe:
             notes=data["notes"],
             equalized={t: np.array(f, np.float32) for t, f in data.get("equalized", {}).items()},
             float_outputs={t: tuple(o) for t, o in data.get("float_outputs", {}).items()},
+            copies={t: tuple(each) for t, each in data.get("copies", {}).items()},
         )
     except ValueError as error:  # the integers are fewer or more than their shape says
         raise EdgeconvError(f"{source}: {error}") from error

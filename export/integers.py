@@ -14,6 +14,7 @@ from edgeconv.export.options import ExportOptions
 from edgeconv.export.prepare import Prepared
 from edgeconv.export.quant.budget import meet_budget
 from edgeconv.export.quant.calibration import check_pictures
+from edgeconv.export.quant.copies import widen
 from edgeconv.export.quant.engine import quantize
 from edgeconv.export.quant.equalize import rescale
 from edgeconv.export.stages import Stages
@@ -52,6 +53,7 @@ def make_integers(
             recipe, graph = given, prepared.graph
             if recipe.equalized:
                 graph = rescale(graph, recipe.equalized)  # layers in float read rescaled channels
+            graph = widen(graph, recipe.copies)
             say(f"recipe {recipe.name} from {options.recipe}, {recipe.form}")
         return Integers(graph, recipe, ())
     with stages.stage("calibrate") as say:
@@ -70,12 +72,15 @@ def make_integers(
             input_scale=prepared.exact_inputs,
             keep_float=options.keep_float,
             reduce_range=options.reduce_range,
+            copies=options.copies_share,
         )
         recipe = made.recipe
         picked = recipe.notes.get("picked")
         say(
             f"recipe {recipe.name}{f' ({picked})' if isinstance(picked, str) else ''}, {recipe.form}"
         )
+        if recipe.copies:
+            say(recipe.notes["copies"]["said"])
         if options.max_drop is not None:
             recipe = meet_budget(
                 made.graph,
@@ -131,6 +136,7 @@ def check_recipe(path: str, recipe: Recipe, prepared: Prepared) -> None:
                 f"{path} was made for another form of the pixels in {tensor}: give the --mean, --std"
                 " and --embed-preprocessing it was made with, or make a recipe for these"
             )
+    graph = widen(graph, recipe.copies)
     for node in graph.nodes:
         weights = recipe.weights.get(node.name)
         if weights is not None and weights.values.shape != graph.shape(node.inputs[1]):

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     import torch
 
 RECIPES = ("fast", "std", "best")
+COPIES = {"best": 0.1}
+"""Recipe -> share of the multiply-adds that copies of noisy channels may add."""
 INTEGER_ONLY = (
     "recipe",
     "max_drop",
     "keep_float",
+    "copies",
     "calib_count",
     "allow_poor_calibration",
     "reduce_range",
@@ -79,6 +82,7 @@ class ExportOptions:
     seed: int = 0
     recipe: str = "std"
     max_drop: float | None = None
+    copies: float | None = None  # a share of the multiply-adds; None: the recipe's own
     keep_float: tuple[str, ...] = ()
     allow_poor_calibration: bool = False
     prefer: Prefer = "speed"
@@ -129,6 +133,10 @@ class ExportOptions:
         if self.max_drop is not None and self.max_drop < 0:
             raise UsageError(
                 f"--max-drop is points of top-1 to lose at most, not {self.max_drop:g}"
+            )
+        if self.copies is not None and not 0 <= self.copies <= 1:
+            raise UsageError(
+                f"--copies is a share of the multiply-adds to add, 0 to 1, not {self.copies:g}"
             )
         self._refuse_pointless()
         if self.calib_count < 1:
@@ -218,6 +226,13 @@ class ExportOptions:
     def recipe_file(self) -> Path | None:
         """The file that ``recipe`` names instead of a way to make one."""
         return Path(self.recipe) if self.recipe.endswith(".json") else None
+
+    @property
+    def copies_share(self) -> float:
+        """The share of multiply-adds that copies of noisy channels may add."""
+        if self.copies is None:
+            return 0.0 if self.prefer == "size" else COPIES.get(self.recipe, 0.0)
+        return self.copies
 
     @property
     def integer(self) -> bool:

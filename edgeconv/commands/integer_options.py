@@ -18,6 +18,7 @@ INTEGER = (
     "recipe",
     "max_drop",
     "keep_float",
+    "copies",
     "allow_poor_calibration",
     "prefer",
     "cpu",
@@ -38,6 +39,12 @@ OPTIONS = (
     ),
     click.option(
         "--keep-float", callback=_names, metavar="NODE,...", help="Nodes that stay in float."
+    ),
+    click.option(
+        "--copies",
+        type=float,
+        metavar="SHARE",
+        help="Multiply-adds to add for noisy channels; best 0.1.",
     ),
     click.option("--allow-poor-calibration", is_flag=True, help="Take pictures that look unfit."),
     click.option(

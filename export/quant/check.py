@@ -37,7 +37,12 @@ def problems(recipe: Recipe) -> list[str]:
 def check_fits(recipe: Recipe, graph: Graph) -> list[str]:
     """Return what of the recipe does not fit a prepared graph."""
     from edgeconv.export.integer.groups import check_same_scale
+    from edgeconv.export.quant.copies import widen
 
+    try:
+        graph = widen(graph, recipe.copies)
+    except EdgeconvError as error:
+        return [str(error)]
     nodes = {node.name: node for node in graph.nodes}
     tensors = graph.shapes.keys() | graph.constants.keys()
     found = [f"the model has no tensor {t}" for t in recipe.activations if t not in tensors]

@@ -113,6 +113,10 @@ class Contest:
         self.report(1.0)
         return replace(picked.made, recipe=replace(recipe, name=name, notes=notes))
 
+    def seen(self, made: Quantized) -> Observation:
+        """Return what the float net did in the graph that ``made`` speaks of."""
+        return self._equalized[1] if made.recipe.equalized else self.task.seen
+
     def _together(self, work: Callable[[T], R], jobs: Sequence[T]) -> list[R]:
         """Do jobs two at a time: one fit alone keeps no second processor busy."""
         with ThreadPoolExecutor(self._workers) as pool:

@@ -19,7 +19,10 @@ from edgeconv.export.quant.bias import channel_axis
 from edgeconv.export.quant.blas import one_blas_thread
 from edgeconv.export.quant.candidates import RECIPES
 from edgeconv.export.quant.contest import Contest, Quantized, Task
-from edgeconv.export.quant.observe import Feeds, Floats, Progress, observe
+from edgeconv.export.quant.copies import copied, plan
+from edgeconv.export.quant.judge import NEAR_DB, decibels, run_recipe, score
+from edgeconv.export.quant.noise import noise_of
+from edgeconv.export.quant.observe import Feeds, Floats, Observation, Progress, observe
 from edgeconv.export.quant.ranges import conflicts, fixed_scales
 from edgeconv.recipe import Form, Recipe
 
@@ -30,6 +33,10 @@ MOST_LEARNT = 100
 MOST_HELD = 200
 """Pictures that judge."""
 HELD_EVERY = 5
+MOST_COMPARED = 32
+"""Pictures that say whether copies pay."""
+MOST_ALONE = 8
+"""Pictures that say what rounding a few tensors alone does."""
 
 
 def quantize(
@@ -43,14 +50,15 @@ def quantize(
     keep_float: Sequence[str] = (),
     form: Form | None = None,
     reduce_range: bool = False,
+    copies: float = 0.0,
 ) -> Quantized:
     """Return the INT8 recipe of a prepared graph.
 
     ``feeds`` are calibration samples, input name -> array of the input's shape and type. ``input_scale`` holds the
     prescribed (scale, zero point) of exactly stored pixels. ``keep_float`` names nodes that stay
     in float. ``form`` prescribes a form instead of letting held-out pictures judge.
-    ``reduce_range`` keeps weights in [-63, 63], for x86 without VNNI. ``progress`` is called
-    with the share of the work done. The same arguments give the same recipe.
+    ``reduce_range`` keeps weights in [-63, 63], for x86 without VNNI. ``copies`` is the share
+    of multiply-adds that copies of noisy channels may add. ``progress`` is called with the share of the work done. The same arguments give the same recipe.
 
     Raises UsageError for an unknown recipe or node, EdgeconvError where there are no feeds or a
     value is not finite.
@@ -66,6 +74,8 @@ def quantize(
         task = _observe(graph, feeds, input_scale or {}, floats, threads, limit, report)
         contest = Contest(task, RECIPES[recipe], lambda p: report(0.3 + 0.7 * p))
         made = contest.run(recipe, form)
+        if copies:
+            made = _with_copies(made, contest.seen(made), task, copies)
         real = {"onnx": float_logits(made.graph, made.recipe)}
         finished = replace(made.recipe, float_outputs=real)
         return Quantized(_restored(made.graph, whole), finished)
@@ -85,6 +95,34 @@ def float_logits(graph: Graph, recipe: Recipe) -> tuple[str, ...]:
         and node.clamp is None
         and not read.get(node.output)
     )
+
+
+def _with_copies(made: Quantized, seen: Observation, task: Task, share: float) -> Quantized:
+    """Copy noisy channels where pictures say that it pays."""
+    few = task.pictures[:MOST_ALONE]
+    real = {n: v[:MOST_ALONE] for n, v in task.seen.outputs.items()}
+
+    def alone(tensors: Sequence[str]) -> float:
+        return noise_of(made.graph, made.recipe, tensors, few, real, task.threads)
+
+    chosen = plan(made.graph, made.recipe, seen, share, alone)
+    if not chosen:
+        return made
+    graph, recipe = copied(made.graph, made.recipe, chosen)
+    place = max(0, min(task.learnt - 1, len(task.pictures) - MOST_COMPARED))
+    pictures = task.pictures[place:]
+    wanted = {n: v[place : len(task.pictures)] for n, v in task.seen.outputs.items()}
+    before, after = (
+        score(g, wanted, run_recipe(g, r, pictures, task.threads)).noise
+        for g, r in ((made.graph, made.recipe), (graph, recipe))
+    )
+    gain = decibels(before, after)
+    if gain <= NEAR_DB:
+        return made
+    count = sum(sum(each) - len(each) for each in chosen.values())
+    said = f"{count} copies of noisy channels, {gain:.1f} dB less noise"
+    notes = {**recipe.notes, "copies": {"count": count, "gain_db": gain, "said": said}}
+    return Quantized(graph, replace(recipe, notes=notes))
 
 
 def _computed(graph: Graph) -> Graph:

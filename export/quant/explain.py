@@ -205,6 +205,11 @@ def schema() -> str:
                 "description": "target -> outputs that are float where the borders are",
                 "additionalProperties": {"type": "array", "items": {"type": "string"}},
             },
+            "copies": {
+                "type": "object",
+                "description": "how often each channel of a tensor is made",
+                "additionalProperties": integers,
+            },
             "equalized": {
                 "type": "object",
                 "description": "factors that equalisation gave a tensor's channels",
