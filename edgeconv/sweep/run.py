@@ -23,6 +23,9 @@ from edgeconv.sweep.progress import Progress, Say
 from edgeconv.sweep.results import Cell, SweepReport, budgets_of
 
 PACKAGES = ("torch", "onnx", "onnxruntime", "onnxsim", "ai-edge-litert", "coremltools", "numpy")
+RESULTS = 2
+"""Form of what tasks answer: results of another form are made anew."""
+
 RUNGS = (0.25, 0.5, 1.0)
 """Shares of the pictures after which --adaptive drops what surely cannot be the answer."""
 
@@ -99,7 +102,11 @@ class _State:
     ) -> None:
         self.job, self.inputs, self.engine, self.progress = job, inputs, engine, progress
         self.forms = forms
-        self.versions = {"edgeconv": __version__, **{name: version_of(name) for name in PACKAGES}}
+        self.versions = {
+            "edgeconv": __version__,
+            "results": RESULTS,
+            **{name: version_of(name) for name in PACKAGES},
+        }
         self.exported: dict[Form, tuple[Path, Mapping[str, Any]] | str] = {}
         self.answers: dict[str, list[bool]] = {}
         bundled = all(form.net in SPECS and form.weights in (None, "bundled") for form in forms)
