@@ -145,7 +145,7 @@ def _known(
         factor = float(np.asarray(made)[-1] / wanted[-1])
         if (
             op in _SCALED
-            and factor > 0
+            and factor > 0.01
             and np.allclose(made, factor * wanted, rtol=CLOSE, atol=CLOSE)
         ):
             return op, attrs, factor
