@@ -380,3 +380,26 @@ def test_counts_are_of_every_operator_that_computes() -> None:
     counts = count_operators(made.graph, made.recipe)
     assert (counts.integer, counts.floats) == (2, {"Erf": 1})
     assert counts.float_text() == "1 of 3 operators in float: 1 Erf"
+
+
+def test_pictures_that_run_one_by_one_keep_their_channels_apart() -> None:
+    graph = simplify_graph(
+        graph_of(
+            """(float[1,3,6,8] x) => (float[1,4,6,8] y) { a = Conv<pads=[1,1,1,1]>(x, w)
+ b = Conv<pads=[1,1,1,1]>(a, v)
+ c = Transpose<perm=[2,1,0,3]>(b)
+ d = Relu(c)
+ e = Transpose<perm=[2,1,0,3]>(d)
+ y = Conv(e, u) }""",
+            w=W3,
+            v=W4,
+            u=weights(4, 4, 1, 1, seed=4),
+        )
+    )
+    prepared = prepare(graph, int8=True).graph
+    assert batched(prepared) is None
+    made = quantize(prepared, samples(graph, 16, 1), recipe="std")
+    assert made.recipe.notes["picked"] != "min/max"
+    feed = samples(graph, 1, 5)[0]
+    session = sessions.session(emit_qdq(made.graph, made.recipe).model)
+    assert sqnr(run(graph, feed)[0], session.run(None, feed)[0]) > 28

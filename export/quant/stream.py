@@ -72,7 +72,7 @@ def run_quantized(
         if fitted:
             weights[first.name] = fit(first, live[first.inputs[0]])
         for name in piece.outputs:
-            live[name] = _memory(workspace, runner, recipe, name, pictures)
+            live[name] = _memory(workspace, runner, recipe, name, pictures, wide is not None)
 
         def run(
             piece: _Piece = piece, count: int = pictures, weights: dict[str, Weights] = weights
@@ -106,11 +106,13 @@ def _fits(graph: Graph, recipe: Recipe, node: Node) -> bool:
     )
 
 
-def _memory(workspace: Workspace, graph: Graph, recipe: Recipe, name: str, pictures: int) -> Tensor:
+def _memory(
+    workspace: Workspace, graph: Graph, recipe: Recipe, name: str, pictures: int, wide: bool
+) -> Tensor:
     kind = np.dtype(np.uint8) if name in recipe.activations else graph.dtype(name)
     shape = graph.shape(name)
     single = shape[:1] == (1,)
-    return workspace.take((pictures, *(shape[1:] if single else shape)), kind, turn=single)
+    return workspace.take((pictures, *(shape[1:] if single else shape)), kind, turn=wide and single)
 
 
 def _pieces(graph: Graph, recipe: Recipe, ready: dict[str, Tensor]) -> Iterator[_Piece]:
