@@ -125,6 +125,11 @@ class Artifact:
         return tuple(spec_from_json(item) for item in self.manifest["outputs"])
 
     @property
+    def real_outputs(self) -> bool:
+        """Whether every output is float32: some of them may then hold no integers of the recipe."""
+        return all(spec.dtype == "float32" for spec in self.outputs)
+
+    @property
     def preprocessing(self) -> Preprocessing | None:
         """How a picture becomes the input; None for a net that takes no pictures."""
         data = self.manifest["preprocessing"]

@@ -153,11 +153,11 @@ class Recipe:
     float_outputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     copies: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
-    def on(self, target: str) -> "Recipe":
-        """Return what a file for ``target`` with float borders holds: fewer integer outputs."""
-        real = self.float_outputs.get(target, ())
+    def on(self, target: str, float_borders: bool = True) -> "Recipe":
+        """Return what a file for ``target`` holds: fewer integer outputs with float borders."""
+        real = self.float_outputs.get(target, ()) if float_borders else ()
         kept = {name: a for name, a in self.activations.items() if name not in real}
-        return replace(self, activations=kept)
+        return replace(self, activations=kept, float_outputs={})
 
     def with_form(self, form: Form, inputs: Mapping[str, str]) -> "Recipe":
         """Return the same ranges, weights and weight scales in the other form.

@@ -14,7 +14,7 @@ from edgeconv.export.lower import embedded
 from edgeconv.export.manifest import manifest
 from edgeconv.export.report import ArtifactReport, ExportReport, artifact_text, verdict_text
 from edgeconv.export.targets import TARGETS
-from edgeconv.export.verify import expect, first_departure, promised, verify_file
+from edgeconv.export.verify import Promise, expect, first_departure, promised, verify_file
 from edgeconv.export.work import Work
 from edgeconv.files import digest, sha256, write_bytes
 from edgeconv.judge.advice import advice
@@ -119,8 +119,18 @@ def prove(work: Work) -> None:
     work.report.departure = first_departure(
         {name: folder / f"{name}.onnx" for name in names}, work.expected, int8=options.integer
     )
-    if work.recipe is not None and not options.image_input:
-        work.promise = promised(work.graph, work.recipe, work.expected, work.threads)
+
+
+def _promise(work: Work, target: str) -> Promise | None:
+    """Return what the recipe gives with the integer outputs of ``target``'s file: each set runs once."""
+    if work.recipe is None or work.options.image_input:
+        return None
+    real = all(spec.dtype == "float32" for spec in work.emitted[target].outputs)
+    held = work.recipe.on(target, real)
+    key = frozenset(held.activations)
+    if key not in work.promises:
+        work.promises[key] = promised(work.graph, held, work.expected, work.threads)
+    return work.promises[key]
 
 
 def verify(work: Work, target: str) -> None:
@@ -135,7 +145,7 @@ def verify(work: Work, target: str) -> None:
                 (file.inputs, file.outputs),
                 work.expected if most is None else work.expected.head(most),
                 work.threads,
-                work.promise,
+                _promise(work, target),
                 file.stats,
                 work.description["weights"].get("source"),
             )

@@ -62,7 +62,7 @@ class Work:
     recipe: "Recipe | None" = field(init=False, default=None)
     place: Path = field(init=False)
     description: Mapping[str, Any] = field(init=False)
-    promise: "Promise | None" = field(init=False, default=None)
+    promises: "dict[frozenset[str], Promise]" = field(init=False, default_factory=dict)
     emitted: "dict[str, Emitted]" = field(default_factory=dict)
     report: "ExportReport" = field(init=False)
 

@@ -10,6 +10,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256
 from edgeconv.runtimes.choose import choose, ways
 from edgeconv.runtimes.table import RUNTIMES, Runtime
+from edgeconv.schema import read_json
 
 Stage = Literal["raw", "hub", "prepared", "fp32", "fp16", "recipe", "int8"]
 
@@ -201,9 +202,9 @@ def _stages(
             )
         )
     if artifact.precision == "int8" and "recipe.json" in files and scratch is not None:
-        digest = files["recipe.json"]
-        if digest not in seen:
-            seen.add(digest)
+        promise = _promise(artifact)
+        if promise not in seen:
+            seen.add(promise)
             found += _recipe(artifact, row, scratch, notes, "recipe" in seen)
             seen.add("recipe")
     return found
@@ -223,7 +224,7 @@ def _recipe(
 
     label = TITLES["recipe"] + (f" of {artifact.path.name}" if again else "")
     try:
-        path = simulated_recipe(artifact, scratch / f"recipe_{artifact.path.stem}.onnx")
+        path = simulated_recipe(artifact, scratch / f"recipe_{artifact.path.name}.onnx")
     except (MissingDependencyError, EdgeconvError) as error:
         notes.append(f"the recipe's own noise is not simulated: {error}")
         return []
@@ -256,9 +257,16 @@ def _before(cell: Cell, earlier: Sequence[Cell]) -> str | None:
     return floats[-1].label if floats else None
 
 
-def _recipe_hash(cell: Cell) -> str | None:
-    return None if cell.artifact is None else _evidence(cell.artifact).get("recipe.json")
+def _promise(artifact: Artifact) -> str:
+    """Return what tells recipes apart: the digest, and the outputs that the file holds in float."""
+    digest = _evidence(artifact).get("recipe.json", "")
+    if not digest or not artifact.real_outputs:
+        return digest
+    recipe = read_json(artifact.evidence("recipe.json"), "a recipe")
+    return " ".join([digest, *recipe.get("float_outputs", {}).get(artifact.target, ())])
 
 
 def _same_recipe(a: Cell, b: Cell) -> bool:
-    return _recipe_hash(a) is not None and _recipe_hash(a) == _recipe_hash(b)
+    if a.artifact is None or b.artifact is None:
+        return False
+    return (promise := _promise(a.artifact)) != "" and promise == _promise(b.artifact)

@@ -41,8 +41,7 @@ def held_recipe(artifact: Artifact) -> "Recipe":
     from edgeconv.recipe import load_recipe
 
     recipe = load_recipe(artifact.evidence("recipe.json"))
-    if all(spec.dtype == "float32" for spec in artifact.outputs):
-        recipe = recipe.on(artifact.target)
+    recipe = recipe.on(artifact.target, artifact.real_outputs)
     if artifact.target != "coreml" or recipe.form == "zero-point-free":
         return recipe
     from edgeconv.export.hub.onnx_io import from_onnx, load_model
