@@ -46,6 +46,8 @@ def reading(what: str) -> Iterator[None]:
         of = "" if error.filename is None else f" ({error.filename})"
         raise EdgeconvError(f"{what}: {error.strerror or error}{of}") from error
     except Exception as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C while an extension was loaded
+            raise error.__cause__ from None
         lines = str(error).strip().splitlines()
         reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
         raise EdgeconvError(f"{what}, it holds what cannot be ({reason})") from error

@@ -94,6 +94,8 @@ def explain(error: BaseException) -> tuple[str, int]:
             return "something that was read is nested too deeply", 1
         case UnicodeError():
             return f"text that was read or named is not valid: {error}", 1
+        case ImportError() if isinstance(error.__cause__, KeyboardInterrupt):
+            return explain(error.__cause__)
         case ImportError():
             return f"a package cannot be loaded: {error}; edgeconv doctor lists them all", 1
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):

@@ -60,7 +60,9 @@ def parse_json(text: str | bytes, what: str, hint: str = "") -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise EdgeconvError(f"{what}: it is nested too deeply{hint}") from error
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError included
+    except UnicodeDecodeError as error:
+        raise EdgeconvError(f"{what}: it is no text{hint}") from error
+    except ValueError as error:  # JSONDecodeError included
         raise EdgeconvError(f"{what}: {error}{hint}") from error
 
 

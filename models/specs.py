@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from edgeconv.errors import UsageError
 
@@ -88,6 +89,11 @@ def find_spec(name: str) -> NetSpec:
     """Return the spec of net ``name``. Raises UsageError with the nearest names and the whole list."""
     if name in SPECS:
         return SPECS[name]
+    if Path(name).exists():
+        raise UsageError(
+            f"{name} is there but is no net that is read here: give a file.py:factory, an .onnx file "
+            f"or one of {', '.join(SPECS)}; edgeconv inspect says what is inside a file"
+        )
     simple = {key.replace("_", ""): key for key in SPECS}
     wanted = name.lower().replace("_", "").replace("-", "")
     near = [simple[match] for match in difflib.get_close_matches(wanted, simple, 2, 0.6)]

@@ -17,8 +17,8 @@ from conftest import ROOT
 
 import edgeconv.commands.doctor
 from edgeconv.cli import main
-from edgeconv.errors import BudgetMissedError, EdgeconvError, UsageError
-from edgeconv.guard import StoppedError
+from edgeconv.errors import BudgetMissedError, EdgeconvError, UsageError, reading
+from edgeconv.guard import StoppedError, explain
 from edgeconv.terminal import plain
 
 EDGECONV = [sys.executable, "-P", "-m", "edgeconv"]
@@ -38,6 +38,25 @@ FAILURES: list[tuple[BaseException, int, str]] = [
     (StoppedError(signal.SIGTERM), 143, "SIGTERM"),
     (KeyError("kernel"), 1, "internal error: KeyError: 'kernel'"),
 ]
+
+
+def test_ctrl_c_while_an_extension_is_loaded_is_no_failure_of_the_file() -> None:
+    """Extension modules turn it into an ImportError, with what it was as the cause."""
+    loaded = ImportError("initialization failed")
+    loaded.__cause__ = KeyboardInterrupt()
+    assert explain(loaded) == ("interrupted", 130)
+    with pytest.raises(KeyboardInterrupt), reading("a.tflite cannot be opened"):
+        raise loaded
+
+
+@pytest.mark.parametrize("command", ["summary", "export", "quantize"])
+def test_a_file_that_is_no_net_is_not_called_an_unknown_one(command: str, tmp_path: Path) -> None:
+    file = tmp_path / "net.tflite"
+    file.write_bytes(b"TFL3")
+    found = CliRunner().invoke(main, [command, str(file)])
+    assert found.exit_code == 2
+    assert "is no net" in found.output
+    assert "unknown net" not in found.output
 
 
 @pytest.fixture

@@ -296,3 +296,8 @@ def test_a_baselines_own_slack_goes_before_ours_and_survives_an_update(tmp_path:
     path.write_text(json.dumps({**kept, "slack": {"sqnr_db": [-1.0, 0.0]}}))
     with pytest.raises(EdgeconvError, match="slack"):
         load_baseline(path)
+
+
+def test_bytes_that_are_no_text_are_said_to_be_none() -> None:
+    with pytest.raises(EdgeconvError, match=r"a\.tflite is no recipe: it is no text"):
+        parse_json(b"\x1c\x00\x00\x00TFL3\xff\xff", "a.tflite is no recipe")
