@@ -211,3 +211,11 @@ def test_the_models_command_lists_every_net_with_its_size() -> None:
     for net in data:
         assert net["name"] in shown
         assert f"{net['parameters'] / 1e6:.3f} M" in shown
+
+
+def test_a_narrow_terminal_cuts_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    found = CliRunner().invoke(main, ["summary", "mobilenet_v1"])
+    assert found.exit_code == 0
+    assert "…" not in found.output
+    assert "multiply-adds 10,838,016" in found.output

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from edgeconv.models.layer_cost import Layer, Summary
 
 
-WIDE = 160
-
-
 def parse_shapes(
     ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
 ) -> tuple[tuple[int, ...], ...]:
@@ -85,42 +82,42 @@ def command(
 
 
 def _show(summary: "Summary") -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from edgeconv.tables import Column, open_console, print_sentences, print_table
 
-    from edgeconv.console import PlainConsole
-
-    console = PlainConsole(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDE  # for a pager or a file: rows stay whole
+    console = open_console()
     sizes = " and ".join("x".join(map(str, shape)) for shape in summary.inputs)
-    console.print(Text(f"{summary.title} on {sizes}"))
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("layer", "kind", "output"):
-        table.add_column(title, no_wrap=True)
-    for title in ("parameters", "multiply-adds", "memory", "of standard"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for layer in summary.layers:
-        table.add_row(
-            Text(layer.name),
-            Text(layer.kind),
+    rows = [
+        [
+            layer.name,
+            layer.kind,
             "x".join(map(str, layer.output_shape)),
             f"{layer.parameters:,}" if layer.parameters else "",
             f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
             _size(layer.activation_bytes),
             _share(layer),
-        )
-    console.print(table)
-    console.print(
+        ]
+        for layer in summary.layers
+    ]
+    figures = ("parameters", "multiply-adds", "memory", "of standard")
+    columns = [
+        Column("layer"),
+        Column("kind", named=False),
+        Column("output"),
+        *(Column(title, right=True) for title in figures),
+    ]
+    print_sentences(console, [f"{summary.title} on {sizes}"])
+    print_table(console, columns, rows)
+    sentences = [
         f"{summary.parameters:,} parameters · {summary.multiply_adds:,} multiply-adds · "
         f"outputs {_size(summary.activation_bytes)} in all, largest input and output together "
         f"{_size(summary.peak_bytes)}"
-    )
+    ]
     if any(layer.against_standard for layer in summary.layers):
-        console.print(
+        sentences.append(
             "of standard: multiply-adds as a share of the same convolution without groups; "
             "+dw: together with the depthwise layer before it, of one standard convolution"
         )
+    print_sentences(console, sentences)
 
 
 def _share(layer: "Layer") -> str:
