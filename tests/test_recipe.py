@@ -88,3 +88,11 @@ def test_the_schema_names_every_key_of_a_recipe(made: tuple[Graph, Recipe]) -> N
     assert described.keys() == made[1].to_json().keys()
     layer = next(iter(made[1].to_json()["weights"].values()))
     assert described["weights"]["additionalProperties"]["properties"].keys() == layer.keys()
+
+
+def test_a_narrow_terminal_folds_no_figure_of_a_recipe(made: tuple[Graph, Recipe]) -> None:
+    shown = explain(made[1])
+    narrow = shown.text(40)
+    assert max(map(len, narrow.splitlines())) <= 40
+    for row in shown.ranges:
+        assert f"zero point {row['zero_point']}" in narrow

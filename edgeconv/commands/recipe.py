@@ -20,6 +20,7 @@ def show(file: Path, html: Path | None, as_json: bool) -> None:
     """Print ranges, clipping, weight error and sensitivity a layer, worst first."""
     from edgeconv.export.quant.explain import explain, write_page
     from edgeconv.recipe import load_recipe
+    from edgeconv.tables import open_console
 
     found = explain(load_recipe(file))
     if html is not None:
@@ -27,7 +28,7 @@ def show(file: Path, html: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(found.to_json())
     else:
-        echo(found.text())
+        echo(found.text(open_console().width))
 
 
 @command.command()

@@ -5,12 +5,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 
 from edgeconv.files import write_text
 from edgeconv.recipe import Recipe
+from edgeconv.tables import PIPED_WIDTH, Column, table_lines
+
+LAYER_TITLES = ("layer", "clipped", "weight error", "noise dB", "added dB")
+RANGE_TITLES = ("tensor", "low", "high", "scale", "zero point")
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,8 @@ class Explanation:
         """Return everything as JSON data."""
         return {key: list(v) if isinstance(v, tuple) else v for key, v in vars(self).items()}
 
-    def text(self) -> str:
-        """Return the tables as text."""
+    def text(self, width: int = PIPED_WIDTH) -> str:
+        """Return the tables as text for ``width`` characters: no figure is cut or folded."""
         lines = [f"recipe {self.name} · {self.form} · {self.picked}", *self.why]
         if self.float_nodes:
             lines.append(f"in float: {', '.join(self.float_nodes)}")
@@ -45,21 +50,35 @@ class Explanation:
             for target, names in self.float_outputs.items()
             if names
         ]
-        width = max([len(str(row["name"])) for row in self.layers] + [5])
-        lines.append(f"\n{'layer':{width}}  clipped  weight error  noise dB  added dB")
-        for row in self.layers:
-            lines.append(
-                f"{row['name']:{width}}  {row['clip_rate']:7.3%}  {row['weight_error']:12.4%}  "
-                f"{_decibel(row['noise']):>8}  {_decibel(row['added']):>8}"
-            )
-        width = max([len(str(row["tensor"])) for row in self.ranges] + [6])
-        lines.append(f"\n{'tensor':{width}}         low        high       scale  zero point")
-        lines += [
-            f"{row['tensor']:{width}}  {row['low']:10.4g}  {row['high']:10.4g}  "
-            f"{row['scale']:10.4g}  {row['zero_point']:10d}"
+        folded = [
+            part
+            for line in lines
+            for part in wrap(line, width, subsequent_indent="    ", break_long_words=False)
+        ]
+        layers = [
+            [
+                str(row["name"]),
+                f"{row['clip_rate']:.3%}",
+                f"{row['weight_error']:.4%}",
+                _decibel(row["noise"]),
+                _decibel(row["added"]),
+            ]
+            for row in self.layers
+        ]
+        ranges = [
+            [
+                str(row["tensor"]),
+                f"{row['low']:.4g}",
+                f"{row['high']:.4g}",
+                f"{row['scale']:.4g}",
+                f"{row['zero_point']:d}",
+            ]
             for row in self.ranges
         ]
-        return "\n".join(lines)
+        for titles, rows in ((LAYER_TITLES, layers), (RANGE_TITLES, ranges)):
+            columns = [Column(title, right=place > 0) for place, title in enumerate(titles)]
+            folded += ["", *(line for block in table_lines(columns, rows, width) for line in block)]
+        return "\n".join(folded)
 
 
 def _decibel(share: float | None) -> str:
