@@ -30,10 +30,11 @@ def load_factory(source: str) -> nn.Module:
 def call_factory(names: Mapping[str, object], name: str, where: str) -> nn.Module:
     """Return what ``name`` among ``names``, a module or what makes one, gives: in eval mode.
 
-    Raises EdgeconvError where it is missing from ``where``, fails, or gives no torch.nn.Module.
+    Raises UsageError where it is missing from ``where``, EdgeconvError where it fails or gives no
+    torch.nn.Module.
     """
     if name not in names:
-        raise EdgeconvError(f"{where} defines no {name}")
+        raise UsageError(f"{where} defines no {name}")
     factory = names[name]
     if not callable(factory):
         raise EdgeconvError(f"{name} in {where} is a {type(factory).__name__}, not a function")

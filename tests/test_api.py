@@ -72,7 +72,7 @@ def test_a_factory_of_an_importable_module(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.syspath_prepend(str(tmp_path))
     path = one_file(tmp_path, "someones_nets.small:make", input_shape=(1, 3, 16, 16))
     assert path.name == "small_make_fp32.onnx"
-    with pytest.raises(EdgeconvError, match=r"someones_nets.small defines no other"):
+    with pytest.raises(UsageError, match=r"someones_nets.small defines no other"):
         export_model("someones_nets.small:other", output=tmp_path)
     with pytest.raises(EdgeconvError, match="no_such_package fails: ModuleNotFoundError"):
         export_model("no_such_package:make", output=tmp_path)
