@@ -48,6 +48,7 @@ class ExportArguments(TypedDict, total=False):
     max_drop: float | None
     keep_float: Sequence[str]
     allow_poor_calibration: bool
+    copies: float | None
     prefer: Literal["speed", "size"]
     cpu: Literal["any", "x86", "arm"]
     reduce_range: bool
