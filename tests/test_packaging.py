@@ -378,6 +378,8 @@ def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel: Path) -> None
                 expected.add(f"{package.replace('.', '/')}/{path.name}")
     for folder, below in ((ROOT / "calib_data", "*/*.png"), (ROOT / "models", "bundled/*")):
         expected |= {f"edgeconv/{path.relative_to(ROOT).as_posix()}" for path in folder.glob(below)}
+    templates = (ROOT / "edgeconv").glob("*/*.jinja")
+    expected |= {path.relative_to(ROOT).as_posix() for path in templates}
     assert {name for name in names if name.startswith("edgeconv/")} == expected
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 

@@ -36,7 +36,7 @@ def upright(imagenet: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     folder = tmp_path_factory.mktemp("upright")
     weights = imagenet / "weights" / "mobilenet_v2_1.0_224.safetensors"
     arguments = ["export", "mobilenet_v2", "--weights", str(weights), "--output", str(folder)]
-    arguments += ["--calib", str(imagenet / "images"), "--calib-count", "4", "--mean", "0.5"]
+    arguments += ["--verify", str(imagenet / "images"), "--verify-count", "4", "--mean", "0.5"]
     ran = CliRunner().invoke(main, [*arguments, "--std", "0.5"])
     assert ran.exit_code == 0, ran.output
     model = onnx.load(next(folder.glob("*.onnx")))

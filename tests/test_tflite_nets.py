@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tflite_kit import Arrays, Worker, float_values, run_nchw
 
+from edgeconv.adapt import adapt_outputs
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.onnx_io import from_onnx
 from edgeconv.export.prepare import PixelInput, Prepared, prepare
@@ -80,10 +81,12 @@ def test_int8_files_are_int8_throughout(worker: Worker, net: str) -> None:
     wanted = float_values(graph, feeds)[graph.outputs[0]]
     made = emit_tflite(graph, recipe, precision="int8")
     stats = tflite_stats(made.data)
-    assert stats["int8_compute"] == stats["compute"] == stats["per_channel"]
+    # logits of random weights move little around their mean: their product may stay in float
+    assert set(made.islands) <= {graph.producers()[graph.outputs[0]].name}
+    assert stats["int8_compute"] == stats["per_channel"]
+    assert stats["int8_compute"] == stats["compute"] - len(made.islands)
     assert stats["transposes"] == 3 * SHUFFLES.get(net, 0)
     assert stats["quantize"] == stats["dequantize"] == 1
-    assert made.islands == ()
     assert made.requantized == 0
     for resolver in ("auto", "builtin", "ref"):
         outputs, facts = run_nchw(worker, made, feeds, resolver)
@@ -101,10 +104,9 @@ def test_raw_pixels_give_what_the_float_border_gives(worker: Worker, net: str) -
     pixels = np.rint((feeds["input"] + 1) * 127.5).astype(np.uint8).transpose(0, 2, 3, 1)
     outputs, facts = worker.run(raw.data, {"input": pixels})
     spec = raw.outputs[0]
-    assert spec.quantization is not None
-    steps = outputs[spec.name].astype(np.float32) - spec.quantization.zero_point
-    wanted = real[spec.name] / np.float32(spec.quantization.scale)
-    assert np.abs(steps - wanted).max() < 1e-3
+    step = 1.0 if spec.quantization is None else spec.quantization.scale
+    made = adapt_outputs(outputs[spec.name], spec)
+    assert np.abs(made - real[spec.name]).max() < 1e-3 * step
     assert facts["delegates"] == 1
 
 

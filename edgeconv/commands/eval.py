@@ -38,7 +38,7 @@ def _numbers(
 
 @grouped(
     GROUPS,
-    "edgeconv eval out/model_int8.tflite --data photos",
+    "edgeconv eval out/model_int8.tflite --data photos --truth folders",
     "edgeconv eval model.onnx --data photos --truth folders --preprocessing imagenet",
 )
 @click.argument(

@@ -45,8 +45,14 @@ def _reason(error: Exception) -> str:
 
 def _import_onnxsim() -> None:
     # it imports torch where that is installed, for what is not used here: two seconds
-    sys.modules["torch"] = None  # type: ignore[assignment]
-    import onnxsim  # noqa: F401
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        import onnxsim  # noqa: F401
+    finally:
+        if hidden:
+            del sys.modules["torch"]
 
 
 def _simplify(source: str, target: str, opset: int) -> str | None:
