@@ -316,6 +316,16 @@ def test_workers_make_the_same_bytes_as_one_process(photos: Path, tmp_path: Path
     assert json.loads(shared.stdout)["cells"] == json.loads(alone.stdout)["cells"]
 
 
+def test_a_cell_that_fails_names_the_users_file(tmp_path: Path) -> None:
+    (tmp_path / "cut.onnx").write_bytes(b"\x08\x0a\x12")
+    words = ("--precision", "fp32", "--target", "onnx", "--no-bench", "-q", "--json")
+    done = run(str(tmp_path / "cut.onnx"), *words, "--output", str(tmp_path / "o"))
+    assert done.exit_code == 1, done.output
+    reason = json.loads(done.stdout)["cells"][0]["reason"]
+    assert "cut.onnx" in reason
+    assert "/cut.onnx" not in reason
+
+
 def test_bad_options_and_the_plan(tmp_path: Path) -> None:
     assert run().exit_code == 2
     assert run("ghostnet", "--workers", "2", "--scheduler", "tcp://x:1").exit_code == 2

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.commands.grouped import examples
-from edgeconv.errors import UsageError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.terminal import echo, print_json
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--board", "boards", multiple=True, metavar="CHIP", help="With --mcu: does it fit? Repeat for several.")  # fmt: skip
 @click.option("--npu", "npus", multiple=True, metavar="ethos-u55-128|...", help="With --mcu: ask Arm's Vela. Repeat for several.")  # fmt: skip
 @click.option("--c-array", type=click.Path(path_type=Path), metavar="FILE.h|.c|.cc|.S", help="Write the file as source.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace the file that --c-array names.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     file: Path,
@@ -28,6 +29,7 @@ def command(
     boards: tuple[str, ...],
     npus: tuple[str, ...],
     c_array: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Say what is inside FILE: .onnx, .tflite or .mlpackage, ours or anyone's.
@@ -40,7 +42,7 @@ def command(
     if (boards or npus) and not mcu:
         raise UsageError("--board and --npu belong to --mcu")
     if c_array is not None:
-        _write_array(file, c_array)
+        _write_array(file, c_array, force)
     if mcu:
         _sheet(file, boards, npus, as_json)
         return
@@ -51,11 +53,13 @@ def command(
     _show(found, tensors)
 
 
-def _write_array(file: Path, path: Path) -> None:
+def _write_array(file: Path, path: Path, force: bool) -> None:
     from edgeconv.mcu.c_array import write_array
 
     if not file.is_file():
         raise UsageError(f"--c-array takes one file, and {file} is none")
+    if path.exists() and not force:
+        raise EdgeconvError(f"{path} exists; --force replaces it")
     write_array(file, path)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from edgeconv.cache import cache_dir
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
-from edgeconv.sweep.engine import Outcome, Task, kept_result
+from edgeconv.sweep.engine import Outcome, Task, kept_result, without_places
 from edgeconv.sweep.inputs import Inputs, unpack, wanted
 from edgeconv.sweep.store import Store
 from edgeconv.sweep.tasks import perform
@@ -139,7 +139,7 @@ def on_worker(
         try:
             result = perform(kind, spec, places, folder)
         except EdgeconvError as error:
-            return {"error": str(error)}, b""
+            return {"error": without_places(str(error), needs)}, b""
         made = io.BytesIO()
         with tarfile.open(fileobj=made, mode="w") as tar:
             for path in sorted(item for item in folder.rglob("*") if item.is_file()):
