@@ -68,7 +68,7 @@ def refuse_uncalibrated(options: ExportOptions, source: Source) -> None:
     own = source.model is not None and _is_quantized(source.model)
     if options.integer and options.calib is None and not source.bundled and not own:
         raise UsageError(
-            "--int8 calibrates on your own pictures: give --calib DIR (a few hundred pictures like "
+            "INT8 calibrates on your own pictures: give --calib DIR (a few hundred pictures like "
             "those the net will see), FILE.npz, FILE.npy or file.py:function"
         )
 
