@@ -186,7 +186,8 @@ def test_net_options_are_refused_for_files_and_both_sizes_together(script: Path)
 
 
 def test_the_command_prints_rows_and_totals() -> None:
-    result = CliRunner().invoke(main, ["summary", "mobilenet_v1", "--width", "0.25"])
+    wide = {"COLUMNS": "200"}
+    result = CliRunner().invoke(main, ["summary", "mobilenet_v1", "--width", "0.25"], env=wide)
     assert result.exit_code == 0
     assert "features.1.0   Conv2d 3x3 depthwise" in result.output
     assert "470,072 parameters" in result.output
