@@ -1,5 +1,6 @@
 """What all tests share: the --slow and --long switches, golden files, and the data beside the checkout."""
 
+import os
 from pathlib import Path
 
 import hypothesis
@@ -7,6 +8,9 @@ import pytest
 
 hypothesis.settings.register_profile("no-clock", deadline=None)
 hypothesis.settings.load_profile("no-clock")
+for name in ("COLUMNS", "LINES"):  # how wide a page is printed is each test's to say
+    os.environ.pop(name, None)
+
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 
