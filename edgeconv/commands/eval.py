@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from edgeconv.commands.grouped import grouped
+from edgeconv.commands.pixel_options import numbers
 from edgeconv.terminal import echo, print_json
 
 GROUPS = {
@@ -23,17 +24,6 @@ GROUPS = {
     "Running": ("head", "runtime", "threads"),
     "What is shown": ("as_json",),
 }
-
-
-def _numbers(
-    ctx: click.Context, param: click.Parameter, value: str | None
-) -> tuple[float, ...] | None:
-    if value is None:
-        return None
-    try:
-        return tuple(float(part) for part in value.split(","))
-    except ValueError as error:
-        raise click.BadParameter(f"{value!r} is not a number or M,M,M") from error
 
 
 @grouped(
@@ -61,8 +51,8 @@ def _numbers(
     type=click.Choice(["imagenet", "unit", "symmetric", "raw"]),
     help="Instead of --mean and --std. Default: the manifest's, else ImageNet's.",
 )
-@click.option("--mean", callback=_numbers, metavar="M[,M,M]", help="On the 0..1 scale.")
-@click.option("--std", callback=_numbers, metavar="S[,S,S]", help="On the 0..1 scale.")
+@click.option("--mean", callback=numbers, metavar="M[,M,M]", help="On the 0..1 scale.")
+@click.option("--std", callback=numbers, metavar="S[,S,S]", help="On the 0..1 scale.")
 @click.option(
     "--crop",
     type=float,

@@ -9,6 +9,7 @@ from edgeconv.api import plan_with, run_with
 from edgeconv.commands.complete import complete_nets
 from edgeconv.commands.grouped import grouped
 from edgeconv.commands.integer_options import INTEGER, integer_options
+from edgeconv.commands.pixel_options import pixel_options
 from edgeconv.commands.progress import StageDisplay, echo_closing, echo_line
 from edgeconv.commands.report import page_beside
 from edgeconv.deps import require
@@ -47,18 +48,6 @@ def parse_shapes(texts: tuple[str, ...]) -> tuple[Any, dict[str, str]]:
     return (named or tuple(shapes)), types
 
 
-def parse_values(text: str | None) -> tuple[float, ...] | None:
-    """Read M or M,M,M."""
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is not a number or three, like 0.5 or 0.485,0.456,0.406"
-        ) from None
-
-
 def one_precision(options: dict[str, Any]) -> str:
     """Take the three flags out of ``options`` and return the one given, else fp32.
 
@@ -69,12 +58,6 @@ def one_precision(options: dict[str, Any]) -> str:
     if len(given) > 1:
         raise UsageError(f"--{given[0]} and --{given[1]} are two precisions: give one of them")
     return given[0] if given else PRECISIONS[0]
-
-
-def _values(
-    ctx: click.Context, parameter: click.Parameter, value: str | None
-) -> tuple[float, ...] | None:
-    return parse_values(value)
 
 
 GROUPS = {
@@ -143,29 +126,7 @@ GROUPS = {
 @click.option(
     "--verify-count", type=int, help="At most so many. Default: 200; of bundled pictures all."
 )
-@click.option(
-    "--preprocessing",
-    type=click.Choice(["imagenet", "unit", "symmetric", "raw", "auto"]),
-    help="Instead of --mean and --std: ImageNet's, 0..1, -1..1, 0..255, or by the first batch norm.",
-)
-@click.option(
-    "--mean",
-    callback=_values,
-    metavar="M[,M,M]",
-    help="On the 0..1 scale. Default: the weights' own, else ImageNet's.",
-)
-@click.option(
-    "--std",
-    callback=_values,
-    metavar="S[,S,S]",
-    help="On the 0..1 scale. Default: the weights' own, else ImageNet's.",
-)
-@click.option(
-    "--crop",
-    type=float,
-    metavar="FRACTION",
-    help="Centre crop of the resized picture. Default: 0.875.",
-)
+@pixel_options
 @click.option("--embed-preprocessing", is_flag=True, help="The model takes raw 0..255 pixels.")
 @click.option("--io", type=click.Choice(["float", "int8", "uint8"]), help="Type of INT8's borders.")
 @click.option(

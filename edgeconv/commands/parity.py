@@ -8,20 +8,9 @@ import click
 
 from edgeconv.commands.complete import complete_hosts
 from edgeconv.commands.grouped import grouped
+from edgeconv.commands.pixel_options import numbers
 from edgeconv.errors import UsageError
 from edgeconv.terminal import print_json
-
-
-def _numbers(
-    ctx: click.Context, param: click.Parameter, value: str | None
-) -> tuple[float, ...] | None:
-    if value is None:
-        return None
-    try:
-        return tuple(float(part) for part in value.split(","))
-    except ValueError as error:
-        raise click.BadParameter(f"{value!r} is not a number or M,M,M") from error
-
 
 FILE = click.Path(path_type=Path)
 
@@ -57,8 +46,8 @@ GROUPS = {
     help="How many pictures, spread evenly. Default: all of the export's own, 100 of --data.",
 )
 @click.option("--truth", help="Classes: a CSV (file, class), or the word folders.")
-@click.option("--mean", callback=_numbers, help="Mean on the 0..1 scale, one or one a channel.")
-@click.option("--std", callback=_numbers, help="Standard deviation on the 0..1 scale.")
+@click.option("--mean", callback=numbers, help="Mean on the 0..1 scale, one or one a channel.")
+@click.option("--std", callback=numbers, help="Standard deviation on the 0..1 scale.")
 @click.option("--crop", type=float, help="Share of the resized picture that the centre crop keeps.")
 @click.option(
     "--input-layout",

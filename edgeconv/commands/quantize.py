@@ -6,18 +6,11 @@ from typing import Any
 import click
 
 from edgeconv.api import run_with
-from edgeconv.commands.export import parse_values
 from edgeconv.commands.grouped import grouped
 from edgeconv.commands.integer_options import INTEGER, integer_options
+from edgeconv.commands.pixel_options import pixel_options
 from edgeconv.commands.progress import StageDisplay, echo_closing
 from edgeconv.terminal import print_json
-
-
-def _values(
-    ctx: click.Context, parameter: click.Parameter, value: str | None
-) -> tuple[float, ...] | None:
-    return parse_values(value)
-
 
 GROUPS = {
     "Pictures": ("calib", "calib_count", "preprocessing", "mean", "std", "crop"),
@@ -33,29 +26,7 @@ GROUPS = {
     help="Samples that calibrate; some are kept for verification.",
 )
 @click.option("--calib-count", type=int, default=128, show_default=True, help="At most so many.")
-@click.option(
-    "--preprocessing",
-    type=click.Choice(["imagenet", "unit", "symmetric", "raw", "auto"]),
-    help="Instead of --mean and --std: ImageNet's, 0..1, -1..1, 0..255, or by the first batch norm.",
-)
-@click.option(
-    "--mean",
-    callback=_values,
-    metavar="M[,M,M]",
-    help="On the 0..1 scale. Default: the weights' own, else ImageNet's.",
-)
-@click.option(
-    "--std",
-    callback=_values,
-    metavar="S[,S,S]",
-    help="On the 0..1 scale. Default: the weights' own, else ImageNet's.",
-)
-@click.option(
-    "--crop",
-    type=float,
-    metavar="FRACTION",
-    help="Centre crop of the resized picture. Default: 0.875.",
-)
+@pixel_options
 @integer_options
 @click.option("--io", type=click.Choice(["float", "int8", "uint8"]), help="Type of the borders.")
 @click.option(
