@@ -7,6 +7,7 @@ from typing import Any
 from edgeconv.reports import svg
 from edgeconv.reports.style import STYLE
 from edgeconv.sweep.results import Cell, SweepReport
+from edgeconv.sweep.text import accuracy_text
 
 WIDTH, HEIGHT = 760.0, 430.0
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 18.0, 30.0, 44.0
@@ -249,13 +250,6 @@ def _table(report: SweepReport, cells: Sequence[Cell]) -> list[str]:
     )
     rows = []
     for cell in cells:
-        point = cell.point()
-        interval = None if point is None else point.accuracy_interval()
-        accuracy = (
-            "-"
-            if point is None or point.accuracy is None or interval is None
-            else f"{100 * point.accuracy:.1f} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
-        )
         low, middle, high = _cost(cell, "ms") if _timed(cell) else (0.0, 0.0, 0.0)
         latency = f"{middle:.3g} [{low:.3g}, {high:.3g}]" if _timed(cell) else "-"
         status = report.status(cell)
@@ -266,7 +260,7 @@ def _table(report: SweepReport, cells: Sequence[Cell]) -> list[str]:
             "dropped": "dropped early",
         }.get(status, status)
         rows.append(
-            f"<tr {_data(cell)}><td>{_text(cell.label)}</td><td>{accuracy}</td><td>{latency}</td>"
+            f"<tr {_data(cell)}><td>{_text(cell.label)}</td><td>{accuracy_text(cell)}</td><td>{latency}</td>"
             f'<td>{cell.bytes / 1e6:.2f}</td><td class="left">{_text(remark)}</td></tr>'
         )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

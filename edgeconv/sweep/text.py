@@ -19,7 +19,7 @@ def print_sweep(report: SweepReport, console: "Console") -> None:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", overflow="fold")
     for cell in _ranked(report):
-        figures = (_accuracy(report, cell), _latency(cell), f"{cell.bytes / 1e6:.2f}")
+        figures = (accuracy_text(cell), _latency(cell), f"{cell.bytes / 1e6:.2f}")
         style = "bold" if report.status(cell) == "front" else "dim"
         table.add_row(Text(cell.label, style), *map(Text, figures), Text(_remark(report, cell)))
     console.print(table)
@@ -44,7 +44,8 @@ def _milliseconds(cell: Cell) -> float:
     return float("inf") if timed is None else float(timed)
 
 
-def _accuracy(report: SweepReport, cell: Cell) -> str:
+def accuracy_text(cell: Cell) -> str:
+    """Return the share that was right and its interval, in percent; "-" where it is not known."""
     point = cell.point()
     interval = None if point is None else point.accuracy_interval()
     if point is None or point.accuracy is None or interval is None:
