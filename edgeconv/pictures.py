@@ -1,37 +1,21 @@
-"""Pictures and arrays from disk, turned into what a model's inputs take."""
+"""Pictures from disk, turned into what a model's picture input takes."""
 
-import hashlib
-import importlib.util
 import os
 import stat
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.arrays import inflate_limit, read_arrays
+from edgeconv.arrays import inflate_limit
 from edgeconv.artifact import Preprocessing
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError, UsageError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm"})
-
-Feed = dict[str, NDArray[Any]]
-"""Input name -> array of that input's whole shape, batch included, float32 where nothing else is declared."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One feed, what it is called, the SHA-256 of its source and its class (None: unknown)."""
-
-    name: str
-    sha256: str
-    load: Callable[[], Feed] = field(repr=False)
-    truth: int | None = None
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
@@ -143,13 +127,6 @@ def to_input(pixels: NDArray[np.uint8], how: Preprocessing, channels: int) -> ND
     return np.ascontiguousarray(planes[None], np.float32)
 
 
-def picture_feed(path: Path, input_name: str, shape: Sequence[int], how: Preprocessing) -> Feed:
-    """Read one picture into a feed for the NCHW input ``input_name`` of ``shape`` (batch repeated)."""
-    pixels = resize_and_crop(read_picture(path), how.size, how.crop)
-    value = to_input(pixels, how, shape[1])
-    return {input_name: np.repeat(value, shape[0], axis=0) if shape[0] > 1 else value}
-
-
 def find_pictures(folder: Path) -> list[Path]:
     """Return every picture below ``folder``, sorted; raises EdgeconvError where there is none."""
     if not folder.is_dir():
@@ -159,190 +136,3 @@ def find_pictures(folder: Path) -> list[Path]:
         known = " ".join(sorted(SUFFIXES))
         raise EdgeconvError(f"{folder} holds no picture ({known})")
     return found
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """What samples are made for: the model's inputs by name, and preprocessing for a picture input.
-
-    ``dtypes`` are numpy's names for the inputs that are not float32.
-    """
-
-    shapes: Mapping[str, tuple[int, ...]]
-    preprocessing: Preprocessing | None
-    dtypes: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def picture(self) -> str | None:
-        """The one NCHW input of 1 or 3 channels, if the model takes a picture."""
-        if len(self.shapes) != 1 or self.preprocessing is None:
-            return None
-        name, shape = next(iter(self.shapes.items()))
-        return name if len(shape) == 4 and shape[1] in (1, 3) else None
-
-    def fit(self, name: str, value: Any, what: str) -> NDArray[Any]:
-        """Bring one sample of input ``name`` to its whole shape and type, batch axis added where it lacks.
-
-        Raises EdgeconvError, beginning with ``what``, where it does not fit.
-        """
-        shape, kind = self.shapes[name], np.dtype(self.dtypes.get(name, "float32"))
-        array = np.asarray(value)
-        if array.dtype.kind not in "biuf":
-            raise EdgeconvError(f"{what}: a sample is {array.dtype}, not numbers")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise EdgeconvError(f"{what}: a sample holds NaN or infinity")
-        if array.shape == shape[1:] and array.shape != shape:
-            array = np.repeat(array[None], shape[0], axis=0)
-        if array.shape != shape:
-            raise EdgeconvError(
-                f"{what}: a sample is {list(array.shape)}, the model takes {list(shape)}"
-            )
-        made = array.astype(kind, copy=False)
-        if kind.kind != "f" and not np.array_equal(made, array):
-            raise EdgeconvError(f"{what}: a sample holds values that are no {kind}")
-        return made
-
-
-def load_samples(
-    source: str, spec: InputSpec, truth: Mapping[str, int] | None = None
-) -> list[Sample]:
-    """Return the samples of a folder of pictures, an .npz, an .npy or ``file.py:function``.
-
-    Pictures are read when their feed is asked for; arrays at once. ``truth`` maps a picture's
-    path relative to the folder (or its file name) to its class. Raises EdgeconvError or UsageError
-    naming what does not fit.
-    """
-    script, colon, function = source.rpartition(":")
-    if colon and script.endswith(".py"):
-        return _from_function(Path(script), function, spec)
-    path = Path(source)
-    if path.suffix in {".npz", ".npy"}:
-        return _from_arrays(path, spec)
-    if not path.exists():
-        raise UsageError(f"{path} does not exist")
-    return _from_folder(path, spec, truth or {})
-
-
-def _from_folder(folder: Path, spec: InputSpec, truth: Mapping[str, int]) -> list[Sample]:
-    name = spec.picture
-    if name is None or spec.preprocessing is None:
-        shapes = ", ".join(f"{n} {list(s)}" for n, s in spec.shapes.items())
-        raise UsageError(
-            f"{folder} holds pictures, but the model takes {shapes}: give an .npz with one array an input"
-        )
-    how, shape = spec.preprocessing, spec.shapes[name]
-    samples = []
-    for path in find_pictures(folder):
-        relative = path.relative_to(folder).as_posix()
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        known = truth.get(relative, truth.get(path.name))
-
-        def load(path: Path = path) -> Feed:
-            return picture_feed(path, name, shape, how)
-
-        samples.append(Sample(relative, digest, load, known))
-    if truth and all(sample.truth is None for sample in samples):
-        raise EdgeconvError(f"--truth names no picture of {folder}, but {next(iter(truth))!r}")
-    return samples
-
-
-def _from_arrays(path: Path, spec: InputSpec) -> list[Sample]:
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist")
-    arrays = read_arrays(path)
-    truth = None if "truth" in spec.shapes else arrays.pop("truth", None)
-    if len(arrays) == len(spec.shapes) == 1:
-        arrays = {next(iter(spec.shapes)): next(iter(arrays.values()))}
-    if missing := sorted(spec.shapes.keys() - arrays.keys()):
-        raise EdgeconvError(f"{path} has no array {missing[0]}; it holds {sorted(arrays)}")
-    count = len(arrays[next(iter(spec.shapes))])
-    if count == 0:
-        raise EdgeconvError(f"{path} holds no sample")
-    counted = {name: len(arrays[name]) for name in spec.shapes}
-    if truth is not None:
-        counted["truth"] = len(truth)
-        if truth.dtype.kind not in "iu" or truth.ndim != 1:
-            raise EdgeconvError(f"{path}: truth must hold one integer class a sample")
-    if len(set(counted.values())) != 1:
-        raise EdgeconvError(f"{path} holds different numbers of samples: {counted}")
-    samples = []
-    for index in range(count):
-        feed = {
-            name: spec.fit(name, arrays[name][index], f"{path}: {name}") for name in spec.shapes
-        }
-        known = None if truth is None else int(truth[index])
-        samples.append(_sample(f"{path.name}[{index}]", feed, known))
-    return samples
-
-
-def _sample(name: str, feed: Feed, truth: int | None) -> Sample:
-    digest = hashlib.sha256()
-    for key in sorted(feed):
-        digest.update(np.ascontiguousarray(feed[key]).tobytes())
-    return Sample(name, digest.hexdigest(), lambda: feed, truth)
-
-
-def load_function(script: Path, function: str) -> Callable[..., Any]:
-    """Import ``function`` from a user's file; raises EdgeconvError naming what is missing."""
-    if not script.is_file():
-        raise UsageError(f"{script} does not exist")
-    module_spec = importlib.util.spec_from_file_location(script.stem, script)
-    if module_spec is None or module_spec.loader is None:
-        raise EdgeconvError(f"{script} is not a Python file")
-    module = importlib.util.module_from_spec(module_spec)
-    try:
-        module_spec.loader.exec_module(module)
-    except Exception as error:
-        raise EdgeconvError(f"{script} fails to import: {type(error).__name__}: {error}") from error
-    found = getattr(module, function, None)
-    if not callable(found):
-        raise EdgeconvError(f"{script} has no function {function}")
-    loaded: Callable[..., Any] = found
-    return loaded
-
-
-def _from_function(script: Path, function: str, spec: InputSpec) -> list[Sample]:
-    samples = []
-    try:
-        produced: Iterable[Any] = load_function(script, function)()
-        for index, item in enumerate(produced):
-            arrays = item if isinstance(item, Mapping) else {next(iter(spec.shapes)): item}
-            if missing := sorted(spec.shapes.keys() - arrays.keys()):
-                raise EdgeconvError(f"{script}:{function} gave no {missing[0]} in sample {index}")
-            feed = {
-                name: spec.fit(name, arrays[name], f"{script}:{function}: {name}")
-                for name in spec.shapes
-            }
-            samples.append(_sample(f"{function}[{index}]", feed, None))
-    except EdgeconvError:
-        raise
-    except Exception as error:
-        raise EdgeconvError(
-            f"{script}:{function} fails: {type(error).__name__}: {error}"
-        ) from error
-    if not samples:
-        raise EdgeconvError(f"{script}:{function} gave no sample")
-    return samples
-
-
-def split(
-    samples: Sequence[Sample], calib_count: int, verify_count: int
-) -> tuple[list[Sample], list[Sample]]:
-    """Return calibration and verification samples, disjoint, each spread evenly over ``samples``.
-
-    At most four fifths calibrate, so that something is left to verify on; a single sample is
-    both.
-    """
-    total = len(samples)
-    if total == 1:
-        return list(samples), list(samples)
-    count = min(calib_count, max(1, total * 4 // 5))
-    chosen = {index * total // count for index in range(count)}
-    rest = [sample for index, sample in enumerate(samples) if index not in chosen]
-    return [samples[index] for index in sorted(chosen)], spread(rest, verify_count)
-
-
-def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """Return ``count`` of ``samples``, evenly spread; all of them where there are fewer."""
-    count = min(count, len(samples))
-    return [samples[index * len(samples) // count] for index in range(count)]

@@ -12,9 +12,9 @@ from edgeconv.adapt import adapt_inputs, adapt_outputs
 from edgeconv.artifact import Artifact, Preprocessing, load_artifact
 from edgeconv.errors import EdgeconvError
 from edgeconv.isolate import call
-from edgeconv.pictures import picture_feed
 from edgeconv.runtimes.base import open_runner
 from edgeconv.runtimes.choose import choose
+from edgeconv.samples import picture_feed
 from edgeconv.tensors import TensorSpec
 
 TIMEOUT_S = 600.0

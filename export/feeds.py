@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.pictures import Feed
+from edgeconv.samples import Feed
 
 AnyFeed = TypeVar("AnyFeed", bound=Mapping[str, NDArray[np.float32]])
 

@@ -19,8 +19,8 @@ from edgeconv.export.quant.engine import quantize
 from edgeconv.export.quant.equalize import rescale
 from edgeconv.export.stages import Stages
 from edgeconv.export.verify import Expected
-from edgeconv.pictures import Feed
 from edgeconv.recipe import Recipe
+from edgeconv.samples import Feed
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from edgeconv.judge.parts import Cuts
 from edgeconv.judge.run import all_placed, as_rows, run_feeds
 from edgeconv.judge.text import to_json
 from edgeconv.judge.verdict import Verdict, compare, no_integers
-from edgeconv.pictures import Feed
 from edgeconv.recipe import Recipe
 from edgeconv.runtimes.base import open_runner
+from edgeconv.samples import Feed
 from edgeconv.tensors import TensorSpec
 
 MAX_BYTES = 256 << 20  # reference outputs held in memory

@@ -30,9 +30,9 @@ from edgeconv.export.prepare import prepare
 from edgeconv.export.qdq.emit import emit_qdq
 from edgeconv.export.source import open_source
 from edgeconv.mil import open_program
-from edgeconv.pictures import InputSpec, load_samples
 from edgeconv.recipe import Recipe, load_recipe, quantize_values
 from edgeconv.runtimes.onnxrt import open_model
+from edgeconv.samples import InputSpec, load_samples
 from edgeconv.truth import read_truth
 
 LAYER_COUNT = 5

@@ -24,8 +24,8 @@ from edgeconv import export_model, metrics
 from edgeconv.artifact import load_artifact
 from edgeconv.doctor import examine
 from edgeconv.export.kinds import Precision
-from edgeconv.pictures import InputSpec, load_samples
 from edgeconv.runtimes.onnxrt import open_model
+from edgeconv.samples import InputSpec, load_samples
 
 COLUMNS = (
     "net", "file", "MB", "max abs error", "SQNR dB", "KL", "agreement %", "top-1 %",

@@ -25,8 +25,8 @@ from edgeconv import export_model
 from edgeconv.artifact import load_artifact
 from edgeconv.doctor import examine
 from edgeconv.export.kinds import Precision
-from edgeconv.pictures import InputSpec, load_samples
 from edgeconv.runtimes.base import Runner, open_runner
+from edgeconv.samples import InputSpec, load_samples
 
 NETS = ("mobilenet_v2", "mobilenet_v1", "shufflenet_v1", "ghostnet")
 GOOGLES = "peers/tf2_mobilenet_v2_1.0_224_ptq.tflite"

@@ -25,7 +25,8 @@ from edgeconv import export_model
 from edgeconv.artifact import load_artifact
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.kinds import Precision
-from edgeconv.pictures import InputSpec, find_pictures, load_function, load_samples
+from edgeconv.pictures import find_pictures
+from edgeconv.samples import InputSpec, load_function, load_samples
 
 TARGETS = ("onnx", "tflite", "coreml")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

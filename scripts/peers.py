@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.pictures import Feed, Sample
 from edgeconv.runtimes.onnxrt import open_model
+from edgeconv.samples import Feed, Sample
 
 Logits = NDArray[np.float32]
 Infer = Callable[[Feed], NDArray[Any]]

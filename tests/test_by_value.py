@@ -145,7 +145,7 @@ def test_rows_and_columns_have_dilations_of_their_own() -> None:
     pytest.importorskip("onnx")
     from graph_kit import graph_of
 
-    from edgeconv.export.tflite.ops_conv import window
+    from edgeconv.export.tflite.windows import window
 
     body = """(float[1,1,9,9] x) => (float[1,1,7,3] y)
         { y = Conv<dilations = [1, 3], kernel_shape = [3, 3]>(x, w) }"""

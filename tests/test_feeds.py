@@ -11,7 +11,7 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.export import feeds as spools
 from edgeconv.export.feeds import Chosen, Spool
 from edgeconv.export.quant.engine import quantize
-from edgeconv.pictures import Feed
+from edgeconv.samples import Feed
 
 
 def feed(index: int) -> Feed:

@@ -10,7 +10,8 @@ from edgeconv.artifact import Preprocessing
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError
 from edgeconv.parity.api import check_parity
-from edgeconv.pictures import find_pictures, picture_feed
+from edgeconv.pictures import find_pictures
+from edgeconv.samples import picture_feed
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("torch")

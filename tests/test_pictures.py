@@ -17,18 +17,8 @@ from PIL import Image, ImageOps
 
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.pictures import (
-    InputSpec,
-    Sample,
-    find_pictures,
-    load_samples,
-    picture_feed,
-    read_picture,
-    resize_and_crop,
-    split,
-    spread,
-    to_input,
-)
+from edgeconv.pictures import find_pictures, read_picture, resize_and_crop, to_input
+from edgeconv.samples import InputSpec, Sample, load_samples, picture_feed, split, spread
 
 Pixels = NDArray[np.uint8]
 PLAIN = Preprocessing((0.5,), (0.5,), 1.0, (8, 8))

@@ -7,7 +7,8 @@ import numpy as np
 
 from edgeconv.artifact import Preprocessing
 from edgeconv.evaluate.heads import Boxes
-from edgeconv.pictures import Sample, placed_box
+from edgeconv.pictures import placed_box
+from edgeconv.samples import Sample
 from edgeconv.schema import checked, items, maybe, number, read_json, table, text, whole
 
 COCO = table(

@@ -22,7 +22,8 @@ from edgeconv.evaluate.run import (
     pictures,
     scores_output,
 )
-from edgeconv.pictures import Sample, find_pictures
+from edgeconv.pictures import find_pictures
+from edgeconv.samples import Sample
 from edgeconv.truth import read_truth
 
 Array = NDArray[Any]

@@ -12,11 +12,11 @@ from edgeconv.artifact import Artifact, Preprocessing, load_artifact
 from edgeconv.errors import UsageError
 from edgeconv.files import temporary_folder
 from edgeconv.parity.child import Job, run_cell
-from edgeconv.pictures import InputSpec, Sample, load_samples, spread
 from edgeconv.preprocessing import ASSUMED, NAMED, scaling, sentence
 from edgeconv.runtimes.base import open_runner
 from edgeconv.runtimes.choose import choose
 from edgeconv.runtimes.probe import probe
+from edgeconv.samples import InputSpec, Sample, load_samples, spread
 from edgeconv.tensors import Layout, TensorSpec
 
 Array = NDArray[Any]

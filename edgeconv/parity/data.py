@@ -122,7 +122,7 @@ def reference_inputs(request: Request, artifact: Artifact | None) -> tuple[Tenso
 
 def load_data(request: Request, specs: Sequence[TensorSpec], artifact: Artifact | None) -> Samples:
     """Read --data for inputs ``specs``; unreadable pictures are skipped and named."""
-    from edgeconv.pictures import InputSpec, load_samples, spread
+    from edgeconv.samples import InputSpec, load_samples, spread
     from edgeconv.truth import read_truth
 
     assert request.data is not None

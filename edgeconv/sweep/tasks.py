@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from edgeconv.adapt import adapt_inputs, adapt_outputs, match_names
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.errors import EdgeconvError
-from edgeconv.pictures import Feed, InputSpec, Sample, load_samples
 from edgeconv.runtimes.base import Runner, open_runner
+from edgeconv.samples import Feed, InputSpec, Sample, load_samples
 
 Places = Mapping[str, Path]
 """Hash -> the folder in which the files of that hash lie."""

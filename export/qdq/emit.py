@@ -15,13 +15,12 @@ import onnx
 from onnx import helper
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.export.graph import Clamp, Graph, Node
+from edgeconv.export.graph import Graph, Node
 from edgeconv.export.hub.onnx_io import IR_VERSION
 from edgeconv.export.integer.groups import check_same_scale, implied
 from edgeconv.export.integer.pair import Order
 from edgeconv.export.integer.rules import is_pixel_shift, moves_integers
 from edgeconv.export.op_traits import RULES, WEIGHTED
-from edgeconv.export.passes.find_shuffles import shuffle_order
 from edgeconv.export.qdq.tensors import Io, QdqTensors, Shuffle, value_info
 from edgeconv.export.rewrites.table import NONE, Change, Rewrites, rewrite
 from edgeconv.recipe import Activation, Recipe, Weights, quantize_values
@@ -242,32 +241,6 @@ class _Emitter(QdqTensors):
         integer = self._integers(quantize_values(value.reshape(()), quantization))
         name = self._constant(f"{node.name}_fill", np.asarray(integer).reshape(()))
         return [inputs[0], inputs[1], name, *inputs[3:]]
-
-    def _shuffle(self, node: Node, source: str, target: str) -> None:
-        n, c, h, w = self.graph.shape(node.inputs[0])
-        groups = node.int("group" if "group" in node.attrs else "groups", 1)
-        if self.shuffle == "gather":
-            index = self._constant(f"shuffle_{c}_{groups}", shuffle_order(c, groups))
-            self._add("Gather", [source, index], target, axis=1, name=node.name)
-            return
-        split = self._constant(
-            f"split_{c}_{groups}_{h}_{w}", np.array([n, groups, c // groups, h, w], np.int64)
-        )
-        merge = self._constant(f"merge_{c}_{h}_{w}", np.array([n, c, h, w], np.int64))
-        self._add("Reshape", [source, split], f"{target}_split")
-        self._add("Transpose", [f"{target}_split"], f"{target}_swapped", perm=[0, 2, 1, 3, 4])
-        self._add("Reshape", [f"{target}_swapped", merge], target, name=node.name)
-
-    def _clamp(self, clamp: Clamp, source: str, target: str) -> None:
-        low, high = clamp
-        if (low, high) == (0.0, np.inf):
-            self._add("Relu", [source], target)
-            return
-        bounds = [
-            "" if np.isinf(b) else self._constant(f"bound_{b:g}", np.array(b, np.float32))
-            for b in (low, high)
-        ]
-        self._add("Clip", [source, *bounds], target)
 
     def _weighted_inputs(self, node: Node, weights: Weights) -> list[str]:
         source = self.recipe.activations.get(node.inputs[0])

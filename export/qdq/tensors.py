@@ -1,4 +1,4 @@
-"""Tensors, scales and constants of a QDQ model while it is written; emit.py writes the nodes."""
+"""Tensors, scales, constants and operators made of several, while a QDQ model is written; emit.py writes the nodes."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -7,7 +7,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgeconv.export.graph import Array, Graph
+from edgeconv.export.graph import Array, Clamp, Graph, Node
+from edgeconv.export.passes.find_shuffles import shuffle_order
 from edgeconv.recipe import Activation, Recipe, quantize_values
 from edgeconv.tensors import TensorSpec
 
@@ -103,6 +104,34 @@ class QdqTensors:
             "DequantizeLinear", [stored, *pair], name, **({"axis": axis} if scales.ndim else {})
         )
         return name
+
+    # Operators made of several
+
+    def _shuffle(self, node: Node, source: str, target: str) -> None:
+        n, c, h, w = self.graph.shape(node.inputs[0])
+        groups = node.int("group" if "group" in node.attrs else "groups", 1)
+        if self.shuffle == "gather":
+            index = self._constant(f"shuffle_{c}_{groups}", shuffle_order(c, groups))
+            self._add("Gather", [source, index], target, axis=1, name=node.name)
+            return
+        split = self._constant(
+            f"split_{c}_{groups}_{h}_{w}", np.array([n, groups, c // groups, h, w], np.int64)
+        )
+        merge = self._constant(f"merge_{c}_{h}_{w}", np.array([n, c, h, w], np.int64))
+        self._add("Reshape", [source, split], f"{target}_split")
+        self._add("Transpose", [f"{target}_split"], f"{target}_swapped", perm=[0, 2, 1, 3, 4])
+        self._add("Reshape", [f"{target}_swapped", merge], target, name=node.name)
+
+    def _clamp(self, clamp: Clamp, source: str, target: str) -> None:
+        low, high = clamp
+        if (low, high) == (0.0, np.inf):
+            self._add("Relu", [source], target)
+            return
+        bounds = [
+            "" if np.isinf(b) else self._constant(f"bound_{b:g}", np.array(b, np.float32))
+            for b in (low, high)
+        ]
+        self._add("Clip", [source, *bounds], target)
 
 
 def value_info(spec: TensorSpec) -> onnx.ValueInfoProto:

@@ -13,7 +13,6 @@ import numpy as np
 from edgeconv.export.graph import Array, Graph, Node
 from edgeconv.export.op_table import Entry
 from edgeconv.export.op_traits import WEIGHTED
-from edgeconv.export.tflite.builder import Builder
 from edgeconv.export.tflite.clamps import clamp_steps
 from edgeconv.export.tflite.layout import (
     Layout,
@@ -24,6 +23,7 @@ from edgeconv.export.tflite.layout import (
     stored_axis,
     stored_shape,
 )
+from edgeconv.export.tflite.temporaries import Temporaries, border_op
 from edgeconv.recipe import Activation, Recipe, quantize_values
 from edgeconv.tensors import Quantization
 
@@ -45,7 +45,7 @@ class Step:
 
 
 @dataclass
-class Emission:
+class Emission(Temporaries):
     """What the functions of the op table work with; ``node`` and ``integer`` are the current node's.
 
     ``integer``: the current node computes on int8. ``stored`` maps each tensor of the graph to
@@ -60,12 +60,10 @@ class Emission:
     precision: Precision
     io: Io
     plan: Plan
-    builder: Builder
     stored: dict[str, int] = field(default_factory=dict)
     flattened: dict[str, Array] = field(default_factory=dict)
     shifts: set[str] = field(default_factory=set)
     integer: bool = False
-    requantized: int = 0
     ops: "Mapping[str, Entry[Emit]]" = field(default_factory=dict)
     _forms: dict[tuple[str, Layout, Quantization | None], int] = field(default_factory=dict)
 
@@ -174,79 +172,6 @@ class Emission:
             return self.reshape(index, stored_shape(shape, target))
         return self.transpose(index, permutation)
 
-    # -- temporaries
-
-    def ints(
-        self, values: Sequence[int] | Sequence[Sequence[int]] | Array, name: str = "integers"
-    ) -> int:
-        """Return an int32 constant."""
-        return self.builder.shared(name, np.asarray(values, np.int32))
-
-    def real(self, value: float, like: Quantization | None = None) -> int:
-        """Return a constant of one element, stored as int8 where ``like`` is given."""
-        array = np.array([value], np.float32)
-        if like is None:
-            return self.builder.shared(f"value_{value:g}", array)
-        activation = Activation(like.scale, like.zero_point, 0.0, 0.0)
-        return self.builder.constant(f"value_{value:g}", quantize_values(array, activation), like)
-
-    def do(
-        self,
-        code: str,
-        inputs: Sequence[int],
-        options: str = "",
-        *,
-        shape: Sequence[int] | None = None,
-        dtype: "np.dtype[np.generic] | type | None" = None,
-        quantization: Quantization | None = None,
-        **fields: Any,
-    ) -> int:
-        """Append an operator with a temporary result (by default broadcast, of the first dtype)."""
-        b = self.builder
-        if shape is None:
-            shape = np.broadcast_shapes(*(b.shape(index) for index in inputs))
-        kind = np.int8 if quantization else dtype or b.dtype(inputs[0])
-        stem = f"{b.name(inputs[0])}/{code.lower()}"
-        out = b.tensor(stem, shape, kind, quantization)
-        b.op(code, inputs, [out], options, **fields)
-        return out
-
-    def reshape(self, index: int, shape: Sequence[int]) -> int:
-        """Return the tensor under another shape."""
-        if tuple(shape) == self.builder.shape(index):
-            return index
-        return self.do(
-            "RESHAPE",
-            [index, self.ints(shape, "shape")],
-            "ReshapeOptions",
-            shape=shape,
-            quantization=self.builder.quantization(index),
-            newShape=[int(size) for size in shape],
-        )
-
-    def transpose(self, index: int, permutation: Sequence[int]) -> int:
-        """Return the tensor with its stored axes permuted."""
-        shape = self.builder.shape(index)
-        return self.do(
-            "TRANSPOSE",
-            [index, self.ints(permutation, "permutation")],
-            "TransposeOptions",
-            shape=[shape[axis] for axis in permutation],
-            quantization=self.builder.quantization(index),
-        )
-
-    def requantize(self, index: int, wanted: Quantization | None) -> int:
-        """Return the tensor stored with ``wanted`` (None: as real values)."""
-        have = self.builder.quantization(index)
-        if have == wanted:
-            return index
-        if have is not None and wanted is not None:
-            self.requantized += 1
-        code, options = _border(wanted)
-        shape = self.builder.shape(index)
-        kind = np.int8 if wanted else np.float32
-        return self.do(code, [index], options, shape=shape, dtype=kind, quantization=wanted)
-
     # -- results
 
     def emit(
@@ -284,7 +209,7 @@ class Emission:
                 extra = [] if bound is None else [self.real(bound, made)]
                 steps.append(Step(kind, extra, _unary_options(kind), {}, first.shape, made))
         if made != final:
-            steps.append(Step(_border(final)[0], [], _border(final)[1], {}, first.shape, final))
+            steps.append(Step(border_op(final)[0], [], border_op(final)[1], {}, first.shape, final))
         self._finish(name, steps, target, made_layout)
 
     def share(self, node: Node, index: int) -> bool:
@@ -341,10 +266,6 @@ class Emission:
 
 
 _SCALARS = ("Clip", "Pad")  # constants behind the first input are attributes, not operands
-
-
-def _border(wanted: Quantization | None) -> tuple[str, str]:
-    return ("QUANTIZE", "QuantizeOptions") if wanted else ("DEQUANTIZE", "DequantizeOptions")
 
 
 def _unary_options(code: str) -> str:

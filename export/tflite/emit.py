@@ -9,7 +9,6 @@ import numpy as np
 from edgeconv.errors import UsageError
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.rewrites.table import Change
-from edgeconv.export.tflite.builder import Builder
 from edgeconv.export.tflite.emission import Emission, Io, Precision
 from edgeconv.export.tflite.layout import (
     LAST,
@@ -87,7 +86,7 @@ def emit_tflite(
     known = graph.shapes.keys()
     graph, recipe, changes = rewrite(graph, recipe, rewrites)
     plan = plan_layouts(graph, lambda g, node: OPS[node.op].layout_rule(g, node))
-    em = Emission(graph, recipe, precision, io, plan, Builder("edgeconv"), ops=OPS)
+    em = Emission(graph, recipe, precision, io, plan, ops=OPS)
     inputs: dict[str, int] = {}
     for name in graph.inputs:
         _add_input(em, name, inputs)

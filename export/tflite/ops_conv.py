@@ -1,4 +1,4 @@
-"""Convolutions, transposed convolutions and matrix products."""
+"""Convolutions and transposed convolutions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,54 +9,15 @@ import numpy as np
 from edgeconv.export.graph import Array, Graph, Node
 from edgeconv.export.op_table import Entry, first_failing, needs_constant, rank_within
 from edgeconv.export.tflite.emission import Emission
-from edgeconv.export.tflite.padding import Padding, Pads, same_padding, window_padding
+from edgeconv.export.tflite.padding import same_padding
 from edgeconv.export.tflite.weights import weight_operands
-
-
-def pad_picture(em: Emission, index: int, pads: Pads) -> int:
-    """Return a picture (N, H, W, C) with zeros around it."""
-    top, left, bottom, right = pads
-    n, h, w, c = em.builder.shape(index)
-    amounts = em.ints([[0, 0], [top, bottom], [left, right], [0, 0]], "padding")
-    return em.do(
-        "PAD",
-        [index, amounts],
-        "PadOptions",
-        shape=(n, h + top + bottom, w + left + right, c),
-        quantization=em.builder.quantization(index),
-    )
-
-
-def two_axes(values: Sequence[int], fill: int) -> list[int]:
-    """Return a window attribute for two axes; a 1-D one gets a leading axis of size 1."""
-    return list(values) if len(values) == 2 else [fill, *values]
-
-
-def window(graph: Graph, node: Node, kernel: Sequence[int]) -> tuple[Padding, list[int], list[int]]:
-    """Return padding, strides and dilations of a window operator, 1-D ones seen as 2-D."""
-    spatial = len(kernel)
-    size = two_axes(graph.shape(node.inputs[0])[2:], 1)
-    out = two_axes(graph.shape(node.output)[2:], 1)
-    strides = two_axes(node.ints("strides", [1] * spatial), 1)
-    dilations = two_axes(node.ints("dilations", [1] * spatial), 1)
-    pads = node.ints("pads", [0] * 2 * spatial)
-    if spatial == 1:
-        pads = [0, pads[0], 0, pads[1]]
-    kernel = two_axes(kernel, 1)
-    return window_padding(size, out, kernel, strides, dilations, pads), strides, dilations
-
-
-def read_picture(em: Emission, name: str) -> int:
-    """Return a tensor channels last with two spatial axes; (N, L, C) becomes (N, 1, L, C)."""
-    index = em.read(name, "last")
-    shape = em.builder.shape(index)
-    return index if len(shape) == 4 else em.reshape(index, (shape[0], 1, *shape[1:]))
-
-
-def picture_shape(graph: Graph, name: str) -> tuple[int, ...]:
-    """Return the stored shape of a tensor (N, C, ...) seen as a picture (N, H, W, C)."""
-    n, c, *spatial = graph.shape(name)
-    return (n, *two_axes(spatial, 1), c)
+from edgeconv.export.tflite.windows import (
+    pad_picture,
+    picture_shape,
+    read_picture,
+    two_axes,
+    window,
+)
 
 
 def _wide(weight: Array) -> Array:
@@ -173,91 +134,6 @@ def _transposed_form(graph: Graph, node: Node) -> _Transposed:
     return _Transposed(strides, dilations, before, extra, made, same)
 
 
-def gemm(em: Emission, node: Node) -> None:
-    """Gemm: FULLY_CONNECTED, per-channel in INT8; with a computed right side BATCH_MATMUL."""
-    graph = em.graph
-    if not _fully_connected(graph, node):
-        product(em, node)
-        return
-    transposed, alpha = node.int("transB", 0), node.float("alpha", 1.0)
-    channels, columns = graph.shape(node.output)[-1], em.flattened.get(node.inputs[0])
-
-    def arrange(weight: Array) -> Array:
-        rows = weight if transposed else weight.T
-        rows = rows if columns is None else rows[:, columns]
-        return np.ascontiguousarray(rows if alpha == 1.0 else rows * np.float32(alpha))
-
-    weights = weight_operands(em, node, arrange, 0, channels)
-    rank = len(graph.shape(node.output))
-    em.emit(
-        node,
-        "FULLY_CONNECTED",
-        [em.read(node.inputs[0], "plain"), *weights],
-        "FullyConnectedOptions",
-        layout="plain",
-        keepNumDims=rank > 2,
-    )
-
-
-def _fully_connected(graph: Graph, node: Node) -> bool:
-    """Say whether a Gemm has the form of a layer: constant weights and one bias a channel."""
-    if node.inputs[1] not in graph.constants or node.int("transA", 0):
-        return False
-    if len(node.inputs) < 3 or not node.inputs[2]:
-        return True
-    bias = graph.constants.get(node.inputs[2])
-    channels = graph.shape(node.output)[-1]
-    return (
-        bias is not None
-        and node.float("beta", 1.0) == 1.0
-        and bias.size in (1, channels)
-        and (bias.ndim < 2 or bias.shape[0] == 1)
-    )
-
-
-def product(em: Emission, node: Node) -> None:
-    """MatMul, or Gemm of two computed matrices: BATCH_MATMUL, then a scaled ADD."""
-    b = em.builder
-    flips: dict[str, Any] = {
-        "adjX": bool(node.int("transA", 0)),
-        "adjY": bool(node.int("transB", 0)),
-    }
-    left, right = (em.read(name, "plain") for name in node.inputs[:2])
-    rows, columns = len(b.shape(left)) > 1, len(b.shape(right)) > 1
-    left = left if rows else em.reshape(left, (1, *b.shape(left)))
-    right = right if columns else em.reshape(right, (*b.shape(right), 1))
-    alpha, beta = node.float("alpha", 1.0), node.float("beta", 1.0)
-    added = node.inputs[2] if len(node.inputs) > 2 else ""
-    if alpha == 1.0 and not added:
-        shape = _product_shape(b.shape(left), b.shape(right), flips)
-        em.emit(
-            node,
-            "BATCH_MATMUL",
-            [left, right],
-            "BatchMatMulOptions",
-            layout="plain",
-            shape=shape,
-            **flips,
-        )
-        return
-    shape = _product_shape(b.shape(left), b.shape(right), flips)
-    x = em.do("BATCH_MATMUL", [left, right], "BatchMatMulOptions", shape=shape, **flips)
-    if not added:
-        em.emit(node, "MUL", [x, em.real(alpha)], "MulOptions")
-        return
-    x = x if alpha == 1.0 else em.do("MUL", [x, em.real(alpha)], "MulOptions")
-    y = em.read(added, "plain")
-    y = y if beta == 1.0 else em.do("MUL", [y, em.real(beta)], "MulOptions")
-    em.emit(node, "ADD", [x, y], "AddOptions")
-
-
-def _product_shape(
-    left: tuple[int, ...], right: tuple[int, ...], flips: dict[str, Any]
-) -> tuple[int, ...]:
-    batch = np.broadcast_shapes(left[:-2], right[:-2])
-    return (*batch, left[-1 if flips["adjX"] else -2], right[-2 if flips["adjY"] else -1])
-
-
 def _check_conv(graph: Graph, node: Node) -> str | None:
     if node.int("group", 1) > 1 and graph.shape(node.output)[1] % node.int("group", 1):
         return "its groups do not divide its output channels"
@@ -281,21 +157,6 @@ TABLE = {
         "a 1-D or 2-D transposed convolution with constant weights",
         first_failing(rank_within(3, 4), *_constant_weights, _check_conv),
         "picture",
-        int8=True,
-    ),
-    "Gemm": Entry(
-        gemm,
-        "FULLY_CONNECTED, BATCH_MATMUL",
-        "a product of matrices with a constant right side and bias",
-        rule="plain",
-        int8=True,
-    ),
-    "MatMul": Entry(
-        product,
-        "BATCH_MATMUL",
-        "a product of tensors of up to 5 axes",
-        rank_within(1, 5),
-        "plain",
         int8=True,
     ),
 }

@@ -5,14 +5,14 @@ import numpy as np
 from edgeconv.export.graph import Array, Graph, Node
 from edgeconv.export.op_table import Entry, first_failing, rank_within
 from edgeconv.export.tflite.emission import Emission
-from edgeconv.export.tflite.ops_conv import (
+from edgeconv.export.tflite.padding import Padding, Pads
+from edgeconv.export.tflite.windows import (
     pad_picture,
     picture_shape,
     read_picture,
     two_axes,
     window,
 )
-from edgeconv.export.tflite.padding import Padding, Pads
 
 
 def _same_scale_input(em: Emission, node: Node) -> int:

@@ -11,6 +11,7 @@ from edgeconv.export.tflite import (
     ops_elementwise,
     ops_norm,
     ops_pool,
+    ops_product,
     ops_recurrent,
     ops_reduce,
     ops_resize,
@@ -38,6 +39,7 @@ _ELSEWHERE = {
 OPS: dict[str, Entry[Emit]] = merged(
     "TFLite",
     ops_conv.TABLE,
+    ops_product.TABLE,
     ops_cut.TABLE,
     ops_pool.TABLE,
     ops_recurrent.TABLE,

@@ -154,7 +154,7 @@ def _results(path: Path) -> object:
 
 
 def _samples(path: Path) -> object:
-    from edgeconv.pictures import InputSpec, load_samples
+    from edgeconv.samples import InputSpec, load_samples
 
     return [s.load() for s in load_samples(str(path), InputSpec({"input": (1, 3, 16, 16)}, None))]
 

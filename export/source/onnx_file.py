@@ -1,0 +1,83 @@
+"""An .onnx file, of edgeconv or foreign."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeconv.artifact import preprocessing_from_json
+from edgeconv.errors import UsageError
+from edgeconv.export.options import ExportOptions
+from edgeconv.export.source.found import Source, refuse_net_options
+from edgeconv.export.source.preprocessing import as_asked, picture_preprocessing, who_says
+from edgeconv.files import sha256
+from edgeconv.manifest_schema import DESCRIPTION
+from edgeconv.preprocessing import ASSUMED
+from edgeconv.schema import checked
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def from_onnx(path: Path, options: ExportOptions) -> Source:
+    """Read the file; what edgeconv wrote says itself how its pictures are prepared."""
+    from edgeconv.export.hub.ingest import ingest
+    from edgeconv.export.hub.inputs import (
+        index_limits,
+        input_shapes,
+        input_types,
+        input_values,
+        settle_shapes,
+    )
+    from edgeconv.export.hub.onnx_io import load_model
+
+    refuse_net_options(options, str(path))
+    if options.weights is not None:
+        raise UsageError(f"--weights: {path} holds its own weights")
+    loaded = load_model(path)
+    title = f"{path.name} · opset {loaded.opset_import[0].version} · {len(loaded.graph.node)} nodes"
+    model, notes = ingest(loaded)
+    wanted = options.named_shapes([value.name for value in input_values(model)])
+    model, assumed = settle_shapes(model, wanted)
+    shapes, dtypes = input_shapes(model), input_types(model)
+    if options.input_types:
+        raise UsageError(
+            f"{path} declares the types of its inputs: leave them out of --input-shape"
+        )
+    described = _description(model, path)
+    preprocessing = picture_preprocessing(options, shapes, dtypes, bool(described))
+    if described.get("preprocessing") and preprocessing is not None:
+        own = preprocessing_from_json(described["preprocessing"])
+        channels = next(iter(shapes.values()))[1]
+        preprocessing = as_asked(options, own, preprocessing.size, channels)
+    return Source(
+        title=title,
+        stem=path.stem,
+        module=None,
+        model=model,
+        shapes=shapes,
+        output_names=None,
+        preprocessing=preprocessing,
+        origin=who_says(options, "manifest" if described.get("preprocessing") else ASSUMED),
+        labels=described.get("labels"),
+        net={"source": path.name, "sha256": sha256(path)},
+        weights={"source": "file", "sha256": sha256(path)},
+        dtypes=dtypes,
+        limits=index_limits(model),
+        notes=(*notes, *assumed),
+    )
+
+
+def _description(model: "onnx.ModelProto", path: Path) -> dict[str, Any]:
+    """Return our own description inside the file, where edgeconv made it."""
+    for entry in model.metadata_props:
+        if entry.key == "edgeconv":
+            try:
+                found = json.loads(entry.value)
+            except (ValueError, RecursionError):
+                return {}
+            if not isinstance(found, dict):
+                return {}
+            source = f"{path}: what edgeconv says of itself in the file"
+            described: dict[str, Any] = checked(found, DESCRIPTION, source)
+            return described
+    return {}

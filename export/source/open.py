@@ -1,0 +1,31 @@
+"""The one decider of what NET_OR_FILE is."""
+
+from pathlib import Path
+
+from edgeconv.deps import require
+from edgeconv.errors import UsageError
+from edgeconv.export.options import ExportOptions
+from edgeconv.export.source.found import Source
+from edgeconv.export.source.onnx_file import from_onnx
+from edgeconv.export.source.user import from_user
+from edgeconv.export.source.zoo import from_zoo
+
+
+def open_source(options: ExportOptions) -> Source:
+    """Find what ``options.net`` names; raises UsageError or EdgeconvError saying what is wrong."""
+    name = options.net
+    if not isinstance(name, str):
+        return from_user(options)
+    if name.endswith(".onnx"):
+        return from_onnx(Path(name), options)
+    if ":" in name or Path(name).suffix in {".pt2", ".pt", ".pth", ".ts"}:
+        require("torch", "torch")
+        from edgeconv.models.user_net import is_user_net
+
+        if is_user_net(name):
+            return from_user(options)
+    if name.endswith(".py"):
+        raise UsageError(f"{name}: say which function makes the net, {name}:factory")
+    if Path(name).suffix in {".pt", ".pth", ".safetensors"}:
+        raise UsageError(f"{name} holds weights, not a net: edgeconv export NET --weights {name}")
+    return from_zoo(options)
