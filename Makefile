@@ -41,10 +41,10 @@ site: .venv-site/.stamp
 
 setup: .venv/.stamp
 
-.venv/.stamp: pyproject.toml constraints.txt
+.venv/.stamp: pyproject.toml demo/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --upgrade 'pip>=25.1'
-	$(BIN)/pip install -q -c constraints.txt -e '.[all,executorch]' --group dev
+	$(BIN)/pip install -q -c constraints.txt -e demo -e '.[all,executorch]' --group dev
 	touch $@
 
 # tflite-runtime ends at Python 3.11 and needs numpy 1, so it lives apart; other Pythons skip it by name.

@@ -39,6 +39,7 @@ PARTS = (
     Part("onnxscript", "converter", "torch", "torch's newer ONNX exporter, for modules that tracing cannot take"),
     Part("pillow", "converter", "images", "read pictures"),
     Part("jinja2", "converter", "pages", "report pages and snippets"),
+    Part("edgeconv-demo", "converter", "demo", "bundled weights and pictures"),
 )  # fmt: skip
 """Every optional package, in the order of the report."""
 

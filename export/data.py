@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeconv.demo_files import demo_folder, find_demo
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.feeds import Spool
 from edgeconv.export.options import ExportOptions
@@ -39,13 +40,6 @@ class Data:
             "count": len(self.calibration),
             "samples": [{"name": s.name, "sha256": s.sha256} for s in self.calibration],
         }
-
-
-def bundled_folder() -> Path:
-    """Return where the package's own pictures are."""
-    import edgeconv.calib_data
-
-    return Path(str(edgeconv.calib_data.__file__)).parent
 
 
 def choose_data(options: ExportOptions, source: Source, labels: Sequence[str] | None) -> Data:
@@ -105,12 +99,12 @@ def _users(options: ExportOptions, spec: InputSpec, labels: Sequence[str] | None
 
 
 def _default(options: ExportOptions, source: Source, spec: InputSpec) -> Data:
-    """Take the package's own pictures; seeded noise for a net that takes no picture."""
-    if spec.picture is None:
+    """Take the bundled pictures; seeded noise for a net that takes none or where they are missing."""
+    if spec.picture is None or not (source.bundled or find_demo("pictures")):
         count = options.verify_count or NOISE_COUNT
         noise = tuple(_noise(source, options.seed + i) for i in range(count))
         return Data((), noise, "seeded noise: verification of the conversion only")
-    folder = bundled_folder()
+    folder = demo_folder("pictures")
     if not source.bundled:
         count = options.verify_count or FOREIGN_COUNT
         test = spread(load_samples(str(folder / "test"), spec), count)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.artifact import Preprocessing
-from edgeconv.export.data import bundled_folder
+from edgeconv.demo_files import demo_folder
 from edgeconv.export.first_norm import FirstNorm, Moments, module_norm, onnx_norm
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.source import Source
@@ -111,7 +111,7 @@ def settle_preprocessing(
     assert how is not None
     folder = options.calib or options.verify
     if folder is None and source.bundled:
-        folder = str(bundled_folder() / "calibration")
+        folder = str(demo_folder("pictures") / "calibration")
     fit = fit_preprocessing(source.module, source.model, how, folder)
     found = None if fit is None else str(fit)
     if fit is None and options.preprocessing == AUTO:

@@ -1,4 +1,4 @@
-"""The weights that come with the package: what bundled/bundled.json says of them. No torch here."""
+"""The weights that are bundled: what their bundled.json says of them. No torch here."""
 
 import functools
 import json
@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeconv.demo_files import demo_folder
 from edgeconv.errors import EdgeconvError, UsageError
-
-FOLDER = Path(__file__).parent / "bundled"
 
 
 @dataclass(frozen=True)
@@ -28,11 +27,13 @@ class BundledWeights:
 
 
 @functools.cache
-def bundled(folder: Path = FOLDER) -> dict[str, BundledWeights]:
+def bundled() -> dict[str, BundledWeights]:
     """Return every net's bundled weights by name.
 
-    Raises EdgeconvError where the index is missing or damaged: the installation is incomplete.
+    Raises MissingDependencyError where they are not installed, EdgeconvError where their index is
+    missing or damaged.
     """
+    folder = demo_folder("weights")
     index = folder / "bundled.json"
     try:
         data: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
@@ -52,7 +53,9 @@ def bundled(folder: Path = FOLDER) -> dict[str, BundledWeights]:
             for name, entry in data["nets"].items()
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EdgeconvError(f"{index} is missing or damaged: install edgeconv again") from error
+        raise EdgeconvError(
+            f"{index} is missing or damaged: install edgeconv-demo again"
+        ) from error
 
 
 def find_bundled(net: str) -> BundledWeights:

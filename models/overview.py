@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from edgeconv.demo_files import find_demo
 from edgeconv.models.bundle import bundled
 from edgeconv.models.download import PUBLIC
 from edgeconv.models.specs import SPECS, Accuracy, NetSpec, Option
@@ -22,7 +23,7 @@ def _describe(spec: NetSpec) -> dict[str, Any]:
     public = PUBLIC.get(spec.name)
     if public is not None:
         accuracies.append(Accuracy(public.top1, "ImageNet", f"{public.source} (imagenet)"))
-    own = bundled().get(spec.name)
+    own = bundled().get(spec.name) if find_demo("weights") else None
     if own is not None:
         pixels = f"{own.resolution}x{own.resolution}"
         accuracies.append(Accuracy(own.top1, own.dataset, f"measured, {pixels} (bundled)"))

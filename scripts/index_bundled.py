@@ -11,9 +11,9 @@ import click
 import torch
 from train import RESOLUTION, accuracy, load_split
 
+from edgeconv.demo_files import demo_folder
 from edgeconv.files import sha256, write_text
 from edgeconv.models import SPECS, fashion_mnist
-from edgeconv.models.bundle import FOLDER
 from edgeconv.models.weights import load_weights
 
 TRAIN = "python scripts/train.py"
@@ -68,7 +68,7 @@ def index(folder: Path, data: Path) -> dict[str, Any]:
 
 @click.command(help=__doc__)
 @click.option("--data", type=click.Path(path_type=Path), default=fashion_mnist.FOLDER)
-@click.option("--folder", type=click.Path(path_type=Path), default=FOLDER)
+@click.option("--folder", type=click.Path(path_type=Path), default=demo_folder("weights"))
 def main(data: Path, folder: Path) -> None:
     """Measure, write, say so."""
     torch.set_num_threads(1)

@@ -55,7 +55,7 @@ def run(command: list[str]) -> str:
 def build_wheel(folder: Path) -> Path:
     """Build our wheel from a copy, so that no build folder is left in the checkout."""
     copy = folder / "source"
-    for name in ("edgeconv", "models", "export", "calib_data"):
+    for name in ("edgeconv", "models", "export"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignored)
     for name in ("pyproject.toml", "README.md", "LICENSE"):

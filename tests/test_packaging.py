@@ -22,7 +22,9 @@ import pytest
 from click.testing import CliRunner
 from conftest import ROOT, Golden
 
+import edgeconv
 from edgeconv.cli import COMMANDS, main
+from edgeconv.demo_files import KEPT
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
@@ -30,9 +32,9 @@ FOLDERS = {
     "edgeconv": ROOT / "edgeconv",
     "edgeconv.models": ROOT / "models",
     "edgeconv.export": ROOT / "export",
-    "edgeconv.calib_data": ROOT / "calib_data",
 }
-LINKS = ("models", "export", "calib_data")
+LINKS = ("models", "export")
+DEMO = {ROOT / folder for folder in KEPT.values()}
 HEAVY = [
     "torch",
     "onnx",
@@ -51,9 +53,9 @@ FORBIDDEN = {"tensorflow", "tf", "keras", "jax", "jaxlib", "flax", "transformers
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below ``folder``, not through links and not what Python caches."""
+    """Yield the files below ``folder``, not through links, what Python caches or edgeconv-demo has."""
     for path in sorted(folder.iterdir()):
-        if path.is_symlink() or path.name == "__pycache__":
+        if path.is_symlink() or path.name == "__pycache__" or path in DEMO:
             continue
         if path.is_dir():
             yield from walk(path)
@@ -154,6 +156,7 @@ def test_the_extras_are_those_that_error_texts_name() -> None:
         "mcu": {"ethos-u-vela", "tflite-micro"},
         "openvino": {"openvino"},
         "sweep": {"dask", "distributed"},
+        "demo": {"edgeconv-demo"},
         "all": {"edgeconv"},
     }
     everything = set(re.findall(r"\[(.*)\]", extras["all"][0])[0].split(","))
@@ -162,6 +165,11 @@ def test_the_extras_are_those_that_error_texts_name() -> None:
         "tflite-runtime",
         "executorch",
     }  # numpy 1; 35 packages
+
+
+def test_edgeconv_demo_has_the_version_of_edgeconv() -> None:
+    demo = tomllib.loads((ROOT / "demo" / "pyproject.toml").read_text())
+    assert demo["project"]["version"] == PROJECT["project"]["version"] == edgeconv.__version__
 
 
 def test_no_list_names_tensorflow_jax_or_transformers() -> None:
@@ -256,7 +264,7 @@ def test_the_light_side_and_every_help_work_without_the_extras() -> None:
         for found in pkgutil.walk_packages(edgeconv.__path__, "edgeconv."):
             top = found.name.split(".")[1]
             lazy = found.name == "edgeconv.parity.layers.surgery_onnx"  # loaded where onnx is at hand
-            if not lazy and top not in ("models", "export", "calib_data", "__main__"):
+            if not lazy and top not in ("models", "export", "__main__"):
                 importlib.import_module(found.name)
         import edgeconv.export, edgeconv.export.options, edgeconv.models
         for name in COMMANDS:
@@ -344,25 +352,39 @@ def test_help_takes_at_most_150_ms_of_processor_time() -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel that is built from the sdist that is built from a copy of the tree."""
-    folder = tmp_path_factory.mktemp("build")
-    source = folder / "source"
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what is packaged: builds leave folders behind."""
+    source = tmp_path_factory.mktemp("build") / "source"
     source.mkdir()
     for path in ROOT.iterdir():
         if path.is_file():
             shutil.copy(path, source)
-    for name in ("edgeconv", *LINKS):
+    for name in ("edgeconv", *LINKS, "demo", "calib_data"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignore)
+    return source
+
+
+def build(source: Path, out: Path) -> Path:
+    """Return the wheel that is built from the sdist of ``source``."""
     done = subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(source)],
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(source)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return next(folder.glob("*.whl"))
+    return next(out.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tree: Path) -> Path:
+    return build(tree, tree.parent / "wheel")
+
+
+@pytest.fixture(scope="module")
+def demo_wheel(tree: Path) -> Path:
+    return build(tree / "demo", tree.parent / "demo_wheel")
 
 
 @pytest.mark.slow
@@ -376,8 +398,6 @@ def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel: Path) -> None
         for path in folder.iterdir():
             if path.is_file() and not path.name.startswith("."):
                 expected.add(f"{package.replace('.', '/')}/{path.name}")
-    for folder, below in ((ROOT / "calib_data", "*/*.png"), (ROOT / "models", "bundled/*")):
-        expected |= {f"edgeconv/{path.relative_to(ROOT).as_posix()}" for path in folder.glob(below)}
     templates = (ROOT / "edgeconv").glob("*/*.jinja")
     expected |= {path.relative_to(ROOT).as_posix() for path in templates}
     assert {name for name in names if name.startswith("edgeconv/")} == expected
@@ -385,8 +405,20 @@ def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel: Path) -> None
 
 
 @pytest.mark.slow
-def test_the_bundled_weights_and_pictures_keep_within_their_budget(wheel: Path) -> None:
-    infos = zipfile.ZipFile(wheel).infolist()
+def test_the_wheel_is_small_enough_for_a_board(wheel: Path) -> None:
+    assert wheel.stat().st_size <= 1.5e6
+
+
+@pytest.mark.slow
+def test_the_bundled_weights_and_pictures_are_a_wheel_within_their_budget(demo_wheel: Path) -> None:
+    infos = zipfile.ZipFile(demo_wheel).infolist()
+    kept = {
+        f"edgeconv_demo/{part}/{path.relative_to(ROOT / folder).as_posix()}"
+        for part, folder in KEPT.items()
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
+    }
+    assert kept <= {info.filename for info in infos}
     weights = [i for i in infos if i.filename.endswith(".safetensors")]
     assert sum(i.file_size for i in weights) <= 24e6
     pictures = [i.filename for i in infos if i.filename.endswith(".png")]
@@ -395,18 +427,25 @@ def test_the_bundled_weights_and_pictures_keep_within_their_budget(wheel: Path) 
 
 
 @pytest.mark.slow
-def test_the_installed_wheel_runs(wheel: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path)
+def test_the_installed_wheels_run(wheel: Path, demo_wheel: Path, tmp_path: Path) -> None:
+    for path, name in ((wheel, "edgeconv"), (demo_wheel, "demo")):
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(tmp_path / name)
     script = """
         import sys
         from pathlib import Path
-        import edgeconv, edgeconv.calib_data
+        import edgeconv
         from edgeconv.cli import main
-        home = Path(sys.argv[1])
-        assert Path(edgeconv.__file__).is_relative_to(home)
-        assert Path(edgeconv.calib_data.__file__).is_relative_to(home)
+        from edgeconv.demo_files import find_demo
+        assert Path(edgeconv.__file__).is_relative_to(sys.argv[1])
+        print([find_demo("weights"), find_demo("pictures")])
         main(["models"])
     """
-    said = python(script, str(tmp_path), PYTHONPATH=str(tmp_path))
-    assert "shufflenet_v1" in said
+    home, demo = tmp_path / "edgeconv", tmp_path / "demo" / "edgeconv_demo"
+    alone = python(script, str(home), PYTHONPATH=str(home))
+    assert alone.startswith("[None, None]")
+    assert "shufflenet_v1" in alone
+    assert "(bundled)" not in alone
+    both = python(script, str(home), PYTHONPATH=f"{home}{os.pathsep}{demo.parent}")
+    assert both.startswith(str([demo / "weights", demo / "pictures"]))
+    assert "(bundled)" in both

@@ -1,5 +1,6 @@
 """Real weights on real pictures: the shared test data's published figures, and the bundled nets."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,14 @@ import torch
 from pick_pictures import write_pictures
 from torch import Tensor, nn
 
-from edgeconv import calib_data
+from edgeconv.demo_files import demo_folder
 from edgeconv.errors import UsageError
 from edgeconv.files import sha256
 from edgeconv.models import SPECS, fashion_mnist
-from edgeconv.models.bundle import FOLDER, bundled
+from edgeconv.models.bundle import bundled
 from edgeconv.models.weights import load_weights
 
+PICTURES = demo_folder("pictures")
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 image = pytest.importorskip("PIL.Image", reason="needs pillow")
 
@@ -91,7 +93,7 @@ def test_every_net_has_bundled_weights_of_92_percent_in_24_megabytes() -> None:
     for net, entry in entries.items():
         assert entry.top1 >= 92.0, net
         assert sha256(entry.path) == entry.sha256, net
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 24e6
+    assert sum(path.stat().st_size for path in demo_folder("weights").iterdir()) <= 24e6
 
 
 @pytest.mark.parametrize("net", SPECS)
@@ -117,23 +119,22 @@ def test_bundled_shufflenet_refuses_other_groups_by_name() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("net", SPECS)
 def test_bundled_weights_recognize_the_shipped_test_pictures(net: str) -> None:
-    paths = sorted((calib_data.FOLDER / "test").glob("*.png"))
+    paths = sorted((PICTURES / "test").glob("*.png"))
     assert right(load_weights(net, {}, "bundled").build(), paths, 64, None) >= 905
 
 
 def test_the_shipped_pictures_are_those_of_the_manifest() -> None:
-    manifest = calib_data.manifest()
+    manifest = json.loads((PICTURES / "manifest.json").read_text())
     for folder, count in (("calibration", 256), ("test", 1000)):
         entries = manifest[folder]
-        files = sorted(path.name for path in (calib_data.FOLDER / folder).iterdir())
+        files = sorted(path.name for path in (PICTURES / folder).iterdir())
         assert files == sorted(entry["file"] for entry in entries)
         assert len(files) == count
         for entry in entries:
             assert entry["file"].startswith(f"{entry['label']}_")
-            assert sha256(calib_data.FOLDER / folder / entry["file"]) == entry["sha256"]
-    labels = (calib_data.FOLDER / "labels.txt").read_text().splitlines()
+            assert sha256(PICTURES / folder / entry["file"]) == entry["sha256"]
+    labels = (PICTURES / "labels.txt").read_text().splitlines()
     assert labels == manifest["labels"] == list(fashion_mnist.LABELS)
-    assert len(calib_data.truth()) == 1000
 
 
 @pytest.mark.slow
@@ -141,7 +142,8 @@ def test_the_shipped_pictures_come_back_from_the_data_set(tmp_path: Path) -> Non
     if not fashion_mnist.FOLDER.is_dir():
         pytest.skip("needs the Debian package dataset-fashion-mnist")
     entries = {e["file"]: e["label"] for e in write_pictures(tmp_path)["test"]}
-    assert entries == calib_data.truth()
+    manifest = json.loads((PICTURES / "manifest.json").read_text())
+    assert entries == {entry["file"]: entry["label"] for entry in manifest["test"]}
     for file in entries:
         new = np.asarray(image.open(tmp_path / "test" / file))
-        assert np.array_equal(new, np.asarray(image.open(calib_data.FOLDER / "test" / file)))
+        assert np.array_equal(new, np.asarray(image.open(PICTURES / "test" / file)))

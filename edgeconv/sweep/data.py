@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeconv.export.data import bundled_folder
+from edgeconv.demo_files import demo_folder
 from edgeconv.pictures import find_pictures
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.job import Job
@@ -31,7 +31,7 @@ def choose(job: Job, inputs: Inputs, *, bundled: bool) -> Evaluation | None:
     if job.data is None:
         if not bundled:
             return None
-        folder = bundled_folder() / "test"
+        folder = demo_folder("pictures") / "test"
         return Evaluation(inputs.add(folder), _limited(job, len(find_pictures(folder))), BUNDLED)
     path = Path(job.data)
     if path.is_dir():
