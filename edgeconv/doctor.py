@@ -3,7 +3,6 @@
 Nothing heavy is imported: versions come from the installed packages' metadata.
 """
 
-import importlib.metadata
 import platform
 import sys
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgeconv import __version__
+from edgeconv.deps import version_of
 from edgeconv.machine import INT8_DOT, Machine, describe
 from edgeconv.runtimes.choose import problem
 from edgeconv.runtimes.table import RUNTIMES
@@ -89,14 +89,6 @@ def examine() -> Examination:
         cache_dir(),
         int8_outlook(machine),
     )
-
-
-def version_of(distribution: str) -> str | None:
-    """Return the version of an installed distribution, or None."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _find(part: Part) -> Finding:

@@ -1,41 +1,25 @@
 """The description inside every artifact and the manifest beside it."""
 
-import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgeconv import __version__
 from edgeconv.artifact import MANIFEST_VERSION, spec_to_json
+from edgeconv.deps import versions_of
 from edgeconv.export.data import Data
 from edgeconv.export.emit import Emitted
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.source import Source
+from edgeconv.export.targets import packages
 from edgeconv.judge.parts import Cuts
 from edgeconv.recipe import Recipe
 
-TOOLS = (
-    "torch",
-    "onnx",
-    "onnxruntime",
-    "onnxsim",
-    "flatbuffers",
-    "ai-edge-litert",
-    "coremltools",
-    "numpy",
-    "pillow",
-)
 
-
-def versions() -> dict[str, str]:
-    """Return edgeconv's, Python's and every tool's version that had a part."""
-    found = {"edgeconv": __version__, "python": platform.python_version()}
-    for tool in TOOLS:
-        try:
-            found[tool] = importlib.metadata.version(tool)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+def versions(targets: Iterable[str]) -> dict[str, str]:
+    """Return the versions of edgeconv, of Python and of every package that had a part in ``targets``."""
+    tools = versions_of(packages(targets))
+    return {"edgeconv": __version__, "python": platform.python_version(), **tools}
 
 
 def describe(
@@ -64,7 +48,7 @@ def describe(
         "recipe": None
         if recipe is None
         else {"name": recipe.name, "form": recipe.form, "notes": dict(recipe.notes)},
-        "versions": versions(),
+        "versions": versions(options.targets),
     }
 
 

@@ -3,17 +3,40 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from edgeconv.deps import distribution
 from edgeconv.errors import UnsupportedOpError
 from edgeconv.export.coreml.target import COREML
 from edgeconv.export.executorch.target import EXECUTORCH
 from edgeconv.export.qdq.target import ONNX
 from edgeconv.export.target import Target
 from edgeconv.export.tflite.target import TFLITE
+from edgeconv.runtimes.table import RUNTIMES
 
 if TYPE_CHECKING:
     from edgeconv.export.graph import Graph
 
 TARGETS: dict[str, Target] = {target.name: target for target in (ONNX, TFLITE, COREML, EXECUTORCH)}
+
+
+HUB = ("torch", "onnx", "onnxsim", "numpy", "pillow")
+"""Packages that have a part in the graph and the integers of every target."""
+
+
+def packages(targets: Iterable[str]) -> tuple[str, ...]:
+    """Return the packages that have a part in files of ``targets``: the hub's, and those that write and run them.
+
+    >>> packages(["coreml"])
+    ('torch', 'onnx', 'onnxsim', 'numpy', 'pillow', 'coremltools')
+    """
+    chosen = [TARGETS[name] for name in targets]
+    written = [distribution(module) for target in chosen for module, _ in target.needs]
+    run = [
+        package
+        for runtime in RUNTIMES.values()
+        for package in runtime.packages[:1]
+        if not runtime.asked and any(target.suffix in runtime.suffixes for target in chosen)
+    ]
+    return tuple(dict.fromkeys((*HUB, *written, *run)))
 
 
 def readers(field: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from bench_kit import report_of, row_of, write_model
 from click.testing import CliRunner
-from test_schema import put, wrongs
+from json_kit import Place, at, places, put, wrongs
 
 from edgeconv.bench.html import page
 from edgeconv.bench.read import report_from_json
@@ -25,17 +25,9 @@ from edgeconv.errors import EdgeconvError, UsageError
 HOSTILE = "<img src=x onerror=alert(1)>\"'&"
 
 
-def texts(data: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def texts(data: Any) -> list[Place]:
     """Return the place of every text of ``data``."""
-    pairs = (
-        data.items()
-        if isinstance(data, dict)
-        else enumerate(data)
-        if isinstance(data, list)
-        else ()
-    )
-    found = [place for key, value in pairs for place in texts(value, (*here, key))]
-    return [here] if isinstance(data, str) else found
+    return [place for place in places(data) if isinstance(at(data, place), str)]
 
 
 class Tags(html.parser.HTMLParser):
@@ -93,8 +85,8 @@ def test_no_text_of_a_board_becomes_markup(report: dict[str, Any]) -> None:
 def test_every_field_of_a_boards_report_is_checked(report: dict[str, Any]) -> None:
     """What passes the check can be drawn and written; nothing else gets that far."""
     refused = 0
-    places = wrongs(report)
-    for place, value in places[:: max(1, len(places) // 250)]:
+    wrong = wrongs(report)
+    for place, value in wrong[:: max(1, len(wrong) // 250)]:
         try:
             found = report_from_json(put(report, place, value))
         except EdgeconvError as error:

@@ -1,6 +1,5 @@
 """Foreign data is refused with the file and the field, whatever is wrong with it."""
 
-import copy
 import io
 import json
 import os
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from json_kit import put, wrongs
 
 from edgeconv.arrays import INFLATE_VARIABLE, read_arrays
 from edgeconv.artifact import Artifact, load_artifact, manifest_path, spec_to_json
@@ -49,35 +49,6 @@ BASELINE: dict[str, Any] = {
     "edgeconv_baseline": 1,
     "rows": {"a": {"outputs": {"y": {"sqnr_db": 20.0, "kl": "inf"}}, "file": {"bytes": 9.0}}},
 }
-
-WRONG: tuple[Any, ...] = (None, -1, 2**70, 0.5, "text", [], [[]], {}, {"a": 1}, float("nan"), True)
-
-
-def wrongs(data: Any, here: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...], Any]]:
-    """Return (path of keys, wrong value) for every place of ``data``; ``...`` means taken out."""
-    found = [(here, value) for value in (*WRONG, ...)] if here else []
-    pairs = (
-        data.items()
-        if isinstance(data, dict)
-        else enumerate(data)
-        if isinstance(data, list)
-        else ()
-    )
-    for key, value in pairs:
-        found += wrongs(value, (*here, key))
-    return found
-
-
-def put(data: Any, path: tuple[Any, ...], value: Any) -> Any:
-    made = copy.deepcopy(data)
-    place = made
-    for key in path[:-1]:
-        place = place[key]
-    if value is ...:
-        del place[path[-1]]
-    else:
-        place[path[-1]] = value
-    return made
 
 
 def refused_or_read(read: Any, path: Path) -> bool:

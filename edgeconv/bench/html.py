@@ -137,7 +137,9 @@ def _trace(rows: Sequence[Row], samples: Sequence[Sample]) -> list[str]:
     for title, pairs in (("MHz, the fastest processor", clocks), ("°C, the hottest sensor", heat)):
         if len(pairs) > 1:
             line = svg.Series(title, [a for a, _ in pairs], [b for _, b in pairs])
-            parts.append(svg.lines([line], x, svg.axis_over(title, line.y), title, height=160.0))
+            parts.append(
+                svg.lines([line], x, svg.axis_over(title, line.y), title, svg.Canvas(height=160.0))
+            )
     if not heat:
         parts.append('<p class="dim">This machine shows no temperature.</p>')
     return parts

@@ -17,7 +17,7 @@ from edgeconv.bench.results import Report, Row
 from edgeconv.bench.statistics import Ratio, ratio_of_rounds
 from edgeconv.bench.subjects import Choice, Lineup, line_up
 from edgeconv.bench.watch import Watch
-from edgeconv.doctor import version_of
+from edgeconv.deps import version_of
 from edgeconv.errors import EdgeconvError
 from edgeconv.machine import Machine, describe
 from edgeconv.runtimes.table import DISTRIBUTIONS

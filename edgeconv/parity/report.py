@@ -1,6 +1,5 @@
 """A matrix as data, as a terminal table, as Markdown and as JUnit XML."""
 
-import importlib.metadata
 import platform
 import re
 import sys
@@ -9,6 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from edgeconv import __version__
+from edgeconv.deps import versions_of
 from edgeconv.judge.measures import show
 from edgeconv.judge.outputs import inputs_hash
 from edgeconv.judge.text import judgement
@@ -74,17 +74,11 @@ def _row(row: Row) -> dict[str, Any]:
 
 def environment() -> dict[str, Any]:
     """Return machine, Python and the versions of every package that touches a number."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return {
         "edgeconv": __version__,
         "python": platform.python_version(),
         "platform": sys.platform,
-        "packages": versions,
+        "packages": versions_of(PACKAGES),
         "machine": describe().to_json(),
     }
 

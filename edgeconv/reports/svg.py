@@ -5,8 +5,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 640.0, 250.0
-LEFT, RIGHT, TOP, BOTTOM = 56.0, 16.0, 28.0, 40.0
 COLOURS = 6
 
 
@@ -62,12 +60,28 @@ def axis_over(title: str, values: Sequence[float], zero: bool = False, log: bool
     return Axis(title, 0.0 if zero else low - room, high + room)
 
 
-def _x(axis: Axis, value: float) -> float:
-    return LEFT + axis.place(value) * (WIDTH - LEFT - RIGHT)
+@dataclass(frozen=True)
+class Canvas:
+    """Where charts are drawn, in the units of the picture's own ``width`` and ``height``."""
+
+    width: float = 640.0
+    height: float = 250.0
+    left: float = 56.0
+    right: float = 16.0
+    top: float = 28.0
+    bottom: float = 40.0
+
+    def x(self, axis: Axis, value: float) -> float:
+        """Return how far right a value lies."""
+        return self.left + axis.place(value) * (self.width - self.left - self.right)
+
+    def y(self, axis: Axis, value: float) -> float:
+        """Return how far down a value lies."""
+        space = self.height - self.top - self.bottom
+        return self.height - self.bottom - axis.place(value) * space
 
 
-def _y(axis: Axis, value: float, height: float) -> float:
-    return height - BOTTOM - axis.place(value) * (height - TOP - BOTTOM)
+PLAIN = Canvas()
 
 
 def _label(value: float) -> str:
@@ -76,43 +90,38 @@ def _label(value: float) -> str:
     return f"{value:g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def frame(x: Axis, y: Axis, body: str, title: str, height: float = HEIGHT) -> str:
+def frame(x: Axis, y: Axis, body: str, title: str, on: Canvas = PLAIN) -> str:
     """Return a chart: axes, ticks and titles around ``body``."""
+    end, base = on.width - on.right, on.height - on.bottom
     parts = [
-        f'<svg viewBox="0 0 {WIDTH:g} {height:g}" role="img" aria-label="{html.escape(title)}">'
+        f'<svg viewBox="0 0 {on.width:g} {on.height:g}" role="img" aria-label="{html.escape(title)}">'
     ]
-    for tick in y.ticks(5 if height >= HEIGHT else 2):
-        at = _y(y, tick, height)
+    for tick in y.ticks(5 if on.height >= PLAIN.height else 2):
+        at = on.y(y, tick)
         parts.append(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
-        )
-        parts.append(
-            f'<text x="{LEFT - 5}" y="{at + 4:.1f}" text-anchor="end">{_label(tick)}</text>'
+            f'<line class="grid" x1="{on.left}" x2="{end}" y1="{at:.1f}" y2="{at:.1f}"/>'
+            f'<text x="{on.left - 5}" y="{at + 4:.1f}" text-anchor="end">{_label(tick)}</text>'
         )
     for tick in x.ticks():
-        at, base = _x(x, tick), height - BOTTOM
+        at = on.x(x, tick)
         parts.append(
             f'<line class="tick" x1="{at:.1f}" x2="{at:.1f}" y1="{base}" y2="{base + 4}"/>'
-        )
-        parts.append(
             f'<text x="{at:.1f}" y="{base + 17}" text-anchor="middle">{_label(tick)}</text>'
         )
     parts.append(
-        f'<text class="title" x="{WIDTH - RIGHT}" y="{height - 5}" text-anchor="end">{html.escape(x.title)}</text>'
+        f'<text class="title" x="{end}" y="{on.height - 5}" text-anchor="end">{html.escape(x.title)}</text>'
+        f'<text class="title" x="{on.left}" y="{on.top - 11}">{html.escape(y.title)}</text>'
     )
-    parts.append(f'<text class="title" x="{LEFT}" y="{TOP - 11}">{html.escape(y.title)}</text>')
     return "".join(parts) + body + "</svg>"
 
 
-def lines(series: Sequence[Series], x: Axis, y: Axis, title: str, height: float = HEIGHT) -> str:
+def lines(series: Sequence[Series], x: Axis, y: Axis, title: str, on: Canvas = PLAIN) -> str:
     """Return a line chart."""
-    body = ""
-    for number, one in enumerate(series):
-        points = " ".join(
-            f"{_x(x, a):.1f},{_y(y, b, height):.1f}" for a, b in zip(one.x, one.y, strict=True)
-        )
-        body += f'<polyline class="line c{number % COLOURS}" points="{points}"/>'
-    return frame(x, y, body, title, height)
+    drawn = [
+        polyline(one.x, one.y, x, y, f"line c{number % COLOURS}", on)
+        for number, one in enumerate(series)
+    ]
+    return frame(x, y, "".join(drawn), title, on)
 
 
 def points(series: Sequence[Series], x: Axis, y: Axis, title: str, extra: str = "") -> str:
@@ -120,14 +129,16 @@ def points(series: Sequence[Series], x: Axis, y: Axis, title: str, extra: str = 
     body = extra
     for number, one in enumerate(series):
         for a, b in zip(one.x, one.y, strict=True):
-            at = f'cx="{_x(x, a):.1f}" cy="{_y(y, b, HEIGHT):.1f}"'
+            at = f'cx="{PLAIN.x(x, a):.1f}" cy="{PLAIN.y(y, b):.1f}"'
             body += f'<circle class="dot c{number % COLOURS}" {at} r="3"/>'
     return frame(x, y, body, title)
 
 
-def polyline(xs: Sequence[float], ys: Sequence[float], x: Axis, y: Axis, kind: str) -> str:
-    """Return a bare line to pass as ``extra``."""
-    places = " ".join(f"{_x(x, a):.1f},{_y(y, b, HEIGHT):.1f}" for a, b in zip(xs, ys, strict=True))
+def polyline(
+    xs: Sequence[float], ys: Sequence[float], x: Axis, y: Axis, kind: str, on: Canvas = PLAIN
+) -> str:
+    """Return a bare line, of the class ``kind``."""
+    places = " ".join(f"{on.x(x, a):.1f},{on.y(y, b):.1f}" for a, b in zip(xs, ys, strict=True))
     return f'<polyline class="{kind}" points="{places}"/>'
 
 

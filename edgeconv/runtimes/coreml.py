@@ -10,8 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.mil import open_program
 from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
 from edgeconv.runtimes.checks import Shapes, check_shapes, check_threads, first_line
+from edgeconv.runtimes.closing import Closing
 from edgeconv.runtimes.table import UNITS
 
 Unit = Literal["CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE", "ALL"]
@@ -52,7 +52,7 @@ def _coremltools() -> Any:
     return require("coremltools", "coreml")
 
 
-class CoremlRunner:
+class CoremlRunner(Closing):
     """An MLModel. Rank-4 tensors are NCHW; image inputs take 0..255 as floats."""
 
     def __init__(
@@ -127,15 +127,8 @@ class CoremlRunner:
         self._predict(data)
         return self.last_predict_ms()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the model."""
         self._model = None
 
 

@@ -3,8 +3,7 @@
 import importlib.metadata
 import warnings
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from edgeconv.runtimes.checks import (
     picture_layout,
     unreadable,
 )
+from edgeconv.runtimes.closing import Closing
 from edgeconv.runtimes.quiet import quiet_stderr
 from edgeconv.tensors import TensorSpec
 
@@ -67,7 +67,7 @@ def check_whole(path: Path) -> None:
         )
 
 
-class ExecutorchRunner:
+class ExecutorchRunner(Closing):
     """A loaded method. Rank-4 tensors are NCHW; names are those of the manifest beside the file."""
 
     name = "executorch"
@@ -95,15 +95,8 @@ class ExecutorchRunner:
         fed = [self._torch.from_numpy(np.array(feeds[s.name], order="C")) for s in self.inputs]
         return lambda: self._method.execute(fed)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the model."""
         self._method = self._program = None
 
 

@@ -5,8 +5,7 @@ figures are never called Core ML's.
 """
 
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from edgeconv.mil import CorruptFileError, Noise, open_program
 from edgeconv.mil.evaluate import Rounding, Watch
 from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
 from edgeconv.runtimes.checks import Shapes, check_shapes, check_threads
+from edgeconv.runtimes.closing import Closing
 
 
 def open(
@@ -44,7 +44,7 @@ def open(
     return MilReferenceRunner(path, program, threads, rounding, noise)
 
 
-class MilReferenceRunner:
+class MilReferenceRunner(Closing):
     """A checked program. Rank-4 tensors are NCHW; image inputs take 0..255 as floats."""
 
     name = "mil-reference"
@@ -89,13 +89,6 @@ class MilReferenceRunner:
             f"{self._model}: mil-reference only checks numbers; Core ML's latency needs a Mac"
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the model."""
         self.program = None

@@ -5,8 +5,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from edgeconv.runtimes.checks import (
     picture_layout,
     unreadable,
 )
+from edgeconv.runtimes.closing import Closing
 from edgeconv.runtimes.quiet import quiet_stderr
 from edgeconv.tensors import Quantization, TensorSpec
 
@@ -101,7 +101,7 @@ def _manifest_text(source: Source) -> str:
 open = open_model
 
 
-class OnnxRunner:
+class OnnxRunner(Closing):
     """A session of ONNX Runtime. Rank-4 tensors are NCHW."""
 
     name = "onnxruntime"
@@ -207,15 +207,8 @@ class OnnxRunner:
         """Stop the profiler and return the trace it wrote."""
         return Path(self.session.end_profiling())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the model."""
         self.session = None
 
 

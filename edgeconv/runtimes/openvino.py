@@ -1,8 +1,7 @@
 """OpenVINO on the CPU: takes .onnx and .tflite as they are, and rounds in its own way."""
 
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from edgeconv.runtimes.checks import (
     picture_layout,
     unreadable,
 )
+from edgeconv.runtimes.closing import Closing
 from edgeconv.runtimes.quiet import quiet_stderr
 from edgeconv.tensors import Quantization, TensorSpec
 
@@ -63,7 +63,7 @@ def _settle(model: Any, name: str, shapes: Shapes | None) -> None:
     model.reshape(wanted)
 
 
-class OpenVinoRunner:
+class OpenVinoRunner(Closing):
     """A compiled model. Rank-4 tensors are as in the file: NCHW for .onnx, NHWC for .tflite."""
 
     name = "openvino"
@@ -102,15 +102,8 @@ class OpenVinoRunner:
         invoke: PreparedCall = self._request.infer
         return invoke
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the model."""
         self._request = None
 
 

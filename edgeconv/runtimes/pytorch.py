@@ -1,8 +1,7 @@
 """PyTorch itself: the float reference, and a row of every table."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
 from edgeconv.runtimes.checks import check_threads, first_line, picture_layout
+from edgeconv.runtimes.closing import Closing
 from edgeconv.tensors import TensorSpec
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def open_module(
     return TorchRunner(torch, module, inputs, tuple(output_names), threads, name)
 
 
-class TorchRunner:
+class TorchRunner(Closing):
     """A module in eval mode, without gradients. Rank-4 tensors are NCHW."""
 
     def __init__(
@@ -74,7 +74,7 @@ class TorchRunner:
                     f" {len(output_names)} named: {', '.join(output_names)}"
                 )
         except BaseException:
-            self.__exit__(None, None, None)
+            self.close()
             raise
         self.outputs = tuple(
             TensorSpec(n, a.shape, a.dtype.name, picture_layout(a.shape, "nchw"))
@@ -110,15 +110,8 @@ class TorchRunner:
 
         return run
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Give the module its mode back, and PyTorch its threads."""
         if self._module is not None:
             self._torch.set_num_threads(self._threads_before)
             self._module.train(self._was_training)

@@ -2,8 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from edgeconv.runtimes.checks import (
     picture_layout,
     unreadable,
 )
+from edgeconv.runtimes.closing import Closing
 from edgeconv.runtimes.quiet import quiet_stderr
 from edgeconv.tensors import Quantization, TensorSpec
 
@@ -102,7 +102,7 @@ def _bordering(interpreter: Any, side: str) -> dict[str, dict[str, Any]]:
     return {detail["name"]: detail for detail in details}
 
 
-class TfliteRunner:
+class TfliteRunner(Closing):
     """An interpreter with its tensors allocated. Rank-4 tensors are NHWC."""
 
     def __init__(self, interpreter: Any, name: str, version: str, model: str, threads: int) -> None:
@@ -165,15 +165,8 @@ class TfliteRunner:
             spans.append((start, start + array.nbytes))
         return spanned(spans)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the model."""
         self.interpreter = None
 
 

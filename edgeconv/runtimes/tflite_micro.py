@@ -2,8 +2,7 @@
 
 import importlib.metadata
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from edgeconv.runtimes.checks import (
     picture_layout,
     unreadable,
 )
+from edgeconv.runtimes.closing import Closing
 from edgeconv.runtimes.quiet import quiet_stderr
 from edgeconv.tensors import Quantization, TensorSpec
 
@@ -51,7 +51,7 @@ def open(path: Path, *, threads: int = 1, shapes: Shapes | None = None) -> "Micr
     return runner
 
 
-class MicroRunner:
+class MicroRunner(Closing):
     """An interpreter with its arena. Rank-4 tensors are NHWC."""
 
     name = "tflite-micro"
@@ -96,15 +96,8 @@ class MicroRunner:
             f"{self._model}: tflite-micro only checks numbers here; a latency needs the chip"
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the model."""
         self._interpreter = None
 
 

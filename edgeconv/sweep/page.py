@@ -7,10 +7,9 @@ from typing import Any
 from edgeconv.reports import svg
 from edgeconv.reports.style import STYLE
 from edgeconv.sweep.results import Cell, SweepReport
-from edgeconv.sweep.text import accuracy_text
+from edgeconv.sweep.text import accuracy_text, latency_text, remark
 
-WIDTH, HEIGHT = 760.0, 430.0
-LEFT, RIGHT, TOP, BOTTOM = 58.0, 18.0, 30.0, 44.0
+LARGE = svg.Canvas(width=760.0, height=430.0)
 SHAPES = ("circle", "square", "diamond", "triangle")
 OWN_STYLE = """
 .mark{stroke:var(--back);stroke-width:1}.bars{stroke-width:1.2;opacity:.55}.front{fill:none;stroke:var(--dim);
@@ -148,36 +147,7 @@ def _chart(
     body = _front(report, places, x, y)
     for cell, cost, share in places:
         body += _mark(report, cell, cost, share, x, y, nets, targets, unit)
-    return _frame(x, y, body, f"{accuracy} against {x.title}")
-
-
-def _px(axis: svg.Axis, value: float) -> float:
-    return LEFT + axis.place(value) * (WIDTH - LEFT - RIGHT)
-
-
-def _py(axis: svg.Axis, value: float) -> float:
-    return HEIGHT - BOTTOM - axis.place(value) * (HEIGHT - TOP - BOTTOM)
-
-
-def _frame(x: svg.Axis, y: svg.Axis, body: str, title: str) -> str:
-    parts = [f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{_text(title)}">']
-    for tick in y.ticks(6):
-        at = _py(y, tick)
-        parts.append(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
-        )
-        parts.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    for tick in x.ticks(6):
-        at, base = _px(x, tick), HEIGHT - BOTTOM
-        parts.append(
-            f'<line class="tick" x1="{at:.1f}" x2="{at:.1f}" y1="{base}" y2="{base + 4}"/>'
-        )
-        parts.append(f'<text x="{at:.1f}" y="{base + 17}" text-anchor="middle">{tick:.3g}</text>')
-    parts.append(
-        f'<text class="title" x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">{_text(x.title)}</text>'
-    )
-    parts.append(f'<text class="title" x="{LEFT}" y="{TOP - 12}">{_text(y.title)}</text>')
-    return "".join(parts) + body + "</svg>"
+    return svg.frame(x, y, body, f"{accuracy} against {x.title}", LARGE)
 
 
 def _front(
@@ -194,8 +164,9 @@ def _front(
             points.append((cost, best))
         points.append((cost, share))
         best = share
-    line = " ".join(f"{_px(x, a):.1f},{_py(y, b):.1f}" for a, b in points)
-    return f'<polyline class="front" points="{line}"/>' if len(points) > 1 else ""
+    if len(points) < 2:
+        return ""
+    return svg.polyline([p[0] for p in points], [p[1] for p in points], x, y, "front", LARGE)
 
 
 def _mark(
@@ -210,12 +181,12 @@ def _mark(
     unit: str,
 ) -> str:
     colour = f"c{nets.index(cell.form.net) % svg.COLOURS}"
-    at, up = _px(x, cost[1]), _py(y, share[1])
+    at, up = LARGE.x(x, cost[1]), LARGE.y(y, share[1])
     shape = SHAPES[targets.index(cell.form.target) % len(SHAPES)]
     says = f"{cell.label}: {share[1]:.1f} % [{share[0]:.1f}, {share[2]:.1f}], {cost[1]:.3g} {unit}"
     bars = (
-        f'<path class="bars {colour}" d="M{_px(x, cost[0]):.1f} {up:.1f}H{_px(x, cost[2]):.1f}'
-        f'M{at:.1f} {_py(y, share[0]):.1f}V{_py(y, share[2]):.1f}"/>'
+        f'<path class="bars {colour}" d="M{LARGE.x(x, cost[0]):.1f} {up:.1f}H{LARGE.x(x, cost[2]):.1f}'
+        f'M{at:.1f} {LARGE.y(y, share[0]):.1f}V{LARGE.y(y, share[2]):.1f}"/>'
     )
     faint = "" if report.status(cell) == "front" else " dim"
     return (
@@ -250,18 +221,9 @@ def _table(report: SweepReport, cells: Sequence[Cell]) -> list[str]:
     )
     rows = []
     for cell in cells:
-        low, middle, high = _cost(cell, "ms") if _timed(cell) else (0.0, 0.0, 0.0)
-        latency = f"{middle:.3g} [{low:.3g}, {high:.3g}]" if _timed(cell) else "-"
-        status = report.status(cell)
-        remark = {
-            "front": "worth shipping",
-            "dominated": f"dominated by {report.dominated.get(id(cell))}",
-            "missed": f"missed: {cell.missed}",
-            "dropped": "dropped early",
-        }.get(status, status)
         rows.append(
-            f"<tr {_data(cell)}><td>{_text(cell.label)}</td><td>{accuracy_text(cell)}</td><td>{latency}</td>"
-            f'<td>{cell.bytes / 1e6:.2f}</td><td class="left">{_text(remark)}</td></tr>'
+            f"<tr {_data(cell)}><td>{_text(cell.label)}</td><td>{accuracy_text(cell)}</td><td>{latency_text(cell)}</td>"
+            f'<td>{cell.bytes / 1e6:.2f}</td><td class="left">{_text(remark(report, cell))}</td></tr>'
         )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     return ["<h2>Cells</h2>", f'<div class="scroll" tabindex="0">{table}</div>']

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv import __version__
-from edgeconv.doctor import version_of
+from edgeconv.deps import version_of
 from edgeconv.errors import EdgeconvError
+from edgeconv.export.targets import TARGETS, packages
 from edgeconv.files import digest
 from edgeconv.machine import describe
 from edgeconv.models.specs import SPECS
@@ -22,7 +23,6 @@ from edgeconv.sweep.job import Job
 from edgeconv.sweep.progress import Progress, Say
 from edgeconv.sweep.results import Cell, SweepReport, budgets_of
 
-PACKAGES = ("torch", "onnx", "onnxruntime", "onnxsim", "ai-edge-litert", "coremltools", "numpy")
 RESULTS = 2
 """Form of what tasks answer: results of another form are made anew."""
 
@@ -105,7 +105,7 @@ class _State:
         self.versions = {
             "edgeconv": __version__,
             "results": RESULTS,
-            **{name: version_of(name) for name in PACKAGES},
+            **{name: version_of(name) for name in packages(TARGETS)},
         }
         self.exported: dict[Form, tuple[Path, Mapping[str, Any]] | str] = {}
         self.answers: dict[str, list[bool]] = {}

@@ -19,9 +19,9 @@ def print_sweep(report: SweepReport, console: "Console") -> None:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", overflow="fold")
     for cell in _ranked(report):
-        figures = (accuracy_text(cell), _latency(cell), f"{cell.bytes / 1e6:.2f}")
+        figures = (accuracy_text(cell), latency_text(cell), f"{cell.bytes / 1e6:.2f}")
         style = "bold" if report.status(cell) == "front" else "dim"
-        table.add_row(Text(cell.label, style), *map(Text, figures), Text(_remark(report, cell)))
+        table.add_row(Text(cell.label, style), *map(Text, figures), Text(remark(report, cell)))
     console.print(table)
     for cell in report.cells:
         if report.status(cell) in ("failed", "impossible"):
@@ -53,7 +53,8 @@ def accuracy_text(cell: Cell) -> str:
     return f"{100 * point.accuracy:.1f} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
 
 
-def _latency(cell: Cell) -> str:
+def latency_text(cell: Cell) -> str:
+    """Return the median time and its interval, in milliseconds; "-" where it is not timed."""
     if cell.timing is None or cell.timing["latency_ms"] is None:
         return "-"
     interval = cell.timing["interval_ms"]
@@ -61,14 +62,15 @@ def _latency(cell: Cell) -> str:
     return f"{cell.timing['latency_ms']:.3g}{around}"
 
 
-def _remark(report: SweepReport, cell: Cell) -> str:
+def remark(report: SweepReport, cell: Cell) -> str:
+    """Return what became of a cell, in words."""
     status = report.status(cell)
     said = {
         "front": "worth shipping",
         "dominated": f"dominated by {report.dominated.get(id(cell))}",
         "missed": f"MISSED: {cell.missed}",
         "dropped": "dropped early",
-    }[status]
+    }.get(status, status)
     if cell.untimed:
         said += f" · {cell.untimed}"
     if cell.timing is not None and cell.timing["busy"]:

@@ -6,6 +6,7 @@ turns each such triple into one integer kernel. Biases are the recipe's int32 ti
 XNNPACK rounds them back to the same integers.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,14 @@ def stored_input(graph: Graph, recipe: Recipe, name: str) -> str | None:
         shifted = readers[0].output
         return shifted if shifted in recipe.activations else None
     return None
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The tensors of one run by name: real values, and the integers of those that the recipe stores."""
+
+    real: dict[str, torch.Tensor]
+    stored: dict[str, torch.Tensor]
 
 
 class GraphModule(torch.nn.Module):
@@ -78,21 +87,18 @@ class GraphModule(torch.nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Run the graph once."""
-        real: dict[str, torch.Tensor] = {}
-        stored: dict[str, torch.Tensor] = {}
+        run = _Run({}, {})
         for name, value in zip(self._graph.inputs, inputs, strict=True):
-            self._enter(name, value, real, stored)
+            self._enter(name, value, run)
         for node in self._graph.nodes:
-            if node.output in stored:
+            if node.output in run.stored:
                 continue  # the integers of pixels came in as they are
-            values = self._values(node, real, stored)
+            values = self._values(node, run)
             made = OPS[node.op].emit(self._graph, node, values)
-            self._store(node.output, self._clamped(node, made), real, stored)
-        return tuple(self._leave(name, real, stored) for name in self._graph.outputs)
+            self._store(node.output, self._clamped(node, made), run)
+        return tuple(self._leave(name, run) for name in self._graph.outputs)
 
-    def _values(
-        self, node: Node, real: dict[str, torch.Tensor], stored: dict[str, torch.Tensor]
-    ) -> list[torch.Tensor]:
+    def _values(self, node: Node, run: _Run) -> list[torch.Tensor]:
         shapes = PARAMETERS.get(node.op, ())
         if f"{node.name}:values" in self._held and self._recipe is not None:
             axis = self._recipe.weights[node.name].axis
@@ -101,29 +107,27 @@ class GraphModule(torch.nn.Module):
                 self._get(f"{node.name}:zeros"), axis, WEIGHT_LOW, HIGH, torch.int8,
             )  # fmt: skip
             return [
-                self._read(node.inputs[0], real, stored),
+                self._read(node.inputs[0], run),
                 weights,
                 self._get(f"{node.name}:bias"),
             ]
         return [
-            self._read(name, real, stored)
+            self._read(name, run)
             for place, name in enumerate(node.inputs)
             if name and place not in shapes
         ]
 
-    def _read(
-        self, name: str, real: dict[str, torch.Tensor], stored: dict[str, torch.Tensor]
-    ) -> torch.Tensor:
+    def _read(self, name: str, run: _Run) -> torch.Tensor:
         how = self._activation(name)
-        if name in self._graph.constants and name not in stored:
+        if name in self._graph.constants and name not in run.stored:
             value = self._get(name)
             if how is None:
                 return value
-            stored[name] = self._quantize(value, how)
+            run.stored[name] = self._quantize(value, how)
         if how is None:
-            return real[name]
+            return run.real[name]
         found: torch.Tensor = torch.ops.quantized_decomposed.dequantize_per_tensor(
-            stored[name], how.scale, how.zero_point, LOW, HIGH, torch.int8
+            run.stored[name], how.scale, how.zero_point, LOW, HIGH, torch.int8
         )
         return found
 
@@ -138,28 +142,26 @@ class GraphModule(torch.nn.Module):
         self,
         name: str,
         value: torch.Tensor,
-        real: dict[str, torch.Tensor],
-        stored: dict[str, torch.Tensor],
+        run: _Run,
     ) -> None:
         """Take an input: real values, or the integers of the tensor that it stands for."""
         held = self._recipe and stored_input(self._graph, self._recipe, name)
         if self._io == "int8" and held:
-            stored[held] = value
+            run.stored[held] = value
         else:
-            self._store(name, value, real, stored)
+            self._store(name, value, run)
 
     def _store(
         self,
         name: str,
         value: torch.Tensor,
-        real: dict[str, torch.Tensor],
-        stored: dict[str, torch.Tensor],
+        run: _Run,
     ) -> None:
         how = self._activation(name)
         if how is None:
-            real[name] = value
+            run.real[name] = value
         else:
-            stored[name] = self._quantize(value, how)
+            run.stored[name] = self._quantize(value, how)
 
     def _clamped(self, node: Node, value: torch.Tensor) -> torch.Tensor:
         clamp, how = node.clamp, self._activation(node.output)
@@ -176,9 +178,7 @@ class GraphModule(torch.nn.Module):
             else torch.nn.functional.hardtanh(value, low, high)
         )
 
-    def _leave(
-        self, name: str, real: dict[str, torch.Tensor], stored: dict[str, torch.Tensor]
-    ) -> torch.Tensor:
-        if self._io == "int8" and name in stored:
-            return stored[name]
-        return self._read(name, real, stored)
+    def _leave(self, name: str, run: _Run) -> torch.Tensor:
+        if self._io == "int8" and name in run.stored:
+            return run.stored[name]
+        return self._read(name, run)

@@ -2,15 +2,16 @@
 
 import copy
 import json
-from collections.abc import Iterator
 from random import Random
 from typing import Any
+
+from json_kit import WRONG, at, places
 
 NUMBERS = (0, 1, 2, 7, 8, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1)
 
 ODD: tuple[Any, ...] = (
-    None, True, 0, -1, 128, 1 << 70, 0.5, -0.0, 1e308, float("nan"), float("inf"), "", "x" * 30,
-    "\x1b[31m", "\u202egnp", "é\n", "/etc/passwd", "../..", "<img src=x>", [], [1], [[]], {}, {"a": 1},
+    *WRONG, 0, 128, -0.0, 1e308, float("inf"), "", "x" * 30, "\x1b[31m", "\u202egnp", "é\n",
+    "/etc/passwd", "../..", "<img src=x>", [1],
 )  # fmt: skip
 
 
@@ -41,20 +42,6 @@ def mutate_bytes(rng: Random, data: bytes) -> bytes:
     return bytes(made)
 
 
-def places(data: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the keys to every value inside ``data``."""
-    pairs = (
-        data.items()
-        if isinstance(data, dict)
-        else enumerate(data)
-        if isinstance(data, list)
-        else ()
-    )
-    for key, value in pairs:
-        yield (*here, key)
-        yield from places(value, (*here, key))
-
-
 def mutate_json(rng: Random, data: Any) -> str:
     """Return the text of ``data`` with values replaced, removed, added or nested, or no JSON at all."""
     made = copy.deepcopy(data)
@@ -63,9 +50,7 @@ def mutate_json(rng: Random, data: Any) -> str:
         if not found:
             break
         *path, last = rng.choice(found)
-        inside = made
-        for key in path:
-            inside = inside[key]
+        inside = at(made, tuple(path))
         match rng.randrange(6):
             case 0 | 1 | 2:
                 inside[last] = rng.choice(ODD)
