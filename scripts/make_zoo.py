@@ -3,33 +3,40 @@
     python scripts/make_zoo.py run --nets FILE.py --pictures DIR --lines docs/zoo.jsonl [NAME ...]
     python scripts/make_zoo.py table --lines docs/zoo.jsonl > docs/zoo.md
 
-FILE.py has a dictionary ZOO: name -> (factory, (height, width)). ``run`` skips nets that have a line
+FILE.py has a dictionary ZOO: name -> (factory, (height, width)); zoo_nets.py names trained files of
+packages. Both are to be installed beside the project. ``run`` skips nets that have a line
 (``--again`` takes them anew), gives each net a process of its own and appends its line at once.
 quantize_static is onnxruntime's: QDQ, U8S8, per channel, min/max, on the same hub graph and pictures.
 """
 
 import json
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import click
 import peers
-from zoo_figures import float_operators, integer_share, sqnr_by_output
+import torch
+import zoo_nets
+from zoo_figures import departures, float_operators, integer_share
 from zoo_table import table
 
 from edgeconv import export_model
 from edgeconv.artifact import load_artifact
 from edgeconv.errors import EdgeconvError
+from edgeconv.export.hub.onnx_io import from_onnx, load_model
 from edgeconv.export.kinds import Precision
-from edgeconv.pictures import find_pictures
-from edgeconv.samples import InputSpec, load_function, load_samples
+from edgeconv.export.report import ArtifactReport
+from edgeconv.samples import InputSpec, Sample, load_function, load_samples
 
 TARGETS = ("onnx", "tflite", "coreml")
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MOST = 100_000
+"""More samples than there are: the folders hold what is meant."""
 
 
 @click.group()
@@ -56,19 +63,17 @@ def run(
     timeout: int,
     again: bool,
 ) -> None:
-    """Export the nets of a file and append a line for each."""
-    sizes = {name: size for name, (_, size) in _zoo(nets).items()}
+    """Export the nets of a file and of packages, and append a line for each."""
+    known = zoo_nets.nets(nets)
     done = set() if again else {line["net"] for line in read_lines(lines)}
-    for name in names or sizes:
+    for name in names or known:
         if name in done:
             continue
         job = {
             "net": name,
             "file": str(nets),
-            "size": list(sizes[name]),
             "pictures": str(pictures),
-            "calib_count": calib_count,
-            "verify_count": verify_count,
+            "counts": [calib_count, verify_count],
         }
         line = _in_process(job, timeout)
         with lines.open("a") as file:
@@ -87,7 +92,8 @@ def make_table(lines: Path) -> None:
 @click.argument("job")
 def one(job: str) -> None:
     """Export one net and print its line."""
-    click.echo(json.dumps(examine(json.loads(job))))
+    described = json.loads(job)
+    click.echo(json.dumps(unbuilt(described) or examine(described)))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -96,11 +102,6 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         return []
     found = {line["net"]: line for line in map(json.loads, path.read_text().splitlines())}
     return list(found.values())
-
-
-def _zoo(path: Path) -> dict[str, Any]:
-    zoo: dict[str, Any] = load_function(path, "net").__globals__["ZOO"]
-    return zoo
 
 
 def _in_process(job: dict[str, Any], timeout: int) -> dict[str, Any]:
@@ -117,84 +118,128 @@ def _in_process(job: dict[str, Any], timeout: int) -> dict[str, Any]:
     return {"net": job["net"], "failed": said[0][:300]}
 
 
+def unbuilt(job: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the line of a net that its own code or torch does not run here; None where it runs."""
+    net = zoo_nets.nets(Path(job["file"]))[job["net"]]
+    if net.package is not None:
+        return None
+    size = zoo_nets.built(Path(job["file"]))[job["net"]]
+    try:
+        built = load_function(Path(job["file"]), job["net"])()
+        with torch.no_grad():
+            built(torch.zeros(1, 3, *size))
+    except Exception as error:  # the net's own code, which may raise anything
+        return {
+            "net": job["net"],
+            "failed": f"{type(error).__name__}: {error}".splitlines()[0][:200],
+        }
+    return None
+
+
 def examine(job: dict[str, Any]) -> dict[str, Any]:
     """Return the line of one net: both precisions to every target, and quantize_static beside."""
-    line: dict[str, Any] = {"net": job["net"], "input": [1, 3, *job["size"]], "exits": {}}
-    line["pictures"] = [job["calib_count"], job["verify_count"]]
-    with tempfile.TemporaryDirectory() as folder:
+    net = zoo_nets.nets(Path(job["file"]))[job["net"]]
+    line: dict[str, Any] = {"net": job["net"], "exits": {}}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shown = zoo_nets.lay_out(net, Path(job["pictures"]), job["counts"], folder)
         takes: tuple[str, ...] = TARGETS
         for precision in ("fp32", "int8"):
             start = time.monotonic()
-            figures = _export(job, precision, takes, Path(folder))
+            figures = _export(net, precision, takes, shown, folder)
             line[precision] = figures
             line["exits"][precision] = {t: f["exit"] for t, f in figures.items()}
             line[f"{precision}_seconds"] = round(time.monotonic() - start, 1)
             takes = tuple(t for t in TARGETS if figures[t]["exit"] in (0, 3))
-        folders = sorted(Path(folder).glob("int8*/*.evidence"))
+        line["mebibytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        folders = sorted(folder.glob("int8*/*.evidence"))
         if folders:
-            line["share"] = integer_share(folders[0])
-            line["float"] = float_operators(folders[0])
-            line["quantize_static"] = _static(job, folders[0])
+            line |= _beside(folders[0], shown)
     return line
 
 
+def _beside(evidence: Path, shown: tuple[str, str]) -> dict[str, Any]:
+    """Return the input, the counts, the shares and quantize_static's figures of an INT8 export."""
+    files = map(load_artifact, evidence.parent.glob("*_int8.*"))
+    artifact = next(file for file in files if file is not None)
+    hub = from_onnx(load_model(evidence / "hub.onnx"))
+    shapes = {name: hub.shape(name) for name in hub.inputs}
+    kinds = {name: hub.dtype(name).name for name in hub.inputs}
+    calib, verify = (
+        load_samples(p, InputSpec(shapes, artifact.preprocessing, kinds)) for p in shown
+    )
+    return {
+        "input": "; ".join("x".join(map(str, s)) or "scalar" for s in shapes.values()),
+        "pictures": [len(calib), len(verify)],
+        "share": integer_share(evidence),
+        "float": float_operators(evidence),
+        "quantize_static": _static(evidence, calib, verify),
+    }
+
+
 def _export(
-    job: dict[str, Any], precision: str, targets: tuple[str, ...], folder: Path
+    net: zoo_nets.Net,
+    precision: str,
+    targets: tuple[str, ...],
+    shown: tuple[str, str],
+    folder: Path,
 ) -> dict[str, Any]:
     """Return what each target made: all at once, or alone where one of them stops the others."""
     if not targets:
         return {t: {"exit": 1, "said": "no target takes it in float"} for t in TARGETS}
-    found = _export_together(job, precision, targets, folder)
+    found = _export_together(net, precision, targets, shown, folder)
     if len(targets) > 1 and all(f["exit"] == 1 for f in found.values()):
-        found = {t: _export_together(job, precision, (t,), folder)[t] for t in targets}
+        found = {t: _export_together(net, precision, (t,), shown, folder)[t] for t in targets}
     refused = {t: {"exit": 1, "said": "refused in float"} for t in TARGETS if t not in targets}
     return {**found, **refused}
 
 
 def _export_together(
-    job: dict[str, Any], precision: str, targets: tuple[str, ...], folder: Path
+    net: zoo_nets.Net,
+    precision: str,
+    targets: tuple[str, ...],
+    shown: tuple[str, str],
+    folder: Path,
 ) -> dict[str, Any]:
-    shown = find_pictures(Path(job["pictures"]))
-    output = folder / "_".join([precision, *targets])
-    parts = {"calib": shown[: job["calib_count"]], "verify": shown[job["calib_count"] :]}
-    for part, files in parts.items():
-        (folder / part).mkdir(exist_ok=True)
-        for file in files[: job[f"{part}_count"]]:
-            link = folder / part / file.name
-            if not link.is_symlink():
-                link.symlink_to(file.resolve())
-    calibration: dict[str, Any] = {}
-    if precision == "int8":
-        calibration["calib"] = str(folder / "calib")
+    settings: dict[str, Any] = (
+        {"calib": shown[0], "calib_count": MOST} if precision == "int8" else {}
+    )
+    if not net.values:
+        settings |= {"mean": net.scale[0], "std": net.scale[1]}
     try:
         report = export_model(
-            f"{job['file']}:{job['net']}",
+            zoo_nets.located(net),
             targets=targets,
             precision=cast(Precision, precision),
-            input_shapes=((1, 3, *job["size"]),),
-            mean=MEAN,
-            std=STD,
-            verify=str(folder / "verify"),
-            verify_count=job["verify_count"],
-            output=output,
+            input_shapes=net.shapes,
+            verify=shown[1],
+            verify_count=MOST,
+            output=folder / "_".join([precision, *targets]),
             force=True,
             threads=1,
-            **calibration,
+            **settings,
         )
     except EdgeconvError as error:
         return {t: {"exit": 1, "said": str(error).splitlines()[0][:300]} for t in targets}
     except Exception as error:  # a traceback is what the table is there to show
         text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         return {t: {"exit": 1, "said": text, "traceback": True} for t in targets}
+    refused = {t: {"exit": 1, "said": why[:300]} for t, why in report.refused.items()}
+    return {made.target: _figures(made) for made in report.artifacts} | refused
+
+
+def _figures(made: ArtifactReport) -> dict[str, Any]:
+    """Return what the line says of a file that was written."""
+    outputs = {name: figures for name, figures in made.verdict.figures.items() if figures}
     return {
-        made.target: {
-            "exit": 0 if made.verdict else 3,
-            "said": None if made.verdict else str(made.verdict.verdict),
-            "sqnr": {n: _finite(f["sqnr_db"]) for n, f in made.verdict.figures.items() if f},
-            "ops": made.stats["ops"],
-            "transposes": made.stats["transposes"],
-        }
-        for made in report.artifacts
+        "exit": 0 if made.verdict else 3,
+        "said": None if made.verdict else str(made.verdict.verdict),
+        "sqnr": {n: _finite(f["sqnr_db"]) for n, f in outputs.items() if "sqnr_db" in f},
+        "agreement": {
+            n: round(f["agreement_top1"], 3) for n, f in outputs.items() if "agreement_top1" in f
+        },
+        "ops": made.stats["ops"],
+        "transposes": made.stats["transposes"],
     }
 
 
@@ -202,20 +247,12 @@ def _finite(value: float) -> float:
     return round(min(value, 200.0), 1)
 
 
-def _static(job: dict[str, Any], evidence: Path) -> dict[str, Any]:
+def _static(evidence: Path, calib: Sequence[Sample], verify: Sequence[Sample]) -> dict[str, Any]:
     """Return what onnxruntime's quantizer makes of the same hub graph, samples and pictures."""
-    files = map(load_artifact, evidence.parent.glob("*_int8.*"))
-    artifact = next(file for file in files if file is not None)
-    arrays = artifact.verification()
-    feeds = {k[6:]: value for k, value in arrays.items() if k.startswith("input:")}
-    wanted = {k[7:]: value for k, value in arrays.items() if k.startswith("output:")}
-    shapes = {name: (1, *value.shape[1:]) for name, value in feeds.items()}
-    spec = InputSpec(shapes, artifact.preprocessing)
     hub, target = evidence / "hub.onnx", evidence / "static.onnx"
     try:
-        samples = load_samples(str(evidence.parents[1] / "calib"), spec)
-        made = peers.quantize_static(peers.STATIC[0], hub, samples, target)
-        return {"sqnr": sqnr_by_output(made.path, feeds, wanted)}
+        made = peers.quantize_static(peers.STATIC[0], hub, calib, target)
+        return departures(hub, made.path, verify)
     except Exception as error:  # another project's tool: its failure is a figure of the table
         return {"said": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
 

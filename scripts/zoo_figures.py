@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from edgeconv.export.graph import Graph, Node
 from edgeconv.export.hub.onnx_io import from_onnx, load_model
 from edgeconv.export.op_traits import RULES
 from edgeconv.runtimes.onnxrt import open_model
+from edgeconv.samples import Sample
 
 COMPUTE = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -55,18 +56,24 @@ def _multiply_adds(graph: Graph, node: Node) -> int:
     return int(np.prod(read)) * int(np.prod(weights[1:]))
 
 
-def sqnr_by_output(
-    path: Path, feeds: Mapping[str, NDArray[Any]], wanted: Mapping[str, NDArray[Any]]
-) -> dict[str, float]:
-    """Return the signal to noise ratio (dB) of each output of an .onnx file over all samples."""
-    count = len(next(iter(feeds.values())))
-    rows: dict[str, list[NDArray[Any]]] = {name: [] for name in wanted}
+def departures(hub: Path, path: Path, samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
+    """Return what an .onnx file departs from the hub graph by over all samples, by output.
+
+    ``sqnr``: signal to noise ratios in dB; ``agreement``: of scores, how often the largest is the same.
+    """
+    wanted, made = (_outputs(file, samples) for file in (hub, path))
+    same = {
+        name: float((wanted[name].argmax(-1) == made[name].argmax(-1)).mean())
+        for name in wanted
+        if wanted[name].ndim == 3 and wanted[name].shape[1] == 1 and wanted[name].shape[2] > 1
+    }
+    return {"sqnr": {name: _sqnr(wanted[name], made[name]) for name in wanted}, "agreement": same}
+
+
+def _outputs(path: Path, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
     with open_model(path, threads=1) as runner:
-        for i in range(count):
-            made = runner.infer({name: value[i : i + 1] for name, value in feeds.items()})
-            for name in wanted:
-                rows[name].append(made[name])
-    return {name: _sqnr(wanted[name], np.concatenate(made)) for name, made in rows.items()}
+        rows = [runner.infer(sample.load()) for sample in samples]
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def _sqnr(real: NDArray[Any], got: NDArray[Any]) -> float:

@@ -113,6 +113,16 @@ KINDS: dict[str, Kind] = {
         },
         least=20.0,
     ),
+    "a bound of some channels": Kind(
+        IN + "{" + CONV + "c = Max(b, bound)\n y = Conv(c, v) }",
+        {
+            "w": W3,
+            "v": weights(4, 4, 1, 1),
+            "bound": np.array([[[[-np.inf]], [[0.2]], [[0.3]], [[-np.inf]]]], np.float32),
+        },
+        floats=("Max",),
+        tflite=False,
+    ),
     "a batch": Kind(
         """(float[4,3,8,8] x) => (float[4,6] y) { a = Conv<pads=[1,1,1,1],strides=[2,2]>(x, w, c)
  b = Relu(a)

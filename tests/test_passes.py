@@ -167,6 +167,23 @@ def test_what_changes_something_stays(node: str, kind: str) -> None:
     assert ops(after) == ops(before)
 
 
+def test_bounds_that_are_infinite_bound_nothing() -> None:
+    before = graph_of(
+        "(float[2] x) => (float[2] y) { a = Max(none, x)\n b = Min(a, all, half)\n y = Relu(b) }",
+        none=scalar(-np.inf),
+        all=scalar(np.inf),
+        half=scalar(0.5),
+    )
+    after = rewritten(before, drop_noops)
+    assert ops(after) == ["Min", "Relu"]
+    assert after.nodes[0].inputs == ["x", "half"]
+    widens = graph_of(
+        "(float[2] x) => (float[3,2] y) { y = Max(none, x) }",
+        none=np.full((3, 2), -np.inf, np.float32),
+    )
+    assert not drop_noops(widens)
+
+
 def test_a_slice_of_computed_steps_stays() -> None:
     graph = graph_of("(float[3] x, int64[1] s) => (float[3] y) { y = Relu(x) }")
     graph.nodes[0].op, graph.nodes[0].inputs = "Slice", ["x", "s", "s", "s", "s"]

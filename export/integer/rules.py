@@ -52,6 +52,9 @@ def why_float(graph: Graph, node: Node) -> str | None:
             return "this Gemm is not x * transposed weights + bias"
         if node.inputs[0] in graph.constants:
             return f"the input of {node.op} is constant"
+    constants = [graph.constants[n] for n in data_inputs(graph, node) if n in graph.constants]
+    if not all(np.isfinite(constant).all() for constant in constants):
+        return "it reads an infinite constant, which no scale covers"
     if node.op == "Resize" and node.str("mode", "nearest") == "cubic":
         return "cubic Resize has no INT8 form"
     if node.op == "MaxPool" and len(node.outputs) > 1 and node.outputs[1]:

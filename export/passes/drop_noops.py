@@ -1,6 +1,7 @@
 """Remove nodes that hand their input on unchanged.
 
-Given:   x -> Identity | Dropout | Slice(all) | Reshape(same shape) | Pad(0) | Concat(one) -> y
+Given:   x -> Identity | Dropout | Slice(all) | Reshape(same shape) | Pad(0) | Concat(one) |
+         Max(x, -inf) | Min(x, inf) -> y
 Result:  x read directly where y was
 """
 
@@ -11,7 +12,7 @@ from edgeconv.export.graph import Graph, Node
 
 def drop_noops(graph: Graph) -> bool:
     """Apply the rewrite to every match."""
-    changed = False
+    changed = _drop_neutral(graph)
     for node in list(graph.nodes):
         if node.inputs and _is_noop(graph, node) and _can_merge(graph, node):
             source = node.inputs[0]
@@ -19,6 +20,24 @@ def drop_noops(graph: Graph) -> bool:
             graph.redirect(node.output, source)
             changed = True
     return changed
+
+
+def _drop_neutral(graph: Graph) -> bool:
+    """Take the infinities that change nothing from the inputs of Max and Min."""
+    changed = False
+    for node in graph.of("Max", "Min"):
+        neutral = -np.inf if node.op == "Max" else np.inf
+        kept = [name for name in node.inputs if not _is_all(graph, name, neutral)]
+        shapes = [graph.shape(name) for name in kept]
+        fewer = 0 < len(kept) < len(node.inputs)
+        if fewer and np.broadcast_shapes(*shapes) == graph.shape(node.output):
+            node.inputs, changed = kept, True
+    return changed
+
+
+def _is_all(graph: Graph, name: str, value: float) -> bool:
+    constant = graph.constants.get(name)
+    return constant is not None and constant.dtype.kind == "f" and bool(np.all(constant == value))
 
 
 def _can_merge(graph: Graph, node: Node) -> bool:
