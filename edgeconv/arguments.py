@@ -3,10 +3,15 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from edgeconv.errors import EdgeconvError
+
+if TYPE_CHECKING:
+    from edgeconv.export.option import Option
 
 
 class ExportArguments(TypedDict, total=False):
@@ -64,11 +69,6 @@ class ExportArguments(TypedDict, total=False):
     model_version: str | None
 
 
-PATHS = ("labels", "output")
-TEXTS = ("weights", "calib", "verify", "truth", "recipe")
-SEQUENCES = ("targets", "mean", "std", "keep_float")
-
-
 def settled(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments as the fields of ExportOptions: tuples, and paths where they belong.
 
@@ -83,20 +83,17 @@ def settled(arguments: Mapping[str, Any]) -> dict[str, Any]:
         found["input_shapes"] = {name: tuple(shape) for name, shape in shapes.items()}
     elif shapes is not None:
         found["input_shapes"] = tuple(tuple(shape) for shape in shapes)
-    for name in SEQUENCES:
+    for name, how in options().items():
         value = found.get(name)
-        if isinstance(value, (str, int, float)):
-            found[name] = (value,)
-        elif value is not None:
-            found[name] = tuple(value)
-    for names, kind in ((PATHS, Path), (TEXTS, str)):
-        for name in names:
-            if found.get(name) is not None:
-                found[name] = kind(found[name])
+        if value is None or name == "input_shapes":
+            continue
+        if how.many or how.read is not None:
+            found[name] = (value,) if isinstance(value, (str, int, float)) else tuple(value)
+        elif how.kind in (Path, str):
+            found[name] = how.kind(value)
     return found
 
 
-SPELLED = {"target": "targets", "input-shape": "input_shapes"}
 FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)( [a-z0-9]+(?=[,;:)]| |$))?")
 
 
@@ -107,30 +104,29 @@ def in_arguments(text: str) -> str:
     'io="uint8" needs precision="int8"; force=True replaces it'
     """
     before, command, after = text.partition("edgeconv export")
+    flags = {how.flag_of(name): (name, how) for name, how in options().items()}
 
     def spoken(match: re.Match[str]) -> str:
         flag, value = match[1], (match[2] or "").strip()
         if flag in ("fp32", "fp16", "int8"):
             return f'precision="{flag}"{match[2] or ""}'
-        name = SPELLED.get(flag, flag.replace("-", "_"))
-        if name not in ExportArguments.__annotations__:
+        if f"--{flag}" not in flags:
             return match[0]
-        if ExportArguments.__annotations__[name] in (bool, "bool"):
+        name, how = flags[f"--{flag}"]
+        if how.kind is bool:
             return f"{name}=True{match[2] or ''}"
-        chosen = VALUES.get(name, ())
-        return f'{name}="{value}"' if value in chosen else f"{name}{match[2] or ''}"
+        return f'{name}="{value}"' if value in how.choices else f"{name}{match[2] or ''}"
 
     return FLAG.sub(spoken, before) + command + after
 
 
-VALUES = {
-    "targets": ("onnx", "tflite", "coreml"),
-    "io": ("float", "int8", "uint8"),
-    "prefer": ("speed", "size"),
-    "cpu": ("any", "x86", "arm"),
-    "recipe": ("fast", "std", "best"),
-    "weights": ("bundled", "imagenet", "random"),
-}
+@cache
+def options() -> "Mapping[str, Option]":
+    """Return how every field of ExportOptions is given."""
+    from edgeconv.export.option import option_of
+    from edgeconv.export.options import ExportOptions
+
+    return {field.name: how for field in fields(ExportOptions) if (how := option_of(field))}
 
 
 @contextmanager

@@ -54,3 +54,17 @@ def sentence(how: Preprocessing, origin: str, layout: str = "NCHW") -> str:
 
 
 ASSUMED = "ASSUMED, say --preprocessing imagenet|unit|symmetric|raw, or --mean and --std"
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Read M or M,M,M.
+
+    >>> numbers("0.5")
+    (0.5,)
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is not a number or three, like 0.5 or 0.485,0.456,0.406"
+        ) from None

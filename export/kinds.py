@@ -8,3 +8,6 @@ Prefer = Literal["speed", "size"]
 Cpu = Literal["any", "x86", "arm"]
 
 DEFAULT_OPSET = 18
+
+RECIPES = ("fast", "std", "best")
+"""The ways to make a recipe."""

@@ -1,43 +1,29 @@
-"""What a user can ask of an export, checked before any work."""
+"""What a user can ask of an export: a field each, which the command's options and the library's checks derive from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from edgeconv.errors import UsageError
-from edgeconv.export.kinds import Cpu, Io, Precision, Prefer
-from edgeconv.export.targets import TARGETS, readers, special_fields
-from edgeconv.preprocessing import AUTO, NAMED
+from edgeconv.export.kinds import RECIPES, Cpu, Io, Precision, Prefer
+from edgeconv.export.option import names, option
+from edgeconv.export.targets import TARGETS
+from edgeconv.preprocessing import AUTO, NAMED, numbers
 
 if TYPE_CHECKING:
     import torch
 
-RECIPES = ("fast", "std", "best")
 COPIES = {"best": 0.1}
 """Recipe -> share of the multiply-adds that copies of noisy channels may add."""
-INTEGER_ONLY = (
-    "recipe",
-    "max_drop",
-    "keep_float",
-    "copies",
-    "calib_count",
-    "allow_poor_calibration",
-    "reduce_range",
-    "prefer",
-    "cpu",
-)
-"""Fields that say something about a recipe, or about what is made from one."""
-
-MIN_OPSET, MAX_OPSET = (
-    13,
-    21,
-)  # per-channel DequantizeLinear starts at 13; onnxruntime 1.18 reads 21
-
 
 Shapes = tuple[tuple[int, ...], ...] | Mapping[str, tuple[int, ...]]
 """Of the inputs in the model's order, or by name; () is a scalar's."""
-INPUT_TYPES = ("float32", "float16", "int32", "int64", "uint8", "int8", "bool")
+
+SAMPLES = "DIR|FILE.npz|FILE.npy|file.py:function"
+WRITE, NET, PICTURES = "What to write", "The net", "Pictures"
+INTEGERS, COREML, OTHER = "INT8", "Core ML", ""
+"""Sections of the command's help, in their order; "": its rest."""
 
 
 @dataclass(frozen=True)
@@ -52,52 +38,136 @@ class ExportOptions:
     ``image_input`` implies ``embed_preprocessing``: an image has no other values than pixels.
     """
 
+    # fmt: off
     net: "str | torch.nn.Module"
-    targets: tuple[str, ...] = ("onnx",)
+
+    targets: tuple[str, ...] = option(
+        ("onnx",), WRITE, "Format to write; repeat for several.",
+        flag="target", choices=tuple(TARGETS), many=True, shown=True,
+    )
     precision: Precision = "fp32"
-    weights: str | None = None
-    width: float | None = None
-    groups: int | None = None
-    ratio: int | None = None
-    activation: str | None = None
-    resolution: int | None = None
-    input_shapes: Shapes = ()
+    io: Io | None = option(None, WRITE, "Type of INT8's borders.", choices=get_args(Io))
+    output: Path = option(
+        Path("exported"), WRITE, "Where files go.", kind=Path, metavar="DIR", shown=True
+    )
+    opset: int | None = option(
+        None, WRITE, "Of the .onnx file. Default: 18, or what it needs.", kind=int
+    )
+    author: str | None = option(None, WRITE, "Into the file: TFLite, Core ML.")
+    license: str | None = option(None, WRITE, "Into the file: TFLite, Core ML.")
+    model_version: str | None = option(None, WRITE, "Into the file: TFLite, Core ML.")
+    force: bool = option(False, WRITE, "Replace files that exist.", kind=bool)
+
+    weights: str | None = option(
+        None, NET, "Default: bundled.", metavar="bundled|imagenet|random|FILE",
+        choices=("bundled", "imagenet", "random"), open=True,
+    )
+    width: float | None = option(None, NET, "Channel multiplier.", kind=float)
+    groups: int | None = option(None, NET, "ShuffleNetV1's groups: 1, 2, 3, 4 or 8.", kind=int)
+    ratio: int | None = option(None, NET, "GhostNet's ratio s.", kind=int)
+    activation: str | None = option(None, NET, "MobileNets.", choices=("relu6", "relu"))
+    resolution: int | None = option(
+        None, NET, "Height and width of the input.", kind=int, metavar="N"
+    )
+    input_shapes: Shapes = option(
+        (), NET, "Shape of an input; repeat for each.",
+        flag="input-shape", metavar="[NAME=]N,C,H,W[:TYPE]", many=True,
+    )
     input_types: Mapping[str, str] = field(default_factory=dict)
-    classes: int | None = None
-    calib: str | None = None
-    calib_count: int = 128
-    verify: str | None = None
-    verify_count: int | None = None  # 200 of the user's own, every bundled one
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    crop: float | None = None
-    preprocessing: str | None = None
-    embed_preprocessing: bool = False
-    io: Io | None = None
-    labels: Path | None = None
-    truth: str | None = None
-    softmax: bool = False
-    output: Path = Path("exported")
-    opset: int | None = None
-    seed: int = 0
-    recipe: str = "std"
-    max_drop: float | None = None
-    copies: float | None = None  # a share of the multiply-adds; None: the recipe's own
-    keep_float: tuple[str, ...] = ()
-    allow_poor_calibration: bool = False
-    prefer: Prefer = "speed"
-    cpu: Cpu = "any"
-    reduce_range: bool = False
-    threads: int | None = None
-    force: bool = False
-    coreml_compute: Literal["fp32", "fp16"] | None = None
-    min_ios: int | None = None
-    image_input: bool = False
-    int8_weights: bool = False
-    avoid_known_issues: bool = False
-    author: str | None = None
-    license: str | None = None
-    model_version: str | None = None
+    classes: int | None = option(None, NET, "Classes, for random weights.", kind=int)
+    seed: int = option(0, NET, "Of random weights.", kind=int, shown=True)
+    softmax: bool = option(False, NET, "Append a softmax.", kind=bool)
+
+    calib: str | None = option(
+        None, PICTURES, "Samples that calibrate INT8; some are kept for verification.",
+        metavar=SAMPLES,
+    )
+    calib_count: int = option(
+        128, PICTURES, "At most so many.", kind=int, shown=True, recipe=True
+    )
+    verify: str | None = option(
+        None, PICTURES, "Verify on these samples instead of on what calibration left.",
+        metavar=SAMPLES,
+    )
+    verify_count: int | None = option(
+        None, PICTURES, "At most so many. Default: 200; of bundled pictures all.", kind=int
+    )
+    truth: str | None = option(
+        None, PICTURES, "What the pictures of --verify (else --calib) show.",
+        metavar="FILE.csv|folders",
+    )
+    labels: Path | None = option(
+        None, PICTURES, "Class names, a line each.", kind=Path, metavar="NAMES.txt"
+    )
+    preprocessing: str | None = option(
+        None, PICTURES,
+        "Instead of --mean and --std: ImageNet's, 0..1, -1..1, 0..255, or by the first batch norm.",
+        choices=(*NAMED, AUTO),
+    )
+    mean: tuple[float, ...] | None = option(
+        None, PICTURES, "On the 0..1 scale. Default: the weights' own, else ImageNet's.",
+        read=numbers, metavar="M[,M,M]",
+    )
+    std: tuple[float, ...] | None = option(
+        None, PICTURES, "On the 0..1 scale. Default: the weights' own, else ImageNet's.",
+        read=numbers, metavar="S[,S,S]",
+    )
+    crop: float | None = option(
+        None, PICTURES, "Centre crop of the resized picture. Default: 0.875.",
+        kind=float, metavar="FRACTION",
+    )
+    embed_preprocessing: bool = option(
+        False, PICTURES, "The model takes raw 0..255 pixels.", kind=bool
+    )
+
+    recipe: str = option(
+        "std", INTEGERS, "INT8 recipe: fast, std, best or FILE.json.",
+        choices=RECIPES, open=True, shown=True, recipe=True,
+    )
+    max_drop: float | None = option(
+        None, INTEGERS, "Keep layers in float to lose no more.",
+        kind=float, metavar="POINTS", recipe=True,
+    )
+    keep_float: tuple[str, ...] = option(
+        (), INTEGERS, "Nodes that stay in float.", read=names, metavar="NODE,...", recipe=True
+    )
+    copies: float | None = option(
+        None, INTEGERS, "Multiply-adds to add for noisy channels; best 0.1.",
+        kind=float, metavar="SHARE", recipe=True,
+    )
+    allow_poor_calibration: bool = option(
+        False, INTEGERS, "Take pictures that look unfit.", kind=bool, recipe=True
+    )
+    prefer: Prefer = option(
+        "speed", INTEGERS, "Rewrite INT8 files for speed, or keep them small; the same bits.",
+        choices=get_args(Prefer), shown=True, recipe=True,
+    )
+    cpu: Cpu = option(
+        "any", INTEGERS, "Processor that INT8 ONNX is rewritten for; the same bits.",
+        choices=get_args(Cpu), shown=True, recipe=True,
+    )
+    reduce_range: bool = option(
+        False, INTEGERS, "7-bit weights, for x86 without VNNI.", kind=bool, recipe=True
+    )
+
+    image_input: bool = option(
+        False, COREML, "Core ML: images in; with --labels, a classifier.", kind=bool
+    )
+    coreml_compute: Literal["fp32", "fp16"] | None = option(
+        None, COREML, "Core ML arithmetic.", choices=("fp16", "fp32")
+    )
+    min_ios: int | None = option(
+        None, COREML, "Core ML: oldest iOS.", kind=int, metavar="15|16|17|18"
+    )
+    int8_weights: bool = option(
+        False, COREML, "Core ML, with --int8: weights only.", kind=bool
+    )
+    avoid_known_issues: bool = option(
+        False, COREML, "Core ML: rewrite reported patterns.", kind=bool
+    )
+
+    threads: int | None = option(None, OTHER, "Default: all processors.", kind=int)
+    # fmt: on
 
     def __post_init__(self) -> None:
         if self.image_input:
@@ -105,58 +175,9 @@ class ExportOptions:
 
     def check(self) -> None:
         """Raise UsageError naming the first option that cannot be right."""
-        for target in self.targets:
-            if target not in TARGETS:
-                raise UsageError(f"--target {target} is unknown: {' or '.join(TARGETS)}")
-        self._check_rewrites()
-        self._check_targets()
-        if self.embed_preprocessing and self.io == "int8":
-            raise UsageError("--embed-preprocessing takes raw 0..255 pixels: --io uint8 or float")
-        if self.crop is not None and not 0 < self.crop <= 1:
-            raise UsageError(f"--crop is a fraction in (0, 1], not {self.crop:g}")
-        if self.preprocessing not in (None, AUTO, *NAMED):
-            known = ", ".join((*NAMED, AUTO))
-            raise UsageError(f"--preprocessing {self.preprocessing} is unknown: {known}")
-        if self.preprocessing is not None and (self.mean or self.std):
-            raise UsageError("--preprocessing names a mean and a std: leave --mean and --std out")
-        if self.std is not None and any(value <= 0 for value in self.std):
-            raise UsageError("--std must be positive, on the 0..1 scale")
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if values is not None and len(values) not in (1, 3):
-                raise UsageError(f"--{name} takes one value or three, not {len(values)}")
-            if values is not None and any(value > 2 for value in values):
-                raise UsageError(
-                    f"--{name} is on the 0..1 scale (divide by 255): {values[0]:g} is too large"
-                )
-        if self.recipe_file is None and self.recipe not in RECIPES:
-            raise UsageError(f"--recipe {self.recipe}: {', '.join(RECIPES)} or a .json file")
-        if self.max_drop is not None and self.max_drop < 0:
-            raise UsageError(
-                f"--max-drop is points of top-1 to lose at most, not {self.max_drop:g}"
-            )
-        if self.copies is not None and not 0 <= self.copies <= 1:
-            raise UsageError(
-                f"--copies is a share of the multiply-adds to add, 0 to 1, not {self.copies:g}"
-            )
-        self._refuse_pointless()
-        if self.calib_count < 1:
-            raise UsageError(f"--calib-count must be at least 1, not {self.calib_count}")
-        if self.verify_count is not None and self.verify_count < 1:
-            raise UsageError(f"--verify-count must be at least 1, not {self.verify_count}")
-        if self.opset is not None and not MIN_OPSET <= self.opset <= MAX_OPSET:
-            raise UsageError(f"--opset {self.opset} is not supported: {MIN_OPSET} to {MAX_OPSET}")
-        if self.resolution is not None and self.resolution < 1:
-            raise UsageError(f"--resolution must be positive, not {self.resolution}")
-        for shape in self.shapes_given():
-            if any(size < 1 for size in shape):
-                raise UsageError(
-                    f"--input-shape {','.join(map(str, shape))}: every size must be positive"
-                )
-        for name, kind in self.input_types.items():
-            if kind not in INPUT_TYPES:
-                raise UsageError(
-                    f"--input-shape {name}: {kind} is not one of {', '.join(INPUT_TYPES)}"
-                )
+        from edgeconv.export.option_checks import check
+
+        check(self)
 
     def shapes_given(self) -> tuple[tuple[int, ...], ...]:
         """Return the shapes of ``input_shapes``, named or not."""
@@ -181,41 +202,6 @@ class ExportOptions:
                 f"{len(given)} --input-shape given"
             )
         return dict(zip(names, given, strict=True)) if given else {}
-
-    def _refuse_pointless(self) -> None:
-        """Raise UsageError naming an option that would change nothing."""
-        usual = {field.name: field.default for field in fields(self)}
-        for names, used, reason in (
-            (INTEGER_ONLY, self.integer, "--int8 with a recipe: a float file holds no integers"),
-            (("io",), self.precision == "int8", "--int8: a float model has float borders"),
-            *(
-                ((name,), set(self.targets) & set(readers(name)), _any_target(readers(name)))
-                for name in special_fields()
-            ),
-            (
-                ("truth",),
-                self.verify or self.calib,
-                "the pictures that it is about: --verify or --calib",
-            ),
-        ):
-            for name in names:
-                if not used and getattr(self, name) not in (usual[name], "float"):
-                    raise UsageError(f"--{name.replace('_', '-')} needs {reason}")
-
-    def _check_rewrites(self) -> None:
-        for name, value, known in (
-            ("prefer", self.prefer, get_args(Prefer)),
-            ("cpu", self.cpu, get_args(Cpu)),
-        ):
-            if value not in known:
-                raise UsageError(f"--{name} {value} is unknown: {', '.join(known)}")
-
-    def _check_targets(self) -> None:
-        for name in self.targets:
-            for own in TARGETS[name].alone:
-                if getattr(self, own) and len(self.targets) > 1:
-                    raise UsageError(f"--{own.replace('_', '-')} is for --target {name} alone")
-            TARGETS[name].refuse(self)
 
     @property
     def named(self) -> str:
@@ -248,10 +234,6 @@ class ExportOptions:
     def suffix(self) -> str:
         """How file names say the precision."""
         return "int8w" if self.int8_weights else self.precision
-
-
-def _any_target(names: list[str]) -> str:
-    return f"--target {' or '.join(names)}"
 
 
 Progress = Callable[[str, float], None]

@@ -117,6 +117,26 @@ def test_the_arguments_are_the_fields_of_the_options() -> None:
     )
 
 
+def test_every_field_of_the_options_is_an_option_of_the_command() -> None:
+    from edgeconv.commands.export import command
+    from edgeconv.export.option import option_of
+    from edgeconv.export.options import ExportOptions
+
+    given = {parameter.name for parameter in command.params}
+    derived = {field.name for field in fields(ExportOptions)} - {"precision", "input_types"}
+    assert derived <= given  # the two left out are made of --int8 and --input-shape
+    assert [f.name for f in fields(ExportOptions) if option_of(f) is None] == [
+        "net",
+        "precision",
+        "input_types",
+    ]
+
+
+def test_a_value_that_is_no_choice_is_named_with_those_that_are() -> None:
+    with pytest.raises(UsageError, match=r"^io int4 is unknown: float, int8, uint8"):
+        plan_export("mobilenet_v2", precision="int8", io="int4")  # type: ignore[arg-type]
+
+
 def test_errors_speak_of_arguments_in_the_library_and_of_flags_at_the_command(
     tmp_path: Path,
 ) -> None:

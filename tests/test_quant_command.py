@@ -9,7 +9,7 @@ from quant_nets import residual_net
 
 from edgeconv.cli import main
 from edgeconv.errors import UsageError
-from edgeconv.export import options
+from edgeconv.export import kinds, options
 from edgeconv.export.hub.onnx_io import save_model, to_onnx
 from edgeconv.export.quant import candidates
 
@@ -36,6 +36,6 @@ def test_a_float_file_becomes_a_verified_int8_file_with_its_recipe(tmp_path: Pat
 
 
 def test_the_recipes_that_options_name_are_those_of_the_engine() -> None:
-    assert set(options.RECIPES) == candidates.RECIPES.keys()
+    assert set(kinds.RECIPES) == candidates.RECIPES.keys()
     with pytest.raises(UsageError, match="--recipe nope: fast, std, best or a"):
         options.ExportOptions("model.onnx", recipe="nope").check()

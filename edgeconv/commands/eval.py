@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from edgeconv.commands.grouped import grouped
-from edgeconv.commands.pixel_options import numbers
+from edgeconv.commands.reading import reading
+from edgeconv.preprocessing import numbers
 from edgeconv.terminal import echo, print_json
 
 GROUPS = {
@@ -51,8 +52,8 @@ GROUPS = {
     type=click.Choice(["imagenet", "unit", "symmetric", "raw"]),
     help="Instead of --mean and --std. Default: the manifest's, else ImageNet's.",
 )
-@click.option("--mean", callback=numbers, metavar="M[,M,M]", help="On the 0..1 scale.")
-@click.option("--std", callback=numbers, metavar="S[,S,S]", help="On the 0..1 scale.")
+@click.option("--mean", callback=reading(numbers), metavar="M[,M,M]", help="On the 0..1 scale.")
+@click.option("--std", callback=reading(numbers), metavar="S[,S,S]", help="On the 0..1 scale.")
 @click.option(
     "--crop",
     type=float,

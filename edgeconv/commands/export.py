@@ -1,20 +1,18 @@
 """``edgeconv export``."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from edgeconv.api import plan_with, run_with
 from edgeconv.commands.complete import complete_nets
+from edgeconv.commands.field_options import FIELDS, field_options, section
 from edgeconv.commands.grouped import grouped
-from edgeconv.commands.integer_options import INTEGER, integer_options
-from edgeconv.commands.pixel_options import pixel_options
 from edgeconv.commands.progress import StageDisplay, echo_closing, echo_line
 from edgeconv.commands.report import page_beside
 from edgeconv.deps import require
 from edgeconv.errors import UsageError
-from edgeconv.export.targets import TARGETS
+from edgeconv.export.options import COREML, INTEGERS, NET, PICTURES, WRITE
 from edgeconv.terminal import echo, print_json
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -60,23 +58,12 @@ def one_precision(options: dict[str, Any]) -> str:
     return given[0] if given else PRECISIONS[0]
 
 
+FORMAT, *REST = section(WRITE)
 GROUPS = {
-    "What to write": ("targets", "fp32", "fp16", "int8", "io", "output", "opset", "author", "license",
-        "model_version", "force", "dry_run"),
-    "The net": (
-        "weights", "width", "groups", "ratio", "activation", "resolution", "input_shapes",
-        "classes", "seed", "softmax",
-    ),
-    "Pictures": (
-        "calib", "calib_count", "verify", "verify_count", "truth", "labels", "preprocessing", "mean", "std", "crop",
-        "embed_preprocessing",
-    ),
-    "INT8": INTEGER,
-    "Core ML": (
-        "image_input", "coreml_compute", "min_ios", "int8_weights", "avoid_known_issues",
-    ),
+    WRITE: (FORMAT, *PRECISIONS, *REST, "dry_run"),
+    **{title: section(title) for title in (NET, PICTURES, INTEGERS, COREML)},
     "What is printed": ("html", "as_json", "verbose", "quiet"),
-}  # fmt: skip
+}
 
 
 @grouped(
@@ -86,84 +73,12 @@ GROUPS = {
     "edgeconv export model.onnx --int8 --calib photos --mean 0.5 --std 0.5 --target tflite --force",
 )
 @click.argument("net", metavar="NET_OR_FILE", shell_complete=complete_nets)
-@click.option(
-    "--target",
-    "targets",
-    multiple=True,
-    default=("onnx",),
-    show_default=True,
-    type=click.Choice(list(TARGETS)),
-    help="Format to write; repeat for several.",
-)
+@field_options(*FIELDS)
 @click.option("--fp32", is_flag=True, help="Float (default).")
 @click.option("--fp16", is_flag=True, help="Half precision (TFLite, Core ML).")
 @click.option("--int8", is_flag=True, help="Full INT8.")
-@click.option("--weights", metavar="bundled|imagenet|random|FILE", help="Default: bundled.")
-@click.option("--width", type=float, help="Channel multiplier.")
-@click.option("--groups", type=int, help="ShuffleNetV1's groups: 1, 2, 3, 4 or 8.")
-@click.option("--ratio", type=int, help="GhostNet's ratio s.")
-@click.option("--activation", type=click.Choice(["relu6", "relu"]), help="MobileNets.")
-@click.option("--resolution", type=int, metavar="N", help="Height and width of the input.")
-@click.option(
-    "--input-shape",
-    "input_shapes",
-    multiple=True,
-    metavar="[NAME=]N,C,H,W[:TYPE]",
-    help="Shape of an input; repeat for each.",
-)
-@click.option("--classes", type=int, help="Classes, for random weights.")
-@click.option(
-    "--calib",
-    metavar="DIR|FILE.npz|FILE.npy|file.py:function",
-    help="Samples that calibrate INT8; some are kept for verification.",
-)
-@click.option("--calib-count", type=int, default=128, show_default=True, help="At most so many.")
-@click.option(
-    "--verify",
-    metavar="DIR|FILE.npz|FILE.npy|file.py:function",
-    help="Verify on these samples instead of on what calibration left.",
-)
-@click.option(
-    "--verify-count", type=int, help="At most so many. Default: 200; of bundled pictures all."
-)
-@pixel_options
-@click.option("--embed-preprocessing", is_flag=True, help="The model takes raw 0..255 pixels.")
-@click.option("--io", type=click.Choice(["float", "int8", "uint8"]), help="Type of INT8's borders.")
-@click.option(
-    "--labels",
-    type=click.Path(path_type=Path),
-    metavar="NAMES.txt",
-    help="Class names, a line each.",
-)
-@click.option(
-    "--truth", metavar="FILE.csv|folders", help="What the pictures of --verify (else --calib) show."
-)
-@click.option("--softmax", is_flag=True, help="Append a softmax.")
-@integer_options
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("exported"),
-    show_default=True,
-    metavar="DIR",
-    help="Where files go.",
-)
-@click.option("--opset", type=int, help="Of the .onnx file. Default: 18, or what it needs.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of random weights.")
-@click.option("--threads", type=int, help="Default: all processors.")
-@click.option("--coreml-compute", type=click.Choice(["fp16", "fp32"]), help="Core ML arithmetic.")
-@click.option("--min-ios", type=int, metavar="15|16|17|18", help="Core ML: oldest iOS.")
-@click.option(
-    "--image-input", is_flag=True, help="Core ML: images in; with --labels, a classifier."
-)
-@click.option("--int8-weights", is_flag=True, help="Core ML, with --int8: weights only.")
-@click.option("--avoid-known-issues", is_flag=True, help="Core ML: rewrite reported patterns.")
-@click.option("--author", help="Into the file: TFLite, Core ML.")
-@click.option("--license", help="Into the file: TFLite, Core ML.")
-@click.option("--model-version", help="Into the file: TFLite, Core ML.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
-@click.option("--force", is_flag=True, help="Replace files that exist.")
 @click.option("--html", is_flag=True, help="Write a page about each file beside it.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every figure.")
 @click.option("-q", "--quiet", is_flag=True, help="Show the verdict only.")

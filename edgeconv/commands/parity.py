@@ -8,8 +8,9 @@ import click
 
 from edgeconv.commands.complete import complete_hosts
 from edgeconv.commands.grouped import grouped
-from edgeconv.commands.pixel_options import numbers
+from edgeconv.commands.reading import reading
 from edgeconv.errors import UsageError
+from edgeconv.preprocessing import numbers
 from edgeconv.terminal import print_json
 
 FILE = click.Path(path_type=Path)
@@ -46,8 +47,10 @@ GROUPS = {
     help="How many pictures, spread evenly. Default: all of the export's own, 100 of --data.",
 )
 @click.option("--truth", help="Classes: a CSV (file, class), or the word folders.")
-@click.option("--mean", callback=numbers, help="Mean on the 0..1 scale, one or one a channel.")
-@click.option("--std", callback=numbers, help="Standard deviation on the 0..1 scale.")
+@click.option(
+    "--mean", callback=reading(numbers), help="Mean on the 0..1 scale, one or one a channel."
+)
+@click.option("--std", callback=reading(numbers), help="Standard deviation on the 0..1 scale.")
 @click.option("--crop", type=float, help="Share of the resized picture that the centre crop keeps.")
 @click.option(
     "--input-layout",

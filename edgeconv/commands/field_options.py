@@ -1,0 +1,63 @@
+"""The options of ``export`` and ``quantize``, derived from the fields of ExportOptions."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from edgeconv.commands.complete import complete_recipes
+from edgeconv.commands.reading import reading
+from edgeconv.export.option import Option, default_of, option_of
+from edgeconv.export.options import ExportOptions
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FIELDS: Mapping[str, tuple["Field[Any]", Option]] = {
+    field.name: (field, how)
+    for field in fields(ExportOptions)
+    if (how := option_of(field)) is not None
+}
+COMPLETE = {"recipe": complete_recipes}
+"""Field -> what the shell offers for it."""
+
+
+def section(title: str) -> tuple[str, ...]:
+    """Return the names of a section's options, in order."""
+    return tuple(name for name, (_, how) in FIELDS.items() if how.section == title)
+
+
+def field_options(*names: str) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command the options of these fields."""
+
+    def add(command: Command) -> Command:
+        for name in reversed(names):
+            command = _click_option(name)(command)
+        return command
+
+    return add
+
+
+def _click_option(name: str) -> Callable[[Command], Command]:
+    field, how = FIELDS[name]
+    flag, default = how.flag_of(name), default_of(field)
+    if how.kind is bool:
+        return click.option(flag, name, is_flag=True, help=how.help)
+    kind: Any = how.kind
+    if how.choices and not how.open:
+        kind = click.Choice(list(how.choices))
+    elif how.kind is Path:
+        kind = click.Path(path_type=Path)
+    return click.option(
+        flag,
+        name,
+        type=kind,
+        default=None if how.read else default,
+        show_default=how.shown,
+        multiple=how.many,
+        metavar=how.metavar,
+        help=how.help,
+        callback=reading(how.read, default) if how.read else None,
+        shell_complete=COMPLETE.get(name),
+    )
