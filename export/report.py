@@ -138,5 +138,7 @@ def closing_lines(report: ExportReport, *, verbose: bool, quiet: bool) -> list[t
 
 def _closing(report: ExportReport) -> str:
     missed = report.departure is not None or not all(a.verdict for a in report.artifacts)
-    text = "a budget was missed" if missed else "all within budget"
+    open_questions = any(a.verdict.verdict.doubts for a in report.artifacts)
+    text = "nothing missed, not all decided" if open_questions else "all within budget"
+    text = "a budget was missed" if missed else text
     return f"{text}; not written: {', '.join(report.refused)}" if report.refused else text

@@ -59,7 +59,7 @@ def measure(
     if comparable:
         figures |= _values(name, reference, other)
         figures |= _quanta(name, reference, other, context)
-        figures |= _floor(name, reference, figures, context)
+        figures |= _floor(name, reference, other, figures, context)
     if scores:
         figures |= _classes(name, reference, other, figures, context, comparable)
         figures |= _accuracy(reference, other, context)
@@ -128,17 +128,25 @@ def _quanta(name: str, reference: Array, other: Array, context: Context) -> Figu
     }
 
 
-def _floor(name: str, reference: Array, figures: Figures, context: Context) -> Figures:
+def _floor(
+    name: str, reference: Array, other: Array, figures: Figures, context: Context
+) -> Figures:
     if context.floor is None:
         return {}
-    floor = metrics.sqnr_db(reference, context.floor, name)
-    implied = metrics.rms_error(reference, context.floor, name)
     # two sound kernels may round an output apart: less than its own step is no loss
-    least, noise = max(implied, context.scale or 0.0), figures["rms_error"]
-    below = 0.0
-    if noise > least:
-        below = 20.0 * math.log10(noise / least) if least > 0.0 else math.inf
-    return {"floor_sqnr_db": floor, "below_floor_db": below}
+    implied = metrics.rms_error(reference, context.floor, name)
+    least = max(implied, context.scale or 0.0)
+    return {
+        "floor_sqnr_db": metrics.sqnr_db(reference, context.floor, name),
+        "below_floor_db": _beyond_db(figures["rms_error"], least),
+        "beyond_promise_db": _beyond_db(metrics.rms_error(context.floor, other, name), least),
+    }
+
+
+def _beyond_db(noise: float, least: float) -> float:
+    if noise <= least:
+        return 0.0
+    return 20.0 * math.log10(noise / least) if least > 0.0 else math.inf
 
 
 def _classes(

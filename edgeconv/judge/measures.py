@@ -65,6 +65,12 @@ MEASURES = {
             "noise above the floor's, or above one quantum where the floor is less, dB",
         ),
         Measure(
+            "beyond_promise_db",
+            "low",
+            ".2f",
+            "what sets it apart from the recipe in float, above the same floor, dB",
+        ),
+        Measure(
             "agreement_top1",
             "high",
             ".4f",
@@ -111,6 +117,7 @@ PART_MEASURES = (
     "distinct_reference",
     "floor_sqnr_db",
     "below_floor_db",
+    "beyond_promise_db",
 )
 """What is measured of a part of an output; decisions between classes are those of whole outputs."""
 

@@ -84,7 +84,7 @@ def _noise(figures: Mapping[str, float]) -> float:
 def judgement(verdict: Verdict, *, integer: bool) -> str:
     """Return what was decided: for an INT8 file, both of its questions by themselves."""
     if verdict:
-        return "; ".join(["within budget", *verdict.doubts])
+        return "; ".join(["nothing missed" if verdict.doubts else "within budget", *verdict.doubts])
     if not integer:
         return f"MISSED: {_worst(verdict, about_recipe=False) or verdict}"
     broken = _worst(verdict, about_recipe=False)
@@ -103,6 +103,6 @@ def _worst(verdict: Verdict, *, about_recipe: bool) -> str:
     found = [f for f in verdict.missed if f.about_recipe == about_recipe]
     if not found:
         return ""
-    noisiest = min(found, key=lambda f: f.got if f.metric == "sqnr_centred_high_db" else math.inf)
+    noisiest = min(found, key=lambda f: f.got if f.metric == "sqnr_centred_db" else math.inf)
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""
     return f"{noisiest}{more}"

@@ -1,7 +1,7 @@
 """Compare two sets of outputs and say what was found: the verdict."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from edgeconv.adapt import match_names
 from edgeconv.errors import EdgeconvError
-from edgeconv.judge.budget import DEFAULTS, ENOUGH, FEWEST, Budget
+from edgeconv.judge.budget import DEFAULTS, Budget
+from edgeconv.judge.doubts import doubts_of, is_open
 from edgeconv.judge.measure import Context, measure
 from edgeconv.judge.measures import MEASURES, PART_MEASURES, Figures, show
 from edgeconv.judge.parts import GAP, Cuts, Part, find_parts
@@ -157,9 +158,13 @@ def compare(
                 parts.setdefault(name, {})[str(piece)] = _part(name, piece, wanted, got, context)
         for piece_name, own in parts.get(name, {}).items():
             findings.extend(_judge(name, own, budget, len(wanted), piece_name))
-    doubts = [_doubt(n, f, budget, len(reference[n])) for n, f in figures.items()]
-    doubts.append(budget.open)
-    return Verdict(tuple(findings), figures, tuple(notes), parts, tuple(filter(None, doubts)))
+    made = Verdict(tuple(findings), figures, tuple(notes), parts)
+    doubts = [
+        doubt
+        for (output, part), own in made.places.items()
+        for doubt in doubts_of(output, part, own, budget, len(reference[output]))
+    ]
+    return replace(made, doubts=(*doubts, budget.open) if budget.open else tuple(doubts))
 
 
 def no_integers(kind: str, stats: Mapping[str, Any]) -> tuple[Finding, ...]:
@@ -216,23 +221,9 @@ def _judge(
     for metric, limit in budget.of(name).items():
         if metric not in figures:
             continue  # e.g. top-1 without truth: what cannot be measured cannot be missed
-        if metric == "agreement_top1_high" and samples < FEWEST:
+        if is_open(metric, name, figures, budget, samples):
             continue  # a doubt says so
         got = figures[metric]
         ok = got >= limit if MEASURES[metric].better == "high" else got <= limit
         found.append(Finding(name, metric, got, limit, ok, part=part))
     return found
-
-
-def _doubt(name: str, figures: Figures, budget: Budget, samples: int) -> str | None:
-    """Say where the samples are too few to tell whether enough decisions agree."""
-    wanted = budget.of(name).get("agreement_top1_high")
-    low, high = figures.get("agreement_top1_low"), figures.get("agreement_top1_high")
-    if wanted is None or low is None or high is None or low >= wanted - ENOUGH:
-        return None
-    if high < wanted and samples >= FEWEST:
-        return None
-    return (
-        f"{name}: too few pictures to tell whether {100 * wanted:g} % agree, it may be "
-        f"{100 * low:.1f} to {100 * high:.1f} %"
-    )

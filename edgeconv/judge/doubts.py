@@ -1,0 +1,43 @@
+"""What too few samples leave open: said, and neither passed nor missed."""
+
+from edgeconv.judge.budget import Budget
+from edgeconv.judge.measures import Figures, show
+
+FEWEST = 8
+"""Fewer samples decide nothing about shares of them, nor about a variance near its limit."""
+ENOUGH = 0.05
+"""An interval of agreement that begins this far below what is wanted leaves the question open."""
+
+
+def is_open(metric: str, output: str, figures: Figures, budget: Budget, samples: int) -> bool:
+    """Whether so few ``samples`` cannot tell if the limit on ``metric`` holds."""
+    high = budget.doubtful.get(metric)
+    if samples >= FEWEST or high is None:
+        return False
+    if high == metric:  # a share: of so few samples it is no figure at all
+        return True
+    return figures[metric] < budget.of(output)[metric] <= figures.get(high, figures[metric])
+
+
+def doubts_of(
+    output: str, part: str, figures: Figures, budget: Budget, samples: int
+) -> tuple[str, ...]:
+    """Return a sentence for each limit of an output, or of a part of it, that stays open."""
+    limits = budget.of(output)
+    place = f"{output}, {part}" if part else output
+    said = []
+    metric = "sqnr_centred_db"
+    if metric in limits and metric in figures and is_open(metric, output, figures, budget, samples):
+        said.append(
+            f"{place}: too few pictures to tell whether {limits[metric]:g} dB are reached: with the "
+            f"mean removed {samples} of them give {show(metric, figures[metric])} dB"
+        )
+    wanted, low = limits.get("agreement_top1_high"), figures.get("agreement_top1_low", 1.0)
+    if wanted is not None and low < wanted - ENOUGH:
+        high = figures["agreement_top1_high"]
+        if high >= wanted or is_open("agreement_top1_high", output, figures, budget, samples):
+            said.append(
+                f"{place}: too few pictures to tell whether {100 * wanted:g} % agree, it may be "
+                f"{100 * low:.1f} to {100 * high:.1f} %"
+            )
+    return tuple(said)
