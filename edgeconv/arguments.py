@@ -54,6 +54,7 @@ class ExportArguments(TypedDict, total=False):
     keep_float: Sequence[str]
     allow_poor_calibration: bool
     copies: float | None
+    minutes: float | None
     prefer: Literal["speed", "size"]
     cpu: Literal["any", "x86", "arm"]
     reduce_range: bool

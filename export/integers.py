@@ -73,6 +73,7 @@ def make_integers(
             keep_float=options.keep_float,
             reduce_range=options.reduce_range,
             copies=options.copies_share,
+            minutes=options.training_minutes,
         )
         recipe = made.recipe
         picked = recipe.notes.get("picked")
@@ -81,6 +82,8 @@ def make_integers(
         )
         if recipe.copies:
             say(recipe.notes["copies"]["said"])
+        if trained := recipe.notes.get("training"):
+            say(trained)
         if options.max_drop is not None:
             recipe = meet_budget(
                 made.graph,

@@ -76,6 +76,8 @@ def _check_recipe(options: "ExportOptions") -> None:
         raise UsageError(
             f"--copies is a share of the multiply-adds to add, 0 to 1, not {options.copies:g}"
         )
+    if options.minutes is not None and not 0 <= options.minutes < float("inf"):
+        raise UsageError(f"--minutes is how long to train at most, not {options.minutes:g}")
 
 
 def _refuse_pointless(options: "ExportOptions") -> None:

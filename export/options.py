@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from edgeconv.deps import installed
 from edgeconv.errors import UsageError
 from edgeconv.export.kinds import RECIPES, Cpu, Io, Precision, Prefer
 from edgeconv.export.option import names, option
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 COPIES = {"best": 0.1}
 """Recipe -> share of the multiply-adds that copies of noisy channels may add."""
+MINUTES = {"best": 5.0}
+"""Recipe -> how long PyTorch may train its integers, where it is installed."""
 
 Shapes = tuple[tuple[int, ...], ...] | Mapping[str, tuple[int, ...]]
 """Of the inputs in the model's order, or by name; () is a scalar's."""
@@ -135,6 +139,10 @@ class ExportOptions:
         None, INTEGERS, "Multiply-adds to add for noisy channels; best 0.1.",
         kind=float, metavar="SHARE", recipe=True,
     )
+    minutes: float | None = option(
+        None, INTEGERS, "Train the integers with PyTorch for so long at most; best 5, 0 for none.",
+        kind=float, recipe=True,
+    )
     allow_poor_calibration: bool = option(
         False, INTEGERS, "Take pictures that look unfit.", kind=bool, recipe=True
     )
@@ -219,6 +227,15 @@ class ExportOptions:
         if self.copies is None:
             return 0.0 if self.prefer == "size" else COPIES.get(self.recipe, 0.0)
         return self.copies
+
+    @property
+    def training_minutes(self) -> float:
+        """How long PyTorch may train the integers; raises where it is asked for and not installed."""
+        if self.minutes:
+            installed("torch", "torch")
+        elif self.minutes is None and find_spec("torch") is None:
+            return 0.0
+        return MINUTES.get(self.recipe, 0.0) if self.minutes is None else self.minutes
 
     @property
     def integer(self) -> bool:

@@ -51,6 +51,7 @@ def quantize(
     form: Form | None = None,
     reduce_range: bool = False,
     copies: float = 0.0,
+    minutes: float = 0.0,
 ) -> Quantized:
     """Return the INT8 recipe of a prepared graph.
 
@@ -58,7 +59,9 @@ def quantize(
     prescribed (scale, zero point) of exactly stored pixels. ``keep_float`` names nodes that stay
     in float. ``form`` prescribes a form instead of letting held-out pictures judge.
     ``reduce_range`` keeps weights in [-63, 63], for x86 without VNNI. ``copies`` is the share
-    of multiply-adds that copies of noisy channels may add. ``progress`` is called with the share of the work done. The same arguments give the same recipe.
+    of multiply-adds that copies of noisy channels may add. ``minutes`` is how long PyTorch may train
+    what was found (export/twin/). ``progress`` is called with the share of the work done. The same
+    arguments give the same recipe, where training ends before its minutes do.
 
     Raises UsageError for an unknown recipe or node, EdgeconvError where there are no feeds or a
     value is not finite.
@@ -72,13 +75,18 @@ def quantize(
         report = progress or (lambda _: None)
         limit = 63 if reduce_range else 127
         task = _observe(graph, feeds, input_scale or {}, floats, threads, limit, report)
-        contest = Contest(task, RECIPES[recipe], lambda p: report(0.3 + 0.7 * p))
+        contested = 0.5 if minutes else 1.0
+        contest = Contest(task, RECIPES[recipe], lambda p: report(0.3 + (contested - 0.3) * p))
         made = contest.run(recipe, form)
         if copies:
             made = _with_copies(made, contest.seen(made), task, copies)
         real = {"onnx": float_logits(made.graph, made.recipe)}
-        finished = replace(made.recipe, float_outputs=real)
-        return Quantized(_restored(made.graph, whole), finished)
+        made = Quantized(made.graph, replace(made.recipe, float_outputs=real))
+        if minutes:
+            from edgeconv.export.twin.guarded import train
+
+            made = train(made, task, minutes, lambda p: report(contested + (1 - contested) * p))
+        return Quantized(_restored(made.graph, whole), made.recipe)
 
 
 def float_logits(graph: Graph, recipe: Recipe) -> tuple[str, ...]:

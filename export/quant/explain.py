@@ -93,7 +93,9 @@ def explain(recipe: Recipe) -> Explanation:
         {"name": name, **empty, **noted.get(name, empty)} for name in recipe.weights
     ]
     layers.sort(key=lambda row: float(row["added"] or 0.0), reverse=True)
-    why = [str(recipe.notes[key]) for key in ("why", "form") if key in recipe.notes]
+    why = [str(recipe.notes[key]) for key in ("why", "form", "training") if key in recipe.notes]
+    if "copies" in recipe.notes:
+        why.append(str(recipe.notes["copies"]["said"]))
     for row in recipe.notes.get("candidates", []):
         points = "" if row.get("agreement") is None else f" · agreement {row['agreement']:.1f} %"
         why.append(

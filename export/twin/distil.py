@@ -1,0 +1,168 @@
+"""Train a recipe's integers, biases and scales until its net answers as the float net does.
+
+The float net is the teacher, so nobody needs labels: views of the calibration pictures do. Latent weights
+start at the recipe's own integers and are rounded in every step, with a straight-through gradient.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgeconv.export.graph import Graph
+from edgeconv.export.quant.observe import Feeds, Progress
+from edgeconv.export.twin.net import Twin
+from edgeconv.export.twin.views import views
+from edgeconv.recipe import Recipe
+
+VIEWS_EACH, BATCH, STEPS, WARM_UP = 16, 16, 420, 10
+"""Views of a picture, views in a step, steps, steps until the rates are whole."""
+VIEWS_BYTES = 400 << 20
+"""Memory of views and what the teacher says of them: there are fewer where they are large."""
+RATES = {"weights": 0.01, "biases": 0.02, "scales": 3e-4}
+"""Adam's rates: in steps of a weight, in steps of an output, in logarithms of a scale."""
+BETAS = (0.9, 0.99)
+LOST = 2.0
+"""A loss so many times the first one's is not going to come back."""
+MICRO_BYTES = 600 << 20
+"""Memory of what is kept for gradients, roughly."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training made: the recipe, its steps, and whether --minutes ended it."""
+
+    recipe: Recipe
+    steps: int
+    in_time: bool
+    lost: bool
+
+
+def distil(
+    graph: Graph,
+    recipe: Recipe,
+    feeds: Feeds,
+    *,
+    minutes: float,
+    limit: int = 127,
+    seed: int = 0,
+    threads: int = 1,
+    steps: int = STEPS,
+    progress: Progress = lambda _: None,
+) -> Trained:
+    """Return ``recipe`` trained on views of ``feeds`` (input name -> array of one sample).
+
+    ``limit`` is the largest integer of a weight. The same arguments give the same integers unless
+    ``minutes`` ran out: the rates then fall to nothing earlier.
+    """
+    with _threads(threads):
+        return _Training(graph, recipe, feeds, limit, seed, steps).run(minutes, progress)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Training:
+    def __init__(
+        self, graph: Graph, recipe: Recipe, feeds: Feeds, limit: int, seed: int, steps: int
+    ) -> None:
+        self.twin, self.steps = Twin(_comparable(graph), recipe, limit), steps
+        self.generator = np.random.default_rng(seed)
+        self.micro = _micro(self.twin)
+        self.count = count = _count(graph, len(feeds))
+        self.views = views(graph, feeds, count, self.generator)
+        self.wanted = self._teach()
+        self.power = {name: float((value**2).sum()) / count for name, value in self.wanted.items()}
+
+    def _teach(self) -> dict[str, torch.Tensor]:
+        with torch.no_grad():
+            made = [
+                self.twin.run(self.views.pick(np.arange(start, start + self.micro)), integer=False)
+                for start in range(0, self.count, self.micro)
+            ]
+        names = [name for name, value in made[0].items() if value.dtype == torch.float32]
+        return {name: torch.stack([part[name] for part in made]) for name in names}
+
+    def run(self, minutes: float, progress: Callable[[float], None]) -> Trained:
+        groups = []
+        for kind, rate in RATES.items():
+            for tensor in (held := self.twin.trainable(kind)):
+                tensor.requires_grad_(True)
+            groups.append({"params": held, "lr": rate})
+        optimizer = torch.optim.Adam(groups, betas=BETAS)
+        start, first, loss = monotonic(), 0.0, 0.0
+        order: list[int] = []
+        for step in range(self.steps):
+            elapsed = (monotonic() - start) / (60 * minutes)
+            done = max(step / self.steps, elapsed)
+            if done >= 1:
+                return Trained(self.twin.to_recipe(), step, False, False)
+            warm = min(1.0, (step + 1) / WARM_UP)
+            for group, rate in zip(optimizer.param_groups, RATES.values(), strict=True):
+                group["lr"] = rate * warm * (1 + math.cos(math.pi * done)) / 2
+            if len(order) < BATCH:
+                order = [int(place) for place in self.generator.permutation(self.count)]
+            places, order = order[:BATCH], order[BATCH:]
+            optimizer.zero_grad()
+            now = self._descend(np.array(places))
+            first, loss = (now, now) if step == 0 else (first, 0.9 * loss + 0.1 * now)
+            if not loss <= LOST * first:
+                return Trained(self.twin.recipe, step, True, True)
+            optimizer.step()
+            progress(done)
+        return Trained(self.twin.to_recipe(), self.steps, True, False)
+
+    def _descend(self, places: NDArray[np.int64]) -> float:
+        """Add the gradients of one step; return its loss, the noise's share of the outputs' power."""
+        total = 0.0
+        for start in range(0, BATCH, self.micro):
+            part = places[start : start + self.micro]
+            made = self.twin.run(self.views.pick(part), integer=True)
+            loss = torch.zeros(())
+            for name, wanted in self.wanted.items():
+                real = wanted.flatten(0, 1).reshape(self.count, -1)[part]
+                error = made[name].reshape(len(part), -1) - real
+                loss = loss + (error**2).sum() / (max(self.power[name], 1e-30) * BATCH)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        return total
+
+
+def _count(graph: Graph, pictures: int) -> int:
+    """Return how many views there are, a multiple of BATCH."""
+    read = sum(math.prod(graph.shape(name)) for name in graph.inputs)
+    said = sum(4 * math.prod(graph.shape(name)) for name in graph.outputs)
+    most = min(VIEWS_EACH * pictures, VIEWS_BYTES // (read + said))
+    return max(1, most // BATCH) * BATCH
+
+
+def _comparable(graph: Graph) -> Graph:
+    """Return the graph with what a last Softmax reads in the place of its probabilities."""
+    other, makers = graph.clone(), graph.producers()
+    other.outputs = [
+        makers[name].inputs[0] if name in makers and makers[name].op == "Softmax" else name
+        for name in graph.outputs
+    ]
+    other.prune()
+    return other
+
+
+def _micro(twin: Twin) -> int:
+    """Return how many pictures run at once: a power of two, BATCH at most."""
+    if not twin.batches:
+        return 1
+    graph = twin.graph
+    each = 12 * sum(math.prod(graph.shape(node.output)) for node in graph.nodes)
+    return next((n for n in (16, 8, 4, 2) if n * each <= MICRO_BYTES), 1)
