@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 import edgeconv
 from edgeconv.pictures import find_pictures, read_picture
@@ -25,6 +26,7 @@ class Net:
 
     ``turned``: the pictures are stored upside down for other nets and are turned back for this one.
     ``tenth``: every tenth class calibrates and all the others verify, instead of counts.
+    ``text``: lines of text are drawn on the pictures, which else hold none.
     ``values``: what is shown where the net takes no pictures ("bytes" or "sound").
     """
 
@@ -33,20 +35,26 @@ class Net:
     scale: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
     turned: bool = False
     tenth: bool = False
+    text: bool = False
     values: str | None = None
     package: str | None = field(default=None)
 
 
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _OCR = "rapidocr_onnxruntime"
 TRAINED = {
     "real_ppocr_v4_det": Net(
-        "models/ch_PP-OCRv4_det_infer.onnx", ((1, 3, 256, 256),), SIGNED, package=_OCR
+        "models/ch_PP-OCRv4_det_infer.onnx", ((1, 3, 256, 256),), SIGNED, text=True, package=_OCR
     ),
     "real_ppocr_v4_rec": Net(
-        "models/ch_PP-OCRv4_rec_infer.onnx", ((1, 3, 48, 320),), SIGNED, package=_OCR
+        "models/ch_PP-OCRv4_rec_infer.onnx", ((1, 3, 48, 320),), SIGNED, text=True, package=_OCR
     ),
     "real_ppocr_v2_cls": Net(
-        "models/ch_ppocr_mobile_v2.0_cls_infer.onnx", ((1, 3, 48, 192),), SIGNED, package=_OCR
+        "models/ch_ppocr_mobile_v2.0_cls_infer.onnx",
+        ((1, 3, 48, 192),),
+        SIGNED,
+        text=True,
+        package=_OCR,
     ),
     "real_nudenet_yolov8n": Net("320n.onnx", ((1, 3, 320, 320),), PLAIN, package="nudenet"),
     "real_magika": Net(
@@ -107,17 +115,30 @@ def lay_out(net: Net, pictures: Path, counts: tuple[int, int], folder: Path) -> 
     for name, files in (("calib", calib), ("verify", verify)):
         (folder / name).mkdir()
         for file in files:
-            _show(file, folder / name / file.name, net.turned)
+            _show(file, folder / name / file.name, net)
     return str(folder / "calib"), str(folder / "verify")
 
 
-def _show(file: Path, place: Path, turned: bool) -> None:
-    if not turned:
+def _show(file: Path, place: Path, net: Net) -> None:
+    if not net.turned and not net.text:
         place.symlink_to(file.resolve())
         return
-    from PIL import Image
+    picture = Image.fromarray(read_picture(file)[::-1, ::-1])
+    if net.text:
+        _write_on(picture, np.random.default_rng(list(file.name.encode())))
+    picture.save(place.with_suffix(".png"))
 
-    Image.fromarray(read_picture(file)[::-1, ::-1]).save(place.with_suffix(".png"))
+
+def _write_on(picture: Image.Image, draw: np.random.Generator) -> None:
+    """Draw lines of random words on a picture, one of them in the middle."""
+    pen = ImageDraw.Draw(picture)
+    middle = picture.height // 2
+    for place in (middle, *(middle + 48 * k for k in (-2, -1, 1, 2) if draw.random() < 0.6)):
+        font = ImageFont.load_default(size=int(draw.integers(14, 34)))
+        words = ["".join(draw.choice(list(LETTERS), draw.integers(2, 9))) for _ in range(3)]
+        left = int(draw.integers(0, picture.width // 3))
+        colour = 255 * int(draw.random() < 0.5)
+        pen.text((left, place), " ".join(words), (colour,) * 3, font, anchor="lm")
 
 
 def _bytes(pictures: Path, counts: tuple[int, int]) -> list[dict[str, NDArray[Any]]]:

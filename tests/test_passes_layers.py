@@ -377,6 +377,8 @@ CHANNELS = floats(4, 1, 1, seed=5)
         ("c = Sub(x, k)\n d = Div(c, k)\n y = Conv<pads=[1,1,1,1]>(d, w3)", ["Sub", "Conv"]),
         ("c = Mul(x, k)\n y = Conv<pads=[1,1,1,1],group=2>(c, grouped)", ["Conv"]),
         ("c = Add(x, k)\n y = Conv<group=2>(c, narrow)", ["Conv"]),
+        ("c = Mul(x, k)\n d = Add(c, k)\n y = Conv<pads=[1,1,1,1]>(d, w3, b)", ["Add", "Conv"]),
+        ("c = Div(x, two)\n d = Sub(k, c)\n y = Conv<pads=[1,1,1,1]>(d, w3)", ["Add", "Conv"]),
         ("c = Mul(x, k)\n d = Relu(c)\n y = Conv(d, w)", ["Mul", "Relu", "Conv"]),
         ("c = Div(k, x)\n y = Conv(c, w)", ["Div", "Conv"]),
         ("c = Mul(x, plane)\n y = Conv(c, w)", ["Mul", "Conv"]),

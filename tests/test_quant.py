@@ -79,6 +79,29 @@ def test_a_relu_behind_a_concat_is_implied_by_the_shared_range() -> None:
     assert recipe.activations[concat.output].zero_point == -128
 
 
+@pytest.mark.parametrize(
+    ("op", "bounds"),
+    [("Sigmoid", (-7.0, 7.0)), ("Tanh", (-3.5, 3.5)), ("HardSwish", (-3.0, np.inf))],
+)
+def test_what_saturates_needs_no_range_beyond(op: str, bounds: tuple[float, float]) -> None:
+    net = NetBuilder()
+    wide = net.conv("input", 8, clamp=None)
+    graph = net.finish(net.add(op, [wide], net.graph.shape(wide)))
+    layer = graph.producers()[wide]
+    weights = graph.constants[layer.inputs[1]]
+    graph.constants[layer.inputs[1]] = (60 * weights).astype(np.float32)
+    assert needed_bounds(graph)[wide] == bounds
+    assert needed_bounds(graph, floats=[graph.producers()[graph.outputs[0]].name])[wide] == (
+        -np.inf,
+        np.inf,
+    )
+    feeds, fresh = pictures(graph), pictures(graph, 4, seed=3)
+    done = quantize(graph, feeds, recipe="fast", form="asymmetric")
+    assert done.recipe.activations[wide].low > bounds[0] - 0.1
+    got = run_recipe(done.graph, done.recipe, fresh, 1)
+    assert score(graph, float_outputs(graph, fresh), got).sqnr_db > 28
+
+
 def test_an_operator_without_int8_form_stays_in_float_with_its_reason() -> None:
     net = NetBuilder()
     first = net.conv("input", 8)

@@ -1,6 +1,6 @@
 """Tensors that must share one scale and zero point, found by union-find over the graph."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -55,17 +55,27 @@ def same_scale(graph: Graph, float_nodes: frozenset[str]) -> Groups:
 
 NEGLIGIBLE = 12.0
 """How far below a row's largest value a Softmax gives nothing: exp(-12) is 0.002 of a step of 1/256."""
+SATURATED: dict[str, Clamp] = {
+    "Gelu": (-4.0, np.inf),
+    "HardSwish": (-3.0, np.inf),
+    "Sigmoid": (-7.0, 7.0),
+    "Tanh": (-3.5, 3.5),
+}
+"""Operator -> where its INT8 form, of 1/256 and 1/128 a step where that is prescribed, stops changing."""
 
 
 def needed_bounds(
-    graph: Graph, peaks: Mapping[str, float] = MappingProxyType({})
+    graph: Graph,
+    peaks: Mapping[str, float] = MappingProxyType({}),
+    floats: Collection[str] = (),
 ) -> dict[str, Clamp]:
     """Return, for each tensor, bounds outside of which no reader can tell a value from the bound.
 
     A ReLU behind a Concat makes negative values of the Concat's inputs indistinguishable from 0,
     provided nothing else reads them: so the shared range may begin at 0 and imply the ReLU.
     ``peaks`` holds, for tensors that a Softmax reads, the least of the rows' largest values: what
-    masks push far below it counts for nothing.
+    masks push far below it counts for nothing. ``floats`` names nodes that compute in float, for which
+    small differences count.
     """
     readers = graph.consumers()
     bounds: dict[str, Clamp] = {}
@@ -79,16 +89,18 @@ def needed_bounds(
                 elif reader.op == "Softmax" and out in peaks:
                     seen = (peaks[out] - NEGLIGIBLE, np.inf)
                 else:
-                    seen = _seen_through(reader, bounds)
+                    seen = _seen_through(reader, bounds, reader.name in floats)
                 loosest = seen if loosest is None else _union(loosest, seen)
             bounds[out] = everything if loosest is None or out in graph.outputs else loosest
     return bounds
 
 
-def _seen_through(reader: Node, bounds: Mapping[str, Clamp]) -> Clamp:
+def _seen_through(reader: Node, bounds: Mapping[str, Clamp], in_float: bool) -> Clamp:
     own = reader.clamp or (-np.inf, np.inf)
     if reader.op in {"Relu"}:
         own = (0.0, np.inf)
+    elif reader.op in SATURATED and not in_float:
+        return SATURATED[reader.op]
     elif reader.op not in COMMUTING:
         return (-np.inf, np.inf)
     later = bounds[reader.outputs[0]]

@@ -6,6 +6,9 @@ Result:  x -> Conv (weights and bias changed) -> y
 Given:   x -> Mul | Div(constant a channel) (read once) -> Conv | Gemm -> y; so with Add and Sub where
          nothing is padded (padded zeros would have to be shifted as well)
 Result:  x -> Conv (weights and bias changed) -> y
+
+Given:   x -> Mul | Div(constant a channel) -> Add | Sub(constant) -> Conv with padding -> y
+Result:  x -> Add(constant / factor) -> Conv (weights changed) -> y
 """
 
 from dataclasses import dataclass
@@ -43,7 +46,11 @@ def _fold_some(graph: Graph) -> bool:
         affine = _affine(graph, node)
         if affine is None:
             continue
-        if _into_layer_before(graph, node, affine) or _into_layer_after(graph, node, affine):
+        if (
+            _into_layer_before(graph, node, affine)
+            or _into_layer_after(graph, node, affine)
+            or _past_a_shift(graph, node, affine)
+        ):
             graph.nodes.remove(node)
             changed = True
     return changed
@@ -85,14 +92,47 @@ def _into_layer_before(graph: Graph, node: Node, affine: _Affine) -> bool:
 
 
 def _into_layer_after(graph: Graph, node: Node, affine: _Affine) -> bool:
+    layer = _layer_after(graph, node)
+    if layer is None or (affine.shift.any() and _pads(layer)):
+        return False
+    _into_inputs(graph, layer, affine)
+    layer.inputs[0] = affine.source
+    return True
+
+
+def _past_a_shift(graph: Graph, node: Node, affine: _Affine) -> bool:
+    """Move a factor behind the shift that follows it, into a layer that cannot take the shift."""
+    shift = graph.sole_reader(node.output)
+    if shift is None or affine.shift.any() or not affine.scale.all():
+        return False
+    second = _affine(graph, shift) if shift.op in OPERATORS else None
+    layer = _layer_after(graph, shift)
+    if second is None or layer is None or not second.shift.any() or not _pads(layer):
+        return False
+    scale = affine.scale * second.scale
+    each = (second.shift / scale).astype(np.float32)
+    each = each[:1] if (each == each[0]).all() else each
+    shape = (1, -1, *(1,) * (len(graph.shape(node.output)) - 2))
+    shift.op = "Add"
+    shift.inputs = [affine.source, graph.add_constant(f"{shift.name}.shift", each.reshape(shape))]
+    _into_inputs(graph, layer, _Affine(affine.source, scale, np.zeros(len(scale))))
+    return True
+
+
+def _layer_after(graph: Graph, node: Node) -> Node | None:
+    """Return the layer that alone reads the node and can take factors."""
     layer = graph.sole_reader(node.output)
     if layer is None or layer.op not in ("Conv", "Gemm") or layer.inputs[0] != node.output:
-        return False
-    plain = takes_scale(graph, layer, clamped=True)
-    shifted = bool(affine.shift.any())
-    padded = any(layer.ints("pads", ())) or layer.str("auto_pad", "NOTSET") != "NOTSET"
-    if not plain or (shifted and padded):
-        return False
+        return None
+    return layer if takes_scale(graph, layer, clamped=True) else None
+
+
+def _pads(layer: Node) -> bool:
+    return any(layer.ints("pads", ())) or layer.str("auto_pad", "NOTSET") != "NOTSET"
+
+
+def _into_inputs(graph: Graph, layer: Node, affine: _Affine) -> None:
+    """Change the weights and bias of a layer so that it reads what ``affine`` reads."""
     weights = np.asarray(graph.constants[layer.inputs[1]], np.float64)
     group = layer.int("group", 1) if layer.op == "Conv" else 1
     tail = (1,) * (weights.ndim - 2)
@@ -105,9 +145,7 @@ def _into_layer_after(graph: Graph, node: Node, affine: _Affine) -> bool:
     bias = graph.constant(layer, 2)
     old = np.zeros(len(weights)) if bias is None else np.asarray(bias, np.float64).reshape(-1)
     moved = old + (weights * columns[1]).reshape(len(weights), -1).sum(axis=1)
-    layer.inputs = [
-        affine.source,
+    layer.inputs[1:] = [
         graph.add_constant(f"{layer.name}.weight", (weights * columns[0]).astype(np.float32)),
         graph.add_constant(f"{layer.name}.bias", moved.astype(np.float32)),
     ]
-    return True

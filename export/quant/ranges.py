@@ -90,7 +90,7 @@ def choose_ranges(
     """
     names = quantized_tensors(graph, float_nodes)
     groups: Groups = same_scale(graph, float_nodes)
-    bounds = needed_bounds(graph, seen.peaks)
+    bounds = needed_bounds(graph, seen.peaks, float_nodes)
     bounds.update(_mask_bounds(graph, seen, bounds))
     finals = graph.unread_outputs()
     members = groups.members(names)
