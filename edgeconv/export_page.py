@@ -1,8 +1,7 @@
 """One page about an exported file, to send to somebody who was not there."""
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,12 @@ from numpy.typing import NDArray
 from edgeconv.adapt import adapt_inputs, adapt_outputs
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.reports.parts import Bar, confused, scaled
 from edgeconv.reports.png import thumbnail
-from edgeconv.reports.style import STYLE
 from edgeconv.templates import render
 
-WORST, CONFUSED, LAYERS = 6, 12, 10
-"""Pictures, pairs of classes and layers that are shown."""
+WORST, LAYERS = 6, 10
+"""Pictures and layers that are shown."""
 
 LOOKED = 200
 """Pictures that are run again to find the worst."""
@@ -41,7 +40,6 @@ def write_report(path: Path, bench: Path | None = None) -> str:
     checked = about["verification"]
     context = {
         "title": f"{path.name} · edgeconv",
-        "style": STYLE,
         "file": path.name,
         "ok": bool(checked["ok"]),
         "verdict": _verdict(checked),
@@ -94,7 +92,7 @@ def _latency(artifact: Artifact, bench: Path | None) -> list[tuple[str, str]]:
     return found
 
 
-def _accuracy(checked: Mapping[str, Any]) -> list[tuple[str, float, str]]:
+def _accuracy(checked: Mapping[str, Any]) -> list[Bar]:
     first: Mapping[str, Any] = next(iter(checked["figures"].values()), {})
     found = []
     for name, key in (
@@ -105,8 +103,9 @@ def _accuracy(checked: Mapping[str, Any]) -> list[tuple[str, float, str]]:
         if (value := first.get(key)) is None:
             continue
         low, high = first.get(f"{key}_low"), first.get(f"{key}_high")
-        within = "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
-        found.append((name, float(value), f"{100 * value:.1f} %{within}"))
+        interval = None if low is None or high is None else (float(low), float(high))
+        within = "" if interval is None else f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+        found.append(Bar(name, float(value), f"{100 * value:.1f} %{within}", interval))
     return found
 
 
@@ -130,7 +129,7 @@ def _assumed(about: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def _layers(artifact: Artifact) -> list[tuple[str, float, str]]:
+def _layers(artifact: Artifact) -> list[Bar]:
     if "recipe.json" not in artifact.manifest["evidence"]["files"]:
         return []
     from edgeconv.export.quant.explain import explain
@@ -139,7 +138,7 @@ def _layers(artifact: Artifact) -> list[tuple[str, float, str]]:
     rows = explain(load_recipe(artifact.evidence("recipe.json"))).to_json()["layers"]
     known = [(row["name"], float(row["added"])) for row in rows if row.get("added")][:LAYERS]
     most = max((added for _, added in known), default=0.0)
-    return [(name, added / most, f"{100 * added / most:.0f} %") for name, added in known]
+    return scaled([(name, added, f"{100 * added / most:.0f} %") for name, added in known])
 
 
 def _figure(name: str, found: Mapping[str, Any]) -> tuple[str, str, str, str]:
@@ -200,7 +199,7 @@ def _pictures(artifact: Artifact) -> dict[str, Any]:
         }
         for i in order
     ]
-    confusion = _confusion(truth, made.argmax(1), called)
+    confusion = confused(truth, made.argmax(1), called)
     return {"worst": worst, "confusion": confusion, "looked": len(chosen)}
 
 
@@ -224,18 +223,3 @@ def _run(artifact: Artifact, inputs: NDArray[Any]) -> NDArray[Any] | None:
     except EdgeconvError:
         return None
     return np.stack(rows)
-
-
-def _confusion(
-    truth: NDArray[Any], found: NDArray[Any], called: Any
-) -> Sequence[tuple[str, str, int, int]]:
-    totals = Counter(truth.tolist())
-    wrong = Counter(
-        (shown, taken)
-        for shown, taken in zip(truth.tolist(), found.tolist(), strict=True)
-        if shown >= 0 and shown != taken
-    )
-    return [
-        (called(shown), called(taken), count, totals[shown])
-        for (shown, taken), count in sorted(wrong.items(), key=lambda item: (-item[1], item[0]))
-    ][:CONFUSED]

@@ -73,9 +73,9 @@ def _environment(package: str) -> Any:
     return made
 
 
-def render(package: str, name: str, **context: Any) -> str:
-    """Return template ``name`` of ``edgeconv/<package>/`` filled with ``context``.
+def render(package: str, template: str, **context: Any) -> str:
+    """Return ``template`` of ``edgeconv/<package>/`` filled with ``context``.
 
     Raises MissingDependencyError without jinja2.
     """
-    return str(_environment(package).get_template(name).render(**context))
+    return str(_environment(package).get_template(template).render(**context))

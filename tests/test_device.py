@@ -168,7 +168,7 @@ def test_the_figures_of_two_boards_are_no_repeats_of_each_other(tmp_path: Path) 
 def test_one_page_and_one_csv_hold_several_boards() -> None:
     report = report_of(row_of("a", [1.0, 2.0] * 50))
     page = devices_page([("pi@one", report), ("pi@two", report)])
-    assert page.count("<h1 class") == 2
+    assert page.count("<h1>") == 2
     assert page.count("<h2>Machine") == 2
     lines = devices_to_csv([("pi@one", report), ("pi@two", report)]).splitlines()
     assert [line.partition(",")[0] for line in lines] == ["device", "pi@one", "pi@two"]

@@ -1,14 +1,18 @@
 """What a parity report shows: names as they are, figures whether they pass or not, any width."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from page_kit import look_at
 
 from edgeconv.cli import main
 from edgeconv.judge.outputs import Outputs, save_outputs
+from edgeconv.parity.api import check_parity
+from edgeconv.parity.page import to_html
 from edgeconv.tables import Column, table_lines
 
 NAMES = ("/loc/Reshape_output_0", "/conf [v1]/Reshape_output_0")
@@ -52,6 +56,27 @@ def test_names_and_figures_survive_on_every_page(noise: float, tmp_path: Path) -
     assert sqnr[0] in page.read_text()
     assert sqnr[0] in markdown.read_text()
     assert "<h2>Outputs</h2>" in page.read_text()
+    assert "<title>net [v1].tflite · edgeconv parity</title>" in page.read_text()
+
+
+def test_the_page_lists_what_to_try_and_says_what_its_words_mean(tmp_path: Path) -> None:
+    matrix = check_parity([], load_outputs=saved_outputs(tmp_path / "saved", 1.0)).matrix
+    plain = to_html(matrix)
+    assert "What to try" not in plain
+    advised = tuple(replace(row, advice=("edgeconv export <x>",)) for row in matrix.rows)
+    text = to_html(replace(matrix, rows=advised))
+    assert text.count("<li>edgeconv export &lt;x&gt;</li>") == 1
+    assert "one quantum is its scale" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("noise", "width"), [(0.01, 1280), (1.0, 390)], ids=["within", "missed"])
+def test_a_browser_shows_the_page_and_finds_it_accessible(
+    noise: float, width: int, tmp_path: Path
+) -> None:
+    folder, page = saved_outputs(tmp_path / "saved", noise), tmp_path / "p.html"
+    CliRunner().invoke(main, ["parity", "--load-outputs", str(folder), "--html", str(page)])
+    look_at(page, tmp_path, width, dark=width < 600)
 
 
 def test_a_hop_that_departs_is_a_note_where_the_file_is_within_its_budget(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from page_kit import look_at
 from quant_nets import pictures, residual_net
 
 from edgeconv.cli import main
@@ -13,7 +14,7 @@ from edgeconv.export.graph import Graph
 from edgeconv.export.hub.onnx_io import save_model, to_onnx
 from edgeconv.export.quant.check import check_fits, problems
 from edgeconv.export.quant.engine import quantize
-from edgeconv.export.quant.explain import differences, explain, schema
+from edgeconv.export.quant.explain import differences, explain, schema, write_page
 from edgeconv.recipe import Recipe
 
 
@@ -96,3 +97,13 @@ def test_a_narrow_terminal_folds_no_figure_of_a_recipe(made: tuple[Graph, Recipe
     assert max(map(len, narrow.splitlines())) <= 40
     for row in shown.ranges:
         assert f"zero point {row['zero_point']}" in narrow
+
+
+@pytest.mark.slow
+def test_a_browser_shows_the_page_of_a_recipe_and_finds_it_accessible(
+    made: tuple[Graph, Recipe], tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    write_page(explain(made[1]), page)
+    assert "Noise that each layer adds" in page.read_text(encoding="utf-8")
+    look_at(page, tmp_path, 390, dark=True)

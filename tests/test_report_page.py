@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from page_kit import look_at
 
 from edgeconv.cli import main
 
@@ -75,7 +76,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_page_says_what_the_manifest_says_and_escapes_it(exported: Path) -> None:
+def test_the_page_says_what_the_manifest_says_and_escapes_it(
+    exported: Path, tmp_path: Path
+) -> None:
     manifest = json.loads(exported.with_name(exported.name + ".json").read_text())
     page = read(exported.with_name(exported.name + ".html"))
     assert ("within the budget." in page.text) == manifest["verification"]["ok"]
@@ -86,6 +89,7 @@ def test_the_page_says_what_the_manifest_says_and_escapes_it(exported: Path) -> 
     assert page.seen.count("img") >= 6
     text = exported.with_name(exported.name + ".html").read_text()
     assert "http" not in text.replace("http-equiv", "")  # nothing is fetched
+    look_at(exported.with_name(exported.name + ".html"), tmp_path, 390, dark=True)
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """A report as one page that needs nothing else: it opens offline, on a phone, in light and dark."""
 
-import html
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,89 +11,118 @@ from edgeconv.bench.results import Report, Row
 from edgeconv.bench.text import accuracy, ms, ranked
 from edgeconv.bench.watch import Sample
 from edgeconv.reports import svg
-from edgeconv.reports.style import STYLE
+from edgeconv.reports.parts import Bar
+from edgeconv.templates import render
 
 MAX_POINTS = 600
 
 
+TITLES = (
+    "model", "median ms", "p90", "p99", "mean ms [95 %]", "ratio", "accuracy", "MB", "peak MiB",
+    "arena MiB",
+)  # fmt: skip
+
+
 def page(report: Report) -> str:
-    """Return the page; it holds no script and makes no request."""
-    return _whole(_sections(report))
+    """Return the page; it holds no script and makes no request.
+
+    Raises MissingDependencyError without jinja2.
+    """
+    return _render([_board(report, "Latency")])
 
 
 def devices_page(reports: Sequence[tuple[str, Report]]) -> str:
     """Return one page with the sections of several boards, a heading each."""
-    parts = []
-    for device, report in reports:
-        parts += [f'<h1 class="device">{_text(device)}</h1>', *_sections(report)]
-    return _whole(parts)
+    return _render([_board(report, device) for device, report in reports])
 
 
-def _sections(report: Report) -> list[str]:
-    rows = [row for row in ranked(report) if row.summary is not None]
-    figures = [] if report.machine.emulated else [
-        *_distribution(rows),
-        *_trace(rows, report.samples),
-        *_diagnosis(report),
-        *_sustained(report),
-        *profiles(report),
-    ]  # fmt: skip
-    return [*_head(report), *_table(report), *figures, *_machine(report)]
+def _render(boards: Sequence[dict[str, Any]]) -> str:
+    names = dict.fromkeys(name for board in boards for name, _, _ in board["rows"])
+    title = f"{', '.join(names) or 'nothing'} · edgeconv bench"
+    return render("pages", "bench.html.jinja", title=title, boards=boards)
 
 
-def _whole(parts: Sequence[str]) -> str:
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f'<link rel="icon" href="data:,"><title>edgeconv bench</title><style>{STYLE}</style>'
-        f"</head><body>{''.join(parts)}</body></html>\n"
-    )
-
-
-def _text(text: object) -> str:
-    return html.escape(str(text))
-
-
-def _head(report: Report) -> list[str]:
+def _board(report: Report, title: str) -> dict[str, Any]:
+    """Return everything about one machine."""
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(report.started))
-    machine = report.machine
-    what = machine.board or machine.processor
-    parts = [
-        "<h1>Latency</h1>",
-        f'<p class="dim">{_text(what)} · {when} · edgeconv {_text(report.edgeconv)}</p>',
-    ]
+    rows = [row for row in ranked(report) if row.summary is not None]
+    shown = [] if report.machine.emulated else rows
+    notes = [("warn", note) for note in report.notes]
     if report.partial:
-        parts.append('<p class="bad">Stopped before the end: these are the figures so far.</p>')
-    parts += [f'<p class="warn">{_text(note)}</p>' for note in report.notes]
-    return parts
+        notes.insert(0, ("bad", "Stopped before the end: these are the figures so far."))
+    charts = [*_distribution(shown), *_trace(shown, report.samples)]
+    return {
+        "title": title,
+        "about": f"{report.machine.board or report.machine.processor} · {when} · edgeconv {report.edgeconv}",
+        "notes": notes,
+        "faster": _faster(shown),
+        "bars": _bars(shown),
+        "header": TITLES,
+        "rows": [_cells(row, report) for row in ranked(report)],
+        "remarks": _remarks(report),
+        "charts": charts if report.machine.emulated else [*charts, *_sustained(report)],
+        "diagnosis": [] if report.machine.emulated else report.diagnosis,
+        "regressions": [] if report.machine.emulated else report.regressions,
+        "profiles": [] if report.machine.emulated else profiles(report),
+        "machine": _machine(report),
+    }
 
 
-def _table(report: Report) -> list[str]:
-    titles = ("model", "median ms", "p90", "p99", "mean ms [95 %]", "ratio",
-              "accuracy", "MB", "peak MiB", "arena MiB")  # fmt: skip
-    parts = ['<div class="scroll"><table><tr>', *(f"<th>{t}</th>" for t in titles), "</tr>"]
-    for row in ranked(report):
-        parts.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in _cells(row, report)) + "</tr>")
-    parts.append("</table></div>")
+def _faster(rows: Sequence[Row]) -> str:
+    """Return which of the fastest two is faster, or that their intervals do not say."""
+    if len(rows) < 2:
+        return ""
+    first, second = rows[0], rows[1]
+    assert first.summary is not None
+    assert second.summary is not None
+    one, two = first.summary.median_interval, second.summary.median_interval
+    if any(row.marks for row in (first, second)):
+        return "The machine was disturbed, so the order is not to be trusted: see below."
+    if one is None or two is None:
+        return "There are too few runs to tell: ask for more with --runs or --seconds."
+    if one.high >= two.low:
+        return (
+            f"{first.label} and {second.label} cannot be told apart: the intervals of their medians "
+            "overlap. More seconds make them narrower (--seconds)."
+        )
+    ratio = second.summary.median / first.summary.median
+    return f"{first.label} is the fastest: {second.label} takes {ratio:.2f} times as long."
+
+
+def _bars(rows: Sequence[Row]) -> list[Bar]:
+    summaries = [row.summary for row in rows if row.summary is not None]
+    intervals = [s.median_interval for s in summaries]
+    highs = [i.high for i in intervals if i is not None]
+    most = max([*highs, *(s.median for s in summaries)], default=1.0)
+    bars = []
+    for row, s, interval in zip(rows, summaries, intervals, strict=True):
+        ends = None if interval is None else (interval.low / most, interval.high / most)
+        bars.append(Bar(row.label, s.median / most, f"{ms(s.median)} ms", ends))
+    return bars
+
+
+def _remarks(report: Report) -> list[tuple[str, str]]:
+    said = []
     for row in report.rows:
         if row.error is not None:
-            parts.append(f'<p class="bad">{_text(row.label)}: {_text(row.error)}</p>')
+            said.append(("bad", f"{row.label}: {row.error}"))
         if row.marks:
-            reasons = _text("; ".join(mark.reason for mark in row.marks))
-            parts.append(f'<p class="warn">Not to be trusted: {_text(row.label)}: {reasons}.</p>')
-    return parts
+            reasons = "; ".join(mark.reason for mark in row.marks)
+            said.append(("warn", f"Not to be trusted: {row.label}: {reasons}."))
+    return said
 
 
-def _cells(row: Row, report: Report) -> list[str]:
+def _cells(row: Row, report: Report) -> tuple[str, str, list[str]]:
+    """Return the row's model, its runtime and threads, and its figures."""
     size = row.about.get("bytes")
-    name = _text(row.label.rpartition(" (")[0] or row.label)
+    name = row.label.rpartition(" (")[0] or row.label
     threads = "1 thread" if row.threads == 1 else f"{row.threads} threads"
-    head = [f'{name}<br><span class="dim">{_text(row.runtime)} · {_text(threads)}</span>']
-    tail = [_text(accuracy(row)), "-" if size is None else f"{size / 1e6:.2f}"]
+    how = f"{row.runtime} · {threads}"
+    tail = [accuracy(row), "-" if size is None else f"{size / 1e6:.2f}"]
     tail.append("-" if row.peak_mib is None else f"{row.peak_mib:.0f}")
     tail.append("-" if row.arena_mib is None else f"{row.arena_mib:.1f}")
     if row.summary is None or report.machine.emulated:
-        return [*head, "failed" if row.error else "emulated", "", "", "", "", *tail]
+        return name, how, ["failed" if row.error else "emulated", "", "", "", "", *tail]
     s, ratio = row.summary, "reference" if row.label in report.references.values() else "-"
     if row.ratio is not None:
         ratio = f"{row.ratio.value:.2f}"
@@ -102,10 +131,16 @@ def _cells(row: Row, report: Report) -> list[str]:
     mean = ms(s.mean)
     if s.interval is not None:
         mean += f" [{ms(s.interval.low)}, {ms(s.interval.high)}]"
-    return [*head, ms(s.median), ms(s.p90), ms(s.p99), mean, ratio, *tail]
+    return name, how, [ms(s.median), ms(s.p90), ms(s.p99), mean, ratio, *tail]
 
 
-def _distribution(rows: Sequence[Row]) -> list[str]:
+def _section(
+    title: str, charts: Sequence[str], key: Sequence[str] = (), said: Sequence[str] = ()
+) -> dict[str, Any]:
+    return {"title": title, "charts": charts, "key": key, "said": said}
+
+
+def _distribution(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Cumulative shares on a logarithmic axis: medians, tails and second modes are all visible."""
     if not rows:
         return []
@@ -118,10 +153,10 @@ def _distribution(rows: Sequence[Row]) -> list[str]:
     values = [v for one in series for v in one.x]
     x = svg.axis_over("ms", values, log=max(values) > 3 * min(values))
     chart = svg.lines(series, x, svg.Axis("% of runs at most", 0, 100), "Latency distribution")
-    return ["<h2>Distribution</h2>", svg.legend([row.label for row in rows]), chart]
+    return [_section("Distribution", [chart], [row.label for row in rows])]
 
 
-def _trace(rows: Sequence[Row], samples: Sequence[Sample]) -> list[str]:
+def _trace(rows: Sequence[Row], samples: Sequence[Sample]) -> list[dict[str, Any]]:
     if not rows:
         return []
     zero = min(row.starts_s[0] for row in rows)
@@ -130,55 +165,35 @@ def _trace(rows: Sequence[Row], samples: Sequence[Sample]) -> list[str]:
     ]
     x = svg.axis_over("s", [t for one in series for t in one.x], zero=True)
     y = svg.axis_over("ms, median of a round", [v for one in series for v in one.y], zero=True)
-    parts = ["<h2>Round by round</h2>", svg.lines(series, x, y, "Latency over time")]
+    charts = [svg.lines(series, x, y, "Latency over time")]
     inside = [s for s in samples if 0 <= s.at - zero <= x.high]
     clocks = [(s.at - zero, max(s.clocks_mhz)) for s in inside if s.clocks_mhz]
     heat = [(s.at - zero, s.temperature_c) for s in inside if s.temperature_c is not None]
     for title, pairs in (("MHz, the fastest processor", clocks), ("°C, the hottest sensor", heat)):
         if len(pairs) > 1:
             line = svg.Series(title, [a for a, _ in pairs], [b for _, b in pairs])
-            parts.append(
+            charts.append(
                 svg.lines([line], x, svg.axis_over(title, line.y), title, svg.Canvas(height=160.0))
             )
-    if not heat:
-        parts.append('<p class="dim">This machine shows no temperature.</p>')
-    return parts
+    said = [] if heat else ["This machine shows no temperature."]
+    return [_section("Round by round", charts, [row.label for row in rows], said)]
 
 
-def _diagnosis(report: Report) -> list[str]:
-    if not report.diagnosis and not report.regressions:
-        return []
-    parts = ["<h2>Did INT8 pay?</h2>"] if report.diagnosis else []
-    for item in report.diagnosis:
-        parts.append(f"<p>{_text(item['verdict'])}.</p><ul class='causes'>")
-        for cause in item["causes"]:
-            cure = f" <span class='dim'>{_text(cause['cure'])}.</span>" if cause["cure"] else ""
-            parts.append(
-                f"<li><b>{_text(cause['code'])}</b>: {_text(cause['sentence'])}.{cure}</li>"
-            )
-        parts.append("</ul>")
-    for item in report.regressions:
-        style = "bad" if item["regressed"] else "dim"
-        parts.append(f'<p class="{style}">{_text(item["sentence"])}</p>')
-    return parts
-
-
-def _sustained(report: Report) -> list[str]:
+def _sustained(report: Report) -> list[dict[str, Any]]:
     curves = {label: c for label, c in report.sustained.items() if "error" not in c}
     if not curves:
         return []
     series = [svg.Series(label, c["at_s"], c["medians_ms"]) for label, c in curves.items()]
     x = svg.axis_over("s", [v for one in series for v in one.x], zero=True)
     y = svg.axis_over("ms", [v for one in series for v in one.y], zero=True)
-    parts = ["<h2>Sustained</h2>", svg.legend(list(curves)), svg.lines(series, x, y, "Sustained")]
-    for label, c in curves.items():
-        parts.append(
-            f"<p>{_text(label)} keeps {100 * c['retention']:.0f} % of its first speed.</p>"
-        )
-    return parts
+    said = [
+        f"{label} keeps {100 * c['retention']:.0f} % of its first speed."
+        for label, c in curves.items()
+    ]
+    return [_section("Sustained", [svg.lines(series, x, y, "Sustained")], list(curves), said)]
 
 
-def _machine(report: Report) -> list[str]:
+def _machine(report: Report) -> list[tuple[str, str]]:
     machine = report.machine
     clusters = ", ".join(
         f"{len(c.cpus)} x {c.core}" + (f" up to {c.max_mhz:.0f} MHz" if c.max_mhz else "")
@@ -199,9 +214,6 @@ def _machine(report: Report) -> list[str]:
             f"{k} {v}" for k, v in report.settings.items() if v not in (None, [])
         ),
     }
-    parts = ["<h2>Machine</h2><dl>"]
-    parts += [f"<dt>{k}</dt><dd>{_text(v)}</dd>" for k, v in facts.items() if v not in (None, "")]
-    for row in report.rows:
-        if digest := row.about.get("sha256"):
-            parts.append(f"<dt>{_text(row.label)}</dt><dd>sha256 {_text(digest)}</dd>")
-    return [*parts, "</dl>"]
+    known = [(name, str(said)) for name, said in facts.items() if said not in (None, "")]
+    hashes = [(row.label, row.about.get("sha256")) for row in report.rows]
+    return [*known, *((label, f"sha256 {digest}") for label, digest in hashes if digest)]

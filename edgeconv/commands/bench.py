@@ -7,6 +7,7 @@ import click
 
 from edgeconv.commands.complete import complete_hosts, complete_nets
 from edgeconv.commands.grouped import grouped
+from edgeconv.commands.page_option import page_option
 from edgeconv.errors import BudgetMissedError, EdgeconvError
 from edgeconv.runtimes.choose import listed
 from edgeconv.terminal import plain, print_json
@@ -55,7 +56,7 @@ GROUPS = {
 @click.option("--history", type=click.Path(path_type=Path), metavar="DIR", help="Keep results there; exit 3 on a regression.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a line a row.")
-@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a page.")
+@page_option("html_file")
 @click.option("--device", "devices", multiple=True, metavar="ssh://USER@HOST", shell_complete=complete_hosts, help="Run there; several run side by side.")  # fmt: skip
 @click.option("--progress", is_flag=True, hidden=True, help="Progress as plain lines.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")

@@ -8,6 +8,7 @@ import click
 
 from edgeconv.commands.complete import complete_hosts
 from edgeconv.commands.grouped import grouped
+from edgeconv.commands.page_option import page_option
 from edgeconv.commands.reading import reading
 from edgeconv.errors import UsageError
 from edgeconv.preprocessing import numbers
@@ -105,7 +106,7 @@ GROUPS = {
 @click.option("--load-outputs", type=FILE, help="Compare outputs saved elsewhere as well.")
 @click.option("--markdown", type=FILE, help="Write the table as Markdown.")
 @click.option("--junit", type=FILE, help="Write JUnit XML.")
-@click.option("--html", type=FILE, help="Write one self-contained page.")
+@page_option("html")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object (schema: docs/parity.md)."
 )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from edgeconv.commands.page_option import page_option
 from edgeconv.terminal import echo, print_json
 
 
@@ -14,7 +15,7 @@ def command() -> None:
 
 @command.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--html", type=click.Path(path_type=Path), help="Also write a page with a plot.")
+@page_option("html", "Also write a page.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 def show(file: Path, html: Path | None, as_json: bool) -> None:
     """Print ranges, clipping, weight error and sensitivity a layer, worst first."""

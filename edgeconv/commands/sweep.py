@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeconv.commands.page_option import page_option
 from edgeconv.errors import BudgetMissedError, UsageError
 from edgeconv.terminal import echo, print_json
 
@@ -63,7 +64,7 @@ AXIS = "[,..]"
 @click.option("--workers", type=int, help="Processes here, by dask.")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="A dask cluster that runs already.")
 @click.option("--output", metavar="DIR", help="Where results are kept.  [default: sweep]")
-@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a page.")
+@page_option("html_file")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a line a cell.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--force", is_flag=True, help="Forget what an earlier sweep kept there.")

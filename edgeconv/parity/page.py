@@ -1,6 +1,5 @@
 """The report as one page that needs nothing else: it opens offline, on a phone, in light and dark."""
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,10 +9,11 @@ from numpy.typing import NDArray
 
 from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Row
-from edgeconv.parity.report import environment, summary, table
+from edgeconv.parity.report import WORDS, environment, summary, table
 from edgeconv.reports import svg
+from edgeconv.reports.parts import Bar, confused
 from edgeconv.reports.png import thumbnail
-from edgeconv.reports.style import STYLE
+from edgeconv.templates import render
 
 POINTS = 400
 """Points of a scatter chart; more hide each other."""
@@ -24,117 +24,115 @@ CEILING_DB = 120.0
 CLEAN_DB = 90.0
 """Above this no chart is worth its place: float kernels that sum in another order."""
 
-EXTRA = """
-.good{color:var(--c2)}.grid{display:grid}.worst{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,18rem),1fr));gap:14px}
-.card{background:var(--panel);border-radius:6px;padding:10px;min-width:0}.card img{float:right;width:64px;height:64px;
-image-rendering:pixelated;border-radius:4px;margin-left:8px}.card p{overflow-wrap:anywhere}.card ol{margin:.2em 0 .6em;padding-left:1.5em;clear:none}
-.card h3{font-size:.95rem;margin:0 0 .3em;overflow-wrap:anywhere}.dot{opacity:.55}td.left{white-space:normal;overflow-wrap:anywhere}
-td.good,td.dim{white-space:nowrap}
-@media(min-width:1100px){body{max-width:1500px}svg{max-width:1080px}}
-"""
+RANKED = ("layer", "op", "own SQNR", "inherited", "quanta off", "clipped", "weights")
+ALWAYS = ("quanta", "floor")
+"""Words of the legend that no column is called."""
 
 
 def to_html(matrix: Matrix) -> str:
-    """Return the page; it holds no script and makes no request."""
-    body = "".join(
-        [
-            *_head(matrix),
-            *_table(matrix),
-            *_layers([row.layers for row in matrix.rows if row.layers is not None]),
-            *_scatter(matrix),
-            *_worst(matrix),
-            *_environment(),
-        ]
-    )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f'<link rel="icon" href="data:,"><title>edgeconv parity</title><style>{STYLE}{EXTRA}</style>'
-        f"</head><body>{body}</body></html>\n"
-    )
+    """Return the page; it holds no script and makes no request.
 
-
-def _text(text: object) -> str:
-    return html.escape(str(text))
-
-
-def _head(matrix: Matrix) -> list[str]:
-    good = sum(row.ok for row in matrix.rows)
-    kind = "good" if good == len(matrix.rows) else "bad"
-    parts = [
-        "<h1>Parity</h1>",
-        f'<p class="{kind}">{good} of {len(matrix.rows)} cells within budget</p>',
-        f'<p class="dim">{matrix.samples.count} pictures · {_text(matrix.samples.source)}</p>',
-    ]
-    for sentence in summary(matrix, layers=False)[:-1]:
-        kind = "bad" if sentence.startswith(("first departure", "missed", "skipped")) else "dim"
-        parts.append(f'<p class="{kind}">{_text(sentence)}</p>')
-    return parts
-
-
-def _table(matrix: Matrix) -> list[str]:
+    Raises MissingDependencyError without jinja2.
+    """
     header, lines = table(matrix)
-    parts = ["<h2>Hops</h2>", '<div class="scroll"><table><tr>']
-    # the verdict comes second: on a phone the figures scroll, it does not
-    parts += [f'<th class="left">{_text(title)}</th>' for title in (header[0], header[-1])]
-    parts += [f"<th>{_text(title)}</th>" for title in header[1:-1]]
-    parts.append("</tr>")
-    for line in lines:
-        kind = {"ok": "good", "reference": "dim"}.get(line[-1], "bad")
-        cells = "".join(f"<td>{_text(cell)}</td>" for cell in line[1:-1])
-        parts.append(f'<tr><td>{_text(line[0])}</td><td class="left {kind}">{_text(line[-1])}</td>')
-        parts.append(f"{cells}</tr>")
-    return [*parts, "</table></div>"]
+    files = [row for row in _shown(matrix) if row.outputs is not None]
+    names = list(dict.fromkeys(row.label.partition(" · ")[0] for row in files))
+    good = sum(row.ok for row in matrix.rows)
+    sentences = summary(matrix, layers=False)[:-1]
+    return render(
+        "pages",
+        "parity.html.jinja",
+        title=f"{', '.join(names) or 'nothing'} · edgeconv parity",
+        names=names,
+        ok=good == len(matrix.rows),
+        within=f"{good} of {len(matrix.rows)} cells within budget",
+        pictures=f"{matrix.samples.count} pictures · {matrix.samples.source}",
+        steps=list(dict.fromkeys(step for row in matrix.rows for step in row.advice)),
+        sentences=[(_kind(said), said) for said in sentences if not said.startswith("try: ")],
+        bars_title="Same class as the reference",
+        hops=_bars(matrix),
+        # the verdict comes second: on a phone the figures scroll, it does not
+        header=[header[0], header[-1], *header[1:-1]],
+        lines=[(line[0], _verdict_kind(line[-1]), line[-1], line[1:-1]) for line in lines],
+        words=[(word, said) for word, said in WORDS.items() if word in (*header, *ALWAYS)],
+        layers=[_layers(row.layers) for row in matrix.rows if _worth(row.layers)],
+        scatter=_scatter(matrix),
+        confusion=_confusion(matrix),
+        worst=_worst(matrix),
+        environment=_environment(),
+    )
 
 
-def _layers(reports: Sequence[LayerReport]) -> list[str]:
-    parts: list[str] = []
-    for report in reports:
-        if len(report.layers) < 2:
-            continue
-        first = report.first
-        said = "no layer departs by itself" if first is None else f"first that departs: {first}"
-        if first is None and min(x.inherited_sqnr_db for x in report.layers) > CLEAN_DB:
-            said += f"; every layer is above {CLEAN_DB:.0f} dB"
-            parts += [f"<h2>Layers of {_text(report.label)}</h2><p>{_text(said)}</p>"]
-            continue
-        places = [float(i) for i in range(len(report.layers))]
-        series = [
-            svg.Series("own error", places, [_drawn(x.own_sqnr_db) for x in report.layers]),
-            svg.Series("inherited", places, [_drawn(x.inherited_sqnr_db) for x in report.layers]),
-        ]
-        values = [v for one in series for v in one.y]
-        chart = svg.lines(
-            series,
-            svg.axis_over("layer, in order", places),
-            svg.axis_over("SQNR, dB", values),
-            f"SQNR of the layers of {report.label}",
-        )
-        parts += [
-            f"<h2>Layers of {_text(report.label)}</h2><p>{_text(said)}</p>",
-            chart,
-            svg.legend([one.name for one in series]),
-            *_ranking(report),
-        ]
-    return parts
+def _kind(sentence: str) -> str:
+    return "bad" if sentence.startswith(("first departure", "missed", "skipped")) else "dim"
+
+
+def _verdict_kind(verdict: str) -> str:
+    return {"ok": "good", "reference": "dim"}.get(verdict, "bad")
+
+
+def _bars(matrix: Matrix) -> list[Bar]:
+    """Return how often each hop names the reference's class, with its 95 % interval."""
+    bars = []
+    for row in matrix.rows:
+        figures = _first(row)
+        if "agreement_top1" in figures:
+            share, low, high = (
+                float(figures[f"agreement_top1{end}"]) for end in ("", "_low", "_high")
+            )
+            said = f"{100 * share:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+            bars.append(Bar(row.label, share, said, (low, high), 0 if row.ok else 1))
+    return bars
+
+
+def _worth(report: LayerReport | None) -> bool:
+    return report is not None and len(report.layers) >= 2
+
+
+def _layers(report: LayerReport | None) -> dict[str, Any]:
+    """Return one file's layers: a sentence, and where any of them is noisy a chart and a ranking."""
+    assert report is not None
+    first = report.first
+    said = "no layer departs by itself" if first is None else f"first that departs: {first}"
+    found: dict[str, Any] = {"label": report.label, "said": said, "chart": None}
+    if first is None and min(x.inherited_sqnr_db for x in report.layers) > CLEAN_DB:
+        return {**found, "said": f"{said}; every layer is above {CLEAN_DB:.0f} dB"}
+    places = [float(i) for i in range(len(report.layers))]
+    series = [
+        svg.Series("own error", places, [_drawn(x.own_sqnr_db) for x in report.layers]),
+        svg.Series("inherited", places, [_drawn(x.inherited_sqnr_db) for x in report.layers]),
+    ]
+    chart = svg.lines(
+        series,
+        svg.axis_over("layer, in order", places),
+        svg.axis_over("SQNR, dB", [v for one in series for v in one.y]),
+        f"SQNR of the layers of {report.label}",
+    )
+    ranked = report.ranked(8)
+    return {
+        **found,
+        "chart": chart,
+        "key": [one.name for one in series],
+        "header": RANKED,
+        "rows": [_ranked(layer) for layer in ranked],
+        "kinds": ["bad" if layer.departs else "" for layer in ranked],
+    }
 
 
 def _drawn(value: float) -> float:
     return min(max(value, -20.0), CEILING_DB) if not math.isnan(value) else -20.0
 
 
-def _ranking(report: LayerReport) -> list[str]:
-    parts = ['<div class="scroll"><table><tr><th>layer</th><th>op</th><th>own SQNR</th>']
-    parts.append("<th>inherited</th><th>quanta off</th><th>clipped</th><th>weights</th></tr>")
-    for layer in report.ranked(8):
-        quanta = "" if layer.mean_quanta is None else f"{layer.mean_quanta:.3f}"
-        clipped = "" if layer.clipped is None else f"{100 * layer.clipped:.2f} %"
-        weights = "" if layer.weight_sqnr_db is None else f"{layer.weight_sqnr_db:.1f}"
-        cells = (layer.op, f"{layer.own_sqnr_db:.1f}", f"{layer.inherited_sqnr_db:.1f}")
-        kind = ' class="bad"' if layer.departs else ""
-        row = "".join(f"<td>{_text(cell)}</td>" for cell in (*cells, quanta, clipped, weights))
-        parts.append(f"<tr{kind}><td>{_text(layer.node)}</td>{row}</tr>")
-    return [*parts, "</table></div>"]
+def _ranked(layer: Any) -> tuple[str, ...]:
+    return (
+        layer.node,
+        layer.op,
+        f"{layer.own_sqnr_db:.1f}",
+        f"{layer.inherited_sqnr_db:.1f}",
+        "" if layer.mean_quanta is None else f"{layer.mean_quanta:.3f}",
+        "" if layer.clipped is None else f"{100 * layer.clipped:.2f} %",
+        "" if layer.weight_sqnr_db is None else f"{layer.weight_sqnr_db:.1f}",
+    )
 
 
 def _shown(matrix: Matrix) -> list[Row]:
@@ -142,6 +140,10 @@ def _shown(matrix: Matrix) -> list[Row]:
     rows = [row for row in matrix.rows if row.outputs is not None and row.verdict is not None]
     files = [row for row in rows if row.stage in ("fp32", "fp16", "int8")]
     return files or rows
+
+
+def _classified(matrix: Matrix) -> list[Row]:
+    return [row for row in _shown(matrix) if "agreement_top1" in _first(row)]
 
 
 def _pair(matrix: Matrix, row: Row) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -152,10 +154,10 @@ def _pair(matrix: Matrix, row: Row) -> tuple[NDArray[Any], NDArray[Any]]:
     return a, b[:, b.shape[1] - a.shape[1] :]
 
 
-def _scatter(matrix: Matrix) -> list[str]:
+def _scatter(matrix: Matrix) -> dict[str, Any] | None:
     rows = [row for row in _shown(matrix) if "sqnr_db" in _first(row)]
     if not rows:
-        return []
+        return None
     series = []
     for row in rows:
         a, b = (side.reshape(-1) for side in _pair(matrix, row))
@@ -166,15 +168,29 @@ def _scatter(matrix: Matrix) -> list[str]:
     ends = (min(values), max(values))
     line = svg.polyline(ends, ends, x, y, "roof")
     chart = svg.points(series, x, y, "Outputs against the reference's", line)
-    return ["<h2>Outputs</h2>", chart, svg.legend([one.name for one in series])]
+    return {"chart": chart, "key": [one.name for one in series]}
 
 
 def _first(row: Row) -> Mapping[str, float]:
     return next(iter(row.figures.values()), {})
 
 
-def _worst(matrix: Matrix) -> list[str]:
-    rows = [row for row in _shown(matrix) if "agreement_top1" in _first(row)]
+def _confusion(matrix: Matrix) -> list[tuple[str, list[tuple[str, str, int, int]]]]:
+    """Return each file's confused pairs of classes, where the truth is known and some are."""
+    truth = matrix.samples.truth
+    if truth is None:
+        return []
+    found = []
+    for row in _classified(matrix):
+        taken = _pair(matrix, row)[1].argmax(axis=1)
+        pairs = confused(truth, taken, lambda index: _class(matrix, index))
+        found.append((row.label, pairs))
+    return [(label, pairs) for label, pairs in found if pairs]
+
+
+def _worst(matrix: Matrix) -> list[dict[str, Any]]:
+    """Return the pictures whose outputs are furthest from the reference's, each with its classes."""
+    rows = _classified(matrix)
     if not rows:
         return []
     pairs = [_pair(matrix, row) for row in rows]
@@ -184,10 +200,7 @@ def _worst(matrix: Matrix) -> list[str]:
         error = np.sqrt(np.square(a.astype(np.float64) - b).mean(axis=1))
         spread = np.maximum(spread, error + flipped * error.max(initial=0.0))
     order = np.argsort(-spread, kind="stable")[:WORST]
-    parts = ["<h2>Worst pictures</h2>", '<div class="worst">']
-    for picture in order:
-        parts.append(_card(matrix, int(picture), rows, pairs))
-    return [*parts, "</div>"]
+    return [_card(matrix, int(picture), rows, pairs) for picture in order]
 
 
 def _card(
@@ -195,36 +208,34 @@ def _card(
     picture: int,
     rows: Sequence[Row],
     pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]],
-) -> str:
-    names = matrix.samples.names
-    title = names[picture] if picture < len(names) else str(picture)
-    parts = [f'<div class="card">{_image(matrix, picture)}<h3>{_text(title)}</h3>']
-    truth = matrix.samples.truth
-    if truth is not None and truth[picture] >= 0:
-        parts.append(f'<p class="dim">truth: {_text(_class(matrix, int(truth[picture])))}</p>')
+) -> dict[str, Any]:
+    names, truth = matrix.samples.names, matrix.samples.truth
     reference = pairs[0][0][picture]
-    parts.append(_top5(matrix, "reference", reference))
-    same = []
+    lists, same = [("reference", _top5(matrix, reference))], []
     for row, (_, values) in zip(rows, pairs, strict=True):
         if (_best(values[picture]) == _best(reference)).all():
             same.append(row.label)  # thirteen equal lists would hide the one that differs
         else:
-            parts.append(_top5(matrix, row.label, values[picture]))
-    if same:
-        parts.append(f'<p class="dim">the same five in this order: {_text(", ".join(same))}</p>')
-    return "".join([*parts, "</div>"])
+            lists.append((row.label, _top5(matrix, values[picture])))
+    known = truth is not None and truth[picture] >= 0
+    return {
+        "name": names[picture] if picture < len(names) else str(picture),
+        "image": _image(matrix, picture),
+        "truth": _class(matrix, int(truth[picture])) if truth is not None and known else "",
+        "lists": lists,
+        "same": ", ".join(same),
+    }
 
 
 def _image(matrix: Matrix, picture: int) -> str:
+    """Return the picture as a data address, empty where the input is none."""
     array = next(iter(matrix.samples.inputs.values()))
     if array.ndim != 4:
         return ""
     values = np.asarray(array[picture])
     if matrix.samples.layout == "nhwc":
         values = values.transpose(2, 0, 1)
-    if len(values) not in (1, 3):
-        return ""
-    return f'<img alt="" src="{thumbnail(values)}">'
+    return thumbnail(values) if len(values) in (1, 3) else ""
 
 
 def _class(matrix: Matrix, index: int) -> str:
@@ -237,15 +248,11 @@ def _best(values: NDArray[Any]) -> NDArray[np.intp]:
     return np.argsort(-values, kind="stable")[:5]
 
 
-def _top5(matrix: Matrix, label: str, values: NDArray[Any]) -> str:
-    order = _best(values)
-    items = "".join(
-        f"<li>{_text(_class(matrix, int(i)))} {float(values[i]):.3g}</li>" for i in order
-    )
-    return f'<p class="dim">{_text(label)}</p><ol>{items}</ol>'
+def _top5(matrix: Matrix, values: NDArray[Any]) -> list[str]:
+    return [f"{_class(matrix, int(i))} {float(values[i]):.3g}" for i in _best(values)]
 
 
-def _environment() -> list[str]:
+def _environment() -> list[tuple[str, str]]:
     found = environment()
     machine = found["machine"]
     items = {
@@ -255,5 +262,4 @@ def _environment() -> list[str]:
         "machine": machine.get("board") or machine.get("processor"),
         "system": machine.get("system", found["platform"]),
     }
-    pairs = "".join(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in items.items())
-    return ["<h2>Environment</h2>", f"<dl>{pairs}</dl>"]
+    return [(name, str(said)) for name, said in items.items()]

@@ -92,6 +92,22 @@ COLUMNS = (
     ("KL", "kl"),
     ("top-1", "top1"),
 )
+WORDS = {
+    "max err": "the largest difference of any output value from the reference's",
+    "rel": "that difference as a share of the range of the reference's output",
+    "SQNR dB": "power of the reference's output over that of the difference: at 20 dB the noise is a tenth "
+    "of the signal, at 40 dB a hundredth",
+    "floor": "the SQNR that the recipe itself implies, simulated in float: a file cannot be held to more",
+    "centred": "SQNR with each value's mean over the pictures removed: a frozen output cannot hide "
+    "behind a large mean",
+    "agree": "share of pictures whose best class is the reference's, in percent, with its 95 % interval; "
+    "needs no labels",
+    "KL": "how far the class probabilities moved (Kullback-Leibler divergence of the softmax), in nats",
+    "top-1": "share of pictures whose best class is the true one, in percent, with its 95 % interval",
+    "against hop before": "difference from the line above it came from: a conversion alone should add none",
+    "quanta": "steps of an integer output: one quantum is its scale",
+}
+"""What the words of a report mean."""
 
 
 def table(matrix: Matrix) -> tuple[list[str], list[list[str]]]:

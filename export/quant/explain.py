@@ -1,6 +1,5 @@
 """Put a recipe into words: the worst layers first, and what differs between two."""
 
-import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +11,14 @@ import numpy as np
 
 from edgeconv.files import write_text
 from edgeconv.recipe import Recipe
+from edgeconv.reports.parts import scaled
 from edgeconv.tables import PIPED_WIDTH, Column, table_lines
+from edgeconv.templates import render
 
 LAYER_TITLES = ("layer", "clipped", "weight error", "noise dB", "added dB")
 RANGE_TITLES = ("tensor", "low", "high", "scale", "zero point")
+NOISIEST = 40
+"""Layers that the page draws."""
 
 
 @dataclass(frozen=True)
@@ -55,30 +58,27 @@ class Explanation:
             for line in lines
             for part in wrap(line, width, subsequent_indent="    ", break_long_words=False)
         ]
-        layers = [
-            [
-                str(row["name"]),
-                f"{row['clip_rate']:.3%}",
-                f"{row['weight_error']:.4%}",
-                _decibel(row["noise"]),
-                _decibel(row["added"]),
-            ]
-            for row in self.layers
-        ]
-        ranges = [
-            [
-                str(row["tensor"]),
-                f"{row['low']:.4g}",
-                f"{row['high']:.4g}",
-                f"{row['scale']:.4g}",
-                f"{row['zero_point']:d}",
-            ]
-            for row in self.ranges
-        ]
+        layers = [_layer_cells(row) for row in self.layers]
+        ranges = [_range_cells(row) for row in self.ranges]
         for titles, rows in ((LAYER_TITLES, layers), (RANGE_TITLES, ranges)):
             columns = [Column(title, right=place > 0) for place, title in enumerate(titles)]
             folded += ["", *(line for block in table_lines(columns, rows, width) for line in block)]
         return "\n".join(folded)
+
+
+def _layer_cells(row: Mapping[str, Any]) -> list[str]:
+    return [
+        str(row["name"]),
+        f"{row['clip_rate']:.3%}",
+        f"{row['weight_error']:.4%}",
+        _decibel(row["noise"]),
+        _decibel(row["added"]),
+    ]
+
+
+def _range_cells(row: Mapping[str, Any]) -> list[str]:
+    figures = (f"{row[key]:.4g}" for key in ("low", "high", "scale"))
+    return [str(row["tensor"]), *figures, f"{row['zero_point']:d}"]
 
 
 def _decibel(share: float | None) -> str:
@@ -160,24 +160,33 @@ def _layer_differences(name: str, first: Recipe, second: Recipe) -> list[str]:
 
 
 def write_page(found: Explanation, path: Path) -> None:
-    """Write one HTML page: a bar a layer for the noise it adds, then the tables; no scripts."""
-    most = max([row["added"] or 0.0 for row in found.layers] + [1e-12])
-    bars = "".join(
-        f'<tr><td>{html.escape(str(row["name"]))}</td><td><div style="width:'
-        f'{400 * (row["added"] or 0.0) / most:.0f}px;height:10px;background:#36c"></div></td>'
-        f"<td>{_decibel(row['added'])} dB</td><td>{row['weight_error']:.3%}</td>"
-        f"<td>{row['clip_rate']:.3%}</td></tr>"
-        for row in found.layers
+    """Write one HTML page: bars of the noise that layers add, then both tables; no scripts.
+
+    Raises MissingDependencyError without jinja2.
+    """
+    noisy = [(str(row["name"]), float(row["added"])) for row in found.layers if row["added"]]
+    notes = [f"In float: {', '.join(found.float_nodes)}."] if found.float_nodes else []
+    notes += [
+        f"Float outputs in {target}: {', '.join(names)}."
+        for target, names in found.float_outputs.items()
+        if names
+    ]
+    page = render(
+        "pages",
+        "recipe.html.jinja",
+        title=f"recipe {found.name} · edgeconv",
+        name=found.name,
+        form=found.form,
+        picked=found.picked,
+        why=found.why,
+        notes=notes,
+        noise=scaled([(name, added, f"{_decibel(added)} dB") for name, added in noisy[:NOISIEST]]),
+        tables=[
+            ("Layers", LAYER_TITLES, [_layer_cells(row) for row in found.layers]),
+            ("Ranges", RANGE_TITLES, [_range_cells(row) for row in found.ranges]),
+        ],
     )
-    text = html.escape(found.text())
-    write_text(
-        path,
-        f"<!doctype html><meta charset=utf-8><title>{html.escape(found.name)}</title>"
-        "<style>body{font:14px sans-serif}td{padding:1px 8px}</style>"
-        f"<h1>Recipe {html.escape(found.name)}, {html.escape(found.form)}</h1>"
-        "<table><tr><th>layer<th>noise it adds<th><th>weight error<th>clipped</tr>"
-        f"{bars}</table><pre>{text}</pre>\n",
-    )
+    write_text(path, page)
 
 
 def schema() -> str:
