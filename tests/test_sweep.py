@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from page_kit import look_at
 
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError, UsageError
@@ -288,6 +289,7 @@ def test_a_sweep_is_the_same_again_free_and_goes_on_where_it_stopped(
     page = (tmp_path / "p.html").read_text()
     assert "mobilenet_v1 0.25 32 fp32 tflite" in page
     assert "src=" not in page
+    look_at(tmp_path / "p.html", tmp_path, 390, dark=True)
     second = small(photos, output, "--precision", "fp32,fp16", "--json")
     assert second.exit_code == 0, second.output
     again = json.loads(second.stdout)

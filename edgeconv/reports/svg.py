@@ -140,12 +140,3 @@ def polyline(
     """Return a bare line, of the class ``kind``."""
     places = " ".join(f"{on.x(x, a):.1f},{on.y(y, b):.1f}" for a, b in zip(xs, ys, strict=True))
     return f'<polyline class="{kind}" points="{places}"/>'
-
-
-def legend(names: Sequence[str]) -> str:
-    """Return the key to the colours."""
-    items = (
-        f'<li><span class="swatch c{number % COLOURS}"></span>{html.escape(name)}</li>'
-        for number, name in enumerate(names)
-    )
-    return f'<ul class="legend">{"".join(items)}</ul>'

@@ -5,55 +5,41 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgeconv.reports import svg
-from edgeconv.reports.style import STYLE
 from edgeconv.sweep.results import Cell, SweepReport
 from edgeconv.sweep.text import accuracy_text, latency_text, remark
+from edgeconv.templates import render
 
 LARGE = svg.Canvas(width=760.0, height=430.0)
 SHAPES = ("circle", "square", "diamond", "triangle")
-OWN_STYLE = """
-.mark{stroke:var(--back);stroke-width:1}.bars{stroke-width:1.2;opacity:.55}.front{fill:none;stroke:var(--dim);
-stroke-width:1.5;stroke-dasharray:5 4}.cell.off,tr.off{display:none}.cell.dim{opacity:.35}
-.filters{display:flex;flex-wrap:wrap;gap:6px 18px;margin:.6em 0}.filters fieldset{border:1px solid var(--rule);
-border-radius:6px;padding:2px 10px 6px;margin:0}.filters legend{color:var(--dim);font-size:.85em}
-.filters label{margin-right:10px;white-space:nowrap}.answer{font-size:1.1rem;font-weight:600}
-code{overflow-wrap:anywhere}.cell:focus{outline:none}.cell:hover .mark,.cell:focus .mark{stroke:var(--text)}
-""" + "".join(
-    f".mark.c{n}{{fill:var(--c{n})}}.bars.c{n}{{stroke:var(--c{n})}}" for n in range(svg.COLOURS)
-)
-SCRIPT = """
-const boxes=[...document.querySelectorAll('.filters input')];
-function show(){const off={};for(const b of boxes)if(!b.checked)(off[b.name]=off[b.name]||new Set()).add(b.value);
-for(const e of document.querySelectorAll('[data-net]')){let hide=false;
-for(const name in off)hide=hide||off[name].has(e.dataset[name]);e.classList.toggle('off',hide)}}
-for(const b of boxes)b.addEventListener('change',show);show();
-"""
+TOLD = ("net", "precision", "target")
+"""What the page's filters tell cells apart by."""
 
 
 def page(report: SweepReport) -> str:
-    """Return the page; it makes no request, and its one script filters what is shown."""
+    """Return the page; it makes no request, and its one script filters what is shown.
+
+    Raises MissingDependencyError without jinja2.
+    """
     cells = [cell for cell in report.cells if not cell.impossible and cell.path is not None]
-    nets = list(dict.fromkeys(cell.form.net for cell in cells))
-    targets = list(dict.fromkeys(cell.form.target for cell in cells))
-    body = [
-        "<h1>edgeconv sweep</h1>",
-        f'<p class="dim">{_text(_about(report))}</p>',
-        *_said(report),
-        *_filters(cells),
-        *_charts(report, cells, nets, targets),
-        *_table(report, cells),
-        *_not_made(report),
-    ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f'<link rel="icon" href="data:,"><title>edgeconv sweep</title><style>{STYLE}{OWN_STYLE}</style>'
-        f"</head><body>{''.join(body)}<script>{SCRIPT}</script></body></html>\n"
+    sentences = report.sentences()
+    return render(
+        "pages",
+        "sweep.html.jinja",
+        title=f"{', '.join(dict.fromkeys(cell.form.net for cell in cells))} · edgeconv sweep",
+        about=_about(report),
+        answer=sentences[0] if report.budgets else "",
+        sentences=sentences[1:] if report.budgets else sentences,
+        command=report.command(),
+        filters=_filters(cells),
+        charts=_charts(report, cells),
+        header=("cell", "top-1 %" if report.truth else "as float %", "latency, ms", "MB", "remark"),
+        cells=[_row(report, cell) for cell in cells],
+        rest=[
+            f"{report.status(cell)}: {cell.label} ({cell.error})"
+            for cell in report.cells
+            if report.status(cell) in ("failed", "impossible")
+        ],
     )
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value))
 
 
 def _about(report: SweepReport) -> str:
@@ -64,54 +50,45 @@ def _about(report: SweepReport) -> str:
     return f"{pictures} · timed on {machine} · {versions}"
 
 
-def _said(report: SweepReport) -> list[str]:
-    parts = [
-        f'<p class="answer">{_text(text)}</p>' for text in report.sentences()[:1] if report.budgets
-    ]
-    rest = report.sentences()[1:] if report.budgets else report.sentences()
-    parts += [f"<p>{_text(text)}</p>" for text in rest]
-    if report.command() is not None:
-        parts.append(f"<p><code>{_text(report.command())}</code></p>")
-    return parts
+def _filters(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
+    """Return what a reader may leave out: each name with its values, where there are several."""
+    sets = [(name, dict.fromkeys(_told(cell)[name] for cell in cells)) for name in TOLD]
+    return [(name, list(values)) for name, values in sets if len(values) > 1]
 
 
-def _filters(cells: Sequence[Cell]) -> list[str]:
-    sets: dict[str, dict[str, None]] = {name: {} for name in ("net", "precision", "target")}
-    for cell in cells:
-        for name, values in sets.items():
-            values[str(getattr(cell.form, name))] = None
-    parts = []
-    for name, values in sets.items():
-        if len(values) < 2:
-            continue
-        boxes = "".join(
-            f'<label><input type="checkbox" name="{name}" value="{_text(v)}" checked> {_text(v)}</label>'
-            for v in values
-        )
-        parts.append(f"<fieldset><legend>{name}</legend>{boxes}</fieldset>")
-    return [f'<form class="filters">{"".join(parts)}</form>'] if parts else []
+def _told(cell: Cell) -> dict[str, str]:
+    return {name: str(getattr(cell.form, name)) for name in TOLD}
 
 
-def _charts(
-    report: SweepReport, cells: Sequence[Cell], nets: Sequence[str], targets: Sequence[str]
-) -> list[str]:
+def _row(report: SweepReport, cell: Cell) -> dict[str, Any]:
+    figures = (accuracy_text(cell), latency_text(cell), f"{cell.bytes / 1e6:.2f}")
+    return {
+        "told": _told(cell),
+        "label": cell.label,
+        "figures": figures,
+        "remark": remark(report, cell),
+    }
+
+
+def _charts(report: SweepReport, cells: Sequence[Cell]) -> dict[str, Any] | None:
+    """Return both charts and their keys, None where no cell has an accuracy."""
+    nets = list(dict.fromkeys(cell.form.net for cell in cells))
+    targets = list(dict.fromkeys(cell.form.target for cell in cells))
     accuracy = "top-1" if report.truth else "agreement with the float net"
     known = [c for c in cells if (p := c.point()) is not None and p.accuracy is not None]
     if not known:
-        return ["<p>No cell has an accuracy: name --data to compare them.</p>"]
-    key = svg.legend(nets) if len(nets) <= svg.COLOURS else ""
-    marks = ", ".join(f"{SHAPES[i % len(SHAPES)]}: {t}" for i, t in enumerate(targets))
-    parts = [
-        key,
-        f'<p class="dim">Shape: {_text(marks)}. Bars are 95 % intervals; pale: dominated.</p>',
-    ]
+        return None
     timed = [c for c in known if c.timing is not None and c.timing["latency_ms"] is not None]
-    if timed:
-        parts.append(f"<h2>{accuracy} against latency</h2>")
-        parts.append(_chart(report, timed, nets, targets, accuracy, "ms"))
-    parts.append(f"<h2>{accuracy} against size</h2>")
-    parts.append(_chart(report, known, nets, targets, accuracy, "MB"))
-    return parts
+    drawn = [("latency", timed, "ms"), ("size", known, "MB")]
+    return {
+        "key": nets if len(nets) <= svg.COLOURS else [],
+        "shapes": ", ".join(f"{SHAPES[i % len(SHAPES)]}: {t}" for i, t in enumerate(targets)),
+        "drawn": [
+            (f"{accuracy} against {cost}", _chart(report, some, nets, targets, accuracy, unit))
+            for cost, some, unit in drawn
+            if some
+        ],
+    }
 
 
 def _cost(cell: Cell, unit: str) -> tuple[float, float, float]:
@@ -190,7 +167,7 @@ def _mark(
     )
     faint = "" if report.status(cell) == "front" else " dim"
     return (
-        f'<g class="cell{faint}" tabindex="0" {_data(cell)}><title>{_text(says)}</title>'
+        f'<g class="cell{faint}" tabindex="0" {_data(cell)}><title>{html.escape(says)}</title>'
         f"{bars}{_shape(shape, at, up, colour)}</g>"
     )
 
@@ -208,36 +185,4 @@ def _shape(shape: str, x: float, y: float, colour: str) -> str:
 
 
 def _data(cell: Cell) -> str:
-    return " ".join(
-        f'data-{name}="{_text(getattr(cell.form, name))}"'
-        for name in ("net", "precision", "target")
-    )
-
-
-def _table(report: SweepReport, cells: Sequence[Cell]) -> list[str]:
-    head = "".join(
-        f"<th>{name}</th>"
-        for name in ("cell", "top-1 %" if report.truth else "as float %", "latency, ms", "MB", "")
-    )
-    rows = []
-    for cell in cells:
-        rows.append(
-            f"<tr {_data(cell)}><td>{_text(cell.label)}</td><td>{accuracy_text(cell)}</td><td>{latency_text(cell)}</td>"
-            f'<td>{cell.bytes / 1e6:.2f}</td><td class="left">{_text(remark(report, cell))}</td></tr>'
-        )
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-    return ["<h2>Cells</h2>", f'<div class="scroll" tabindex="0">{table}</div>']
-
-
-def _timed(cell: Cell) -> bool:
-    return cell.timing is not None and cell.timing["latency_ms"] is not None
-
-
-def _not_made(report: SweepReport) -> list[str]:
-    rest = [c for c in report.cells if report.status(c) in ("failed", "impossible")]
-    if not rest:
-        return []
-    items = "".join(
-        f"<li>{_text(report.status(c))}: {_text(c.label)} ({_text(c.error)})</li>" for c in rest
-    )
-    return ["<h2>Not made</h2>", f"<ul>{items}</ul>"]
+    return " ".join(f'data-{name}="{html.escape(said)}"' for name, said in _told(cell).items())
