@@ -398,8 +398,8 @@ def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel: Path) -> None
         for path in folder.iterdir():
             if path.is_file() and not path.name.startswith("."):
                 expected.add(f"{package.replace('.', '/')}/{path.name}")
-    templates = (ROOT / "edgeconv").glob("*/*.jinja")
-    expected |= {path.relative_to(ROOT).as_posix() for path in templates}
+    for kind in ("*/*.jinja", "*/*.css"):
+        expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "edgeconv").glob(kind)}
     assert {name for name in names if name.startswith("edgeconv/")} == expected
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
