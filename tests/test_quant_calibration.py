@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from quant_nets import pictures, residual_net
+from quant_nets import pictures, residual_net, shuffle_net
 
 from edgeconv.errors import BudgetMissedError, EdgeconvError
 from edgeconv.export.quant.budget import agreement_drop, meet_budget
@@ -77,6 +77,13 @@ def test_stability_and_clipping_are_measured() -> None:
     assert max(clip_rates(seen, recipe.activations).values()) == 0.0
     assert recipe.notes["stability"]["worst_tensor"] in recipe.activations
     assert recipe.notes["layers"].keys() == recipe.weights.keys()
+
+
+def test_what_a_relu_behind_a_concat_takes_away_is_neither_clipped_nor_noise() -> None:
+    graph = shuffle_net()
+    layers = quantize(graph, pictures(graph, 10), recipe="fast").recipe.notes["layers"]
+    assert max(layer["clip_rate"] for layer in layers.values()) < 0.01
+    assert max(layer["added"] for layer in layers.values()) < 0.02
 
 
 def test_agreement_drop_counts_points_of_top1_where_the_truth_is_known() -> None:

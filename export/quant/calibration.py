@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.export.graph import Clamp
 from edgeconv.export.quant.observe import Feeds, Observation
 from edgeconv.recipe import Activation
 
@@ -149,14 +151,21 @@ def stability(seen: Observation) -> dict[str, Any]:
     }
 
 
-def clip_rates(seen: Observation, activations: Mapping[str, Activation]) -> dict[str, float]:
-    """Return, a tensor, the share of sampled values beyond what its integers can hold."""
+def clip_rates(
+    seen: Observation,
+    activations: Mapping[str, Activation],
+    bounds: Mapping[str, Clamp] = MappingProxyType({}),
+) -> dict[str, float]:
+    """Return, a tensor, the share of sampled values beyond what its integers can hold.
+
+    Values beyond ``bounds``, which no reader can tell from the bound (``needed_bounds``), count as it.
+    """
     rates = {}
     for name, quantization in activations.items():
         if name in seen.tensors:
             half = quantization.scale / 2
             low = (-128 - quantization.zero_point) * quantization.scale - half
             high = (127 - quantization.zero_point) * quantization.scale + half
-            sample = seen.tensors[name].sample
+            sample = np.clip(seen.tensors[name].sample, *bounds.get(name, (-np.inf, np.inf)))
             rates[name] = float(((sample < low) | (sample > high)).mean())
     return rates

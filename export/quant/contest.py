@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph
+from edgeconv.export.integer.groups import needed_bounds
 from edgeconv.export.quant.calibration import stability
 from edgeconv.export.quant.candidates import Candidate
 from edgeconv.export.quant.equalize import equalize
@@ -129,7 +130,8 @@ class Contest:
         """Fit a candidate in a form, with figures for every layer, and judge it."""
         task, (candidate, form) = self.task, fit
         graph, seen = self._graph(candidate)
-        probe = NoiseProbe(seen, self._activations(candidate, form))
+        bounds = needed_bounds(graph, seen.peaks, frozenset(task.floats))
+        probe = NoiseProbe(seen, self._activations(candidate, form), bounds)
         made: dict[str, Floats] = {}
         recipe = self._fit(fit, probe, made)
         rows = len(task.pictures)
@@ -138,7 +140,9 @@ class Contest:
             rest = run_recipe(graph, recipe, unseen, self._threads)
             made = {n: np.concatenate([made[n], v]) if made else v for n, v in rest.items()}
         wanted = {name: values[:rows] for name, values in task.seen.outputs.items()}
-        recipe = replace(recipe, notes={"layers": layer_notes(graph, recipe, seen, probe.noise)})
+        recipe = replace(
+            recipe, notes={"layers": layer_notes(graph, recipe, seen, probe.noise, bounds)}
+        )
         return _Entry(candidate, Quantized(graph, recipe), score(graph, wanted, made))
 
     def _fit(self, fit: _Fit, probe: NoiseProbe, made: dict[str, Floats]) -> Recipe:

@@ -1,12 +1,13 @@
 """Figures of a finished recipe, layer by layer: what `edgeconv recipe show` prints."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.export.graph import Graph
+from edgeconv.export.graph import Clamp, Graph
 from edgeconv.export.integer.rules import float_weights
 from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.export.quant.calibration import clip_rates
@@ -16,10 +17,18 @@ from edgeconv.recipe import Activation, Recipe
 
 
 class NoiseProbe:
-    """Compares sampled values of the quantized run with the float pass, at the same places."""
+    """Compares sampled values of the quantized run with the float pass, at the same places.
 
-    def __init__(self, seen: Observation, activations: Mapping[str, Activation]) -> None:
-        self._seen, self._activations = seen, activations
+    ``bounds`` are those of ``needed_bounds``: beyond them no reader can tell values apart.
+    """
+
+    def __init__(
+        self,
+        seen: Observation,
+        activations: Mapping[str, Activation],
+        bounds: Mapping[str, Clamp] = MappingProxyType({}),
+    ) -> None:
+        self._seen, self._activations, self._bounds = seen, activations, bounds
         self.noise: dict[str, float] = {}
 
     def __call__(self, name: str, stored: NDArray[Any]) -> None:
@@ -34,21 +43,27 @@ class NoiseProbe:
         quantization = self._activations.get(name)
         if quantization is not None:
             values = (values - (quantization.zero_point + 128)) * np.float32(quantization.scale)
-        real = stats.sample[: len(stored)]
+        floor, ceiling = self._bounds.get(name, (-np.inf, np.inf))
+        real = np.clip(stats.sample[: len(stored)], floor, ceiling)
+        values = np.clip(values, floor, ceiling)
         power = float((real.astype(np.float64) ** 2).mean())
         error = float(((real - values).astype(np.float64) ** 2).mean())
         self.noise[name] = error / power if power > 0 else 0.0
 
 
 def layer_notes(
-    graph: Graph, recipe: Recipe, seen: Observation, noise: Mapping[str, float]
+    graph: Graph,
+    recipe: Recipe,
+    seen: Observation,
+    noise: Mapping[str, float],
+    bounds: Mapping[str, Clamp] = MappingProxyType({}),
 ) -> dict[str, dict[str, float]]:
     """Return, a weighted layer: clip rate, weight error, noise, and the noise that it added.
 
     ``weight_error`` is the relative RMS error of the weights; ``noise`` the noise-to-signal power
     of the output and ``added`` what of it the inputs did not have: the layer's sensitivity.
     """
-    clipped = clip_rates(seen, recipe.activations)
+    clipped = clip_rates(seen, recipe.activations, bounds)
     found = {}
     for node in graph.nodes:
         if node.op not in WEIGHTED or node.name not in recipe.weights:
