@@ -18,6 +18,7 @@ from edgeconv.export.quant.copies import widen
 from edgeconv.export.quant.engine import quantize
 from edgeconv.export.quant.equalize import rescale
 from edgeconv.export.stages import Stages
+from edgeconv.export.targets import TARGETS
 from edgeconv.export.verify import Expected
 from edgeconv.recipe import Recipe
 from edgeconv.samples import Feed
@@ -74,6 +75,7 @@ def make_integers(
             reduce_range=options.reduce_range,
             copies=options.copies_share,
             minutes=options.training_minutes,
+            float_outputs={name: target.float_outputs for name, target in TARGETS.items()},
         )
         recipe = made.recipe
         picked = recipe.notes.get("picked")

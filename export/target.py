@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from edgeconv.export.graph import Graph
     from edgeconv.export.op_table import Refusal
     from edgeconv.export.options import ExportOptions
+    from edgeconv.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,9 @@ class Target:
     ``needs``: (module, extra of pyproject.toml) of every package that it cannot do without.
     ``options``: fields of ExportOptions that some targets alone read; ``alone``: those that need this
     target and no other. ``refuse`` raises UsageError for options that cannot be, ``stops`` returns
-    what of a graph cannot be expressed, both before any work. ``emit`` writes the file. ``verified``: at most so many samples verify it (None: all). ``then`` is the command to go on
-    with.
+    what of a graph cannot be expressed, both before any work. ``emit`` writes the file.
+    ``float_outputs`` says which outputs an INT8 file with float borders does not store as integers.
+    ``verified``: at most so many samples verify it (None: all). ``then`` is the command to go on with.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Target:
     emit: "Callable[[EmitRequest, Path], Emitted]"
     options: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()
+    float_outputs: "Callable[[Graph, Recipe], tuple[str, ...]]" = lambda graph, recipe: ()
     verified: int | None = None
     then: str = "bench"
 

@@ -290,6 +290,41 @@ def test_a_recipe_survives_json(tmp_path: Any) -> None:
     assert back.to_json() == recipe.to_json()
 
 
+def test_targets_say_which_outputs_they_give_in_float(tmp_path: Path) -> None:
+    """TFLite's cost time, so that best alone has them; the file then computes what ONNX's does."""
+    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    from edgeconv.export.targets import TARGETS
+    from edgeconv.export.tflite.emit import emit_tflite
+
+    graph = residual_net()
+    (name,) = graph.outputs
+    done = quantize(graph, pictures(graph), recipe="fast").recipe
+    said = {n: t.float_outputs(graph, done) for n, t in TARGETS.items()}
+    assert said == {"onnx": (name,), "tflite": (), "coreml": (name,), "executorch": ()}
+    best = replace(done, name="best")
+    real = replace(best, float_outputs={"tflite": TARGETS["tflite"].float_outputs(graph, best)})
+    assert real.float_outputs == {"tflite": (name,)}
+    feeds = pictures(graph, 4, seed=5)
+    wanted = run_recipe(graph, done, feeds, 1)[name]
+    file = emit_tflite(graph, real, precision="int8")
+    assert file.outputs[0].dtype == "float32"
+    assert "fully_connected" in str(file.ops).lower()
+    assert len(file.data) < len(emit_tflite(graph, done, precision="int8").data) + 1000
+    interpreter = litert.Interpreter(model_content=file.data, num_threads=1)
+    interpreter.allocate_tensors()
+    given, made = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    for feed, logits in zip(feeds, wanted, strict=True):
+        interpreter.set_tensor(given["index"], np.moveaxis(feed["input"], 1, 3))
+        interpreter.invoke()
+        got = interpreter.get_tensor(made["index"])
+        np.testing.assert_allclose(got, logits.reshape(got.shape), atol=0.02 * np.abs(logits).max())
+        step = done.activations[name].scale  # a rounded logit is a multiple of it
+        assert np.abs(got / step - np.rint(got / step)).max() > 0.05
+    for io in ("int8", "uint8"):
+        first, second = (emit_tflite(graph, r, precision="int8", io=io).data for r in (done, real))
+        assert first == second
+
+
 def test_logits_stay_float_in_onnx_alone_and_integers_where_the_borders_are(tmp_path: Path) -> None:
     graph = residual_net()
     (logits,) = graph.outputs

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from edgeconv.export.graph import Graph
     from edgeconv.export.op_table import Refusal
     from edgeconv.export.options import ExportOptions
+    from edgeconv.recipe import Recipe
 
 
 def _refuse(options: "ExportOptions") -> None:
@@ -28,6 +29,13 @@ def _stops(graph: "Graph") -> "list[Refusal]":
     from edgeconv.export.coreml.table import stops
 
     return stops(graph)
+
+
+def _float_outputs(graph: "Graph", recipe: "Recipe") -> tuple[str, ...]:
+    """Integers stand in front of the operators that read them, so none is behind the last."""
+    from edgeconv.export.quant.float_outputs import unread
+
+    return unread(graph, recipe)
 
 
 def _emit(request: "EmitRequest", path: Path) -> "Emitted":
@@ -86,6 +94,7 @@ COREML = Target(
     refuse=_refuse,
     stops=_stops,
     emit=_emit,
+    float_outputs=_float_outputs,
     options=(
         "coreml_compute",
         "min_ios",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from edgeconv.export.graph import Graph
     from edgeconv.export.op_table import Refusal
     from edgeconv.export.options import ExportOptions
+    from edgeconv.recipe import Recipe
     from edgeconv.tensors import TensorSpec
 
 
@@ -26,6 +27,13 @@ def _refuse(options: "ExportOptions") -> None:
 
 def _stops(graph: "Graph") -> "list[Refusal]":
     return []  # every standard operator can stay as it is
+
+
+def _float_outputs(graph: "Graph", recipe: "Recipe") -> tuple[str, ...]:
+    """onnxruntime's integer Gemm gives float: one operator less."""
+    from edgeconv.export.quant.float_outputs import logits
+
+    return logits(graph, recipe)
 
 
 def _emit(request: "EmitRequest", path: Path) -> "Emitted":
@@ -82,5 +90,6 @@ ONNX = Target(
     refuse=_refuse,
     stops=_stops,
     emit=_emit,
+    float_outputs=_float_outputs,
     options=("cpu", "opset", "prefer"),
 )

@@ -4,7 +4,7 @@ One pass of the float net gathers what is needed; then each candidate of the rec
 layer by layer on four fifths of the pictures and judged on all: a fifth it has never seen.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from edgeconv.export.quant.blas import one_blas_thread
 from edgeconv.export.quant.candidates import RECIPES
 from edgeconv.export.quant.contest import Contest, Quantized, Task
 from edgeconv.export.quant.copies import copied, plan
+from edgeconv.export.quant.float_outputs import logits
 from edgeconv.export.quant.judge import NEAR_DB, decibels, run_recipe, score
 from edgeconv.export.quant.noise import noise_of
 from edgeconv.export.quant.observe import Feeds, Floats, Observation, Progress, observe
@@ -27,6 +28,9 @@ from edgeconv.export.quant.ranges import conflicts, fixed_scales
 from edgeconv.recipe import Form, Recipe
 
 __all__ = ["Quantized", "float_nodes", "quantize", "split"]
+
+FloatOutputs = Callable[[Graph, Recipe], tuple[str, ...]]
+FLOAT_OUTPUTS: Mapping[str, FloatOutputs] = {"onnx": logits}
 
 MOST_LEARNT = 100
 """Pictures that layers are fitted on; ranges use all that are given."""
@@ -52,6 +56,7 @@ def quantize(
     reduce_range: bool = False,
     copies: float = 0.0,
     minutes: float = 0.0,
+    float_outputs: Mapping[str, FloatOutputs] = FLOAT_OUTPUTS,
 ) -> Quantized:
     """Return the INT8 recipe of a prepared graph.
 
@@ -60,8 +65,9 @@ def quantize(
     in float. ``form`` prescribes a form instead of letting held-out pictures judge.
     ``reduce_range`` keeps weights in [-63, 63], for x86 without VNNI. ``copies`` is the share
     of multiply-adds that copies of noisy channels may add. ``minutes`` is how long PyTorch may train
-    what was found (export/twin/). ``progress`` is called with the share of the work done. The same
-    arguments give the same recipe, where training ends before its minutes do.
+    what was found (export/twin/). ``float_outputs``: target -> what says which outputs its files
+    give in float. ``progress`` is called with the share of the work done. The same arguments give the
+    same recipe, where training ends before its minutes do.
 
     Raises UsageError for an unknown recipe or node, EdgeconvError where there are no feeds or a
     value is not finite.
@@ -80,29 +86,14 @@ def quantize(
         made = contest.run(recipe, form)
         if copies:
             made = _with_copies(made, contest.seen(made), task, copies)
-        real = {"onnx": float_logits(made.graph, made.recipe)}
+        said = {target: of(made.graph, made.recipe) for target, of in float_outputs.items()}
+        real = {target: names for target, names in said.items() if names}
         made = Quantized(made.graph, replace(made.recipe, float_outputs=real))
         if minutes:
             from edgeconv.export.twin.guarded import train
 
             made = train(made, task, minutes, lambda p: report(contested + (1 - contested) * p))
         return Quantized(_restored(made.graph, whole), made.recipe)
-
-
-def float_logits(graph: Graph, recipe: Recipe) -> tuple[str, ...]:
-    """Return the outputs that onnxruntime's integer kernels give in float: of a Gemm that ends the net.
-
-    Rounding logits to 8 bits makes ties, and clips those of pictures unlike the calibration's.
-    """
-    read = graph.consumers()
-    return tuple(
-        node.output
-        for node in graph.of("Gemm")
-        if node.output in graph.outputs
-        and node.name in recipe.weights
-        and node.clamp is None
-        and not read.get(node.output)
-    )
 
 
 def _with_copies(made: Quantized, seen: Observation, task: Task, share: float) -> Quantized:

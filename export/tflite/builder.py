@@ -68,6 +68,7 @@ class Builder:
         self._names: set[str] = set()
         self._quantization: list[Quantization | None] = []
         self._dtypes: list[np.dtype[np.generic]] = []
+        self._per_channel: set[int] = set()
         self.op_counts: dict[str, int] = {}
 
     def shape(self, index: int) -> tuple[int, ...]:
@@ -109,6 +110,8 @@ class Builder:
         per_tensor = quantization if isinstance(quantization, Quantization) else None
         self._quantization.append(per_tensor)
         self._dtypes.append(kind)
+        if isinstance(quantization, ChannelScales):
+            self._per_channel.add(len(self._dtypes) - 1)
         return len(self._graph.tensors) - 1
 
     def constant(
@@ -152,7 +155,8 @@ class Builder:
                 setattr(o.builtinOptions, key, self._enumerated(key, value))
         kinds = [self._dtypes[i].name if i >= 0 else "" for i in inputs]
         shapes = [self.shape(i) if i >= 0 else () for i in inputs]
-        o.opcodeIndex = self._opcode(code, op_version(code, kinds, shapes, fields))
+        per_channel = not self._per_channel.isdisjoint(inputs)
+        o.opcodeIndex = self._opcode(code, op_version(code, kinds, shapes, fields, per_channel))
         self._graph.operators.append(o)
         self.op_counts[code] = self.op_counts.get(code, 0) + 1
 

@@ -84,6 +84,8 @@ def emit_tflite(
         )
     check_supported(graph)
     known = graph.shapes.keys()
+    if recipe is not None and io == "float":
+        recipe = recipe.on("tflite")
     graph, recipe, changes = rewrite(graph, recipe, rewrites)
     plan = plan_layouts(graph, lambda g, node: OPS[node.op].layout_rule(g, node))
     em = Emission(graph, recipe, precision, io, plan, ops=OPS)

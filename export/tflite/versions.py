@@ -60,8 +60,12 @@ def op_version(
     kinds: Sequence[str],
     shapes: Sequence[tuple[int, ...]],
     fields: Mapping[str, Any],
+    per_channel: bool = False,
 ) -> int:
-    """Return the version for inputs of these dtypes and shapes with these options."""
+    """Return the version for inputs of these dtypes and shapes with these options.
+
+    ``per_channel``: an input has a scale for each of its channels.
+    """
     real, quantized = _VERSIONS.get(code, (1, 1))
     int8 = "int8" in kinds
     version = quantized if int8 else real
@@ -75,6 +79,8 @@ def op_version(
         version = 3
     if code == "DEQUANTIZE" and "float16" in kinds:
         version = 3
+    if code == "DEQUANTIZE" and per_channel:
+        version = 5
     if code == "TRANSPOSE" and len(shapes[0]) > 4:
         version = max(version, 3)
     if code in ("STRIDED_SLICE", "SLICE") and len(shapes[0]) > 4:

@@ -23,8 +23,7 @@ def weight_operands(
     name = node.inputs[1]
     biased = len(node.inputs) > 2 and node.inputs[2]
     bias_name = node.inputs[2] if biased else f"{node.name}_bias"
-    if em.integer:
-        assert em.recipe is not None
+    if em.recipe is not None and (em.integer or _ends_in_float(em, node)):
         w = em.recipe.weights[node.name]
         source = em.recipe.activations[node.inputs[0]]
         values = arrange(w.values)
@@ -34,6 +33,13 @@ def weight_operands(
                 f"which has {channels} output channels"
             )
         steps = np.float32(source.scale) * w.scales
+        if not em.integer:
+            return (
+                _dequantized(em, name, values, ChannelScales(w.scales, axis)),
+                em.builder.shared(
+                    bias_name, (w.bias * steps.astype(np.float64)).astype(np.float32)
+                ),
+            )
         return (
             em.builder.constant(name, values, ChannelScales(w.scales, axis)),
             em.builder.constant(bias_name, w.bias, ChannelScales(steps, 0)),
@@ -46,6 +52,26 @@ def weight_operands(
     )
     bias = np.ascontiguousarray(np.broadcast_to(bias, (channels,)))
     return _half(em, name, arrange(weight)), em.builder.shared(bias_name, bias)
+
+
+def _ends_in_float(em: Emission, node: Node) -> bool:
+    """Whether an integer layer gives an output of the net in float."""
+    assert em.recipe is not None
+    held = em.recipe.activations
+    integer = node.name in em.recipe.weights and node.inputs[0] in held
+    return integer and node.output in em.graph.outputs and node.output not in held
+
+
+def _dequantized(em: Emission, name: str, values: Array, scales: ChannelScales) -> int:
+    """Store integer weights behind a DEQUANTIZE, which runtimes do once, when they load the file.
+
+    FULLY_CONNECTED takes int8 weights on real values too, but tensorflow 2.14 reads no more than one
+    scale there, without a word.
+    """
+    stored = em.builder.constant(f"{name}_int8", values, scales)
+    full = em.builder.tensor(name, values.shape, np.float32)
+    em.builder.op("DEQUANTIZE", [stored], [full], "DequantizeOptions")
+    return full
 
 
 def _half(em: Emission, name: str, weight: Array) -> int:
