@@ -16,6 +16,7 @@ from edgeconv.export.integer.groups import check_same_scale, needed_bounds
 from edgeconv.export.qdq.emit import emit_qdq
 from edgeconv.export.quant.budget import without
 from edgeconv.export.quant.candidates import EQUALIZED, RECIPES
+from edgeconv.export.quant.columns import hessian
 from edgeconv.export.quant.engine import float_nodes, quantize
 from edgeconv.export.quant.equalize import equalize, rescale
 from edgeconv.export.quant.judge import run_recipe, score
@@ -216,6 +217,25 @@ def test_gptq_makes_the_layers_output_error_smaller_than_rounding() -> None:
     closed = gptq(weights, hessian, scales, 15)
     assert error(closed) < 0.6 * error(round_nearest(weights, scales, 15))
     assert np.abs(closed).max() <= 15
+
+
+def test_a_layer_of_many_inputs_is_rounded_in_blocks_of_channels() -> None:
+    net = NetBuilder((1, 3, 4, 4))
+    wide = net.conv("input", 192)
+    graph = net.finish(net.conv(wide, 4))
+    node = graph.producers()[graph.outputs[0]]
+    draw = np.random.default_rng(0)
+    stored = draw.integers(0, 256, (40, 192, 4, 4)).astype(np.uint8)
+    found = hessian(graph, node, stored, choose_scale(0.0, 255.0, "asymmetric"))
+    assert found is not None
+    assert found.shape == (2, 864, 864)
+    weights = draw.normal(size=(4, 1728)).astype(np.float32)
+    scales = (np.abs(weights).max(axis=1) / 15).astype(np.float32)
+    made = gptq(weights, found, scales, 15)
+    for block, part in enumerate((slice(0, 864), slice(864, 1728))):
+        np.testing.assert_array_equal(
+            made[:, part], gptq(weights[:, part], found[block][None], scales, 15)
+        )
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -9,6 +9,9 @@ from edgeconv.recipe import Activation
 
 MOST_ROWS = 4096
 DEPTHWISE_ROWS = 1536
+MOST_COLUMNS = 1536
+"""Inputs of one output whose rounding is chosen together: the cost grows with their cube, and more
+would be more than MOST_ROWS tells anything about."""
 SLICE = 32
 """Pictures whose columns are held at once."""
 
@@ -18,13 +21,16 @@ def hessian(
 ) -> NDArray[np.float32] | None:
     """Return (groups, k, k), the sum of x x^T over sampled input columns of a Conv or Gemm.
 
+    A layer without groups that has more than MOST_COLUMNS inputs is cut into blocks of input
+    channels: (blocks, k / blocks, k / blocks).
     ``stored`` is the uint8 input of all pictures, (pictures, ...) or (pictures, batch, ...); every
     row (token) of a Gemm's input is a sample. None for operators that GPTQ is not used on.
     """
     shape = graph.shape(node.inputs[0])
     if node.op == "Gemm":
         real = _real(stored.reshape(-1, shape[-1]), quantization)
-        return (real.T @ real)[None]
+        cut = np.ascontiguousarray(real.T).reshape(_blocks(shape[-1], 1), -1, len(real))
+        return cut @ cut.transpose(0, 2, 1)
     if node.op != "Conv" or len(shape) != 4:
         return None
     stored = stored.reshape(-1, *shape[1:])  # the rows of a batch are pictures too
@@ -32,12 +38,21 @@ def hessian(
     group, size = node.int("group", 1), int(np.prod(weights.shape[1:]))
     wanted = DEPTHWISE_ROWS if size <= 64 else int(np.clip(4 * size, 1024, MOST_ROWS))
     places = _places(graph, node, max(1, -(-wanted // len(stored))))
+    if group == 1:
+        group = _blocks(weights.shape[1], size // weights.shape[1])
+        size //= group
     total = np.zeros((group, size, size), np.float32)
     for start in range(0, len(stored), SLICE):
         columns = _columns(node, stored[start : start + SLICE], places, quantization, start)
         real = _real(columns, quantization).reshape(group, size, -1)
         total += real @ real.transpose(0, 2, 1)
     return total
+
+
+def _blocks(channels: int, taps: int) -> int:
+    """Return into how many equal blocks of whole channels a layer's inputs are cut."""
+    fitting = (n for n in range(1, channels) if channels % n == 0)
+    return next((n for n in fitting if channels * taps <= n * MOST_COLUMNS), 1)
 
 
 def _real(stored: NDArray[np.uint8], quantization: Activation) -> NDArray[np.float32]:

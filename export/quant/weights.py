@@ -76,9 +76,14 @@ def gptq(flat: Floats, hessian: Floats, scales: Floats, limit: int = 127) -> NDA
     """Round (out, k) weights to int8 so that the layer's output on its inputs changes least.
 
     ``hessian`` is (groups, k, k), the sum of x x^T over input columns of each group, whose output
-    channels are consecutive rows of ``flat``. Columns with the most input energy go first.
+    channels are consecutive rows of ``flat``; or (blocks, k / blocks, k / blocks), each of consecutive
+    columns, whose errors do not make up for each other's. Columns with the most input energy go first.
     """
     groups, size = hessian.shape[:2]
+    if size < flat.shape[1]:
+        blocks = np.split(flat, groups, axis=1)
+        parts = [gptq(b, h[None], scales, limit) for b, h in zip(blocks, hessian, strict=True)]
+        return np.concatenate(parts, axis=1)
     work = flat.reshape(groups, -1, size).astype(np.float32)
     step = scales.reshape(groups, -1, 1).astype(np.float32)
     diagonal = np.einsum("gkk->gk", hessian).astype(np.float64)
