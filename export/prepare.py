@@ -12,6 +12,8 @@ from edgeconv.export.passes.drop_empty import drop_empty
 from edgeconv.export.passes.drop_noops import drop_noops
 from edgeconv.export.passes.embed_preprocessing import embed_preprocessing
 from edgeconv.export.passes.exact_pixels import can_take_pixels, exact_pixels, pixel_step
+from edgeconv.export.passes.expand_einsum import expand_einsum
+from edgeconv.export.passes.expand_rare import expand_rare
 from edgeconv.export.passes.explicit_padding import explicit_padding
 from edgeconv.export.passes.find_shuffles import find_shuffles
 from edgeconv.export.passes.finite_masks import finite_masks
@@ -22,6 +24,7 @@ from edgeconv.export.passes.fold_hard_sigmoid import fold_hard_sigmoid
 from edgeconv.export.passes.fuse_activations import fuse_activations
 from edgeconv.export.passes.fuse_clamps import fuse_clamps
 from edgeconv.export.passes.global_pool import global_pool
+from edgeconv.export.passes.lift_scalars import lift_scalars
 from edgeconv.export.passes.merge_axes import merge_axes
 from edgeconv.export.passes.normalize_gemm import normalize_gemm
 from edgeconv.export.passes.normalize_reshapes import normalize_reshapes
@@ -34,6 +37,8 @@ HUB: tuple[Pass, ...] = (
     drop_noops,
     complete_resize,
     finite_masks,
+    expand_rare,
+    expand_einsum,
     explicit_padding,
     dilated_pools,
     normalize_gemm,
@@ -45,7 +50,14 @@ HUB: tuple[Pass, ...] = (
 )
 """What makes the hub graph: still plain ONNX, the same function."""
 
-LOWERING: tuple[Pass, ...] = (*HUB, constant_indices, find_shuffles, merge_axes, fuse_clamps)
+LOWERING: tuple[Pass, ...] = (
+    *HUB,
+    constant_indices,
+    find_shuffles,
+    merge_axes,
+    lift_scalars,
+    fuse_clamps,
+)
 """What every emitter reads. fuse_activations must come before fuse_clamps takes its Clip."""
 
 INTEGER: tuple[Pass, ...] = (

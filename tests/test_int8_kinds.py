@@ -99,6 +99,17 @@ CAUSAL = np.tril(np.ones((5, 5), bool))
 MASKED = "(float[1,2,5,5] x) => (float[1,2,5,5] y) { %s\n y = Softmax<axis=-1>(a) }"
 
 KINDS: dict[str, Kind] = {
+    "a vector divided by its length, which may be nearly 0": Kind(
+        "(float[1,6,8] x) => (float[1,6,8] y) { s = Mul(x, size)\n l = ReduceL2<keepdims=1>(s, last)\n"
+        " m = Max(l, tiny)\n y = Div(s, m) }",
+        {
+            "size": (2.0 ** -np.arange(0, 12, 2, dtype=np.float32)).reshape(1, 6, 1),
+            "last": ints(-1),
+            "tiny": scalar(1e-6),
+        },
+        least=18.0,
+        floats=("Mul", "ReduceL2", "Max", "Div"),
+    ),
     "slopes of a PRelu": Kind(
         IN + "{" + CONV + "c = PRelu(a, s)\n y = Conv(c, v) }",
         {"w": W3, "v": weights(4, 4, 1, 1), "s": np.abs(weights(4, 1, 1, seed=2))},

@@ -137,6 +137,8 @@ def compare(
     notes: list[str] = []
     for name, theirs in names.items():
         wanted, got = reference[name], other[theirs]
+        if got.shape == (*wanted.shape, 1) and wanted.ndim == 1:
+            got = got[:, 0]  # a number, which Core ML hands out with an axis
         if class_offset:
             got = got[:, class_offset:]
         _check_classes(name, wanted, got, class_offset)

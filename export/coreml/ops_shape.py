@@ -12,8 +12,13 @@ MAX_RANK = 5
 
 
 def _reshape(c: Lowering, node: Node, name: str) -> Any:
-    shape = list(c.shape(node.output))
-    return c.mb.reshape(x=c.tensor(node.inputs[0]), shape=shape, name=name)
+    x, shape = c.tensor(node.inputs[0]), list(c.shape(node.output))
+    rank = len(c.shape(node.inputs[0]))
+    if not shape and rank:  # MIL has no empty shape
+        return c.mb.squeeze(x=x, axes=list(range(rank)), name=name)
+    if not rank and shape:
+        return c.mb.expand_dims(x=x, axes=list(range(len(shape))), name=name)
+    return c.mb.reshape(x=x, shape=shape, name=name)
 
 
 def _refuse_rank(graph: Graph, node: Node) -> str | None:

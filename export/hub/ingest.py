@@ -19,6 +19,8 @@ WIDTHS: dict[int, str] = {
     TensorProto.DOUBLE: "float64",
 }
 """Real numbers that no target computes in as such."""
+UNINFERRED = frozenset(["MeanVarianceNormalization"])
+"""Operators whose result onnx gives no shape: they are written out too."""
 TYPE_ATTRIBUTES = frozenset(["to", "dtype", "stash_type"])
 
 
@@ -46,8 +48,6 @@ def opset_of(model: onnx.ModelProto) -> int:
 def _without_newer_operators(model: onnx.ModelProto) -> onnx.ModelProto:
     """Write out the operators that onnx cannot convert back to the hub's opset."""
     opset = opset_of(model)
-    if opset <= HUB_OPSET:
-        return model
     used = {node.op_type for node in model.graph.node if node.domain in ("", "ai.onnx")}
     newer = [("", op) for op in sorted(used) if _is_newer(op, opset)]
     if not newer:
@@ -61,6 +61,10 @@ def _without_newer_operators(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _is_newer(op: str, opset: int) -> bool:
+    if op in UNINFERRED:
+        return True
+    if opset <= HUB_OPSET:
+        return False
     if op == "GroupNormalization":  # since 21 its scale and bias are one a channel
         return opset > 20
     try:

@@ -2,6 +2,9 @@
 
 Given:   c1, c2 -> op -> y (nothing but constants read)
 Result:  y is a constant
+
+Given:   x -> Softmax over an axis of one value, Shape, ... -> y (the same whatever x holds)
+Result:  y is a constant
 """
 
 import numpy as np
@@ -10,6 +13,8 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Array, Graph, Node
 
 MAX_ELEMENTS = 1 << 24  # a ConstantOfShape may ask for anything; 16 M elements is a large weight
+ALONE = {"Softmax": (-1, 1), "LogSoftmax": (-1, 0), "ArgMax": (0, 0), "ArgMin": (0, 0)}
+"""Operator -> its usual axis, and what it makes of a value that is alone on that axis."""
 RANDOM = {
     "RandomNormal",
     "RandomUniform",
@@ -30,10 +35,9 @@ def fold_constants(graph: Graph) -> bool:
 
             node.attrs = {"to": helper.np_dtype_to_tensor_dtype(graph.dtype(node.output))}
             changed = True
-        if node.op == "Shape" and node.inputs[0] not in graph.constants:
-            start, rank = node.int("start", 0), len(graph.shape(node.inputs[0]))
-            sizes = graph.shape(node.inputs[0])[start : node.int("end", rank)]
-            values: list[Array] = [np.array(sizes, np.int64)]
+        certain = _certain(graph, node)
+        if certain is not None and node.inputs[0] not in graph.constants:
+            values: list[Array] = [certain]
         elif _foldable(graph, node):
             values = _evaluate(graph, node)
         else:
@@ -48,6 +52,19 @@ def fold_constants(graph: Graph) -> bool:
                 graph.dtypes.pop(name, None)
         changed = True
     return changed
+
+
+def _certain(graph: Graph, node: Node) -> Array | None:
+    """Return what a node makes whatever its input holds; None where that depends."""
+    if node.op == "Shape":
+        start, rank = node.int("start", 0), len(graph.shape(node.inputs[0]))
+        return np.array(graph.shape(node.inputs[0])[start : node.int("end", rank)], np.int64)
+    if node.op not in ALONE:
+        return None
+    axis, value = ALONE[node.op]
+    shape, kind = graph.shape(node.inputs[0]), graph.dtype(node.output)
+    alone = bool(shape) and shape[node.int("axis", axis)] == 1
+    return np.full(graph.shape(node.output), value, kind) if alone else None
 
 
 def _foldable(graph: Graph, node: Node) -> bool:

@@ -25,6 +25,7 @@ from edgeconv.export.quant.judge import NEAR_DB, decibels, run_recipe, score
 from edgeconv.export.quant.noise import noise_of
 from edgeconv.export.quant.observe import Feeds, Floats, Observation, Progress, observe
 from edgeconv.export.quant.ranges import conflicts, fixed_scales
+from edgeconv.export.quant.relative import relative
 from edgeconv.recipe import Form, Recipe
 
 __all__ = ["Quantized", "float_nodes", "quantize", "split"]
@@ -76,6 +77,10 @@ def quantize(
         raise UsageError(f"there is no recipe {recipe}: {', '.join(RECIPES)} or a .json file")
     _check_feeds(graph, feeds)
     whole, graph = graph, _computed(graph)
+    if not graph.outputs:
+        raise EdgeconvError(
+            "no output depends on what is fed: there is nothing to quantize, export it in float"
+        )
     floats = float_nodes(graph, keep_float, input_scale or {})
     with one_blas_thread():
         report = progress or (lambda _: None)
@@ -196,7 +201,7 @@ def _observe(
         threads=threads,
         progress=lambda p: report(0.3 * p),
     )
-    floats = {**kept_apart(graph, seen), **floats}
+    floats = {**kept_apart(graph, seen), **relative(graph, seen), **floats}
     fixed = fixed_scales(graph, input_scale, frozenset(floats))
     pictures = Chosen(feeds, first)
     return Task(graph, seen, pictures, len(learnt), fixed, floats, threads, limit)

@@ -121,8 +121,15 @@ def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def best(scores: Sequence[Score]) -> int:
-    """Return the index of the first that is within NEAR_DB of the least noise."""
-    least = min(entry.noise for entry in scores)
+    """Return the index of the first that is within NEAR_DB of the least noise.
+
+    Noise that is no number, of a division by what 8 bits round to 0, is more than any; where all are
+    such, the first is returned, and the verdict on its file says so.
+    """
+    real = [entry.noise for entry in scores if np.isfinite(entry.noise)]
+    if not real:
+        return 0
+    least = min(real)
     return next(i for i, entry in enumerate(scores) if decibels(entry.noise, least) <= NEAR_DB)
 
 

@@ -10,7 +10,20 @@ from edgeconv.deps import require
 
 
 def session(model: onnx.ModelProto, *, threads: int = 1, optimize: bool = True) -> Any:
-    """Open a model in memory; ``optimize=False`` runs every node as written, in float."""
+    """Open a model in memory; ``optimize=False`` runs every node as written, in float.
+
+    What onnxruntime's optimizer breaks is run as written too: it folds a model of constants to
+    nothing, and moves transposes through a cubic Resize that has no kernel for that.
+    """
+    try:
+        return _open(model, threads, optimize)
+    except Exception:  # onnxruntime's errors share no base class
+        if not optimize:
+            raise
+        return _open(model, threads, False)
+
+
+def _open(model: onnx.ModelProto, threads: int, optimize: bool) -> Any:
     runtime = require("onnxruntime", "onnx")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads

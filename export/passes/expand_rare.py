@@ -1,0 +1,179 @@
+"""Write operators that no target has as compositions of those that they have.
+
+Given:   x -> Shrink | Hardmax | OneHot | LpPool | ... -> y
+Result:  x -> the operators by which ONNX defines it -> y
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from onnx import TensorProto
+
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.passes.steps import Steps
+
+WINDOW = ("auto_pad", "dilations", "kernel_shape", "pads", "strides")
+TINY = 1e-30
+"""What a norm is at least: a vector of zeros keeps its zeros."""
+
+
+def expand_rare(graph: Graph) -> bool:
+    """Apply the rewrite to every match."""
+    changed = False
+    for node in graph.of(*WRITTEN):
+        changed |= WRITTEN[node.op](graph, node)
+    return changed
+
+
+def _shrink(graph: Graph, node: Node) -> bool:
+    steps, x = Steps(graph, node), node.inputs[0]
+    border, bias = node.float("lambd", 0.5), node.float("bias", 0.0)
+    low = steps.do("Less", x, steps.constant(-border), kind=np.bool_)
+    high = steps.do("Greater", x, steps.constant(border), kind=np.bool_)
+    raised = steps.do("Add", x, steps.constant(bias))
+    lowered = steps.do("Sub", x, steps.constant(bias))
+    inner = steps.do("Where", low, raised, steps.constant(0.0))
+    steps.finish("Where", high, lowered, inner)
+    return True
+
+
+def _thresholded_relu(graph: Graph, node: Node) -> bool:
+    steps, x = Steps(graph, node), node.inputs[0]
+    border = steps.constant(node.float("alpha", 1.0))
+    passes = steps.do("Greater", x, border, kind=np.bool_)
+    steps.finish("Where", passes, x, steps.constant(0.0))
+    return True
+
+
+def _xor(graph: Graph, node: Node) -> bool:
+    steps = Steps(graph, node)
+    steps.finish("Not", steps.do("Equal", *node.inputs))
+    return True
+
+
+def _tan(graph: Graph, node: Node) -> bool:
+    steps, x = Steps(graph, node), node.inputs[0]
+    steps.finish("Div", steps.do("Sin", x), steps.do("Cos", x))
+    return True
+
+
+def _swish(graph: Graph, node: Node) -> bool:
+    steps, x, factor = Steps(graph, node), node.inputs[0], node.float("alpha", 1.0)
+    inner = x if factor == 1.0 else steps.do("Mul", x, steps.constant(factor))
+    steps.finish("Mul", x, steps.do("Sigmoid", inner))
+    return True
+
+
+def _hyperbolic(graph: Graph, node: Node) -> bool:
+    steps, x = Steps(graph, node), node.inputs[0]
+    both = steps.do("Exp", x), steps.do("Exp", steps.do("Neg", x))
+    sum_ = steps.do("Sub" if node.op == "Sinh" else "Add", *both)
+    steps.finish("Mul", sum_, steps.constant(0.5))
+    return True
+
+
+def _hardmax(graph: Graph, node: Node) -> bool:
+    steps, x = Steps(graph, node), node.inputs[0]
+    shape = graph.shape(x)
+    axis = node.int("axis", -1) % len(shape)
+    kept = [1 if i == axis else size for i, size in enumerate(shape)]
+    place = steps.do("ArgMax", x, shape=kept, kind=np.int64, axis=axis, keepdims=1)
+    line = [size if i == axis else 1 for i, size in enumerate(shape)]
+    places = steps.integers(np.arange(shape[axis]).reshape(line))
+    steps.finish("Cast", steps.do("Equal", place, places, kind=np.bool_), to=TensorProto.FLOAT)
+    return True
+
+
+def _one_hot(graph: Graph, node: Node) -> bool:
+    depth, values = graph.constant(node, 1), graph.constant(node, 2)
+    indices, made = node.inputs[0], graph.shape(node.output)
+    if depth is None or values is None or graph.dtype(indices).kind not in "iu":
+        return False
+    axis = node.int("axis", -1) % len(made)
+    kind = graph.dtype(indices).type
+    steps, count = Steps(graph, node), int(depth.reshape(-1)[0])
+    wide = [1 if i == axis else size for i, size in enumerate(made)]
+    given = steps.do("Reshape", indices, steps.integers(wide), shape=wide, kind=kind)
+    line = [count if i == axis else 1 for i in range(len(made))]
+    places = np.arange(count).reshape(line)
+    found = [
+        steps.do("Equal", given, steps.constant(row, kind), kind=np.bool_)
+        for row in (places, places - count)  # -1 is the last
+    ]
+    off, on = (steps.constant(value) for value in values)
+    steps.finish("Where", steps.do("Or", *found, kind=np.bool_), on, off)
+    return True
+
+
+def _lp_pool(graph: Graph, node: Node) -> bool:
+    """Sums of powers by a depthwise convolution of ones."""
+    order, channels = node.int("p", 2), graph.shape(node.inputs[0])[1]
+    if node.int("ceil_mode", 0) or order not in (1, 2):
+        return False
+    steps = Steps(graph, node)
+    whole = graph.shape(node.inputs[0])
+    powers = _power(steps, node.inputs[0], order, whole)
+    kernel = node.ints("kernel_shape", ())
+    sums = powers, steps.constant(np.ones((channels, 1, *kernel)))
+    if order == 1:
+        steps.finish("Conv", *sums)
+    else:
+        steps.finish("Sqrt", steps.do("Conv", *sums))
+    layer = graph.producers()[node.output] if order == 1 else steps.nodes[-1]
+    layer.attrs = {name: node.attrs[name] for name in WINDOW if name in node.attrs}
+    layer.attrs["group"] = channels
+    return True
+
+
+def _power(steps: Steps, x: str, order: int, shape: tuple[int, ...]) -> str:
+    return steps.do("Mul", x, x, shape=shape) if order == 2 else steps.do("Abs", x, shape=shape)
+
+
+def _global_lp_pool(graph: Graph, node: Node) -> bool:
+    order = node.int("p", 2)
+    if order not in (1, 2):
+        return False
+    steps, rank = Steps(graph, node), len(graph.shape(node.output))
+    axes = steps.integers(list(range(2, rank)))
+    steps.finish(f"ReduceL{order}", node.inputs[0], axes, keepdims=1)
+    return True
+
+
+def _lp_normalization(graph: Graph, node: Node) -> bool:
+    order = node.int("p", 2)
+    steps, x = Steps(graph, node), node.inputs[0]
+    shape = list(graph.shape(x))
+    axis = node.int("axis", -1) % len(shape)
+    shape[axis] = 1
+    norm = steps.do(f"ReduceL{order}", x, steps.integers([axis]), shape=shape, keepdims=1)
+    steps.finish("Div", x, steps.do("Max", norm, steps.constant(TINY), shape=shape))
+    return True
+
+
+def _trilu(graph: Graph, node: Node) -> bool:
+    shift = graph.constant(node, 1) if len(node.inputs) > 1 and node.inputs[1] else np.array(0)
+    if shift is None:
+        return False
+    steps, shape = Steps(graph, node), graph.shape(node.output)
+    cut = np.triu if node.int("upper", 1) else np.tril
+    kept = cut(np.ones(shape[-2:], bool), int(shift.reshape(-1)[0]))
+    steps.finish("Where", steps.constant(kept, np.bool_), node.inputs[0], steps.constant(0))
+    return True
+
+
+WRITTEN: dict[str, Callable[[Graph, Node], bool]] = {
+    "Cosh": _hyperbolic,
+    "GlobalLpPool": _global_lp_pool,
+    "Hardmax": _hardmax,
+    "LpNormalization": _lp_normalization,
+    "LpPool": _lp_pool,
+    "OneHot": _one_hot,
+    "Shrink": _shrink,
+    "Sinh": _hyperbolic,
+    "Swish": _swish,
+    "Tan": _tan,
+    "ThresholdedRelu": _thresholded_relu,
+    "Trilu": _trilu,
+    "Xor": _xor,
+}
+"""Operator -> what writes a node of it out and says whether it could."""

@@ -1,0 +1,51 @@
+"""One node written as several: what passes that take an operator apart share."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgeconv.export.graph import Array, Attribute, Graph, Node
+
+Shape = Sequence[int]
+
+
+class Steps:
+    """The operators that one node becomes, in order; ``finish`` puts them where it was."""
+
+    def __init__(self, graph: Graph, node: Node) -> None:
+        self.graph, self.node = graph, node
+        self.nodes: list[Node] = []
+
+    def constant(self, value: Any, kind: type[np.generic] | None = None) -> str:
+        """Store a constant; a Python number has the type of the node's output."""
+        kind = self.graph.dtype(self.node.output).type if kind is None else kind
+        return self.graph.add_constant(f"{self.node.name}_constant", np.asarray(value, kind))
+
+    def integers(self, values: Sequence[int] | Array) -> str:
+        """Store indices, axes or sizes."""
+        return self.constant(values, np.int64)
+
+    def do(
+        self,
+        op: str,
+        *inputs: str,
+        shape: Shape | None = None,
+        kind: type[np.generic] | None = None,
+        **attrs: Attribute,
+    ) -> str:
+        """Add an operator and return its output, of the node's own output shape and type by default."""
+        graph, node = self.graph, self.node
+        shape = graph.shape(node.output) if shape is None else shape
+        kind = graph.dtype(node.output).type if kind is None else kind
+        out = graph.declare(graph.fresh(f"{node.output}_{op.lower()}"), shape, kind)
+        name = graph.fresh(f"{node.name}_{op.lower()}_{len(self.nodes)}")
+        self.nodes.append(Node(op, name, list(inputs), [out], dict(attrs)))
+        return out
+
+    def finish(self, op: str, *inputs: str, **attrs: Attribute) -> None:
+        """Add the operator that makes the node's own output, and replace the node by all of them."""
+        graph, node = self.graph, self.node
+        last = Node(op, node.name, list(inputs), [node.output], dict(attrs), node.clamp)
+        at = graph.nodes.index(node)
+        graph.nodes[at : at + 1] = [*self.nodes, last]

@@ -1,0 +1,60 @@
+"""Keep in float what is divided by, or what a root or logarithm is taken of.
+
+Given:   x -> Mul(x, x) -> ReduceMean -> Add(epsilon) -> Sqrt -> Div(x, .), as norms are spelled
+Result:  all of it computes in float on the dequantized x
+
+Steps of one size are exact to a share of the largest value; these readers ask for a share of each. A
+small norm would be rounded to 0 and divide by that.
+"""
+
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.quant.observe import Observation
+
+READS = {"Div": 1, "Log": 0, "Reciprocal": 0, "Sqrt": 0}
+"""Operator -> the place of the operand whose small values count."""
+BETWEEN = frozenset(
+    ["Abs", "Add", "Clip", "Max", "Mul", "ReduceL1", "ReduceL2", "ReduceMean", "ReduceSum"]
+)
+"""What lies between such a reader and the tensor whose size it measures."""
+
+
+WIDE = 8.0
+"""Times that the largest of these values exceeds the smallest: three bits of eight."""
+
+
+def relative(graph: Graph, seen: Observation) -> dict[str, str]:
+    """Return the nodes that must compute in float for this, with the reason."""
+    makers, readers = graph.producers(), graph.consumers()
+    found: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.op in READS and _is_wide(seen, node.inputs[READS[node.op]]):
+            reason = f"{node.op} {node.name} asks for a share of each value, not of the largest"
+            waiting = [node.inputs[READS[node.op]]]
+            while waiting:
+                maker = makers.get(waiting.pop())
+                if maker is None or maker.op not in BETWEEN or maker.name in found:
+                    continue
+                if _leads_elsewhere(graph, maker, readers, found, node):
+                    continue
+                found[maker.name] = reason
+                waiting += [name for name in maker.inputs if name]
+    return {node.name: found[node.name] for node in graph.nodes if node.name in found}
+
+
+def _is_wide(seen: Observation, tensor: str) -> bool:
+    if tensor not in seen.tensors:
+        return False
+    stats = seen.tensors[tensor]
+    low, high = float(stats.low.min()), float(stats.high.max())
+    least = 0.0 if low <= 0.0 <= high else min(abs(low), abs(high))
+    return least * WIDE < max(abs(low), abs(high))
+
+
+def _leads_elsewhere(
+    graph: Graph, maker: Node, readers: dict[str, list[Node]], found: dict[str, str], last: Node
+) -> bool:
+    """Whether somebody reads what this makes who does not ask for more than steps of one size."""
+    inside = {*found, last.name}
+    return maker.output in graph.outputs or any(
+        reader.name not in inside for reader in readers.get(maker.output, [])
+    )
