@@ -19,8 +19,6 @@ WIDTHS: dict[int, str] = {
     TensorProto.DOUBLE: "float64",
 }
 """Real numbers that no target computes in as such."""
-UNINFERRED = frozenset(["MeanVarianceNormalization"])
-"""Operators whose result onnx gives no shape: they are written out too."""
 TYPE_ATTRIBUTES = frozenset(["to", "dtype", "stash_type"])
 
 
@@ -48,6 +46,8 @@ def opset_of(model: onnx.ModelProto) -> int:
 def _without_newer_operators(model: onnx.ModelProto) -> onnx.ModelProto:
     """Write out the operators that onnx cannot convert back to the hub's opset."""
     opset = opset_of(model)
+    if opset <= HUB_OPSET:
+        return model
     used = {node.op_type for node in model.graph.node if node.domain in ("", "ai.onnx")}
     newer = [("", op) for op in sorted(used) if _is_newer(op, opset)]
     if not newer:
@@ -61,10 +61,6 @@ def _without_newer_operators(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _is_newer(op: str, opset: int) -> bool:
-    if op in UNINFERRED:
-        return True
-    if opset <= HUB_OPSET:
-        return False
     if op == "GroupNormalization":  # since 21 its scale and bias are one a channel
         return opset > 20
     try:
@@ -123,23 +119,46 @@ def _values(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     return [*graph.input, *graph.value_info, *graph.output]
 
 
+OLD_SAMPLING = {"coordinate_transformation_mode": "asymmetric"}
+
+
 def keep_old_resizes(model: onnx.ModelProto) -> None:
     """Give Resizes that onnx converted from opset 10 or older the sampling that those had, in place.
 
     That is at x_out / scale; nearest takes the floor where the picture grows and the ceiling where
-    it shrinks. onnx's converter leaves the defaults of opset 11, which sample elsewhere.
+    it shrinks, axis by axis: one that does both is two here. onnx's converter leaves the defaults
+    of opset 11, which sample elsewhere.
     """
     constants = {item.name: item for item in model.graph.initializer}
     constants |= {
         n.output[0]: n.attribute[0].t for n in model.graph.node if n.op_type == "Constant"
     }
-    for node in model.graph.node:
+    for place, node in reversed(list(enumerate(model.graph.node))):
         if node.op_type != "Resize":
             continue
-        scales = constants.get(node.input[2]) if len(node.input) > 2 else None
-        shrinks = scales is not None and float(numpy_helper.to_array(scales).min()) < 1
-        sampling = {
-            "coordinate_transformation_mode": "asymmetric",
-            "nearest_mode": "ceil" if shrinks else "floor",
-        }
-        node.attribute.extend(helper.make_attribute(key, value) for key, value in sampling.items())
+        given = constants.get(node.input[2]) if len(node.input) > 2 else None
+        scales = np.ones(1) if given is None else numpy_helper.to_array(given)
+        shrinks = float(scales.min()) < 1
+        if shrinks and float(scales.max()) > 1:
+            model.graph.node.insert(place, _grow_first(model, node, scales))
+        sampling = {**OLD_SAMPLING, "nearest_mode": "ceil" if shrinks else "floor"}
+        node.attribute.extend(_attributes(sampling))
+
+
+def _grow_first(
+    model: onnx.ModelProto, node: onnx.NodeProto, scales: "np.typing.NDArray[np.generic]"
+) -> onnx.NodeProto:
+    """Return a Resize of the axes that grow; ``node`` keeps those that shrink."""
+    names = [f"{node.output[0]}_{part}" for part in ("grown", "grow", "shrink")]
+    for name, part in zip(names[1:], (np.maximum(scales, 1), np.minimum(scales, 1)), strict=True):
+        model.graph.initializer.append(numpy_helper.from_array(part.astype(np.float32), name))
+    grow = onnx.NodeProto()
+    grow.CopyFrom(node)
+    grow.name, grow.output[0], grow.input[2] = names[0], names[0], names[1]
+    grow.attribute.extend(_attributes({**OLD_SAMPLING, "nearest_mode": "floor"}))
+    node.input[0], node.input[2] = names[0], names[2]
+    return grow
+
+
+def _attributes(values: dict[str, str]) -> list[onnx.AttributeProto]:
+    return [helper.make_attribute(key, value) for key, value in values.items()]

@@ -4,26 +4,20 @@ import numpy as np
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_table import Entry, first_failing, needs_constant, rank_within
-from edgeconv.export.passes.resize_by_matrices import (
+from edgeconv.export.passes.resize_by_axes import (
     Coordinates,
-    onnx_coordinates,
+    nearest_rows,
+    places,
     resize_by_matrices,
     why_no_matrices,
+    why_no_places,
 )
 from edgeconv.export.tflite.emission import Emission
+from edgeconv.export.tflite.layout import Rule, stored_axis
 from edgeconv.export.tflite.ops_cut import take
+from edgeconv.export.tflite.ops_elementwise import identity
 
 FORMS = ((False, True), (True, False), (False, False))  # (align_corners, half_pixel_centers)
-
-
-def _rounded(coordinates: Coordinates, nearest: str) -> Coordinates:
-    if nearest == "floor":
-        return np.floor(coordinates)
-    if nearest == "ceil":
-        return np.ceil(coordinates)
-    if nearest == "round_prefer_ceil":
-        return np.floor(coordinates + 0.5)
-    return np.ceil(coordinates - 0.5)
 
 
 def tflite_coordinates(nearest: bool, align: bool, half: bool, size: int, out: int) -> Coordinates:
@@ -38,30 +32,15 @@ def tflite_coordinates(nearest: bool, align: bool, half: bool, size: int, out: i
     return np.clip(index, 0, size - 1)
 
 
-def _wanted(graph: Graph, node: Node) -> list[Coordinates]:
-    """Return the clipped source coordinates of the two spatial axes."""
-    before, after = graph.shape(node.inputs[0]), graph.shape(node.output)
-    mode = node.str("coordinate_transformation_mode", "half_pixel")
-    scales = graph.constant(node, 2)
-    axes = [axis % 4 for axis in node.ints("axes", range(4))]
-    found = []
-    for axis in (2, 3):
-        size, out = before[axis], after[axis]
-        given = scales is not None and scales.size and axis in axes
-        scale = (
-            float(scales.ravel()[axes.index(axis)]) if given and scales is not None else out / size
-        )
-        at = onnx_coordinates(mode, size, out, scale)
-        if node.str("mode", "nearest") == "nearest":
-            at = _rounded(at, node.str("nearest_mode", "round_prefer_floor"))
-        found.append(np.clip(at, 0, size - 1))
-    return found
+def _is_nearest(node: Node) -> bool:
+    return node.str("mode", "nearest") == "nearest"
 
 
 def _form(graph: Graph, node: Node) -> tuple[bool, bool] | None:
     """Return the (align_corners, half_pixel_centers) that reads the same pixels, or None."""
     before, after = graph.shape(node.inputs[0]), graph.shape(node.output)
-    nearest, wanted = node.str("mode", "nearest") == "nearest", _wanted(graph, node)
+    nearest = _is_nearest(node)
+    wanted = [places(graph, node, axis) for axis in (2, 3)]
     for align, half in FORMS:
         made = [tflite_coordinates(nearest, align, half, before[a], after[a]) for a in (2, 3)]
         if all(np.allclose(m, w, atol=1e-5) for m, w in zip(made, wanted, strict=True)):
@@ -74,18 +53,16 @@ def resize(em: Emission, node: Node) -> None:
 
     Filters that TFLite has not become BATCH_MATMUL.
     """
-    if _foreign(em.graph, node) is not None:
+    nearest, foreign = _is_nearest(node), _foreign(em.graph, node) is not None
+    if foreign and not nearest:
         for piece in resize_by_matrices(em.graph, node):
             em.ops[piece.op].emit(em, piece)
         return
-    nearest = node.str("mode", "nearest") == "nearest"
-    form = _form(em.graph, node)
-    scale = em.result(node) if nearest else None
-    x = em.read(node.inputs[0], "last", scale=scale)
+    form = None if foreign else _form(em.graph, node)
     if form is None:
-        rows = {axis: at.astype(np.int32) for axis, at in enumerate(_wanted(em.graph, node), 1)}
-        take(em, node, x, rows)
+        _take_rows(em, node)
         return
+    x = em.read(node.inputs[0], "last", scale=em.result(node) if nearest else None)
     code = "RESIZE_NEAREST_NEIGHBOR" if nearest else "RESIZE_BILINEAR"
     options = "ResizeNearestNeighborOptions" if nearest else "ResizeBilinearOptions"
     size = em.ints(em.graph.shape(node.output)[2:], "size")
@@ -100,6 +77,16 @@ def resize(em: Emission, node: Node) -> None:
         alignCorners=form[0],
         halfPixelCenters=form[1],
     )
+
+
+def _take_rows(em: Emission, node: Node) -> None:
+    layout, rank = em.layout(node.output), len(em.graph.shape(node.output))
+    x = em.read(node.inputs[0], layout, scale=em.result(node))
+    rows = nearest_rows(em.graph, node)
+    if rows:
+        take(em, node, x, {stored_axis(axis, rank, layout): at for axis, at in rows.items()})
+    else:
+        identity(em, node)
 
 
 def _check(graph: Graph, node: Node) -> str | None:
@@ -128,17 +115,23 @@ _foreign = first_failing(
 
 
 def _refuse(graph: Graph, node: Node) -> str | None:
-    reason = _foreign(graph, node)
-    return None if reason is None or why_no_matrices(graph, node) is None else reason
+    other = why_no_places if _is_nearest(node) else why_no_matrices
+    return None if other(graph, node) is None else _foreign(graph, node)
+
+
+def _rule(graph: Graph, node: Node) -> Rule:
+    if _foreign(graph, node) is None:
+        return "picture"
+    return "any" if _is_nearest(node) else "plain"
 
 
 TABLE = {
     "Resize": Entry(
         resize,
-        "RESIZE_BILINEAR, RESIZE_NEAREST_NEIGHBOR, BATCH_MATMUL",
-        "mode nearest, linear or cubic over the last two axes",
+        "RESIZE_BILINEAR, RESIZE_NEAREST_NEIGHBOR, GATHER, BATCH_MATMUL",
+        "mode nearest, linear or cubic to constant sizes",
         _refuse,
-        lambda graph, node: "picture" if _foreign(graph, node) is None else "plain",
-        int8=lambda graph, node: _foreign(graph, node) is None,
+        _rule,
+        int8=lambda graph, node: _is_nearest(node) or _foreign(graph, node) is None,
     ),
 }

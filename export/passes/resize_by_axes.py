@@ -1,12 +1,15 @@
-"""Write a Resize as one matrix product an axis, for targets that have no such filter.
+"""Write a Resize axis by axis, for targets that have no such filter: a matrix product each.
 
-    Given:   x -> Resize(cubic, antialiased, or linear at odd coordinates) over the last two axes -> y
-    Result:  x -> MatMul(x, columns) -> MatMul(rows, x) -> y
+    Given:   x -> Resize(cubic, antialiased, linear at odd coordinates or of other axes than two) -> y
+    Result:  x -> MatMul(x, columns) -> MatMul(rows, x) -> y; an axis before the last two is the last but
+             one of a Reshape around its MatMul
 
 Emitters call this for the node that they are at; it is no pass of a list, because ONNX has the
 operator itself. The filters are those of onnxruntime: what lies outside repeats the border, or is left
 out with exclude_outside, and the weights sum to one.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +19,13 @@ from edgeconv.export.graph import Array, Graph, Node
 
 def why_no_matrices(graph: Graph, node: Node) -> str | None:
     """Say why a Resize cannot be written as matrix products; None where it can."""
-    source, made = graph.shape(node.inputs[0]), graph.shape(node.output)
-    if len(source) < 3 or source[:-2] != made[:-2]:
-        return "it changes more than the last two axes"
     if node.str("mode", "nearest") == "nearest":
         return "it is nearest"
+    return why_no_places(graph, node)
+
+
+def why_no_places(graph: Graph, node: Node) -> str | None:
+    """Say why it is not known what each axis reads where; None where it is."""
     if node.str("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
         return "it crops"
     if any(name and name not in graph.constants for name in node.inputs[2:]):
@@ -32,24 +37,41 @@ def why_no_matrices(graph: Graph, node: Node) -> str | None:
 
 def resize_by_matrices(graph: Graph, node: Node) -> list[Node]:
     """Return the nodes that compute ``node``; their tensors and constants are declared in ``graph``."""
-    rank, x, nodes = len(graph.shape(node.inputs[0])), node.inputs[0], []
-    last = node.output
-    for axis in (rank - 1, rank - 2):
-        shape = list(graph.shape(x))
-        shape[axis] = graph.shape(node.output)[axis]
-        if tuple(shape) == graph.shape(x):
-            continue
+    rank, nodes = len(graph.shape(node.output)), list[Node]()
+    x = node.inputs[0]
+    for axis in reversed(range(rank)):
         matrix = filter_matrix(graph, node, axis)
+        if np.array_equal(matrix, np.eye(*matrix.shape)):
+            continue
         stored = matrix.T if axis == rank - 1 else matrix
         constant = graph.add_constant(f"{node.name}/filter", np.ascontiguousarray(stored))
-        made = graph.declare(graph.fresh(f"{node.name}/axis{axis}"), shape, np.float32)
-        inputs = [x, constant] if axis == rank - 1 else [constant, x]
-        nodes.append(Node("MatMul", made, inputs, [made]))
-        x = made
+        before = graph.shape(x)
+        after = (*before[:axis], len(matrix), *before[axis + 1 :])
+        if axis >= rank - 2:
+            operands = [x, constant] if axis == rank - 1 else [constant, x]
+            x = _piece(graph, node, nodes, "MatMul", operands, after)
+            continue
+        lead, tail = int(np.prod(before[:axis])), int(np.prod(before[axis + 1 :]))
+        x = _reshaped(graph, node, nodes, x, (lead, before[axis], tail))
+        x = _piece(graph, node, nodes, "MatMul", [constant, x], (lead, len(matrix), tail))
+        x = _reshaped(graph, node, nodes, x, after)
     if not nodes:
-        return [Node("Identity", f"{node.name}/same", [x], [last])]
-    nodes[-1].outputs = [last]
+        return [Node("Identity", f"{node.name}/same", [x], [node.output])]
+    nodes[-1].outputs = [node.output]
     return nodes
+
+
+def _piece(
+    graph: Graph, node: Node, nodes: list[Node], op: str, inputs: list[str], shape: tuple[int, ...]
+) -> str:
+    made = graph.declare(graph.fresh(f"{node.name}/part"), shape, np.float32)
+    nodes.append(Node(op, made, inputs, [made]))
+    return made
+
+
+def _reshaped(graph: Graph, node: Node, nodes: list[Node], x: str, shape: tuple[int, ...]) -> str:
+    sizes = graph.add_constant(f"{node.name}/shape", np.array(shape, np.int64))
+    return _piece(graph, node, nodes, "Reshape", [x, sizes], shape)
 
 
 Coordinates = NDArray[np.float64]
@@ -74,6 +96,35 @@ def onnx_coordinates(mode: str, size: int, out: int, scale: float) -> Coordinate
         adjustment = out / (size * scale)
         return size / 2 * (1 - adjustment) + (x + 0.5) / scale - 0.5
     return (x + 0.5) / scale - 0.5
+
+
+ROUNDING: dict[str, Callable[[Coordinates], Coordinates]] = {
+    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
+    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+    "floor": np.floor,
+    "ceil": np.ceil,
+}
+"""ONNX nearest_mode -> which of the two neighbours of a coordinate it takes."""
+
+
+def places(graph: Graph, node: Node, axis: int) -> Coordinates:
+    """Return where each output position of one axis reads, inside the input; whole numbers for nearest."""
+    size, out = graph.shape(node.inputs[0])[axis], graph.shape(node.output)[axis]
+    mode = node.str("coordinate_transformation_mode", "half_pixel")
+    at = onnx_coordinates(mode, size, out, _scale(graph, node, axis))
+    if node.str("mode", "nearest") == "nearest":
+        at = ROUNDING[node.str("nearest_mode", "round_prefer_floor")](at)
+    return np.clip(at, 0, size - 1)
+
+
+def nearest_rows(graph: Graph, node: Node) -> dict[int, NDArray[np.int32]]:
+    """Return, for each axis that a nearest Resize changes, the index that each output position takes."""
+    found = {}
+    for axis, size in enumerate(graph.shape(node.inputs[0])):
+        rows = places(graph, node, axis).astype(np.int32)
+        if not np.array_equal(rows, np.arange(size)):
+            found[axis] = rows
+    return found
 
 
 def filter_matrix(graph: Graph, node: Node, axis: int) -> Array:
