@@ -145,3 +145,38 @@ def test_a_softmax_over_one_value_is_known(op: str) -> None:
     assert fold_constants(graph)
     assert ops(graph) == ["Add"]
     np.testing.assert_array_equal(run(graph, {"x": x})[0], wanted)
+
+
+POOLS = {
+    "MaxPool of a picture, dilated": ((1, 2, 7, 8), "dilations = [2, 2], pads = [1, 1, 1, 1]"),
+    "MaxPool of a signal, dilated": ((2, 3, 11), "dilations = [3], strides = [2]"),
+    "MaxPool of a volume": ((1, 2, 4, 6, 5), "strides = [2, 1, 2], pads = [1, 1, 0, 0, 1, 1]"),
+    "MaxPool of a volume, dilated": ((1, 1, 7, 7, 7), "dilations = [1, 2, 2], ceil_mode = 1"),
+    "AveragePool of a volume": ((1, 2, 4, 6, 5), "strides = [1, 2, 2], pads = [0, 1, 1, 1, 1, 0]"),
+    "AveragePool of a volume with its border": (
+        (1, 2, 4, 6, 5),
+        "pads = [1, 1, 0, 1, 1, 1], count_include_pad = 1",
+    ),
+}
+
+
+def pooled(name: str) -> onnx.ModelProto:
+    shape, how = POOLS[name]
+    windows = ", ".join(["3" if "dilated" in name else "2"] * (len(shape) - 2))
+    axes = ",".join("NCDHW"[: len(shape)])
+    return model_of(
+        f"(float[{','.join(map(str, shape))}] x) => (float[{axes}] y) {{\n"
+        f" y = {name.split()[0]}<kernel_shape = [{windows}], {how}>(x) }}"
+    )
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_pools_with_gaps_and_of_volumes(name: str, tmp_path: Path) -> None:
+    feeds = {"x": floats(*POOLS[name][0])}
+    same_everywhere(pooled(name), feeds, tmp_path, targets=("onnx", "tflite"))
+
+
+@pytest.mark.parametrize("op", ["GlobalAveragePool", "GlobalMaxPool"])
+def test_a_global_pool_of_a_volume(op: str, tmp_path: Path) -> None:
+    model = model_of(f"(float[1,2,3,4,5] x) => (float[N,C,D,H,W] y) {{ y = {op}(x) }}")
+    same_everywhere(model, {"x": floats(1, 2, 3, 4, 5)}, tmp_path, targets=("onnx", "tflite"))

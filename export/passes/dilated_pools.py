@@ -1,13 +1,21 @@
-"""Write an average over a dilated window as a depthwise convolution: no target pools with gaps.
+"""Write a pool over a dilated window as other operators: no target pools with gaps.
 
 Given:   x -> AveragePool(dilations above 1) -> y
 Result:  x -> Conv(group=C, weights 1/k^2, dilations) -> y, or, where borders average fewer values,
          x -> Conv(group=C, weights 1, dilations) -> Mul(1 / each window's count) -> y
+
+Given:   x -> MaxPool(dilations above 1) -> y
+Result:  x [-> Pad(lowest)] -> Slice for each value of the window -> Max of all -> y
 """
 
 import numpy as np
 
 from edgeconv.export.graph import Array, Graph, Node
+from edgeconv.export.passes.steps import Steps
+
+LOWEST = float(np.finfo(np.float32).min)
+MOST_VALUES = 27
+"""Of a window, each of which becomes a Slice."""
 
 
 def dilated_pools(graph: Graph) -> bool:
@@ -17,7 +25,38 @@ def dilated_pools(graph: Graph) -> bool:
         if any(step != 1 for step in node.ints("dilations", ())):
             _rewrite(graph, node)
             changed = True
+    for node in graph.of("MaxPool"):
+        if any(step != 1 for step in node.ints("dilations", ())):
+            changed |= _slice(graph, node)
     return changed
+
+
+def _slice(graph: Graph, node: Node) -> bool:
+    kernel = node.ints("kernel_shape", ())
+    if any(node.outputs[1:]) or np.prod(kernel) > MOST_VALUES or "auto_pad" in node.attrs:
+        return False
+    spatial, steps, x = len(kernel), Steps(graph, node), node.inputs[0]
+    before, out = graph.shape(x), graph.shape(node.output)
+    strides = np.array(node.ints("strides", [1] * spatial))
+    dilations = np.array(node.ints("dilations", ()))
+    pads = np.array(node.ints("pads", [0] * 2 * spatial)).reshape(2, spatial)
+    reach = (np.array(out[2:]) - 1) * strides + 1  # what the first values of all windows span
+    needed = reach + (np.array(kernel) - 1) * dilations
+    after = np.maximum(needed - pads[0] - before[2:], 0)
+    if pads[0].any() or after.any():
+        amounts = [0, 0, *pads[0], 0, 0, *after]
+        shape = [*before[:2], *(np.array(before[2:]) + pads[0] + after)]
+        x = steps.do("Pad", x, steps.integers(amounts), steps.constant(LOWEST), shape=shape)
+    axes = steps.integers(range(2, 2 + spatial))
+    values = []
+    for place in np.ndindex(*kernel):
+        start = np.array(place) * dilations
+        ends = steps.integers(start + reach)
+        values.append(
+            steps.do("Slice", x, steps.integers(start), ends, axes, steps.integers(strides))
+        )
+    steps.finish("Max", *values)
+    return True
 
 
 def _rewrite(graph: Graph, node: Node) -> None:

@@ -1,6 +1,6 @@
 """One node written as several: what passes that take an operator apart share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,9 @@ class Steps:
         kind = self.graph.dtype(self.node.output).type if kind is None else kind
         return self.graph.add_constant(f"{self.node.name}_constant", np.asarray(value, kind))
 
-    def integers(self, values: Sequence[int] | Array) -> str:
+    def integers(self, values: Iterable[int] | Array) -> str:
         """Store indices, axes or sizes."""
-        return self.constant(values, np.int64)
+        return self.constant(values if isinstance(values, np.ndarray) else list(values), np.int64)
 
     def do(
         self,
@@ -32,15 +32,19 @@ class Steps:
         *inputs: str,
         shape: Shape | None = None,
         kind: type[np.generic] | None = None,
+        attributes: Mapping[str, Attribute] | None = None,
         **attrs: Attribute,
     ) -> str:
-        """Add an operator and return its output, of the node's own output shape and type by default."""
+        """Add an operator and return its output, of the node's own output shape and type by default.
+
+        Its attributes are named one by one, or given together.
+        """
         graph, node = self.graph, self.node
         shape = graph.shape(node.output) if shape is None else shape
         kind = graph.dtype(node.output).type if kind is None else kind
         out = graph.declare(graph.fresh(f"{node.output}_{op.lower()}"), shape, kind)
         name = graph.fresh(f"{node.name}_{op.lower()}_{len(self.nodes)}")
-        self.nodes.append(Node(op, name, list(inputs), [out], dict(attrs)))
+        self.nodes.append(Node(op, name, list(inputs), [out], {**(attributes or {}), **attrs}))
         return out
 
     def finish(self, op: str, *inputs: str, **attrs: Attribute) -> None:
