@@ -17,6 +17,7 @@ from edgeconv.export.passes.expand_rare import expand_rare
 from edgeconv.export.passes.explicit_padding import explicit_padding
 from edgeconv.export.passes.find_shuffles import find_shuffles
 from edgeconv.export.passes.finite_masks import finite_masks
+from edgeconv.export.passes.flatten_convolutions import flatten_convolutions
 from edgeconv.export.passes.flatten_pools import flatten_pools
 from edgeconv.export.passes.fold_affine import fold_affine
 from edgeconv.export.passes.fold_batchnorm import fold_batchnorm
@@ -54,6 +55,7 @@ HUB: tuple[Pass, ...] = (
 LOWERING: tuple[Pass, ...] = (
     *HUB,
     flatten_pools,
+    flatten_convolutions,
     constant_indices,
     find_shuffles,
     merge_axes,

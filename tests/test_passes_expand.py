@@ -180,3 +180,24 @@ def test_pools_with_gaps_and_of_volumes(name: str, tmp_path: Path) -> None:
 def test_a_global_pool_of_a_volume(op: str, tmp_path: Path) -> None:
     model = model_of(f"(float[1,2,3,4,5] x) => (float[N,C,D,H,W] y) {{ y = {op}(x) }}")
     same_everywhere(model, {"x": floats(1, 2, 3, 4, 5)}, tmp_path, targets=("onnx", "tflite"))
+
+
+VOLUMES = {
+    "plain": ((4, 2, 3, 3, 3), "pads = [1, 1, 1, 1, 1, 1]"),
+    "of one depth": ((4, 2, 1, 3, 2), "pads = [0, 1, 0, 0, 1, 0]"),
+    "in groups, with strides": ((4, 1, 3, 2, 2), "group = 2, strides = [2, 1, 2]"),
+    "dilated": ((3, 2, 2, 2, 1), "dilations = [2, 2, 1], pads = [0, 0, 1, 1, 0, 0]"),
+    "of one depth, with strides": ((3, 2, 1, 1, 1), "strides = [2, 2, 2]"),
+}
+
+
+@pytest.mark.parametrize("name", VOLUMES)
+def test_a_convolution_of_a_volume(name: str, tmp_path: Path) -> None:
+    shape, how = VOLUMES[name]
+    model = model_of(
+        f"(float[2,2,5,6,7] x) => (float[N,C,D,H,W] y) {{ y = Conv<{how}>(x, w, b) }}",
+        w=floats(*shape),
+        b=floats(shape[0], seed=2),
+    )
+    feeds = {"x": floats(2, 2, 5, 6, 7)}
+    same_everywhere(model, feeds, tmp_path, targets=("onnx", "tflite"))
