@@ -19,11 +19,11 @@ from edgeconv.models.factory import call_factory, load_factory
 
 @dataclass(frozen=True)
 class UserNet:
-    """A module in eval mode on the CPU, in float32 where it was in half precision.
+    """A module in eval mode on the CPU, in float32 whatever width it had.
 
     ``name`` is how the user says it, ``stem`` begins the files' names. ``inputs`` are the names of
     forward's required arguments; ``shapes`` and ``dtypes`` (numpy's names, where not float32) are
-    what the file itself says of them. ``halved`` says that half-precision weights became float32.
+    what the file itself says of them. ``rewidened`` says that weights of another width became float32.
     """
 
     module: nn.Module
@@ -32,7 +32,7 @@ class UserNet:
     inputs: tuple[str, ...]
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     dtypes: Mapping[str, str] = field(default_factory=dict)
-    halved: bool = False
+    rewidened: bool = False
 
 
 def open_user_net(net: str | nn.Module) -> UserNet:
@@ -85,15 +85,15 @@ def _imported(module: str, name: str) -> nn.Module:
 
 def _ours(module: nn.Module, name: str, stem: str, *, live: bool = False) -> UserNet:
     tensors = [*module.parameters(), *module.buffers()]
-    halved = any(p.dtype.is_floating_point and p.element_size() < 4 for p in module.parameters())
+    rewidened = any(p.dtype.is_floating_point and p.element_size() != 4 for p in module.parameters())
     away = any(tensor.device.type != "cpu" for tensor in tensors)
-    if live and (halved or away):
+    if live and (rewidened or away):
         module = copy.deepcopy(module)
     if away:
         module.cpu()
-    if halved:
+    if rewidened:
         module.float()
-    return UserNet(module.eval(), name, stem, _required(module), halved=halved)
+    return UserNet(module.eval(), name, stem, _required(module), rewidened=rewidened)
 
 
 def _required(module: nn.Module) -> tuple[str, ...]:

@@ -56,10 +56,11 @@ def test_a_live_module_is_exported_and_left_in_the_mode_it_was_in(tmp_path: Path
     np.testing.assert_allclose(outputs(path, PIXELS), wanted, atol=1e-5)
 
 
-def test_a_half_precision_module_stays_in_half_precision(tmp_path: Path) -> None:
-    module = small().half()
+@pytest.mark.parametrize("width", [torch.float16, torch.float64])
+def test_a_module_keeps_its_width(tmp_path: Path, width: torch.dtype) -> None:
+    module = small().to(width)
     one_file(tmp_path, module, input_shape=(1, 3, 16, 16))
-    assert module[0].weight.dtype == torch.float16
+    assert module[0].weight.dtype == width
 
 
 def test_a_factory_of_an_importable_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

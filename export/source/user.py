@@ -25,7 +25,7 @@ def from_user(options: ExportOptions) -> Source:
     net = open_user_net(options.net)
     name, module, names = net.name, net.module, list(net.inputs)
     refuse_net_options(options, name)
-    notes = ["the module's half-precision weights became float32"] if net.halved else []
+    notes = ["the module's weights became float32"] if net.rewidened else []
     weights: dict[str, Any] = {"source": "factory"}
     if options.weights is not None:
         from edgeconv.export.user_weights import fit_module
