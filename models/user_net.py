@@ -85,7 +85,9 @@ def _imported(module: str, name: str) -> nn.Module:
 
 def _ours(module: nn.Module, name: str, stem: str, *, live: bool = False) -> UserNet:
     tensors = [*module.parameters(), *module.buffers()]
-    rewidened = any(p.dtype.is_floating_point and p.element_size() != 4 for p in module.parameters())
+    rewidened = any(
+        p.dtype.is_floating_point and p.element_size() != 4 for p in module.parameters()
+    )
     away = any(tensor.device.type != "cpu" for tensor in tensors)
     if live and (rewidened or away):
         module = copy.deepcopy(module)
