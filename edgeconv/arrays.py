@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.foreign import open_file
 
 INFLATE_VARIABLE = "EDGECONV_MAX_INFLATE_MIB"
 INFLATE_MIB = 256
@@ -31,7 +32,7 @@ def read_arrays(path: Path, *, rows: bool = True) -> dict[str, NDArray[Any]]:
     """
     arrays: dict[str, NDArray[Any]] = {}
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:
+        with warnings.catch_warnings(), open_file(path) as file:
             warnings.simplefilter("ignore")  # numpy's, about files of Python 2
             _check_size(file, path)
             loaded: Any = np.load(file, allow_pickle=False)

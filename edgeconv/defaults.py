@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.foreign import read_text
 
 FILES = (("edgeconv.toml", ()), ("pyproject.toml", ("tool", "edgeconv")))
 
@@ -30,8 +31,8 @@ def find_defaults(folder: Path) -> tuple[Path, Mapping[str, Any]] | None:
         if not path.is_file():
             continue
         try:
-            found: Any = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            found: Any = tomllib.loads(read_text(path))
+        except (OSError, ValueError, RecursionError) as error:
             if keys:
                 continue  # another tool's file, which it will complain about
             raise EdgeconvError(f"{path} cannot be read: {error}") from error

@@ -1,6 +1,5 @@
 """One page about an exported file, to send to somebody who was not there."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,11 @@ from numpy.typing import NDArray
 
 from edgeconv.adapt import adapt_inputs, adapt_outputs
 from edgeconv.artifact import Artifact, load_artifact
+from edgeconv.bench.read import report_from_json
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.reports.parts import Bar, confused, scaled
 from edgeconv.reports.png import thumbnail
+from edgeconv.schema import read_json
 from edgeconv.templates import render
 
 WORST, LAYERS = 6, 10
@@ -78,15 +79,14 @@ def _latency(artifact: Artifact, bench: Path | None) -> list[tuple[str, str]]:
     if bench is None:
         return []
     try:
-        data = json.loads(bench.read_text(encoding="utf-8"))
-        rows = [r for r in data["rows"] if r["about"].get("sha256") == artifact.manifest["sha256"]]
-        found = [
-            (f"{r['summary']['median']:.3g} ms", f"{r['runtime']}, {data['machine']['processor']}")
-            for r in rows
-            if r["summary"]
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"--bench {bench} is not what edgeconv bench --json prints") from error
+        report = report_from_json(read_json(bench, "what edgeconv bench --json prints"))
+    except EdgeconvError as error:
+        raise UsageError(f"--bench {bench}: {error}") from error
+    found = [
+        (f"{row.summary.median:.3g} ms", f"{row.runtime}, {report.machine.processor}")
+        for row in report.rows
+        if row.summary and row.about.get("sha256") == artifact.manifest["sha256"]
+    ]
     if not found:
         raise UsageError(f"--bench {bench} measured other files than {artifact.path.name}")
     return found

@@ -1,11 +1,10 @@
 """Pictures from disk, turned into what a model's picture input takes."""
 
-import os
-import stat
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from edgeconv.arrays import inflate_limit
 from edgeconv.artifact import Preprocessing
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.foreign import open_file
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm"})
 
@@ -24,35 +24,34 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     Transparency is dropped; 16-bit grey keeps its upper 8 bits. Raises EdgeconvError naming the
     file where it is missing or no readable picture.
     """
+    with open_picture(path) as opened:
+        upright = require("PIL.ImageOps", "images").exif_transpose(opened)
+        if upright.mode.startswith("I;16"):  # Pillow's own conversion saturates at 255
+            grey = (np.asarray(upright) >> 8).astype(np.uint8)
+            return np.repeat(grey[:, :, None], 3, axis=2)
+        return np.asarray(upright.convert("RGB"), np.uint8)
+
+
+@contextmanager
+def open_picture(path: Path) -> Iterator[Any]:
+    """Yield a picture as Pillow opens it; what fails inside is an EdgeconvError that names the file."""
     image_module = require("PIL.Image", "images")
     image_module.MAX_IMAGE_PIXELS = None  # _check_pixels is stricter, and has an option
     try:
-        with warnings.catch_warnings(), _open_file(path) as file:
+        with warnings.catch_warnings(), open_file(path) as file:
             warnings.simplefilter("ignore")  # Pillow's, about metadata that is not read here
             opened = image_module.open(file)
             _check_pixels(path, opened.size)
-            upright = require("PIL.ImageOps", "images").exif_transpose(opened)
-            if upright.mode.startswith("I;16"):  # Pillow's own conversion saturates at 255
-                grey = (np.asarray(upright) >> 8).astype(np.uint8)
-                return np.repeat(grey[:, :, None], 3, axis=2)
-            return np.asarray(upright.convert("RGB"), np.uint8)
+            yield opened
     except FileNotFoundError as error:
         raise UsageError(f"{path} does not exist") from error
     except (EdgeconvError, MemoryError):
         raise
     except Exception as error:  # every decoder has errors of its own
         reason = "its format is not known" if "identify" in str(error) else error
+        if isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
         raise EdgeconvError(f"{path} is not a readable picture: {reason}") from error
-
-
-def _open_file(path: Path) -> BinaryIO:
-    """Open a file; a pipe or device, which may never end, is refused."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    file = os.fdopen(handle, "rb")
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        file.close()
-        raise EdgeconvError(f"{path} is no file but a pipe, a device or a folder")
-    return file
 
 
 def _check_pixels(path: Path, size: tuple[int, int]) -> None:

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.foreign import read_bytes
 
 Check = Callable[[Any, str], Any]
-
-MAX_BYTES = 256 << 20
-"""A JSON file beyond this is none that we wrote, and would fill the memory."""
 
 
 class Misfit(ValueError):  # noqa: N818 - it never leaves ``checked``
@@ -44,11 +42,7 @@ def checked(data: Any, check: Check, source: str) -> Any:
 def read_json(path: Path, what: str, hint: str = "") -> Any:
     """Return the JSON data of a file. Raises EdgeconvError where it is not ``what``; ``hint`` ends it."""
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise EdgeconvError(f"{path} has {size >> 20} MiB and is not {what}{hint}")
-        with path.open("rb") as file:
-            return parse_json(file.read(MAX_BYTES), f"{path} is not {what}", hint)
+        return parse_json(read_bytes(path), f"{path} is not {what}", hint)
     except OSError as error:
         reason = error.strerror or error
         raise EdgeconvError(f"cannot read {path} as {what}: {reason}{hint}") from error

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.foreign import read_text
 from edgeconv.pictures import find_pictures
 
 
@@ -44,7 +45,7 @@ def read_truth(source: str, folder: Path, labels: Sequence[str] | None) -> dict[
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")  # spreadsheets put a byte order mark first
+        return read_text(path, "utf-8-sig")  # spreadsheets put a byte order mark first
     except (OSError, UnicodeDecodeError) as error:
         raise EdgeconvError(f"{path} is not a readable CSV file: {error}") from error
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -214,15 +213,6 @@ def test_members_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
         archive.writestr("readme.txt", "hello")
     with pytest.raises(EdgeconvError, match=r"odd.npz"):
         read_arrays(path)
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
-def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
-    pytest.importorskip("PIL")
-    pipe = tmp_path / "a.png"
-    os.mkfifo(pipe)
-    with pytest.raises(EdgeconvError, match=r"a.png is no file but a pipe"):
-        read_picture(pipe)
 
 
 def test_a_picture_of_too_many_pixels_is_refused_unless_allowed(

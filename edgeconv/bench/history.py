@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edgeconv.bench.read import report_from_json
 from edgeconv.bench.results import REPORT_VERSION, Report, Row
 from edgeconv.bench.statistics import student_t
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import write_text
+from edgeconv.schema import anything, checked, read_json, table
 
 MIN_EARLIER = 3
 MIN_CHANGE = 0.03
@@ -42,12 +44,13 @@ def keep(report: Report, folder: Path, device: str | None = None) -> Report:
 
 def _earlier(folder: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob("[0-9]*.json")):
-        try:
-            data = json.loads(path.read_text())
-            version = data["edgeconv_bench"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise EdgeconvError(f"{path} is not a result that bench wrote; remove it") from error
-        if version == REPORT_VERSION:
+        data = read_json(path, "a result that bench wrote", "; remove it")
+        known = checked(data, table({"edgeconv_bench": anything}), str(path))
+        if known["edgeconv_bench"] == REPORT_VERSION:
+            try:
+                report_from_json(data)
+            except EdgeconvError as error:
+                raise EdgeconvError(f"{path}: {error}; remove it") from error
             yield data
 
 

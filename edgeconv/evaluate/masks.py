@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError, UsageError
 
 Array = NDArray[Any]
@@ -59,12 +58,12 @@ def read_mask(folder: Path, name: str, crop: float, size: tuple[int, int]) -> ND
     A mask is a .png of the picture's name whose pixels are classes. Raises UsageError where it is
     not there.
     """
-    from edgeconv.pictures import crop_mask
+    from edgeconv.pictures import crop_mask, open_picture
 
     path = folder / Path(name).with_suffix(".png")
     if not path.is_file():
         raise UsageError(f"{path} does not exist: --truth DIR holds a .png mask for each picture")
-    image = require("PIL.Image", "images").open(path)
-    if image.mode not in ("L", "P", "I", "1"):
-        raise EdgeconvError(f"{path} is {image.mode}, not one class number a pixel")
-    return crop_mask(image, size, crop)
+    with open_picture(path) as image:
+        if image.mode not in ("L", "P", "I", "1"):
+            raise EdgeconvError(f"{path} is {image.mode}, not one class number a pixel")
+        return crop_mask(image, size, crop)

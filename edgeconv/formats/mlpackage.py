@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeconv.foreign import read_bytes
 from edgeconv.formats.protobuf import CorruptFileError
 
 MAX_MODEL_BYTES = 1 << 30
@@ -41,7 +42,7 @@ def open_package(path: Path) -> Package:
     """
     manifest = path / "Manifest.json"
     try:
-        data = json.loads(manifest.read_text(encoding="utf-8"))
+        data = json.loads(read_bytes(manifest))
         item = data["itemInfoEntries"][data["rootModelIdentifier"]]["path"]
     except OSError as error:
         raise CorruptFileError(

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.foreign import read_text
 from edgeconv.judge.measures import MEASURES
 
 Limits = Mapping[str, float]
@@ -103,7 +104,7 @@ def load_budgets(path: Path | None) -> dict[str, Budget]:
 def read_data(path: Path) -> dict[str, Any]:
     """Read a .toml or .json file into a table."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except OSError as error:
         raise EdgeconvError(f"cannot read {path}: {error.strerror or error}") from error
@@ -130,7 +131,9 @@ def parse_budget(table: Mapping[str, Any], where: str, default: Budget) -> Budge
     return Budget(limits, named)
 
 
-def _limits(table: Mapping[str, Any], where: str) -> dict[str, float]:
+def _limits(table: object, where: str) -> dict[str, float]:
+    if not isinstance(table, Mapping):
+        raise UsageError(f"{where} is no table of limits")
     limits = {}
     for name, limit in table.items():
         measure = MEASURES.get(name)

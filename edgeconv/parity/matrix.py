@@ -1,6 +1,5 @@
 """Run every cell on the same inputs, compare each with the float reference and the hop before it."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from edgeconv.parity.child import Job
 from edgeconv.parity.facts import file_figures
 from edgeconv.parity.latency import Latency
 from edgeconv.parity.layers.figures import LayerReport
+from edgeconv.recipe import load_recipe
 from edgeconv.runtimes.table import RUNTIMES
 from edgeconv.tensors import Layout
 
@@ -210,10 +210,9 @@ def _recipe_scales(cell: Cell) -> dict[str, float]:
         return {}
     if "recipe.json" not in cell.artifact.manifest["evidence"]["files"]:
         return {}
-    recipe = json.loads(cell.artifact.evidence("recipe.json").read_text())
-    activations = recipe["activations"]
+    activations = load_recipe(cell.artifact.evidence("recipe.json")).activations
     names = [spec.name for spec in cell.artifact.outputs]
-    return {n: float(activations[n]["scale"]) for n in names if n in activations}
+    return {n: activations[n].scale for n in names if n in activations}
 
 
 def judge(

@@ -12,6 +12,7 @@ import numpy as np
 from edgeconv.artifact import manifest_path, spec_from_json
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
+from edgeconv.foreign import read_text
 from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
 from edgeconv.runtimes.checks import (
     Shapes,
@@ -93,8 +94,8 @@ def _manifest_text(source: Source) -> str:
         return "{}"
     beside = manifest_path(Path(source))
     try:
-        return beside.read_text()
-    except OSError:
+        return read_text(beside)
+    except (OSError, UnicodeDecodeError):
         return "{}"
 
 
@@ -222,7 +223,7 @@ def _described(metadata: str) -> dict[str, Quantization]:
         sides = [*manifest.get("inputs", []), *manifest.get("outputs", [])]
         specs = [spec_from_json(item) for item in sides if item.get("quantization")]
         return {spec.name: spec.quantization for spec in specs if spec.quantization is not None}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, EdgeconvError):
         return {}  # someone else's metadata under our key says nothing to us
 
 

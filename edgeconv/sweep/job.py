@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.errors import UsageError
+from edgeconv.foreign import read_text
 
 MEBIBYTE = 1 << 20
 UNITS = {"": 1, "k": 1 << 10, "m": MEBIBYTE, "g": 1 << 30}
@@ -161,9 +162,11 @@ def read_job(path: Path) -> dict[str, Any]:
     or of the wrong type, naming the nearest that is.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_text(path))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
+    except RecursionError as error:
+        raise UsageError(f"{path} is nested too deeply") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
     known = {field.name: field for field in fields(Job)}

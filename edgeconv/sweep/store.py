@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.foreign import read_bytes
 
 RESULT = "result.json"
 
@@ -37,10 +38,10 @@ class Store:
         """Return a result, None where there is none; a damaged one is removed and counts as none."""
         path = self.place(key) / RESULT
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(read_bytes(path))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             shutil.rmtree(self.place(key), ignore_errors=True)

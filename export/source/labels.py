@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.foreign import read_text
 
 
 def read_labels(path: Path) -> list[str]:
     """Return the class names of a text file, one a line; raises EdgeconvError where there are none."""
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        names = [line.strip() for line in read_text(path).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise EdgeconvError(f"--labels {path} cannot be read: {error}") from error
     while names and not names[-1]:

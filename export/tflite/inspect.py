@@ -194,7 +194,7 @@ def _metadata(data: bytes, model: Any) -> dict[str, Any]:
         raw = _bytes(data, model, entry.buffer) or b""
         try:
             found[_text(entry.name)] = json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             found[_text(entry.name)] = len(raw)
     return found
 

@@ -1,59 +1,94 @@
 """The healthy files that cases start from, made in code."""
 
+import contextlib
 import io
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 COLOURS, SIDE, CLASSES = 8, 16, 10
 
 
-def build(folder: Path) -> None:
-    """Make everything in ``folder``."""
-    from edgeconv import export_model
-    from edgeconv.parity.api import check_parity
+def build(folder: Path, whole: bool = False) -> None:
+    """Make everything in ``folder``; ``whole`` adds what only whole commands read.
 
+    By command lines that every version of edgeconv has had, so that a campaign can go over an old one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tiny.onnx").write_bytes(tiny_model())
+    _put(folder / "words/tiny.onnx", tiny_model())
     _pictures(folder / "pics")
     rng = np.random.default_rng(3)
     samples = rng.standard_normal((12, 3, SIDE, SIDE)).astype(np.float32)
     np.save(folder / "calib.npy", samples)
     np.savez(folder / "calib.npz", input=samples)
-    by_precision: dict[Literal["fp32", "int8"], dict[str, Any]] = {
-        "fp32": {},
-        "int8": {"recipe": "fast"},
-    }
-    for precision, options in by_precision.items():
-        export_model(
-            str(folder / "tiny.onnx"),
-            precision=precision,
-            targets=("onnx", "tflite", "coreml"),
-            calib=str(folder / "pics"),
-            output=folder / precision,
-            **options,
+    targets = "--target onnx --target tflite --target coreml"
+    for options in ("", "--int8 --recipe fast"):
+        output = folder / ("int8" if options else "fp32")
+        _run(
+            f"export {folder}/tiny.onnx {options} {targets} --calib {folder}/pics --output {output}"
         )
-    made = folder / "int8" / "tiny_int8.tflite"
+    made = folder / "int8" / "tiny_int8"
     _put(
-        folder / "recipe" / "recipe.json",
-        (folder / "int8/tiny_int8.evidence/recipe.json").read_bytes(),
+        folder / "recipe/recipe.json", (made.parent / "tiny_int8.evidence/recipe.json").read_bytes()
     )
     (folder / "judge").mkdir(exist_ok=True)
-    check_parity([made], count=3, baseline=folder / "judge/baseline.json", update_baseline=True,
-                 save_outputs=folder / "all")  # fmt: skip
+    _run(f"parity {made}.tflite --count 3 --baseline {folder}/judge/baseline.json --update-baseline"
+         f" --save-outputs {folder}/all")  # fmt: skip
     _put(folder / "judge/budget.toml", b"[int8]\nsqnr_db = 5.0\n[int8.outputs.logits]\nkl = 0.5\n")
+    _put(
+        folder / "judge/budget.json",
+        b'{"int8": {"sqnr_db": 5.0, "outputs": {"logits": {"kl": 0.5}}}}',
+    )
     reference = folder / "all" / "reference.npz"
     _put(folder / "saved" / "reference.npz", reference.read_bytes())
     other = next(p for p in sorted((folder / "all").glob("*.npz")) if p != reference)
     _put(folder / "saved" / "outputs.npz", other.read_bytes())
     _put(folder / "results" / "results.json", json.dumps(_results()).encode())
     _put(
-        folder / "truth" / "truth.csv",
+        folder / "truth/truth.csv",
         b"file,class\n" + b"".join(b"p%02d.png,1\n" % i for i in range(6)),
     )
+    _put(folder / "boxes/coco.json", json.dumps(_boxes()).encode())
+    _put(
+        folder / "defaults/edgeconv.toml",
+        b'[run]\ntop = 3\n[export]\ntarget = ["tflite"]\ncrop = 0.9\n',
+    )
     _weights(folder / "weights")
+    if whole:
+        _commands_files(folder)
+
+
+def _commands_files(folder: Path) -> None:
+    """Make a bench's, a sweep's and an ExecuTorch export's files; one that cannot be made is left out."""
+    job = f'nets = ["{folder}/tiny.onnx"]\nprecision = ["fp32"]\ntarget = ["onnx"]\nbench = false\n'
+    _put(
+        folder / "sweep/job.toml",
+        f'{job}calib = "{folder}/pics"\ndata = "{folder}/pics"\n'.encode(),
+    )
+    (folder / "timed").mkdir(exist_ok=True)
+    for command in (
+        f"bench {folder}/fp32/tiny_fp32.onnx --runs 3 --warmup 0 --no-reference --history {folder}/timed",
+        f"sweep {folder}/sweep/job.toml --output {folder}/sweep/kept -q",
+        f"export {folder}/tiny.onnx --target executorch --output {folder}/pte",
+    ):
+        with contextlib.suppress(Exception):
+            _run(command)
+    if (kept := folder / "timed/000001.json").exists():
+        _put(folder / "timed/bench.json", kept.read_bytes())
+
+
+def _run(words: str) -> None:
+    from edgeconv.cli import main
+
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            main(words.split(), standalone_mode=False)
+    except SystemExit as error:
+        if error.code not in (None, 0):
+            raise RuntimeError(f"{words}: exit code {error.code}") from error
 
 
 def _put(path: Path, data: bytes) -> None:
@@ -113,7 +148,7 @@ def _weights(folder: Path) -> None:
 
     folder.mkdir(exist_ok=True)
     torch.manual_seed(0)
-    state = mobilenet_v1(width=0.25, classes=10).state_dict()
+    state = mobilenet_v1(width=0.25).state_dict()
     torch.save(state, folder / "weights.pth")
     save_file(state, folder / "weights.safetensors")
 
@@ -131,3 +166,11 @@ def _results() -> dict[str, Any]:
         "bench": Report("0", 0.0, describe(), {}, {}, (row,)).to_json(),
         "checks": {"net.tflite": {"runtime": "x", "samples": 3, "outputs": {"logits": check}}},
     }
+
+
+def _boxes() -> dict[str, Any]:
+    """Return a COCO file for the pictures."""
+    images = [{"id": i, "file_name": f"p{i:02d}.png", "width": 24, "height": 20} for i in range(6)]
+    box = {"category_id": 1, "bbox": [2, 2, 9, 9], "iscrowd": 0}
+    marked = [{"id": i, "image_id": i, **box} for i in range(6)]
+    return {"images": images, "annotations": marked, "categories": [{"id": 1, "name": "a"}]}

@@ -1,10 +1,11 @@
 """Mutations that know a format: each takes a random source and a healthy file, and writes another."""
 
-import io
 import json
+import math
 import os
 import shutil
 import struct
+import tomllib
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -14,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from fuzz.values import NUMBERS, ODD, mutate_bytes, mutate_json
+from fuzz.onnx_models import onnx_of
+from fuzz.values import mutate_bytes, mutate_json
+from fuzz.wire import mutate_message
 
 Mutator = Callable[[Random, Path, Path], None]
 
@@ -32,132 +35,28 @@ def json_of(rng: Random, source: Path, target: Path) -> None:
         target.write_text(mutate_json(rng, json.loads(source.read_text())))
 
 
-def onnx_of(rng: Random, source: Path, target: Path) -> None:
-    """Change the model's structure: shapes, types, data, names, nodes, attributes, metadata."""
-    import onnx
-
-    if rng.random() < 0.2:
-        return bytes_of(rng, source, target)
-    model = onnx.load(str(source))
-    for _ in range(rng.choice((1, 1, 2, 3))):
-        rng.choice(ONNX_STEPS)(rng, model)
-    target.write_bytes(model.SerializeToString())
-    return None
-
-
-def _constant(rng: Random, model: Any) -> None:
-    tensor = rng.choice(model.graph.initializer)
-    match rng.randrange(7):
-        case 0:
-            tensor.data_type = rng.choice((0, 2, 3, 7, 8, 10, 16, 17, 20, 99))
-        case 1:
-            tensor.raw_data = tensor.raw_data[: rng.randrange(len(tensor.raw_data) + 1)]
-        case 2:
-            del tensor.dims[:]
-            tensor.dims.extend(rng.choice(((), (0,), (1,), (-1,), (2**40, 2**40), (3, 3, 3))))
-        case 3:
-            tensor.name = rng.choice(("", "x", "\x1b[2J", "input"))
-        case 4:
-            tensor.data_location = 1
-            entry = tensor.external_data.add()
-            entry.key, entry.value = "location", rng.choice(("../../etc/passwd", "gone.bin", "."))
-        case 5:
-            tensor.raw_data = np.full(len(tensor.raw_data) // 4, np.nan, "<f4").tobytes()
-        case _:
-            model.graph.initializer.append(tensor)
-
-
-def _node(rng: Random, model: Any) -> None:
-    nodes = model.graph.node
-    node = rng.choice(nodes)
-    match rng.randrange(8):
-        case 0:
-            node.op_type = rng.choice(("Relu", "Conv", "Gemm", "Loop", "NoSuchOp", "", "Reshape"))
-        case 1 if node.input:
-            node.input[rng.randrange(len(node.input))] = rng.choice(("", "gone", node.output[0]))
-        case 2 if node.output:
-            node.output[0] = rng.choice(("", "again", nodes[0].output[0]))
-        case 3:
-            nodes.remove(node)
-        case 4:
-            node.domain = rng.choice(("com.microsoft", "evil", "ai.onnx.ml"))
-        case 5 if node.input:
-            node.input.append(rng.choice(node.input))
-        case 6:
-            nodes.append(node)
-        case _:
-            node.name = rng.choice(("", "\x1b]0;x\x07", "a/b", nodes[0].name))
-
-
-def _attribute(rng: Random, model: Any) -> None:
-    found = [a for node in model.graph.node for a in node.attribute]
-    if not found:
-        return
-    attribute = rng.choice(found)
-    match rng.randrange(5):
-        case 0:
-            attribute.i = rng.choice((-1, *NUMBERS))
-        case 1:
-            del attribute.ints[:]
-            attribute.ints.extend(rng.choice((-1, *NUMBERS)) for _ in range(rng.randrange(5)))
-        case 2:
-            attribute.f = rng.choice((0.0, float("nan"), float("inf"), -1e38))
-        case 3:
-            attribute.s = rng.choice((b"", b"\xff\xfe", b"SAME_UPPER"))
-        case _:
-            attribute.type = rng.choice((0, 1, 2, 3, 4, 5, 7))
-
-
-def _border(rng: Random, model: Any) -> None:
-    value = rng.choice([*model.graph.input, *model.graph.output])
-    kind = value.type.tensor_type
-    match rng.randrange(6):
-        case 0:
-            kind.elem_type = rng.choice((0, 2, 3, 7, 8, 9, 10, 11, 16, 99))
-        case 1 if kind.shape.dim:
-            rng.choice(kind.shape.dim).dim_value = rng.choice((0, 2, -1, 65536, 2**62))
-        case 2 if kind.shape.dim:
-            rng.choice(kind.shape.dim).dim_param = "N"
-        case 3:
-            kind.ClearField("shape")
-        case 4:
-            value.name = rng.choice(("", "gone", "\u202eabc", model.graph.input[0].name))
-        case _:
-            kind.shape.dim.add().dim_value = 2
-
-
-def _about(rng: Random, model: Any) -> None:
-    match rng.randrange(4):
-        case 0:
-            model.opset_import[0].version = rng.choice((0, 1, 6, 11, 99))
-        case 1:
-            model.ir_version = rng.choice((0, 1, 99))
-        case 2:
-            described = {"preprocessing": rng.choice(ODD), "labels": rng.choice(ODD)}
-            entry = model.metadata_props.add()
-            entry.key, entry.value = "edgeconv", mutate_json(rng, described)
-        case _:
-            model.graph.name = rng.choice(("", "\x1b[2J"))
-
-
-ONNX_STEPS = (_constant, _constant, _node, _node, _attribute, _border, _about)
-
-
-def package_of(rng: Random, source: Path, target: Path) -> None:
-    """Change one file of an .mlpackage, or take it away."""
+def folder_of(rng: Random, source: Path, target: Path) -> None:
+    """Change one file of a folder by its format, or take it away, or put something else in its place."""
     shutil.copytree(source, target)
     files = sorted(path for path in target.rglob("*") if path.is_file())
     file = rng.choice(files)
-    match rng.randrange(8):
+    match rng.randrange(10):
         case 0:
             file.unlink()
         case 1:
             file.unlink()
-            file.symlink_to("/etc/passwd")
-        case _ if file.suffix == ".json":
-            json_of(rng, file, file)
+            file.symlink_to(rng.choice(("/etc/passwd", "/dev/zero", "gone")))
+        case 2:
+            file.unlink()
+            rng.choice((Path.mkdir, os.mkfifo))(file)
         case _:
-            bytes_of(rng, file, file)
+            BY_SUFFIX.get(file.suffix, bytes_of)(rng, file, file)
+
+
+def message_of(rng: Random, source: Path, target: Path) -> None:
+    """Change the fields of a protobuf message; now and then its bytes."""
+    change = mutate_bytes if rng.random() < 0.2 else mutate_message
+    target.write_bytes(change(rng, source.read_bytes()))
 
 
 def archive_of(rng: Random, source: Path, target: Path) -> None:
@@ -185,8 +84,11 @@ def archive_of(rng: Random, source: Path, target: Path) -> None:
         case 6:
             return bytes_of(rng, source, target)
         case _:
-            with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-                archive.writestr(f"{name}.npy", npy_claiming(rng))
+            with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+                if rng.random() < 0.9:
+                    archive.writestr(f"{name}.npy", npy_claiming(rng))
+                else:
+                    _inflating(archive, name)
             return None
     np.savez_compressed(target, **arrays)
     return None
@@ -198,6 +100,16 @@ def npy_claiming(rng: Random) -> bytes:
     kind = rng.choice(("<f4", "|O", "|u1", "<U9", "<f99"))
     header = f"{{'descr': {kind!r}, 'fortran_order': False, 'shape': {shape!r}, }}".encode()
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(24)
+
+
+def _inflating(archive: zipfile.ZipFile, name: str) -> None:
+    """Write an array of 1.2 GB that takes some megabytes here."""
+    shape = (400_000, 3, 16, 16)
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        member.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
+        for _ in range(4 * math.prod(shape) >> 20):
+            member.write(bytes(1 << 20))
 
 
 def array_of(rng: Random, source: Path, target: Path) -> None:
@@ -269,23 +181,44 @@ def tensors_of(rng: Random, source: Path, target: Path) -> None:
     target.write_bytes(struct.pack("<Q", said) + header + data[8 + length :])
 
 
+ODD_TEXTS = (
+    b"\xff\xfe", b"\x00", b"a=" + b"[" * 20_000, b"[int8]\nsqnr_db=nan", b"a,b,c\n,,\n", b"p00.png,-1",
+    b"", b'"', b"\x1b[2J,1\n", b"a\n" * 50_000,
+)  # fmt: skip
+
+
 def text_of(rng: Random, source: Path, target: Path) -> None:
     """Change a small text file: TOML, CSV, labels."""
-    odd = (
-        b"\xff\xfe",
-        b"\x00",
-        b"a=" + b"[" * 20_000,
-        b"[int8]\nsqnr_db=nan",
-        b"a,b,c\n,,\n",
-        b"p00.png,-1",
-    )
     target.write_bytes(
-        rng.choice(odd) if rng.random() < 0.5 else mutate_bytes(rng, source.read_bytes())
+        rng.choice(ODD_TEXTS) if rng.random() < 0.3 else mutate_bytes(rng, source.read_bytes())
     )
 
 
-def npy_bytes(array: Any) -> bytes:
-    """Return an array as an .npy file."""
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()
+def toml_of(rng: Random, source: Path, target: Path) -> None:
+    """Change values of a TOML file; now and then its text."""
+    try:
+        made = json.loads(mutate_json(rng, tomllib.loads(source.read_text())))
+    except (ValueError, RecursionError):
+        made = None
+    if not isinstance(made, dict) or rng.random() < 0.2:
+        return text_of(rng, source, target)
+    target.write_text("".join(f"{json.dumps(key)} = {_toml(made[key])}\n" for key in made))
+    return None
+
+
+def _toml(value: Any) -> str:
+    match value:
+        case dict():
+            return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(map(_toml, value)) + "]"
+        case float() if not math.isfinite(value):
+            return repr(value)
+        case None:
+            return '""'
+    return json.dumps(value)
+
+
+BY_SUFFIX: dict[str, Mutator] = {
+    ".json": json_of, ".onnx": onnx_of, ".npz": archive_of, ".mlmodel": message_of,
+}  # fmt: skip

@@ -7,17 +7,25 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from fuzz.subjects import KINDS, Kind
+from fuzz.subjects import Kind
 
 MEMORY = 8 << 30
-LIMIT_S = 75.0
+LIMIT_S = 60.0
+OFFLINE = {
+    "http_proxy": "http://127.0.0.1:9",
+    "https_proxy": "http://127.0.0.1:9",
+    "PIP_NO_INDEX": "1",
+}
+"""Nothing is fetched, whatever options a case makes up."""
 
 
 @dataclass
@@ -38,10 +46,10 @@ class Result:
         return json.dumps(asdict(self))
 
 
-def run_case(seed: int, base: Path, work: Path, kinds: tuple[str, ...] = ()) -> Result:
-    """Make case ``seed`` from the files of ``base`` in ``work``, run it, and judge it."""
+def run_case(seed: int, base: Path, work: Path, kinds: Sequence[Kind]) -> Result:
+    """Make case ``seed`` of one of ``kinds`` from the files of ``base`` in ``work``, run and judge it."""
     rng = Random(seed)
-    kind = KINDS[rng.choice(kinds or tuple(KINDS))]
+    kind = rng.choice(kinds)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     command = kind.prepare(rng, base, work)
@@ -73,8 +81,12 @@ def _child(command: list[str], work: Path, kind: Kind) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         os.chdir(work)
         os.environ.update(
-            TMPDIR=str(work / ".tmp"), EDGECONV_CACHE=str(work / ".cache"), HOME=str(work)
+            TMPDIR=str(work / ".tmp"),
+            EDGECONV_CACHE=str(work / ".cache"),
+            HOME=str(work),
+            **OFFLINE,
         )
+        tempfile.tempdir = None  # it may be known from before the fork
         (work / ".tmp").mkdir()
         for number, name in ((1, ".out"), (2, ".err")):
             os.dup2(os.open(work / name, os.O_WRONLY | os.O_CREAT, 0o644), number)
@@ -119,12 +131,16 @@ def judge(result: Result, work: Path, before: set[str]) -> list[str]:
         faults.append(f"traceback: {_where(err)}")
     if "\x1b" in err or "\u202e" in err:
         faults.append("terminal: a control character")
-    if "--json" in result.command and not _is_json(_read(work / ".out")):
+    out = _read(work / ".out")
+    told = result.code == 0 and out.startswith(("Usage:", "edgeconv, version"))
+    if "--json" in result.command and not told and not _is_json(out):
         faults.append("json: standard output is no JSON")
     left = listing(work) - before - {".out", ".err", ".tmp", ".cache"}
     hidden = [name for name in left if "/." in f"/{name}" and not name.startswith((".cache", "__"))]
     if hidden:
         faults.append(f"left behind: {sorted(hidden)[0]}")
+    if any("<img src=x>" in _read(path) for path in work.glob("*.html") if not path.is_symlink()):
+        faults.append("page: foreign markup")
     made = [name for name in left if name.startswith("out/")]
     if result.code in (1, 2) and made and "cannot be reported" not in err:
         faults.append(f"final name: {sorted(made)[0]}")

@@ -5,17 +5,22 @@ says how many there were, how many had a fault, of how many kinds, the highest m
 """
 
 import argparse
+import contextlib
+import importlib
 import json
+import os
+import pkgutil
 import shutil
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fuzz.harness import run_case
-from fuzz.subjects import KINDS, build_base
+from fuzz.subjects import KINDS, Kind, build_base
 
 
 def done(out: Path) -> dict[int, dict[str, Any]]:
@@ -46,6 +51,32 @@ def summary(results: Iterable[dict[str, Any]]) -> str:
     return "\n".join([head, *lines])
 
 
+def load_all() -> None:
+    """Load what commands import, once, before the forks; to run a model would start its threads."""
+    import edgeconv
+    import edgeconv.export
+    import edgeconv.models
+
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    found = (module.name for module in pkgutil.walk_packages(edgeconv.__path__, "edgeconv."))
+    ours = [name for name in found if not name.endswith((".__main__", ".isolated"))]
+    for name in [*ours, "safetensors.torch", "PIL.Image", "onnxruntime", "ai_edge_litert.interpreter"]:  # fmt: skip
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
+def _known(kinds: Iterable[Kind], base: Path) -> list[Kind]:
+    """Leave out what this version of edgeconv has no command for, or could not make."""
+    from edgeconv.cli import COMMANDS
+
+    kinds = [
+        replace(kind, commands=tuple(c for c in kind.commands if c.split()[0] in COMMANDS))
+        for kind in kinds
+        if (base / kind.source).exists()
+    ]
+    return [kind for kind in kinds if kind.commands]
+
+
 def main(arguments: list[str]) -> int:
     """Run what is missing and print the figures; 1 where a case had a fault."""
     parser = argparse.ArgumentParser(prog="fuzz", description=__doc__)
@@ -59,14 +90,18 @@ def main(arguments: list[str]) -> int:
         "--base", type=Path, help="healthy files of an earlier run, or where to make them"
     )
     parser.add_argument("--keep", type=Path, help="a folder for the files of cases with a fault")
+    parser.add_argument(
+        "--readers", action="store_true", help="our own readers alone, without the commands around"
+    )
     asked = parser.parse_args(arguments)
     place = Path(tempfile.mkdtemp(prefix="edgeconv-fuzz-"))
     base = asked.base or place / "base"
     if not (base / "weights" / "weights.safetensors").exists():
-        build_base(base)
-    import onnx  # noqa: F401 - loaded once, before the forks
-    import torch  # noqa: F401
-
+        build_base(base, whole=not asked.readers)
+    load_all()
+    kinds = _known([KINDS[name] for name in asked.kind or KINDS], base)
+    if asked.readers:
+        kinds = [replace(kind, fast=True) for kind in kinds if kind.reader]
     known = done(asked.out)
     try:
         with asked.out.open("a") as file:
@@ -74,12 +109,12 @@ def main(arguments: list[str]) -> int:
             for seed in range(asked.seed * 10**6, asked.seed * 10**6 + asked.count):
                 if seed in known:
                     continue
-                result = run_case(seed, base, place / "work", tuple(asked.kind))
+                result = run_case(seed, base, place / "work", kinds)
                 file.write(result.line() + "\n")
                 file.flush()
                 if result.faults and asked.keep is not None:
-                    shutil.copytree(place / "work", asked.keep / str(seed), symlinks=True,
-                                    ignore=shutil.ignore_patterns(".tmp", ".cache"), dirs_exist_ok=True)  # fmt: skip
+                    asked.keep.mkdir(parents=True, exist_ok=True)
+                    shutil.move(place / "work", asked.keep / str(seed))
     finally:
         shutil.rmtree(place, ignore_errors=True)
     results = done(asked.out).values()

@@ -1,6 +1,5 @@
 """The kinds of cases: which healthy file is changed how, what reads it, and which commands take it."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -9,24 +8,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
-from fuzz import formats
-from fuzz.values import ODD
+from fuzz import formats, lines, readers
+from fuzz.onnx_models import onnx_of
+from fuzz.tflite_models import tflite_of
 
 
 @dataclass(frozen=True)
 class Kind:
     """``source`` is the healthy file in the base folder, ``name`` its name in the case's folder (its
-    neighbours come along), ``commands`` the command lines that take it, ``reader`` our own reader.
+    neighbours come along), ``commands`` the command lines that take it, ``reader`` our own reader
+    (None: only whole commands read it). ``twist`` changes the command line's words.
     """
 
     name: str
     source: str
     mutate: formats.Mutator
     commands: tuple[str, ...]
-    reader: Callable[[Path], object]
+    reader: Callable[[Path], object] | None = None
     fast: bool = False
+    twist: lines.Twist | None = None
 
     def prepare(self, rng: Random, base: Path, work: Path) -> list[str]:
         """Make the case's files in ``work`` and return the command line."""
@@ -35,17 +36,18 @@ class Kind:
             if other != source:
                 (work / other.name).symlink_to(other)
         self.mutate(rng, source, work / source.name)
-        _rehash(work / source.name)
+        _rehash(work, source.name)
         if self.fast:
             return [source.name]
-        return [word.format(base=base) for word in rng.choice(self.commands).split()]
+        words = [word.format(base=base) for word in rng.choice(self.commands).split()]
+        return words if self.twist is None else self.twist(rng, words, base, work)
 
     def run(self, command: list[str]) -> int:
         """Run the command line, or the reader, in this process; return the exit code."""
         from edgeconv.errors import EdgeconvError
         from edgeconv.terminal import echo
 
-        if not self.fast:
+        if not self.fast or self.reader is None:
             from edgeconv.cli import main
 
             main(command)
@@ -58,126 +60,33 @@ class Kind:
         return 0
 
 
-def _rehash(path: Path) -> None:
-    """Let the manifest beside a changed file belong to it: an attacker would."""
-    beside = path.with_name(path.name + ".json")
-    if beside.is_symlink() and path.exists():
-        from edgeconv.files import digest
+def _rehash(work: Path, changed: str) -> None:
+    """Let the manifests beside a changed file or evidence folder belong to it: an attacker would."""
+    from edgeconv.files import digest
 
+    for beside in work.glob("*.json"):
+        if not beside.is_symlink() or beside.name == changed:
+            continue
+        manifest = json.loads(beside.read_text())
+        if "edgeconv_manifest" not in manifest:
+            continue
+        file, evidence = manifest["file"], manifest["evidence"]
+        if changed not in (file, evidence["folder"]):
+            continue
         try:
-            manifest = {**json.loads(beside.read_text()), "sha256": digest(path)}
+            manifest["sha256"] = digest(work / file)
+            known = evidence["files"]
+            for name in known:
+                path = work / evidence["folder"] / name
+                if path.is_file():
+                    known[name] = digest(path)
         except OSError:
-            return
+            continue
         beside.unlink()
         beside.write_text(json.dumps(manifest))
 
 
-# our own readers, each of which raises EdgeconvError alone
-
-
-def _artifact(path: Path) -> object:
-    from edgeconv.artifact import load_artifact
-
-    found = load_artifact(Path(str(path).removesuffix(".json")))
-    return found and (found.inputs, found.outputs, found.preprocessing, found.labels)
-
-
-def _graph(path: Path) -> object:
-    from edgeconv.export.hub.onnx_io import from_onnx, load_model
-    from edgeconv.formats.onnx_file import read_onnx
-    from edgeconv.inspection import inspect_file
-    from edgeconv.models.onnx_summary import summarize_onnx
-
-    for reader in (lambda: read_onnx(path.read_bytes(), str(path)), lambda: inspect_file(path),
-                   lambda: summarize_onnx(path)):  # fmt: skip
-        _either(reader)
-    return from_onnx(load_model(path))
-
-
-def _flatbuffer(path: Path) -> object:
-    from edgeconv.formats.tflite_file import check_whole
-    from edgeconv.inspection import inspect_file
-
-    _either(lambda: check_whole(path, path.name))
-    return inspect_file(path)
-
-
-def _package(path: Path) -> object:
-    from edgeconv.inspection import inspect_file
-    from edgeconv.runtimes.base import open_runner
-
-    _either(lambda: inspect_file(path))
-    return open_runner(path, runtime="mil-reference")
-
-
-def _either(reader: Callable[[], object]) -> None:
-    from edgeconv.errors import EdgeconvError
-
-    with contextlib.suppress(EdgeconvError):
-        reader()
-
-
-def _recipe(path: Path) -> object:
-    from edgeconv.export.quant.explain import explain
-    from edgeconv.recipe import load_recipe
-
-    return explain(load_recipe(path)).text()
-
-
-def _baseline(path: Path) -> object:
-    from edgeconv.parity.baseline import compare_baseline, load_baseline
-
-    data = load_baseline(path)
-    return list(compare_baseline(data, data))
-
-
-def _budget(path: Path) -> object:
-    from edgeconv.judge.budget import load_budgets
-
-    return load_budgets(path)
-
-
-def _outputs(path: Path) -> object:
-    from edgeconv.judge.outputs import load_outputs
-
-    found = load_outputs(path)
-    return found.label, found.scales
-
-
-def _results(path: Path) -> object:
-    from edgeconv.bench.html import page
-    from edgeconv.bench.read import report_from_json
-    from edgeconv.device.bundle import read_results
-
-    found: Any = read_results(path)
-    return page(report_from_json(found["bench"]))
-
-
-def _samples(path: Path) -> object:
-    from edgeconv.samples import InputSpec, load_samples
-
-    return [s.load() for s in load_samples(str(path), InputSpec({"input": (1, 3, 16, 16)}, None))]
-
-
-def _picture(path: Path) -> object:
-    from edgeconv.pictures import read_picture
-
-    return read_picture(path)
-
-
-def _weights(path: Path) -> object:
-    from edgeconv.models.checkpoint import read_checkpoint
-
-    return read_checkpoint(path)
-
-
-def _truth(path: Path) -> object:
-    from edgeconv.truth import read_truth
-
-    return read_truth(str(path), path.parent, ["a", "b"])
-
-
-def named(rng: Random, source: Path, target: Path) -> None:
+def untouched(rng: Random, source: Path, target: Path) -> None:
     """Leave the file as it is: the command line is what is odd."""
     shutil.copy(source, target)
 
@@ -187,70 +96,103 @@ MODEL = (
     "inspect tiny.onnx --json", "summary tiny.onnx --json", f"{EXPORT} --target tflite",
     f"{EXPORT} --target coreml --json", f"{EXPORT} --int8 --target onnx --recipe fast",
     "quantize tiny.onnx --calib {base}/pics --output out --recipe fast --json",
-    "bundle tiny.onnx --output out/b.tar.gz",
+    "bundle tiny.onnx --output out/b.tar.gz", f"{EXPORT} --input-shape 1,3,16,16 --dry-run",
+    "recipe check {base}/recipe/recipe.json --model tiny.onnx",
+)  # fmt: skip
+QDQ = (
+    "export tiny_int8.onnx --int8 --target tflite --output out --json", "summary tiny_int8.onnx",
+    "export tiny_int8.onnx --target onnx --calib {base}/calib.npz --output out",
+    "quantize tiny_int8.onnx --calib {base}/pics --output out --recipe fast",
 )  # fmt: skip
 
 
 def _file(name: str) -> tuple[str, ...]:
     return (
         f"run {name} {{base}}/pics/p00.png", f"run {name} {{base}}/pics/p01.png --json",
-        f"inspect {name} --json", f"parity {name} --count 3 --json",
+        f"inspect {name} --json", f"inspect {name} --tensors", f"parity {name} --count 2 --json",
+        f"bench {name} --runs 2 --warmup 0 --no-reference --json", f"snippet {name}",
+        f"report {name} --html page.html", f"bundle {name} --output out/b.tar.gz",
+        f"eval {name} --data {{base}}/pics --truth {{base}}/truth/truth.csv --json",
     )  # fmt: skip
 
 
 WEIGHTS = "export mobilenet_v1 --width 0.25 --resolution 32 --verify-count 2 --output out --weights"
+SWEEP = "sweep job.toml --output kept"
+MADE = "int8/tiny_int8"
 
 ALL = (
-    Kind("onnx", "tiny.onnx", formats.onnx_of, MODEL, _graph),
-    Kind("onnx int8", "int8/tiny_int8.onnx", formats.onnx_of, _file("tiny_int8.onnx"), _graph),
-    Kind("tflite", "fp32/tiny_fp32.tflite", formats.bytes_of, _file("tiny_fp32.tflite"), _flatbuffer),
-    Kind("tflite int8", "int8/tiny_int8.tflite", formats.bytes_of, _file("tiny_int8.tflite"), _flatbuffer),
-    Kind("mlpackage", "int8/tiny_int8.mlpackage", formats.package_of, _file("tiny_int8.mlpackage"), _package),
-    Kind("manifest", "int8/tiny_int8.tflite.json", formats.json_of, _file("tiny_int8.tflite"), _artifact),
-    Kind("manifest float", "fp32/tiny_fp32.onnx.json", formats.json_of, _file("tiny_fp32.onnx"), _artifact),
+    Kind("onnx", "tiny.onnx", onnx_of, MODEL, readers.graph),
+    Kind("onnx int8", f"{MADE}.onnx", onnx_of, _file("tiny_int8.onnx"), readers.graph),
+    Kind("qdq", f"{MADE}.onnx", onnx_of, QDQ),
+    Kind("tflite", "fp32/tiny_fp32.tflite", tflite_of, _file("tiny_fp32.tflite"), readers.flatbuffer),
+    Kind("tflite int8", f"{MADE}.tflite", tflite_of, _file("tiny_int8.tflite"), readers.flatbuffer),
+    Kind("mlpackage", f"{MADE}.mlpackage", formats.folder_of, _file("tiny_int8.mlpackage"), readers.package),
+    Kind("mlmodel", "fp32/tiny_fp32.mlpackage", formats.folder_of, _file("tiny_fp32.mlpackage"), readers.package),
+    Kind("pte", "pte/tiny_fp32.pte", formats.bytes_of, _file("tiny_fp32.pte")),
+    Kind("manifest", f"{MADE}.tflite.json", formats.json_of, _file("tiny_int8.tflite"), readers.artifact),
+    Kind("manifest float", "fp32/tiny_fp32.onnx.json", formats.json_of, _file("tiny_fp32.onnx"), readers.artifact),
+    Kind("manifest package", f"{MADE}.mlpackage.json", formats.json_of, _file("tiny_int8.mlpackage")),
+    Kind("evidence", f"{MADE}.evidence", formats.folder_of, (
+        "parity tiny_int8.tflite --count 2 --json", "parity tiny_int8.tflite --count 2 --layers --json",
+        "report tiny_int8.tflite --html page.html", "recipe show tiny_int8.evidence/recipe.json",
+        "bench tiny_int8.tflite --runs 2 --warmup 0 --json")),
     Kind("recipe", "recipe/recipe.json", formats.json_of, (
         "recipe show recipe.json --json", "recipe check recipe.json --model {base}/tiny.onnx",
-        "recipe diff recipe.json {base}/recipe/recipe.json",
+        "recipe show recipe.json", "recipe diff recipe.json {base}/recipe/recipe.json",
         "export {base}/tiny.onnx --int8 --recipe recipe.json --calib {base}/pics --output out",
-    ), _recipe),
+    ), readers.recipe),
     Kind("baseline", "judge/baseline.json", formats.json_of, (
-        "parity {base}/int8/tiny_int8.tflite --count 3 --baseline baseline.json --json",), _baseline),
-    Kind("budget", "judge/budget.toml", formats.text_of, (
-        "parity {base}/int8/tiny_int8.tflite --count 3 --budget budget.toml --json",), _budget),
-    Kind("outputs", "saved/outputs.npz", formats.archive_of, ("parity --load-outputs . --json",), _outputs),
-    Kind("results", "results/results.json", formats.json_of, ("bundle --show results.json",), _results),
+        "parity {base}/int8/tiny_int8.tflite --count 2 --baseline baseline.json --json",), readers.baseline),
+    Kind("budget", "judge/budget.toml", formats.toml_of, (
+        "parity {base}/int8/tiny_int8.tflite --count 2 --budget budget.toml --json",), readers.budget),
+    Kind("budget json", "judge/budget.json", formats.json_of, (
+        "parity {base}/int8/tiny_int8.tflite --count 2 --budget budget.json --json",), readers.budget),
+    Kind("outputs", "saved/outputs.npz", formats.archive_of, ("parity --load-outputs . --json",), readers.outputs),
+    Kind("results", "results/results.json", formats.json_of, ("bundle --show results.json",), readers.results),
+    Kind("bench result", "timed/bench.json", formats.json_of, (
+        "report {base}/fp32/tiny_fp32.onnx --bench bench.json --html page.html",)),
+    Kind("history", "timed/000001.json", formats.json_of, (
+        "bench {base}/fp32/tiny_fp32.onnx --runs 2 --warmup 0 --no-reference --history . --json",)),
+    Kind("job", "sweep/job.toml", formats.toml_of, (
+        f"{SWEEP} --dry-run", f"{SWEEP} --json", f"{SWEEP} --dry-run --json")),
+    Kind("kept cells", "sweep/kept", formats.folder_of, (
+        f"{SWEEP} --json", f"{SWEEP} --html page.html --csv cells.csv")),
+    Kind("defaults", "defaults/edgeconv.toml", formats.toml_of, (
+        "run {base}/fp32/tiny_fp32.onnx {base}/pics/p00.png", "inspect {base}/fp32/tiny_fp32.onnx",
+        "export {base}/tiny.onnx --output out --dry-run")),
+    Kind("coco", "boxes/coco.json", formats.json_of, (
+        "eval {base}/fp32/tiny_fp32.onnx --data {base}/pics --truth coco.json --json",)),
     Kind("calib npz", "calib.npz", formats.archive_of, (
-        "export {base}/tiny.onnx --int8 --calib calib.npz --recipe fast --output out",), _samples),
+        "export {base}/tiny.onnx --int8 --calib calib.npz --recipe fast --output out",
+        "parity {base}/fp32/tiny_fp32.onnx --data calib.npz --count 2 --json"), readers.samples),
     Kind("calib npy", "calib.npy", formats.array_of, (
-        "export {base}/tiny.onnx --int8 --calib calib.npy --recipe fast --output out",), _samples),
+        "export {base}/tiny.onnx --int8 --calib calib.npy --recipe fast --output out",), readers.samples),
     Kind("picture", "pics/p00.png", formats.picture_of, (
-        "run {base}/fp32/tiny_fp32.onnx p00.png --json",
-        "export {base}/tiny.onnx --int8 --calib . --recipe fast --output out"), _picture),
-    Kind("pth", "weights/weights.pth", formats.checkpoint_of, (f"{WEIGHTS} weights.pth",), _weights),
+        "run {base}/fp32/tiny_fp32.onnx p00.png --json", "run {base}/int8/tiny_int8.tflite p00.png",
+        "export {base}/tiny.onnx --int8 --calib . --recipe fast --output out"), readers.picture),
+    Kind("pth", "weights/weights.pth", formats.checkpoint_of, (f"{WEIGHTS} weights.pth",), readers.weights),
     Kind("safetensors", "weights/weights.safetensors", formats.tensors_of,
-         (f"{WEIGHTS} weights.safetensors",), _weights),
+         (f"{WEIGHTS} weights.safetensors",), readers.weights),
     Kind("truth", "truth/truth.csv", formats.text_of, (
-        "parity {base}/fp32/tiny_fp32.onnx --data {base}/pics --truth truth.csv --count 3 --json",), _truth),
+        "parity {base}/fp32/tiny_fp32.onnx --data {base}/pics --truth truth.csv --count 3 --json",), readers.truth),
+    Kind("command line", "words/tiny.onnx", untouched, lines.LINES, twist=lines.odd_line),
+    Kind("file name", "words/tiny.onnx", untouched, lines.LINES, twist=lines.odd_name),
 )  # fmt: skip
 
 KINDS = {kind.name: kind for kind in ALL}
 
 
-def odd_words(rng: Random) -> str:
-    """Return something to stand where a command line wants a value."""
-    return str(
-        rng.choice((*ODD, "-1", "0", "--", "-", "1,2", "nan", "a.py:b", "/dev/null", ".", "ö"))
-    )
+def build_base(folder: Path, whole: bool = False) -> None:
+    """Make the healthy files: a net of five layers, pictures, every export, parity's files, weights.
 
-
-def build_base(folder: Path) -> None:
-    """Make the healthy files: a net of five layers, pictures, every export, parity's files, weights."""
+    ``whole``: also those that only commands read, such as a sweep's and an ExecuTorch export.
+    """
     from fuzz.base import build
 
     if os.fork() == 0:  # its threads would not survive the forks of the cases
         code = 1
         try:
-            build(folder)
+            build(folder, whole)
             code = 0
         except BaseException:
             traceback.print_exc()

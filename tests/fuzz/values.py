@@ -5,7 +5,7 @@ import json
 from random import Random
 from typing import Any
 
-from json_kit import WRONG, at, places
+from json_kit import WRONG, Place, at, places
 
 NUMBERS = (0, 1, 2, 7, 8, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1)
 
@@ -42,6 +42,16 @@ def mutate_bytes(rng: Random, data: bytes) -> bytes:
     return bytes(made)
 
 
+def _descend(rng: Random, data: Any) -> Place:
+    """Return a place found from the top: what few stand beside is likelier than an item of a long list."""
+    keys = list(data) if isinstance(data, dict) else range(len(data))
+    key = rng.choice(keys)
+    inside = data[key]
+    if isinstance(inside, dict | list) and inside and rng.random() < 0.7:
+        return (key, *_descend(rng, inside))
+    return (key,)
+
+
 def mutate_json(rng: Random, data: Any) -> str:
     """Return the text of ``data`` with values replaced, removed, added or nested, or no JSON at all."""
     made = copy.deepcopy(data)
@@ -49,7 +59,7 @@ def mutate_json(rng: Random, data: Any) -> str:
         found = list(places(made))
         if not found:
             break
-        *path, last = rng.choice(found)
+        *path, last = _descend(rng, made) if rng.random() < 0.6 else rng.choice(found)
         inside = at(made, tuple(path))
         match rng.randrange(6):
             case 0 | 1 | 2:

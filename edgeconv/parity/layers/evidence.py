@@ -1,6 +1,5 @@
 """What an export's evidence says of its layers: grids, weights, and which tensor is which."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.parity.child import Job
 from edgeconv.parity.layers.exposed import Reference
 from edgeconv.parity.layers.figures import weight_sqnr
+from edgeconv.schema import checked, items, mapping, read_json, table, text, whole
 from edgeconv.tensors import Quantization
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Order = NDArray[np.intp]
 """For each channel of the file the reference's channel, -1 for an added one."""
+
+HELD = mapping(table({"name": text}, {"channels": items(whole(-1))}))
 
 
 def emitted_graph(artifact: Artifact) -> "Graph":
@@ -93,8 +95,11 @@ def held_tensors(artifact: Artifact) -> dict[str, dict[str, Any]]:
             f"{artifact.path.name} was made by an earlier edgeconv, whose evidence does not say where its "
             "channels are: run its edgeconv export again, with --force, to compare its layers"
         )
-    found = json.loads(artifact.evidence(f"tensors_{artifact.target}.json").read_text())
-    return dict(found)
+    path = artifact.evidence(f"tensors_{artifact.target}.json")
+    found: dict[str, dict[str, Any]] = checked(
+        read_json(path, "a table of tensors"), HELD, str(path)
+    )
+    return found
 
 
 def channel_orders(artifact: Artifact) -> dict[str, Order]:

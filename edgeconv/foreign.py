@@ -1,0 +1,34 @@
+"""Open files that we did not write: a pipe or a device may never end, a folder is no file."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+MAX_BYTES = 256 << 20
+"""A text beyond this is none that we wrote, and would fill the memory."""
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file to read bytes. Raises OSError for anything else, without waiting for it."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no file but a pipe, a device or a folder", str(path))
+    return os.fdopen(handle, "rb")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return what a small regular file holds; raises OSError for one of over 256 MiB."""
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_BYTES:
+            raise OSError(errno.EFBIG, f"it has {size >> 20} MiB", str(path))
+        return file.read(MAX_BYTES)
+
+
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """Return the text of a small regular file; raises OSError, or UnicodeDecodeError for other bytes."""
+    return read_bytes(path).decode(encoding)
