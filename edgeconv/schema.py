@@ -159,6 +159,18 @@ def _range(least: int, most: int | None) -> str:
     return f"{least}" if least == most else f"{least} to {most}" if most else f"at least {least}"
 
 
+def as_long(inner: Check, *fields: str) -> Check:
+    """Take what ``inner`` takes, if the lists of ``fields`` have as many items each."""
+
+    def check(value: Any, field: str) -> Any:
+        found = inner(value, field)
+        if len({len(found[name]) for name in fields if name in found}) > 1:
+            raise Misfit(f"{field or 'it'} has lists of different lengths: {', '.join(fields)}")
+        return found
+
+    return check
+
+
 def mapping(inner: Check) -> Check:
     """Take a table of any keys whose values ``inner`` takes."""
 

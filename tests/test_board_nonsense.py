@@ -100,6 +100,19 @@ def test_every_field_of_a_boards_report_is_checked(report: dict[str, Any]) -> No
     assert refused > 80
 
 
+def test_series_of_different_lengths_are_refused_and_empty_ones_drawn(
+    report: dict[str, Any],
+) -> None:
+    for place in (("rows", 0, "rounds_ms"), ("sustained", report["rows"][0]["label"], "at_s")):
+        with pytest.raises(EdgeconvError, match="lists of different lengths"):
+            report_from_json(put(report, place, [1.0]))
+    for names in (("rounds_ms", "starts_s"), ("latencies_ms",)):
+        less = report
+        for name in names:
+            less = put(less, ("rows", 0, name), [])
+        assert page(report_from_json(less))
+
+
 @pytest.mark.parametrize(
     "text",
     ["[]", "{", '{"bench": 3, "checks": {}}', '{"bench": {}, "checks": {"a": 3}}', "[" * 9999],

@@ -50,7 +50,8 @@ def _board(report: Report, title: str) -> dict[str, Any]:
     notes = [("warn", note) for note in report.notes]
     if report.partial:
         notes.insert(0, ("bad", "Stopped before the end: these are the figures so far."))
-    charts = [*_distribution(shown), *_trace(shown, report.samples)]
+    timed = [row for row in shown if row.rounds_ms and row.latencies_ms]
+    charts = [*_distribution(timed), *_trace(timed, report.samples)]
     return {
         "title": title,
         "about": f"{report.machine.board or report.machine.processor} · {when} · edgeconv {report.edgeconv}",

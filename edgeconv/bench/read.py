@@ -10,6 +10,7 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.machine import Cluster, Machine
 from edgeconv.schema import (
     anything,
+    as_long,
     checked,
     either,
     flag,
@@ -38,6 +39,8 @@ SUMMARY = table(
     },
     closed=True,
 )
+
+CURVE = table({"at_s": TIMES, "medians_ms": TIMES, "retention": REAL})
 
 ROW = table(
     {
@@ -92,7 +95,7 @@ REPORT = table(
         "machine": MACHINE,
         "versions": mapping(maybe(text)),
         "settings": mapping(anything),
-        "rows": items(ROW),
+        "rows": items(as_long(ROW, "rounds_ms", "starts_s")),
         "samples": items(
             table(
                 {
@@ -118,7 +121,7 @@ REPORT = table(
         "sustained": mapping(
             either(
                 table({"error": text}),
-                table({"at_s": TIMES, "medians_ms": TIMES, "retention": REAL}),
+                as_long(CURVE, "at_s", "medians_ms"),
             )
         ),
         "profile": mapping(mapping(anything)),

@@ -10,11 +10,11 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NoReturn
 
 from fuzz.subjects import Kind
 
@@ -57,8 +57,8 @@ def run_case(seed: int, base: Path, work: Path, kinds: Sequence[Kind]) -> Result
     start = time.monotonic()
     pid = os.fork()
     if pid == 0:
-        _child(command, work, kind)
-    code, peak = _wait(pid, start + LIMIT_S)
+        child(lambda: kind.run(command), work)
+    code, peak = wait(pid, start + LIMIT_S)
     result = Result(seed, kind.name, command, code, round(time.monotonic() - start, 2), peak)
     result.faults = judge(result, work, before)
     return result
@@ -73,8 +73,8 @@ def listing(work: Path) -> set[str]:
     }
 
 
-def _child(command: list[str], work: Path, kind: Kind) -> None:
-    """Run the command in this process, which ends here."""
+def child(run: Callable[[], int], work: Path) -> NoReturn:
+    """Let ``run`` give the exit code of this process, in ``work``; its output goes to .out and .err there."""
     code = 70
     try:
         os.setsid()
@@ -87,12 +87,15 @@ def _child(command: list[str], work: Path, kind: Kind) -> None:
             **OFFLINE,
         )
         tempfile.tempdir = None  # it may be known from before the fork
-        (work / ".tmp").mkdir()
+        (work / ".tmp").mkdir(exist_ok=True)
         for number, name in ((1, ".out"), (2, ".err")):
-            os.dup2(os.open(work / name, os.O_WRONLY | os.O_CREAT, 0o644), number)
+            os.dup2(os.open(work / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         sys.stdin = open(os.devnull)  # noqa: SIM115
-        code = kind.run(command)
+        signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        )  # a shell mutes it in the background
+        code = run()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException:
@@ -104,7 +107,7 @@ def _child(command: list[str], work: Path, kind: Kind) -> None:
         os._exit(code)
 
 
-def _wait(pid: int, end: float) -> tuple[int | None, float]:
+def wait(pid: int, end: float) -> tuple[int | None, float]:
     """Return the exit code (negative: the signal; None: it had to be killed) and the peak in MiB."""
     while True:
         found, status, used = os.wait4(pid, os.WNOHANG)

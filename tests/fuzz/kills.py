@@ -1,16 +1,14 @@
 """Kill exports at random moments: ``python -m fuzz.kills --seed 1 --count 100 --out kills.jsonl``, resumable.
 
-Each case starts an export of three targets, ends it by SIGKILL, SIGTERM, SIGHUP or SIGINT, and looks:
-the final names hold the old set or the new one, the same command works, and nothing is left behind.
+Each case starts an export, over nothing or over an older set, ends it by SIGKILL, SIGTERM, SIGHUP or
+SIGINT, and looks: the final names hold the old set or the new one, the same command works, and
+nothing is left behind.
 """
 
 import argparse
-import hashlib
 import json
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,75 +16,61 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from fuzz.run import done, summary
+from fuzz.exports import Export, hashes
+from fuzz.harness import LIMIT_S, wait
+from fuzz.run import done, load_all, summary
 from fuzz.subjects import build_base
 
-SIGNALS = (
-    signal.SIGKILL,
-    signal.SIGKILL,
-    signal.SIGKILL,
-    signal.SIGTERM,
-    signal.SIGHUP,
-    signal.SIGINT,
+SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+SMALL = "export {base}/tiny.onnx --calib {base}/calib.npz --target tflite --output out -q"
+LARGE = (
+    "export {base}/tiny.onnx --int8 --recipe fast --calib {base}/pics --output out"
+    " --target onnx --target tflite --target coreml -q"
 )
 
 
-def command(base: Path, output: Path) -> list[str]:
-    """Return the export that is killed."""
-    words = f"export {base}/tiny.onnx --int8 --recipe fast --calib {base}/pics --output {output}"
-    targets = "--target onnx --target tflite --target coreml -q"
-    return [sys.executable, "-P", "-m", "edgeconv", *words.split(), *targets.split()]
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    """Return the files under final names by their SHA-256."""
+def run_kill(seed: int, export: Export, whole: dict[str, str], old: Path, seconds: float) -> dict[str, Any]:  # fmt: skip
+    """Kill one export and return what was found; ``whole`` is the complete set, ``old`` an older one's folder."""
+    rng, start = Random(seed), time.monotonic()
+    over = rng.random() < 0.5
+    number, moment = rng.choice(SIGNALS), rng.uniform(0.02, 1.0) * seconds
+    export.fresh(old if over else None)
+    more = ("--force",) if over else ()
+    pid = export.start(*more)
+    end = time.monotonic() + moment
+    ended = None
+    while ended is None and time.monotonic() < end:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            ended = os.waitstatus_to_exitcode(status)
+        time.sleep(0.001)
+    if ended is None:
+        os.kill(pid, number)
+        ended, _ = wait(pid, time.monotonic() + LIMIT_S)
+    said = export.said()
+    faults = [] if "Traceback" not in said else ["traceback: after a signal"]
+    if ended is None:
+        faults.append("hang: after a signal")
+    faults += export.after(whole, hashes(old) if over else {}, *more)
     return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file() and not path.relative_to(folder).parts[0].startswith(".")
-    }
-
-
-def run_kill(
-    seed: int, base: Path, work: Path, whole: dict[str, str], seconds: float
-) -> dict[str, Any]:
-    """Kill one export and return what was found; ``whole`` is the complete set."""
-    rng = Random(seed)
-    shutil.rmtree(work, ignore_errors=True)
-    output, temporary = work / "out", work / "tmp"
-    output.mkdir(parents=True)
-    temporary.mkdir()
-    environment = {**os.environ, "TMPDIR": str(temporary)}
-    child = subprocess.Popen(command(base, output), env=environment, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True)  # fmt: skip
-    number, start = rng.choice(SIGNALS), time.monotonic()
-    try:
-        child.wait(rng.uniform(0.2, 0.9) * seconds)
-    except subprocess.TimeoutExpired:
-        child.send_signal(number)
-    _, err = child.communicate(timeout=60)
-    ended = child.returncode
-    time.sleep(0.1)  # a mover that outlives its parent needs no longer
-    found, faults = hashes(output), []
-    if found not in ({}, whole):
-        faults.append("partial: neither the old set nor the new one")
-    if ended not in (0, -number) and "Traceback" in err:
-        faults.append("traceback: after a signal")
-    again = subprocess.run(command(base, output), env=environment, capture_output=True, text=True)
-    if again.returncode != 0 and not (found == whole and "exists; --force" in again.stderr):
-        faults.append("rerun: the same command does not work")
-    if hashes(output) != whole:
-        faults.append("rerun: the set is not whole")
-    hidden = [path.name for path in output.iterdir() if path.name.startswith(".")]
-    if hidden and again.returncode == 0:
-        faults.append(f"left behind: {hidden[0][:14]}")
-    if left := [p.name for p in temporary.iterdir() if p.name.startswith("edgeconv-")]:
-        faults.append(f"left in TMPDIR: {left[0][:13]}")
-    return {
-        "seed": seed, "signal": number.name, "ended": ended, "complete": found == whole,
-        "refused": again.returncode != 0, "seconds": round(time.monotonic() - start, 2),
-        "peak_mib": 0.0, "faults": faults,
+        "seed": seed, "signal": number.name, "over": over, "ended": ended, "moment": round(moment, 3),
+        "seconds": round(time.monotonic() - start, 2), "peak_mib": 0.0, "faults": faults,
     }  # fmt: skip
+
+
+def prepare(export: Export, old: Path) -> tuple[dict[str, str], float]:
+    """Return the hashes of the complete set and how long it takes; put another complete set into ``old``."""
+    export.fresh(None)
+    export.run()
+    export.fresh(None)
+    start = time.monotonic()
+    code, said = export.run()
+    assert code == 0, said
+    seconds, whole = time.monotonic() - start, hashes(export.output)
+    export.fresh(None)
+    export.run("--crop", "0.5")
+    export.output.rename(old)
+    return whole, seconds
 
 
 def main(arguments: list[str]) -> int:
@@ -96,29 +80,27 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path("kills.jsonl"))
     parser.add_argument("--base", type=Path)
+    parser.add_argument(
+        "--large", action="store_true", help="three targets in INT8, not one in float"
+    )
     asked = parser.parse_args(arguments)
-    place = Path(tempfile.mkdtemp(prefix="fuzz-kills-"))
-    base = asked.base or place / "base"
-    if not (base / "tiny.onnx").exists():
-        build_base(base)
-    try:
-        start = time.monotonic()
-        subprocess.run(command(base, place / "whole"), check=True, capture_output=True)
-        seconds, whole = time.monotonic() - start, hashes(place / "whole")
+    with tempfile.TemporaryDirectory(prefix="fuzz-kills-") as made:
+        place = Path(made)
+        base = asked.base or place / "base"
+        if not (base / "tiny.onnx").exists():
+            build_base(base)
+        load_all()
+        export = Export(base, place / "work", LARGE if asked.large else SMALL)
+        whole, seconds = prepare(export, place / "old")
         known = done(asked.out)
         for seed in range(asked.seed * 10**6, asked.seed * 10**6 + asked.count):
             if seed not in known:
-                result = run_kill(seed, base, place / "work", whole, seconds)
+                result = run_kill(seed, export, whole, place / "old", seconds)
                 with asked.out.open("a") as file:
                     file.write(json.dumps(result) + "\n")
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
     results = list(done(asked.out).values())
     print(summary(results))
-    killed = [r for r in results if r["ended"] != 0]
-    print(
-        f"  {len(killed)} ended by a signal, {sum(r['refused'] for r in results)} reruns found the set complete"
-    )
+    print(f"  {sum(r['ended'] != 0 for r in results)} ended before they were done")
     return 1 if any(r["faults"] for r in results) else 0
 
 

@@ -34,13 +34,13 @@ def mutate_message(rng: Random, data: bytes) -> bytes:
     return encode(fields)
 
 
-def _places(fields: list[Field]) -> "list[tuple[list[Field], int]]":
-    """Return every field as (the list it is in, its place there)."""
+def _places(fields: list[Field], depth: int = 50) -> "list[tuple[list[Field], int]]":
+    """Return every field, down to a depth, as (the list it is in, its place there)."""
     found = []
     for place, field in enumerate(fields):
         found.append((fields, place))
-        if isinstance(field.value, list):
-            found += _places(field.value)
+        if isinstance(field.value, list) and depth:
+            found += _places(field.value, depth - 1)
     return found
 
 

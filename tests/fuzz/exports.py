@@ -1,0 +1,81 @@
+"""One export in a fork that somebody ends or hinders, and what must hold afterwards."""
+
+import hashlib
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from fuzz.harness import LIMIT_S, child, wait
+
+
+@dataclass(frozen=True)
+class Export:
+    """``words`` is a command line that writes to ``out`` in the folder ``work``; {base} is filled in."""
+
+    base: Path
+    work: Path
+    words: str
+
+    @property
+    def output(self) -> Path:
+        """Where the files go."""
+        return self.work / "out"
+
+    def start(self, *more: str) -> int:
+        """Start it and return the process; ``more`` words follow."""
+        from edgeconv.cli import main
+
+        command = [*self.words.format(base=self.base).split(), *more]
+        if (pid := os.fork()) == 0:
+            child(lambda: main(command), self.work)
+        return pid
+
+    def run(self, *more: str) -> tuple[int | None, str]:
+        """Run it to its end; return the exit code and what it said on standard error."""
+        code, _ = wait(self.start(*more), time.monotonic() + LIMIT_S)
+        return code, self.said()
+
+    def said(self) -> str:
+        """Return what the last run said on standard error."""
+        return (self.work / ".err").read_text(errors="replace")
+
+    def fresh(self, old: Path | None) -> None:
+        """Make ``work`` anew, with the files of ``old`` in the output folder."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir(parents=True)
+        if old is not None:
+            shutil.copytree(old, self.output)
+
+    def after(self, whole: dict[str, str], old: dict[str, str], *more: str) -> list[str]:
+        """Return what is wrong after an end: half a set, a rerun that fails, something left behind."""
+        time.sleep(0.1)  # a mover that outlives its parent needs no longer
+        found, faults = hashes(self.output), []
+        if found not in (old, whole):
+            faults.append("partial: neither the old set nor the new one")
+        code, said = self.run(*more)
+        if code != 0 and not (found == whole and "exists" in said):
+            faults.append(f"rerun: the same command ends with {code}: {said.strip()[-120:]}")
+        if hashes(self.output) != whole:
+            faults.append("rerun: the set is not whole")
+        return faults + self.left()
+
+    def left(self) -> list[str]:
+        """Return what was left in the output folder and in TMPDIR."""
+        faults = []
+        hidden = [p.name for p in self.output.iterdir() if p.name.startswith(".")]
+        if hidden:
+            faults.append(f"left behind: {hidden[0][:14]}")
+        if kept := [p.name for p in (self.work / ".tmp").iterdir()]:
+            faults.append(f"left in TMPDIR: {kept[0][:13]}")
+        return faults
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Return the files under final names by their SHA-256."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.relative_to(folder).parts[0].startswith(".")
+    }

@@ -1,0 +1,144 @@
+"""Hinder an export at each of its file-system calls: ``python -m fuzz.faults --out faults.jsonl``, resumable.
+
+A library that is loaded before all others (fscalls.c) counts the calls on files of the case's folder,
+in child processes too. Case by case the process that makes call number n ends before or after it, the
+call fails, or the disk is full from then on. The old set or the new one must be there, errors must be
+named, the same command must work, and nothing may be left behind.
+"""
+
+import argparse
+import errno
+import json
+import mmap
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from fuzz.exports import Export, hashes
+from fuzz.harness import LIMIT_S, wait
+from fuzz.kills import SMALL, prepare
+from fuzz.run import done, load_all, summary
+from fuzz.subjects import build_base
+
+MODES = {"kill before": 1, "kill after": 2, "error": 3, "full": 4}
+ERRORS = (errno.EIO, errno.EACCES, errno.ENOSPC, errno.EMFILE)
+
+
+class Calls:
+    """The counter that all processes of a case share."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("r+b") as file:
+            self._shared = mmap.mmap(file.fileno(), 4096)
+
+    def set(self, mode: int = 0, at: int = 0, error: int = 0) -> None:
+        """Begin to count anew; at call number ``at`` (0: never) do what ``mode`` says."""
+        self._shared[:20] = struct.pack("<5i", mode, at, error, 0, 0)
+
+    def seen(self) -> tuple[int, bool]:
+        """Return how many calls there were, and whether one was hindered."""
+        _, _, _, seen, fired = struct.unpack("<5i", self._shared[:20])
+        return seen, bool(fired)
+
+
+def run_fault(seed: int, mode: str, at: int, export: Export, calls: Calls, whole: dict[str, str],
+              old: Path) -> dict[str, Any]:  # fmt: skip
+    """Hinder one export and return what was found."""
+    start = time.monotonic()
+    error = ERRORS[at % len(ERRORS)]
+    over = mode == "full" and at % 2 == 1
+    more = ("--force",) if over else ()
+    export.fresh(old if over else None)
+    calls.set(MODES[mode], at, error)
+    code, peak = wait(export.start(*more), time.monotonic() + LIMIT_S)
+    _, fired = calls.seen()
+    calls.set()
+    said = export.said()
+    faults = []
+    if code is None:
+        faults.append("hang: over 60 s")
+    if "Traceback" in said or "internal error" in said:
+        faults.append(f"traceback: {said.strip()[-150:]}")
+    if not mode.startswith("kill") and code is not None:
+        if code < 0:
+            faults.append(f"signal: {-code}")
+        elif code and "Error: " not in said:
+            faults.append("silent: it failed and named nothing")
+    faults += export.after(whole, hashes(old) if over else {}, *more)
+    return {
+        "seed": seed, "mode": mode, "at": at, "fired": fired, "ended": code, "said": said.strip()[-200:],
+        "seconds": round(time.monotonic() - start, 2), "peak_mib": peak, "faults": faults,
+    }  # fmt: skip
+
+
+def cases(total: int, wanted: list[str]) -> list[tuple[int, str, int]]:
+    """Return (number, mode, call) of every case: each mode at each call; a full disk at every third."""
+    found = []
+    for number, mode in enumerate(MODES):
+        step = 3 if mode == "full" else 1
+        calls = list(range(1, total + 1, step))
+        Random(number).shuffle(calls)  # what is cut short has still been everywhere
+        found += [(number * 10**6 + at, mode, at) for at in calls if not wanted or mode in wanted]
+    return found
+
+
+def preloaded(place: Path) -> dict[str, str]:
+    """Compile the library; return the environment in which it counts the calls below ``place``/work."""
+    library = place / "fscalls.so"
+    source = Path(__file__).with_name("fscalls.c")
+    compiler = shutil.which("cc") or "gcc"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+    (place / "state").write_bytes(bytes(4096))
+    return {"LD_PRELOAD": str(library), "FSCALLS_STATE": str(place / "state"),
+            "FSCALLS_FOLDER": f"{place}/work/", "FSCALLS_PLACE": str(place)}  # fmt: skip
+
+
+def main(arguments: list[str]) -> int:
+    """Run what is missing and print the figures; 1 where a case left something wrong."""
+    parser = argparse.ArgumentParser(prog="faults", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("faults.jsonl"))
+    parser.add_argument("--base", type=Path)
+    parser.add_argument("--mode", action="append", choices=list(MODES), default=[])
+    parser.add_argument("--count", type=int, help="cases at most of this run")
+    asked = parser.parse_args(arguments)
+    if "FSCALLS_PLACE" not in os.environ:  # once more, with the library in front
+        place = Path(tempfile.mkdtemp(prefix="fuzz-faults-"))
+        try:
+            again = [sys.executable, "-m", "fuzz.faults", *arguments]
+            return subprocess.run(again, env={**os.environ, **preloaded(place)}).returncode
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+    place = Path(os.environ["FSCALLS_PLACE"])
+    calls = Calls(place / "state")
+    base = asked.base or place / "base"
+    if not (base / "tiny.onnx").exists():
+        build_base(base)
+    load_all()
+    export = Export(base, place / "work", SMALL)
+    whole, _ = prepare(export, place / "old")
+    export.fresh(None)
+    calls.set()
+    export.run()
+    total, _ = calls.seen()
+    print(f"{total} calls")
+    known = done(asked.out)
+    missing = [case for case in cases(total, asked.mode) if case[0] not in known][: asked.count]
+    for seed, mode, at in missing:
+        result = run_fault(seed, mode, at, export, calls, whole, place / "old")
+        with asked.out.open("a") as file:
+            file.write(json.dumps(result) + "\n")
+    results = list(done(asked.out).values())
+    print(summary(results))
+    print(f"  {sum(r['fired'] for r in results)} reached their call")
+    return 1 if any(r["faults"] for r in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
