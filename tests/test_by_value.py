@@ -8,7 +8,9 @@ import pytest
 from edgeconv import metrics
 from edgeconv.bench.statistics import Interval
 from edgeconv.errors import EdgeconvError
+from edgeconv.judge.budget import DEFAULTS, parse_budget
 from edgeconv.judge.measure import Context, measure
+from edgeconv.judge.verdict import compare
 from edgeconv.recipe import Activation, Recipe, Weights, choose_scale, quantize_values
 
 
@@ -42,6 +44,21 @@ def test_agreement_is_counted_by_picture() -> None:
     assert figures["agreement_top1"] == pytest.approx(0.6)
     assert figures["flips"] == 4.0
     assert "top1" not in figures, "nothing is said of truth where there is none"
+
+
+def test_a_limit_on_what_was_not_measured_is_missed() -> None:
+    """Top-1 without truth, or a figure that a change took away, has not passed."""
+    logits = np.random.default_rng(0).normal(size=(6, 4))
+    budget = parse_budget(
+        {"top1": 0.5, "outputs": {"y": {"quanta_max": 1.0}}}, "int8", DEFAULTS["int8"]
+    )
+    verdict = compare({"y": logits}, {"y": logits}, budget=budget)
+    assert [str(finding) for finding in verdict.missed] == [
+        "top1 has a limit and was not measured", "y: quanta_max has a limit and was not measured",
+    ]  # fmt: skip
+    truth = logits.argmax(axis=1)
+    assert compare({"y": logits}, {"y": logits}, budget=budget, truth=truth, scales={"y": 0.1})
+    assert compare({"y": logits}, {"y": logits}, budget=DEFAULTS["int8"])
 
 
 def test_truth_of_another_length_is_refused() -> None:

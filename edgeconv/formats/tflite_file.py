@@ -5,10 +5,12 @@ zeros for the missing weights, or crash. The field numbers are those of TensorFl
 """
 
 import mmap
+import os
 import struct
 from pathlib import Path
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.foreign import open_file
 from edgeconv.formats.flatbuffer import Data, Table, read_number
 
 FILE_IDENTIFIER = b"TFL3"
@@ -27,11 +29,11 @@ def check_whole(source: str | Path | bytes, name: str) -> None:
     if isinstance(source, bytes):
         _check(source, name)
         return
-    with (
-        Path(source).open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-    ):
-        _check(data, name)
+    with open_file(Path(source)) as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise EdgeconvError(f"{name} is empty")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            _check(data, name)
 
 
 def _check(data: Data, name: str) -> None:

@@ -32,12 +32,14 @@ Limits = Mapping[str, float]
 class Budget:
     """Limits for every output, and further ones by output name, which win.
 
+    ``asked`` names the figures that a person set limits on: one that nothing measures is missed.
     ``open`` says which question the limits leave open. ``doubtful`` maps a figure to the upper end of
     its interval: few samples that miss its limit within that leave it open too.
     """
 
     limits: Limits
     outputs: Mapping[str, Limits] = field(default_factory=dict)
+    asked: frozenset[str] = frozenset()
     open: str = ""
     doubtful: Mapping[str, str] = field(default_factory=dict)
 
@@ -125,10 +127,11 @@ def parse_budget(table: Mapping[str, Any], where: str, default: Budget) -> Budge
     if not isinstance(outputs, dict):
         raise UsageError(f"{where}.outputs is no table of outputs")
     limits = _limits(table, where)
+    asked = frozenset(limits)
     if extend:
         limits = {**default.limits, **limits}
     named = {name: _limits(item, f"{where}.outputs.{name}") for name, item in outputs.items()}
-    return Budget(limits, named)
+    return Budget(limits, named, asked)
 
 
 def _limits(table: object, where: str) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Compare two sets of outputs and say what was found: the verdict."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -160,6 +161,7 @@ def compare(
                 parts.setdefault(name, {})[str(piece)] = _part(name, piece, wanted, got, context)
         for piece_name, own in parts.get(name, {}).items():
             findings.extend(_judge(name, own, budget, len(wanted), piece_name))
+    findings.extend(_unmeasured(figures, budget) if figures else ())
     made = Verdict(tuple(findings), figures, tuple(notes), parts)
     doubts = [
         doubt
@@ -216,13 +218,31 @@ def _not_finite(name: str, reference: Array, other: Array) -> Finding | None:
     return None
 
 
+def _unmeasured(figures: Mapping[str, Figures], budget: Budget) -> list[Finding]:
+    """Return a finding for each limit that a person set and no output has the figure of.
+
+    A figure that is not there has not passed: top-1 without truth, or one that a change took away.
+    """
+    missing = [
+        ("", m) for m in sorted(budget.asked) if not any(m in own for own in figures.values())
+    ]
+    missing += [
+        (o, m) for o, own in figures.items() for m in budget.outputs.get(o, ()) if m not in own
+    ]
+    return [
+        Finding(output, metric, math.nan, budget.of(output)[metric], False, why)
+        for output, metric in missing
+        for why in (f"{output}{': ' if output else ''}{metric} has a limit and was not measured",)
+    ]
+
+
 def _judge(
     name: str, figures: Figures, budget: Budget, samples: int, part: str = ""
 ) -> list[Finding]:
     found = []
     for metric, limit in budget.of(name).items():
         if metric not in figures:
-            continue  # e.g. top-1 without truth: what cannot be measured cannot be missed
+            continue  # e.g. agreement of an output without classes; _unmeasured looks at them all
         if is_open(metric, name, figures, budget, samples):
             continue  # a doubt says so
         got = figures[metric]

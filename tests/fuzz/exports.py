@@ -39,7 +39,8 @@ class Export:
 
     def said(self) -> str:
         """Return what the last run said on standard error."""
-        return (self.work / ".err").read_text(errors="replace")
+        err = self.work / ".err"  # not there where the process ended before all else
+        return err.read_text(errors="replace") if err.exists() else ""
 
     def fresh(self, old: Path | None) -> None:
         """Make ``work`` anew, with the files of ``old`` in the output folder."""
@@ -64,10 +65,10 @@ class Export:
     def left(self) -> list[str]:
         """Return what was left in the output folder and in TMPDIR."""
         faults = []
-        hidden = [p.name for p in self.output.iterdir() if p.name.startswith(".")]
+        hidden = [p.name for p in self.output.glob(".*")]
         if hidden:
             faults.append(f"left behind: {hidden[0][:14]}")
-        if kept := [p.name for p in (self.work / ".tmp").iterdir()]:
+        if kept := [p.name for p in (self.work / ".tmp").glob("*")]:
             faults.append(f"left in TMPDIR: {kept[0][:13]}")
         return faults
 

@@ -19,7 +19,7 @@ from fuzz.onnx_models import onnx_of
 from fuzz.values import mutate_bytes, mutate_json
 from fuzz.wire import mutate_message
 
-Mutator = Callable[[Random, Path, Path], None]
+Mutator = Callable[[Random, Path, Path], object]
 
 
 def bytes_of(rng: Random, source: Path, target: Path) -> None:

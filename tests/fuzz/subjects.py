@@ -39,8 +39,11 @@ class Kind:
         _rehash(work, source.name)
         if self.fast:
             return [source.name]
-        words = [word.format(base=base) for word in rng.choice(self.commands).split()]
-        return words if self.twist is None else self.twist(rng, words, base, work)
+        line = rng.choice(self.commands).split()
+        if self.twist is None:
+            return [word.format(base=base) for word in line]
+        own = shutil.copytree(base, work / "base")  # an odd line may write anywhere
+        return self.twist(rng, [word.format(base=own) for word in line], own, work)
 
     def run(self, command: list[str]) -> int:
         """Run the command line, or the reader, in this process; return the exit code."""

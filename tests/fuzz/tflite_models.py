@@ -11,22 +11,28 @@ from fuzz.values import NUMBERS, mutate_bytes, mutate_json
 INDICES = (-1, -2, 0, 1, 99, 2**31 - 1)
 
 
-def tflite_of(rng: Random, source: Path, target: Path) -> None:
+def tflite_of(rng: Random, source: Path, target: Path) -> object:
     """Change tensors, operators, borders, buffers, metadata; now and then bytes."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     data = source.read_bytes()
     if rng.random() < 0.3:
-        target.write_bytes(mutate_bytes(rng, data))
-        return
+        return target.write_bytes(mutate_bytes(rng, data))
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
     for _ in range(rng.choice((1, 1, 2, 3))):
         rng.choice(STEPS)(rng, model)
     builder = flatbuffers.Builder(len(data))
-    builder.Finish(model.Pack(builder), b"TFL3")
+    try:
+        builder.Finish(model.Pack(builder), b"TFL3")
+    except (
+        TypeError,
+        ValueError,
+        AttributeError,
+    ):  # changed twice, in ways that exclude each other
+        return target.write_bytes(mutate_bytes(rng, data))
     made = bytes(builder.Output())
-    target.write_bytes(made if rng.random() < 0.9 else mutate_bytes(rng, made))
+    return target.write_bytes(made if rng.random() < 0.9 else mutate_bytes(rng, made))
 
 
 def _tensor(rng: Random, model: Any) -> None:
@@ -85,9 +91,11 @@ def _operator(rng: Random, model: Any) -> None:
         case 5:
             operators.append(operator)
         case _ if operator.builtinOptions is not None:
-            names = [n for n, v in vars(operator.builtinOptions).items() if isinstance(v, int)]
+            options = operator.builtinOptions
+            names = [n for n, v in vars(options).items() if isinstance(v, int)]
             if names:
-                setattr(operator.builtinOptions, rng.choice(names), rng.choice((0, 1, 2, 127)))
+                name = rng.choice(names)
+                setattr(options, name, type(getattr(options, name))(rng.choice((0, 1, 2, 127))))
 
 
 def _borders(rng: Random, model: Any) -> None:
