@@ -25,6 +25,7 @@ from edgeconv.export.passes.fold_constants import fold_constants
 from edgeconv.export.passes.fold_hard_sigmoid import fold_hard_sigmoid
 from edgeconv.export.passes.fuse_activations import fuse_activations
 from edgeconv.export.passes.fuse_clamps import fuse_clamps
+from edgeconv.export.passes.fuse_norms import fuse_norms
 from edgeconv.export.passes.global_pool import global_pool
 from edgeconv.export.passes.lift_scalars import lift_scalars
 from edgeconv.export.passes.merge_axes import merge_axes
@@ -41,6 +42,7 @@ HUB: tuple[Pass, ...] = (
     finite_masks,
     expand_rare,
     expand_einsum,
+    fuse_norms,
     explicit_padding,
     dilated_pools,
     normalize_gemm,

@@ -7,6 +7,9 @@
     Given:   x, z -> Add | Where | ... -> y, broadcast over more than 4 axes
     Result:  the same between Reshapes: axes over which all operands broadcast alike are one
 
+    Given:   x -> LayerNormalization | InstanceNormalization -> y of rank above 4
+    Result:  the same between Reshapes: the axes that are normalized together are one, so are the rest
+
 Windows of attention and pixel shuffles come with 5 and 6 axes; Core ML has 5, TFLite broadcasts over 4.
 """
 
@@ -23,8 +26,10 @@ APART = frozenset(["PRelu"])  # its slope belongs to an axis
 
 
 def merge_axes(graph: Graph) -> bool:
-    """Apply both rewrites to every match."""
+    """Apply the rewrites to every match."""
     changed = False
+    for node in graph.of("LayerNormalization", "InstanceNormalization"):
+        changed |= _merge_norm(graph, node)
     for node in graph.of("Transpose"):
         if len(graph.shape(node.output)) > FEW:
             changed |= _merge_transpose(graph, node)
@@ -38,6 +43,24 @@ def merge_axes(graph: Graph) -> bool:
         if rank > MOST or (rank > FEW and (matrix or len(shapes) > 1)):
             changed |= _merge_broadcast(graph, node, 2 if matrix else 0)
     return changed
+
+
+def _merge_norm(graph: Graph, node: Node) -> bool:
+    shape = graph.shape(node.inputs[0])
+    if len(shape) <= FEW or any(node.outputs[1:]):
+        return False
+    if node.op == "InstanceNormalization":
+        whole = [*shape[:2], int(np.prod(shape[2:]))]
+        _between(graph, node, [whole], whole)
+        return True
+    axis = node.int("axis", -1) % len(shape)
+    lead, spanned = int(np.prod(shape[:axis])), int(np.prod(shape[axis:]))
+    given = [name for name in node.inputs[1:] if name]
+    if any(graph.shape(name) != shape[axis:] for name in given):
+        return False
+    _between(graph, node, [[lead, spanned], *([spanned] for _ in given)], [lead, spanned])
+    node.attrs["axis"] = 1
+    return True
 
 
 def _merge_transpose(graph: Graph, node: Node) -> bool:
