@@ -1,5 +1,6 @@
 """edgeconv.toml and [tool.edgeconv] are defaults, never surprises."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,9 @@ def test_a_table_sets_defaults_and_the_command_line_wins(
     said = CliRunner().invoke(main, ["summary", "mobilenet_v1", "--resolution", "32"]).output
     assert "32" in said.splitlines()[0]
     assert "defaults" in CliRunner().invoke(main, ["doctor"]).output
+    told = json.loads(CliRunner().invoke(main, ["doctor", "--json"]).output)["defaults"]
+    assert told["file"] == "pyproject.toml"
+    assert told["options"] == {"summary": {"resolution": 64, "width": 0.5}}
 
 
 def test_lists_are_what_the_option_takes(tmp_path: Path) -> None:

@@ -95,6 +95,8 @@ def test_a_bundle_runs_with_one_command_and_its_results_are_read_here(tmp_path: 
     results = tmp_path / "board" / "b" / "results.json"
     check = json.loads(results.read_text())["checks"]["a.onnx"]
     assert check["outputs"]["y"]["max_difference"] == 0
+    told = json.loads(cli.invoke(main, ["bundle", "--show", str(results), "--json"]).output)
+    assert told["checks"].keys() == json.loads(results.read_text())["checks"].keys()
     shown = cli.invoke(main, ["bundle", "--show", str(results)])
     assert shown.exit_code == 0, shown.output
     assert "same top-1 in 100 %" in shown.output

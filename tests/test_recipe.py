@@ -1,5 +1,6 @@
 """A recipe can be shown, compared and checked, and says in words what is wrong with it."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +76,10 @@ def test_the_commands_print_and_set_exit_codes(made: tuple[Graph, Recipe], tmp_p
     assert run.invoke(command, ["show", str(path), "--json"]).output.startswith("{")
     same = run.invoke(command, ["diff", str(path), str(path)])
     assert same.output == "the recipes hold the same integers and scales\n"
+    told = json.loads(run.invoke(command, ["diff", str(path), str(path), "--json"]).output)
+    assert told == {"equal": True, "differences": []}
+    told = json.loads(run.invoke(command, ["check", str(path), "--json"]).output)
+    assert told == {"ok": True, "tensors": len(recipe.activations), "layers": len(recipe.weights)}
     checked = run.invoke(command, ["check", str(path), "--model", str(model)])
     assert (checked.exit_code, checked.output.endswith("within the rules\n")) == (0, True)
     missing = run.invoke(main, ["recipe", "show", str(tmp_path / "none.json")])
@@ -83,8 +88,6 @@ def test_the_commands_print_and_set_exit_codes(made: tuple[Graph, Recipe], tmp_p
 
 
 def test_the_schema_names_every_key_of_a_recipe(made: tuple[Graph, Recipe]) -> None:
-    import json
-
     described = json.loads(schema())["properties"]
     assert described.keys() == made[1].to_json().keys()
     layer = next(iter(made[1].to_json()["weights"].values()))

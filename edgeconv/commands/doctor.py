@@ -1,7 +1,9 @@
 """``edgeconv doctor``: print what edgeconv.doctor.examine found."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,13 +20,22 @@ def command(as_json: bool) -> None:
     Also what this machine's processor has, and where the cache is.
     """
     found = examine()
+    defaults = find_defaults(Path())
     if as_json:
-        print_json(found.to_json())
+        told = (
+            None if defaults is None else {"file": str(defaults[0]), "options": _plain(defaults[1])}
+        )
+        print_json({**found.to_json(), "defaults": told})
         return
-    _show(found)
+    _show(found, defaults)
 
 
-def _show(found: Examination) -> None:
+def _plain(tables: Mapping[str, Any]) -> Any:
+    """Return TOML's tables as JSON has them: dates and times as text."""
+    return json.loads(json.dumps(tables, default=str))
+
+
+def _show(found: Examination, defaults: tuple[Path, Mapping[str, Any]] | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -41,9 +52,9 @@ def _show(found: Examination) -> None:
     if machine.memory_mib is not None:
         facts.add_row("memory", f"{machine.memory_mib} MiB")
     facts.add_row("cache", Text(str(found.cache)))
-    if (defaults := find_defaults(Path())) is not None:
+    if defaults is not None:
         path, tables = defaults
-        facts.add_row("defaults", Text(f"{path}: {json.dumps(tables)}"))
+        facts.add_row("defaults", Text(f"{path}: {json.dumps(_plain(tables))}"))
     console.print(facts)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("package", "version", "what it adds", ""):

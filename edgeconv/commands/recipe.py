@@ -35,19 +35,24 @@ def show(file: Path, html: Path | None, as_json: bool) -> None:
 @command.command()
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
-def diff(first: Path, second: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def diff(first: Path, second: Path, as_json: bool) -> None:
     """Print what differs between two recipes: form, scales, zero points, integers."""
     from edgeconv.export.quant.explain import differences
     from edgeconv.recipe import load_recipe
 
     lines = differences(load_recipe(first), load_recipe(second))
-    echo("\n".join(lines) if lines else "the recipes hold the same integers and scales")
+    if as_json:
+        print_json({"equal": not lines, "differences": lines})
+    else:
+        echo("\n".join(lines) if lines else "the recipes hold the same integers and scales")
 
 
 @command.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--model", type=click.Path(path_type=Path), help="The float .onnx it belongs to.")
-def check(file: Path, model: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def check(file: Path, model: Path | None, as_json: bool) -> None:
     """Check that a recipe holds only what every runtime can compute, and fits its model."""
     from edgeconv.errors import EdgeconvError
     from edgeconv.export.quant.check import check_against, problems
@@ -59,5 +64,8 @@ def check(file: Path, model: Path | None) -> None:
         found += check_against(recipe, model)
     if found:
         raise EdgeconvError(f"{file}: " + "; ".join(found))
-    count = len(recipe.activations), len(recipe.weights)
-    echo(f"{file}: {count[0]} tensors and {count[1]} layers, all within the rules")
+    tensors, layers = len(recipe.activations), len(recipe.weights)
+    if as_json:
+        print_json({"ok": True, "tensors": tensors, "layers": layers})
+    else:
+        echo(f"{file}: {tensors} tensors and {layers} layers, all within the rules")

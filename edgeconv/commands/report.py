@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from edgeconv.commands.grouped import examples
-from edgeconv.terminal import echo
+from edgeconv.terminal import echo, print_json
 
 
 @click.command(
@@ -24,13 +24,18 @@ from edgeconv.terminal import echo
     metavar="RESULT.json",
     help="What edgeconv bench --json printed of the file: its latency is shown too.",
 )
-def command(file: Path, html: Path | None, bench: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(file: Path, html: Path | None, bench: Path | None, as_json: bool) -> None:
     """Write one self-contained page about FILE, to send to somebody who was not there.
 
     The verdict in words, accuracy, size, what was assumed, the worst pictures, the noisiest layers
     and how to use the file, from its manifest and its evidence.
     """
-    echo(str(page_beside(file, html, bench)))
+    page = str(page_beside(file, html, bench))
+    if as_json:
+        print_json({"page": page})
+    else:
+        echo(page)
 
 
 def page_beside(file: Path, page: Path | None = None, bench: Path | None = None) -> Path:

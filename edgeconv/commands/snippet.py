@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from edgeconv.commands.grouped import examples
-from edgeconv.terminal import echo
+from edgeconv.terminal import echo, print_json
 
 
 @click.command(
@@ -27,7 +27,8 @@ from edgeconv.terminal import echo
     "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write it there instead."
 )
 @click.option("--force", is_flag=True, help="Replace a program that is there.")
-def command(file: Path, language: str, output: Path | None, force: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(file: Path, language: str, output: Path | None, force: bool, as_json: bool) -> None:
     """Print a small program that runs FILE, with its preprocessing, scales and labels.
 
     FILE is an exported file; its manifest lies beside it. Classifiers print their five most
@@ -38,10 +39,13 @@ def command(file: Path, language: str, output: Path | None, force: bool) -> None
     from edgeconv.snippet import write_snippet
 
     name, text = write_snippet(file, language, Path() if output is None else output)
-    if output is None:
-        echo(text.removesuffix("\n"))
-        return
-    if (output / name).exists() and not force:
-        raise UsageError(f"{output / name} exists; --force replaces it")
-    write_text(output / name, text)
-    echo(str(output / name))
+    written = None if output is None else output / name
+    if written is not None:
+        if written.exists() and not force:
+            raise UsageError(f"{written} exists; --force replaces it")
+        write_text(written, text)
+    if as_json:
+        path = None if written is None else str(written)
+        print_json({"name": name, "language": language, "path": path, "text": text})
+    else:
+        echo(text.removesuffix("\n") if written is None else str(written))
