@@ -145,7 +145,7 @@ def test_a_report_that_was_printed_gets_no_second_object(monkeypatch: pytest.Mon
     monkeypatch.setattr(edgeconv.commands.doctor, "examine", _Found)
     monkeypatch.setattr(click, "echo", _then_fail(click.echo))
     result = CliRunner().invoke(main, ["doctor", "--json"])
-    assert json.loads(result.stdout) == {"sqnr_db": None}
+    assert json.loads(result.stdout) == {"sqnr_db": None, "defaults": None}
     assert result.exit_code == 1
 
 
