@@ -45,11 +45,15 @@ def describe(
         "labels": labels,
         "weights": dict(source.weights),
         "calibration": calibration,
-        "recipe": None
-        if recipe is None
-        else {"name": recipe.name, "form": recipe.form, "notes": dict(recipe.notes)},
+        "recipe": None if recipe is None else _recipe(recipe),
         "versions": versions(options.targets),
     }
+
+
+def _recipe(recipe: Recipe) -> dict[str, Any]:
+    """Return what a file carries of its recipe: not what only a page about recipes draws."""
+    notes = {key: value for key, value in recipe.notes.items() if key != "histograms"}
+    return {"name": recipe.name, "form": recipe.form, "notes": notes}
 
 
 def manifest(

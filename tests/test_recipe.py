@@ -108,5 +108,7 @@ def test_a_browser_shows_the_page_of_a_recipe_and_finds_it_accessible(
 ) -> None:
     page = tmp_path / "page.html"
     write_page(explain(made[1]), page)
-    assert "Noise that each layer adds" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "Noise that each layer adds" in text
+    assert text.count("<svg") == len(made[1].notes["histograms"])
     look_at(page, tmp_path, 390, dark=True)

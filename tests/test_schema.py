@@ -40,7 +40,8 @@ RECIPE = Recipe(
     "asymmetric",
     {"x": Activation(0.1, 0, -1.0, 1.0)},
     {"conv": Weights(np.ones(2, np.int8), np.ones(2, np.float32), np.ones(2, np.int32), np.ones(2, np.float32))},
-    notes={"layers": {"conv": {"clip_rate": 0.0, "weight_error": 0.1, "noise": None, "added": 0.1}},
+    notes={"histograms": {"x": {"low": 0.0, "high": 1.0, "counts": [3, 4]}},
+           "layers": {"conv": {"clip_rate": 0.0, "weight_error": 0.1, "noise": None, "added": 0.1}},
            "candidates": [{"candidate": "a", "form": "b", "loss": 0.1, "sqnr_db": 9.0, "agreement": None}]},
 ).to_json()  # fmt: skip
 

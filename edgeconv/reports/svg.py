@@ -134,6 +134,32 @@ def points(series: Sequence[Series], x: Axis, y: Axis, title: str, extra: str = 
     return frame(x, y, body, title)
 
 
+def histogram(counts: Sequence[int], x: Axis, marks: Sequence[float], title: str) -> str:
+    """Return bars of ``counts`` in equal bins over ``x``, a dashed line at each of ``marks``."""
+    on = Canvas(width=320.0, height=110.0, left=10.0, right=10.0, top=8.0, bottom=22.0)
+    most, base = max(counts, default=0) or 1, on.height - on.bottom
+    step = (x.high - x.low) / max(len(counts), 1)
+    parts = [
+        f'<svg viewBox="0 0 {on.width:g} {on.height:g}" role="img" aria-label="{html.escape(title)}">'
+    ]
+    for number, count in enumerate(counts):
+        left, right = (on.x(x, x.low + step * (number + end)) for end in (0, 1))
+        tall = math.sqrt(count / most) * (base - on.top)
+        if count:
+            parts.append(
+                f'<rect class="dot c0" x="{left:.1f}" y="{base - tall:.1f}" '
+                f'width="{max(right - left - 0.5, 0.5):.1f}" height="{tall:.1f}"/>'
+            )
+    for mark in marks:
+        at = on.x(x, mark)
+        parts.append(f'<path class="roof" d="M{at:.1f} {on.top}V{base}"/>')
+    for value, anchor in ((x.low, "start"), (x.high, "end")):
+        parts.append(
+            f'<text x="{on.x(x, value):.1f}" y="{on.height - 7}" text-anchor="{anchor}">{value:.3g}</text>'
+        )
+    return "".join([*parts, "</svg>"])
+
+
 def polyline(
     xs: Sequence[float], ys: Sequence[float], x: Axis, y: Axis, kind: str, on: Canvas = PLAIN
 ) -> str:

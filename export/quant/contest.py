@@ -18,7 +18,7 @@ from edgeconv.export.quant.fit import LayerFit
 from edgeconv.export.quant.judge import NEAR_DB, Score, best, form_is_too_dear, run_recipe, score
 from edgeconv.export.quant.observe import Feeds, Floats, Observation, Progress
 from edgeconv.export.quant.ranges import choose_ranges
-from edgeconv.export.quant.report import NoiseProbe, layer_notes
+from edgeconv.export.quant.report import NoiseProbe, histograms, layer_notes
 from edgeconv.export.quant.stream import run_quantized
 from edgeconv.export.quant.workspace import Workspace, real
 from edgeconv.recipe import Activation, Form, Recipe
@@ -110,7 +110,8 @@ class Contest:
             why = dear or "zero points are not needed"
             picked = picked if dear is None else asymmetric
         recipe = picked.made.recipe
-        notes = {**self._notes(picked.candidate, why), **recipe.notes}
+        spread = histograms(self.seen(picked.made), recipe.activations)
+        notes = {**self._notes(picked.candidate, why), **recipe.notes, "histograms": spread}
         self.report(1.0)
         return replace(picked.made, recipe=replace(recipe, name=name, notes=notes))
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from edgeconv.files import write_text
 from edgeconv.recipe import Recipe
+from edgeconv.reports import svg
 from edgeconv.reports.parts import scaled
 from edgeconv.tables import PIPED_WIDTH, Column, table_lines
 from edgeconv.templates import render
@@ -18,7 +19,7 @@ from edgeconv.templates import render
 LAYER_TITLES = ("layer", "clipped", "weight error", "noise dB", "added dB")
 RANGE_TITLES = ("tensor", "low", "high", "scale", "zero point")
 NOISIEST = 40
-"""Layers that the page draws."""
+"""Layers and tensors that the page draws."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Explanation:
     ranges: tuple[Mapping[str, Any], ...]
     float_nodes: tuple[str, ...]
     float_outputs: Mapping[str, tuple[str, ...]]
+    histograms: Mapping[str, Mapping[str, Any]]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON data."""
@@ -115,6 +117,7 @@ def explain(recipe: Recipe) -> Explanation:
         tuple(ranges),
         recipe.float_nodes,
         recipe.float_outputs,
+        recipe.notes.get("histograms", {}),
     )
 
 
@@ -181,12 +184,33 @@ def write_page(found: Explanation, path: Path) -> None:
         why=found.why,
         notes=notes,
         noise=scaled([(name, added, f"{_decibel(added)} dB") for name, added in noisy[:NOISIEST]]),
+        spread=_spread(found),
         tables=[
             ("Layers", LAYER_TITLES, [_layer_cells(row) for row in found.layers]),
             ("Ranges", RANGE_TITLES, [_range_cells(row) for row in found.ranges]),
         ],
     )
     write_text(path, page)
+
+
+def _spread(found: Explanation) -> list[tuple[str, str, str]]:
+    """Return (tensor, what of it is outside its range, chart), those that are clipped most first."""
+    drawn = []
+    for row in found.ranges:
+        known = found.histograms.get(row["tensor"])
+        if known is None:
+            continue
+        counts, low, high = known["counts"], float(known["low"]), float(known["high"])
+        edges = np.linspace(low, high, len(counts) + 1)
+        middles = (edges[1:] + edges[:-1]) / 2
+        outside = (middles < row["low"]) | (middles > row["high"])
+        share = float(np.asarray(counts)[outside].sum()) / max(sum(counts), 1)
+        title = f"Values of {row['tensor']}, its range between the dashed lines"
+        marks = (row["low"], row["high"])
+        chart = svg.histogram(counts, svg.Axis("", low, high), marks, title)
+        drawn.append((share, str(row["tensor"]), chart))
+    drawn.sort(key=lambda item: -item[0])
+    return [(name, f"{share:.1%} outside", chart) for share, name, chart in drawn[:NOISIEST]]
 
 
 def schema() -> str:

@@ -15,6 +15,9 @@ from edgeconv.export.quant.observe import Observation
 from edgeconv.export.quant.weights import dequantized
 from edgeconv.recipe import Activation, Recipe
 
+BINS = 48
+"""Bins of a tensor's histogram."""
+
 
 class NoiseProbe:
     """Compares sampled values of the quantized run with the float pass, at the same places.
@@ -80,6 +83,25 @@ def layer_notes(
             "noise": after,
             "added": max(0.0, after - before),
         }
+    return found
+
+
+def histograms(
+    seen: Observation, activations: Mapping[str, Activation]
+) -> dict[str, dict[str, Any]]:
+    """Return, a tensor, how its sampled values spread: ``counts`` in BINS equal bins of ``low``..``high``.
+
+    The bins cover what was seen and what the tensor's integers can hold.
+    """
+    found = {}
+    for name, quantization in activations.items():
+        if name not in seen.tensors:
+            continue
+        sample = seen.tensors[name].sample
+        low = min(float(sample.min()), quantization.low)
+        high = max(float(sample.max()), quantization.high)
+        counts, _ = np.histogram(sample, BINS, (low, high))
+        found[name] = {"low": low, "high": high, "counts": counts.tolist()}
     return found
 
 
