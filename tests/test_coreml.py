@@ -16,6 +16,7 @@ from coreml_kit import (
     simple_recipe,
     sqnr_db,
 )
+from coreml_layers import teacher_forced
 
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError, UsageError
@@ -23,7 +24,6 @@ from edgeconv.export.coreml.emit import emit_coreml
 from edgeconv.export.coreml.integers import round_weights, stored_form
 from edgeconv.export.coreml.known_issues import Target, avoid, known_issues
 from edgeconv.export.graph import Graph
-from edgeconv.export.qdq.emit import emit_qdq
 from edgeconv.mil import Program, open_program
 from edgeconv.recipe import Activation, Recipe
 from edgeconv.runtimes.base import open_runner
@@ -219,40 +219,9 @@ def test_int8_layers_fed_the_reference_integers_stay_within_the_promise(
     emitted = emit_coreml(
         graph, recipe, path=tmp_path / "a.mlpackage", precision="int8", compute=compute
     )
-    assert worst_quantum(graph, recipe, emitted, feeds_for(graph, 99)) <= quanta
-
-
-def worst_quantum(graph: Graph, recipe: Recipe, emitted: Any, feeds: dict[str, Any]) -> int:
-    """Run the package with every quantized tensor replaced by onnxruntime's integers."""
-    import onnx
-
-    qdq = emit_qdq(graph, recipe)
-    taps = {t: n for t, n in qdq.names.items() if t in recipe.activations and t not in graph.inputs}
-    present = {o.name for o in qdq.model.graph.output} | {
-        i.name for i in qdq.model.graph.initializer
-    }
-    taps = {t: n for t, n in taps.items() if n not in present}
-    for name in sorted(set(taps.values())):
-        qdq.model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    names = [o.name for o in qdq.model.graph.output]
-    reference = dict(zip(names, expected(qdq.model, feeds), strict=True))
-    places = {name: (tensor, 1.0) for tensor, name in emitted.names.items()}
-    places |= {name: (tensor, factor) for tensor, (name, factor) in emitted.rescaled.items()}
-    worst: list[int] = []
-
-    def watch(name: str, value: Any) -> Any:
-        tensor, factor = places.get(name, ("", 1.0))
-        if tensor not in taps:
-            return None
-        a = recipe.activations[tensor]
-        wanted = reference[taps[tensor]].astype(np.int64) - 128  # written as uint8
-        steps = np.rint(value * factor / np.float32(a.scale)) + a.zero_point
-        worst.append(int(np.abs(np.clip(steps, -128, 127) - wanted).max()))
-        return (wanted - a.zero_point) * np.float32(a.scale) / np.float32(factor)
-
-    open_program(emitted.path).run(feeds, watch=watch)
-    assert len(worst) >= len(graph.nodes) - 2
-    return max(worst)
+    found = teacher_forced(graph, recipe, emitted, [feeds_for(graph, 99)])
+    assert found.worst <= quanta
+    assert len(found.layers) >= len(graph.nodes) - 2
 
 
 def test_an_asymmetric_recipe_is_emitted_without_zero_points(

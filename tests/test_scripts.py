@@ -1,0 +1,255 @@
+"""Every script of scripts/ runs, on something small; what takes minutes does so under --long."""
+
+import gzip
+import json
+import re
+import struct
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from conftest import ROOT
+from graph_kit import feeds_of, floats, graph_of, run
+
+torch = pytest.importorskip("torch")
+
+SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
+CLASSES = 10
+
+
+@pytest.fixture(scope="module")
+def fashion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty pictures of noise a split, in Fashion-MNIST's own files."""
+    folder, draw = tmp_path_factory.mktemp("fashion"), np.random.default_rng(0)
+    for split in ("train", "t10k"):
+        labels = (np.arange(20) % CLASSES).astype(np.uint8)
+        pictures = draw.integers(0, 256, (20, 28, 28), np.uint8)
+        for array, kind in ((pictures, "images-idx3"), (labels, "labels-idx1")):
+            head = b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+            packed = gzip.compress(head + array.tobytes())
+            (folder / f"{split}-{kind}-ubyte.gz").write_bytes(packed)
+    return folder
+
+
+@pytest.fixture
+def small_onnx(tmp_path: Path) -> Path:
+    """One convolution on a picture of 8x8."""
+    body = """(float[1,3,8,8] x) => (float[1,4,4,4] y)
+        { y = Conv<strides = [2, 2], pads = [1, 1, 1, 1], kernel_shape = [3, 3]>(x, w) }"""
+    from edgeconv.export.hub.onnx_io import save_model, to_onnx
+
+    weights = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    path = tmp_path / "small.onnx"
+    path.write_bytes(save_model(to_onnx(graph_of(body, w=weights))))
+    return path
+
+
+def command(main: click.Command, *arguments: object) -> str:
+    done = CliRunner().invoke(main, [str(part) for part in arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_every_script_is_run_by_a_test() -> None:
+    texts = "\n".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    run_by = re.compile(r"^ *(?:from|import) (\w+)|(\w+)\.py\b|__import__\(.(\w+)", re.MULTILINE)
+    named = {name for match in run_by.findall(texts) for name in match if name}
+    ours = {
+        name: set(
+            re.findall(r"^(?:from|import) (\w+)", (ROOT / f"scripts/{name}.py").read_text(), re.M)
+        )
+        for name in SCRIPTS
+    }  # a part of a script that a test runs is run with it
+    while (
+        more := {part for name in named & ours.keys() for part in ours[name] if part in ours}
+        - named
+    ):
+        named |= more
+    assert not set(SCRIPTS) - named
+
+
+def test_a_net_is_made_hard_and_computes_what_it_did() -> None:
+    from hard_nets import noisy, ruined
+
+    from edgeconv.export.prepare import prepare
+
+    body = """(float[1,3,6,6] x) => (float[1,5,6,6] y)
+        { a = Conv<kernel_shape = [1, 1]>(x, wa)
+          b = Conv<kernel_shape = [1, 1]>(a, wb)
+          s = Add(a, b)
+          c = Conv<kernel_shape = [1, 1]>(s, wc)
+          y = Relu(c) }"""
+    shapes = {"wa": (4, 3, 1, 1), "wb": (4, 4, 1, 1), "wc": (5, 4, 1, 1)}
+    weights = {name: floats(*shape, seed=n) for n, (name, shape) in enumerate(shapes.items())}
+    graph = prepare(graph_of(body, **weights)).graph
+    feeds, hard = feeds_of(graph), ruined(graph)
+    before, uneven, moved = (run(net, feeds)[0] for net in (graph, hard, noisy(graph)))
+    np.testing.assert_allclose(uneven, before, rtol=1e-4, atol=1e-4)
+    first = graph.nodes[0].inputs[1]
+    assert not np.allclose(hard.constants[first], graph.constants[first])
+    assert 0 < np.abs(moved - before).max() < 0.1 * np.abs(before).max()
+
+
+def test_tables_of_core_ml_are_made_of_logits() -> None:
+    from coreml_tables import PACKAGES, Measured, package_rows, paired_rows, table
+    from make_results import Case
+
+    truth = np.arange(60) % CLASSES
+    logits = np.eye(CLASSES, dtype=np.float32)[truth]
+    keys = ("float", "ort", "ort_plain", "onnx", "int8_grid", "int8_fp32_grid", *PACKAGES)
+    made = Measured(
+        dict.fromkeys(keys, logits), truth, dict.fromkeys(PACKAGES, 10**6), (60.0, 61.0), {}, ""
+    )
+    rows = package_rows(Case("a net", "net", {}, 60), made)
+    assert [row["MB"] for row in rows] == ["1.00"] * len(PACKAGES)
+    assert {row["top-1 %"] for row in rows} == {"100.00"}
+    paired = paired_rows(Case("a net", "net", {}, 60), made)
+    assert {row["only here / only there"] for row in paired} == {"0 / 0"}
+    assert len(table(paired).splitlines()) == 2 + len(paired)
+
+
+def test_a_row_of_results_shows_what_was_measured() -> None:
+    from make_parity_results import table
+    from make_results import row
+
+    made = row("net", "INT8 onnx", 2_500_000, {"sqnr_db": 31.26, "agreement_top1": 0.98765}, 7)
+    assert (made["MB"], made["SQNR dB"], made["agreement %"], made["top-1 %"]) == (
+        "2.50",
+        "31.3",
+        "98.77",
+        "",
+    )
+    assert table(("a", "b"), [["1", "2"]]).splitlines()[-1] == "| 1 | 2 |"
+
+
+def test_speed_is_measured_over_all_files_in_turn(small_onnx: Path) -> None:
+    from make_speed_results import measure, ratio
+
+    took = measure({"a": small_onnx, "b": small_onnx}, openings=2, rounds=3)
+    assert {title: len(times) for title, times in took.items()} == {"a": 6, "b": 6}
+    assert ratio([2.0, 4.0, 9.0], [1.0, 2.0, 3.0]) == 2.0
+
+
+def test_the_guest_of_emulated_boards_runs_a_file(
+    small_onnx: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import arm_guest
+
+    arm_guest.main(1, [str(small_onnx), str(small_onnx)])
+    first, second = capsys.readouterr().out.split()
+    assert first == second
+
+
+def test_nncf_is_given_pictures_and_a_file_that_it_reads(
+    small_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def quantize(model: Any, data: Any, subset_size: int) -> Any:
+        seen.append((model.ir_version, data, subset_size))
+        return model
+
+    monkeypatch.setitem(sys.modules, "nncf", SimpleNamespace(quantize=quantize, Dataset=list))
+    sys.modules.pop("quantize_nncf", None)
+    import quantize_nncf
+
+    np.savez(tmp_path / "p.npz", x=np.zeros((5, 1, 3, 8, 8), np.float32))
+    quantize_nncf.main(str(small_onnx), str(tmp_path / "p.npz"), str(tmp_path / "made.onnx"))
+    ((ir_version, feeds, count),) = seen
+    assert (ir_version <= quantize_nncf.NEWEST_IR, len(feeds), count) == (True, 5, 5)
+    assert onnx.load(tmp_path / "made.onnx").graph.output[0].name == "y"
+
+
+def test_a_training_run_goes_on_where_it_stopped(fashion: Path, tmp_path: Path) -> None:
+    import train
+
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, CLASSES, 8), torch.nn.Flatten())
+    data = train.load_split("train", fashion, {8})
+    two = train.Schedule(train.parse_epochs("8:2"), 5, 1e-2, 0.0, 0.0, 0)
+    train.train(net, data, data, two, tmp_path / "c.ckpt")
+    after = net.state_dict()["0.weight"].clone()
+    train.train(net, data, data, two, tmp_path / "c.ckpt")  # nothing is left to do
+    assert torch.equal(net.state_dict()["0.weight"], after)
+    train.save(net, tmp_path / "w.safetensors")
+    assert 0 <= train.accuracy(net, data, 8) <= 100
+
+
+def test_the_index_of_bundled_weights_measures_the_files_that_are_there(
+    fashion: Path, tmp_path: Path
+) -> None:
+    from index_bundled import index
+
+    from edgeconv.demo_files import demo_folder
+
+    source = demo_folder("weights") / "mobilenet_v1.safetensors"
+    (tmp_path / source.name).write_bytes(source.read_bytes())
+    (entry,) = index(tmp_path, fashion)["nets"].values()
+    assert (entry["file"], entry["test_pictures"]) == (source.name, 20)
+
+
+def test_calibration_pictures_are_the_first_of_each_class(fashion: Path, tmp_path: Path) -> None:
+    import pick_pictures
+
+    command(pick_pictures.main, tmp_path / "made", "--data", fashion)
+    manifest = json.loads((tmp_path / "made" / "manifest.json").read_text())
+    assert [entry["label"] for entry in manifest["calibration"]] == sorted([*range(CLASSES)] * 2)
+
+
+def test_the_cost_of_core_ml_is_told_for_a_small_file(
+    small_onnx: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("coremltools")
+    import time_coreml
+
+    time_coreml.lower(small_onnx, "fp32", tmp_path / "a.mlpackage")
+    time_coreml.evaluate(tmp_path / "a.mlpackage")
+    said = capsys.readouterr().out
+    assert "lowered and saved in" in said
+    assert "ms a picture" in said
+
+
+@pytest.mark.long
+def test_the_page_of_results_is_made(fashion: Path) -> None:
+    import make_results
+
+    said = command(make_results.main, "--fashion-mnist", fashion, "--only", "mobilenet_v1")
+    assert {"INT8 onnx", "INT8 tflite", "quantize_static"} <= set(
+        re.findall(r"\| ([\w ]+) \|", said)
+    )
+
+
+@pytest.mark.long
+def test_the_page_of_core_ml_is_made(fashion: Path) -> None:
+    pytest.importorskip("coremltools")
+    import make_coreml_results
+
+    options = ("--only", "mobilenet_v1", "--bundled-count", 3)
+    said = command(make_coreml_results.main, "--fashion-mnist", fashion, *options)
+    assert said.count("mobilenet_v1, bundled") >= 11
+
+
+@pytest.mark.long
+def test_the_page_of_parity_is_made() -> None:
+    pytest.importorskip("coremltools")
+    import make_parity_results
+
+    options = ("--only", "mobilenet_v1", "--pictures", 6, "--packages", 1)
+    said = command(make_parity_results.main, *options)
+    assert "rows are within budget" in said
+    assert "| Conv |" in said  # compare_kernels opened the layers
+
+
+@pytest.mark.long
+def test_the_table_of_speed_is_made() -> None:
+    import make_speed_results
+
+    said = command(
+        make_speed_results.main, "--only", "mobilenet_v1", "--openings", 1, "--rounds", 2
+    )
+    assert "| mobilenet_v1 | onnx INT8 |" in said
