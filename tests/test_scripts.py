@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import ROOT
 from graph_kit import feeds_of, floats, graph_of, run
+from quant_nets import residual_net
 
 torch = pytest.importorskip("torch")
 
@@ -57,21 +58,47 @@ def command(main: click.Command, *arguments: object) -> str:
 
 
 def test_every_script_is_run_by_a_test() -> None:
-    texts = "\n".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
-    run_by = re.compile(r"^ *(?:from|import) (\w+)|(\w+)\.py\b|__import__\(.(\w+)", re.MULTILINE)
-    named = {name for match in run_by.findall(texts) for name in match if name}
-    ours = {
-        name: set(
-            re.findall(r"^(?:from|import) (\w+)", (ROOT / f"scripts/{name}.py").read_text(), re.M)
-        )
-        for name in SCRIPTS
-    }  # a part of a script that a test runs is run with it
-    while (
-        more := {part for name in named & ours.keys() for part in ours[name] if part in ours}
-        - named
-    ):
-        named |= more
-    assert not set(SCRIPTS) - named
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    texts = {name: (ROOT / "scripts" / f"{name}.py").read_text() for name in SCRIPTS}
+
+    def run_in(text: str) -> set[str]:
+        found = re.findall(r"^ *(?:from|import) (\w+)|(\w+)\.py\b|__import__\(.(\w+)", text, re.M)
+        return {name for match in found for name in match} & texts.keys()
+
+    seen, new = set[str](), run_in(tests)
+    while new:  # a part of a script that a test runs is run with it
+        seen |= new
+        new = {part for name in new for part in run_in(texts[name])} - seen
+    assert not texts.keys() - seen
+
+
+def test_every_fault_that_is_planted_changes_what_a_net_computes() -> None:
+    import plant_faults  # the whole run is long
+    from faults import FAULTS, Healthy
+
+    graph = residual_net()
+    feeds, taps = (
+        feeds_of(graph),
+        {name: (-1.0, 1.0) for node in graph.nodes for name in node.outputs},
+    )
+    before, planted = run(graph, feeds)[0], 0
+    for name, fault in FAULTS.items():
+        made = fault(Healthy(graph, None, taps), np.random.default_rng(0))
+        if made is not None:
+            planted += 1
+            assert not np.allclose(run(made.graph, feeds)[0], before, atol=1e-6), name
+    assert planted >= 3
+    assert plant_faults.main.commands.keys() == {"run", "table"}
+
+
+def test_scenes_and_their_nets_fit_each_other() -> None:
+    import scene_nets
+    import scenes
+
+    drawn = scenes.draw(4, 0)
+    assert drawn.pictures.shape == (4, 3, scenes.SIZE, scenes.SIZE)
+    outputs = scene_nets.seeded("plain", 0)(torch.from_numpy(drawn.pictures))
+    assert torch.isfinite(scene_nets.loss(outputs, drawn, np.arange(4)))
 
 
 def test_a_net_is_made_hard_and_computes_what_it_did() -> None:
@@ -91,8 +118,8 @@ def test_a_net_is_made_hard_and_computes_what_it_did() -> None:
     feeds, hard = feeds_of(graph), ruined(graph)
     before, uneven, moved = (run(net, feeds)[0] for net in (graph, hard, noisy(graph)))
     np.testing.assert_allclose(uneven, before, rtol=1e-4, atol=1e-4)
-    first = graph.nodes[0].inputs[1]
-    assert not np.allclose(hard.constants[first], graph.constants[first])
+    first, other = (net.constants[net.nodes[0].inputs[1]] for net in (graph, hard))
+    assert not np.allclose(first, other)
     assert 0 < np.abs(moved - before).max() < 0.1 * np.abs(before).max()
 
 
