@@ -117,10 +117,3 @@ def feeds_for(
     """Turn all hub inputs, name -> (pictures, ...), into a file's inputs, name -> stored array."""
     names = match_names([spec.name for spec in specs], list(hub), "input")
     return {spec.name: adapt_inputs(hub[names[spec.name]], from_layout, spec) for spec in specs}
-
-
-def reals_from(
-    specs: Sequence[TensorSpec], stored: Mapping[str, Array]
-) -> dict[str, NDArray[np.float32]]:
-    """Turn all outputs of a file, name -> stored array, into real values in the hub's layout."""
-    return {spec.name: adapt_outputs(stored[spec.name], spec) for spec in specs}

@@ -1,9 +1,15 @@
 """The table of figures: what each is, which way is better, how it prints, what it answers."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from numpy.typing import NDArray
+
+from edgeconv.metrics import distances
+
+Array = NDArray[Any]
 Figures = dict[str, float]
 
 
@@ -12,7 +18,8 @@ class Measure:
     """One figure: which way is better ("info": a budget makes no sense), how it prints, what it is.
 
     ``asks`` is the question that a limit on it answers: is the file what was promised, or is the
-    recipe good enough?
+    recipe good enough? ``of`` computes a figure of two arrays alone, (reference, other, name);
+    the others follow from more (judge/measure.py).
     """
 
     name: str
@@ -20,19 +27,35 @@ class Measure:
     form: str
     says: str
     asks: Literal["file", "recipe"] = "file"
+    of: Callable[[Array, Array, str], float] | None = None
 
 
 MEASURES = {
     measure.name: measure
     for measure in (
         Measure("max_abs_error", "low", ".3g", "largest absolute difference"),
-        Measure("relative_error", "low", ".2e", "largest difference over the reference's range"),
+        Measure(
+            "relative_error",
+            "low",
+            ".2e",
+            "largest difference over the reference's range",
+            of=distances.relative_error,
+        ),
         Measure(
             "float_error", "low", ".2e", "the same beyond float32 rounding of the largest value"
         ),
         Measure("half_error", "low", ".2e", "the same beyond half precision's rounding"),
-        Measure("rms_error", "low", ".3g", "root of the mean squared difference"),
-        Measure("sqnr_db", "high", ".1f", "signal to quantization noise, dB", "recipe"),
+        Measure(
+            "rms_error", "low", ".3g", "root of the mean squared difference", of=distances.rms_error
+        ),
+        Measure(
+            "sqnr_db",
+            "high",
+            ".1f",
+            "signal to quantization noise, dB",
+            "recipe",
+            of=distances.sqnr_db,
+        ),
         Measure(
             "sqnr_centred_db",
             "high",
@@ -50,7 +73,9 @@ MEASURES = {
         ),
         Measure("distinct", "info", ".0f", "different values"),
         Measure("distinct_reference", "info", ".0f", "different values of the reference"),
-        Measure("cosine", "high", ".5f", "cosine of both as vectors", "recipe"),
+        Measure(
+            "cosine", "high", ".5f", "cosine of both as vectors", "recipe", of=distances.cosine
+        ),
         Measure("tolerance_absolute", "low", ".3g", "smallest absolute tolerance that passes"),
         Measure("tolerance_relative", "low", ".3g", "smallest relative tolerance that passes"),
         Measure("quanta_equal", "high", ".4f", "share within half a quantum of the output scale"),

@@ -65,7 +65,7 @@ class CoremlRunner(Closing):
         self.outputs = program.output_specs()
         self._features = program.parsed.features
         self._labels = program.labels()
-        self._path, self._model, self._unit = path, model, unit
+        self._path, self._model = path, model
 
     def _data(self, feeds: Feeds) -> dict[str, Any]:
         """Return feeds as Core ML takes them: image inputs as pictures."""

@@ -16,11 +16,6 @@ class Candidate:
     bias: BiasCorrection
     equalize: bool = False
 
-    @property
-    def needs_pictures(self) -> bool:
-        """Whether a layer's integers depend on what it sees."""
-        return self.rounding != "nearest" or self.bias != "none"
-
 
 PLAIN = Candidate("min/max", "minmax", "nearest", "none")
 CORRECTED = Candidate("min/max + bias", "minmax", "nearest", "before")
