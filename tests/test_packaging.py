@@ -25,6 +25,7 @@ from conftest import ROOT, Golden
 import edgeconv
 from edgeconv.cli import COMMANDS, main
 from edgeconv.demo_files import KEPT
+from edgeconv.recipe import Activation, Recipe
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
@@ -274,6 +275,32 @@ def test_the_light_side_and_every_help_work_without_the_extras() -> None:
                 assert not done.code
     """
     python(script, *HEAVY)
+
+
+def test_a_bare_install_says_in_a_sentence_what_an_onnx_file_needs(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"never read")
+    recipe = Recipe("std", "asymmetric", {"x": Activation(0.1, 0, -1.0, 1.0)}, {})
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe.to_json()))
+    script = """
+        import sys
+        net, recipe, *heavy = sys.argv[1:]
+        for name in heavy:
+            sys.modules[name] = None  # importing it fails, as where it is not installed
+        sys.stderr = sys.stdout
+        from edgeconv.cli import main
+        for line in (["export", net], ["export", net, "--dry-run"], ["export", net, "--target", "tflite"],
+                     ["quantize", net, "--calib", "x.npz"], ["recipe", "check", recipe, "--model", net]):
+            try:
+                main(line)
+            except SystemExit as done:
+                assert done.code == 1, (line, done.code)
+    """
+    done = python(script, str(tmp_path / "net.onnx"), str(tmp_path / "recipe.json"), *HEAVY)
+    lines = done.splitlines()
+    assert len(lines) == 5
+    assert [
+        line for line in lines if "which is not installed: pip install 'edgeconv[" in line
+    ] == lines
 
 
 def commands() -> dict[str, click.Command]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeconv.deps import installed
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph
 from edgeconv.recipe import Recipe
@@ -61,6 +62,7 @@ def check_fits(recipe: Recipe, graph: Graph) -> list[str]:
 
 def check_against(recipe: Recipe, model: Path) -> list[str]:
     """Return what does not fit the float .onnx file that the recipe was made for."""
+    installed("onnx", "export")
     from edgeconv.export.hub.onnx_io import from_onnx, load_model
     from edgeconv.export.prepare import PixelInput, prepare
 
