@@ -260,8 +260,11 @@ def test_an_ascii_terminal_gets_escapes(tmp_path: Path) -> None:
 def test_a_signal_ends_a_command_in_one_sentence(number: signal.Signals) -> None:
     """What a ``with`` or ``finally`` cleans up is cleaned up."""
     script = """
-import sys, time
+import signal, sys, time
 from edgeconv.guard import guarded
+for number in (signal.SIGHUP, signal.SIGTERM):  # tests in the background inherit them ignored
+    signal.signal(number, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def work(answer):
     try:
         print("ready", flush=True)
