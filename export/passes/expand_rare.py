@@ -7,12 +7,12 @@ Result:  x -> the operators by which ONNX defines it -> y
 from collections.abc import Callable
 
 import numpy as np
-from onnx import TensorProto
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.passes.steps import Steps
 
 WINDOW = ("auto_pad", "dilations", "kernel_shape", "pads", "strides")
+FLOAT = 1  # TensorProto.FLOAT of the ONNX format
 TINY = 1e-30
 """What a norm is at least: a vector of zeros keeps its zeros."""
 
@@ -80,7 +80,7 @@ def _hardmax(graph: Graph, node: Node) -> bool:
     place = steps.do("ArgMax", x, shape=kept, kind=np.int64, axis=axis, keepdims=1)
     line = [size if i == axis else 1 for i, size in enumerate(shape)]
     places = steps.integers(np.arange(shape[axis]).reshape(line))
-    steps.finish("Cast", steps.do("Equal", place, places, kind=np.bool_), to=TensorProto.FLOAT)
+    steps.finish("Cast", steps.do("Equal", place, places, kind=np.bool_), to=FLOAT)
     return True
 
 
