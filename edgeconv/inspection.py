@@ -186,7 +186,9 @@ def _with_onnx(path: Path) -> dict[str, Any]:
     from onnx import TensorProto, helper, numpy_helper
 
     from edgeconv.export.hub.onnx_io import load_model
+    from edgeconv.export.hub.simplify import admit
 
+    admit(path)
     model = load_model(path)
     graph = model.graph
     constants = {item.name: item for item in graph.initializer}

@@ -15,6 +15,7 @@ def build(work: Work) -> None:
     """Find the net and what it is fed with."""
     options = work.options
     with work.stages.stage("build") as say:
+        work.simplifier.admit()
         work.source = source = open_source(options)
         say(source.title)
     if source.model is not None:

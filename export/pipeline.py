@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from pathlib import Path
 
 from edgeconv.errors import EdgeconvError, reading
 from edgeconv.export.checks import check_first
@@ -104,7 +105,10 @@ def run_export(
     on_line: Callable[[StageLine], None] | None = None,
 ) -> ExportReport:
     """Run every stage; raise EdgeconvError for what stops it, return the report otherwise."""
-    with _reading(options), early_simplifier() as simplifier:  # it imports while torch does
+    with (
+        _reading(options),
+        early_simplifier(_foreign(options)) as simplifier,
+    ):  # it imports while torch does
         work = Work(options, Stages(), options.threads or processors(), simplifier)
         work.given = check_first(options)
         if progress is not None:
@@ -126,6 +130,13 @@ def run_export(
     return work.report
 
 
+def _foreign(options: ExportOptions) -> Path | None:
+    """Return the .onnx file that is converted; whoever made it, it is opened in a child first."""
+    net = options.net
+    path = Path(net) if isinstance(net, str) and net.endswith(".onnx") else None
+    return path if path is not None and path.is_file() else None
+
+
 def _walk(work: Work, stages: Sequence[Stage]) -> None:
     for stage in stages:
         if stage.when(work):
@@ -137,7 +148,7 @@ def plan(options: ExportOptions) -> list[str]:
 
     The net is found, traced and simplified, so that what is wrong with it is said here too.
     """
-    with _reading(options), early_simplifier() as simplifier:
+    with _reading(options), early_simplifier(_foreign(options)) as simplifier:
         work = Work(options, Stages(), options.threads or processors(), simplifier, dry=True)
         work.given = check_first(options)
         lines: list[tuple[str, str]] = []

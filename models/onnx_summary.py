@@ -10,6 +10,7 @@ from onnx import helper, shape_inference
 from edgeconv.errors import reading
 from edgeconv.export.hub.inputs import settle_shapes
 from edgeconv.export.hub.onnx_io import load_model
+from edgeconv.export.hub.simplify import admit
 from edgeconv.models.layer_cost import ConvShape, Layer, Summary, compare_with_standard
 
 Shape = tuple[int, ...]
@@ -28,6 +29,8 @@ def summarize_onnx(path: Path, shapes: Sequence[Shape] = ()) -> Summary:
 
 
 def _summarized(path: Path, shapes: Sequence[Shape]) -> Summary:
+    if path.is_file():
+        admit(path)
     model, _ = settle_shapes(load_model(path), shapes)
     model = shape_inference.infer_shapes(model, data_prop=True)
     graph = model.graph

@@ -12,6 +12,9 @@ from graph_kit import floats, model_of, ops, run
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.hub import simplify as simplify_module
 from edgeconv.export.hub.simplify import simplify
+from edgeconv.export.options import ExportOptions
+from edgeconv.export.pipeline import run_export
+from edgeconv.models.onnx_summary import summarize_onnx
 
 NET = """(float[1,4,8,8] x) => (float[1,3] y) {
     a = Conv(x, w)
@@ -128,3 +131,23 @@ def test_what_onnx_cannot_convert_is_an_error() -> None:
         EdgeconvError, match="the model's opset 1 cannot be brought to 18: No Adapter"
     ):
         simplify(model_of(body, 1))
+
+
+@pytest.mark.parametrize("library", ["onnx", "onnxruntime"])
+@pytest.mark.parametrize("ends", ["os.kill(os.getpid(), 11)", "time.sleep(60)"])
+def test_a_file_that_crashes_a_library_costs_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, ends: str
+) -> None:
+    """It is opened in the child before this process opens it: the sentence names all three."""
+    (tmp_path / f"{library}.py").write_text(f"import os, time\n{ends}\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(simplify_module, "TIMEOUT_S", 3)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(net(12).SerializeToString())
+    said = "crashed with SIGSEGV" if "kill" in ends else "did not (end|answer) within 3 s"
+    with pytest.raises(EdgeconvError, match=rf"{library} on .*net\.onnx {said}"):
+        run_export(ExportOptions(str(path), targets=("onnx",), output=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    if library == "onnx":
+        with pytest.raises(EdgeconvError, match=rf"onnx on .*net\.onnx {said}"):
+            summarize_onnx(path)

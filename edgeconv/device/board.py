@@ -1,6 +1,7 @@
 """A board made ready: our code and the runtimes below one folder there, only what changed copied."""
 
 import json
+import re
 import shlex
 import zipfile
 from collections.abc import Callable, Sequence
@@ -8,11 +9,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgeconv.bench.read import MACHINE
 from edgeconv.device.payload import archive, digest, sources
 from edgeconv.device.ssh import Connection
 from edgeconv.device.wheels import Platform, resolve
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import sha256
+from edgeconv.schema import (
+    Check,
+    Misfit,
+    checked,
+    items,
+    maybe,
+    number,
+    one_of,
+    parse_json,
+    table,
+    text,
+    whole,
+)
 
 BASE = '"${XDG_CACHE_HOME:-$HOME/.cache}/edgeconv-device"'
 """The folder there, as the board's shell reads it. Everything of ours lies below it."""
@@ -30,6 +45,38 @@ print(json.dumps({"architecture": platform.machine(), "python": "%d.%d" % sys.ve
  "system": platform.platform(), "there": [*names(), *names("wheels"), *names("files")]}))
 """
 """For any Python 3: a board with too old a one is told so."""
+
+VERSION = re.compile(r"\d{1,3}\.\d{1,3}")
+
+
+def _version(value: Any, field: str) -> str:
+    """Take a Python's two numbers."""
+    if not VERSION.fullmatch(text(value, field)):
+        raise Misfit(f"{field} is no version")
+    return str(value)
+
+
+ASKED = table(
+    {
+        "architecture": text,
+        "python": _version,
+        "bits": one_of(32, 64),
+        "free_mib": whole(),
+        "system": text,
+        "there": items(text),
+    }
+)
+DESCRIBED = table(
+    {
+        "machine": MACHINE,
+        "throttled": maybe(whole(0)),
+        "temperature_c": maybe(number()),
+        "load": maybe(number()),
+        "clocks": items(
+            table({"mhz": maybe(number()), "max_mhz": maybe(number()), "governor": maybe(text)})
+        ),
+    }
+)
 
 Say = Callable[[str], None]
 
@@ -53,10 +100,7 @@ def ask(connection: Connection) -> Board:
     Raises EdgeconvError where it has no Python 3.11 or later.
     """
     said = connection.run(f"python3 - {BASE}", ASK.encode(), timeout_s=120.0)
-    try:
-        data: dict[str, Any] = json.loads(said.decode().strip().splitlines()[-1])
-    except (ValueError, IndexError) as error:
-        raise EdgeconvError(f"{connection.host.target}: no python3 answers there") from error
+    data = answer(connection, said, ASKED)
     version = tuple(int(part) for part in data["python"].split("."))
     if version < (3, 11):
         raise EdgeconvError(
@@ -68,6 +112,19 @@ def ask(connection: Connection) -> Board:
     return Board(
         Platform(architecture, data["python"]), data["system"], data["free_mib"], set(data["there"])
     )
+
+
+def answer(connection: Connection, said: bytes, check: Check) -> dict[str, Any]:
+    """Return the JSON object that a command there printed, whatever its shell says around it.
+
+    Raises EdgeconvError naming the board where there is none, or not what ``check`` takes.
+    """
+    lines = [line for line in said.splitlines() if line.strip()[:1] == b"{"]
+    if not lines:
+        raise EdgeconvError(f"{connection.host.target}: no python3 answers there")
+    what = f"what {connection.host.target} answers"
+    found: dict[str, Any] = checked(parse_json(lines[-1], f"{what} is no JSON"), check, what)
+    return found
 
 
 LOADER = """import json, sys, types
@@ -94,8 +151,7 @@ def describe(connection: Connection) -> dict[str, Any]:
         module.__name__: Path(str(module.__file__)).read_text() for module in (machine, sensors)
     }
     command = f"python3 - {shlex.quote(json.dumps({'edgeconv': '', **texts}))}"
-    found: dict[str, Any] = json.loads(connection.run(command, LOADER.encode(), timeout_s=120.0))
-    return found
+    return answer(connection, connection.run(command, LOADER.encode(), timeout_s=120.0), DESCRIBED)
 
 
 def setup(

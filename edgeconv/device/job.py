@@ -109,12 +109,16 @@ class Job:
             raise EdgeconvError(f"{self.connection.host.target}: interrupted") from error
 
     def _result(self) -> dict[str, Any]:
-        out = self.connection.run(f"cat {self.folder}/out", timeout_s=300.0).decode()
+        out = self.connection.run(f"cat {self.folder}/out", timeout_s=300.0)
+        # a shell's greeting stands before it
+        begin = 0 if out.startswith(b"{") else out.find(b"\n{") + 1
         try:
-            data: dict[str, Any] = json.loads(out)
-        except ValueError as error:
-            log = self.connection.run(f"tail -n 3 {self.folder}/log", timeout_s=60.0).decode()
-            lines = [line for line in log.splitlines() if line.strip()]
+            data = json.loads(out[begin:])
+            if not isinstance(data, dict):
+                raise ValueError("no object")
+        except (ValueError, RecursionError) as error:
+            log = self.connection.run(f"tail -n 3 {self.folder}/log", timeout_s=60.0)
+            lines = [line for line in log.decode(errors="replace").splitlines() if line.strip()]
             last = lines[-1].removeprefix("Error: ") if lines else "no result and no reason"
             raise EdgeconvError(f"{self.connection.host.target}: {last}") from error
         return data

@@ -1,21 +1,28 @@
 """A board by the system's own OpenSSH: the user's keys, configuration and jump hosts all apply."""
 
+import contextlib
 import os
 import re
 import selectors
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import IO
 
 from edgeconv.errors import EdgeconvError, UsageError
 
 CONNECT_S = 15
 TICK_S = 0.2
+MAX_ANSWER, MAX_LOG = 256 << 20, 1 << 20
+"""Bytes that a command there may answer, and that are read of its complaints."""
+
+Child = subprocess.Popen[bytes]
 
 REASONS = (
     ("Host key verification failed", "its host key is unknown or has changed: connect once by hand, ssh {target}, and check the fingerprint"),
@@ -85,16 +92,43 @@ class Connection:
         Raises ConnectionLostError where the connection fails or breaks, EdgeconvError with the
         command's last line where it fails.
         """
-        arguments = self._arguments(command)
-        try:
-            done = subprocess.run(arguments, input=data, capture_output=True, timeout=timeout_s)
-        except subprocess.TimeoutExpired as error:
-            raise ConnectionLostError(
-                f"{self.host.target} did not answer within {timeout_s:g} s"
-            ) from error
-        if done.returncode == 0:
-            return done.stdout
-        raise self._failure(done.returncode, done.stderr.decode(errors="replace"))
+        end = time.monotonic() + timeout_s
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
+            given.write(data)
+            given.seek(0)
+            child = self._start(command, given, errors)
+            try:
+                answer = self._answer(child, end, timeout_s)
+            finally:
+                _end(child)
+            if child.returncode == 0:
+                return answer
+            errors.seek(0)
+            raise self._failure(child.returncode, errors.read(MAX_LOG).decode(errors="replace"))
+
+    def _start(self, command: str, given: IO[bytes] | int, errors: IO[bytes]) -> Child:
+        """Start ssh in a session of its own: Ctrl-C is for us, and its proxy command ends with it."""
+        return subprocess.Popen(
+            self._arguments(command),
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+
+    def _answer(self, child: Child, end: float, timeout_s: float) -> bytes:
+        """Return all that a child prints; one that goes on and on is no answer."""
+        pieces, size = [], 0
+        for piece in _pieces(child, lambda: time.monotonic() > end):
+            pieces.append(piece)
+            size += len(piece)
+            if size > MAX_ANSWER:
+                raise EdgeconvError(
+                    f"{self.host.target} answers more than {MAX_ANSWER >> 20} MiB: this is no answer"
+                )
+        if child.poll() is None:
+            raise ConnectionLostError(f"{self.host.target} did not answer within {timeout_s:g} s")
+        return b"".join(pieces)
 
     def follow(
         self,
@@ -109,24 +143,20 @@ class Connection:
         """
         end = time.monotonic() + timeout_s
         with tempfile.TemporaryFile() as errors:
-            child = subprocess.Popen(
-                self._arguments(command),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                start_new_session=True,  # Ctrl-C is for us: the board still has figures to bring back
-            )
+            child = self._start(command, subprocess.DEVNULL, errors)
             try:
-                ended = _lines(child, tell, lambda: stopping.is_set() or time.monotonic() > end)
+                pending = b""
+                for piece in _pieces(child, lambda: stopping.is_set() or time.monotonic() > end):
+                    *lines, pending = (pending + piece).split(b"\n")
+                    for line in lines:
+                        tell(line.decode(errors="replace"))
+                    pending = pending[-MAX_LOG:]
+                ended = child.poll() is not None
             finally:
-                if child.poll() is None:
-                    child.kill()
-                child.wait()
-                if child.stdout is not None:
-                    child.stdout.close()
+                _end(child)
             if ended and child.returncode != 0:
                 errors.seek(0)
-                raise self._failure(child.returncode, errors.read().decode(errors="replace"))
+                raise self._failure(child.returncode, errors.read(MAX_LOG).decode(errors="replace"))
 
     def _failure(self, code: int, said: str) -> EdgeconvError:
         for sign, meaning in REASONS:
@@ -140,13 +170,10 @@ class Connection:
         return EdgeconvError(f"{self.host.target}: {last}")
 
 
-def _lines(
-    child: "subprocess.Popen[bytes]", tell: Callable[[str], None], enough: Callable[[], bool]
-) -> bool:
-    """Hand over the child's lines; return whether it ended of itself."""
+def _pieces(child: Child, enough: Callable[[], bool]) -> Iterator[bytes]:
+    """Yield what the child prints until it ends of itself, which is waited for, or it is enough."""
     if child.stdout is None:
-        return False
-    pending = b""
+        return
     with selectors.DefaultSelector() as selector:
         selector.register(child.stdout, selectors.EVENT_READ)
         while not enough():
@@ -155,8 +182,15 @@ def _lines(
             piece = os.read(child.stdout.fileno(), 1 << 16)
             if not piece:
                 child.wait()
-                return True
-            *lines, pending = (pending + piece).split(b"\n")
-            for line in lines:
-                tell(line.decode(errors="replace"))
-    return False
+                return
+            yield piece
+
+
+def _end(child: Child) -> None:
+    """End a child and all that it started here."""
+    if child.poll() is None:
+        with contextlib.suppress(OSError):
+            os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    if child.stdout is not None:
+        child.stdout.close()

@@ -125,15 +125,15 @@ def open_runner(
 
     ``shapes`` settles dynamic inputs by name; ``options`` are those of the runtime's row (TFLite:
     ``xnnpack=False``; onnxruntime: ``optimize=False``). ``isolate=True`` opens and runs the file in a
-    child process first unless we wrote it (a manifest lies beside it), because a foreign file can
-    crash a runtime. Raises UsageError for an unknown suffix, runtime or option, EdgeconvError naming
+    child process first, because a foreign file can crash a runtime, and anyone can lay a manifest
+    beside it. Raises UsageError for an unknown suffix, runtime or option, EdgeconvError naming
     the extra to install where no runtime is there, and for a file that the runtime refuses.
     """
     row = choose(path, runtime)
     row.check_options(options)
     if not path.exists():
         raise UsageError(f"{path} does not exist")
-    if isolate and not path.with_name(path.name + ".json").is_file():
+    if isolate:
         probe(path, row.name, threads=threads, shapes=dict(shapes or {}))
     module = row.load()
     with reading(f"{row.name} cannot open {path}"):

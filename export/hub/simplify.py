@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph
+from edgeconv.export.hub.simplify_child import LIBRARIES
 from edgeconv.export.hub.trace import HUB_OPSET
 from edgeconv.export.prepare import simplify_graph
 from edgeconv.files import temporary_folder
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import onnx
 
 TIMEOUT_S = 600
+CHILD = "edgeconv.export.hub.simplify_child"
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,27 @@ class Simplifier:
     """A child process that imports onnxsim while its parent does something else.
 
     It serves once; later calls, and those it failed before converting, start a child of their own.
+    ``foreign`` is an .onnx file that it opens first: see ``admit``.
     """
 
-    def __init__(self) -> None:
-        self._child: Worker | None = Worker("edgeconv.export.hub.simplify_child:serve", None, "it")
+    def __init__(self, foreign: Path | None = None) -> None:
+        self._foreign = foreign
+        value = None if foreign is None else str(foreign)
+        self._child: Worker | None = Worker(f"{CHILD}:serve", value, "it")
+
+    def admit(self) -> None:
+        """Wait until the child has opened the foreign file with every library that will open it here.
+
+        Raises EdgeconvError naming the library, the file and the signal where that crashed, or the
+        time it was given.
+        """
+        child, path = self._child, self._foreign
+        if child is None or path is None:
+            return
+        for library in LIBRARIES:
+            child.what = f"{library} on {path}"
+            child.receive(TIMEOUT_S)
+        child.what = "it"
 
     def close(self) -> None:
         """Stop a child that nobody needed."""
@@ -49,13 +68,21 @@ class Simplifier:
 
 
 @contextmanager
-def early_simplifier() -> Iterator[Simplifier]:
+def early_simplifier(foreign: Path | None = None) -> Iterator[Simplifier]:
     """Start a Simplifier; nothing of it is left at the end."""
-    simplifier = Simplifier()
+    simplifier = Simplifier(foreign)
     try:
         yield simplifier
     finally:
         simplifier.close()
+
+
+def admit(path: Path) -> None:
+    """Let a child open a foreign .onnx file with onnx before this process does.
+
+    Raises EdgeconvError naming the file and the signal where that crashed.
+    """
+    call(f"{CHILD}:open_foreign", ["onnx", str(path)], f"onnx on {path}", timeout_s=TIMEOUT_S)
 
 
 def simplify(model: "onnx.ModelProto") -> Simplified:
@@ -97,8 +124,7 @@ def _in_child(
         asked = [str(source), str(target), HUB_OPSET]
         reason = None if child is None else _ask(child, asked)
         if child is None or not target.is_file():
-            function = "edgeconv.export.hub.simplify_child:simplify"
-            reason = _reason(lambda: call(function, asked, "it", timeout_s=TIMEOUT_S))
+            reason = _reason(lambda: call(f"{CHILD}:simplify", asked, "it", timeout_s=TIMEOUT_S))
         # what a dying child left is whole: the model at the hub's opset, perhaps simplified
         return reason, onnx.load(str(target)) if target.is_file() else model
 

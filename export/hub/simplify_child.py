@@ -3,20 +3,30 @@
 They are native code that can crash; here they take nothing with them.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import onnx
 
+LIBRARIES = ("onnx", "onnxruntime")
+"""What opens a foreign file: an export's own process does so with both afterwards."""
 
-def serve(value: None, asked: Iterator[tuple[str, str, int]]) -> Generator[str | None, None, None]:
+
+def serve(
+    foreign: str | None, asked: Iterator[tuple[str, str, int]]
+) -> Generator[str | None, None, None]:
     """Import onnxsim, which takes a second, and convert each (source, target, opset) asked for.
 
-    The answer is the reason where that fails, None where it does not.
+    The answer is the reason where that fails, None where it does not. A ``foreign`` file is opened
+    by each library first, with an answer after each.
     """
+    if foreign is not None:
+        yield from map(open_foreign, ((library, foreign) for library in LIBRARIES))
     try:
         _import_onnxsim()
         broken = None
@@ -27,6 +37,21 @@ def serve(value: None, asked: Iterator[tuple[str, str, int]]) -> Generator[str |
             yield broken or _simplify(source, target, opset)
         except Exception as error:
             yield _reason(error)
+
+
+def open_foreign(asked: tuple[str, str]) -> None:
+    """Let (library, path) be opened: what crashes does so here. What is merely wrong the parent says."""
+    from edgeconv.export.hub.onnx_io import load_model
+    from edgeconv.runtimes.base import run_once
+
+    library, path = asked
+    with contextlib.suppress(Exception):
+        if library == "onnx":
+            from onnx import shape_inference
+
+            shape_inference.infer_shapes(load_model(Path(path)), data_prop=True)
+        else:
+            run_once({"path": path, "runtime": library, "threads": 1, "shapes": {}})
 
 
 def simplify(asked: tuple[str, str, int]) -> str | None:

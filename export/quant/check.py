@@ -64,8 +64,11 @@ def check_against(recipe: Recipe, model: Path) -> list[str]:
     """Return what does not fit the float .onnx file that the recipe was made for."""
     installed("onnx", "export")
     from edgeconv.export.hub.onnx_io import from_onnx, load_model
+    from edgeconv.export.hub.simplify import admit
     from edgeconv.export.prepare import PixelInput, prepare
 
+    if model.is_file():
+        admit(model)
     graph = from_onnx(load_model(model))
     plain = check_fits(recipe, prepare(graph, int8=True).graph)
     half = PixelInput((0.5,), (0.5,))  # the shift of exactly stored pixels adds a tensor

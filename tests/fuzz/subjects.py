@@ -35,7 +35,13 @@ class Kind:
         for other in source.parent.iterdir():  # what lies beside it belongs to it
             if other != source:
                 (work / other.name).symlink_to(other)
-        self.mutate(rng, source, work / source.name)
+        target = work / source.name
+        try:
+            self.mutate(rng, source, target)
+        except Exception:  # two changes that exclude each other
+            shutil.rmtree(target, ignore_errors=True)
+            target.unlink(missing_ok=True)
+            (formats.folder_of if source.is_dir() else formats.bytes_of)(rng, source, target)
         _rehash(work, source.name)
         if self.fast:
             return [source.name]

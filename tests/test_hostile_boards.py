@@ -1,0 +1,168 @@
+"""Boards that answer nonsense, fall silent, fill up or change: each is one sentence, and nothing runs on.
+
+An ``ssh`` in front of the real one runs what it is given here, or does what a broken host would do.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from edgeconv.cli import main
+from edgeconv.device import board as boards
+from edgeconv.device import ssh
+from edgeconv.device.job import Job
+from edgeconv.device.ssh import Connection, ConnectionLostError, Host
+from edgeconv.errors import EdgeconvError
+
+if sys.platform == "win32":
+    pytest.skip("the boards here are shell scripts", allow_module_level=True)
+
+HOST = "board.test"
+CHANGED = "@@@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @@@\nHost key verification failed."
+
+
+@pytest.fixture
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose file ``ssh`` is what edgeconv calls; ``home`` is the board's."""
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "python3").symlink_to(sys.executable)
+    return tmp_path
+
+
+def behave(board: Path, script: str) -> None:
+    """Let the board do what ``script`` says; ``$run`` does as it is told."""
+    path = board / "ssh"
+    home = f"HOME={board}/home; export HOME; unset XDG_CACHE_HOME"
+    last = 'for last; do :; done; run() { eval "$last"; }'
+    path.write_text(f"#!/bin/sh\n{home}\n{last}\n{script}\n")
+    path.chmod(0o755)
+
+
+def info(*more: str) -> Result:
+    return CliRunner().invoke(main, ["device", "info", f"ssh://pi@{HOST}", *more])
+
+
+def test_a_board_that_does_as_it_is_told_is_described(board: Path) -> None:
+    behave(board, "run")
+    said = info()
+    assert said.exit_code == 0, said.stderr
+    assert "Python" in said.stdout
+
+
+@pytest.mark.parametrize(
+    "banner",
+    ["echo 'Welcome to Debian'; run", "run; echo; echo bye", "printf 'a\\033[2Jb\\n\\377\\n'; run"],
+)
+def test_a_shell_that_greets_is_no_hindrance(board: Path, banner: str) -> None:
+    behave(board, banner)
+    said = info()
+    assert said.exit_code == 0, said.stderr
+    assert "\x1b" not in said.output
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        ("head -c 4000 /dev/urandom", "no python3 answers there"),
+        ("true", "no python3 answers there"),
+        ("echo '{}'", "architecture is missing"),
+        ("echo '{\"architecture\": 3'", "is no JSON"),
+        ("echo '[[[['; exit 0", "no python3 answers there"),
+        (f"echo '{CHANGED}' >&2; exit 255", "its host key is unknown or has changed"),
+        ("printf '\\033[2Jno such thing\\n' >&2; exit 7", "no such thing"),
+        ("echo 'Connection closed by remote host' >&2; exit 255", "closed by remote host"),
+        ("echo 'tar: write error: No space left on device' >&2; exit 2", "its disk is full"),
+        ("kill -9 $$", "exit code -9"),
+    ],
+)  # fmt: skip
+def test_what_a_broken_board_says_is_one_sentence(board: Path, script: str, sentence: str) -> None:
+    behave(board, script)
+    said = info()
+    assert said.exit_code == 1, said.output
+    assert sentence in said.stderr
+    assert len(said.stderr.strip().splitlines()) == 1
+    assert HOST in said.stderr
+    assert "\x1b" not in said.stderr
+    assert "Traceback" not in said.stderr
+    assert "internal error" not in said.stderr
+
+
+def test_fields_of_another_kind_are_named(board: Path) -> None:
+    good = '{"architecture": "aarch64", "python": "3.11", "bits": 64, "free_mib": 9, "system": "x", "there": []}'
+    for wrong in (
+        good.replace("[]", "3"),
+        good.replace('"3.11"', '"3.x"'),
+        good.replace("64,", '"b",'),
+    ):
+        behave(board, f"echo '{wrong}'")
+        with pytest.raises(EdgeconvError, match=f"what pi@{HOST} answers"):
+            boards.ask(Connection(Host(HOST, "pi")))
+
+
+def alive(mark: str) -> list[str]:
+    """Return the processes whose command line holds ``mark``."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if mark in path.read_text(errors="replace"):
+                found.append(path.parent.name)
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize(
+    "script", ["sleep 9473 & wait", "sleep 9473 & cat; wait", "yes & sleep 9473"]
+)
+def test_a_host_that_hangs_is_left_with_all_it_started(board: Path, script: str) -> None:
+    """A proxy command that hangs is a child of ssh: it goes with it."""
+    behave(board, script)
+    start = time.monotonic()
+    with pytest.raises(
+        (ConnectionLostError, EdgeconvError), match=r"did not answer within|no answer"
+    ):
+        Connection(Host(HOST)).run("true", b"x" * 100_000, timeout_s=0.5)
+    assert time.monotonic() - start < 30
+    assert alive("9473") == []
+
+
+def test_an_answer_without_end_is_no_answer(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "MAX_ANSWER", 1 << 20)
+    behave(board, "yes")
+    with pytest.raises(EdgeconvError, match="answers more than 1 MiB: this is no answer"):
+        Connection(Host(HOST)).run("true", timeout_s=60.0)
+
+
+def test_a_reboot_in_the_middle_is_said_and_the_disk_that_fills(board: Path) -> None:
+    """The boot's id differs, or the result is half a file: neither is a traceback, nor a result."""
+    behave(board, "run")
+    job = Job(Connection(Host(HOST)), f"{board}/job")
+    folder = board / "job"
+    folder.mkdir()
+    (folder / "boot").write_text("another boot\n")
+    (folder / "log").write_text("measuring net.tflite\n")
+    with pytest.raises(EdgeconvError, match=r"ended without a result .*measuring net\.tflite"):
+        job.wait(lambda text: None, 30.0)
+    (folder / "boot").write_text(Path("/proc/sys/kernel/random/boot_id").read_text())
+    (folder / "rc").write_text("1\n")
+    (folder / "out").write_text('{"edgeconv_bench": 1, "rows": [')
+    (folder / "log").write_text("Error: cannot write out: No space left on device\n")
+    with pytest.raises(EdgeconvError, match="No space left on device"):
+        job.wait(lambda text: None, 30.0)
+    (folder / "out").write_text('Welcome!\n{"edgeconv_bench": 1}\n')
+    assert job.wait(lambda text: None, 30.0) == {"edgeconv_bench": 1}
+
+
+def test_a_clock_that_is_years_off_changes_nothing(board: Path) -> None:
+    late = board / "home" / "sitecustomize.py"
+    late.write_text(
+        "import time\nreal = time.time\ntime.time = lambda: real() + 30 * 365 * 86400\n"
+    )
+    behave(board, f"PYTHONPATH={late.parent} run")
+    assert info().exit_code == 0
