@@ -42,16 +42,25 @@ def fold_constants(graph: Graph) -> bool:
             values = _evaluate(graph, node)
         else:
             continue
-        if any(out in graph.outputs for out in node.outputs):
-            continue
-        graph.nodes.remove(node)
-        for name, value in zip(node.outputs, values, strict=False):
-            if name:
-                graph.constants[name] = value
-                graph.shapes.pop(name, None)
-                graph.dtypes.pop(name, None)
-        changed = True
+        changed |= _store(graph, node, values)
     return changed
+
+
+def fold_node(graph: Graph, node: Node) -> bool:
+    """Compute one node whose inputs are all constants; say whether it could be."""
+    return _foldable(graph, node) and _store(graph, node, _evaluate(graph, node))
+
+
+def _store(graph: Graph, node: Node, values: list[Array]) -> bool:
+    if any(out in graph.outputs for out in node.outputs):
+        return False
+    graph.nodes.remove(node)
+    for name, value in zip(node.outputs, values, strict=False):
+        if name:
+            graph.constants[name] = value
+            graph.shapes.pop(name, None)
+            graph.dtypes.pop(name, None)
+    return True
 
 
 def _certain(graph: Graph, node: Node) -> Array | None:

@@ -51,9 +51,10 @@ def read_qdq(model: onnx.ModelProto) -> QuantizedModel:
     refuse_dynamic(model)
     before = strip_qdq(from_onnx(as_qdq(model) if is_qoperator(model) else model))
     layers = {node.name: node for node in before.graph.of(*WEIGHTED)}
-    graph = prepare(before.graph, int8=True).graph
     notes: list[str] = []
-    scales = dict(before.scales)
+    scales = _with_followers(before, notes)
+    _fence(before.graph, scales)
+    graph = prepare(before.graph, int8=True).graph
     _split_shared(graph, scales, notes)
     islands = _islands(graph, scales, notes)
     activations = _activations(graph, scales, frozenset(islands))
@@ -91,6 +92,58 @@ def _saturate(
             continue
         low, high = node.clamp or (-np.inf, np.inf)
         node.clamp = max(low, held.low), min(high, held.high)
+
+
+KEEPS_GRID = frozenset(["Clip", "Relu"])
+MEANS = frozenset(["GlobalAveragePool", "ReduceMean"])
+
+
+def _with_followers(before: Stripped, notes: list[str]) -> dict[str, tuple[float, int]]:
+    """Return the file's scales, and those of results that PyTorch leaves to the scale of what they read.
+
+    A ReLU's values are its input's; a mean is rounded to the steps of what it is of.
+    """
+    scales = dict(before.scales)
+    for node in before.graph.of(*KEEPS_GRID, *MEANS):
+        source = node.inputs[0]
+        if node.output in scales or source not in scales:
+            continue
+        scales[node.output] = scales[source]
+        if node.op in MEANS:
+            notes.append(f"{node.output} has no scale in the file: it has that of {source}")
+    return scales
+
+
+AFFINE = frozenset(["Add", "BatchNormalization", "Div", "Mul", "Sub"])
+
+
+def _fence(graph: Graph, scales: dict[str, tuple[float, int]]) -> None:
+    """Put an identity on tensors of a scale of their own over which passes would fold layers together.
+
+    One that is there and changes the scale stays: as an operator that no pass drops.
+    """
+    for node in graph.of("Identity", "Dropout"):
+        if scales.get(node.output, scales.get(node.inputs[0])) != scales.get(node.inputs[0]):
+            node.op, node.inputs, node.attrs = "LeakyRelu", node.inputs[:1], {"alpha": 1.0}
+    makers = graph.producers()
+    for tensor in list(scales):
+        maker, reader = makers.get(tensor), graph.sole_reader(tensor)
+        if maker is None or reader is None:
+            continue
+        kinds = {maker.op, reader.op}
+        constant = any(
+            name in graph.constants
+            for node in (maker, reader)
+            if node.op in AFFINE
+            for name in node.inputs
+        )
+        if constant and kinds & WEIGHTED and kinds & AFFINE:
+            inner = graph.declare(graph.fresh(f"{tensor}_kept"), graph.shape(tensor), np.float32)
+            kept = Node("LeakyRelu", graph.fresh(f"keep_{tensor}"), [tensor], [inner])
+            kept.attrs["alpha"] = 1.0
+            graph.nodes.insert(graph.nodes.index(maker) + 1, kept)
+            reader.inputs = [inner if name == tensor else name for name in reader.inputs]
+            scales[inner] = scales[tensor]
 
 
 def _split_shared(graph: Graph, scales: dict[str, tuple[float, int]], notes: list[str]) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgeconv.errors import UnsupportedOpError
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.passes.fold_constants import fold_node
 
 EIGHT_BIT = {np.dtype(np.int8): 0, np.dtype(np.uint8): 128}
 
@@ -52,6 +53,10 @@ def strip_qdq(source: Graph) -> Stripped:
             _dequantize_constant(found, node)
         elif node.op in {"QuantizeLinear", "DequantizeLinear"}:
             _bypass(found, node)
+        elif node.op == "Clip" and graph.dtype(node.output) in EIGHT_BIT:
+            _clip_reals(found, node)
+        elif node.inputs:
+            fold_node(graph, node)  # scales as tools compute them: Cast, Abs, ReduceMax, Div
     _make_float(found)
     graph.prune()
     return found
@@ -130,6 +135,20 @@ def _bypass(found: Stripped, node: Node) -> None:
     graph.redirect(node.output, tensor)
     if node.output in graph.outputs:
         found.scales[node.output] = found.scales.pop(tensor)
+
+
+def _clip_reals(found: Stripped, node: Node) -> None:
+    """Bound real values instead of their integers: fewer than 8 bits, as fake_quantize exports them."""
+    graph, tensor = found.graph, node.inputs[0]
+    if tensor not in found.scales:
+        raise UnsupportedOpError(f"Clip {node.name} bounds integers whose scale is not known")
+    scale, zero = found.scales[tensor]
+    for index, name in enumerate(node.inputs[1:], start=1):
+        bound = graph.constants.get(name)
+        if bound is not None:
+            steps = int(bound.reshape(-1)[0]) - EIGHT_BIT[bound.dtype] - zero
+            real = np.array(steps * scale, np.float32)
+            node.inputs[index] = graph.add_constant(f"{node.name}.bound", real)
 
 
 def _requantize(found: Stripped, tensor: str, node: Node, pair: tuple[float, int]) -> None:
