@@ -99,13 +99,29 @@ def crop_mask(mask: Any, size: tuple[int, int], crop: float) -> NDArray[np.int64
 
 def placed_box(
     box: Sequence[float], given: tuple[int, int], how: Preprocessing
-) -> tuple[float, float, float, float]:
-    """Return corners x1, y1, x2, y2 in a picture of (height, width) as the model's input shows them."""
+) -> tuple[tuple[float, float, float, float], float]:
+    """Return corners x1, y1, x2, y2 in a picture of (height, width) as the model's input shows them.
+
+    And the share of the box's area that the crop leaves to be seen.
+    """
     high, wide, top, left = _geometry(given, how.size, how.crop)
     across, down = wide / given[1], high / given[0]
-    x1, x2 = (min(max(x * across - left, 0.0), how.size[1]) for x in box[0::2])
-    y1, y2 = (min(max(y * down - top, 0.0), how.size[0]) for y in box[1::2])
-    return x1, y1, x2, y2
+    x1, x2 = (x * across - left for x in box[0::2])
+    y1, y2 = (y * down - top for y in box[1::2])
+    seen_x1, seen_x2 = (min(max(x, 0.0), float(how.size[1])) for x in (x1, x2))
+    seen_y1, seen_y2 = (min(max(y, 0.0), float(how.size[0])) for y in (y1, y2))
+    whole = (x2 - x1) * (y2 - y1)
+    share = (seen_x2 - seen_x1) * (seen_y2 - seen_y1) / whole if whole > 0 else 0.0
+    return (seen_x1, seen_y1, seen_x2, seen_y2), share
+
+
+def picture_boxes(boxes: NDArray[Any], given: tuple[int, int], how: Preprocessing) -> NDArray[Any]:
+    """Return boxes (n, 4) of the model's input in the pixels of its picture of (height, width)."""
+    high, wide, top, left = _geometry(given, how.size, how.crop)
+    moved = boxes + np.array([left, top, left, top])
+    scaled = moved * np.array([given[1] / wide, given[0] / high] * 2)
+    found: NDArray[Any] = np.clip(scaled, 0.0, np.array([given[1], given[0]] * 2, np.float64))
+    return found
 
 
 def to_input(pixels: NDArray[np.uint8], how: Preprocessing, channels: int) -> NDArray[np.float32]:
@@ -127,11 +143,11 @@ def to_input(pixels: NDArray[np.uint8], how: Preprocessing, channels: int) -> ND
 
 
 def find_pictures(folder: Path) -> list[Path]:
-    """Return every picture below ``folder``, sorted; raises EdgeconvError where there is none."""
+    """Return every picture below ``folder``, sorted; raises UsageError where there is none."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder of pictures")
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not found:
         known = " ".join(sorted(SUFFIXES))
-        raise EdgeconvError(f"{folder} holds no picture ({known})")
+        raise UsageError(f"{folder} holds no picture ({known})")
     return found

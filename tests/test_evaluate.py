@@ -1,5 +1,6 @@
 """Files at their own task: classes and boxes, ours and anyone's, on labelled pictures."""
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -11,9 +12,10 @@ from click.testing import CliRunner
 
 from edgeconv.cli import main
 from edgeconv.errors import UsageError
-from edgeconv.evaluate.boxes import box_parity, mean_average_precision
-from edgeconv.evaluate.heads import Boxes, decode, find_head
-from edgeconv.evaluate.report import evaluate
+from edgeconv.evaluate.draw import class_colour
+from edgeconv.evaluate.look import Looking, look
+from edgeconv.evaluate.report import Wish, evaluate
+from edgeconv.evaluate.run import Asked, open_subject
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -142,6 +144,7 @@ def test_an_assumed_preprocessing_is_marked(tmp_path: Path) -> None:
 
 
 def test_a_detector_is_measured_against_labelled_boxes_and_its_reference(tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools")
     path = cell_detector(tmp_path / "net.onnx")
     folder, coco = scenes(tmp_path / "photos")
     options = ["--data", str(folder), "--preprocessing", "unit", "--crop", "1"]
@@ -154,10 +157,93 @@ def test_a_detector_is_measured_against_labelled_boxes_and_its_reference(tmp_pat
     assert found["map"] > 0.99
     assert found["boxes"]["matched"]["share"] == 1.0
     assert found["boxes"]["matched"]["of"] == 60
+    assert found["head"] == "yolov8"
+    assert set(found["map_classes"]) == {"red", "green"}
+
+
+def test_the_same_boxes_as_yolo_text_are_the_same_map(tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools")
+    path = cell_detector(tmp_path / "net.onnx")
+    folder, coco = scenes(tmp_path / "photos", count=6)
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    data = json.loads(coco.read_text())
+    for number, row in enumerate(data["images"]):
+        lines = [
+            f"{b['category_id'] - 7} {(x + w / 2) / 128} {(y + h / 2) / 128} {w / 128} {h / 128}"
+            for b in data["annotations"]
+            if b["image_id"] == number
+            for x, y, w, h in [b["bbox"]]
+        ]
+        (labels / row["file_name"]).with_suffix(".txt").write_text("\n".join(lines))
+    options = ["--data", str(folder), "--preprocessing", "unit", "--json"]
+    found = []
+    for truth in (coco, labels):
+        ran = CliRunner().invoke(main, ["eval", str(path), *options, "--truth", str(truth)])
+        assert ran.exit_code == 0, ran.output
+        found.append(json.loads(ran.stdout)["files"][0])
+    # the crop cuts the outer cells: what is left of them less than half is not asked for
+    assert found[0]["map"] == pytest.approx(found[1]["map"], abs=1e-6)
+    assert found[0]["labelled_boxes"] == found[1]["labelled_boxes"] > 0
+
+
+def test_a_lost_box_is_drawn_with_the_references(tmp_path: Path) -> None:
+    path = cell_detector(tmp_path / "net.onnx")
+    folder, _ = scenes(tmp_path / "photos", count=3)
+    worse = onnx.load(path)
+    pick = next(t for t in worse.graph.initializer if t.name == "pick")
+    halved = onnx.numpy_helper.to_array(pick) * np.array([[1.0], [0.1]]).reshape(2, 1, 1, 1)
+    pick.CopyFrom(onnx.numpy_helper.from_array(halved.astype(np.float32), "pick"))
+    onnx.save(worse, tmp_path / "worse.onnx")
+    options = ["--data", str(folder), "--preprocessing", "unit", "--crop", "1"]
+    held = ["--reference", str(path), "--draw", str(tmp_path / "drawn")]
+    ran = CliRunner().invoke(main, ["eval", str(tmp_path / "worse.onnx"), *options, *held])
+    assert ran.exit_code == 0, ran.output
+    assert "0 invented" in ran.output
+    drawn = sorted((tmp_path / "drawn").iterdir())
+    assert drawn
+    colours = np.asarray(image.open(drawn[0])).reshape(-1, 3)
+    assert (colours == (0, 200, 255)).all(axis=1).any()
+
+
+def test_bad_labels_and_heads_are_one_sentence(tmp_path: Path) -> None:
+    path = cell_detector(tmp_path / "net.onnx")
+    folder, coco = scenes(tmp_path / "photos", count=2)
+    plain = ["eval", str(path), "--data", str(folder)]
+    (tmp_path / "empty").mkdir()
+    data = json.loads(coco.read_text())
+    fewer = tmp_path / "fewer.json"
+    fewer.write_text(json.dumps({**data, "images": data["images"][:1]}))
+    names = tmp_path / "names.csv"
+    names.write_text("00.png,0\n")
+    cases = [
+        (["eval", str(path), "--data", str(tmp_path / "empty")], "holds no picture"),
+        ([*plain, "--truth", str(fewer)], "fewer.json knows nothing of 01.png"),
+        ([*plain, "--truth", str(coco), "--head", "ssd"], "--head ssd does not fit"),
+        ([*plain, "--truth", str(names)], "labels no boxes"),
+        (plain, "--truth COCO.json"),
+    ]
+    for arguments, said in cases:
+        ran = CliRunner().invoke(main, arguments)
+        assert ran.exit_code == 2, ran.output
+        assert said in " ".join(ran.output.split())
+
+
+def test_map_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "pycocotools" else found(name)
+    )
+    path = cell_detector(tmp_path / "net.onnx")
+    folder, coco = scenes(tmp_path / "photos", count=2)
+    ran = CliRunner().invoke(main, ["eval", str(path), "--data", str(folder), "--truth", str(coco)])
+    assert ran.exit_code == 1
+    assert "pip install 'edgeconv[coco]'" in ran.output
 
 
 @pytest.mark.slow
 def test_boxes_of_an_int8_file_are_held_against_the_float_graph(tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools")
     from edgeconv import export_model
 
     path = cell_detector(tmp_path / "net.onnx")
@@ -174,53 +260,22 @@ def test_boxes_of_an_int8_file_are_held_against_the_float_graph(tmp_path: Path) 
         output=tmp_path / "out",
     )
     files = [artifact.path for artifact in report.artifacts]
-    for found in evaluate(files, str(folder), truth=str(coco)):
+    for found in evaluate(files, str(folder), Wish(truth=str(coco))):
         assert found.precision is not None
         assert found.parity is not None
-        assert found.precision[1] > 0.99
+        assert found.precision.at_half > 0.99
         assert found.parity.matched.value > 0.95
         assert found.parity.invented == 0
-
-
-def test_every_usual_head_gives_the_same_boxes() -> None:
-    corners = np.array([[8.0, 8, 24, 24], [9, 9, 25, 25], [32, 32, 60, 60]])
-    scores = np.array([[0.9, 0.1], [0.6, 0.2], [0.2, 0.8]])
-    centre, extent = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
-    boxes = np.concatenate([centre, extent], axis=1)
-    padded = np.zeros((40, 6))
-    padded[:, :2] = 1.0
-    padded[:3] = np.concatenate([boxes, scores], axis=1)
-    v5 = np.insert(padded, 4, 1.0, axis=1)
-    v5[3:, 4] = 0.0
-    best = np.concatenate([corners, scores.max(axis=1)[:, None], scores.argmax(axis=1)[:, None]], 1)
-    heads: dict[str, dict[str, Any]] = {
-        "yolov8": {"y": padded.T[None]},
-        "yolov5": {"y": v5[None]},
-        "end-to-end": {"y": best[[0, 2]][None]},
-        "ssd": {"boxes": corners[None], "scores": scores[None]},
-    }
-    for name, arrays in heads.items():
-        head = find_head(arrays)
-        assert head == name
-        (found,) = decode(arrays, head, (64, 64))
-        np.testing.assert_allclose(found.corners, corners[[0, 2]], atol=1e-9)
-        assert found.classes.tolist() == [0, 1]
-
-
-def test_a_lost_and_an_invented_box_are_counted() -> None:
-    def boxes(*rows: tuple[float, int]) -> Boxes:
-        corners = np.array([[x, 0, x + 10, 10] for x, _ in rows], float).reshape(-1, 4)
-        kinds = np.array([kind for _, kind in rows], np.int64)
-        return Boxes(corners, np.linspace(1, 0.5, len(rows)), kinds)
-
-    wanted = [boxes((0, 0), (20, 1)), boxes((0, 0))]
-    got = [boxes((0, 0), (20, 0)), boxes((5, 0))]
-    found = box_parity(wanted, got)
-    assert (found.matched.right, found.missed, found.invented) == (1, 2, 2)
-    assert set(found.worst) == {0, 1}
-    whole, half = mean_average_precision(wanted, got)
-    assert 0.0 < whole <= half < 1.0
-    assert mean_average_precision(wanted, wanted) == (1.0, 1.0)
+    drawn = tmp_path / "drawn"
+    pictures = [str(folder / "0*.png"), "--draw", str(drawn), "--json"]
+    ran = CliRunner().invoke(main, ["run", str(files[0]), *pictures])
+    assert ran.exit_code == 0, ran.output
+    seen = json.loads(ran.stdout)["predictions"]
+    assert len(seen) == 10
+    assert all(len(one["seen"]) == 3 and Path(one["drawn"]).is_file() for one in seen)
+    labelled = [b["bbox"] for b in json.loads(coco.read_text())["annotations"] if not b["image_id"]]
+    corners = sorted([x, y, x + width, y + height] for x, y, width, height in labelled)
+    assert np.allclose(sorted(row["box"] for row in seen[0]["seen"]), corners, atol=4)
 
 
 def test_a_file_that_is_no_coco_file_is_one_sentence(tmp_path: Path) -> None:
@@ -229,8 +284,34 @@ def test_a_file_that_is_no_coco_file_is_one_sentence(tmp_path: Path) -> None:
     coco.write_text('{"images": 3}')
     shutil.copy(path, tmp_path / "again.onnx")
     ran = CliRunner().invoke(main, ["eval", str(path), "--data", str(folder), "--truth", str(coco)])
-    assert ran.exit_code == 1
+    assert ran.exit_code == 2
     assert "boxes.json: annotations is missing" in ran.output
+
+
+def test_boxes_and_masks_are_painted_over_the_pictures(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper, numpy_helper
+
+    folder, _ = scenes(tmp_path / "photos", count=1)
+    pick = np.eye(2, 3, dtype=np.float32).reshape(2, 3, 1, 1)
+    nodes = [helper.make_node("Conv", ["x", "pick"], ["y"])]
+    path, shape = tmp_path / "masks.onnx", [1, 2, 64, 64]
+    nets = [
+        cell_detector(tmp_path / "boxes.onnx"),
+        _write(path, nodes, shape, {"pick": pick}, TensorProto, helper, numpy_helper),
+    ]
+    looking = Looking(draw=tmp_path / "drawn")
+    for net in nets:
+        subject = open_subject(net, Asked(preprocessing="unit", crop=1.0))
+        (seen,) = look(subject, [folder / "00.png"], looking)
+        assert seen.drawn is not None
+        painted = np.asarray(image.open(seen.drawn)).reshape(-1, 3)
+        if net == path:  # every pixel is half its class's colour
+            assert sum(row["share"] for row in seen.rows) == pytest.approx(1.0)
+            assert all((painted >= np.array(class_colour(k)) // 2 - 1).all(1).any() for k in (0, 1))
+        else:
+            kinds = {row["class"] for row in seen.rows}
+            assert len(seen.rows) == 3
+            assert all((painted == class_colour(kind)).all(1).any() for kind in kinds)
 
 
 def test_run_takes_folders_and_patterns(tmp_path: Path) -> None:
@@ -270,6 +351,10 @@ def test_a_segmentation_net_is_measured_against_masks(tmp_path: Path) -> None:
     right = 3 * 64 * 64 - left
     wanted = {"class 0": (left - 192) / left, "class 1": right / (right + 192)}
     assert found["iou"] == pytest.approx(wanted)
+    (masks / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n no mask")
+    ran = CliRunner().invoke(main, ["eval", str(path), *options, "--truth", str(masks)])
+    assert ran.exit_code == 1
+    assert "1.png is not a readable picture" in ran.output
     (masks / "1.png").unlink()
     ran = CliRunner().invoke(main, ["eval", str(path), *options, "--truth", str(masks)])
     assert ran.exit_code == 2

@@ -156,6 +156,7 @@ def test_the_extras_are_those_that_error_texts_name() -> None:
         "executorch": {"executorch", "torch", "onnx"},
         "mcu": {"ethos-u-vela", "tflite-micro"},
         "openvino": {"openvino"},
+        "coco": {"pycocotools"},
         "sweep": {"dask", "distributed"},
         "demo": {"edgeconv-demo"},
         "all": {"edgeconv"},

@@ -7,6 +7,7 @@ import click
 
 from edgeconv.commands.grouped import grouped
 from edgeconv.commands.reading import reading
+from edgeconv.evaluate import HEADS, MIN_SCORE
 from edgeconv.preprocessing import numbers
 from edgeconv.terminal import echo, print_json
 
@@ -15,15 +16,15 @@ GROUPS = {
         "data",
         "count",
         "truth",
-        "reference",
         "preprocessing",
         "mean",
         "std",
         "crop",
         "layout",
     ),
-    "Running": ("head", "runtime", "threads"),
-    "What is shown": ("as_json",),
+    "Boxes": ("head", "min_score", "reference"),
+    "Running": ("runtime", "threads"),
+    "What is shown": ("draw", "as_json"),
 }
 
 
@@ -40,7 +41,7 @@ GROUPS = {
 @click.option(
     "--truth",
     metavar="folders|FILE.csv|COCO.json|DIR",
-    help="What they show; DIR holds .png masks. Default: their folders, where those are classes.",
+    help="What they show; DIR holds .png masks, or YOLO's .txt boxes. Default: their folders, where those are classes.",
 )
 @click.option(
     "--reference",
@@ -68,8 +69,21 @@ GROUPS = {
 )
 @click.option(
     "--head",
-    type=click.Choice(["yolov8", "yolov5", "end-to-end", "ssd"]),
+    type=click.Choice(HEADS),
     help="How outputs hold boxes. Default: by their shapes.",
+)
+@click.option(
+    "--min-score",
+    default=MIN_SCORE,
+    show_default=True,
+    type=click.FloatRange(0.0, 1.0),
+    help="Boxes below it are not compared with the reference's; mAP counts all from 0.001.",
+)
+@click.option(
+    "--draw",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write the pictures whose boxes differ most, with both sets of boxes.",
 )
 @click.option("--runtime", help="Default: the first installed.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024))
@@ -80,7 +94,7 @@ def command(files: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     Ours and anyone's .onnx, .tflite and .mlpackage. Intervals are Wilson's, at 95 %.
     """
     from edgeconv.errors import UsageError
-    from edgeconv.evaluate.report import evaluate
+    from edgeconv.evaluate.report import Wish, evaluate
     from edgeconv.evaluate.run import Asked
     from edgeconv.evaluate.text import text
 
@@ -94,7 +108,8 @@ def command(files: tuple[Path, ...], as_json: bool, **options: Any) -> None:
         raise UsageError(f"--crop is a fraction in (0, 1], not {own['crop']:g}")
     if own["std"] is not None and min(own["std"]) <= 0:
         raise UsageError("--std must be positive, on the 0..1 scale")
-    reports = evaluate(files, options.pop("data"), asked=Asked(**own), **options)
+    data = options.pop("data")
+    reports = evaluate(files, data, Wish(**options), Asked(**own))
     if as_json:
         print_json({"files": [report.to_json() for report in reports]})
     else:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,9 +11,13 @@ from edgeconv.api import run_model
 from edgeconv.artifact import load_artifact
 from edgeconv.commands.grouped import examples
 from edgeconv.errors import UsageError
+from edgeconv.evaluate import HEADS, MIN_SCORE
 from edgeconv.preprocessing import sentence
 from edgeconv.runtimes.choose import listed
 from edgeconv.terminal import echo, print_json
+
+if TYPE_CHECKING:
+    from edgeconv.evaluate.look import Looking
 
 
 def each_picture(given: Sequence[Path]) -> list[Path]:
@@ -32,7 +37,12 @@ def each_picture(given: Sequence[Path]) -> list[Path]:
     return found
 
 
-@click.command(epilog=examples("edgeconv run out/model_int8.tflite photos/0_t-shirt.png --top 3"))
+@click.command(
+    epilog=examples(
+        "edgeconv run out/model_int8.tflite photos/0_t-shirt.png --top 3",
+        "edgeconv run out/detector_int8.tflite 'street/*.jpg' --draw drawn",
+    )
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument(
     "pictures", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PICTURE..."
@@ -42,6 +52,24 @@ def each_picture(given: Sequence[Path]) -> list[Path]:
 )
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024))
 @click.option("--runtime", help=f"{listed()}; default: the first installed.")
+@click.option(
+    "--head",
+    type=click.Choice(HEADS),
+    help="Detectors: how outputs hold boxes. Default: by their shapes.",
+)
+@click.option(
+    "--min-score",
+    default=MIN_SCORE,
+    show_default=True,
+    type=click.FloatRange(0.0, 1.0),
+    help="Detectors: boxes below it are left out.",
+)
+@click.option(
+    "--draw",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write each picture with its boxes or its mask, as a PNG.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def command(
     file: Path,
@@ -49,21 +77,62 @@ def command(
     top: int,
     threads: int,
     runtime: str | None,
+    head: str | None,
+    min_score: float,
+    draw: Path | None,
     as_json: bool,
 ) -> None:
-    """Print the most probable classes of pictures, with names, from any exported FILE.
+    """Print what any exported FILE sees in pictures: the most probable classes, boxes, or masks.
 
-    A PICTURE is a file, a folder of pictures, or a pattern such as 'photos/*.png'.
+    A PICTURE is a file, a folder of pictures, or a pattern such as 'photos/*.png'. With --draw boxes
+    and masks are painted over the pictures.
     """
-    results = run_model(file, each_picture(pictures), top=top, threads=threads, runtime=runtime)
+    from edgeconv.evaluate.look import Looking
+    from edgeconv.evaluate.task import task_of
+
+    chosen = each_picture(pictures)
+    artifact = load_artifact(file)
+    if artifact is not None and (head or task_of(artifact.outputs) != "classes"):
+        _seen(file, chosen, Looking(head, min_score, draw), runtime, threads, as_json)
+        return
+    if draw is not None:
+        raise UsageError(f"--draw paints boxes and masks: {file} gives neither")
+    results = run_model(file, chosen, top=top, threads=threads, runtime=runtime)
     if as_json:
         data = [{**dataclasses.asdict(r), "picture": str(r.picture)} for r in results]
         print_json({"file": str(file), "predictions": data})
         return
-    artifact = load_artifact(file)
     if artifact is not None and artifact.preprocessing is not None:
         echo(f"pictures: {sentence(artifact.preprocessing, 'manifest', artifact.layout)}")
     for result in results:
         echo(f"{result.picture}  ({result.runtime})")
         for ranked in result.classes:
             echo(f"  {100 * ranked.probability:5.1f} %  {ranked.name}  (class {ranked.index})")
+
+
+def _seen(
+    file: Path,
+    pictures: Sequence[Path],
+    looking: "Looking",
+    runtime: str | None,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Print the boxes or the masks of pictures."""
+    from edgeconv.evaluate.look import look
+    from edgeconv.evaluate.run import Asked, open_subject
+
+    subject = open_subject(file, Asked(runtime=runtime, threads=threads))
+    found = look(subject, pictures, looking)
+    if as_json:
+        print_json({"file": str(file), "predictions": [seen.to_json() for seen in found]})
+        return
+    echo(f"pictures: {subject.prepared}")
+    for seen in found:
+        echo(f"{seen.picture}  ({seen.runtime})" + (f"  -> {seen.drawn}" if seen.drawn else ""))
+        for row in seen.rows:
+            share = row["score"] if "score" in row else row["share"]
+            place = "  " + " ".join(f"{x:g}" for x in row["box"]) if "box" in row else ""
+            echo(f"  {100 * share:5.1f} %  {row['name']}  (class {row['class']}){place}")
+        if not seen.rows:
+            echo(f"  no box with a score of {looking.min_score:g} or more")

@@ -1,20 +1,19 @@
-"""Labelled boxes of a COCO file, as a model's input shows them."""
+"""Labelled boxes of a COCO file."""
 
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from edgeconv.artifact import Preprocessing
-from edgeconv.evaluate.heads import Boxes
-from edgeconv.pictures import placed_box
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.evaluate.labelled import Row, Truth, labelled, refuse_unlabelled
 from edgeconv.samples import Sample
 from edgeconv.schema import checked, items, maybe, number, read_json, table, text, whole
 
 COCO = table(
     {
         "images": items(
-            table({"id": whole(), "file_name": text, "width": whole(1), "height": whole(1)})
+            table({"id": whole(), "file_name": text, "width": whole(1), "height": whole(1)}), 1
         ),
         "annotations": items(
             table(
@@ -27,26 +26,66 @@ COCO = table(
 )
 
 
-def read_boxes(path: Path, samples: Sequence[Sample], how: Preprocessing) -> list[Boxes]:
-    """Return the boxes of every sample, in the pixels of the model's input; crowds are left out.
+def read_coco(path: Path) -> Any:
+    """Return the data of a COCO file of boxes. Raises UsageError naming what it lacks."""
+    try:
+        return checked(read_json(path, "a COCO file"), COCO, str(path))
+    except EdgeconvError as error:
+        raise UsageError(
+            f"{error}; --truth FILE.json takes COCO's images, annotations, categories"
+        ) from error
 
-    Class k is the k-th category by id. Pictures are found by file name. Raises EdgeconvError where
-    the file is no COCO file.
+
+def coco_names(data: Any) -> tuple[str, ...]:
+    """Return the categories' names, by id."""
+    ordered = sorted(data["categories"], key=lambda category: category["id"])
+    return tuple(c.get("name") or f"category {c['id']}" for c in ordered)
+
+
+def coco_truth(
+    path: Path,
+    data: Any,
+    folder: str,
+    samples: Sequence[Sample],
+    how: Preprocessing,
+    classes: int | None,
+) -> Truth:
+    """Return the boxes of every sample, in the pixels of the model's input.
+
+    Pictures are found by their path, or by file name. ``classes`` is how many the model has, where
+    that is known: with as many as there are categories class k is the k-th by id, with more the id.
     """
-    data = checked(read_json(path, "a COCO file"), COCO, str(path))
-    kinds = {c["id"]: k for k, c in enumerate(sorted(data["categories"], key=lambda c: c["id"]))}
-    sizes = {image["id"]: (image["height"], image["width"]) for image in data["images"]}
-    names = {Path(image["file_name"]).name: image["id"] for image in data["images"]}
-    found: dict[int, list[tuple[tuple[float, ...], int]]] = {image: [] for image in sizes}
+    kinds = _class_of({category["id"] for category in data["categories"]}, classes, path)
+    images = {image["id"]: image for image in data["images"]}
+    by_name = {Path(image["file_name"]).name: number for number, image in images.items()}
+    by_name |= {image["file_name"]: number for number, image in images.items()}
+    rows: dict[int, list[Row]] = {number: [] for number in images}
     for item in data["annotations"]:
-        if item.get("iscrowd") or item["image_id"] not in sizes or item["category_id"] not in kinds:
-            continue
-        x, y, width, height = item["bbox"]
-        box = placed_box((x, y, x + width, y + height), sizes[item["image_id"]], how)
-        found[item["image_id"]].append((box, kinds[item["category_id"]]))
-    return [_boxes(found.get(names.get(Path(sample.name).name, -1), [])) for sample in samples]
+        if item["image_id"] in images and item["category_id"] in kinds:
+            x, y, width, height = item["bbox"]
+            corners = (x, y, x + width, y + height)
+            kind, crowd = kinds[item["category_id"]], bool(item.get("iscrowd"))
+            rows[item["image_id"]].append(Row(corners, kind, crowd))
+    places = [by_name.get(s.name, by_name.get(Path(s.name).name)) for s in samples]
+    unknown = [s.name for s, place in zip(samples, places, strict=True) if place is None]
+    refuse_unlabelled(
+        unknown, folder, path, "list them under images (without boxes: nothing there)"
+    )
+    found = [(rows[k], images[k]) for k in places if k is not None]
+    pictures = tuple(labelled(own, (i["height"], i["width"]), how) for own, i in found)
+    names = {kinds[c["id"]]: c.get("name") or f"category {c['id']}" for c in data["categories"]}
+    return Truth(pictures, tuple(names.get(k, f"class {k}") for k in range(max(names) + 1)))
 
 
-def _boxes(own: Sequence[tuple[tuple[float, ...], int]]) -> Boxes:
-    corners = np.array([box for box, _ in own], np.float64).reshape(-1, 4)
-    return Boxes(corners, np.ones(len(own)), np.array([kind for _, kind in own], np.int64))
+def _class_of(ids: set[int], classes: int | None, path: Path) -> dict[int, int]:
+    """Return the model's class of every category.
+
+    >>> _class_of({1, 3}, 2, Path("x")), _class_of({1, 3}, 4, Path("x")), _class_of({1, 3}, 3, Path("x"))
+    ({1: 0, 3: 1}, {1: 1, 3: 3}, {1: 0, 3: 2})
+    """
+    if classes is not None and classes < len(ids):
+        raise UsageError(f"{path} has {len(ids)} categories, the file has {classes} classes")
+    if classes is None or classes == len(ids) or classes < max(ids):
+        return {number: place for place, number in enumerate(sorted(ids))}
+    first = 1 if classes == max(ids) and min(ids) >= 1 else 0
+    return {number: number - first for number in ids}

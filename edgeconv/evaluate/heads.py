@@ -1,131 +1,230 @@
 """Boxes from a detector's outputs, decoded and thinned outside the graph, in numpy."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.errors import UsageError
+from edgeconv.evaluate import HEADS
+from edgeconv.evaluate.boxes import MOST, Boxes, best_first, thinned
+from edgeconv.evaluate.maps import BINS, Size, anchor_maps, channels_first, distance_maps, sigmoid
 
 Array = NDArray[Any]
-Head = Literal["yolov8", "yolov5", "end-to-end", "ssd"]
-HEADS: tuple[Head, ...] = ("yolov8", "yolov5", "end-to-end", "ssd")
-"""yolov8: one output of (4 + classes) figures a box, centre and size (YOLOv8, 11). yolov5: 5 + classes,
-with objectness. end-to-end: 6 figures, corners, score, class (YOLOv10, 26). ssd: boxes by corners and
-scores as two outputs."""
-MOST = 300
-IOU = 0.7
+OUTSIDE = 0.1
+"""A probability that was rounded to integers may pass 0 or 1 by less than this; logits pass it."""
 
 
 @dataclass(frozen=True)
-class Boxes:
-    """Boxes of one picture as (n, 4) corners x1, y1, x2, y2 in its input's pixels, best first."""
+class Candidates:
+    """Boxes before any is dropped: corners (pictures, n, 4), scores and classes (pictures, n).
+
+    ``count`` is the number of classes where the outputs say it. ``final`` ones overlap no more.
+    """
 
     corners: Array
     scores: Array
-    classes: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-
-def find_head(arrays: Mapping[str, Array]) -> Head:
-    """Tell the head by the outputs' shapes; raises UsageError where they say nothing."""
-    shapes = [array.shape[1:] for array in arrays.values()]
-    if len(shapes) == 1 and len(shapes[0]) == 2:
-        rows, figures = max(shapes[0]), min(shapes[0])
-        if shapes[0][1] == 6 and rows <= 1000:
-            return "end-to-end"
-        if shapes[0][0] < shapes[0][1] and figures > 4:
-            return "yolov8"
-        if figures > 5:
-            return "yolov5"
-    if len(shapes) == 2 and all(len(s) == 2 for s in shapes) and any(s[1] == 4 for s in shapes):
-        return "ssd"
-    said = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
-    raise UsageError(
-        f"the outputs ({said}) are no head that is known: say --head {'|'.join(HEADS)}"
-    )
+    classes: Array
+    count: int | None = None
+    final: bool = False
 
 
-def decode(
-    arrays: Mapping[str, Array], head: Head, size: tuple[int, int], least: float = 0.25
-) -> list[Boxes]:
-    """Return the boxes of every picture with a score of at least ``least``, after NMS by class.
+def candidates(arrays: Mapping[str, Array], head: str, size: Size) -> Candidates:
+    """Decode the outputs of some pictures; ``size`` is (height, width) of the input.
 
-    ``size`` is (height, width) of the input; boxes on 0..1 are scaled to it.
+    Boxes on 0..1 are scaled to it. Raises UsageError where the outputs do not fit ``head``.
     """
-    corners, scores = _raw(arrays, head)
-    if head == "end-to-end":
-        whole = next(iter(arrays.values()))
-        return [
-            _kept(c, s, k, size, least, False)
-            for c, s, k in zip(corners, scores, whole[:, :, 5], strict=True)
-        ]
-    found = []
-    for own, given in zip(corners, scores, strict=True):
-        best = given.argmax(axis=1)
-        found.append(_kept(own, given[np.arange(len(best)), best], best, size, least, True))
+    values = list(arrays.values())
+    fits, read = READERS[head]
+    if not fits([value.shape[1:] for value in values]):
+        raise UsageError(f"--head {head} does not fit the outputs ({_said(arrays)})")
+    found = read(values, size)
+    if found.corners.size and float(np.abs(found.corners).max()) <= 2.0:
+        scaled = found.corners * np.array([size[1], size[0], size[1], size[0]], np.float64)
+        return Candidates(scaled, found.scores, found.classes, found.count, found.final)
     return found
 
 
-def _raw(arrays: Mapping[str, Array], head: Head) -> tuple[Array, Array]:
-    """Return corners (pictures, boxes, 4), and scores (pictures, boxes, classes), or (pictures, boxes)."""
-    values = list(arrays.values())
-    if head == "ssd":
-        corners = next(v for v in values if v.shape[2] == 4)
-        scores = next(v for v in values if v is not corners)
-        return corners, scores
-    one = values[0]
-    if head == "end-to-end":
-        return one[:, :, :4], one[:, :, 4]
-    if head == "yolov8" and one.shape[1] < one.shape[2]:
-        one = one.transpose(0, 2, 1)
-    centre, extent = one[:, :, :2], one[:, :, 2:4]
-    corners = np.concatenate([centre - extent / 2, centre + extent / 2], axis=2)
-    if head == "yolov5":
-        return corners, one[:, :, 4:5] * one[:, :, 5:]
-    return corners, one[:, :, 4:]
+def kept(found: Candidates, least: float) -> list[Boxes]:
+    """Return each picture's boxes with a score of at least ``least``, after NMS by class."""
+    each = zip(found.corners, found.scores, found.classes, strict=True)
+    all_boxes = (
+        Boxes(corners.astype(np.float64), scores.astype(np.float64), np.rint(kinds).astype(int))
+        for corners, scores, kinds in each
+    )
+    chosen = (best_first(boxes, least) for boxes in all_boxes)
+    return [boxes.at(slice(MOST)) if found.final else thinned(boxes) for boxes in chosen]
 
 
-def _kept(
-    corners: Array, scores: Array, classes: Array, size: tuple[int, int], least: float, thin: bool
-) -> Boxes:
-    chosen = np.flatnonzero(scores >= least)
-    chosen = chosen[np.argsort(-scores[chosen], kind="stable")]
-    corners, scores = corners[chosen].astype(np.float64), scores[chosen].astype(np.float64)
-    kinds = classes[chosen].astype(np.int64)
-    if len(corners) and float(np.abs(corners).max()) <= 2.0:
-        corners = corners * np.array([size[1], size[0], size[1], size[0]])
-    keep = _nms(corners, kinds) if thin else np.arange(len(scores))
-    keep = keep[:MOST]
-    return Boxes(corners[keep], scores[keep], kinds[keep])
+def find_head(arrays: Mapping[str, Array], size: Size, classes: int | None = None) -> str:
+    """Tell the head by the outputs' shapes, and the number of ``classes`` where it is known.
 
-
-def overlaps(a: Array, b: Array) -> Array:
-    """Return the IoU of every box of ``a`` (n, 4) with every one of ``b`` (m, 4), as (n, m).
-
-    >>> overlaps(np.array([[0, 0, 2, 2.0]]), np.array([[0, 0, 2, 2.0], [1, 0, 3, 2.0]])).round(3).tolist()
-    [[1.0, 0.333]]
+    Raises UsageError where they fit none, or more than one.
     """
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low, 0.0, None).prod(axis=2)
-    areas = [np.clip(x[:, 2:] - x[:, :2], 0.0, None).prod(axis=1) for x in (a, b)]
-    whole = areas[0][:, None] + areas[1][None, :] - shared
-    iou: Array = np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
-    return iou
+    shapes = [array.shape[1:] for array in arrays.values()]
+    if len(shapes) == 1 and len(shapes[0]) == 2:
+        found = _of_rows(next(iter(arrays.values())), size, classes)
+    elif all(len(shape) >= 3 for shape in shapes):
+        found = _of_maps(list(arrays.values()), size, classes)
+    else:
+        found = [head for head in ("ssd-nms", "ssd", "yolov8") if READERS[head][0](shapes)][:1]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(f"the outputs ({_said(arrays)}) may be {' or '.join(found)}: say --head")
+    raise UsageError(
+        f"the outputs ({_said(arrays)}) are no head that is known: say --head {'|'.join(HEADS)}"
+    )
 
 
-def _nms(corners: Array, classes: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Return the boxes, best first, that no better one of their class covers."""
-    left = np.arange(len(corners))
-    kept: list[int] = []
-    while len(left) and len(kept) < MOST:
-        first, rest = left[0], left[1:]
-        kept.append(int(first))
-        covered = overlaps(corners[first][None], corners[rest])[0] > IOU
-        left = rest[~(covered & (classes[rest] == classes[first]))]
-    return np.array(kept, np.intp)
+def _of_rows(one: Array, size: Size, classes: int | None) -> list[str]:
+    """Tell what one output (pictures, a, b) may be."""
+    high, wide = one.shape[1:]
+    places = sum((size[0] // s) * (size[1] // s) for s in (8, 16, 32))
+    if wide == 6 and high <= 1000 and places not in (high, 3 * high) and _is_final(one):
+        return ["end-to-end"]
+    rows, figures = max(high, wide), min(high, wide)
+    if classes is not None and classes in (figures - 4, figures - 5):
+        return ["yolov8" if classes == figures - 4 else "yolov5"]
+    if figures <= 4:
+        return []
+    if high < wide:
+        return ["yolov8"]
+    if rows == places and figures > 5:  # turned by hand, or a head with objectness and no anchors
+        return ["yolov8", "yolov5"]
+    return ["yolov5"] if figures > 5 else ["yolov8"]
+
+
+def _is_final(rows: Array) -> bool:
+    """Whether rows of 6 figures are corners, a score and a class."""
+    ordered = (rows[:, :, 2:4] >= rows[:, :, :2] - 1e-3).mean()
+    scores = rows[:, :, 4]
+    return bool(
+        ordered > 0.99 and scores.min() >= -OUTSIDE and scores.max() <= 1 + OUTSIDE
+    ) and bool(rows[:, :, 5].min() >= -0.5)
+
+
+def _of_maps(values: Sequence[Array], size: Size, classes: int | None) -> list[str]:
+    """Tell what maps of one or more scales may be, by the channels of a scale."""
+    if all(value.ndim == 5 for value in values):
+        return ["yolov5-maps"]
+    maps = [channels_first(value, size) for value in values]
+    finest = [m.shape[1] for m in maps if m.shape[2] == max(m.shape[2] for m in maps)]
+    if len(finest) == 2:
+        return [h for h, own in (("yolov8-maps", 4 * BINS), ("yolo26-maps", 4)) if own in finest]
+    may = {
+        "yolov8-maps": finest[0] - 4 * BINS,
+        "yolo26-maps": finest[0] - 4,
+        "yolov5-maps": finest[0] // 3 - 5 if finest[0] % 3 == 0 else 0,
+    }
+    return [h for h, own in may.items() if own == classes or (classes is None and own > 0)]
+
+
+def _centred(one: Array) -> Array:
+    """Return corners of boxes given by centre and size, (pictures, n, 4)."""
+    centre, half = one[:, :, :2], one[:, :, 2:4] / 2
+    return np.concatenate([centre - half, centre + half], axis=2)
+
+
+def _rows(value: Array, size: Size) -> Array:
+    """Return (pictures, boxes, figures) from either order: there are more boxes than figures."""
+    places = sum((size[0] // s) * (size[1] // s) for s in (8, 16, 32))
+    across = value.shape[1] not in (places, 3 * places) and value.shape[1] < value.shape[2]
+    return value.transpose(0, 2, 1) if across or value.shape[2] == places else value
+
+
+def _scored(corners: Array, scores: Array) -> Candidates:
+    """Give every box its best class; scores (pictures, n, classes) may be logits."""
+    if scores.size and not -OUTSIDE <= scores.min() <= scores.max() <= 1 + OUTSIDE:
+        scores = sigmoid(scores)
+    best = scores.argmax(axis=2)
+    top = np.take_along_axis(scores, best[:, :, None], axis=2)[:, :, 0]
+    return Candidates(corners, top, best, scores.shape[2])
+
+
+def _yolov8(values: Sequence[Array], size: Size) -> Candidates:
+    if len(values) == 2:
+        sides = next(v for v in values if v.shape[1] == 4)
+        scores = next(v for v in values if v is not sides)
+        return _scored(_centred(sides.transpose(0, 2, 1)), scores.transpose(0, 2, 1))
+    one = _rows(values[0], size)
+    return _scored(_centred(one), one[:, :, 4:])
+
+
+def _yolov5(values: Sequence[Array], size: Size) -> Candidates:
+    one = _rows(values[0], size)
+    return _scored(_centred(one), one[:, :, 4:5] * one[:, :, 5:])
+
+
+def _end_to_end(values: Sequence[Array], size: Size) -> Candidates:
+    one = values[0]
+    return Candidates(one[:, :, :4], one[:, :, 4], one[:, :, 5], final=True)
+
+
+def _ssd(values: Sequence[Array], size: Size) -> Candidates:
+    corners = next(v for v in values if v.shape[2] == 4)
+    scores = next(v for v in values if v is not corners)
+    share = scores.sum(axis=2)
+    softmax = scores.shape[2] > 1 and np.abs(share - 1).mean() < OUTSIDE
+    if softmax and (scores.argmax(axis=2) == 0).mean() > 0.5:  # class 0 is the background
+        scores = scores[:, :, 1:]
+    return _scored(corners, scores)
+
+
+def _ssd_nms(values: Sequence[Array], size: Size) -> Candidates:
+    boxes = next(v for v in values if v.ndim == 3)
+    pair = [v for v in values if v.ndim == 2 and v.shape[1] == boxes.shape[1]][:2]
+    whole = [bool((v == np.rint(v)).all()) for v in pair]
+    classes, scores = pair if whole[0] or not whole[1] else pair[::-1]
+    return Candidates(boxes[:, :, [1, 0, 3, 2]], scores, classes, final=True)
+
+
+Shapes = Sequence[tuple[int, ...]]
+
+
+def _one(shapes: Shapes, figures: int) -> bool:
+    return len(shapes) == 1 and len(shapes[0]) == 2 and min(shapes[0]) >= figures
+
+
+def _maps(shapes: Shapes) -> bool:
+    return len(shapes) > 0 and all(len(shape) == 3 for shape in shapes)
+
+
+def _pair(shapes: Shapes, axis: int) -> bool:
+    """Whether one of two outputs is four figures a box along ``axis``, and both have as many boxes."""
+    if len(shapes) != 2 or any(len(shape) != 2 for shape in shapes):
+        return False
+    return shapes[0][1 - axis] == shapes[1][1 - axis] and 4 in (shapes[0][axis], shapes[1][axis])
+
+
+READERS: dict[
+    str, tuple[Callable[[Shapes], bool], Callable[[Sequence[Array], Size], Candidates]]
+] = {
+    "yolov8": (lambda s: _one(s, 5) or _pair(s, 0), _yolov8),
+    "yolov8-maps": (_maps, lambda values, size: _scored(*distance_maps(values, size, BINS))),
+    "yolo26-maps": (_maps, lambda values, size: _scored(*distance_maps(values, size, 1))),
+    "yolov5": (lambda s: _one(s, 6), _yolov5),
+    "yolov5-maps": (
+        lambda s: _maps(s) or all(len(shape) == 4 and shape[0] == 3 for shape in s),
+        lambda values, size: _scored(*anchor_maps(values, size)),
+    ),
+    "end-to-end": (lambda s: _one(s, 1) and s[0][1] == 6, _end_to_end),
+    "ssd": (lambda s: _pair(s, 1), _ssd),
+    "ssd-nms": (
+        lambda s: len(s) == 4 and sorted(map(len, s))[1:] == [1, 1, 2],
+        _ssd_nms,
+    ),
+}
+"""Head -> whether outputs of these shapes (without the pictures' axis) may be it, and what reads them.
+
+yolov8: 4 + classes figures a box, centre and size (YOLOv8, 11, and 26 without its end-to-end head), joined
+or as two outputs. yolov5: 5 + classes, with objectness. end-to-end: 6 figures, corners, score, class
+(YOLOv10, 26). ssd: boxes by corners and scores; scores that add up to 1 begin with the background. ssd-nms:
+boxes, classes, scores and their number, as TensorFlow's detectors end. *-maps: one or two raw maps a scale.
+"""
+
+
+def _said(arrays: Mapping[str, Array]) -> str:
+    return ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())

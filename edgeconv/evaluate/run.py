@@ -137,12 +137,3 @@ def outputs_of(
                 file_layout=None if own else subject.asked.layout,
             )
             yield some, dict(run_cell(job).arrays)
-
-
-def scores_output(subject: Subject, arrays: Mapping[str, Array]) -> Array | None:
-    """Return the output that holds class scores, (pictures, classes), if there is one."""
-    for array in arrays.values():
-        flat = array.reshape(len(array), -1)
-        if array.ndim >= 2 and flat.shape[1] > 1 and max(array.shape[1:]) == flat.shape[1]:
-            return flat
-    return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from edgeconv.evaluate.report import Report
+from edgeconv.evaluate.result import Report
 
 SHOWN = 12
 
@@ -41,6 +41,8 @@ def _classes(report: Report) -> list[str]:
 
 def _boxes(report: Report) -> list[str]:
     said = []
+    if report.head is not None:
+        said.append(f"  head: {report.head}")
     if report.masks is not None:
         said.append(f"  mIoU {100 * report.masks.mean:.1f} %")
         for index in range(report.masks.classes):
@@ -48,17 +50,28 @@ def _boxes(report: Report) -> list[str]:
             if iou is not None:
                 said.append(f"    {report.label(index)}: {100 * iou:.1f} %")
     if report.precision is not None:
+        found_mean, half = 100 * report.precision.mean, 100 * report.precision.at_half
         said.append(
-            f"  mAP {100 * report.precision[0]:.1f} %, at IoU 0.5 {100 * report.precision[1]:.1f} %"
+            f"  mAP {found_mean:.1f} %, at IoU 0.5 {half:.1f} %, over {report.precision.boxes} "
+            "labelled boxes"
         )
+        weakest = sorted(report.precision.classes, key=lambda pair: pair[1])[:SHOWN]
+        said += [f"    {name}: {100 * value:.1f} %" for name, value in weakest]
     if report.parity is not None:
         found = report.parity
+        if not found.matched.count:
+            said.append("  the float reference finds no box: --min-score lower finds more")
         said.append(
             f"  boxes as the float reference's (IoU 0.9, same class): {found.matched} of "
             f"{found.matched.count}, {found.missed} missed, {found.invented} invented"
         )
         if found.worst:
             said.append("    worst: " + ", ".join(report.names[i] for i in found.worst))
+        if report.drawn:
+            said.append(
+                f"    {len(report.drawn)} of them in {report.drawn[0].parent}: the reference's boxes "
+                "blue, the file's orange"
+            )
     return said
 
 

@@ -1,0 +1,132 @@
+"""A detector over its pictures: boxes of every picture, against labelled ones and against a reference."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edgeconv.errors import UsageError
+from edgeconv.evaluate.box_parity import box_parity
+from edgeconv.evaluate.boxes import Boxes, best_first
+from edgeconv.evaluate.coco import coco_names, coco_truth, read_coco
+from edgeconv.evaluate.draw import draw_both, drawing_name, picture_path
+from edgeconv.evaluate.heads import candidates, find_head, kept
+from edgeconv.evaluate.labelled import Truth
+from edgeconv.evaluate.precision import LEAST, average_precision, check_installed
+from edgeconv.evaluate.result import Report
+from edgeconv.evaluate.run import Subject, open_subject, outputs_of
+from edgeconv.evaluate.yolo_txt import yolo_truth
+from edgeconv.samples import Sample
+
+
+def detector_report(
+    plain: Report,
+    subject: Subject,
+    samples: Sequence[Sample],
+    data: str,
+    *,
+    truth: Path | None,
+    reference: Path | None,
+    head: str | None,
+    least: float,
+    draw: Path | None,
+) -> Report:
+    """Return ``plain`` with what the file's boxes are worth: mAP with ``truth``, parity with a reference.
+
+    ``truth`` is a COCO file or a folder of YOLO's .txt files; ``least`` the score of boxes that are
+    compared. The worst pictures are drawn into ``draw``. Raises UsageError where there is nothing to
+    hold the boxes against, and where the outputs hold no boxes.
+    """
+    labels = plain.labels
+    coco = None if truth is None or truth.is_dir() else read_coco(truth)
+    if truth is not None:
+        check_installed()
+    if not labels and coco is not None:
+        labels = coco_names(coco)
+    lowest = least if truth is None else min(least, LEAST)
+    head, count, found = _found(subject, samples, head, len(labels) or None, lowest)
+    report = replace(plain, labels=labels, head=head, names=tuple(s.name for s in samples))
+    if truth is not None:
+        known = (
+            yolo_truth(truth, data, samples, subject.how, labels)
+            if coco is None
+            else coco_truth(truth, coco, data, samples, subject.how, count)
+        )
+        report = _with_precision(report, known, found)
+    other = _reference(subject, reference)
+    if other is not None:
+        # the pictures are those of the file: the reference takes what the file's input takes, NCHW
+        _, _, wanted = _found(other, samples, head, None, least, subject.how.size)
+        shown = [best_first(boxes, least) for boxes in found]
+        report = replace(report, parity=box_parity(wanted, shown))
+        if draw is not None:
+            report = _drawn(report, wanted, shown, subject, data, draw)
+    if truth is None and other is None:
+        raise UsageError(
+            f"{subject.path} has no boxes to be held against: say --truth COCO.json, --truth DIR of "
+            "YOLO's .txt files, or --reference FILE"
+        )
+    return report
+
+
+def _with_precision(report: Report, known: Truth, found: Sequence[Boxes]) -> Report:
+    """Add mAP; a detector without names of its own takes the truth's."""
+    labels = report.labels if len(report.labels) >= len(known.names) else known.names
+    return replace(report, precision=average_precision(known, found), labels=labels)
+
+
+def _found(
+    subject: Subject,
+    samples: Sequence[Sample],
+    head: str | None,
+    classes: int | None,
+    least: float,
+    size: tuple[int, int] | None = None,
+) -> tuple[str, int | None, list[Boxes]]:
+    """Return the head, the number of classes where it is known, and every picture's boxes."""
+    boxes: list[Boxes] = []
+    count: int | None = None
+    size = size or subject.how.size
+    for _, arrays in outputs_of(subject, samples):
+        head = head or find_head(arrays, size, classes)
+        some = candidates(arrays, head, size)
+        count = some.count
+        boxes += kept(some, least)
+    if head is None:
+        raise UsageError("there is no picture")
+    return head, count, boxes
+
+
+def boxes_of(
+    subject: Subject, samples: Sequence[Sample], head: str | None, least: float
+) -> list[Boxes]:
+    """Return every picture's boxes with a score of at least ``least``, in the input's pixels."""
+    labels = () if subject.artifact is None else subject.artifact.labels or ()
+    return _found(subject, samples, head, len(labels) or None, least)[2]
+
+
+def _reference(subject: Subject, given: Path | None) -> Subject | None:
+    """Open the float file: the one given, or the graph that an export kept."""
+    own = subject.artifact
+    if given is not None:
+        return open_subject(given, subject.asked)
+    if own is None or "hub.onnx" not in own.manifest["evidence"]["files"]:
+        return None
+    return open_subject(own.evidence("hub.onnx"), replace(subject.asked, runtime=None))
+
+
+def _drawn(
+    report: Report,
+    wanted: Sequence[Boxes],
+    found: Sequence[Boxes],
+    subject: Subject,
+    data: str,
+    folder: Path,
+) -> Report:
+    """Draw the worst pictures, both sets of boxes on each."""
+    paths = []
+    for place in () if report.parity is None else report.parity.worst:
+        name = report.names[place]
+        path = folder / f"{subject.path.name}_{drawing_name(name)}"
+        draw_both(picture_path(Path(data), name), wanted[place], found[place], subject.how, path)
+        paths.append(path)
+    return replace(report, drawn=tuple(paths))

@@ -1,0 +1,81 @@
+"""What was measured of one file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeconv.evaluate.box_parity import BoxParity
+from edgeconv.evaluate.classes import Classes
+from edgeconv.evaluate.masks import Masks
+from edgeconv.evaluate.precision import Precision
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one file did: as a classifier, or as a detector. ``labels`` are the classes' names.
+
+    ``drawn`` are the pictures written, ``names`` those of all pictures.
+    """
+
+    path: Path
+    runtime: str
+    prepared: str
+    pictures: int
+    truth: str
+    labels: tuple[str, ...] = ()
+    classes: Classes | None = None
+    masks: Masks | None = None
+    head: str | None = None
+    precision: Precision | None = None
+    parity: BoxParity | None = None
+    drawn: tuple[Path, ...] = ()
+    names: tuple[str, ...] = ()
+
+    def label(self, index: int) -> str:
+        """Return a class's name, or its number."""
+        return self.labels[index] if index < len(self.labels) else f"class {index}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        data: dict[str, Any] = {
+            "file": str(self.path),
+            "runtime": self.runtime,
+            "preprocessing": self.prepared,
+            "pictures": self.pictures,
+            "truth": self.truth,
+        }
+        if self.classes is not None:
+            counted = self.classes
+            data |= {
+                "top1": counted.top1.to_json(),
+                "top5": counted.top5.to_json(),
+                "classes": {
+                    self.label(k): counted.of_class(k).to_json()
+                    for k in range(counted.classes)
+                    if counted.confusion[k].any()
+                },
+                "confusion": counted.confusion.tolist(),
+            }
+        if self.masks is not None:
+            data |= {
+                "miou": self.masks.mean,
+                "iou": {self.label(k): self.masks.of_class(k) for k in range(self.masks.classes)},
+            }
+        if self.head is not None:
+            data["head"] = self.head
+        if self.precision is not None:
+            data |= {
+                "map": self.precision.mean,
+                "map50": self.precision.at_half,
+                "map_classes": dict(self.precision.classes),
+                "labelled_boxes": self.precision.boxes,
+            }
+        if self.parity is not None:
+            data["boxes"] = {
+                "matched": self.parity.matched.to_json(),
+                "missed": self.parity.missed,
+                "invented": self.parity.invented,
+                "worst": [self.names[i] for i in self.parity.worst],
+                "drawn": [str(path) for path in self.drawn],
+            }
+        return data

@@ -1,0 +1,180 @@
+"""Boxes: every usual head decoded to known ones, their parity, and mAP where the answer is known."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeconv.errors import UsageError
+from edgeconv.evaluate import HEADS
+from edgeconv.evaluate.box_parity import box_parity
+from edgeconv.evaluate.boxes import Boxes
+from edgeconv.evaluate.heads import READERS, candidates, find_head, kept
+from edgeconv.evaluate.labelled import Labelled, Truth
+from edgeconv.evaluate.maps import ANCHORS
+from edgeconv.evaluate.precision import average_precision
+
+SIZE = (64, 64)
+CORNERS = np.array([[8.0, 8, 24, 24], [9, 9, 25, 25], [32, 32, 60, 60]])
+SCORES = np.array([[0.9, 0.1], [0.6, 0.2], [0.2, 0.8]])
+
+
+def logit(share: Any) -> Any:
+    return np.log(share / (1 - np.asarray(share)))
+
+
+def rows(corners: Any) -> Any:
+    return np.concatenate(
+        [(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], axis=1
+    )
+
+
+def joined() -> dict[str, dict[str, Any]]:
+    """Outputs that hold the three boxes, the second of which the first covers, by head."""
+    padded = np.zeros((40, 6))
+    padded[:, :2] = 1.0
+    padded[:3] = np.concatenate([rows(CORNERS), SCORES], axis=1)
+    v5 = np.insert(padded, 4, 1.0, axis=1)
+    v5[3:, 4] = 0.0
+    best = np.concatenate([CORNERS, SCORES.max(axis=1)[:, None], SCORES.argmax(axis=1)[:, None]], 1)
+    rest = 1.0 - SCORES.sum(axis=1, keepdims=True).clip(0, 1)
+    softmax = np.concatenate([np.concatenate([rest, SCORES], 1), np.tile([1.0, 0, 0], (20, 1))])
+    far = np.concatenate([CORNERS, np.zeros((20, 4))]) / 64
+    four = {
+        "boxes": (CORNERS[[0, 2]][:, [1, 0, 3, 2]] / 64)[None],
+        "classes": np.array([[0.0, 1.0]]),
+        "scores": np.array([[0.9, 0.8]]),
+        "count": np.array([2.0]),
+    }
+    return {
+        "yolov8": {"y": padded.T[None]},
+        "yolov8 in two": {
+            "b": padded[None, :, :4].transpose(0, 2, 1),
+            "s": padded[None, :, 4:].transpose(0, 2, 1),
+        },
+        "yolov5": {"y": v5[None]},
+        "end-to-end": {"y": best[[0, 2]][None]},
+        "ssd": {"boxes": 64 * far[None], "scores": np.pad(SCORES, ((0, 20), (0, 0)))[None]},
+        "ssd with a background": {"scores": softmax[None], "boxes": far[None]},
+        "ssd-nms": four,
+        "yolov5-maps": {f"m{s}": m for s, m in anchored().items()},
+        "yolo26-maps": {f"m{s}": m for s, m in distances(1).items()},
+        "yolov8-maps": {f"m{s}": m for s, m in distances(16).items()},
+    }
+
+
+def distances(bins: int) -> dict[int, Any]:
+    """Maps of YOLOv8's kind at strides 8 and 16: sides that are whole numbers of a stride from a place."""
+    maps = {s: np.full((1, 4 * bins + 2, 64 // s, 64 // s), -9.0) for s in (8, 16)}
+    for stride, x, y, sides, scores in (
+        (8, 1, 1, (0.5, 0.5, 1.5, 1.5), SCORES[0]),  # 8, 8, 24, 24
+        (16, 2, 2, (0.5, 0.5, 1.25, 1.25), SCORES[2]),  # 32, 32, 60, 60
+    ):
+        for side, far in enumerate(sides):
+            spread = np.full(bins, -30.0) if bins > 1 else np.array([far])
+            if bins > 1:  # between two whole numbers, by their weights
+                low = int(far)
+                spread[low : low + 2] = np.log([low + 1 - far, far - low])
+            maps[stride][0, side * bins : (side + 1) * bins, y, x] = spread
+        maps[stride][0, 4 * bins :, y, x] = logit(scores)
+    return maps
+
+
+def anchored() -> dict[int, Any]:
+    """Maps of YOLOv5 at strides 8 and 16, (1, 3, h, w, 7)."""
+    maps = {s: np.full((1, 3, 64 // s, 64 // s, 7), -9.0) for s in (8, 16)}
+    for stride, anchor, box, scores in (
+        (8, 1, CORNERS[0], SCORES[0]),
+        (16, 0, CORNERS[2], SCORES[2]),
+    ):
+        centre, extent = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
+        place = (centre / stride).astype(int)
+        inside = (centre / stride - place + 0.5) / 2
+        sides = np.sqrt(extent / np.array(ANCHORS[stride][anchor])) / 2
+        maps[stride][0, anchor, place[1], place[0]] = [
+            *logit(inside),
+            *logit(sides),
+            20.0,
+            *logit(scores),
+        ]
+    return maps
+
+
+@pytest.mark.parametrize("name", joined())
+def test_every_usual_head_gives_the_same_boxes(name: str) -> None:
+    arrays = joined()[name]
+    head = find_head(arrays, SIZE, classes=2)
+    assert head == name.split(" ")[0]
+    (found,) = kept(candidates(arrays, head, SIZE), 0.25)
+    np.testing.assert_allclose(found.corners, CORNERS[[0, 2]], atol=1e-3)
+    np.testing.assert_allclose(found.scores, [0.9, 0.8], atol=1e-3)
+    assert found.classes.tolist() == [0, 1]
+
+
+def test_maps_with_channels_last_are_read_too() -> None:
+    for head, maps in (("yolov8-maps", distances(16)), ("yolo26-maps", distances(1))):
+        arrays = {str(s): m.transpose(0, 2, 3, 1) for s, m in maps.items()}
+        assert find_head(arrays, SIZE, 2) == head
+        (found,) = kept(candidates(arrays, head, SIZE), 0.25)
+        np.testing.assert_allclose(found.corners, CORNERS[[0, 2]], atol=1e-3)
+
+
+def test_every_choice_of_head_has_a_reader() -> None:
+    assert set(READERS) == set(HEADS)
+
+
+def test_a_head_that_cannot_be_told_asks_and_one_that_does_not_fit_is_refused() -> None:
+    places = 64 + 16 + 4
+    turned = {
+        "y": np.zeros((1, places, 7))
+    }  # YOLOv8 of 3 classes turned, or 2 classes with objectness
+    with pytest.raises(UsageError, match="yolov8 or yolov5: say --head"):
+        find_head(turned, SIZE)
+    assert find_head(turned, SIZE, classes=3) == "yolov8"
+    with pytest.raises(UsageError, match="yolov8-maps or yolo26-maps or yolov5-maps"):
+        find_head({"y": np.zeros((1, 255, 8, 8))}, SIZE)
+    with pytest.raises(UsageError, match="--head ssd does not fit"):
+        candidates(turned, "ssd", SIZE)
+    with pytest.raises(UsageError, match="no head that is known"):
+        find_head({"a": np.zeros((1, 3)), "b": np.zeros((1, 7, 9))}, SIZE)
+
+
+def boxes(*given: tuple[float, int]) -> Boxes:
+    corners = np.array([[x, 0, x + 10, 10] for x, _ in given], float).reshape(-1, 4)
+    kinds = np.array([kind for _, kind in given], np.int64)
+    return Boxes(corners, np.linspace(1, 0.5, len(given)), kinds)
+
+
+def test_a_lost_and_an_invented_box_are_counted() -> None:
+    wanted = [boxes((0, 0), (20, 1)), boxes((0, 0))]
+    got = [boxes((0, 0), (20, 0)), boxes((5, 0))]
+    found = box_parity(wanted, got)
+    assert (found.matched.right, found.missed, found.invented) == (1, 2, 2)
+    assert set(found.worst) == {0, 1}
+
+
+def labelled(*pictures: Boxes) -> Truth:
+    return Truth(tuple(Labelled(b, np.zeros(len(b), bool)) for b in pictures), ("a", "b"))
+
+
+def test_mean_average_precision_of_known_boxes() -> None:
+    pytest.importorskip("pycocotools")
+    wanted = [boxes((0, 0), (20, 1)), boxes((0, 0))]
+    right = average_precision(labelled(*wanted), wanted)
+    assert (right.mean, right.at_half, right.boxes) == pytest.approx((1.0, 1.0, 3))
+    # one of class a's two boxes, at every IoU, and none of class b: recalls 0, .01 to .5 of 101
+    some = average_precision(labelled(*wanted), [boxes((0, 0)), boxes()])
+    assert dict(some.classes) == pytest.approx({"a": 51 / 101, "b": 0.0})
+    assert average_precision(labelled(*wanted), [boxes(), boxes()]).mean == 0.0
+    # moved by 2 of 10: an IoU of 2/3 counts at 0.5, 0.55, 0.6 and 0.65
+    moved = average_precision(labelled(boxes((0, 0))), [boxes((2, 0))])
+    assert (moved.mean, moved.at_half) == pytest.approx((0.4, 1.0))
+
+
+def test_what_is_ignored_is_neither_missed_nor_invented() -> None:
+    pytest.importorskip("pycocotools")
+    both = boxes((0, 0), (20, 0))
+    truth = Truth((Labelled(both, np.array([False, True])),), ("a",))
+    assert average_precision(truth, [boxes((20, 0), (0, 0))]).mean == pytest.approx(1.0)
+    with pytest.raises(UsageError, match="nothing to find"):
+        average_precision(Truth((Labelled(both, np.array([True, True])),), ("a",)), [both])
