@@ -8,7 +8,7 @@ a checkout is in a wheel. ``--twice`` builds again in another folder, with anoth
 
 import argparse
 import hashlib
-import importlib.util
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -29,7 +29,7 @@ def build(outdir: Path, projects: Sequence[str] = PROJECTS) -> None:
     )
     environment = {**os.environ, "SOURCE_DATE_EPOCH": committed.stdout.strip()}
     builder = [sys.executable, "-m", "build", "-q"]
-    if importlib.util.find_spec("setuptools"):  # the one that is here, not the newest there is
+    if _setuptools() >= 77:  # the one that is here, not the newest there is
         builder.append("--no-isolation")
     with tempfile.TemporaryDirectory(prefix="build-") as folder:
         tree = Path(folder, "tree")
@@ -46,6 +46,14 @@ def build(outdir: Path, projects: Sequence[str] = PROJECTS) -> None:
             )  # fmt: skip
             if built.returncode:
                 raise SystemExit(f"{project} cannot be built:\n{built.stdout}{built.stderr}")
+
+
+def _setuptools() -> int:
+    """Return the version of setuptools here, 0 where there is none."""
+    try:
+        return int(importlib.metadata.version("setuptools").partition(".")[0])
+    except importlib.metadata.PackageNotFoundError:
+        return 0
 
 
 def hashes(folder: Path) -> dict[str, str]:
