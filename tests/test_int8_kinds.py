@@ -99,6 +99,15 @@ CAUSAL = np.tril(np.ones((5, 5), bool))
 MASKED = "(float[1,2,5,5] x) => (float[1,2,5,5] y) { %s\n y = Softmax<axis=-1>(a) }"
 
 KINDS: dict[str, Kind] = {
+    **{
+        f"a {op} of what a layer made": Kind(
+            IN.replace("1,4,8,8", "1,4,8,1") + "{" + CONV + f"y = {op}(a, last) }}",
+            {"w": W3, "last": ints(-1)},
+        )
+        for op in ("ReduceMin", "ReduceSum")
+    },
+    "an ELU": Kind(IN + "{" + CONV + "y = Elu(a) }", {"w": W3}),
+    "an ELU of another slope": Kind(IN + "{" + CONV + "y = Elu<alpha = 0.3>(a) }", {"w": W3}),
     "a vector divided by its length, which may be nearly 0": Kind(
         "(float[1,6,8] x) => (float[1,6,8] y) { s = Mul(x, size)\n l = ReduceL2<keepdims=1>(s, last)\n"
         " m = Max(l, tiny)\n y = Div(s, m) }",

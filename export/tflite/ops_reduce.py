@@ -131,7 +131,7 @@ def _row(emit: Emit, code: str, *kinds: str, int8: bool = False) -> Entry[Emit]:
 
 TABLE = {
     "ReduceMean": _row(reduction("MEAN"), "MEAN", "float32", int8=True),
-    "ReduceSum": _row(reduction("SUM"), "SUM", "float32", "int32", "int64"),
+    "ReduceSum": _row(reduction("SUM"), "SUM", "float32", "int32", "int64", int8=True),
     "ReduceMax": _row(
         reduction("REDUCE_MAX", same_scale=True),
         "REDUCE_MAX",
@@ -141,11 +141,12 @@ TABLE = {
         int8=True,
     ),
     "ReduceMin": _row(
-        reduction("REDUCE_MIN"),
+        reduction("REDUCE_MIN", same_scale=True),
         "REDUCE_MIN",
         "float32",
         "int32",
         "int64",
+        int8=True,
     ),
     "ReduceProd": _row(reduction("REDUCE_PROD"), "REDUCE_PROD", "float32"),
     "ReduceL1": _row(composed("ABS", ""), "ABS, SUM", "float32"),
