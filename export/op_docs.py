@@ -23,6 +23,7 @@ def op_docs() -> str:
     """Return the page: a row an operator, made from what the emitters check against."""
     from edgeconv.export.coreml.table import OPS as COREML
     from edgeconv.export.op_traits import TRAITS, Is
+    from edgeconv.export.passes.expand_rare import WRITTEN
     from edgeconv.export.tflite.table import OPS as TFLITE
 
     lines = []
@@ -39,7 +40,8 @@ def op_docs() -> str:
             "yes" if Is.COREML_INT8 in traits.true else "-",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    return HEADER + "\n".join(lines) + "\n"
+    rare = f"\nWritten as compositions of these first: {', '.join(sorted({*WRITTEN, 'Einsum'}))}.\n"
+    return HEADER + "\n".join(lines) + "\n" + rare
 
 
 if __name__ == "__main__":
