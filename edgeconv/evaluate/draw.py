@@ -53,12 +53,12 @@ def draw_boxes(
 def draw_both(
     picture: Path, reference: Boxes, found: Boxes, how: Preprocessing, path: Path
 ) -> None:
-    """Write the picture with the reference's boxes (blue) and the file's (orange)."""
+    """Write the picture with the reference's boxes (blue) and the file's (orange) over them."""
     canvas = _canvas(read_picture(picture))
-    for boxes, colour in ((reference, REFERENCE), (found, FILE)):
+    for boxes, colour, width in ((reference, REFERENCE, 5), (found, FILE, 2)):
         said = [str(int(kind)) for kind in boxes.classes]
         placed = picture_boxes(boxes.corners, canvas.given, how)
-        _paint(canvas, placed, [colour] * len(boxes), said)
+        _paint(canvas, placed, [colour] * len(boxes), said, width)
     _write(canvas.image, path)
 
 
@@ -94,11 +94,13 @@ def _canvas(pixels: NDArray[np.uint8]) -> _Canvas:
     return _Canvas(image, (pixels.shape[0], pixels.shape[1]), factor)
 
 
-def _paint(canvas: _Canvas, corners: Array, colours: Sequence[Colour], said: Sequence[str]) -> None:
+def _paint(
+    canvas: _Canvas, corners: Array, colours: Sequence[Colour], said: Sequence[str], width: int = 2
+) -> None:
     pen = require("PIL.ImageDraw", "images").Draw(canvas.image)
     for box, colour, words in zip(corners * canvas.factor, colours, said, strict=True):
         x1, y1, x2, y2 = (float(value) for value in box)
-        pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=2)
+        pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=width)
         words = words.encode("latin-1", "replace").decode("latin-1")  # all that its own font has
         left, top, right, bottom = pen.textbbox((x1 + 3, y1 + 2), words)
         pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), fill=(0, 0, 0))

@@ -1,0 +1,54 @@
+"""The drawn detection sets and the detector trained on them, small: what docs/results.md says is made so."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edgeconv.cli import main
+
+pytest.importorskip("PIL")
+import detection_sets
+
+
+@pytest.mark.parametrize("name", detection_sets.SETS)
+def test_a_box_holds_its_object_and_no_more(name: str) -> None:
+    made = detection_sets.SETS[name](12, 0)
+    assert sum(map(len, made.boxes)) > 12
+    for picture, boxes in zip(made.pictures, made.boxes, strict=True):
+        assert picture.shape == (64, 64, 3)
+        for kind, x1, y1, x2, y2 in boxes:
+            assert 0 <= kind < len(made.names)
+            assert 0 <= x1 < x2 <= 64
+            assert 0 <= y1 < y2 <= 64
+            inside = picture[int(y1) : int(y2), int(x1) : int(x2)].astype(float)
+            assert (
+                np.ptp(inside.mean(axis=2)) > 30 or name == "shapes"
+            )  # a digit's ink and its ground
+    again = detection_sets.SETS[name](12, 0)
+    np.testing.assert_array_equal(made.pictures, again.pictures)
+
+
+def test_a_digit_fills_its_box_as_the_font_says() -> None:
+    zero = np.array([[1, 1, 1], [1, 0, 1], [1, 0, 1], [1, 0, 1], [1, 1, 1]], bool)
+    np.testing.assert_array_equal(detection_sets.glyph(0), zero)
+    assert len({detection_sets.glyph(kind).tobytes() for kind in range(10)}) == 10
+
+
+def test_the_script_writes_a_detector_that_eval_measures(tmp_path: Path) -> None:
+    for package in ("torch", "onnxruntime", "pycocotools"):
+        pytest.importorskip(package)
+    train_detector = __import__("train_detector")
+    small = ["--steps", "2", "--width", "2", "--count", "32", "--held", "3"]
+    ran = CliRunner().invoke(train_detector.command, ["digits", "--out", str(tmp_path), *small])
+    assert ran.exit_code == 0, ran.output
+    options = ["--preprocessing", "unit", "--crop", "1", "--truth", str(tmp_path / "test.json")]
+    file, data = str(tmp_path / "detector.onnx"), str(tmp_path / "test")
+    ran = CliRunner().invoke(main, ["eval", file, "--data", data, *options, "--json"])
+    assert ran.exit_code == 0, ran.output
+    (found,) = json.loads(ran.stdout)["files"]
+    assert found["head"] == "yolov8"
+    assert 0.0 <= found["map"] < 0.2  # two steps teach nothing
+    assert set(found["map_classes"]) <= set("0123456789")
