@@ -1,9 +1,10 @@
 """An export: a tuple of stages, which a run walks to the end and --dry-run as far as it costs nothing."""
 
+import gc
 import os
 import shlex
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -115,7 +116,8 @@ def run_export(
             work.stages.progress = progress
         if on_line is not None:
             work.stages.on_line = on_line
-        _walk(work, LOWERING)
+        with _starting():
+            _walk(work, LOWERING)
         simplifier.close()
         _walk(work, MEASURING)
         with staging(options.output) as staged:
@@ -135,6 +137,26 @@ def _foreign(options: ExportOptions) -> Path | None:
     net = options.net
     path = Path(net) if isinstance(net, str) and net.endswith(".onnx") else None
     return path if path is not None and path.is_file() else None
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Import and trace without looking for garbage, of which there is none, and without spinning threads.
+
+    OpenMP reads the variable when torch loads it: a net traced one picture at a time keeps no
+    second thread busy.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    before = os.environ.get("OMP_WAIT_POLICY")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("OMP_WAIT_POLICY", None)
+        if collecting:
+            gc.enable()
 
 
 def _walk(work: Work, stages: Sequence[Stage]) -> None:

@@ -51,6 +51,7 @@ def open_model(
     *,
     threads: int = 1,
     optimize: bool = True,
+    integers: bool = True,
     shapes: Shapes | None = None,
     profile: Path | None = None,
     save_optimized: Path | None = None,
@@ -58,6 +59,7 @@ def open_model(
     """Open a model from a path or from bytes.
 
     ``optimize=False`` switches every graph rewrite off: what the file says is what runs.
+    ``integers=False`` computes in float between QuantizeLinear and DequantizeLinear.
     ``shapes`` settles dynamic inputs by name. ``profile`` is the prefix of the trace that
     ``OnnxRunner.end_profile`` writes; ``save_optimized`` receives the graph that really runs. Raises EdgeconvError for a file that onnxruntime refuses.
     """
@@ -70,6 +72,8 @@ def open_model(
     options.log_severity_level = 4  # errors arrive as exceptions; nothing else is ours to print
     if not optimize:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not integers:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.hub.onnx_io import to_onnx
-from edgeconv.export.integer.rules import float_weights
 from edgeconv.export.quant.sessions import session
 
 Floats = NDArray[np.float32]
@@ -21,24 +20,50 @@ class MeanOutput:
     """The mean over the plane of a weighted node's output, before its activation."""
 
     def __init__(self, graph: Graph, node: Node) -> None:
-        weights, bias = float_weights(graph, node)
-        source, out = node.inputs[0], node.output
-        part = Graph("mean", graph.opset, [source, "weights", "bias"], [out])
-        part.nodes = [
-            Node(node.op, node.name, [source, "weights", "bias"], [out], dict(node.attrs))
-        ]
-        part.declare(source, graph.shape(source), np.float32)
-        part.declare("weights", weights.shape, np.float32)
-        part.declare("bias", bias.shape, np.float32)
-        part.declare(out, graph.shape(out), np.float32)
-        self._session: Any = session(to_onnx(part), optimize=False)
-        self._source, self._node = source, node
+        self._graph, self._node = graph, node
+        self._by_taps = node.op == "Conv" and len(graph.shape(node.inputs[0])) == 4
 
     def __call__(self, picture: Floats, weights: Floats, bias: Floats) -> Floats:
         """Return (out channels,) for one sample of the input's shape, real weights and real bias."""
-        fed = {self._source: picture, "weights": weights, "bias": bias}
-        (out,) = self._session.run(None, fed)
-        return channel_means(self._node, np.asarray(out))
+        if not self._by_taps:
+            return channel_means(self._node, _run(self._graph, self._node, picture, weights, bias))
+        group = self._node.int("group", 1)
+        taps = tap_means(self._node, picture, self._graph.shape(self._node.output)[2:])
+        flat = weights.reshape(group, len(bias) // group, -1)
+        means: Floats = (flat @ taps.reshape(group, -1, 1)).reshape(-1) + bias
+        return means
+
+
+def tap_means(node: Node, picture: Floats, plane: tuple[int, ...]) -> Floats:
+    """Return (channels, kernel height, kernel width): the mean of what each weight of a Conv meets.
+
+    ``picture`` is its input, (n, C, H, W), and ``plane`` (height, width) of its output.
+    """
+    height, width = node.ints("kernel_shape", ())
+    (down, right), (tall, broad) = node.ints("strides", [1, 1]), node.ints("dilations", [1, 1])
+    pads = node.ints("pads", [0] * 4)
+    whole = np.pad(picture, ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
+    means = np.empty((picture.shape[1], height, width), np.float32)
+    for i in range(height):
+        rows = whole[:, :, i * tall :: down][:, :, : plane[0]]
+        for j in range(width):
+            met = rows[..., j * broad :: right][..., : plane[1]]
+            means[:, i, j] = met.mean(axis=(0, 2, 3), dtype=np.float64)
+    return means
+
+
+def _run(graph: Graph, node: Node, picture: Floats, weights: Floats, bias: Floats) -> Floats:
+    """Run the node alone, in float."""
+    source, out = node.inputs[0], node.output
+    part = Graph("mean", graph.opset, [source, "weights", "bias"], [out])
+    part.nodes = [Node(node.op, node.name, [source, "weights", "bias"], [out], dict(node.attrs))]
+    part.declare(source, graph.shape(source), np.float32)
+    part.declare("weights", weights.shape, np.float32)
+    part.declare("bias", bias.shape, np.float32)
+    part.declare(out, graph.shape(out), np.float32)
+    fed = {source: picture, "weights": weights, "bias": bias}
+    (made,) = session(to_onnx(part), optimize=False).run(None, fed)
+    return np.asarray(made)
 
 
 def channel_axis(node: Node, rank: int) -> int:

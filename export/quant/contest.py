@@ -7,7 +7,6 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph
 from edgeconv.export.integer.groups import needed_bounds
@@ -15,14 +14,30 @@ from edgeconv.export.quant.calibration import stability
 from edgeconv.export.quant.candidates import Candidate
 from edgeconv.export.quant.equalize import equalize
 from edgeconv.export.quant.fit import LayerFit
-from edgeconv.export.quant.judge import NEAR_DB, Score, best, form_is_too_dear, run_recipe, score
+from edgeconv.export.quant.judge import (
+    NEAR_DB,
+    Score,
+    best,
+    decibels,
+    form_is_too_dear,
+    run_recipe,
+    score,
+)
 from edgeconv.export.quant.observe import Feeds, Floats, Observation, Progress
 from edgeconv.export.quant.ranges import choose_ranges
-from edgeconv.export.quant.report import NoiseProbe, histograms, layer_notes
+from edgeconv.export.quant.report import histograms, layer_noise, layer_notes
 from edgeconv.export.quant.stream import run_quantized
-from edgeconv.export.quant.workspace import Workspace, real
-from edgeconv.recipe import Activation, Form, Recipe
+from edgeconv.export.quant.workspace import Workspace
+from edgeconv.recipe import Activation, Form, Recipe, bias_integers
 
+MOST_JUDGING = 48
+"""Pictures that judge a candidate at most; those held out come first."""
+MOST_NOTED = 16
+"""Pictures that say how each layer of the picked candidate fares."""
+LARGEST_BIAS = 2**30
+"""What weight_scales leaves room for in int32."""
+LATE_DB = 1.0
+"""So near to the best must plain rounding come for a late candidate to be tried."""
 FORMS: tuple[Form, Form] = ("zero-point-free", "asymmetric")
 T = TypeVar("T")
 R = TypeVar("R")
@@ -94,24 +109,24 @@ class Contest:
 
     def run(self, name: str, form: Form | None) -> Quantized:
         """Return the best candidate, in ``form`` or the form that its scores ask for."""
-        jobs: list[_Fit] = [(c, form or FORMS[0]) for c in self.candidates]
-        if form is None:
-            jobs.insert(
-                1, (self.candidates[0], FORMS[1])
-            )  # the likeliest second form, side by side
-        entries = dict(zip(jobs, self._together(self._entry, jobs), strict=True))
-        self.entries = [entries[c, form or FORMS[0]] for c in self.candidates]
-        picked = self.entries[best([entry.score for entry in self.entries])]
+        jobs: list[_Fit] = [(c, form or FORMS[0]) for c in self.candidates if not c.late]
+        entries = self._together(self._entry, jobs)
+        least = min(entry.score.noise for entry in entries)
+        if decibels(entries[-1].score.noise, least) < LATE_DB:
+            late: list[_Fit] = [(c, form or FORMS[0]) for c in self.candidates if c.late]
+            entries += self._together(self._entry, late)
+        entries.sort(key=lambda entry: self.candidates.index(entry.candidate))
+        self.entries = entries
+        picked = entries[best([entry.score for entry in entries])]
         why = "prescribed"
         if form is None:
-            other = (picked.candidate, FORMS[1])
-            asymmetric = entries[other] if other in entries else self._entry(other)
+            asymmetric = self._with_zero_points(picked)
             dear = form_is_too_dear(picked.score, asymmetric.score)
             why = dear or "zero points are not needed"
             picked = picked if dear is None else asymmetric
         recipe = picked.made.recipe
         spread = histograms(self.seen(picked.made), recipe.activations)
-        notes = {**self._notes(picked.candidate, why), **recipe.notes, "histograms": spread}
+        notes = {**self._notes(picked, why), **recipe.notes, "histograms": spread}
         self.report(1.0)
         return replace(picked.made, recipe=replace(recipe, name=name, notes=notes))
 
@@ -128,26 +143,7 @@ class Contest:
         return self._equalized if candidate.equalize else (self.task.graph, self.task.seen)
 
     def _entry(self, fit: _Fit) -> _Entry:
-        """Fit a candidate in a form, with figures for every layer, and judge it."""
-        task, (candidate, form) = self.task, fit
-        graph, seen = self._graph(candidate)
-        bounds = needed_bounds(graph, seen.peaks, frozenset(task.floats))
-        probe = NoiseProbe(seen, self._activations(candidate, form), bounds)
-        made: dict[str, Floats] = {}
-        recipe = self._fit(fit, probe, made)
-        rows = len(task.pictures)
-        unseen = task.pictures[task.learnt :] if made else task.pictures
-        if unseen:
-            rest = run_recipe(graph, recipe, unseen, self._threads)
-            made = {n: np.concatenate([made[n], v]) if made else v for n, v in rest.items()}
-        wanted = {name: values[:rows] for name, values in task.seen.outputs.items()}
-        recipe = replace(
-            recipe, notes={"layers": layer_notes(graph, recipe, seen, probe.noise, bounds)}
-        )
-        return _Entry(candidate, Quantized(graph, recipe), score(graph, wanted, made))
-
-    def _fit(self, fit: _Fit, probe: NoiseProbe, made: dict[str, Floats]) -> Recipe:
-        """Return a candidate's integers; ``made`` gets the outputs that the fit ran through."""
+        """Give a candidate its integers in a form, and judge it."""
         task, (candidate, form) = self.task, fit
         graph, seen = self._graph(candidate)
         activations = self._activations(candidate, form)
@@ -156,32 +152,65 @@ class Contest:
             candidate.name, form, activations, {}, tuple(task.floats), equalized=factors
         )
         layers = LayerFit(graph, seen, activations, candidate.rounding, candidate.bias, task.limit)
+        if candidate.needs_pictures:
+            recipe = self._fit(graph, recipe, layers, candidate, lambda p: self._progress(fit, p))
+        else:
+            recipe = replace(recipe, weights=layers.without_pictures(recipe))
+        return self._judged(candidate, graph, recipe)
+
+    def _judged(self, candidate: Candidate, graph: Graph, recipe: Recipe) -> _Entry:
+        """Score a recipe on the last pictures: those held out, and some that were fitted on."""
+        task = self.task
+        start = max(0, len(task.pictures) - MOST_JUDGING)
+        got = run_recipe(graph, recipe, task.pictures[start:], self._threads)
+        rows = slice(start, len(task.pictures))
+        wanted = {name: values[rows] for name, values in task.seen.outputs.items()}
+        return _Entry(candidate, Quantized(graph, recipe), score(graph, wanted, got))
+
+    def _with_zero_points(self, entry: _Entry) -> _Entry:
+        """Judge the same integer weights behind ranges that may lie anywhere."""
+        recipe, graph = entry.made.recipe, entry.made.graph
+        activations = self._activations(entry.candidate, FORMS[1])
+        sources = {node.name: node.inputs[0] for node in graph.nodes}
+        weights = {
+            name: replace(each, bias=bias_integers(each, activations[sources[name]].scale))
+            for name, each in recipe.weights.items()
+        }
+        if any(
+            np.abs(each.bias, dtype=np.float64).max(initial=0) > LARGEST_BIAS
+            for each in weights.values()
+        ):
+            return self._entry((entry.candidate, FORMS[1]))  # finer steps need wider weights
+        other = replace(recipe, form=FORMS[1], activations=activations, weights=weights)
+        return self._judged(entry.candidate, graph, other)
+
+    def _fit(
+        self,
+        graph: Graph,
+        recipe: Recipe,
+        layers: LayerFit,
+        candidate: Candidate,
+        progress: Progress,
+    ) -> Recipe:
+        """Fix a candidate's integers layer by layer."""
         workspace = self._workspaces.get()
-
-        def inspect(name: str, stored: NDArray[Any]) -> None:
-            probe(name, stored)
-            if name in graph.outputs:
-                shape = (task.learnt, *graph.shape(name))
-                made[name] = real(stored, activations.get(name)).reshape(shape)
-
         try:
             return run_quantized(
                 graph,
                 recipe,
-                task.learnt,
+                self.task.learnt,
                 layers,
                 workspace,
                 refine=layers.refined if candidate.bias == "after" else None,
                 threads=self._threads,
-                inspect=inspect,
-                progress=lambda part: self._progress(fit, part),
+                progress=progress,
             )
         finally:
             self._workspaces.put(workspace)
 
     def _progress(self, fit: _Fit, part: float) -> None:
         self._done[fit] = part
-        self.report(min(1.0, sum(self._done.values()) / (len(self.candidates) + 2)))
+        self.report(min(1.0, sum(self._done.values()) / len(self.candidates)))
 
     def _activations(self, candidate: Candidate, form: Form) -> dict[str, Activation]:
         key = (candidate.equalize, candidate.ranges, form)
@@ -197,11 +226,15 @@ class Contest:
             )
         return self._ranges[key]
 
-    def _notes(self, picked: Candidate, why: str) -> dict[str, Any]:
-        task = self.task
+    def _notes(self, picked: _Entry, why: str) -> dict[str, Any]:
+        task, made = self.task, picked.made
         count = len(task.pictures)
+        seen = self.seen(made)
+        bounds = needed_bounds(made.graph, seen.peaks, frozenset(task.floats))
+        few = task.pictures[:MOST_NOTED]
+        noise = layer_noise(made.graph, made.recipe, seen, few, bounds, task.threads)
         return {
-            "picked": picked.name,
+            "picked": picked.candidate.name,
             "why": f"nothing came {NEAR_DB:g} dB closer to float on {count} pictures, {count - task.learnt} "
             "of them held out",
             "form": why,
@@ -216,4 +249,5 @@ class Contest:
             },
             "float": dict(task.floats),
             "stability": stability(task.seen),
+            "layers": layer_notes(made.graph, made.recipe, seen, noise, bounds),
         }

@@ -17,7 +17,7 @@ from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.export.quant.apart import kept_apart
 from edgeconv.export.quant.bias import channel_axis
 from edgeconv.export.quant.blas import one_blas_thread
-from edgeconv.export.quant.candidates import RECIPES
+from edgeconv.export.quant.candidates import RECIPES, Candidate
 from edgeconv.export.quant.contest import Contest, Quantized, Task
 from edgeconv.export.quant.copies import copied, plan
 from edgeconv.export.quant.float_outputs import logits
@@ -33,8 +33,10 @@ __all__ = ["Quantized", "float_nodes", "quantize", "split"]
 FloatOutputs = Callable[[Graph, Recipe], tuple[str, ...]]
 FLOAT_OUTPUTS: Mapping[str, FloatOutputs] = {"onnx": logits}
 
-MOST_LEARNT = 100
+MOST_LEARNT = 80
 """Pictures that layers are fitted on; ranges use all that are given."""
+LIVE_BYTES, LEAST_LEARNT = 192 << 20, 16
+"""What the pictures of a layer's input and output may take, and how many are taken all the same."""
 MOST_HELD = 200
 """Pictures that judge."""
 HELD_EVERY = 5
@@ -85,9 +87,10 @@ def quantize(
     with one_blas_thread():
         report = progress or (lambda _: None)
         limit = 63 if reduce_range else 127
-        task = _observe(graph, feeds, input_scale or {}, floats, threads, limit, report)
+        candidates = RECIPES[recipe]
+        task = _observe(graph, feeds, input_scale or {}, floats, threads, limit, candidates, report)
         contested = 0.5 if minutes else 1.0
-        contest = Contest(task, RECIPES[recipe], lambda p: report(0.3 + (contested - 0.3) * p))
+        contest = Contest(task, candidates, lambda p: report(0.3 + (contested - 0.3) * p))
         made = contest.run(recipe, form)
         if copies:
             made = _with_copies(made, contest.seen(made), task, copies)
@@ -168,7 +171,17 @@ def split(count: int) -> tuple[list[int], list[int]]:
         return places, places
     held = places[HELD_EVERY - 1 :: HELD_EVERY]
     learnt = [place for place in places if place % HELD_EVERY != HELD_EVERY - 1]
-    return _thinned(learnt, MOST_LEARNT), _thinned(held, MOST_HELD)
+    return learnt, _thinned(held, MOST_HELD)
+
+
+def _widest(graph: Graph) -> int:
+    """Return the most values that one node reads and makes of a picture."""
+    return max(
+        sum(
+            int(np.prod(graph.shape(t))) for t in [*node.inputs, *node.outputs] if t in graph.shapes
+        )
+        for node in graph.nodes
+    )
 
 
 def _thinned(places: list[int], most: int) -> list[int]:
@@ -183,20 +196,25 @@ def _observe(
     floats: Mapping[str, str],
     threads: int,
     limit: int,
+    candidates: Sequence[Candidate],
     report: Progress,
 ) -> Task:
     learnt, held = split(len(feeds))
+    learnt = _thinned(learnt, int(np.clip(LIVE_BYTES // _widest(graph), LEAST_LEARNT, MOST_LEARNT)))
     only_held = [place for place in held if place not in learnt]
     first = [*learnt, *only_held]
     rest = sorted(set(range(len(feeds))) - set(first))
     weighted = [n for n in graph.nodes if n.op in WEIGHTED and n.name not in floats]
+    after = any(candidate.bias == "after" for candidate in candidates)
     seen = observe(
         graph,
         Chosen(feeds, [*first, *rest]),
         summed={n.inputs[0] for n in weighted},
         counts={len(learnt)},
         averaged={
-            n.output: channel_axis(n, len(graph.shape(n.output))) for n in weighted if n.clamp
+            n.output: channel_axis(n, len(graph.shape(n.output)))
+            for n in weighted
+            if after and n.clamp
         },
         threads=threads,
         progress=lambda p: report(0.3 * p),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.rules import float_weights
-from edgeconv.export.op_traits import output_axis
+from edgeconv.export.op_traits import WEIGHTED, output_axis
 from edgeconv.export.quant.bias import MeanOutput, channel_axis, likely
 from edgeconv.export.quant.columns import hessian
 from edgeconv.export.quant.observe import Observation, picture_means
@@ -23,7 +23,7 @@ from edgeconv.export.quant.weights import (
     weight_scales,
 )
 from edgeconv.export.quant.workspace import mean
-from edgeconv.recipe import Activation, Weights, bias_integers
+from edgeconv.recipe import Activation, Recipe, Weights, bias_integers
 
 Rounding = Literal["nearest", "gptq"]
 BiasCorrection = Literal["none", "before", "after"]
@@ -66,6 +66,12 @@ class LayerFit:
             )
         return replace(weights, bias=bias_integers(weights, quantization.scale))
 
+    def without_pictures(self, recipe: Recipe) -> dict[str, Weights]:
+        """Return the Weights of every node that has integers, from the float weights alone."""
+        return {
+            node.name: self(node, None) for node in self.graph.nodes if has_integers(recipe, node)
+        }
+
     def refined(self, node: Node, weights: Weights, made: NDArray[np.uint8]) -> Weights | None:
         """Move the bias by what the mean behind the activation still lacks; None without one.
 
@@ -102,6 +108,15 @@ class LayerFit:
             bias,
         )
         return np.asarray(bias + (wanted - got), np.float32)
+
+
+def has_integers(recipe: Recipe, node: Node) -> bool:
+    """Whether a recipe has, or is to have, integer weights for ``node``."""
+    return (
+        node.op in WEIGHTED
+        and node.name not in recipe.float_nodes
+        and node.inputs[0] in recipe.activations
+    )
 
 
 def _on_grid(flat: Floats, integers: NDArray[np.int8], scales: Floats) -> bool:

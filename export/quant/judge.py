@@ -56,7 +56,7 @@ def are_probabilities(graph: Graph) -> bool:
 def run_recipe(graph: Graph, recipe: Recipe, feeds: Feeds, threads: int) -> dict[str, Floats]:
     """Return the outputs (n, ...) of the recipe's ONNX file."""
     model = emit_qdq(graph, recipe).model
-    running = session(model, threads=threads, optimize=integer_kernels_are_exact())
+    running = session(model, threads=threads, integers=integer_kernels_are_exact())
     rows: dict[str, list[Floats]] = {name: [] for name in graph.outputs}
     for feed in feeds:
         fed = {name: np.asarray(feed[name], graph.dtype(name)) for name in graph.inputs}

@@ -24,13 +24,13 @@ Floats = NDArray[np.float32]
 Feeds = Sequence[Mapping[str, Floats]]
 Progress = Callable[[float], None]
 
-SAMPLES = 200_000
+SAMPLES = 100_000
 """Values kept of each tensor to choose its range by, over all pictures."""
 MOST_EXTREMES = 128
 """Rows of extremes kept of each tensor; even, so that rows of one parity are half of the pictures."""
 AVERAGED = 32
 """Pictures whose means are kept one by one."""
-CHUNK_BYTES = 96 << 20
+CHUNK_BYTES = 32 << 20
 """Float activations held at once."""
 
 
@@ -239,7 +239,7 @@ class _Gatherer:
         places = np.arange(self.taken, self.taken + n) % len(self.low)
         self.low[places] = np.minimum(self.low[places], low)
         self.high[places] = np.maximum(self.high[places], high)
-        self.samples.append(flat[:, self.places])
+        self.samples.append(flat.take(self.places, axis=1))
         for start, stop in self._parts(n):
             self.total += np.ones(stop - start, np.float32) @ flat[start:stop]
             if self.taken + stop in self.counts:

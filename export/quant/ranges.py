@@ -17,7 +17,7 @@ from edgeconv.recipe import Activation, Form, choose_scale
 RangeMethod = Literal["minmax", "mse3"]
 """minmax covers everything seen; mse3 clips where the mean cube of the error is smallest."""
 
-BINS = 4096
+BINS = 2048
 STEPS = 41
 NARROWEST = 0.2
 

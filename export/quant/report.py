@@ -5,53 +5,56 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import onnx
 
 from edgeconv.export.graph import Clamp, Graph
 from edgeconv.export.integer.rules import float_weights
 from edgeconv.export.op_traits import WEIGHTED
+from edgeconv.export.qdq.emit import emit_qdq
 from edgeconv.export.quant.calibration import clip_rates
-from edgeconv.export.quant.observe import Observation
+from edgeconv.export.quant.observe import Feeds, Observation
+from edgeconv.export.quant.sessions import integer_kernels_are_exact, session
 from edgeconv.export.quant.weights import dequantized
+from edgeconv.export.quant.workspace import real
 from edgeconv.recipe import Activation, Recipe
 
 BINS = 48
 """Bins of a tensor's histogram."""
 
 
-class NoiseProbe:
-    """Compares sampled values of the quantized run with the float pass, at the same places.
+def layer_noise(
+    graph: Graph,
+    recipe: Recipe,
+    seen: Observation,
+    pictures: Feeds,
+    bounds: Mapping[str, Clamp],
+    threads: int,
+) -> dict[str, float]:
+    """Return the noise-to-signal power of every tensor that is stored as int8.
 
+    ``pictures`` are the first that ``seen`` saw; values are compared at the places it sampled.
     ``bounds`` are those of ``needed_bounds``: beyond them no reader can tell values apart.
     """
-
-    def __init__(
-        self,
-        seen: Observation,
-        activations: Mapping[str, Activation],
-        bounds: Mapping[str, Clamp] = MappingProxyType({}),
-    ) -> None:
-        self._seen, self._activations, self._bounds = seen, activations, bounds
-        self.noise: dict[str, float] = {}
-
-    def __call__(self, name: str, stored: NDArray[Any]) -> None:
-        """Note the noise-to-signal power of one tensor, (pictures, ...) as stored."""
-        stats = self._seen.tensors.get(name)
-        if stats is None:
-            return
-        rows = stored.reshape(len(stored), 1) if stored.ndim == 1 else stored  # of scalars
-        places = np.unravel_index(stats.places, rows.shape[1:])
-        every = np.arange(len(rows))[:, None]
-        values = rows[(every, *places)].astype(np.float32)
-        quantization = self._activations.get(name)
-        if quantization is not None:
-            values = (values - (quantization.zero_point + 128)) * np.float32(quantization.scale)
-        floor, ceiling = self._bounds.get(name, (-np.inf, np.inf))
-        real = np.clip(stats.sample[: len(stored)], floor, ceiling)
-        values = np.clip(values, floor, ceiling)
-        power = float((real.astype(np.float64) ** 2).mean())
-        error = float(((real - values).astype(np.float64) ** 2).mean())
-        self.noise[name] = error / power if power > 0 else 0.0
+    emitted = emit_qdq(graph, recipe)
+    names = {t: emitted.names[t] for t in recipe.activations if t in seen.tensors}
+    present = {value.name for value in emitted.model.graph.output}
+    for name in dict.fromkeys(names.values()):
+        if name not in present:
+            kind = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.UINT8, None)
+            emitted.model.graph.output.append(kind)
+    running = session(emitted.model, threads=threads, integers=integer_kernels_are_exact())
+    error, power = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    for place, feed in enumerate(pictures):
+        fed = {name: np.asarray(feed[name], graph.dtype(name)) for name in graph.inputs}
+        made = dict(zip(names, running.run(list(names.values()), fed), strict=True))
+        for tensor, stored in made.items():
+            stats = seen.tensors[tensor]
+            limits = bounds.get(tensor, (-np.inf, np.inf))
+            values = real(stored.reshape(-1).take(stats.places), recipe.activations[tensor])
+            wanted = stats.sample[place].clip(*limits).astype(np.float64)
+            power[tensor] += float(wanted @ wanted)
+            error[tensor] += float(((wanted - values.clip(*limits)) ** 2).sum())
+    return {t: error[t] / power[t] if power[t] > 0 else 0.0 for t in names}
 
 
 def layer_notes(
@@ -72,9 +75,9 @@ def layer_notes(
         if node.op not in WEIGHTED or node.name not in recipe.weights:
             continue
         weights = recipe.weights[node.name]
-        real, _ = float_weights(graph, node)
-        error = dequantized(graph, node, weights.values, weights.scales) - real
-        size = float(np.sqrt((real.astype(np.float64) ** 2).mean()))
+        exact, _ = float_weights(graph, node)
+        error = dequantized(graph, node, weights.values, weights.scales) - exact
+        size = float(np.sqrt((exact.astype(np.float64) ** 2).mean()))
         before, after = noise.get(node.inputs[0], 0.0), noise.get(node.output, 0.0)
         found[node.name] = {
             "clip_rate": clipped.get(node.output, 0.0),

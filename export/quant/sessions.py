@@ -9,27 +9,32 @@ import onnx
 from edgeconv.deps import require
 
 
-def session(model: onnx.ModelProto, *, threads: int = 1, optimize: bool = True) -> Any:
-    """Open a model in memory; ``optimize=False`` runs every node as written, in float.
+def session(
+    model: onnx.ModelProto, *, threads: int = 1, optimize: bool = True, integers: bool = True
+) -> Any:
+    """Open a model in memory; ``optimize=False`` runs every node as written.
 
-    What onnxruntime's optimizer breaks is run as written too: it folds a model of constants to
+    ``integers=False`` computes in float between QuantizeLinear and DequantizeLinear. What
+    onnxruntime's optimizer breaks is run as written too: it folds a model of constants to
     nothing, and moves transposes through a cubic Resize that has no kernel for that.
     """
     try:
-        return _open(model, threads, optimize)
+        return _open(model, threads, optimize, integers)
     except Exception:  # onnxruntime's errors share no base class
         if not optimize:
             raise
-        return _open(model, threads, False)
+        return _open(model, threads, False, integers)
 
 
-def _open(model: onnx.ModelProto, threads: int, optimize: bool) -> Any:
+def _open(model: onnx.ModelProto, threads: int, optimize: bool, integers: bool) -> Any:
     runtime = require("onnxruntime", "onnx")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not integers:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     level = runtime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
     return runtime.InferenceSession(

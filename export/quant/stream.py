@@ -7,14 +7,15 @@ what the artifact will really compute.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import onnx
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.export.qdq.emit import emit_qdq
 from edgeconv.export.quant.batching import batched, channels_last_io, set_batch
-from edgeconv.export.quant.observe import AVERAGED
+from edgeconv.export.quant.fit import has_integers
 from edgeconv.export.quant.sessions import integer_kernels_are_exact, session
 from edgeconv.export.quant.workspace import Tensor, Workspace, channels_last
 from edgeconv.recipe import Recipe, Weights
@@ -24,10 +25,13 @@ Fit = Callable[[Node, Tensor], Weights]
 Refine = Callable[[Node, Weights, Tensor], Weights | None]
 """Improves a node's integers from the output they gave, uint8 (n, ...); None leaves them."""
 
+REFINED = 32
+"""Pictures that refine a bias."""
+
 ROUNDS = 2
 """Refinements of a node: saturated values follow the second time; four measured no better."""
 
-SLICE_BYTES = 16 << 20
+SLICE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,9 @@ def run_quantized(
     *,
     refine: Refine | None = None,
     threads: int = 1,
-    inspect: Callable[[str, Tensor], None] = lambda _name, _stored: None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Recipe:
     """Return the recipe with the weights that ``fit`` gave on the workspace's first ``pictures``.
-
-    ``inspect`` is shown every tensor when it is made: its name and all pictures as stored.
 
     ``recipe`` has all activations and no weights yet; nodes it has weights for keep them.
     """
@@ -61,49 +62,31 @@ def run_quantized(
     runner = wide if wide is not None else graph
     live = workspace.pictures(graph, recipe, pictures)
     kept = {*live, *graph.outputs}
-    for name, stored in live.items():
-        inspect(name, stored)
     weights = dict(recipe.weights)
     pieces = list(_pieces(runner, recipe, live))
     last = {name: i for i, piece in enumerate(pieces) for name in piece.inputs}
     for i, piece in enumerate(pieces):
         first = piece.nodes[0]
-        fitted = _fits(graph, recipe, first) and first.name not in weights
+        fitted = has_integers(recipe, first) and first.name not in weights
         if fitted:
             weights[first.name] = fit(first, live[first.inputs[0]])
         for name in piece.outputs:
             live[name] = _memory(workspace, runner, recipe, name, pictures, wide is not None)
-
-        def run(
-            piece: _Piece = piece, count: int = pictures, weights: dict[str, Weights] = weights
-        ) -> None:
-            here = replace(recipe, weights=weights)
-            _run_piece(runner, here, piece, live, count, wide is not None, threads)
-
+        opened = _open(runner, replace(recipe, weights=weights), piece, wide is not None, threads)
         if refine is not None and fitted and first.output in piece.outputs:
-            few = min(AVERAGED, pictures)
+            few = min(REFINED, pictures)
             for _ in range(ROUNDS):
-                run(count=few)
+                _run(runner, opened, weights.get(first.name), live, few)
                 better = refine(first, weights[first.name], live[first.output][:few])
                 if better is None:
                     break
                 weights[first.name] = better
-        run()
-        for name in piece.outputs:
-            inspect(name, live[name])
+        _run(runner, opened, weights.get(first.name), live, pictures)
         for name in piece.inputs:
             if last[name] == i and name not in kept:
                 workspace.give(live.pop(name))
         progress((i + 1) / len(pieces))
     return replace(recipe, weights=weights)
-
-
-def _fits(graph: Graph, recipe: Recipe, node: Node) -> bool:
-    return (
-        node.op in WEIGHTED
-        and node.name not in recipe.float_nodes
-        and node.inputs[0] in recipe.activations
-    )
 
 
 def _memory(
@@ -121,7 +104,7 @@ def _pieces(graph: Graph, recipe: Recipe, ready: dict[str, Tensor]) -> Iterator[
     for node in graph.nodes:
         if node.output in ready:
             continue
-        if not runs or _fits(graph, recipe, node):
+        if not runs or has_integers(recipe, node):
             runs.append([])
         runs[-1].append(node)
     for i, run in enumerate(runs):
@@ -138,33 +121,64 @@ def _pieces(graph: Graph, recipe: Recipe, ready: dict[str, Tensor]) -> Iterator[
         yield _Piece(tuple(run), tuple(inputs), tuple(kept))
 
 
-def _run_piece(
-    graph: Graph,
-    recipe: Recipe,
-    piece: _Piece,
-    live: dict[str, Tensor],
-    pictures: int,
-    wide: bool,
-    threads: int,
-) -> None:
+@dataclass(frozen=True)
+class _Opened:
+    """A piece as a session; ``names`` are the session's of its tensors.
+
+    ``bias`` is the input that takes the int32 bias of its weighted node: a refined bias needs no
+    new session.
+    """
+
+    piece: _Piece
+    session: Any
+    names: dict[str, str]
+    bias: str | None
+    wide: bool
+
+
+def _open(graph: Graph, recipe: Recipe, piece: _Piece, wide: bool, threads: int) -> _Opened:
     model = emit_qdq(_subgraph(graph, piece), recipe, io="uint8").model
-    fed = {name: name for name in [*piece.inputs, *piece.outputs]}
+    names = {name: name for name in [*piece.inputs, *piece.outputs]}
     if wide:
-        fed = channels_last_io(set_batch(model))
-    running = session(model, threads=threads, optimize=integer_kernels_are_exact())
+        names = channels_last_io(set_batch(model))
+    bias = _feed_bias(model, piece.nodes[0]) if piece.nodes[0].name in recipe.weights else None
+    exact = integer_kernels_are_exact()
+    running = session(model, threads=threads, integers=exact)
+    return _Opened(piece, running, names, bias, wide)
+
+
+def _feed_bias(model: onnx.ModelProto, node: Node) -> str | None:
+    """Turn the int32 bias of ``node`` from a constant into an input, in place; return its name."""
+    name = f"{node.name}_bias_quantized"
+    held = next((item for item in model.graph.initializer if item.name == name), None)
+    if held is None:
+        return None
+    value = onnx.helper.make_tensor_value_info(name, held.data_type, list(held.dims))
+    model.graph.input.append(value)
+    model.graph.initializer.remove(held)
+    return name
+
+
+def _run(
+    graph: Graph, opened: _Opened, weights: Weights | None, live: dict[str, Tensor], pictures: int
+) -> None:
+    """Run a piece over the first ``pictures`` of ``live``."""
+    piece, wide = opened.piece, opened.wide
     step = _step(piece, live, pictures) if wide else 1
     for start in range(0, pictures, step):
         here = slice(start, min(start + step, pictures))
-        binding = running.io_binding()
+        binding = opened.session.io_binding()
+        if opened.bias is not None and weights is not None:
+            binding.bind_cpu_input(opened.bias, weights.bias)
         for name in piece.inputs:
             given = _as_run(graph, name, live[name][here], wide)
-            binding.bind_cpu_input(fed[name], np.require(given, requirements="C"))
+            binding.bind_cpu_input(opened.names[name], np.require(given, requirements="C"))
         for name in piece.outputs:
             part = live[name][here]
             shape = _as_run(graph, name, part, wide).shape
             kind = part.dtype.type
-            binding.bind_output(fed[name], "cpu", 0, kind, shape, part.ctypes.data)
-        running.run_with_iobinding(binding)
+            binding.bind_output(opened.names[name], "cpu", 0, kind, shape, part.ctypes.data)
+        opened.session.run_with_iobinding(binding)
 
 
 def _as_run(graph: Graph, name: str, part: Tensor, wide: bool) -> Tensor:

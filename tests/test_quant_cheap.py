@@ -1,0 +1,79 @@
+"""What makes quantization cheap changes nothing that counts."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from quant_nets import NetBuilder, pictures, residual_net
+
+from edgeconv.export.quant import contest, engine
+from edgeconv.export.quant.bias import MeanOutput, _run, channel_means
+from edgeconv.export.quant.engine import quantize
+from edgeconv.export.quant.sessions import session
+from edgeconv.export.quant.stream import _feed_bias
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("group", [1, 3])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_a_mean_output_follows_from_the_means_that_taps_meet(
+    stride: int, group: int, dilation: int
+) -> None:
+    net = NetBuilder((1, 6, 9, 10), seed=3)
+    out = net.conv("input", 12, stride=stride, group=group)
+    (node,) = net.graph.nodes
+    node.attrs.update(dilations=[dilation, 1], pads=[2, 0, 1, 3])
+    rows = (9 + 3 - 2 * dilation - 1) // stride + 1
+    net.graph.declare(out, (1, 12, rows, (10 + 3 - 3) // stride + 1), np.float32)
+    random = np.random.default_rng(0)
+    picture = random.normal(1, 2, (1, 6, 9, 10)).astype(np.float32)
+    weights, bias = (net.graph.constants[name] for name in node.inputs[1:])
+    whole = channel_means(node, _run(net.graph, node, picture, weights, bias))
+    found = MeanOutput(net.graph, node)(picture, weights, bias)
+    np.testing.assert_allclose(found, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_a_bias_that_is_fed_gives_what_a_constant_one_gives() -> None:
+    from edgeconv.export.qdq.emit import emit_qdq
+
+    graph = residual_net()
+    made = quantize(graph, pictures(graph, 8), recipe="fast")
+    model = emit_qdq(made.graph, made.recipe).model
+    feed = pictures(graph, 1)[0]
+    (wanted,) = session(model).run(None, feed)
+    first = next(node for node in made.graph.nodes if node.name in made.recipe.weights)
+    name = _feed_bias(model, first)
+    assert name is not None
+    bias = made.recipe.weights[first.name].bias
+    (found,) = session(model).run(None, {**feed, name: bias})
+    np.testing.assert_array_equal(found, wanted)
+    (other,) = session(model).run(None, {**feed, name: bias + 1000})
+    assert not np.array_equal(other, wanted)
+
+
+def test_layers_of_large_tensors_learn_on_fewer_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = residual_net()
+    feeds = pictures(graph, 40)
+    assert quantize(graph, feeds, recipe="fast").recipe.notes["pictures"]["learnt"] == 32
+    monkeypatch.setattr(engine, "LIVE_BYTES", 1)
+    learnt = quantize(graph, feeds, recipe="fast").recipe.notes["pictures"]["learnt"]
+    assert learnt == engine.LEAST_LEARNT
+
+
+def test_zero_points_are_fitted_anew_where_a_bias_would_not_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = residual_net()
+    feeds, forms = pictures(graph, 10), []
+    entry = contest.Contest._entry
+
+    def noted(self: Any, fit: Any) -> Any:
+        forms.append(fit[1])
+        return entry(self, fit)
+
+    monkeypatch.setattr(contest.Contest, "_entry", noted)
+    quantize(graph, feeds, recipe="fast")
+    assert "asymmetric" not in forms
+    monkeypatch.setattr(contest, "LARGEST_BIAS", 0)
+    quantize(graph, feeds, recipe="fast")
+    assert "asymmetric" in forms
