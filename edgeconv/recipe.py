@@ -11,7 +11,7 @@ weights int8 per output channel in [-127, 127] with zero point 0, bias int32 at 
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,17 +119,7 @@ class Recipe:
             "edgeconv_recipe": VERSION,
             "name": self.name,
             "form": self.form,
-            "activations": {
-                name: {
-                    "scale": a.scale,
-                    "zero_point": a.zero_point,
-                    "low": a.low,
-                    "high": a.high,
-                    "fixed": a.fixed,
-                    "final": a.final,
-                }
-                for name, a in self.activations.items()
-            },
+            "activations": {name: asdict(a) for name, a in self.activations.items()},
             "weights": {
                 name: {
                     "shape": list(w.values.shape),

@@ -39,6 +39,16 @@ RECIPE = table(
                         {"noise": maybe(SHARE), "added": maybe(SHARE)},
                     )
                 ),
+                "noise": mapping(
+                    table(
+                        {
+                            "share": SHARE,
+                            "channels": whole(1),
+                            "worst_channel": whole(0),
+                            "worst_share": SHARE,
+                        }
+                    )
+                ),
                 "candidates": items(
                     table(
                         {"candidate": text, "form": text, "loss": NOTED, "sqnr_db": NOTED},

@@ -14,7 +14,7 @@ from edgeconv.export.options import ExportOptions
 from edgeconv.export.prepare import Prepared
 from edgeconv.export.quant.budget import meet_budget
 from edgeconv.export.quant.calibration import check_pictures
-from edgeconv.export.quant.copies import widen
+from edgeconv.export.quant.copies import multiply_adds, widen
 from edgeconv.export.quant.engine import quantize
 from edgeconv.export.quant.equalize import rescale
 from edgeconv.export.stages import Stages
@@ -73,7 +73,7 @@ def make_integers(
             input_scale=prepared.exact_inputs,
             keep_float=options.keep_float,
             reduce_range=options.reduce_range,
-            copies=options.copies_share,
+            copies=options.copies_share(multiply_adds(prepared.graph)),
             minutes=options.training_minutes,
             float_outputs={name: target.float_outputs for name, target in TARGETS.items()},
         )

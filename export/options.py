@@ -16,8 +16,8 @@ from edgeconv.preprocessing import AUTO, NAMED, numbers
 if TYPE_CHECKING:
     import torch
 
-COPIES = {"best": 0.1}
-"""Recipe -> share of the multiply-adds that copies of noisy channels may add."""
+COPIES, TINY_COPIES, TINY = {"best": 0.1}, {"best": 0.25}, 50e6
+"""Recipe -> share of the multiply-adds that copies of noisy channels may add; of nets with fewer than TINY."""
 MINUTES = {"best": 5.0}
 """Recipe -> how long PyTorch may train its integers, where it is installed."""
 
@@ -136,7 +136,7 @@ class ExportOptions:
         (), INTEGERS, "Nodes that stay in float.", read=names, metavar="NODE,...", recipe=True
     )
     copies: float | None = option(
-        None, INTEGERS, "Multiply-adds to add for noisy channels; best 0.1.",
+        None, INTEGERS, "Multiply-adds to add for noisy channels; best 0.1, of tiny nets 0.25.",
         kind=float, metavar="SHARE", recipe=True,
     )
     minutes: float | None = option(
@@ -221,11 +221,11 @@ class ExportOptions:
         """The file that ``recipe`` names instead of a way to make one."""
         return Path(self.recipe) if self.recipe.endswith(".json") else None
 
-    @property
-    def copies_share(self) -> float:
-        """The share of multiply-adds that copies of noisy channels may add."""
+    def copies_share(self, multiply_adds: float) -> float:
+        """Return the share of a net's multiply-adds that copies of noisy channels may add."""
+        usual = TINY_COPIES if multiply_adds < TINY else COPIES
         if self.copies is None:
-            return 0.0 if self.prefer == "size" else COPIES.get(self.recipe, 0.0)
+            return 0.0 if self.prefer == "size" else usual.get(self.recipe, 0.0)
         return self.copies
 
     @property

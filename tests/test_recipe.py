@@ -34,6 +34,20 @@ def test_show_puts_the_layer_that_adds_most_noise_first(made: tuple[Graph, Recip
     assert "held out" in found.text()
 
 
+def test_show_draws_the_noise_map_the_worst_tensor_first(made: tuple[Graph, Recipe]) -> None:
+    rows = {
+        "t1": {"share": 0.25, "channels": 8, "worst_channel": 3, "worst_share": 0.2},
+        "t0": {"share": 0.75, "channels": 8, "worst_channel": 7, "worst_share": 0.5},
+    }
+    found = explain(replace(made[1], notes={**made[1].notes, "noise": rows}))
+    assert [row["tensor"] for row in found.noise] == ["t0", "t1"]
+    lines = [line for line in found.text().splitlines() if "channel " in line]
+    assert "75.0%" in lines[0]
+    assert "channel 7: 50.0%" in lines[0]
+    assert [line.count("#") for line in lines] == [20, 7]
+    assert explain(made[1]).noise == ()
+
+
 def test_equal_recipes_have_no_differences_and_others_are_listed(
     made: tuple[Graph, Recipe],
 ) -> None:

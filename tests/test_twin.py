@@ -1,6 +1,7 @@
 """The recipe's net in PyTorch: it computes what the file computes, and training it is kept only where it helps."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from quant_nets import NetBuilder, pictures, residual_net, shuffle_net
 
 from edgeconv.cli import main
 from edgeconv.deps import MissingDependencyError
+from edgeconv.export.graph import Graph
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.quant.engine import quantize
 from edgeconv.export.quant.judge import run_recipe, score
+from edgeconv.export.quant.noise import noise_notes
 from edgeconv.export.quant.observe import observe
 from edgeconv.recipe import bias_integers
 
@@ -22,6 +25,7 @@ torch = pytest.importorskip("torch")
 from edgeconv.export.twin import guarded  # noqa: E402
 from edgeconv.export.twin.distil import Trained, distil  # noqa: E402
 from edgeconv.export.twin.net import Twin, why_not  # noqa: E402
+from edgeconv.export.twin.noise import noise_map  # noqa: E402
 from edgeconv.export.twin.views import views  # noqa: E402
 
 
@@ -41,6 +45,58 @@ def test_the_twin_computes_what_the_file_computes() -> None:
         # a sum on the edge of a step may fall to either side
         assert np.abs(rounded - file).mean() < 0.2 * step
         assert np.abs(rounded - file).mean() < 0.2 * np.abs(rounded - wanted).mean()
+
+
+def chained_net() -> Graph:
+    """Return convolutions in a chain, of which one tensor is much noisier than the others."""
+    net = NetBuilder()
+    deep = net.conv(net.conv("input", 8), 8, group=8)
+    graph = net.head(net.conv(net.conv(deep, 12, kernel=1), 12, group=12))
+    node = graph.nodes[1]
+    graph.constants[node.inputs[1]] = np.asarray(graph.constants[node.inputs[1]]) * 8
+    return graph
+
+
+def two_heads() -> Graph:
+    """Return a net with two outputs, one of them a picture."""
+    net = NetBuilder()
+    stem = net.conv("input", 8, stride=2)
+    mask = net.conv(net.conv(stem, 6), 2, kernel=1, clamp=None)
+    graph = net.head(net.conv(stem, 12, kernel=1))
+    return net.finish(*graph.outputs, mask)
+
+
+@pytest.mark.parametrize("build", [residual_net, shuffle_net, chained_net, two_heads])
+def test_the_noise_map_says_what_leaving_all_but_one_tensor_in_float_says(
+    build: Callable[[], Graph],
+) -> None:
+    graph = build()
+    feeds = pictures(graph, 24)
+    recipe = replace(quantize(graph, feeds, recipe="fast").recipe, float_outputs={})
+    shares = noise_map(graph, recipe, feeds)
+    real = observe(graph, feeds).outputs
+    alone = {}
+    for name in shares:
+        only = replace(
+            recipe,
+            activations={name: recipe.activations[name]},
+            weights={},
+            float_nodes=tuple(node.name for node in graph.nodes),
+        )
+        got = run_recipe(graph, only, feeds, 1)
+        pairs = [(real[n].reshape(24, -1), got[n].reshape(24, -1)) for n in graph.outputs]
+        alone[name] = float(
+            np.mean([((b - a) ** 2).sum(axis=1) / (a**2).sum(axis=1) for a, b in pairs])
+        )
+    assert len(alone) >= 4
+    noisy = [name for name in alone if alone[name] > 0.1 * max(alone.values())]
+    for name in noisy:
+        assert 0.5 < shares[name].sum() / alone[name] < 2, name
+    assert 0.7 < sum(s.sum() for s in shares.values()) / sum(alone.values()) < 1.5
+    notes = noise_notes(shares)
+    assert sum(row["share"] for row in notes.values()) == pytest.approx(1)
+    ranked = [row["share"] for row in notes.values()]
+    assert ranked == sorted(ranked, reverse=True)
 
 
 def test_training_helps_on_pictures_it_has_not_seen_and_repeats() -> None:

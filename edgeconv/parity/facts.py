@@ -1,8 +1,9 @@
-"""What a file is, apart from its outputs: size, INT8 share, transposes."""
+"""What a file is, apart from its outputs: size, INT8 share, transposes, where its noise comes from."""
 
 from pathlib import Path
 
 from edgeconv.artifact import Artifact
+from edgeconv.recipe import load_recipe
 
 
 def file_figures(path: Path, artifact: Artifact | None) -> dict[str, float]:
@@ -20,3 +21,12 @@ def file_figures(path: Path, artifact: Artifact | None) -> dict[str, float]:
     if "transposes" in graph:
         found["transposes"] = float(graph["transposes"])
     return found
+
+
+def noise_map(artifact: Artifact | None) -> dict[str, float]:
+    """Return tensor -> its share of the noise, the worst first, where the recipe has a noise map."""
+    if artifact is None or "recipe.json" not in artifact.manifest["evidence"]["files"]:
+        return {}
+    rows = load_recipe(artifact.evidence("recipe.json")).notes.get("noise", {})
+    ranked = sorted(rows, key=lambda name: -float(rows[name]["share"]))
+    return {name: float(rows[name]["share"]) for name in ranked}

@@ -16,7 +16,7 @@ from edgeconv.judge.outputs import Outputs
 from edgeconv.judge.verdict import Verdict, compare, no_integers
 from edgeconv.parity.cells import Cell
 from edgeconv.parity.child import Job
-from edgeconv.parity.facts import file_figures
+from edgeconv.parity.facts import file_figures, noise_map
 from edgeconv.parity.latency import Latency
 from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.recipe import load_recipe
@@ -158,6 +158,8 @@ def described(cell: Cell, outputs: Outputs, digest: str, emulated: bool) -> Outp
     }
     about["scales"] = {**about.get("scales", {}), **_recipe_scales(cell)}
     about["file"] = {**file_figures(cell.path, cell.artifact), **outputs.about["delegation"]}
+    if cell.stage == "recipe":
+        about["noise"] = noise_map(cell.artifact)
     if emulated:  # seconds under emulation are no figure of the board's
         about = {key: value for key, value in about.items() if not key.endswith("_s")}
     return Outputs(outputs.arrays, about)

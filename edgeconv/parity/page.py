@@ -11,12 +11,14 @@ from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Row
 from edgeconv.parity.report import WORDS, environment, summary, table
 from edgeconv.reports import svg
-from edgeconv.reports.parts import Bar, confused
+from edgeconv.reports.parts import Bar, confused, scaled
 from edgeconv.reports.png import thumbnail
 from edgeconv.templates import render
 
 POINTS = 400
 """Points of a scatter chart; more hide each other."""
+NOISIEST = 12
+"""Tensors that are blamed for noise."""
 WORST = 6
 """Pictures that are shown."""
 CEILING_DB = 120.0
@@ -55,6 +57,7 @@ def to_html(matrix: Matrix) -> str:
         header=[header[0], header[-1], *header[1:-1]],
         lines=[(line[0], _verdict_kind(line[-1]), line[-1], line[1:-1]) for line in lines],
         words=[(word, said) for word, said in WORDS.items() if word in (*header, *ALWAYS)],
+        noise=_noise(matrix),
         layers=[_layers(row.layers) for row in matrix.rows if _worth(row.layers)],
         scatter=_scatter(matrix),
         confusion=_confusion(matrix),
@@ -83,6 +86,16 @@ def _bars(matrix: Matrix) -> list[Bar]:
             said = f"{100 * share:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
             bars.append(Bar(row.label, share, said, (low, high), 0 if row.ok else 1))
     return bars
+
+
+def _noise(matrix: Matrix) -> list[Bar]:
+    """Return the tensors whose rounding is to blame for most of a recipe's noise."""
+    for row in matrix.rows:
+        shares = {} if row.outputs is None else row.outputs.about.get("noise") or {}
+        if shares:
+            named = [(name, share, f"{share:.1%}") for name, share in shares.items()]
+            return scaled(named[:NOISIEST])
+    return []
 
 
 def _worth(report: LayerReport | None) -> bool:

@@ -10,7 +10,7 @@ the reader keeps its scale and bias. There may be any number of depthwise convol
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,8 +21,7 @@ from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.pair import is_depthwise
 from edgeconv.export.integer.rules import float_weights
 from edgeconv.export.op_traits import WEIGHTED
-from edgeconv.export.quant.observe import Observation
-from edgeconv.recipe import Activation, Recipe, Weights, bias_integers
+from edgeconv.recipe import Recipe, Weights, bias_integers
 
 Copies = Mapping[str, tuple[int, ...]]
 """First tensor of a chain -> how often each of its channels is made."""
@@ -150,31 +149,27 @@ def shared_out(values: NDArray[np.int8], each: tuple[int, ...]) -> NDArray[np.in
 
 
 def plan(
-    graph: Graph,
-    recipe: Recipe,
-    seen: Observation,
-    share: float,
-    noise_at_outputs: Callable[[Sequence[str]], float],
+    graph: Graph, recipe: Recipe, noise: Mapping[str, NDArray[np.float64]], share: float
 ) -> Copies:
     """Choose the copies that take most noise away for ``share`` of the net's multiply-adds.
 
-    ``noise_at_outputs`` says what rounding some tensors alone does to the outputs: a chain's part.
-    A channel's part of that is what rounding its samples adds to the reader's output.
+    ``noise``: tensor -> what rounding each of its channels adds at the outputs (quant/noise.py).
     """
-    room = share * sum(_products(graph, node) for node in graph.of(*WEIGHTED))
+    room = share * multiply_adds(graph)
     counts: dict[str, list[int]] = {}
     waiting: list[tuple[float, str, int, float, float]] = []  # worth, tensor, channel, noise, cost
-    for first, chain in _chains(graph, recipe):
+    for chain in chains(graph, recipe):
+        first = chain.makers[0].output
         channels = graph.shape(first)[1]
         counts[first] = [1] * channels
         cost = sum(_products(graph, node) for node in (*chain.makers, chain.reader)) / channels
-        noise = _noise(graph, recipe, seen, chain)
-        whole = noise_at_outputs([node.output for node in chain.makers])
-        noise *= whole / max(float(noise.sum()), 1e-30)
-        for index in np.flatnonzero(noise > 0):
+        each = sum(
+            (noise.get(n.output, np.zeros(channels)) for n in chain.makers), np.zeros(channels)
+        )
+        for index in np.flatnonzero(each > 0):
             channel = int(index)
-            entry = first, channel, float(noise[channel]), cost
-            waiting.append((-_worth(noise[channel], 1) / cost, *entry))
+            entry = first, channel, float(each[channel]), cost
+            waiting.append((-_worth(each[channel], 1) / cost, *entry))
     heapq.heapify(waiting)
     while waiting:
         _, first, place, gain, cost = heapq.heappop(waiting)
@@ -188,6 +183,13 @@ def plan(
     return {first: tuple(each) for first, each in counts.items() if max(each) > 1}
 
 
+def multiply_adds(graph: Graph) -> float:
+    """Return how many the layers with constant weights take, a picture."""
+    return sum(
+        _products(graph, node) for node in graph.of(*WEIGHTED) if node.inputs[1] in graph.constants
+    )
+
+
 def _worth(noise: float, count: int) -> float:
     return float(noise) * (1 / count**2 - 1 / (count + 1) ** 2)
 
@@ -199,7 +201,8 @@ def _products(graph: Graph, node: Node) -> float:
     return float(np.prod(graph.shape(node.output)) * weights[0].size)
 
 
-def _chains(graph: Graph, recipe: Recipe) -> Iterator[tuple[str, Chain]]:
+def chains(graph: Graph, recipe: Recipe) -> Iterator[Chain]:
+    """Yield every chain whose channels can be copied: integer layers, scales that nothing prescribes."""
     for node in graph.of("Conv"):
         chain = chain_from(graph, node.output)
         if chain is None:
@@ -209,28 +212,4 @@ def _chains(graph: Graph, recipe: Recipe) -> Iterator[tuple[str, Chain]]:
         if all(layer.name in recipe.weights for layer in layers) and all(
             scale is not None and not scale.fixed for scale in scales
         ):
-            yield node.output, chain
-
-
-def _noise(graph: Graph, recipe: Recipe, seen: Observation, chain: Chain) -> NDArray[np.float64]:
-    """Return each channel's noise at the reader's output, in any unit, (channels,)."""
-    total = np.zeros(graph.shape(chain.makers[0].output)[1])
-    for stage, node in enumerate(chain.makers):
-        if stage:
-            weights, _ = float_weights(graph, node)
-            total = total * (weights.astype(np.float64) ** 2).reshape(len(total), -1).sum(axis=1)
-        total += _rounding(seen, node.output, recipe.activations[node.output])
-    weights, _ = float_weights(graph, chain.reader)
-    power = (weights.astype(np.float64) ** 2).sum(axis=(0, *range(2, weights.ndim)))
-    noise: NDArray[np.float64] = total * power
-    return noise
-
-
-def _rounding(seen: Observation, tensor: str, held: Activation) -> NDArray[np.float64]:
-    """Return the mean square that rounding adds to each channel; what is clipped has half a step."""
-    stats = seen.tensors[tensor]
-    steps = stats.sample / np.float32(held.scale)
-    error = (np.rint(steps) - steps) * np.float32(held.scale)
-    each = np.bincount(stats.channel, (error.astype(np.float64) ** 2).mean(axis=0))
-    found: NDArray[np.float64] = each / np.maximum(np.bincount(stats.channel), 1)
-    return np.pad(found, (0, stats.low.shape[1] - len(found)))
+            yield chain

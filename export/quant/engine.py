@@ -19,11 +19,9 @@ from edgeconv.export.quant.bias import channel_axis
 from edgeconv.export.quant.blas import one_blas_thread
 from edgeconv.export.quant.candidates import RECIPES, Candidate
 from edgeconv.export.quant.contest import Contest, Quantized, Task
-from edgeconv.export.quant.copies import copied, plan
+from edgeconv.export.quant.finer import mapped, with_copies
 from edgeconv.export.quant.float_outputs import logits
-from edgeconv.export.quant.judge import NEAR_DB, decibels, run_recipe, score
-from edgeconv.export.quant.noise import noise_of
-from edgeconv.export.quant.observe import Feeds, Floats, Observation, Progress, observe
+from edgeconv.export.quant.observe import Feeds, Floats, Progress, observe
 from edgeconv.export.quant.ranges import conflicts, fixed_scales
 from edgeconv.export.quant.relative import relative
 from edgeconv.recipe import Form, Recipe
@@ -40,10 +38,6 @@ LIVE_BYTES, LEAST_LEARNT = 192 << 20, 16
 MOST_HELD = 200
 """Pictures that judge."""
 HELD_EVERY = 5
-MOST_COMPARED = 32
-"""Pictures that say whether copies pay."""
-MOST_ALONE = 8
-"""Pictures that say what rounding a few tensors alone does."""
 
 
 def quantize(
@@ -93,7 +87,7 @@ def quantize(
         contest = Contest(task, candidates, lambda p: report(0.3 + (contested - 0.3) * p))
         made = contest.run(recipe, form)
         if copies:
-            made = _with_copies(made, contest.seen(made), task, copies)
+            made = with_copies(made, contest.seen(made), task, copies)
         said = {target: of(made.graph, made.recipe) for target, of in float_outputs.items()}
         real = {target: names for target, names in said.items() if names}
         made = Quantized(made.graph, replace(made.recipe, float_outputs=real))
@@ -101,35 +95,9 @@ def quantize(
             from edgeconv.export.twin.guarded import train
 
             made = train(made, task, minutes, lambda p: report(contested + (1 - contested) * p))
+        if copies or minutes:
+            made = mapped(made, task)
         return Quantized(_restored(made.graph, whole), made.recipe)
-
-
-def _with_copies(made: Quantized, seen: Observation, task: Task, share: float) -> Quantized:
-    """Copy noisy channels where pictures say that it pays."""
-    few = task.pictures[:MOST_ALONE]
-    real = {n: v[:MOST_ALONE] for n, v in task.seen.outputs.items()}
-
-    def alone(tensors: Sequence[str]) -> float:
-        return noise_of(made.graph, made.recipe, tensors, few, real, task.threads)
-
-    chosen = plan(made.graph, made.recipe, seen, share, alone)
-    if not chosen:
-        return made
-    graph, recipe = copied(made.graph, made.recipe, chosen)
-    place = max(0, min(task.learnt - 1, len(task.pictures) - MOST_COMPARED))
-    pictures = task.pictures[place:]
-    wanted = {n: v[place : len(task.pictures)] for n, v in task.seen.outputs.items()}
-    before, after = (
-        score(g, wanted, run_recipe(g, r, pictures, task.threads)).noise
-        for g, r in ((made.graph, made.recipe), (graph, recipe))
-    )
-    gain = decibels(before, after)
-    if gain <= NEAR_DB:
-        return made
-    count = sum(sum(each) - len(each) for each in chosen.values())
-    said = f"{count} copies of noisy channels, {gain:.1f} dB less noise"
-    notes = {**recipe.notes, "copies": {"count": count, "gain_db": gain, "said": said}}
-    return Quantized(graph, replace(recipe, notes=notes))
 
 
 def _computed(graph: Graph) -> Graph:

@@ -17,6 +17,9 @@ from edgeconv.tables import PIPED_WIDTH, Column, table_lines
 from edgeconv.templates import render
 
 LAYER_TITLES = ("layer", "clipped", "weight error", "noise dB", "added dB")
+NOISE_TITLES = ("tensor", "share", "", "channels", "worst")
+NOISE_ROWS, BAR = 12, 20
+"""Tensors that the text names, and the width of the worst one's bar."""
 RANGE_TITLES = ("tensor", "low", "high", "scale", "zero point")
 NOISIEST = 40
 """Layers and tensors that the page draws."""
@@ -28,7 +31,9 @@ class Explanation:
 
     ``layers`` rows hold name, clip_rate, weight_error (relative RMS), noise and added (both noise to
     signal power; None where the recipe was not made by edgeconv). ``ranges`` rows hold tensor, low,
-    high, scale and zero_point.
+    high, scale and zero_point. ``noise`` rows hold tensor, share, channels, worst_channel and
+    worst_share: of the noise at the outputs that rounding activations makes, what each tensor and its
+    worst channel are to blame for, the worst first; none where no map was made.
     """
 
     name: str
@@ -40,6 +45,7 @@ class Explanation:
     float_nodes: tuple[str, ...]
     float_outputs: Mapping[str, tuple[str, ...]]
     histograms: Mapping[str, Mapping[str, Any]]
+    noise: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON data."""
@@ -62,10 +68,27 @@ class Explanation:
         ]
         layers = [_layer_cells(row) for row in self.layers]
         ranges = [_range_cells(row) for row in self.ranges]
-        for titles, rows in ((LAYER_TITLES, layers), (RANGE_TITLES, ranges)):
+        tables = [(LAYER_TITLES, layers), (RANGE_TITLES, ranges)]
+        if self.noise:
+            tables.insert(0, (NOISE_TITLES, self.noise_cells()[:NOISE_ROWS]))
+        for titles, rows in tables:
             columns = [Column(title, right=place > 0) for place, title in enumerate(titles)]
             folded += ["", *(line for block in table_lines(columns, rows, width) for line in block)]
         return "\n".join(folded)
+
+    def noise_cells(self) -> list[list[str]]:
+        """Return the noise map as rows of text under NOISE_TITLES, with a bar each."""
+        most = max([float(row["share"]) for row in self.noise] + [1e-30])
+        return [
+            [
+                str(row["tensor"]),
+                f"{row['share']:.1%}",
+                "#" * round(BAR * float(row["share"]) / most),
+                f"{row['channels']:d}",
+                f"channel {row['worst_channel']}: {row['worst_share']:.1%}",
+            ]
+            for row in self.noise
+        ]
 
 
 def _layer_cells(row: Mapping[str, Any]) -> list[str]:
@@ -81,6 +104,11 @@ def _layer_cells(row: Mapping[str, Any]) -> list[str]:
 def _range_cells(row: Mapping[str, Any]) -> list[str]:
     figures = (f"{row[key]:.4g}" for key in ("low", "high", "scale"))
     return [str(row["tensor"]), *figures, f"{row['zero_point']:d}"]
+
+
+def _noise_rows(notes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = [{"tensor": tensor, **row} for tensor, row in notes.get("noise", {}).items()]
+    return sorted(rows, key=lambda row: -float(row["share"]))
 
 
 def _decibel(share: float | None) -> str:
@@ -118,6 +146,7 @@ def explain(recipe: Recipe) -> Explanation:
         recipe.float_nodes,
         recipe.float_outputs,
         recipe.notes.get("histograms", {}),
+        tuple(_noise_rows(recipe.notes)),
     )
 
 
@@ -186,6 +215,11 @@ def write_page(found: Explanation, path: Path) -> None:
         noise=scaled([(name, added, f"{_decibel(added)} dB") for name, added in noisy[:NOISIEST]]),
         spread=_spread(found),
         tables=[
+            *(
+                [("Where the noise comes from", NOISE_TITLES, found.noise_cells())]
+                if found.noise
+                else []
+            ),
             ("Layers", LAYER_TITLES, [_layer_cells(row) for row in found.layers]),
             ("Ranges", RANGE_TITLES, [_range_cells(row) for row in found.ranges]),
         ],

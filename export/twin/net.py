@@ -14,7 +14,7 @@ from edgeconv.export.executorch.say import PARAMETERS
 from edgeconv.export.executorch.table import OPS, stops
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.groups import Groups, implied, same_scale
-from edgeconv.export.integer.rules import data_inputs, moves_integers
+from edgeconv.export.integer.rules import data_inputs, is_pixel_shift, moves_integers
 from edgeconv.export.quant.batching import batched
 from edgeconv.export.twin.rounding import rounded, rounded_to
 from edgeconv.recipe import Activation, Recipe, bias_integers, choose_scale
@@ -66,6 +66,7 @@ class Twin:
         for node in graph.nodes:
             self._bound(node)
         self._wide: dict[int, Graph] = {}
+        self._makers = graph.producers()
         self._constants = {
             name: torch.from_numpy(np.array(value))
             for name, value in graph.constants.items()
@@ -174,10 +175,22 @@ class Twin:
         held = self.stored.get(node.output) if integer else None
         if node.clamp is not None and (held is None or not implied(node.clamp, held)):
             made = made.clamp(*node.clamp)
-        moved = moves_integers(node) and all(
-            n in self.stored for n in data_inputs(self.graph, node)
-        )
-        return made if held is None or moved else self._store(node.output, made)
+        return made if held is None or self._moved(node) else self._store(node.output, made)
+
+    def rounds(self, name: str) -> bool:
+        """Whether storing a tensor rounds it: moved integers and exact pixels stay what they are."""
+        held, maker = self.stored.get(name), self._makers.get(name)
+        if held is None or maker is None or self._moved(maker):
+            return False
+        return not (held.fixed and is_pixel_shift(self.graph, maker))
+
+    def error(self, name: str, value: torch.Tensor) -> torch.Tensor:
+        """Return what storing ``value`` as the integers of a tensor adds to it."""
+        value = value.detach()
+        return self._store(name, value).detach() - value
+
+    def _moved(self, node: Node) -> bool:
+        return moves_integers(node) and all(n in self.stored for n in data_inputs(self.graph, node))
 
     def _store(self, name: str, value: torch.Tensor) -> torch.Tensor:
         held = self.stored.get(name)
