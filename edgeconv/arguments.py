@@ -56,7 +56,7 @@ class ExportArguments(TypedDict, total=False):
     copies: float | None
     minutes: float | None
     prefer: Literal["speed", "size"]
-    cpu: Literal["any", "x86", "arm"]
+    cpu: Literal["any", "x86", "pi4", "pi5", "arm"]
     reduce_range: bool
     threads: int | None
     force: bool

@@ -5,7 +5,8 @@ from typing import Literal
 Precision = Literal["fp32", "fp16", "int8"]
 Io = Literal["float", "int8", "uint8"]
 Prefer = Literal["speed", "size"]
-Cpu = Literal["any", "x86", "arm"]
+Cpu = Literal["any", "x86", "pi4", "pi5", "arm"]
+"""pi4: arm64 without a dot product of bytes, which arm is a word for; pi5: with it, as phones since 2018."""
 
 DEFAULT_OPSET = 18
 

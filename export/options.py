@@ -151,7 +151,7 @@ class ExportOptions:
         choices=get_args(Prefer), shown=True, recipe=True,
     )
     cpu: Cpu = option(
-        "any", INTEGERS, "Processor that INT8 ONNX is rewritten for; the same bits.",
+        "any", INTEGERS, "Processor that INT8 files are rewritten for; the same bits.",
         choices=get_args(Cpu), shown=True, recipe=True,
     )
     reduce_range: bool = option(

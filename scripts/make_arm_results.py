@@ -22,7 +22,7 @@ from edgeconv import export_model
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.device.emulate import BOARDS, prepare_board
 from edgeconv.errors import EdgeconvError
-from edgeconv.export.kinds import Precision
+from edgeconv.export.kinds import Cpu, Precision
 from edgeconv.parity.layers.evidence import emitted_graph
 
 HERE = Path(__file__).resolve().parent
@@ -34,7 +34,8 @@ KINDS = (
 MULTIPLY = 4
 """So many kinds, the first, multiply."""
 PLAIN, SIGNED = "INT8, no rewrite", "the same, int8 activations"
-DETAILED = (PLAIN, "--cpu any", "--cpu x86", "--cpu arm", "TFLite INT8")
+COUNTED: tuple[Cpu, ...] = ("any", "x86", "pi4", "pi5")
+DETAILED = (PLAIN, *(f"--cpu {cpu}" for cpu in COUNTED), "TFLite INT8")
 RUNS = 5
 """Of each file, after two that count nothing; the median of them is printed."""
 
@@ -65,7 +66,7 @@ def exported(net: str, precision: str, resolution: int, folder: Path) -> dict[st
         verify_count=8,
         output=folder,
         threads=1,
-        cpu="arm",
+        cpu="any",
         **fields,
     )
     return {artifact.target: Path(artifact.path) for artifact in report.artifacts}
@@ -88,14 +89,14 @@ def tflite_size(artifact: Artifact, path: Path) -> Path:
 def onnx_variants(artifact: Artifact, folder: Path) -> dict[str, Path]:
     """Write an export's INT8 ONNX file in every form: title -> file, equal files once."""
     from edgeconv.export.qdq.emit import emit_qdq
-    from edgeconv.export.rewrites.table import BY_CPU, NONE, ORDERED, Rewrites
+    from edgeconv.export.rewrites.table import BY_CPU, INT8_ACTIVATIONS, NONE, ORDERED, Rewrites
     from edgeconv.recipe import load_recipe
 
     graph, recipe = emitted_graph(artifact), load_recipe(artifact.evidence("recipe.json"))
     forms: dict[str, tuple[Rewrites, bool]] = {PLAIN: (NONE, False), SIGNED: (NONE, True)}
     forms |= {row.id: (Rewrites(**{row.id: True}), False) for row in ORDERED}
     forms["--prefer size"] = (BY_CPU["any"]["size"], False)
-    forms |= {f"--cpu {cpu}": (BY_CPU[cpu]["speed"], False) for cpu in ("any", "x86", "arm")}
+    forms |= {f"--cpu {cpu}": (BY_CPU[cpu]["speed"], cpu in INT8_ACTIVATIONS) for cpu in COUNTED}
     titles: dict[bytes, str] = {}
     for title, (rewrites, signed) in forms.items():
         data = emit_qdq(graph, recipe, rewrites=rewrites, signed=signed).model.SerializeToString()

@@ -38,7 +38,7 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     from edgeconv.export.tflite.device_rules import device_rules
     from edgeconv.export.tflite.emit import emit_tflite
     from edgeconv.export.tflite.inspect import read_tflite, summary_stats
-    from edgeconv.export.tflite.rewrites import BY_PREFER
+    from edgeconv.export.tflite.rewrites import chosen
     from edgeconv.files import write_bytes
 
     app = _app(request)
@@ -59,7 +59,7 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
         precision=request.options.precision,
         io=request.io,
         metadata=about,
-        rewrites=BY_PREFER[request.options.prefer],
+        rewrites=chosen(request.options.cpu, request.options.prefer),
     )
     inputs = tuple(with_offset(request, spec) for spec in made.inputs)
     data = made.data
@@ -102,5 +102,5 @@ TFLITE = Target(
     stops=_stops,
     emit=_emit,
     float_outputs=_float_outputs,
-    options=("prefer", "author", "license", "model_version"),
+    options=("cpu", "prefer", "author", "license", "model_version"),
 )
