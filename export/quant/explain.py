@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeconv.export.quant.explain_noise import NOISE_ROWS, NOISE_TITLES, noise_cells, noise_rows
 from edgeconv.files import write_text
 from edgeconv.recipe import Recipe
 from edgeconv.reports import svg
@@ -17,9 +18,6 @@ from edgeconv.tables import PIPED_WIDTH, Column, table_lines
 from edgeconv.templates import render
 
 LAYER_TITLES = ("layer", "clipped", "weight error", "noise dB", "added dB")
-NOISE_TITLES = ("tensor", "share", "", "channels", "worst")
-NOISE_ROWS, BAR = 12, 20
-"""Tensors that the text names, and the width of the worst one's bar."""
 RANGE_TITLES = ("tensor", "low", "high", "scale", "zero point")
 NOISIEST = 40
 """Layers and tensors that the page draws."""
@@ -70,25 +68,11 @@ class Explanation:
         ranges = [_range_cells(row) for row in self.ranges]
         tables = [(LAYER_TITLES, layers), (RANGE_TITLES, ranges)]
         if self.noise:
-            tables.insert(0, (NOISE_TITLES, self.noise_cells()[:NOISE_ROWS]))
+            tables.insert(0, (NOISE_TITLES, noise_cells(self.noise)[:NOISE_ROWS]))
         for titles, rows in tables:
             columns = [Column(title, right=place > 0) for place, title in enumerate(titles)]
             folded += ["", *(line for block in table_lines(columns, rows, width) for line in block)]
         return "\n".join(folded)
-
-    def noise_cells(self) -> list[list[str]]:
-        """Return the noise map as rows of text under NOISE_TITLES, with a bar each."""
-        most = max([float(row["share"]) for row in self.noise] + [1e-30])
-        return [
-            [
-                str(row["tensor"]),
-                f"{row['share']:.1%}",
-                "#" * round(BAR * float(row["share"]) / most),
-                f"{row['channels']:d}",
-                f"channel {row['worst_channel']}: {row['worst_share']:.1%}",
-            ]
-            for row in self.noise
-        ]
 
 
 def _layer_cells(row: Mapping[str, Any]) -> list[str]:
@@ -104,11 +88,6 @@ def _layer_cells(row: Mapping[str, Any]) -> list[str]:
 def _range_cells(row: Mapping[str, Any]) -> list[str]:
     figures = (f"{row[key]:.4g}" for key in ("low", "high", "scale"))
     return [str(row["tensor"]), *figures, f"{row['zero_point']:d}"]
-
-
-def _noise_rows(notes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    rows = [{"tensor": tensor, **row} for tensor, row in notes.get("noise", {}).items()]
-    return sorted(rows, key=lambda row: -float(row["share"]))
 
 
 def _decibel(share: float | None) -> str:
@@ -146,7 +125,7 @@ def explain(recipe: Recipe) -> Explanation:
         recipe.float_nodes,
         recipe.float_outputs,
         recipe.notes.get("histograms", {}),
-        tuple(_noise_rows(recipe.notes)),
+        tuple(noise_rows(recipe.notes)),
     )
 
 
@@ -216,7 +195,7 @@ def write_page(found: Explanation, path: Path) -> None:
         spread=_spread(found),
         tables=[
             *(
-                [("Where the noise comes from", NOISE_TITLES, found.noise_cells())]
+                [("Where the noise comes from", NOISE_TITLES, noise_cells(found.noise))]
                 if found.noise
                 else []
             ),
