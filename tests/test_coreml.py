@@ -265,8 +265,9 @@ def test_scales_that_half_precision_cannot_hold_are_named(
         (recipe, "fp16", False),
     ]
     for which, compute, said in cases:
-        notes = emit_coreml(graph, which, compute=compute, **options).notes
-        assert any(tensor in n and "--coreml-compute fp32" in n for n in notes) is said
+        emitted = emit_coreml(graph, which, compute=compute, **options)
+        assert any(tensor in n and "--coreml-compute fp32" in n for n in emitted.notes) is said
+        assert (tensor in emitted.integers) is not said
 
 
 def test_nodes_that_the_recipe_leaves_in_float_compute_in_float(

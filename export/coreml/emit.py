@@ -91,7 +91,9 @@ def emit_coreml(
         recipe = None if recipe is None else _extended(recipe, shared)
     plan = None
     if precision == "int8":
-        plan = _plan(graph, recipe, min_ios, weights_only, avoid_known_issues)
+        plan = replace(
+            _plan(graph, recipe, min_ios, weights_only, avoid_known_issues), half=compute == "fp16"
+        )
     converted = convert(
         graph,
         plan,
@@ -153,8 +155,9 @@ def _integer_notes(plan: IntegerPlan, compute: Compute) -> list[str]:
         )
     if compute == "fp16" and (faint := faint_scales(plan)):
         notes.append(
-            f"{len(faint)} tensors have scales too small for half precision ({faint[0]} first), so "
-            "that their integers lose their meaning: --coreml-compute fp32 keeps them"
+            f"{len(faint)} tensors have scales too small for half precision ({faint[0]} first): "
+            "activations stay halves, integer weights lose their meaning; --coreml-compute fp32 "
+            "keeps the integers"
         )
     return notes
 

@@ -24,14 +24,16 @@ class IntegerPlan:
     """Which tensors are read as integers, and how integer weights are written.
 
     ``activations`` False is weight-only INT8. ``min_ios`` decides the weights' operator;
-    ``unsigned_weights`` writes int8 as uint8 with zero point 128, the same numbers. ``affine``
-    collects the tensors that need a zero point.
+    ``unsigned_weights`` writes int8 as uint8 with zero point 128, the same numbers. ``half`` says
+    that floats are halves, in which tensors of very small scale are read better than as integers.
+    ``affine`` collects the tensors that need a zero point.
     """
 
     recipe: Recipe
     min_ios: int
     activations: bool = True
     unsigned_weights: bool = False
+    half: bool = False
     affine: list[str] = field(default_factory=list)
 
     def reads_integers(self, graph: Graph, node: Node, tensor: str) -> bool:
@@ -41,8 +43,13 @@ class IntegerPlan:
         if node.name in self.recipe.float_nodes or tensor not in self.recipe.activations:
             return False
         if node.op == "Add":  # coremltools leaves an addition of a constant in float
-            return not any(name in graph.constants for name in node.inputs)
-        return tensor not in graph.constants
+            return not any(name in graph.constants or self._faint(name) for name in node.inputs)
+        return tensor not in graph.constants and not self._faint(tensor)
+
+    def _faint(self, tensor: str) -> bool:
+        """Whether a half cannot hold the tensor's scale."""
+        found = self.recipe.activations.get(tensor)
+        return self.half and found is not None and faint(np.array([found.scale]))
 
     def round_trip(self, mb: Any, x: Any, tensor: str, names: tuple[str, str]) -> Any:
         """Add quantize and dequantize behind ``x`` and return what is read back."""
@@ -110,13 +117,14 @@ def stored_scales(
     return kept
 
 
+def faint(scales: NDArray[np.floating[Any]]) -> bool:
+    """Whether half precision changes a scale by over 1 %."""
+    rounded = scales.astype(np.float16).astype(np.float64)
+    return bool(np.any(np.abs(rounded - scales) > 0.01 * np.abs(scales)))
+
+
 def faint_scales(plan: IntegerPlan) -> list[str]:
-    """Return the tensors and weighted nodes of which half precision changes a scale by over 1 %."""
-
-    def faint(scales: NDArray[np.floating[Any]]) -> bool:
-        rounded = scales.astype(np.float16).astype(np.float64)
-        return bool(np.any(np.abs(rounded - scales) > 0.01 * np.abs(scales)))
-
+    """Return the tensors and weighted nodes whose scales half precision cannot hold."""
     recipe = plan.recipe
     tensors = recipe.activations.items() if plan.activations else ()
     found = [name for name, a in tensors if faint(np.array([a.scale]))]
