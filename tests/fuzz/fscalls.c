@@ -48,12 +48,15 @@ static int holds(int descriptor) {
 }
 
 static int inside(int at, const char *path) {
-  char here[PATH_MAX];
+  char here[2 * PATH_MAX];
   if (!state || !path) return 0;
   if (path[0] == '/') return under(path);
   if (at != AT_FDCWD) return holds(at);
-  int before = errno;
-  int found = getcwd(here, sizeof here) != NULL && under(here);
+  int before = errno, found = 0;
+  if (getcwd(here, PATH_MAX) && strlen(path) < PATH_MAX) {
+    strcat(strcat(here, "/"), path);
+    found = under(here);
+  }
   errno = before;
   return found;
 }
