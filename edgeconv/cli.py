@@ -22,6 +22,7 @@ COMMANDS = {
     "report": "Write one page about an exported file, to send to a colleague.",
     "parity": "Compare files in every runtime with their float reference, hop by hop.",
     "eval": "Measure files at their own task: accuracy class by class, boxes.",
+    "train": "Train a net on a folder of labelled pictures, for any width.",
     "models": "List the nets with their options, parameters, multiply-adds and accuracies.",
     "summary": "Print an architecture layer by layer.",
     "bench": "Measure latency, with an interval and the reasons not to trust it.",

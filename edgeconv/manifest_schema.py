@@ -66,6 +66,16 @@ DESCRIPTION = table(
     },
 )
 
+TRAINED = table(
+    {
+        "net": table({"source": text}, {"width": number(), "groups": whole(1), "ratio": whole(1)}),
+        "preprocessing": PREPROCESSING,
+        "labels": items(text, 2),
+        "accuracy": table({"top1": number(low=0, high=100), "dataset": text, "source": text}),
+    }
+)
+"""What ``edgeconv train`` writes into its checkpoints."""
+
 MANIFEST = table(
     {
         "sha256": text,

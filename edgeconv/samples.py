@@ -5,7 +5,7 @@ import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from edgeconv.pictures import find_pictures, read_picture, resize_and_crop, to_i
 
 Feed = dict[str, NDArray[Any]]
 """Input name -> array of that input's whole shape, batch included, float32 where nothing else is declared."""
+
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -78,27 +81,41 @@ class InputSpec:
         return made
 
 
+Places = Callable[[int], Sequence[int]]
+"""From the number of samples that are there to the places of those that are wanted."""
+
+
 def load_samples(
-    source: str, spec: InputSpec, truth: Mapping[str, int] | None = None
+    source: str,
+    spec: InputSpec,
+    truth: Mapping[str, int] | None = None,
+    places: Places | None = None,
 ) -> list[Sample]:
     """Return the samples of a folder of pictures, an .npz, an .npy or ``file.py:function``.
 
     Pictures are read when their feed is asked for; arrays at once. ``truth`` maps a picture's
-    path relative to the folder (or its file name) to its class. Raises EdgeconvError or UsageError
+    path relative to the folder (or its file name) to its class; ``places`` says which are wanted, by
+    default all. Raises EdgeconvError or UsageError
     naming what does not fit.
     """
     script, colon, function = source.rpartition(":")
     if colon and script.endswith(".py"):
-        return _from_function(Path(script), function, spec)
+        return _chosen(_from_function(Path(script), function, spec), places)
     path = Path(source)
     if path.suffix in {".npz", ".npy"}:
-        return _from_arrays(path, spec)
+        return _chosen(_from_arrays(path, spec), places)
     if not path.exists():
         raise UsageError(f"{path} does not exist")
-    return _from_folder(path, spec, truth or {})
+    return _from_folder(path, spec, truth or {}, places)
 
 
-def _from_folder(folder: Path, spec: InputSpec, truth: Mapping[str, int]) -> list[Sample]:
+def _chosen(found: list[Any], places: Places | None) -> list[Any]:
+    return found if places is None else [found[place] for place in places(len(found))]
+
+
+def _from_folder(
+    folder: Path, spec: InputSpec, truth: Mapping[str, int], places: Places | None
+) -> list[Sample]:
     name = spec.picture
     if name is None or spec.preprocessing is None:
         shapes = ", ".join(f"{n} {list(s)}" for n, s in spec.shapes.items())
@@ -107,7 +124,7 @@ def _from_folder(folder: Path, spec: InputSpec, truth: Mapping[str, int]) -> lis
         )
     how, shape = spec.preprocessing, spec.shapes[name]
     samples = []
-    for path in find_pictures(folder):
+    for path in _chosen(find_pictures(folder), places):
         relative = path.relative_to(folder).as_posix()
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         known = truth.get(relative, truth.get(path.name))
@@ -217,7 +234,7 @@ def split(
     return [samples[index] for index in sorted(chosen)], spread(rest, verify_count)
 
 
-def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+def spread(samples: Sequence[Item], count: int) -> list[Item]:
     """Return ``count`` of ``samples``, evenly spread; all of them where there are fewer."""
     count = min(count, len(samples))
     return [samples[index * len(samples) // count] for index in range(count)]

@@ -50,6 +50,11 @@ def lock(path: Path, *, wait: bool) -> int | None:
     return None
 
 
+def locks() -> bool:
+    """Whether this system has locks at all."""
+    return fcntl is not None
+
+
 def listed(root: Path, name: str) -> dict[str, str]:
     """Return the table ``name`` (COMMIT or DONE) of a staging folder; empty where it has none."""
     try:

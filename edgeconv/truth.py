@@ -43,6 +43,17 @@ def read_truth(source: str, folder: Path, labels: Sequence[str] | None) -> dict[
     return truth
 
 
+def class_folders(folder: Path) -> list[str] | None:
+    """Return the names of the folders, one a class, two or more, that hold every picture of ``folder``.
+
+    None where pictures lie elsewhere too. Raises UsageError or EdgeconvError where there is none.
+    """
+    parents = {path.parent for path in find_pictures(folder)}
+    if len(parents) < 2 or any(parent.parent != folder for parent in parents):
+        return None
+    return sorted(parent.name for parent in parents)
+
+
 def _text(path: Path) -> str:
     try:
         return read_text(path, "utf-8-sig")  # spreadsheets put a byte order mark first

@@ -2,7 +2,8 @@
 
 import pickle
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import Tensor
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError, UsageError, reading
 from edgeconv.files import sha256
+from edgeconv.manifest_schema import TRAINED
+from edgeconv.schema import checked, parse_json
 
 PICKLED = (".pt", ".pth", ".bin", ".tar")
 NESTED = ("ema", "model_ema", "state_dict_ema", "state_dict", "model_state_dict", "model", "net")
@@ -21,6 +24,9 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 MAX_DEPTH = 8
 """Dicts within dicts that are looked through: one that holds itself has no end."""
 
+DESCRIBED = "edgeconv"
+"""Key of what ``edgeconv train`` says of its weights, in a safetensors file's own metadata."""
+
 COUNTERS = ("num_batches_tracked", "total_ops", "total_params")
 
 
@@ -29,7 +35,8 @@ class Checkpoint:
     """The weights of a file in its own order and names, float32, counters left out.
 
     ``ordered`` is False where the format loses the order of the layers (safetensors sorts names);
-    ``inside`` names the nested dict the weights were found in.
+    ``inside`` names the nested dict the weights were found in. ``described`` is what ``edgeconv train``
+    says of its net, preprocessing, labels and accuracy; empty for the files of others.
     """
 
     path: Path
@@ -37,6 +44,7 @@ class Checkpoint:
     sha256: str
     ordered: bool
     inside: str | None
+    described: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -71,7 +79,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
         sha256(path),
         path.suffix != ".safetensors",
         inside,
+        _description(path) if path.suffix == ".safetensors" else {},
     )
+
+
+def _description(path: Path) -> Mapping[str, Any]:
+    """Return what we wrote into the metadata of a safetensors file that was read before."""
+    with require("safetensors", "export").safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get(DESCRIBED)
+    if text is None:
+        return {}
+    what = f"{path}: what edgeconv says of itself in the file"
+    found: Mapping[str, Any] = checked(parse_json(text, what), TRAINED, what)
+    return found
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from edgeconv.artifact import Preprocessing
+from edgeconv.artifact import Preprocessing, preprocessing_from_json
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.models import build
 from edgeconv.models.bundle import find_bundled
-from edgeconv.models.checkpoint import read_checkpoint
+from edgeconv.models.checkpoint import Checkpoint, read_checkpoint
 from edgeconv.models.download import PUBLIC, Progress, fetch
 from edgeconv.models.fitting import match_layers, rename
 from edgeconv.models.key_layouts import group_layers, shuffle_before_depthwise
@@ -86,7 +86,7 @@ def load_weights(
     elif source == "imagenet":
         loaded = _imagenet(net, resolved, progress)
     else:
-        loaded = _from_file(net, resolved, Path(source))
+        loaded = _from_file(net, options, Path(source))
     if classes not in (None, loaded.classes):
         raise UsageError(
             f"the weights {source} are for {loaded.classes} classes, not {classes}: "
@@ -167,8 +167,10 @@ def _refuse_other_options(net: str, options: Mapping[str, Value], subject: str) 
             )
 
 
-def _from_file(net: str, options: dict[str, Value], path: Path) -> LoadedWeights:
+def _from_file(net: str, given_options: Mapping[str, Value | None], path: Path) -> LoadedWeights:
+    """Read a checkpoint; one of ``edgeconv train`` says itself what is not given."""
     checkpoint = read_checkpoint(path)
+    options = _options(net, given_options, checkpoint)
     given: dict[str, object] = dict(options)
     with torch.device("meta"):
         module = build(net, classes=1, **given)  # type: ignore[arg-type] # checked by resolve_options
@@ -188,7 +190,7 @@ def _from_file(net: str, options: dict[str, Value], path: Path) -> LoadedWeights
     if checkpoint.inside is not None:
         matched += f", from {checkpoint.inside!r} in the file"
     size = find_spec(net).resolution
-    return LoadedWeights(
+    loaded = LoadedWeights(
         net,
         str(path),
         state,
@@ -198,3 +200,29 @@ def _from_file(net: str, options: dict[str, Value], path: Path) -> LoadedWeights
         matched,
         Preprocessing(IMAGENET_MEAN, IMAGENET_STD, 0.875, (size, size)),
     )
+    said = checkpoint.described
+    if not said:
+        return loaded
+    if len(said["labels"]) != loaded.classes:
+        raise EdgeconvError(
+            f"{path} names {len(said['labels'])} classes and has weights for {loaded.classes}"
+        )
+    return replace(
+        loaded,
+        matched="trained by edgeconv",
+        preprocessing=preprocessing_from_json(said["preprocessing"]),
+        labels=tuple(said["labels"]),
+        accuracy=Accuracy(**said["accuracy"]),
+    )
+
+
+def _options(
+    net: str, given: Mapping[str, Value | None], checkpoint: Checkpoint
+) -> dict[str, Value]:
+    """Return all options of ``net``: the given ones, else the checkpoint's own, else the defaults."""
+    own = dict(checkpoint.described.get("net", {}))
+    source = own.pop("source", net)
+    if source != net:
+        raise UsageError(f"{checkpoint.path} holds weights of {source}, not of {net}")
+    own |= {name: value for name, value in given.items() if value is not None}
+    return resolve_options(net, own)

@@ -30,6 +30,7 @@ NEVER = {
     "parity": {"device", "commands"},
     "device": {"export", "models", "commands"},
     "export": {"bench", "parity", "device", "commands"},
+    "train": {"bench", "parity", "device", "sweep", "commands"},
     "models": {"runtimes", "bench", "parity", "device", "commands"},
 }
 """Area -> areas that nothing of it imports, lazily or not. The top level's light files have no area."""

@@ -266,9 +266,10 @@ def test_the_light_side_and_every_help_work_without_the_extras() -> None:
         for found in pkgutil.walk_packages(edgeconv.__path__, "edgeconv."):
             top = found.name.split(".")[1]
             lazy = found.name == "edgeconv.parity.layers.surgery_onnx"  # loaded where onnx is at hand
-            if not lazy and top not in ("models", "export", "__main__"):
+            if not lazy and top not in ("models", "export", "train", "__main__"):
                 importlib.import_module(found.name)
         import edgeconv.export, edgeconv.export.options, edgeconv.models
+        import edgeconv.train.options, edgeconv.train.run
         for name in COMMANDS:
             try:
                 main([name, "--help"])

@@ -192,18 +192,13 @@ def test_nncf_is_given_pictures_and_a_file_that_it_reads(
     assert onnx.load(tmp_path / "made.onnx").graph.output[0].name == "y"
 
 
-def test_a_training_run_goes_on_where_it_stopped(fashion: Path, tmp_path: Path) -> None:
-    import train
+def test_fashion_mnist_becomes_one_folder_a_class(fashion: Path, tmp_path: Path) -> None:
+    import fashion_mnist_folders
 
-    net = torch.nn.Sequential(torch.nn.Conv2d(3, CLASSES, 8), torch.nn.Flatten())
-    data = train.load_split("train", fashion, {8})
-    two = train.Schedule(train.parse_epochs("8:2"), 5, 1e-2, 0.0, 0.0, 0)
-    train.train(net, data, data, two, tmp_path / "c.ckpt")
-    after = net.state_dict()["0.weight"].clone()
-    train.train(net, data, data, two, tmp_path / "c.ckpt")  # nothing is left to do
-    assert torch.equal(net.state_dict()["0.weight"], after)
-    train.save(net, tmp_path / "w.safetensors")
-    assert 0 <= train.accuracy(net, data, 8) <= 100
+    words = (tmp_path / "made", "--classes", 3, "--train", 1, "--data", fashion)
+    said = command(fashion_mnist_folders.main, *words)
+    assert "3 to learn, 6 to test" in said
+    assert len(list((tmp_path / "made" / "train" / "t-shirt").glob("*.png"))) == 1
 
 
 def test_the_index_of_bundled_weights_measures_the_files_that_are_there(

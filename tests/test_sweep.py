@@ -1,5 +1,6 @@
 """The sweep: its cells, its store, its choice, and a whole one from the command line."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -293,14 +294,14 @@ def test_a_sweep_is_the_same_again_free_and_goes_on_where_it_stopped(
     second = small(photos, output, "--precision", "fp32,fp16", "--json")
     assert second.exit_code == 0, second.output
     again = json.loads(second.stdout)
-    assert again["run"] == {"made": 2, "kept": 2}
+    assert (again["run"]["made"], again["run"]["kept"]) == (2, 2)
     judged = ("status", "dominated_by")  # the half as large file is right on the same pictures
     assert {k: v for k, v in again["cells"][0].items() if k not in judged} == {
         k: v for k, v in cell.items() if k not in judged
     }
     assert again["cells"][0]["dominated_by"] == "mobilenet_v1 0.25 32 fp16 tflite"
     third = json.loads(small(photos, output, "--precision", "fp32,fp16", "--json").stdout)
-    assert third["run"] == {"made": 0, "kept": 4}
+    assert (third["run"]["made"], third["run"]["kept"]) == (0, 4)
     assert third["cells"] == again["cells"]
     refused = run(*SMALL, "--output", str(photos))
     assert refused.exit_code == 1
@@ -326,6 +327,42 @@ def test_a_cell_that_fails_names_the_users_file(tmp_path: Path) -> None:
     reason = json.loads(done.stdout)["cells"][0]["reason"]
     assert "cut.onnx" in reason
     assert "/cut.onnx" not in reason
+
+
+def test_weights_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:
+    words = ("mobilenet_v1", "ghostnet", "--width", "0.5", "--output", str(tmp_path / "o"), "-q")
+    nothing = run(*words, "--weights", str(tmp_path / "{net}_{width}.pth"))
+    assert nothing.exit_code == 2
+    assert "{width}.pth names no file that is there" in nothing.output
+    assert "mobilenet_v1_0.5.pth" in nothing.output
+    bundled = run(*words)
+    assert bundled.exit_code == 2
+    assert "nothing can be made" in bundled.output
+    assert "no bundled weights of width 0.5" in bundled.output
+
+
+def test_two_sweeps_on_one_folder_and_a_full_disk_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cut.onnx").write_bytes(b"")
+    words = (str(tmp_path / "cut.onnx"), "--no-bench", "-q", "--output", str(tmp_path / "o"))
+    store = Store(tmp_path / "o" / "cells")
+    with store.held():
+        second = run(*words)
+        assert second.exit_code == 1
+        assert "another sweep is at work in" in second.output
+    assert "another sweep" not in run(*words).output
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    key = key_of("export", {"net": "b"}, {})
+    store.put(key, {"ok": 1}, {"a.bin": b"kept"})
+    monkeypatch.setattr("edgeconv.sweep.store.os.rename", full)
+    with pytest.raises(EdgeconvError, match=r"cannot write .*: No space left on device"):
+        store.put(key_of("export", {"net": "c"}, {}), {"ok": 1}, {"a.bin": b"lost"})
+    assert store.get(key) == {"ok": 1}
+    assert not list(store.folder.glob("??/.*.part"))
 
 
 def test_bad_options_and_the_plan(tmp_path: Path) -> None:

@@ -12,8 +12,6 @@ from edgeconv.errors import BudgetMissedError, UsageError
 from edgeconv.terminal import echo, print_json
 
 if TYPE_CHECKING:
-    from edgeconv.sweep.engine import Engine
-    from edgeconv.sweep.inputs import Inputs
     from edgeconv.sweep.job import Job
     from edgeconv.sweep.results import SweepReport
 
@@ -88,22 +86,25 @@ def command(
     table and results.json stand in the output folder.
     """
     from edgeconv.sweep.inputs import Inputs
+    from edgeconv.sweep.open import check_workers, open_engine
     from edgeconv.sweep.run import check_output, sweep
+    from edgeconv.sweep.store import Store
 
     job = _job(nets, options)
     if dry_run:
         _plan(job, as_json)
         return
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers must be at least 1, not {workers}")
-    if workers is not None and scheduler is not None:
-        raise UsageError("--workers starts processes here, --scheduler joins a cluster: give one")
+    check_workers(workers, scheduler)
     check_output(job.output)
-    if force:
-        shutil.rmtree(job.output / "cells", ignore_errors=True)
-    inputs = Inputs()
-    report = sweep(job, inputs, _engine(job, inputs, workers, scheduler), _say(quiet))
-    _write(report, html_file, csv_file, as_json)
+    store = Store(job.output.absolute() / "cells")
+    with store.held():
+        if force:
+            store.clear()
+        store.sweep_parts()
+        inputs = Inputs()
+        engine = open_engine(store, inputs, workers, scheduler, job.device)
+        report = sweep(job, inputs, engine, _say(quiet))
+        _write(report, html_file, csv_file, as_json)
     _exit(report)
 
 
@@ -141,20 +142,6 @@ def _plan(job: "Job", as_json: bool) -> None:
         echo(f"impossible {item.form.label}: {item.reason}")
     cells = len(forms) * len(job.threads) * max(1, len(job.device))
     echo(f"{len(forms)} forms, {cells} cells, {len(impossible)} impossible")
-
-
-def _engine(job: "Job", inputs: "Inputs", workers: int | None, scheduler: str | None) -> "Engine":
-    from edgeconv.sweep.store import Store
-
-    store = Store(job.output.absolute() / "cells")
-    store.sweep_parts()
-    if workers is None and scheduler is None:
-        from edgeconv.sweep.engine import Here
-
-        return Here(store, inputs)
-    from edgeconv.sweep.cluster import Cluster
-
-    return Cluster(store, inputs, workers=workers or 0, address=scheduler)
 
 
 def _say(quiet: bool) -> Any:

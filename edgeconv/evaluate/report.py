@@ -16,7 +16,7 @@ from edgeconv.evaluate.run import Asked, Subject, open_subject, outputs_of, pict
 from edgeconv.evaluate.task import pixel_scores, scores_output, task_of
 from edgeconv.evaluate.yolo_txt import is_yolo_folder
 from edgeconv.pictures import find_pictures
-from edgeconv.truth import read_truth
+from edgeconv.truth import class_folders, read_truth
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,6 @@ def evaluate(
     """
     wish, asked = wish or Wish(), asked or Asked()
     return [_one(open_subject(path, asked), data, wish) for path in paths]
-
-
-def class_folders(data: str) -> bool:
-    """Whether every picture of ``data`` lies in a folder of its own class: one level, two or more."""
-    root = Path(data)
-    if not root.is_dir():
-        return False
-    parents = {path.parent for path in find_pictures(root)}
-    return len(parents) > 1 and all(parent.parent == root for parent in parents)
 
 
 def _one(subject: Subject, data: str, wish: Wish) -> Report:
@@ -86,7 +77,7 @@ def _one(subject: Subject, data: str, wish: Wish) -> Report:
 def _classified(
     plain: Report, subject: Subject, data: str, truth: str | None, count: int | None
 ) -> Report:
-    if truth is None and class_folders(data):
+    if truth is None and Path(data).is_dir() and class_folders(Path(data)):
         truth = "folders"
         plain = replace(plain, truth="folders (the pictures lie in folders of their classes)")
     if truth is None:

@@ -1,30 +1,25 @@
-"""Timing a cell on a board over SSH; the board runs one bench at a time, and none twice."""
+"""Timing a cell on a board over SSH."""
 
-import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.sweep.engine import Outcome, Task
-from edgeconv.sweep.store import Store
-from edgeconv.sweep.tasks import timed
 
 
-def bench_there(task: Task, place: str, path: Path, store: Store) -> Outcome:
-    """Run the bench of ``task`` for ``path`` on the board ``place`` (ssh://...) and keep what it says."""
+def bench_there(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Run the bench of ``spec`` on its board (ssh://...) and return the report as JSON data.
+
+    Raises EdgeconvError where the board is emulated: it has no latency.
+    """
     from edgeconv.cache import cache_dir
     from edgeconv.device.remote import bench_on
     from edgeconv.device.ssh import Connection, parse_host
 
-    started = time.perf_counter()
-    options = ["--threads", str(task.spec["threads"]), "--seconds", str(task.spec["seconds"])]
-    try:
-        report = bench_on(
-            Connection(parse_host(place)), [path], options, cache_dir(), lambda _text: None
-        )
-        found = timed(report.to_json())
-        if found["latency_ms"] is None:
-            raise EdgeconvError("an emulated board has no latency")
-        store.put(task.key, found, {})
-    except EdgeconvError as error:
-        return Outcome(task, None, str(error), time.perf_counter() - started)
-    return Outcome(task, found, None, time.perf_counter() - started)
+    options = ["--threads", str(spec["threads"]), "--seconds", str(spec["seconds"])]
+    connection = Connection(parse_host(spec["board"]))
+    report = bench_on(connection, [Path(spec["file"])], options, cache_dir(), lambda _text: None)
+    data: Mapping[str, Any] = report.to_json()
+    if data["machine"]["emulated"]:
+        raise EdgeconvError("an emulated board has no latency")
+    return data

@@ -1,28 +1,34 @@
 """Tasks on dask.distributed: a cluster of processes here, or one that somebody runs already.
 
 What travels is JSON, and files by their hashes, each once to a worker. A conversion or evaluation whose
-worker died is started again; a bench never is.
+worker died is started again, and so is all that was open where the scheduler was started anew. A
+bench on a board never is: the board is a resource of one worker, and times one file at a time.
 """
 
-import io
+import contextlib
 import os
-import tarfile
-import tempfile
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from edgeconv.cache import cache_dir
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
-from edgeconv.sweep.engine import Outcome, Task, kept_result, without_places
-from edgeconv.sweep.inputs import Inputs, unpack, wanted
+from edgeconv.sweep.engine import Outcome, Task, kept_result, resource
+from edgeconv.sweep.inputs import Inputs, wanted
 from edgeconv.sweep.store import Store
-from edgeconv.sweep.tasks import perform
+from edgeconv.sweep.worker import on_worker, once, unpacked
 
 ATTEMPTS = 4
 """How often a task is started before its dying workers count as its own fault."""
+
+JOIN_S = 20.0
+"""How long a scheduler may take to answer."""
+
+PAUSE_S = 1.0
+"""Between two tries to send what no worker took."""
+
+GONE_S = 60.0
+"""How long one may be away."""
 
 LOST = (
     "CommClosedError",
@@ -34,145 +40,198 @@ LOST = (
 
 
 class Cluster:
-    """The engine on a dask cluster. ``workers`` processes are started here, or ``address`` is joined."""
+    """The engine on a dask cluster. ``workers`` processes are started here, or ``address`` is joined.
+
+    ``boards`` are the devices to time on. Raises EdgeconvError where no scheduler answers, or where a
+    board is not the resource of exactly one of its workers.
+    """
 
     def __init__(
-        self, store: Store, inputs: Inputs, *, workers: int = 0, address: str | None = None
+        self,
+        store: Store,
+        inputs: Inputs,
+        *,
+        workers: int = 0,
+        address: str | None = None,
+        boards: Sequence[str] = (),
     ) -> None:
-        distributed: Any = require("distributed", "sweep")
-        require("dask", "sweep").config.set(
-            {
-                "distributed.scheduler.allowed-failures": 0,  # starting anew is decided here
-                "distributed.comm.timeouts.connect": "20s",
-            }
-        )
-        self.store, self._inputs, self._distributed = store, inputs, distributed
-        self._local: Any = None
-        if address is None:
-            self._local = distributed.LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address=None,
-                silence_logs=50,
-            )
+        self._distributed: Any = require("distributed", "sweep")
+        self.store, self._inputs, self._address = store, inputs, address
+        self._local = None if address is not None else self._processes(workers, boards)
+        self._sent: dict[str, Any] = {}
+        self._open: dict[Any, tuple[Task, int]] = {}
+        self._ready: list[Outcome] = []
+        self._late: list[tuple[Task, int]] = []
         try:
-            self._client: Any = distributed.Client(self._local or address, timeout="20s")
+            self._connect()
         except (OSError, TimeoutError, ValueError) as error:
             raise EdgeconvError(f"no scheduler answers at {address}: {error}") from error
-        self._sent: dict[str, Any] = {}
-        self._open: dict[Any, tuple[Task, int, float]] = {}
-        self._kept: list[Outcome] = []
-        self._completed: Any = distributed.as_completed([])
+        if address is not None:
+            try:
+                self._check(boards)
+            except EdgeconvError:
+                self.close()
+                raise
+
+    def _processes(self, workers: int, boards: Sequence[str]) -> Any:
+        """Start a scheduler and workers on the loopback; the boards are shared out among them."""
+        options: list[dict[str, Any]] = [
+            {"nthreads": 1, "host": "127.0.0.1", "silence_logs": 50, "resources": {}}
+            for _ in range(workers)
+        ]
+        for index, board in enumerate(boards):
+            options[index % workers]["resources"][resource(board)] = 1
+        nanny, scheduler = self._distributed.Nanny, self._distributed.Scheduler
+        # starting anew is decided here
+        with require("dask", "sweep").config.set({"distributed.scheduler.allowed-failures": 0}):
+            return self._distributed.SpecCluster(
+                workers={
+                    index: {"cls": nanny, "options": own} for index, own in enumerate(options)
+                },
+                scheduler={
+                    "cls": scheduler,
+                    "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"},
+                },
+                silence_logs=50,
+            )
+
+    def _connect(self) -> None:
+        self._client: Any = self._distributed.Client(self._local or self._address, timeout=JOIN_S)
+        self._scheduler = self._client.scheduler_info()["id"]
+        self._completed: Any = self._distributed.as_completed([])
+
+    def _check(self, boards: Sequence[str]) -> None:
+        offered = [
+            set(worker["resources"]) for worker in self._client.scheduler_info()["workers"].values()
+        ]
+        for board in boards:
+            name = resource(board)
+            count = sum(name in resources for resources in offered)
+            if count != 1:
+                raise EdgeconvError(
+                    f"{count or 'no'} workers of {self._address} offer {name}: start one, and one alone, "
+                    f"with dask worker {self._address} --nthreads 1 --resources '{name}=1'"
+                )
 
     def submit(self, task: Task) -> None:
         """Queue ``task`` on the cluster, unless the store holds its result."""
         kept = kept_result(self.store, task)
         if kept is not None:
-            self._kept.append(kept)
+            self._ready.append(kept)
         else:
             self._start(task, 1)
 
     def _start(self, task: Task, attempt: int) -> None:
-        for key in sorted(wanted(task.spec) - self._sent.keys()):
-            self._sent[key] = self._client.scatter(self._inputs.pack(key), hash=False)
+        """Send ``task`` off; where a worker dies of taking the files, it is sent later."""
+        try:
+            for key in sorted(wanted(task.spec) - self._sent.keys()):
+                self._sent[key] = self._client.scatter(self._inputs.pack(key), hash=False)
+        except (OSError, TimeoutError, ValueError):  # ValueError: no worker is there
+            self._late.append((task, attempt))
+            return
         needs = {key: self._sent[key] for key in wanted(task.spec)}
+        name = f"{task.kind}-{task.key}-{attempt}-{os.getpid()}-{time.monotonic_ns()}"
+        work = (on_worker,) if task.board is None else (once, name)
         future = self._client.submit(
-            on_worker,
+            *work,
             task.kind,
             dict(task.spec),
             needs,
-            key=f"{task.kind}-{task.key}-{attempt}-{os.getpid()}",
+            key=name,
             pure=False,
+            resources=None if task.board is None else {resource(task.board): 1},
         )
-        self._open[future] = (task, attempt, time.perf_counter())
+        self._open[future] = (task, attempt)
         self._completed.add(future)
 
+    def _start_late(self) -> None:
+        """Send what could not be sent, after a pause, to the scheduler that is there then."""
+        time.sleep(PAUSE_S)
+        if not self._same_scheduler():
+            self._start_over()
+        late, self._late = self._late, []
+        for task, attempt in late:
+            self._start(task, attempt)
+
     def outcomes(self) -> Iterator[Outcome]:
-        """Yield results as the cluster brings them. Raises EdgeconvError where it is gone."""
-        while self._kept or self._open:
-            while self._kept:
-                yield self._kept.pop()
+        """Yield results as the cluster brings them. Raises EdgeconvError where it is gone for good."""
+        while self._ready or self._open or self._late:
+            while self._ready:
+                yield self._ready.pop()
+            if self._late:
+                self._start_late()
             if not self._open:
                 continue
             future = next(self._completed)
-            task, attempt, started = self._open.pop(future)
-            outcome = self._ended(future, task, attempt, time.perf_counter() - started)
+            task, attempt = self._open.pop(future)
+            outcome = self._ended(future, task, attempt)
             future.release()
             if outcome is not None:
                 yield outcome
 
-    def _ended(self, future: Any, task: Task, attempt: int, seconds: float) -> Outcome | None:
+    def _ended(self, future: Any, task: Task, attempt: int) -> Outcome | None:
+        """Return the outcome of a task; None where it was started again."""
         error = future.exception() if future.status == "error" else None
-        if future.status in ("cancelled", "lost") or type(error).__name__ in LOST:
-            raise EdgeconvError(
-                "the scheduler is gone; what is done is kept: run the same sweep again to go on"
-            )
-        if error is None:
-            answer, data = future.result()
+        lost = future.status in ("cancelled", "lost") or type(error).__name__ in LOST
+        if error is None and not lost:
+            answer, data, seconds = future.result()
             if "error" in answer:
                 return Outcome(task, None, str(answer["error"]), seconds)
-            self.store.put(task.key, answer, _files(data))
+            self.store.put(task.key, answer, unpacked(data))
             return Outcome(task, answer, None, seconds)
-        if type(error).__name__ == "KilledWorker" and attempt < ATTEMPTS:
-            self._sent.clear()  # what lay on the dead worker is sent anew
-            self._start(task, attempt + 1)
+        if lost and not self._same_scheduler():
+            self._open[future] = (task, attempt)
+            self._start_over()
             return None
-        return Outcome(task, None, f"a worker died or failed: {error}", seconds)
+        if lost or type(error).__name__ == "KilledWorker":
+            self._sent.clear()  # what lay on the dead worker is sent anew
+            return self._again(task, attempt)
+        return Outcome(task, None, f"a worker failed: {error}")
+
+    def _again(self, task: Task, attempt: int) -> Outcome | None:
+        """Start a task whose worker died once more; a bench on a board, which may go on there, never."""
+        if task.board is not None:
+            text = f"its worker died while {task.board} was timing it: run the same sweep again"
+            return Outcome(task, None, text)
+        if attempt == ATTEMPTS:
+            return Outcome(task, None, f"{ATTEMPTS} workers died of it, one after the other")
+        self._start(task, attempt + 1)
+        return None
+
+    def _same_scheduler(self) -> bool:
+        try:
+            return bool(self._client.scheduler_info()["id"] == self._scheduler)
+        except (OSError, TimeoutError, ValueError, KeyError):
+            return False
+
+    def _start_over(self) -> None:
+        """Join the scheduler that took the place of one that is gone; send it all that is open."""
+        gone = EdgeconvError(
+            "the scheduler is gone; what is done is kept: run the same sweep again to go on"
+        )
+        if self._local is not None:
+            raise gone
+        with contextlib.suppress(OSError, TimeoutError):
+            self._client.close(timeout=1)
+        until = time.monotonic() + GONE_S
+        while True:
+            try:
+                self._connect()
+                break
+            except (OSError, TimeoutError, ValueError):
+                if time.monotonic() > until:
+                    raise gone from None
+                time.sleep(1)
+        waiting = list(self._open.values())
+        self._open.clear()
+        self._sent.clear()
+        for task, attempt in waiting:
+            outcome = self._again(task, min(attempt, ATTEMPTS - 1))
+            self._ready += [] if outcome is None else [outcome]
 
     def close(self) -> None:
         """End the workers that were started here; a cluster that was joined stays as it is."""
-        self._client.close(timeout=5)
+        with contextlib.suppress(OSError, TimeoutError):
+            self._client.close(timeout=5)
         if self._local is not None:
             self._local.close(timeout=10)
-
-
-def on_worker(
-    kind: str, spec: dict[str, Any], needs: dict[str, bytes]
-) -> tuple[dict[str, Any], bytes]:
-    """Do a task on a worker: (its result or {"error": ...}, its files as a tar)."""
-    places = {key: _at_hand(key, data) for key, data in needs.items()}
-    with tempfile.TemporaryDirectory(prefix="edgeconv-worker-") as name:
-        folder = Path(name) / "files"
-        folder.mkdir()
-        try:
-            result = perform(kind, spec, places, folder)
-        except EdgeconvError as error:
-            return {"error": without_places(str(error), needs)}, b""
-        made = io.BytesIO()
-        with tarfile.open(fileobj=made, mode="w") as tar:
-            for path in sorted(item for item in folder.rglob("*") if item.is_file()):
-                tar.add(path, path.relative_to(folder).as_posix())
-    return result, made.getvalue()
-
-
-def _at_hand(key: str, data: bytes) -> Path:
-    """Return the folder that holds the files of ``key`` on this machine, written once."""
-    place = cache_dir() / "sweep" / key
-    if not place.is_dir():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{key[:8]}.", dir=place.parent))
-        unpack(data, part)
-        try:
-            part.rename(place)
-        except OSError:
-            if not place.is_dir():
-                raise
-    return place
-
-
-def _files(data: bytes) -> dict[str, bytes]:
-    """Read a tar of a worker's files; names that lead out of the folder are refused by EdgeconvError."""
-    found: dict[str, bytes] = {}
-    if not data:
-        return found
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        for member in tar:
-            parts = Path(member.name).parts
-            if not member.isfile() or ".." in parts or Path(member.name).is_absolute():
-                raise EdgeconvError(f"a worker sent {member.name!r}, which is no file of a result")
-            content = tar.extractfile(member)
-            assert content is not None
-            found[member.name] = content.read()
-    return found

@@ -1,5 +1,6 @@
 """What a sweep evaluates on: the user's data with its truth, or the pictures of the bundled nets."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from edgeconv.demo_files import demo_folder
 from edgeconv.pictures import find_pictures
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.job import Job
-from edgeconv.truth import read_truth
+from edgeconv.truth import class_folders, read_truth
 
 BUNDLED = "bundled"
 """The truth of our own pictures: the class is in each name."""
@@ -35,7 +36,7 @@ def choose(job: Job, inputs: Inputs, *, bundled: bool) -> Evaluation | None:
         return Evaluation(inputs.add(folder), _limited(job, len(find_pictures(folder))), BUNDLED)
     path = Path(job.data)
     if path.is_dir():
-        truth = job.truth or ("folders" if _class_folders(path) else "")
+        truth = job.truth or ("folders" if class_folders(path) else "")
         if truth not in ("", "folders"):
             truth = inputs.add(Path(truth))
         return Evaluation(inputs.add(path), _limited(job, len(find_pictures(path))), truth)
@@ -47,13 +48,17 @@ def choose(job: Job, inputs: Inputs, *, bundled: bool) -> Evaluation | None:
     return Evaluation(reference, _limited(job, count), "arrays" if "truth" in arrays else "")
 
 
+def shuffled(count: int) -> list[int]:
+    """Return the places of ``count`` samples in a fixed order of no pattern: the first some are like all.
+
+    >>> shuffled(5)
+    [4, 3, 0, 1, 2]
+    """
+    return sorted(range(count), key=lambda place: hashlib.sha256(b"%d" % place).digest())
+
+
 def _limited(job: Job, count: int) -> int:
     return count if job.count is None else min(job.count, count)
-
-
-def _class_folders(folder: Path) -> bool:
-    parents = {path.parent for path in find_pictures(folder)}
-    return len(parents) > 1 and all(parent.parent == folder for parent in parents)
 
 
 def read_known(truth: str, data: str, labels: Sequence[str] | None) -> Mapping[str, int]:

@@ -29,10 +29,27 @@ class Task:
         """The address of its result."""
         return key_of(self.kind, self.spec, self.versions)
 
+    @property
+    def board(self) -> str | None:
+        """The board (ssh://...) that it needs for itself; None: it runs anywhere."""
+        return self.spec.get("board")
+
+
+def resource(board: str) -> str:
+    """Return what a dask worker offers that times on a board.
+
+    >>> resource("ssh://pi@pi5:2222")
+    'board:pi5'
+    """
+    return "board:" + board.rpartition("@")[2].removeprefix("ssh://").partition(":")[0]
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """A task that ended: ``result``, or ``error`` in one sentence. ``seconds`` is 0 for one kept from before."""
+    """A task that ended: ``result``, or ``error`` in one sentence.
+
+    ``seconds`` of work it took; 0 for one kept from before.
+    """
 
     task: Task
     result: Mapping[str, Any] | None

@@ -10,6 +10,9 @@ from edgeconv.errors import UsageError
 from edgeconv.models.specs import SPECS, find_spec
 from edgeconv.sweep.job import Job
 
+MISSING = "does not exist"
+"""How the reason ends where a weights file is not there."""
+
 NET_AXES = ("width", "groups", "ratio", "resolution")
 
 
@@ -142,7 +145,7 @@ def _reason(job: Job, form: Form) -> str | None:
         form.weights not in (None, "bundled", "imagenet", "random")
         and not Path(str(form.weights)).is_file()
     ):
-        return f"{form.weights} does not exist"
+        return f"{form.weights} {MISSING}"
     if form.precision == "fp16" and form.target == "onnx":
         return "fp16 is for TFLite and Core ML"
     prescribed = form.recipe is not None and form.recipe.endswith(".json")

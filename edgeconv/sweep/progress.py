@@ -18,6 +18,7 @@ class Progress:
     done: int = 0
     failed: int = 0
     kept: int = 0
+    worked: float = 0.0
     started: float = field(default_factory=time.monotonic)
     _last: float = 0.0
 
@@ -25,11 +26,17 @@ class Progress:
         """More tasks are known."""
         self.total += count
 
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return time.monotonic() - self.started
+
     def ended(self, outcome: Outcome) -> None:
         """A task ended."""
         self.done += 1
         self.failed += outcome.error is not None
         self.kept += outcome.seconds == 0.0
+        self.worked += outcome.seconds
         now = time.monotonic()
         if now - self._last < 1.0 and self.done < self.total:
             return

@@ -63,7 +63,10 @@ class Cell:
 
 @dataclass
 class SweepReport:
-    """Everything a sweep found. ``partial``: it was stopped before its end."""
+    """Everything a sweep found. ``partial``: it was stopped before its end.
+
+    ``made`` tasks took ``worked`` seconds in all, wherever they ran; the sweep took ``seconds``.
+    """
 
     job: Job
     cells: list[Cell]
@@ -74,6 +77,8 @@ class SweepReport:
     partial: bool = False
     made: int = 0
     kept: int = 0
+    seconds: float = 0.0
+    worked: float = 0.0
 
     def __post_init__(self) -> None:
         self.judge()
@@ -156,7 +161,12 @@ class SweepReport:
             "machine": dict(self.machine),
             "versions": dict(self.versions),
             "partial": self.partial,
-            "run": {"made": self.made, "kept": self.kept},
+            "run": {
+                "made": self.made,
+                "kept": self.kept,
+                "seconds": round(self.seconds, 3),
+                "worked": round(self.worked, 3),
+            },
             "answer": None if self.answer is None else self.answer.label,
             "command": self.command(),
             "sentences": self.sentences(),

@@ -1,6 +1,5 @@
 """A sweep from its job to its report: export, evaluate in shards, time alone, judge."""
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,22 +7,22 @@ from typing import Any
 
 from edgeconv import __version__
 from edgeconv.deps import version_of
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.targets import TARGETS, packages
 from edgeconv.files import digest
 from edgeconv.machine import describe
 from edgeconv.models.specs import SPECS
-from edgeconv.sweep.boards import bench_there
 from edgeconv.sweep.choose import Budgets, lost
 from edgeconv.sweep.data import Evaluation, choose
-from edgeconv.sweep.engine import Engine, Outcome, Task, run_here
-from edgeconv.sweep.forms import Form, Impossible, expand
+from edgeconv.sweep.engine import Engine, Outcome, Task, kept_result, run_here
+from edgeconv.sweep.forms import MISSING, Form, Impossible, expand
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.job import Job
 from edgeconv.sweep.progress import Progress, Say
 from edgeconv.sweep.results import Cell, SweepReport, budgets_of
+from edgeconv.sweep.specs import bench_spec, export_spec, shard_specs
 
-RESULTS = 2
+RESULTS = 3
 """Form of what tasks answer: results of another form are made anew."""
 
 RUNGS = (0.25, 0.5, 1.0)
@@ -40,6 +39,7 @@ def sweep(job: Job, inputs: Inputs, engine: Engine, say: Say) -> SweepReport:
     that cannot be.
     """
     forms, impossible = expand(job)
+    _refuse_nothing(job, forms, impossible)
     state = _State(job, inputs, engine, Progress(say), forms)
     cells = [
         Cell(form, threads, place)
@@ -55,8 +55,7 @@ def sweep(job: Job, inputs: Inputs, engine: Engine, say: Say) -> SweepReport:
         rungs = RUNGS if job.adaptive else RUNGS[-1:]
         for share in rungs:
             live = [cell for cell in cells if cell.path is not None and not cell.dropped]
-            state.bench(live, job.seconds * share)
-            state.evaluate(live, share)
+            state.measure(live, share)
             if share < 1.0:
                 _drop(live, budgets_of(job))
     except KeyboardInterrupt:
@@ -74,12 +73,31 @@ def sweep(job: Job, inputs: Inputs, engine: Engine, say: Say) -> SweepReport:
         partial,
         state.progress.done - state.progress.kept,
         state.progress.kept,
+        state.progress.seconds,
+        state.progress.worked,
     )
 
 
 def places(job: Job) -> tuple[str, ...]:
     """Return where cells are timed: here, or on every board that is named."""
     return job.device or ("",)
+
+
+def _refuse_nothing(job: Job, forms: Sequence[Form], impossible: Sequence[Impossible]) -> None:
+    """Raise UsageError where no form can be made at all."""
+    if forms or not impossible:
+        return
+    first = impossible[0]
+    if (
+        job.weights is not None
+        and "{" in job.weights
+        and all(i.reason.endswith(MISSING) for i in impossible)
+    ):
+        raise UsageError(
+            f"--weights {job.weights} names no file that is there (the first: {first.form.weights})"
+        )
+    more = f"; {len(impossible) - 1} more: --dry-run lists them" if len(impossible) > 1 else ""
+    raise UsageError(f"nothing can be made: {first.form.label}: {first.reason}{more}")
 
 
 def _impossible(item: Impossible) -> Cell:
@@ -130,7 +148,9 @@ class _State:
         tasks = {
             id(task): (group, task)
             for group, targets in groups.items()
-            for task in [Task("export", self._export_spec(group, targets), self.versions)]
+            for task in [
+                Task("export", export_spec(self.job, self.inputs, group, targets), self.versions)
+            ]
         }
         by_key = {task.key: group for group, task in tasks.values()}
         alone: list[Task] = []
@@ -138,7 +158,9 @@ class _State:
             group, targets = by_key[outcome.task.key], outcome.task.spec["targets"]
             if outcome.error is not None and len(targets) > 1:
                 for target in targets:  # one target's refusal says nothing of the others
-                    task = Task("export", self._export_spec(group, [target]), self.versions)
+                    task = Task(
+                        "export", export_spec(self.job, self.inputs, group, [target]), self.versions
+                    )
                     by_key[task.key] = group
                     alone.append(task)
                 continue
@@ -156,33 +178,6 @@ class _State:
                 self.exported[form] = (place, outcome.result["artifacts"][target])
             else:
                 self.exported[form] = outcome.result["refused"].get(target, "not written")
-
-    def _export_spec(self, group: Form, targets: Sequence[str]) -> dict[str, Any]:
-        job = self.job
-        spec: dict[str, Any] = {**group.options(), "targets": sorted(targets)}
-        script, colon, function = group.net.rpartition(":")
-        if colon and script.endswith(".py"):
-            spec["net"] = f"{self.inputs.add(Path(script))}:{function}"
-        elif group.net.endswith(".onnx"):
-            spec["net"] = self.inputs.add(Path(group.net))
-        if group.weights not in (None, "bundled", "imagenet", "random"):
-            spec["weights"] = self.inputs.add(Path(str(group.weights)))
-        if group.recipe is not None and group.recipe.endswith(".json"):
-            spec["recipe"] = self.inputs.add(Path(group.recipe))
-        if group.precision == "int8" and job.calib is not None:
-            spec |= {"calib": self.inputs.add(Path(job.calib)), "calib_count": job.calib_count}
-        if job.data is not None:
-            spec["verify"] = self.inputs.add(Path(job.data))
-        if job.labels is not None:
-            spec["labels"] = self.inputs.add(Path(job.labels))
-        given = {
-            "classes": job.classes,
-            "input_shapes": [list(job.input_shape)] if job.input_shape else None,
-            "mean": list(job.mean) or None,
-            "std": list(job.std) or None,
-            "crop": job.crop,
-        }
-        return spec | {name: value for name, value in given.items() if value is not None}
 
     def settle(self, cell: Cell) -> None:
         """Write into ``cell`` what its export found."""
@@ -202,39 +197,69 @@ class _State:
         assert cell.path is not None
         return self.engine.store.folder.parent / cell.path
 
-    def evaluate(self, cells: Sequence[Cell], share: float) -> None:
-        """Evaluate the file of every cell on the first ``share`` of the pictures, in shards."""
+    def measure(self, cells: Sequence[Cell], share: float) -> None:
+        """Evaluate every cell on the first ``share`` of the pictures, and time it for as much of the time.
+
+        Boards time beside the evaluations; this machine after all other work, a cell at a time.
+        """
+        machine = describe().to_json()
+        benches: dict[int, Task] = {}
+        for cell in cells if self.job.bench else ():
+            spec = bench_spec(
+                self.inputs,
+                self._file(cell),
+                cell.threads,
+                self.job.seconds * share,
+                cell.place,
+                machine,
+            )
+            benches[id(cell)] = self._timing(spec)
+        shards = self._shards(cells, share)
+        tasks = [task for parts in shards.values() for task in parts]
+        tasks += [task for task in benches.values() if task.board is not None]
+        done = {outcome.task.key: outcome for outcome in self.outcomes(tasks)}
+        for cell in cells:
+            cell.correct = _merged([done.get(t.key) for t in shards.get(str(cell.sha256), ())])
+            if id(cell) in benches and cell.place:
+                self._timed(cell, done[benches[id(cell)].key])
+        for cell in cells:
+            if id(cell) in benches and not cell.place:
+                self._time_here(cell, benches[id(cell)])
+
+    def _timing(self, spec: Mapping[str, Any]) -> Task:
+        """Return a bench; what was measured on a busy machine is measured again."""
+        task = Task("bench", spec, self.versions)
+        kept = self.engine.store.get(task.key)
+        return replace(task, again=kept is not None and kept["busy"])
+
+    def _time_here(self, cell: Cell, task: Task) -> None:
+        self.progress.added()
+        if self._file(cell).suffix == ".mlpackage":
+            cell.untimed = "Core ML is timed on a Mac"
+            self.progress.ended(Outcome(task, {}))
+            return
+        kept = kept_result(self.engine.store, task)
+        outcome = kept or run_here(task, self.engine.store, self.inputs)
+        self.progress.ended(outcome)
+        self._timed(cell, outcome)
+
+    @staticmethod
+    def _timed(cell: Cell, outcome: Outcome) -> None:
+        cell.timing, cell.untimed = outcome.result, outcome.error
+
+    def _shards(self, cells: Sequence[Cell], share: float) -> dict[str, list[Task]]:
+        """Return the evaluations of every file, by its hash."""
         evaluation = self.evaluation
         if evaluation is None:
-            return
+            return {}
         count = max(1, round(evaluation.count * share))
+        ends = {*range(0, count, self.job.shard), count, *self._rung_edges(evaluation, count)}
         tasks: dict[str, list[Task]] = {}
         for cell in cells:
-            path = self._file(cell)
-            if cell.sha256 not in tasks and cell.sha256 is not None:
-                tasks[cell.sha256] = self._shards(path, evaluation, count)
-        parts: dict[str, Outcome] = {}
-        for outcome in self.outcomes([task for shards in tasks.values() for task in shards]):
-            parts[outcome.task.key] = outcome
-        for cell in cells:
-            shards = [parts.get(task.key) for task in tasks[str(cell.sha256)]]
-            cell.correct = _merged(shards)
-
-    def _shards(self, path: Path, evaluation: Evaluation, count: int) -> list[Task]:
-        hub = "" if evaluation.truth else self.inputs.add(self._hub(path))
-        spec = {
-            "file": self.inputs.add(path, path.with_name(path.name + ".json")),
-            "hub": hub,
-            "data": evaluation.data,
-            "truth": evaluation.truth,
-        }
-        edges = sorted(
-            {*range(0, count, self.job.shard), count, *self._rung_edges(evaluation, count)}
-        )
-        return [
-            Task("evaluate", {**spec, "start": start, "stop": stop}, self.versions)
-            for start, stop in itertools.pairwise(edges)
-        ]
+            if str(cell.sha256) not in tasks:
+                specs = shard_specs(self.inputs, self._file(cell), evaluation, sorted(ends))
+                tasks[str(cell.sha256)] = [Task("evaluate", s, self.versions) for s in specs]
+        return tasks
 
     def _rung_edges(self, evaluation: Evaluation, count: int) -> list[int]:
         """Cut where earlier rungs ended, so that what they evaluated is not evaluated again."""
@@ -243,46 +268,12 @@ class _State:
         ends = [max(1, round(evaluation.count * share)) for share in RUNGS]
         return [end for end in ends if end < count]
 
-    @staticmethod
-    def _hub(path: Path) -> Path:
-        return next(iter(sorted(path.parent.glob("*.evidence/hub.onnx"))))
-
-    def bench(self, cells: Sequence[Cell], seconds: float) -> None:
-        """Time every cell, alone on its machine: here after all other work, boards through SSH."""
-        if not self.job.bench:
-            return
-        machine = describe().to_json()
-        for cell in cells:
-            self.progress.added()
-            path = self._file(cell)
-            spec = {
-                "file": self.inputs.add(path, path.with_name(path.name + ".json")),
-                "threads": cell.threads,
-                "seconds": seconds,
-                "place": cell.place or machine["processor"],
-            }
-            if not cell.place and path.suffix == ".mlpackage":
-                cell.untimed = "Core ML is timed on a Mac"
-                self.progress.ended(Outcome(Task("bench", spec), {}))
-                continue
-            task = Task("bench", spec, self.versions)
-            kept = self.engine.store.get(task.key)
-            if kept is not None and kept["busy"]:
-                self.engine.store.drop(task.key)  # the machine may be idle now
-                kept = None
-            if kept is not None:
-                outcome = Outcome(task, kept)
-            elif cell.place:
-                outcome = bench_there(task, cell.place, path, self.engine.store)
-            else:
-                outcome = run_here(task, self.engine.store, self.inputs)
-            self.progress.ended(outcome)
-            cell.timing, cell.untimed = outcome.result, outcome.error
-
 
 def _merged(shards: Sequence[Outcome | None]) -> list[bool] | None:
-    """Join the shards of one file in order; None where one failed or the net is no classifier."""
+    """Join the shards of one file in order; None where there is none, one failed, or it is no classifier."""
     correct: list[bool] = []
+    if not shards:
+        return None
     for shard in shards:
         if shard is None or shard.result is None or not shard.result["classifier"]:
             return None

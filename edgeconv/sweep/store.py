@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.foreign import read_bytes
+from edgeconv.settle import lock, locks
 
 RESULT = "result.json"
 
@@ -29,6 +29,24 @@ class Store:
     """A folder of results; each is a folder of files with ``result.json`` among them, or is not there."""
 
     folder: Path
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder for one sweep. Raises EdgeconvError where another one does."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EdgeconvError(f"cannot write {self.folder}: {error.strerror}") from error
+        handle = lock(self.folder, wait=False)
+        if handle is None and locks():
+            raise EdgeconvError(
+                f"another sweep is at work in {self.folder.parent}: wait for it, or name another --output"
+            )
+        try:
+            yield
+        finally:
+            if handle is not None:
+                os.close(handle)
 
     def place(self, key: str) -> Path:
         """Return where the result of ``key`` lies once it is done."""
@@ -85,11 +103,15 @@ class Store:
         """Forget a result."""
         shutil.rmtree(self.place(key), ignore_errors=True)
 
+    def clear(self) -> None:
+        """Forget every result."""
+        for part in self.folder.glob("??"):
+            shutil.rmtree(part, ignore_errors=True)
+
     def sweep_parts(self) -> None:
-        """Remove what runs that were killed left half-made, older than a day."""
+        """Remove what runs that were killed left half-made, while the folder is held."""
         for part in self.folder.glob("??/.*.part"):
-            if time.time() - part.stat().st_mtime > 86_400:
-                shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.errors import EdgeconvError
 from edgeconv.runtimes.base import Runner, open_runner
 from edgeconv.samples import Feed, InputSpec, Sample, load_samples
+from edgeconv.sweep.boards import bench_there
 
 Places = Mapping[str, Path]
 """Hash -> the folder in which the files of that hash lie."""
@@ -102,7 +103,7 @@ def _list(values: NDArray[np.int64] | None) -> list[int]:
 
 
 def _samples(artifact: Artifact, spec: Mapping[str, Any]) -> list[Sample]:
-    from edgeconv.sweep.data import read_known
+    from edgeconv.sweep.data import read_known, shuffled
 
     how = artifact.preprocessing
     shapes = {}
@@ -111,8 +112,11 @@ def _samples(artifact: Artifact, spec: Mapping[str, Any]) -> list[Sample]:
         nhwc = tensor.layout == "nhwc"
         shapes[tensor.name] = (n, rest[2], *rest[:2]) if nhwc else tensor.shape
     truth = read_known(spec["truth"], spec["data"], artifact.labels)
-    samples = load_samples(spec["data"], InputSpec(shapes, how), truth)
-    return samples[spec["start"] : spec["stop"]]
+
+    def part(count: int) -> list[int]:
+        return shuffled(count)[spec["start"] : spec["stop"]]
+
+    return load_samples(spec["data"], InputSpec(shapes, how), truth, part)
 
 
 def _classes(runner: Runner, artifact: Artifact, samples: list[Sample]) -> NDArray[np.int64] | None:
@@ -143,7 +147,9 @@ def _declared(artifact: Artifact, name: str, names: Mapping[str, str]) -> Any:
 
 
 def _bench(spec: Mapping[str, Any], _folder: Path) -> dict[str, Any]:
-    """Time one file with one number of threads, here."""
+    """Time one file with one number of threads: on a board where ``spec`` names one, else here."""
+    if spec.get("board"):
+        return timed(bench_there(spec))
     from edgeconv.bench.plan import Plan
     from edgeconv.bench.run import Request, bench
     from edgeconv.bench.subjects import Choice

@@ -1,0 +1,74 @@
+"""What each task of a sweep is told: JSON in which "@HASH/NAME" stands for a file."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeconv.sweep.data import Evaluation
+from edgeconv.sweep.forms import Form
+from edgeconv.sweep.inputs import Inputs
+from edgeconv.sweep.job import Job
+
+
+def export_spec(job: Job, inputs: Inputs, group: Form, targets: Sequence[str]) -> dict[str, Any]:
+    """Return the export of ``group`` to ``targets``."""
+    spec: dict[str, Any] = {**group.options(), "targets": sorted(targets)}
+    script, colon, function = group.net.rpartition(":")
+    if colon and script.endswith(".py"):
+        spec["net"] = f"{inputs.add(Path(script))}:{function}"
+    elif group.net.endswith(".onnx"):
+        spec["net"] = inputs.add(Path(group.net))
+    if group.weights not in (None, "bundled", "imagenet", "random"):
+        spec["weights"] = inputs.add(Path(str(group.weights)))
+    if group.recipe is not None and group.recipe.endswith(".json"):
+        spec["recipe"] = inputs.add(Path(group.recipe))
+    if group.precision == "int8" and job.calib is not None:
+        spec |= {"calib": inputs.add(Path(job.calib)), "calib_count": job.calib_count}
+    if job.data is not None:
+        spec["verify"] = inputs.add(Path(job.data))
+    if job.labels is not None:
+        spec["labels"] = inputs.add(Path(job.labels))
+    given = {
+        "classes": job.classes,
+        "input_shapes": [list(job.input_shape)] if job.input_shape else None,
+        "mean": list(job.mean) or None,
+        "std": list(job.std) or None,
+        "crop": job.crop,
+    }
+    return spec | {name: value for name, value in given.items() if value is not None}
+
+
+def shard_specs(
+    inputs: Inputs, path: Path, evaluation: Evaluation, edges: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Return the evaluation of ``path`` on the pictures between each two of ``edges``."""
+    hub = "" if evaluation.truth else inputs.add(_hub(path))
+    spec = {
+        "file": inputs.add(*with_manifest(path)),
+        "hub": hub,
+        "data": evaluation.data,
+        "truth": evaluation.truth,
+    }
+    return [{**spec, "start": a, "stop": b} for a, b in itertools.pairwise(edges)]
+
+
+def bench_spec(
+    inputs: Inputs, path: Path, threads: int, seconds: float, board: str, machine: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the timing of ``path`` on ``board``; where that is "", on this ``machine``."""
+    return {
+        "file": inputs.add(*with_manifest(path)),
+        "threads": threads,
+        "seconds": seconds,
+        **({"board": board} if board else {"place": machine["processor"]}),
+    }
+
+
+def with_manifest(path: Path) -> tuple[Path, Path]:
+    """Return an exported file and what describes it."""
+    return path, path.with_name(path.name + ".json")
+
+
+def _hub(path: Path) -> Path:
+    return next(iter(sorted(path.parent.glob("*.evidence/hub.onnx"))))

@@ -1,0 +1,98 @@
+"""What a training leaves on disk: the checkpoint that export takes, and where an unfinished one stands."""
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgeconv.deps import require
+from edgeconv.errors import EdgeconvError
+from edgeconv.files import replacing
+from edgeconv.models.checkpoint import DESCRIBED
+
+State = dict[str, Tensor]
+
+
+@dataclass
+class Standing:
+    """How far a training is: whole ``epochs`` done, and the best of them (``best_epoch`` from 1).
+
+    ``optimizer`` is its state dict. ``score`` is (share right, -loss) of the held-out pictures.
+    """
+
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    net: State = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    best: State = field(default_factory=dict)
+    best_epoch: int = 0
+    score: tuple[float, float] = (-1.0, 0.0)
+
+
+def unfinished(output: Path) -> Path:
+    """Return where the standing of the training of ``output`` is kept."""
+    return output.with_name(f"{output.name}.unfinished")
+
+
+def save_standing(path: Path, standing: Standing, job: Mapping[str, Any]) -> None:
+    """Write ``standing`` and the ``job`` it belongs to, whole or not at all."""
+    data = {**vars(standing), "epochs": json.dumps(standing.epochs), "job": json.dumps(job)}
+    with replacing(path) as part:
+        torch.save(data, part)
+
+
+def load_standing(path: Path, job: Mapping[str, Any]) -> Standing:
+    """Return the standing in ``path``, a new one where there is none.
+
+    Raises EdgeconvError where it is damaged or belongs to another job, naming what differs.
+    """
+    if not path.exists():
+        return Standing()
+    again = f"give --force to start anew, or delete {path}"
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+        before, epochs = json.loads(data.pop("job")), json.loads(data.pop("epochs"))
+        standing = Standing(epochs=epochs, **data)
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        pickle.UnpicklingError,
+    ) as error:
+        raise EdgeconvError(f"{path} is damaged: {again}") from error
+    now = json.loads(json.dumps(job))
+    for key in now:
+        if before.get(key) != now[key]:
+            raise EdgeconvError(
+                f"{path} is of an unfinished training with another {key.replace('_', '-')} "
+                f"({before.get(key)}, now {now[key]}): {again}"
+            )
+    return standing
+
+
+def on_processor(state: Mapping[str, Tensor]) -> State:
+    """Return a copy of a state dict in main memory."""
+    return {key: value.detach().cpu().clone() for key, value in state.items()}
+
+
+def save_weights(net: nn.Module, path: Path, described: Mapping[str, Any]) -> None:
+    """Write snapped weights as .safetensors with what they are; batch norm's counters are left out.
+
+    Half floats where nothing is lost by it, so all but what a batch norm keeps.
+    """
+    save_file = require("safetensors.torch", "export").save_file
+    state = {}
+    for key, value in net.state_dict().items():
+        if not key.endswith("num_batches_tracked"):
+            value = value.detach().cpu()
+            half = value.to(torch.float16)
+            state[key] = (half if torch.equal(half.float(), value) else value).contiguous()
+    with replacing(path) as part:
+        save_file(state, part, metadata={DESCRIBED: json.dumps(described)})

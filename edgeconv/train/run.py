@@ -1,0 +1,159 @@
+"""A training from a folder of pictures to a checkpoint."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeconv.deps import require
+from edgeconv.errors import UsageError
+from edgeconv.files import digest, sha256
+from edgeconv.metrics import wilson_interval
+from edgeconv.train.options import TrainOptions
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training made. ``right`` of ``held_out`` pictures, of the file as it is stored.
+
+    ``epochs`` has a dict for each epoch that ran, of which ``best_epoch`` (from 1) was kept.
+    """
+
+    path: Path
+    sha256: str
+    described: Mapping[str, Any]
+    learnt: int
+    held_out: int
+    right: int
+    best_epoch: int
+    epochs: list[dict[str, Any]]
+    weights: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        low, high = wilson_interval(self.right, self.held_out)
+        return {
+            "file": str(self.path),
+            "sha256": self.sha256,
+            **self.described,
+            "weights": self.weights,
+            "learnt": self.learnt,
+            "held_out": self.held_out,
+            "top1": {"right": self.right, "of": self.held_out, "interval": [low, high]},
+            "best_epoch": self.best_epoch,
+            "epochs": self.epochs,
+        }
+
+
+def train(options: TrainOptions, say: Callable[[str], None] = lambda _line: None) -> TrainReport:
+    """Train as ``options`` say and write the checkpoint; ``say`` gets a line for each thing done.
+
+    An interrupted training goes on from its last whole epoch when it is asked for again. The same
+    machine, number of threads and version of torch give the same bytes.
+    Raises UsageError or EdgeconvError naming the option, folder or picture that does not fit.
+    """
+    options.check()
+    torch = require("torch", "torch")
+    from edgeconv.train import keep, loop, net, pictures, snap
+
+    place = net.device(options.accelerator)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    learnt, held = _labelled(options)
+    module, loaded = net.start(options, learnt.names)
+    how = loaded.preprocessing
+    output = options.output or _name(options, loaded.options, how.size[0])
+    if output.exists() and not options.force:
+        raise UsageError(f"{output} exists: --force replaces it")
+    say(
+        f"{options.net} {loaded.options['width']:g} at {how.size[0]}x{how.size[0]}, weights {options.source()}: "
+        f"{len(learnt.names)} classes, {len(learnt.paths)} pictures to learn, {len(held.paths)} held out"
+    )
+    data = loop.Data(
+        pictures.load(learnt, how, margin=True),
+        torch.from_numpy(learnt.classes),
+        pictures.load(held, how, margin=False),
+        torch.from_numpy(held.classes),
+        how,
+    )
+    job = options.decisive() | {"pictures": _digest(options), "weights": loaded.sha256}
+    place_of_standing = keep.unfinished(output)
+    if options.force:
+        place_of_standing.unlink(missing_ok=True)
+    standing = keep.load_standing(place_of_standing, job)
+    if standing.epochs:
+        say(f"goes on after epoch {len(standing.epochs)} of {options.epochs}")
+
+    def on_epoch(now: keep.Standing) -> None:
+        keep.save_standing(place_of_standing, now, job)
+        line = now.epochs[-1]
+        share = 100 * line["right"] / len(held.paths)
+        best = " (best so far)" if now.best_epoch == len(now.epochs) else ""
+        say(
+            f"epoch {len(now.epochs)}/{options.epochs}: loss {line['loss']:.3f}, "
+            f"held out {share:.1f} %{best}, {line['seconds']:.0f} s"
+        )
+
+    module.to(place)
+    standing = loop.fit(module, data, options, standing, on_epoch)
+    module.to("cpu")
+    snap.snap(module, how.size)
+    right, _ = loop.evaluate(module, data)
+    described = _described(
+        options, loaded.options, how.to_json(), learnt.names, right, len(held.paths)
+    )
+    keep.save_weights(module, output, described)
+    place_of_standing.unlink(missing_ok=True)
+    return TrainReport(
+        output,
+        sha256(output),
+        described,
+        len(learnt.paths),
+        len(held.paths),
+        right,
+        standing.best_epoch,
+        standing.epochs,
+        loaded.matched,
+    )
+
+
+def _labelled(options: TrainOptions) -> Any:
+    """Return what is learnt and what is held out."""
+    from edgeconv.train import pictures
+
+    found = pictures.find_labelled(options.data)
+    if isinstance(options.held_out, Path):
+        return found, pictures.find_labelled(options.held_out, found.names)
+    return pictures.split(found, options.held_out, options.seed)
+
+
+def _name(options: TrainOptions, net: Mapping[str, Any], resolution: int) -> Path:
+    return Path(f"{options.net}_{net['width']:g}_{resolution}.safetensors")
+
+
+def _digest(options: TrainOptions) -> str:
+    """Return a hash of every picture and its folder."""
+    folders = [options.data] + ([options.held_out] if isinstance(options.held_out, Path) else [])
+    return json.dumps([digest(folder) for folder in folders])
+
+
+def _described(
+    options: TrainOptions,
+    net: Mapping[str, Any],
+    preprocessing: Mapping[str, Any],
+    names: tuple[str, ...],
+    right: int,
+    of: int,
+) -> dict[str, Any]:
+    """Return what the checkpoint says of itself."""
+    return {
+        "net": {"source": options.net, **net},
+        "preprocessing": preprocessing,
+        "labels": list(names),
+        "accuracy": {
+            "top1": round(100 * right / of, 2),
+            "dataset": options.data.name,
+            "source": f"{of} held-out pictures",
+        },
+    }

@@ -1,0 +1,246 @@
+"""Tasks on dask: what workers die of, boards that time one file at a time, a scheduler that comes back."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edgeconv.cli import main
+from edgeconv.errors import EdgeconvError
+from edgeconv.sweep.engine import Task, resource
+from edgeconv.sweep.inputs import Inputs
+from edgeconv.sweep.store import Store
+
+dask = pytest.importorskip("dask", reason="needs edgeconv[sweep]")
+distributed = pytest.importorskip("distributed", reason="needs edgeconv[sweep]")
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+"""dask's own sockets, which its threads close when they come to it."""
+
+from edgeconv.sweep import cluster, worker  # noqa: E402 - they need distributed
+from edgeconv.sweep.cluster import Cluster  # noqa: E402
+
+
+@pytest.fixture
+def scheduler() -> Iterator[Any]:
+    """A cluster in this process: two workers of one thread, of which the first has the board pi5."""
+    dask.config.set({"distributed.comm.timeouts.connect": "120s"})  # on a busy machine
+    made = distributed.SpecCluster(
+        workers={
+            index: {
+                "cls": distributed.Worker,
+                "options": {"nthreads": 1, "host": "127.0.0.1", "resources": resources},
+            }
+            for index, resources in enumerate(({"board:pi5": 1}, {}))
+        },
+        scheduler={
+            "cls": distributed.Scheduler,
+            "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"},
+        },
+        silence_logs=50,
+    )
+    yield made
+    made.close()
+
+
+def benches(count: int) -> list[Task]:
+    board = "ssh://pi@pi5"
+    return [Task("bench", {"board": board, "number": n}) for n in range(count)]
+
+
+def test_a_board_times_one_file_at_a_time_beside_the_other_work(
+    scheduler: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running: dict[str, int] = {"bench": 0, "export": 0}
+    most = dict(running)
+    where: dict[str, set[str]] = {"bench": set(), "export": set()}
+    lock = threading.Lock()
+
+    def perform(kind: str, spec: Any, _places: Any, _folder: Path) -> dict[str, Any]:
+        with lock:
+            running[kind] += 1
+            most[kind] = max(most[kind], running[kind])
+            where[kind].add(distributed.get_worker().address)
+        time.sleep(0.02)
+        with lock:
+            running[kind] -= 1
+        return {"number": spec["number"]}
+
+    monkeypatch.setattr(worker, "perform", perform)
+    engine = Cluster(
+        Store(tmp_path), Inputs(), address=scheduler.scheduler_address, boards=("ssh://pi@pi5",)
+    )
+    tasks = [*benches(4), *(Task("export", {"number": n}) for n in range(8))]
+    for task in tasks:
+        engine.submit(task)
+    done = {outcome.task.key: outcome.result for outcome in engine.outcomes()}
+    engine.close()
+    assert [done[task.key] for task in tasks] == [{"number": task.spec["number"]} for task in tasks]
+    assert most["bench"] == 1
+    assert len(where["bench"]) == 1
+    assert len(where["export"]) == 2
+
+
+def test_a_board_that_no_worker_or_two_workers_offer_is_refused(
+    scheduler: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "JOIN_S", 0.5)
+    words = r"no workers of tcp://.* offer board:pi4: start one.*--resources 'board:pi4=1'"
+    with pytest.raises(EdgeconvError, match=words):
+        Cluster(
+            Store(tmp_path), Inputs(), address=scheduler.scheduler_address, boards=("ssh://pi4",)
+        )
+    with pytest.raises(EdgeconvError, match=r"no scheduler answers at tcp://127.0.0.1:1"):
+        cluster_at("tcp://127.0.0.1:1", tmp_path)
+
+
+def cluster_at(address: str, folder: Path) -> Cluster:
+    return Cluster(Store(folder), Inputs(), address=address)
+
+
+def test_a_bench_is_never_started_twice_and_a_conversion_at_most_four_times(
+    scheduler: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    class KilledWorker(Exception):  # noqa: N818 - dask's own name
+        pass
+
+    def perform(kind: str, _spec: Any, _places: Any, _folder: Path) -> dict[str, Any]:
+        started.append(kind)
+        raise KilledWorker
+
+    monkeypatch.setattr(worker, "perform", perform)
+    engine = Cluster(Store(tmp_path), Inputs(), address=scheduler.scheduler_address)
+    for task in (*benches(1), Task("export", {})):
+        engine.submit(task)
+    said = {outcome.task.kind: outcome.error for outcome in engine.outcomes()}
+    assert sorted(started) == ["bench", *["export"] * cluster.ATTEMPTS]
+    assert "run the same sweep again" in str(said["bench"])
+    assert "4 workers died of it" in str(said["export"])
+    monkeypatch.setattr(worker, "perform", lambda *_: {"fine": True})
+    client = engine._client
+    again = [
+        client.submit(worker.once, "name", "bench", {}, {}, pure=False, key=key).result()
+        for key in ("first", "second")
+    ]
+    assert again[0][0] == {"fine": True}
+    assert "its worker died while the board was timing it" in again[1][0]["error"]
+    engine.close()
+
+
+def test_what_a_dying_worker_did_not_take_is_sent_again(
+    scheduler: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "perform", lambda *_: {"fine": True})
+    monkeypatch.setattr(worker, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr(cluster, "PAUSE_S", 0.01)
+    (tmp_path / "m.onnx").write_bytes(b"model")
+    inputs = Inputs()
+    task = Task("export", {"net": inputs.add(tmp_path / "m.onnx")})
+    engine = Cluster(Store(tmp_path / "cells"), inputs, address=scheduler.scheduler_address)
+    scatter, tries = engine._client.scatter, iter(range(9))
+
+    def once_broken(*given: Any, **more: Any) -> Any:
+        if next(tries) < 2:
+            raise OSError("Stream is closed")
+        return scatter(*given, **more)
+
+    engine._client.scatter = once_broken
+    engine.submit(task)
+    assert [outcome.result for outcome in engine.outcomes()] == [{"fine": True}]
+    engine.close()
+
+
+def test_a_resource_is_called_by_the_host() -> None:
+    assert resource("ssh://pi5") == resource("ssh://me@pi5:22") == "board:pi5"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    for name in ("bag", "coat"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index in range(6):
+            pixels = generator.integers(0, 256, (32, 32, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{index}.png")
+    return tmp_path / "photos"
+
+
+def words(photos: Path, output: Path) -> list[str]:
+    text = "sweep mobilenet_v1 shufflenet_v1 --width 0.25,0.5 --resolution 32,40 --weights random --classes 2"
+    text += (
+        f" --recipe fast --no-bench -q --json --data {photos} --calib {photos} --output {output}"
+    )
+    return text.split()
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def start_dask(*more: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "dask", *more],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def ended(process: subprocess.Popen[bytes], how: int) -> None:
+    os.killpg(process.pid, how)
+    process.wait(30)
+
+
+@pytest.mark.long
+def test_killed_workers_and_a_new_scheduler_change_no_byte(photos: Path, tmp_path: Path) -> None:
+    alone = CliRunner().invoke(main, words(photos, tmp_path / "alone"))
+    assert alone.exit_code in (0, 3), alone.output
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    open_scheduler = ("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+    open_worker = ("worker", address, "--nthreads", "1", "--host", "127.0.0.1", "--no-dashboard")
+    parts = [start_dask(*open_scheduler), start_dask(*open_worker), start_dask(*open_worker)]
+    time.sleep(8)
+    script = [sys.executable, "-m", "edgeconv", *words(photos, tmp_path / "shared")]
+    sweep = subprocess.Popen([*script, "--scheduler", address], stdout=subprocess.PIPE)
+    generator = np.random.default_rng(0)
+    for turn in range(6):
+        time.sleep(float(generator.uniform(4, 10)))
+        if sweep.poll() is not None:
+            break
+        if turn == 2:  # the scheduler, and with it its workers
+            for part in parts:
+                ended(part, signal.SIGKILL)
+            parts = [
+                start_dask(*open_scheduler),
+                start_dask(*open_worker),
+                start_dask(*open_worker),
+            ]
+        else:
+            place = 1 + int(generator.integers(2))
+            ended(parts[place], signal.SIGKILL)
+            parts[place] = start_dask(*open_worker)
+    out, _ = sweep.communicate(timeout=900)
+    for part in parts:
+        ended(part, signal.SIGTERM)
+    assert sweep.returncode == alone.exit_code
+    assert json.loads(out)["cells"] == json.loads(alone.stdout)["cells"]

@@ -1,0 +1,228 @@
+"""Training: a folder of pictures to a checkpoint that export takes, exact in half precision."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from edgeconv.cli import main
+from edgeconv.errors import EdgeconvError, UsageError
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("PIL.Image", reason="needs pillow")
+
+from edgeconv.models import SPECS, build  # noqa: E402 - they need torch
+from edgeconv.models.weights import load_weights  # noqa: E402
+from edgeconv.train.options import TrainOptions  # noqa: E402
+from edgeconv.train.pictures import augmented, find_labelled, split  # noqa: E402
+from edgeconv.train.run import train  # noqa: E402
+from edgeconv.train.snap import pairs, snap  # noqa: E402
+
+COLOURS = {"blue": (30, 60, 200), "green": (40, 180, 60), "red": (210, 40, 30)}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes that differ in colour, 10 pictures each."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("train") / "photos"
+    generator = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir(parents=True)
+        for index in range(10):
+            pixels = np.clip(colour + generator.normal(0, 25, (24, 20, 3)), 0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{index}.png")
+    return folder
+
+
+def options(photos: Path, output: Path, **more: object) -> TrainOptions:
+    given = {"width": 0.25, "resolution": 16, "epochs": 6, "batch": 8, "threads": 1, **more}
+    return TrainOptions("mobilenet_v1", photos, output=output, **given)  # type: ignore[arg-type]
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, ["train", *words])
+
+
+def test_a_folder_becomes_a_checkpoint_that_says_what_it_is(photos: Path, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    words = shlex.split(
+        "--width 0.25 --resolution 32 --epochs 8 --batch 12 --rate 0.01 --threads 1"
+    )
+    done = run("mobilenet_v1", "--data", str(photos), *words, "--output", str(path), "--json")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["learnt"] == 24
+    assert report["held_out"] == 6
+    assert report["epochs"][-1]["loss"] < 0.8 * report["epochs"][0]["loss"]
+    assert max(epoch["right"] for epoch in report["epochs"]) >= 4
+    assert not list(tmp_path.glob("*.unfinished"))
+    loaded = load_weights("mobilenet_v1", {}, str(path))  # no width given: the file knows
+    assert loaded.options["width"] == 0.25
+    assert loaded.labels == tuple(COLOURS)
+    assert loaded.preprocessing.size == (32, 32)
+    assert loaded.accuracy is not None
+    assert loaded.accuracy.top1 == round(100 * report["top1"]["right"] / 6, 2)
+    assert "no accuracy is claimed at 64x64" in str(loaded.resolution_note(64))
+    with pytest.raises(UsageError, match="holds weights of mobilenet_v1, not of mobilenet_v2"):
+        load_weights("mobilenet_v2", {}, str(path))
+    with pytest.raises(UsageError, match="exists: --force"):
+        train(options(photos, path))
+    more = tmp_path / "more.safetensors"
+    head = options(photos, more, width=None, weights=str(path), tune="head", epochs=1, batch=64)
+    train(head)
+    before, after = (load_weights("mobilenet_v1", {}, str(p)).state for p in (path, more))
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed
+    assert all(key.startswith("classifier") for key in changed)
+
+
+def test_an_interrupted_training_goes_on_to_the_same_bytes(photos: Path, tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
+    train(options(photos, whole, epochs=3, patience=0))
+    lines: list[str] = []
+
+    def stop(line: str) -> None:
+        lines.append(line)
+        if line.startswith("epoch 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(options(photos, cut, epochs=3, patience=0), stop)
+    with pytest.raises(EdgeconvError, match=r"another rate \(0.002, now 0.001\): give --force"):
+        train(options(photos, cut, epochs=3, patience=0, rate=1e-3))
+    train(options(photos, cut, epochs=3, patience=0), lines.append)
+    assert "goes on after epoch 2 of 3" in lines
+    assert cut.read_bytes() == whole.read_bytes()
+    other = tmp_path / "other.safetensors"
+    train(options(photos, other, epochs=3, patience=0, seed=1))
+    assert other.read_bytes() != whole.read_bytes()
+
+
+def test_training_ends_when_nothing_better_comes(photos: Path, tmp_path: Path) -> None:
+    report = train(options(photos, tmp_path / "w.safetensors", epochs=30, rate=1e-9, patience=2))
+    assert len(report.epochs) == report.best_epoch + 2 < 30
+
+
+def assert_folds_exactly(net: Any) -> None:
+    found = pairs(net, (32, 32))
+    assert len(found) == sum(isinstance(m, torch.nn.BatchNorm2d) for m in net.modules())
+    for convolution, norm in found:
+        assert norm.running_var is not None
+        assert norm.running_mean is not None
+        factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        folded = convolution.weight * factor.view(-1, 1, 1, 1)
+        shift = norm.bias - norm.running_mean * factor
+        for value in (folded, shift):
+            assert torch.equal(value.half().float(), value)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_bundled_weights_fold_exactly_in_half_precision(name: str) -> None:
+    assert_folds_exactly(load_weights(name, {}, "bundled").build())
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_snapped_net_folds_exactly_in_half_precision(name: str) -> None:
+    net = build(name, classes=4, width=0.5 if name == "ghostnet" else 0.25).eval()
+    generator = torch.Generator().manual_seed(3)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):  # as training leaves them, dead ones too
+            for value, low, high in (
+                (module.weight.data, -0.3, 2.0),
+                (module.bias.data, -3.0, 3.0),
+                (module.running_mean, -4.0, 4.0),
+                (module.running_var, 1e-4, 9.0),
+            ):
+                value.copy_(low + (high - low) * torch.rand(value.shape, generator=generator))
+            module.weight.data[0] = 0
+    x = torch.randn(2, 3, 32, 32, generator=generator)
+    with torch.no_grad():
+        before = net.double()(x.double())
+        net.float()
+        snap(net, (32, 32))
+        after = net.double()(x.double())
+    net.float()
+    assert_folds_exactly(net)
+    assert float((after - before).norm() / before.norm()) < 0.02
+
+
+def test_pictures_are_split_by_class_and_augmented_by_the_generator(photos: Path) -> None:
+    labelled = find_labelled(photos)
+    learnt, held = split(labelled, 0.2, seed=5)
+    assert [int((held.classes == index).sum()) for index in range(3)] == [2, 2, 2]
+    assert set(learnt.paths) | set(held.paths) == set(labelled.paths)
+    assert not set(learnt.paths) & set(held.paths)
+    pixels = torch.arange(2 * 3 * 6 * 6).remainder(251).to(torch.uint8).view(2, 3, 6, 6)
+    plain = augmented(pixels, 4, "none", torch.Generator())
+    assert torch.equal(plain, pixels[:, :, 1:5, 1:5].float())
+    made = [augmented(pixels, 4, "full", torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
+    assert torch.equal(made[0], made[1])
+    assert not torch.equal(made[0], made[2])
+    assert float(made[0].min()) >= 0
+    assert float(made[0].max()) <= 255
+
+
+@pytest.mark.parametrize(
+    ("words", "says", "code"),
+    [
+        (("ghostnett", "--data", "."), "did you mean ghostnet", 2),
+        (("ghostnet", "--data", "nowhere"), "nowhere is not a folder of pictures", 2),
+        (("ghostnet", "--data", "flat"), "into a folder of its own, flat/cat/1.jpg", 2),
+        (("ghostnet", "--data", "single"), "class a has 1 picture", 1),
+        (("ghostnet", "--data", "broken", "--width", "0.5"), "is not a readable picture", 1),
+        (("ghostnet", "--data", "single", "--held-out", "other"), "c is no class of", 2),
+        (("ghostnet", "--data", "flat", "--held-out", "1.5"), "--held-out is a share", 2),
+        (("ghostnet", "--data", "flat", "--epochs", "0"), "--epochs must be at least 1", 2),
+        (("ghostnet", "--data", "flat", "--rate", "-1"), "--rate is a learning rate", 2),
+        (("ghostnet", "--data", "flat", "--resolution", "8"), "16 pixels at least", 2),
+        (("ghostnet", "--data", "flat", "--output", "a.pth"), "name a .safetensors file", 2),
+        (("ghostnet", "--data", "flat", "--weights", "random", "--tune", "head"), "--tune head", 2),
+        (("ghostnet", "--data", "flat", "--groups", "3"), "has no option groups", 2),
+    ],
+)
+def test_what_cannot_be_trained_is_one_sentence(
+    words: tuple[str, ...],
+    says: str,
+    code: int,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    picture = next(photos.rglob("*.png")).read_bytes()
+    for name in (
+        "flat/1.png",
+        "single/a/1.png",
+        "single/b/1.png",
+        "other/c/1.png",
+        "other/b/1.png",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(picture)
+    for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
+        (tmp_path / "broken" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "broken" / name).write_bytes(b"no picture")
+    monkeypatch.chdir(tmp_path)
+    done = run(*words)
+    assert done.exit_code == code, done.output
+    assert says in done.output
+    assert "Traceback" not in done.output
+
+
+def test_a_damaged_standing_and_a_missing_accelerator_are_named(
+    photos: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "w.safetensors"
+    (tmp_path / "w.safetensors.unfinished").write_bytes(b"PK half")
+    with pytest.raises(EdgeconvError, match="unfinished is damaged: give --force"):
+        train(options(photos, path))
+    if not torch.cuda.is_available():
+        with pytest.raises(
+            EdgeconvError, match=r"--accelerator cuda: torch .* sees no such device"
+        ):
+            train(options(photos, path, accelerator="cuda"))
