@@ -118,8 +118,8 @@ def test_a_diagonal_stays() -> None:
 
 def numbers() -> onnx.ModelProto:
     return model_of(
-        "(float[3,4] x) => (float[] y, float[3,4] z) { m = ReduceMax<keepdims = 0>(x)\n"
-        " h = Mul(m, half)\n s = Sigmoid(h)\n y = Add(s, h)\n z = Mul(x, s) }",
+        "(float[3,4] x) => (float[] y, float[3,4] z, bool[] b) { m = ReduceMax<keepdims = 0>(x)\n"
+        " h = Mul(m, half)\n s = Sigmoid(h)\n y = Add(s, h)\n z = Mul(x, s)\n b = Greater(s, half) }",
         half=scalar(0.5),
     )
 

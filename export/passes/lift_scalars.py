@@ -47,8 +47,13 @@ def _wide(graph: Graph, node: Node, name: str) -> str:
 
 
 def _narrow_readers(graph: Graph, maker: Node, name: str) -> None:
-    """Let readers that must see a number, as those that are not element-wise may, see one."""
-    readers = [r for r in graph.nodes if name in r.inputs and r.op not in ELEMENTWISE]
+    """Let readers that must see a number see one: comparisons of it, and what is not element-wise."""
+    readers = [
+        reader
+        for reader in graph.nodes
+        if name in reader.inputs
+        and (reader.op not in ELEMENTWISE or graph.dtype(reader.output) != np.float32)
+    ]
     if not readers:
         return
     number = graph.declare(graph.fresh(f"{name}_number"), (), np.float32)
