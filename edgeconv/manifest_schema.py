@@ -103,7 +103,14 @@ MANIFEST = table(
             )
         ),
         "verification": maybe(
-            table({}, {"figures": maybe(mapping(FIGURES)), "pictures": maybe(whole(0))})
+            table(
+                {},
+                {
+                    "figures": maybe(mapping(FIGURES)),
+                    "pictures": maybe(whole(0)),
+                    "boxes": maybe(table({"matched": table({"share": number(low=0.0, high=1.0)})})),
+                },
+            )
         ),
         "cuts": maybe(mapping(items(whole(0), 2))),
         "weights": maybe(table({}, {"source": maybe(text)})),

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from edgeconv import metrics
 from edgeconv.adapt import match_names
+from edgeconv.evaluate.box_parity import BoxParity
+from edgeconv.evaluate.held import boxes_held
 from edgeconv.export.graph import Graph
 from edgeconv.export.kinds import Precision
 from edgeconv.export.reference import Arrays, Reference
@@ -35,6 +37,7 @@ class FileVerdict:
     pictures: int
     verdict: Verdict
     integer: bool = False
+    boxes: BoxParity | None = None
 
     def __bool__(self) -> bool:
         return bool(self.verdict)
@@ -46,7 +49,8 @@ class FileVerdict:
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest's ``verification``."""
-        return {"runtime": self.runtime, "pictures": self.pictures, **to_json(self.verdict)}
+        data = {"runtime": self.runtime, "pictures": self.pictures, **to_json(self.verdict)}
+        return data if self.boxes is None else {**data, "boxes": self.boxes.to_json()}
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,8 @@ def verify_file(
         cuts=expected.cuts,
         found=no_integers(precision, stats or {}),
     )
-    return FileVerdict(runtime, len(expected.feeds), verdict, precision == "int8")
+    boxes = boxes_held(expected.outputs, got, expected.feeds[0] if expected.feeds else {})
+    return FileVerdict(runtime, len(expected.feeds), verdict, precision == "int8", boxes)
 
 
 def first_departure(

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from edgeconv.artifact import load_artifact
+from edgeconv.bench.subjects import about_file
 from edgeconv.cli import main
 from edgeconv.errors import UsageError
 from edgeconv.evaluate.draw import class_colour
@@ -266,6 +268,8 @@ def test_boxes_of_an_int8_file_are_held_against_the_float_graph(tmp_path: Path) 
         assert found.precision.at_half > 0.99
         assert found.parity.matched.value > 0.95
         assert found.parity.invented == 0
+    known = about_file(files[0], load_artifact(files[0]))
+    assert known["accuracy"]["boxes"] > 0.95  # bench shows it beside latency
     drawn = tmp_path / "drawn"
     pictures = [str(folder / "0*.png"), "--draw", str(drawn), "--json"]
     ran = CliRunner().invoke(main, ["run", str(files[0]), *pictures])

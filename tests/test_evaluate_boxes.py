@@ -10,6 +10,7 @@ from edgeconv.evaluate import HEADS
 from edgeconv.evaluate.box_parity import box_parity
 from edgeconv.evaluate.boxes import Boxes
 from edgeconv.evaluate.heads import READERS, candidates, find_head, kept
+from edgeconv.evaluate.held import boxes_held
 from edgeconv.evaluate.labelled import Labelled, Truth
 from edgeconv.evaluate.maps import ANCHORS
 from edgeconv.evaluate.precision import average_precision
@@ -178,3 +179,24 @@ def test_what_is_ignored_is_neither_missed_nor_invented() -> None:
     assert average_precision(truth, [boxes((20, 0), (0, 0))]).mean == pytest.approx(1.0)
     with pytest.raises(UsageError, match="nothing to find"):
         average_precision(Truth((Labelled(both, np.array([True, True])),), ("a",)), [both])
+
+
+def test_parity_speaks_of_boxes_only_where_outputs_are_boxes_beyond_doubt() -> None:
+    inputs = {"x": np.zeros((1, 3, 64, 64))}
+    for name in ("yolov8", "yolov5", "end-to-end", "ssd", "ssd-nms"):
+        arrays = joined()[name]
+        found = boxes_held(arrays, arrays, inputs)
+        assert found is not None, name
+        assert (found.matched.right, found.missed, found.invented) == (2, 0, 0)
+    whole = joined()["yolov8"]["y"]
+    lost = whole.copy()
+    lost[:, 4:, 0] = 0.0  # the second box shows behind it, of the same class but elsewhere
+    found = boxes_held({"y": whole}, {"other": lost}, inputs)
+    assert found is not None
+    assert (found.matched.right, found.missed, found.invented) == (1, 1, 1)
+    tokens = np.random.default_rng(0).normal(size=(1, 16, 64))
+    flags = {"y": np.ones((1, 9, 64), bool)}
+    odd = {"a": np.ones((1, 7)), "b": np.ones((1, 5)), "c": np.ones((1, 3, 4)), "d": np.ones(1)}
+    for other in ({"y": tokens}, flags, odd, joined()["yolov8-maps"], {"y": np.zeros((1, 10))}):
+        assert boxes_held(other, other, inputs) is None
+    assert boxes_held({"y": whole}, {"y": whole}, {"x": np.zeros((1, 8)), "z": tokens}) is None

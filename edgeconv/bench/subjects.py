@@ -170,6 +170,8 @@ def about_file(path: Path, artifact: Artifact | None) -> dict[str, Any]:
     outputs = list((verification.get("figures") or {}).values()) or [{}]
     names = {"agreement": "agreement_top1", "top1": "top1", "top1_float": "reference_top1"}
     figures = {key: outputs[0][name] for key, name in names.items() if name in outputs[0]}
+    if boxes := verification.get("boxes"):
+        figures["boxes"] = boxes["matched"]["share"]
     if figures:
         about["accuracy"] = {**figures, "pictures": verification.get("pictures")}
     return about

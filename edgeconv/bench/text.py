@@ -39,6 +39,8 @@ def accuracy(row: Row) -> str:
     known: dict[str, Any] = row.about.get("accuracy") or {}
     if known.get("top1") is not None:
         return f"top-1 {100 * known['top1']:.1f} %"
+    if known.get("boxes") is not None:
+        return f"boxes {100 * known['boxes']:.1f} %"
     if known.get("agreement") is not None:
         return f"agrees {100 * known['agreement']:.1f} %"
     return "-"

@@ -92,7 +92,7 @@ def command(
 
     chosen = each_picture(pictures)
     artifact = load_artifact(file)
-    if artifact is not None and (head or task_of(artifact.outputs) != "classes"):
+    if artifact is not None and (head or task_of([s.shape for s in artifact.outputs]) != "classes"):
         _seen(file, chosen, Looking(head, min_score, draw), runtime, threads, as_json)
         return
     if draw is not None:

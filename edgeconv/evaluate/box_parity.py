@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,20 @@ class BoxParity:
     missed: int
     invented: int
     worst: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.matched} of {self.matched.count} boxes as the float reference's (IoU 0.9, same "
+            f"class), {self.missed} missed, {self.invented} invented"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON data, without the pictures."""
+        return {
+            "matched": self.matched.to_json(),
+            "missed": self.missed,
+            "invented": self.invented,
+        }
 
 
 def box_parity(reference: Sequence[Boxes], other: Sequence[Boxes]) -> BoxParity:

@@ -66,7 +66,7 @@ def find_head(arrays: Mapping[str, Array], size: Size, classes: int | None = Non
     shapes = [array.shape[1:] for array in arrays.values()]
     if len(shapes) == 1 and len(shapes[0]) == 2:
         found = _of_rows(next(iter(arrays.values())), size, classes)
-    elif all(len(shape) >= 3 for shape in shapes):
+    elif {len(shape) for shape in shapes} in ({3}, {4}):
         found = _of_maps(list(arrays.values()), size, classes)
     else:
         found = [head for head in ("ssd-nms", "ssd", "yolov8") if READERS[head][0](shapes)][:1]
@@ -128,7 +128,7 @@ def _centred(one: Array) -> Array:
     return np.concatenate([centre - half, centre + half], axis=2)
 
 
-def _rows(value: Array, size: Size) -> Array:
+def box_rows(value: Array, size: Size) -> Array:
     """Return (pictures, boxes, figures) from either order: there are more boxes than figures."""
     places = sum((size[0] // s) * (size[1] // s) for s in (8, 16, 32))
     across = value.shape[1] not in (places, 3 * places) and value.shape[1] < value.shape[2]
@@ -149,12 +149,12 @@ def _yolov8(values: Sequence[Array], size: Size) -> Candidates:
         sides = next(v for v in values if v.shape[1] == 4)
         scores = next(v for v in values if v is not sides)
         return _scored(_centred(sides.transpose(0, 2, 1)), scores.transpose(0, 2, 1))
-    one = _rows(values[0], size)
+    one = box_rows(values[0], size)
     return _scored(_centred(one), one[:, :, 4:])
 
 
 def _yolov5(values: Sequence[Array], size: Size) -> Candidates:
-    one = _rows(values[0], size)
+    one = box_rows(values[0], size)
     return _scored(_centred(one), one[:, :, 4:5] * one[:, :, 5:])
 
 
@@ -188,6 +188,10 @@ def _one(shapes: Shapes, figures: int) -> bool:
     return len(shapes) == 1 and len(shapes[0]) == 2 and min(shapes[0]) >= figures
 
 
+def _heights(shapes: Shapes) -> set[int]:
+    return {shape[0] for shape in shapes if len(shape) == 2}
+
+
 def _maps(shapes: Shapes) -> bool:
     return len(shapes) > 0 and all(len(shape) == 3 for shape in shapes)
 
@@ -213,7 +217,9 @@ READERS: dict[
     "end-to-end": (lambda s: _one(s, 1) and s[0][1] == 6, _end_to_end),
     "ssd": (lambda s: _pair(s, 1), _ssd),
     "ssd-nms": (
-        lambda s: len(s) == 4 and sorted(map(len, s))[1:] == [1, 1, 2],
+        lambda s: (
+            len(s) == 4 and any(s.count((n, 4)) == 1 and s.count((n,)) >= 2 for n in _heights(s))
+        ),
         _ssd_nms,
     ),
 }

@@ -55,7 +55,7 @@ def look(subject: Subject, pictures: Sequence[Path], looking: Looking) -> list[S
     Raises UsageError where the outputs do not fit, EdgeconvError where a picture cannot be read.
     """
     samples = [_sample(path, subject) for path in pictures]
-    boxes = looking.head is not None or task_of(subject.outputs) == "boxes"
+    boxes = looking.head is not None or task_of([spec.shape for spec in subject.outputs]) == "boxes"
     return (_boxes if boxes else _masks)(subject, samples, pictures, looking)
 
 

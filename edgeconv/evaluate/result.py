@@ -72,9 +72,7 @@ class Report:
             }
         if self.parity is not None:
             data["boxes"] = {
-                "matched": self.parity.matched.to_json(),
-                "missed": self.parity.missed,
-                "invented": self.parity.invented,
+                **self.parity.to_json(),
                 "worst": [self.names[i] for i in self.parity.worst],
                 "drawn": [str(path) for path in self.drawn],
             }

@@ -9,21 +9,17 @@ from numpy.typing import NDArray
 
 from edgeconv.errors import UsageError
 from edgeconv.evaluate.maps import sigmoid
-from edgeconv.tensors import TensorSpec
 
 Array = NDArray[Any]
 Task = Literal["classes", "boxes", "masks"]
 
 
-def task_of(outputs: Sequence[TensorSpec]) -> Task:
-    """Tell the task by the outputs' shapes; one map of a single scale is a mask.
+def task_of(shapes: Sequence[Sequence[int]]) -> Task:
+    """Tell the task by the outputs' shapes, pictures first; one map of a single scale is a mask.
 
-    >>> def spec(*shape: int) -> TensorSpec:
-    ...     return TensorSpec("y", shape, "float32", "none")
-    >>> task_of([spec(1, 10)]), task_of([spec(1, 84, 8400)]), task_of([spec(1, 21, 65, 65)])
+    >>> task_of([(1, 10)]), task_of([(1, 84, 8400)]), task_of([(1, 21, 65, 65)])
     ('classes', 'boxes', 'masks')
     """
-    shapes = [spec.shape for spec in outputs]
     if any(len(s) == 5 or (len(s) == 3 and 4 in s[1:]) for s in shapes):
         return "boxes"
     if any(_is_vector(shape) for shape in shapes):

@@ -61,10 +61,7 @@ def _boxes(report: Report) -> list[str]:
         found = report.parity
         if not found.matched.count:
             said.append("  the float reference finds no box: --min-score lower finds more")
-        said.append(
-            f"  boxes as the float reference's (IoU 0.9, same class): {found.matched} of "
-            f"{found.matched.count}, {found.missed} missed, {found.invented} invented"
-        )
+        said.append(f"  {found}")
         if found.worst:
             said.append("    worst: " + ", ".join(report.names[i] for i in found.worst))
         if report.drawn:

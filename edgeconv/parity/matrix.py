@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from edgeconv.adapt import match_names
 from edgeconv.errors import EdgeconvError
+from edgeconv.evaluate.box_parity import BoxParity
+from edgeconv.evaluate.held import boxes_held
 from edgeconv.judge.budget import DEFAULTS, Budget, defaults_for
 from edgeconv.judge.measures import Figures
 from edgeconv.judge.outputs import Outputs
@@ -67,7 +69,7 @@ class Settings:
 class Row:
     """One cell's result: outputs and verdicts, or the sentence that says why there are none.
 
-    ``verdict`` is against the reference, ``step`` against ``before``, the hop before.
+    ``verdict`` is against the reference, ``step`` against ``before``, the hop before; ``boxes`` are a detector's.
     """
 
     label: str
@@ -81,6 +83,7 @@ class Row:
     layers: LayerReport | None = None
     latency: Latency | None = None
     advice: tuple[str, ...] = ()
+    boxes: BoxParity | None = None
 
     @property
     def integer(self) -> bool:
@@ -109,10 +112,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Matrix:
-    """All rows in hop order, and the first hop that departs. ``latency`` is the reference's own.
-
-    ``failed`` are those of the notes that say what was asked for and could not be done.
-    """
+    """All rows in hop order. ``latency`` is the reference's, ``failed`` the notes on what was not done."""
 
     reference: Outputs
     rows: tuple[Row, ...]
@@ -249,7 +249,8 @@ def judge(
         except EdgeconvError as error:
             rows.append(Row(label, stage, title, found, str(error), before=before))
             continue
-        rows.append(Row(label, stage, title, found, None, verdict, before, step))
+        boxes = boxes_held(reference.arrays, found.arrays, samples.inputs, samples.layout)
+        rows.append(Row(label, stage, title, found, None, verdict, before, step, boxes=boxes))
     return Matrix(reference, tuple(rows), samples, tuple(notes))
 
 

@@ -68,6 +68,7 @@ def _row(row: Row) -> dict[str, Any]:
         "step": None if row.step is None else verdict_json(row.step),
         "departs": row.departs,
         "latency": None if row.latency is None else row.latency.to_json(),
+        "boxes": None if row.boxes is None else row.boxes.to_json(),
         "layers": None if row.layers is None else row.layers.to_json(),
     }
 
@@ -200,6 +201,7 @@ def summary(matrix: Matrix, layers: bool = True) -> list[str]:
             said.append(f"* latency of {row.label}: {'; '.join(row.latency.marks)}")
         if layers and row.layers is not None:
             said += _layer_lines(row.layers)
+    said += [f"boxes: {row.label}: {row.boxes}" for row in matrix.rows if row.boxes is not None]
     verdicts = [row.verdict for row in matrix.rows if row.verdict is not None]
     notes = [note for verdict in verdicts for note in (*verdict.notes, *verdict.doubts)]
     notes += [

@@ -1,0 +1,78 @@
+"""Boxes of a file against the float reference's from outputs alone, where they are a detector's beyond doubt."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.adapt import match_names
+from edgeconv.errors import UsageError
+from edgeconv.evaluate import MIN_SCORE
+from edgeconv.evaluate.box_parity import BoxParity, box_parity
+from edgeconv.evaluate.heads import OUTSIDE, Candidates, box_rows, candidates, find_head, kept
+from edgeconv.evaluate.task import task_of
+from edgeconv.tensors import Layout
+
+Array = NDArray[Any]
+INSIDE = 0.9
+"""Share of a detector's boxes whose centre lies in the picture, at least: other figures are anywhere."""
+
+
+def boxes_held(
+    reference: Mapping[str, Array],
+    other: Mapping[str, Array],
+    inputs: Mapping[str, Array],
+    layout: Layout = "nchw",
+) -> BoxParity | None:
+    """Compare two files' outputs (pictures, ...) for one picture in ``layout`` as boxes.
+
+    None where they are no detector's: nothing is guessed of maps, logits and tokens, whose head is
+    named to ``edgeconv eval --head``.
+    """
+    shapes = [array.shape for array in inputs.values()]
+    if (
+        len(shapes) != 1
+        or len(shapes[0]) != 4
+        or task_of([a.shape for a in reference.values()]) != "boxes"
+    ):
+        return None
+    every = [*reference.values(), *other.values()]
+    if any(array.dtype.kind != "f" or not array.size for array in every):
+        return None
+    first = 1 if layout == "nhwc" else 2
+    size = (shapes[0][first], shapes[0][first + 1])
+    names = match_names(list(reference), list(other), "output")
+    other = {name: other[own] for name, own in names.items()}
+    try:
+        head = find_head(reference, size)
+        if head.endswith("-maps") or not _probable(reference, head, size):
+            return None
+        found = candidates(reference, head, size)
+        if not _in_picture(found, size):
+            return None
+        wanted, got = kept(found, MIN_SCORE), kept(candidates(other, head, size), MIN_SCORE)
+    except UsageError:
+        return None
+    return box_parity(wanted[: len(got)], got) if any(map(len, wanted)) else None
+
+
+def _probable(arrays: Mapping[str, Array], head: str, size: tuple[int, int]) -> bool:
+    """Whether what may be scores lies within 0..1: of one output the figures behind the four sides."""
+    if head in ("end-to-end", "ssd-nms"):
+        return True  # told by the scores already
+    values = list(arrays.values())
+    if len(values) == 1:
+        scores = box_rows(values[0], size)[:, :, 4:]
+    else:
+        scores = next((v for v in values if 4 not in v.shape[1:]), np.zeros(1))
+    return float(scores.min()) >= -OUTSIDE and float(scores.max()) <= 1 + OUTSIDE
+
+
+def _in_picture(found: Candidates, size: tuple[int, int]) -> bool:
+    """Whether the boxes that count have an extent, and nearly all their centre in the picture."""
+    corners = found.corners[found.scores >= MIN_SCORE]
+    middle = (corners[:, :2] + corners[:, 2:]) / 2
+    across = (middle >= 0) & (middle <= np.array([size[1], size[0]]))
+    sound = (across & (corners[:, 2:] > corners[:, :2])).all(axis=1)
+    return len(corners) > 0 and float(np.mean(sound)) >= INSIDE
