@@ -23,6 +23,7 @@ COMMANDS = {
     "parity": "Compare files in every runtime with their float reference, hop by hop.",
     "eval": "Measure files at their own task: accuracy class by class, boxes.",
     "train": "Train a net on a folder of labelled pictures, for any width.",
+    "rescue": "Try what may mend a missed INT8 verdict, and say which is worth it.",
     "models": "List the nets with their options, parameters, multiply-adds and accuracies.",
     "summary": "Print an architecture layer by layer.",
     "bench": "Measure latency, with an interval and the reasons not to trust it.",

@@ -54,6 +54,17 @@ def class_folders(folder: Path) -> list[str] | None:
     return sorted(parent.name for parent in parents)
 
 
+BY_FOLDERS = "folders (the pictures lie in folders of their classes)"
+
+
+def folders_name_classes(data: Path, labels: Sequence[str] | None, classes: int) -> bool:
+    """Whether the class folders of ``data`` surely are those of a net with ``classes`` classes."""
+    names = {path.parent.name for path in find_pictures(data)}
+    if all(_class(name, labels) is not None for name in names):
+        return max(_class(name, labels) or 0 for name in names) < classes
+    return labels is None and len(names) == classes
+
+
 def _text(path: Path) -> str:
     try:
         return read_text(path, "utf-8-sig")  # spreadsheets put a byte order mark first

@@ -1,11 +1,14 @@
 """The first batch norm of a net: the statistics that it stored, and what reaches it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgeconv.artifact import Preprocessing
+from edgeconv.pictures import to_input
 
 if TYPE_CHECKING:
     import onnx
@@ -30,9 +33,14 @@ class Moments:
         >>> here.divergence(here), round(Moments(np.array([1.0]), np.array([1.0])).divergence(here), 3)
         (0.0, 0.5)
         """
+        return float(np.median(self.divergences(stored)))
+
+    def divergences(self, stored: "Moments") -> Array:
+        """Return the divergence of each channel, in nats."""
         spread = (self.variance + 1e-12) / (stored.variance + 1e-12)
         shift = np.square(self.mean - stored.mean) / (stored.variance + 1e-12)
-        return float(np.median(0.5 * (spread + shift - 1.0 - np.log(spread))))
+        found: Array = 0.5 * (spread + shift - 1.0 - np.log(spread))
+        return found
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,25 @@ class FirstNorm:
     stored: Moments
     run: Callable[[Array], Array]
     channels: int
+
+    def sums(self, pixels: Sequence[Array], how: Preprocessing, swapped: bool) -> Array:
+        """Return mean and mean square of each channel at the norm, (pictures, 2, channels).
+
+        ``pixels`` are (H, W, 3), prepared by ``how``; ``swapped`` feeds them in BGR order.
+        """
+        rows = []
+        for picture in pixels:
+            value = to_input(picture, how, self.channels)
+            seen = self.run(value[:, ::-1].copy() if swapped else value)
+            flat = np.moveaxis(seen, 1, 0).reshape(seen.shape[1], -1).astype(np.float64)
+            rows.append(np.stack([flat.mean(axis=1), np.square(flat).mean(axis=1)]))
+        return np.stack(rows)
+
+
+def moments(sums: Array) -> Moments:
+    """Return the moments over all pictures of FirstNorm.sums."""
+    mean, square = sums.mean(axis=0)
+    return Moments(mean, np.maximum(square - np.square(mean), 0.0))
 
 
 class _Reached(Exception):  # noqa: N818 - it is no error: the rest of the net is not needed

@@ -10,9 +10,10 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.export.data import Data, load_feeds
 from edgeconv.export.graph import Graph
 from edgeconv.export.integer.counts import count_operators
+from edgeconv.export.keep_float import read_keep_float
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.prepare import Prepared
-from edgeconv.export.quant.budget import meet_budget
+from edgeconv.export.quant.budget import meet_budget, without_worst
 from edgeconv.export.quant.calibration import check_pictures
 from edgeconv.export.quant.copies import multiply_adds, widen
 from edgeconv.export.quant.engine import quantize
@@ -63,6 +64,7 @@ def make_integers(
             feeds, expected=value_range(how, feeds), allow_poor=options.allow_poor_calibration
         )
         say(f"{len(feeds)} samples · {data.origin}")
+    keep = read_keep_float(options.keep_float)
     with stages.stage("quantize") as say:
         made = quantize(
             prepared.graph,
@@ -71,13 +73,13 @@ def make_integers(
             threads=threads,
             progress=stages.share("quantize"),
             input_scale=prepared.exact_inputs,
-            keep_float=options.keep_float,
+            keep_float=keep.nodes,
             reduce_range=options.reduce_range,
             copies=options.copies_share(multiply_adds(prepared.graph)),
             minutes=options.training_minutes,
             float_outputs={name: target.float_outputs for name, target in TARGETS.items()},
         )
-        recipe = made.recipe
+        recipe = without_worst(made.recipe, keep.worst)
         picked = recipe.notes.get("picked")
         say(
             f"recipe {recipe.name}{f' ({picked})' if isinstance(picked, str) else ''}, {recipe.form}"

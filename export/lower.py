@@ -3,9 +3,10 @@
 from edgeconv.errors import UnsupportedOpError, UsageError
 from edgeconv.export.checks import check_finite, check_keep_float, check_labels, refuse_existing
 from edgeconv.export.data import choose_data, refuse_uncalibrated
-from edgeconv.export.fit_preprocessing import settle_preprocessing
+from edgeconv.export.keep_float import read_keep_float
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.prepare import PixelInput, Prepared, prepare
+from edgeconv.export.settle_preprocessing import settle_preprocessing
 from edgeconv.export.source import Source, open_source, read_labels
 from edgeconv.export.targets import refused_targets
 from edgeconv.export.work import Lowered, Work
@@ -31,7 +32,7 @@ def say_preprocessing(work: Work) -> None:
     """Say how pictures are prepared and find the samples."""
     if work.source.preprocessing is not None:
         with work.stages.stage("pictures") as say:
-            work.source = settle_preprocessing(work.source, work.options, say)
+            work.source = settle_preprocessing(work.source, work.options, work.labels, say)
     work.notes += work.source.notes
     if not work.dry:
         work.data = choose_data(work.options, work.source, work.labels)
@@ -123,7 +124,7 @@ def _refuse(work: Work) -> None:
     work.refused |= refused_targets(prepared.graph, options.targets)
     if len(work.refused) == len(options.targets) and not work.dry:
         raise UnsupportedOpError("; ".join(work.refused.values()))
-    check_keep_float(prepared.graph, options.keep_float)
+    check_keep_float(prepared.graph, read_keep_float(options.keep_float).nodes)
     if work.given is not None:
         from edgeconv.export.integers import check_recipe
 

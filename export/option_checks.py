@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from edgeconv.errors import UsageError
+from edgeconv.export.keep_float import read_keep_float
 from edgeconv.export.kinds import RECIPES
 from edgeconv.export.option import Option, default_of, option_of
 from edgeconv.export.targets import TARGETS, readers, special_fields
@@ -68,6 +69,7 @@ def _check_pictures(options: "ExportOptions") -> None:
 
 
 def _check_recipe(options: "ExportOptions") -> None:
+    read_keep_float(options.keep_float)  # refuses a worst:N without a number
     if options.recipe_file is None and options.recipe not in RECIPES:
         raise UsageError(f"--recipe {options.recipe}: {', '.join(RECIPES)} or a .json file")
     if options.max_drop is not None and options.max_drop < 0:

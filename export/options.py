@@ -133,7 +133,7 @@ class ExportOptions:
         kind=float, metavar="POINTS", recipe=True,
     )
     keep_float: tuple[str, ...] = option(
-        (), INTEGERS, "Nodes that stay in float.", read=names, metavar="NODE,...", recipe=True
+        (), INTEGERS, "Nodes that stay in float; worst:N for the N that lose most.", read=names, metavar="NODE,...", recipe=True
     )
     copies: float | None = option(
         None, INTEGERS, "Multiply-adds to add for noisy channels; best 0.1, of tiny nets 0.25.",

@@ -159,6 +159,16 @@ def _starting() -> Iterator[None]:
             gc.enable()
 
 
+def measure(options: ExportOptions, *, quantized: bool = True) -> Work:
+    """Walk an export up to its files: the float reference ran, and the recipe is made if asked for."""
+    with _reading(options), early_simplifier(_foreign(options)) as simplifier:
+        work = Work(options, Stages(), options.threads or processors(), simplifier)
+        work.given = check_first(options)
+        _walk(work, LOWERING)
+        _walk(work, MEASURING if quantized else MEASURING[:1])
+    return work
+
+
 def _walk(work: Work, stages: Sequence[Stage]) -> None:
     for stage in stages:
         if stage.when(work):

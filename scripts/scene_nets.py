@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edgeconv.preprocessing import NAMED, Scaling
+
 CLASSES = len(scenes.SHAPES)
 GRID = 4
 
@@ -20,9 +22,17 @@ def seeded(kind: str, seed: int) -> nn.Module:
     return KINDS[kind](int(rng.integers(2, 5)) * 8, int(rng.integers(1, 3)))
 
 
-def trained(kind: str, seed: int, folder: Path, steps: int = 240) -> nn.Module:
-    """Return the net trained on scenes; its weights are kept in ``folder``."""
-    net, kept = seeded(kind, seed), folder / f"{kind}_{seed}_{steps}.pt"
+def trained(
+    kind: str,
+    seed: int,
+    folder: Path,
+    steps: int = 150,
+    scaling: Scaling = NAMED["symmetric"],
+) -> nn.Module:
+    """Return the net trained on scenes under a mean and std of 0..1; its weights are kept in ``folder``."""
+    mean, std = (torch.tensor(side).view(1, -1, 1, 1) for side in scaling)
+    tag = "" if scaling == NAMED["symmetric"] else f"_{scaling[0][0]:g}_{scaling[1][0]:.3g}"
+    net, kept = seeded(kind, seed), folder / f"{kind}_{seed}_{steps}{tag}.pt"
     if kept.exists():
         net.load_state_dict(torch.load(kept))
         return net.eval()
@@ -32,7 +42,8 @@ def trained(kind: str, seed: int, folder: Path, steps: int = 240) -> nn.Module:
     order = np.random.default_rng(seed)
     for _ in range(steps):
         rows = order.choice(len(data.pictures), 32, replace=False)
-        lost = loss(net(torch.from_numpy(data.pictures[rows])), data, rows)
+        seen = ((torch.from_numpy(data.pictures[rows]) + 1) / 2 - mean) / std
+        lost = loss(net(seen), data, rows)
         optimizer.zero_grad()
         lost.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -36,7 +37,7 @@ def test_the_first_batch_norm_names_what_a_net_was_trained_with(net: str) -> Non
             assert fit.better is None, str(fit)
         else:
             assert fit.better is not None
-            assert (fit.better.name, fit.better.swapped) == ("symmetric", False)
+            assert (fit.better.name, fit.turned) == ("symmetric", False)
             assert "try --preprocessing symmetric" in str(fit)
 
 
@@ -89,6 +90,98 @@ def test_statistics_that_no_training_changed_judge_nothing() -> None:
     assert fit_preprocessing(plain, None, how, str(PICTURES)) is None
 
 
+def coloured(folder: Path, count: int = 64, grey: bool = False) -> Path:
+    """Write pictures whose red moves most, a class in each name: what colour the patch has."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for number in range(count):
+        pixels = rng.normal(90, 12, size=(16, 16, 3)) + np.array([70, 0, -40]) * rng.normal(1, 0.5)
+        kind = number % 3
+        pixels[4:12, 4:12] = 40
+        pixels[4:12, 4:12, kind] = 220
+        if grey:
+            pixels[:] = pixels.mean(axis=2, keepdims=True)
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(
+            folder / f"{number}_{kind}.png"
+        )
+    return folder
+
+
+def with_statistics(folder: Path, how: Preprocessing) -> Any:
+    """Return a random convolution and the batch norm that saw ``folder`` as ``how`` prepares it."""
+    from edgeconv.export.fit_preprocessing import some_pictures
+    from edgeconv.pictures import to_input
+
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3, 2), torch.nn.BatchNorm2d(16, momentum=None))
+    seen = [to_input(picture, how, 3) for picture in some_pictures(str(folder), how, 64)]
+    with torch.no_grad():
+        net.train()(torch.from_numpy(np.concatenate(seen)))
+    return net.eval()
+
+
+def test_channel_order_is_named_where_the_first_batch_norm_decides(tmp_path: Path) -> None:
+    from edgeconv.export.fit_preprocessing import fit_preprocessing
+
+    how = Preprocessing(*NAMED["imagenet"], 1.0, (16, 16))
+    folder, grey = coloured(tmp_path / "c"), coloured(tmp_path / "g", grey=True)
+    net = with_statistics(folder, how)
+    for flipped in (False, True):
+        fit = fit_preprocessing(net, None, how, str(folder))
+        assert fit is not None
+        assert fit.better is None
+        assert fit.turned is flipped
+        assert ("BGR" in str(fit)) is flipped
+        without = fit_preprocessing(net, None, how, str(grey))
+        assert without is not None
+        assert not without.turned
+        net[0].weight.data = net[0].weight.data.flip(1)
+
+
+@pytest.mark.parametrize(
+    ("fed", "order", "claimed"),
+    [("raw", [0, 1, 2], "raw"), ("raw", [2, 1, 0], "BGR"), ("symmetric", [0, 1, 2], "")],
+)
+def test_labelled_pictures_judge_a_net_without_batch_norm(
+    tmp_path: Path, fed: str, order: list[int], claimed: str
+) -> None:
+    """The net tells the patch's colour, by thresholds on 0..255: other scalings say one class for all."""
+    from edgeconv.export.fit_by_scores import better_by_truth, class_scores
+
+    def colour(x: Any) -> Any:
+        patch = x[:, order, 6:10, 6:10].mean((2, 3))
+        return torch.relu(patch - (130.0 if fed == "raw" else 0.0))
+
+    folder = coloured(tmp_path / "c")
+    truth = {path.name: int(path.stem[-1]) for path in folder.iterdir()}
+    given = {"raw": "raw", "BGR": "raw"}.get(claimed, "symmetric")
+    how = Preprocessing(*NAMED["unit" if claimed == "raw" else given], 1.0, (16, 16))
+    net = class_scores(cast(Any, colour), None, (1, 3, 16, 16))
+    assert net is not None
+    claim = better_by_truth(net, how, 3, str(folder), truth)
+    assert (claim is not None) == bool(claimed)
+    if claim is not None:
+        assert claimed in claim.text
+        assert claim.name == (claimed if claimed == "raw" else None)
+
+
+def test_scores_that_tell_pictures_apart_are_a_hint_and_no_more(tmp_path: Path) -> None:
+    from edgeconv.export.fit_by_scores import class_scores, hint_by_scores
+
+    def colour(x: Any) -> Any:
+        return torch.relu(x[:, :, 6:10, 6:10].mean((2, 3)) - 130.0)
+
+    folder = str(coloured(tmp_path / "c", 16))
+    net = class_scores(cast(Any, colour), None, (1, 3, 16, 16))
+    assert net is not None
+    said = hint_by_scores(net, Preprocessing(*NAMED["unit"], 1.0, (16, 16)), 3, folder)
+    assert said is not None
+    assert said.startswith("a hint, no more: with --preprocessing raw")
+    assert hint_by_scores(net, Preprocessing(*NAMED["raw"], 1.0, (16, 16)), 3, folder) is None
+
+
 @pytest.mark.slow
 def test_the_command_says_warns_and_finds(tmp_path: Path) -> None:
     export = ["export", "mobilenet_v1", "--target", "onnx", "--verify-count", "20"]
@@ -115,3 +208,40 @@ def test_a_name_and_values_contradict_each_other() -> None:
     )
     assert ran.exit_code == 2
     assert "leave --mean and --std out" in ran.output
+
+
+def test_parity_takes_a_name_and_says_that_folders_are_the_truth(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from onnx import TensorProto, helper
+
+    from edgeconv.parity.api import check_parity
+    from edgeconv.parity.report import summary
+
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["m"]),
+        helper.make_node("Flatten", ["m"], ["y"]),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("x", [1, 3, 16, 16]), ("y", [1, 3]))
+    ]
+    graph = helper.make_graph(nodes, "colours", ends[:1], ends[1:])
+    net = tmp_path / "net.onnx"
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), net
+    )
+    folder = coloured(tmp_path / "c", 12)
+    for path in list(folder.iterdir()):
+        own = folder / path.stem[-1]
+        own.mkdir(exist_ok=True)
+        path.rename(own / path.name)
+    asked: Any = {"reference": str(net), "data": str(folder)}
+    matrix = check_parity([net], preprocessing="unit", **asked).matrix
+    said = summary(matrix)
+    assert "truth: folders (the pictures lie in folders of their classes)" in said
+    assert any(line.startswith("pictures: unit: mean 0, std 1") for line in said)
+    assert "top1" in matrix.rows[0].figures["y"]
+    (folder / "3").mkdir()  # a fourth class, of a net with three: these are no classes of it
+    next((folder / "0").iterdir()).rename(folder / "3" / "0.png")
+    matrix = check_parity([net], preprocessing="unit", **asked).matrix
+    assert "top1" not in matrix.rows[0].figures["y"]

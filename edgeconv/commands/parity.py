@@ -22,7 +22,7 @@ GROUPS = {
         "reference", "weights", "precision", "input_layout", "class_offset", "scores", "threads",
         "timeout", "also", "emulate", "devices",
     ),
-    "Pictures": ("data", "count", "truth", "mean", "std", "crop"),
+    "Pictures": ("data", "count", "truth", "preprocessing", "mean", "std", "crop"),
     "Looking deeper": ("layers", "bisect", "latency"),
     "Limits": ("budget", "baseline", "update_baseline"),
     "What comes out": (
@@ -47,7 +47,16 @@ GROUPS = {
     type=int,
     help="How many pictures, spread evenly. Default: all of the export's own, 100 of --data.",
 )
-@click.option("--truth", help="Classes: a CSV (file, class), or the word folders.")
+@click.option(
+    "--truth",
+    metavar="folders|FILE.csv",
+    help="Classes: a CSV (file, class). Default: the pictures' folders, where those are classes.",
+)
+@click.option(
+    "--preprocessing",
+    type=click.Choice(["imagenet", "unit", "symmetric", "raw"]),
+    help="Instead of --mean and --std. Default: the manifest's.",
+)
 @click.option(
     "--mean", callback=reading(numbers), help="Mean on the 0..1 scale, one or one a channel."
 )

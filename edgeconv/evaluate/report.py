@@ -16,7 +16,7 @@ from edgeconv.evaluate.run import Asked, Subject, open_subject, outputs_of, pict
 from edgeconv.evaluate.task import pixel_scores, scores_output, task_of
 from edgeconv.evaluate.yolo_txt import is_yolo_folder
 from edgeconv.pictures import find_pictures
-from edgeconv.truth import class_folders, read_truth
+from edgeconv.truth import BY_FOLDERS, class_folders, read_truth
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _classified(
 ) -> Report:
     if truth is None and Path(data).is_dir() and class_folders(Path(data)):
         truth = "folders"
-        plain = replace(plain, truth="folders (the pictures lie in folders of their classes)")
+        plain = replace(plain, truth=BY_FOLDERS)
     if truth is None:
         raise UsageError(
             f"{subject.path} is no detector: say with --truth what the pictures of {data} show "

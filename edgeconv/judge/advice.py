@@ -41,7 +41,9 @@ def advice(verdict: Verdict, path: str, known: Mapping[str, Any]) -> tuple[str, 
             "the net's parts as outputs of their own: one scale cannot hold both, or --keep-float "
             "the operator that joins them"
         )
+    said.append("--keep-float worst:3: the layers that lose most stay in float")
     said.append("--max-drop 1: layers stay in float until at most 1 point of agreement is lost")
     said.append(f"{layers}: the layers that lose most, for --keep-float NODE")
     said.append("--fp16: half the size without a recipe")
+    said.append(f"edgeconv rescue {shlex.quote(path)}: tries these and says which is worth it")
     return tuple(said)

@@ -54,6 +54,7 @@ DEFAULTS: dict[str, Budget] = {
     "int8": Budget(
         {
             "below_floor_db": 8.0,
+            "beyond_promise_db": 5.0,
             "flips_beyond_low": 0.01,
             "sqnr_db": 10.0,
             "sqnr_centred_db": 12.0,
@@ -75,7 +76,7 @@ INT8, which moves pixels by half a step; kernels: two runtimes of the same integ
 RANDOM = {
     **DEFAULTS,
     "int8": Budget(
-        {"below_floor_db": 8.0, "sqnr_db": 10.0},
+        {"below_floor_db": 8.0, "beyond_promise_db": 5.0, "sqnr_db": 10.0},
         open="random weights have no task, so whether the recipe is good enough is not asked",
     ),
 }

@@ -12,12 +12,14 @@ from edgeconv.artifact import Artifact, Preprocessing, load_artifact
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import temporary_folder
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_outputs
+from edgeconv.metrics import class_rows, is_scores
 from edgeconv.parity.child import Job, run_cell
 from edgeconv.parity.kept import check_same_inputs, from_evidence, known_task, spread_indices
 from edgeconv.parity.matrix import Samples, save_feeds
-from edgeconv.preprocessing import sentence
+from edgeconv.preprocessing import NAMED, scaling, sentence
 from edgeconv.runtimes.choose import choose
 from edgeconv.tensors import TensorSpec
+from edgeconv.truth import BY_FOLDERS, class_folders, folders_name_classes, read_truth
 
 Array = NDArray[Any]
 
@@ -34,6 +36,7 @@ class Request:
     data: str | None = None
     count: int | None = None
     truth: str | None = None
+    preprocessing: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     crop: float | None = None
@@ -87,7 +90,20 @@ def _gather(request: Request, artifact: Artifact | None) -> tuple[Samples, Outpu
         return samples, reference
     specs = reference_inputs(request, artifact)
     samples = load_data(request, specs, artifact)
-    return samples, reference_outputs(request, artifact, samples)
+    reference = reference_outputs(request, artifact, samples)
+    if samples.told == BY_FOLDERS and not _names_classes(request, artifact, reference):
+        samples = replace(samples, truth=None, told=None)
+    return samples, reference
+
+
+def _names_classes(request: Request, artifact: Artifact | None, reference: Outputs) -> bool:
+    """Whether the folders of --data are the classes of an output: nobody said that they are."""
+    labels = None if artifact is None else artifact.labels
+    return any(
+        is_scores(array)
+        and folders_name_classes(Path(str(request.data)), labels, class_rows(array).shape[1])
+        for array in reference.arrays.values()
+    )
 
 
 def reference_file(request: Request, artifact: Artifact | None) -> Path | None:
@@ -123,7 +139,6 @@ def reference_inputs(request: Request, artifact: Artifact | None) -> tuple[Tenso
 def load_data(request: Request, specs: Sequence[TensorSpec], artifact: Artifact | None) -> Samples:
     """Read --data for inputs ``specs``; unreadable pictures are skipped and named."""
     from edgeconv.samples import InputSpec, load_samples, spread
-    from edgeconv.truth import read_truth
 
     assert request.data is not None
     how = preprocessing(request, specs, artifact)
@@ -131,9 +146,12 @@ def load_data(request: Request, specs: Sequence[TensorSpec], artifact: Artifact 
     shapes = {spec.name: _nchw(spec.shape, spec.layout) for spec in specs}
     labels = artifact.labels if artifact else None
     source = Path(request.data)
+    told = request.truth
+    if told is None and source.is_dir() and class_folders(source):
+        told = BY_FOLDERS
     truth = None
-    if request.truth is not None:
-        truth = read_truth(request.truth, source, labels)
+    if told is not None:
+        truth = read_truth("folders" if told == BY_FOLDERS else told, source, labels)
     raw = request.data.endswith((".npz", ".npy"))
     wanted = InputSpec({s.name: s.shape for s in specs} if raw else shapes, how)
     rows: list[dict[str, Array]] = []
@@ -157,6 +175,7 @@ def load_data(request: Request, specs: Sequence[TensorSpec], artifact: Artifact 
         request.data,
         tuple(skipped),
         prepared=None if how is None else sentence(how, _origin(request, artifact), layout.upper()),
+        told=told,
     )
 
 
@@ -168,7 +187,7 @@ def _nchw(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
 
 def _origin(request: Request, artifact: Artifact | None) -> str:
     """Return who says how the pictures of --data are prepared."""
-    if request.mean is not None and request.std is not None:
+    if request.preprocessing is not None or (request.mean is not None and request.std is not None):
         return "given"
     return "manifest" if request.mean is None and request.std is None else "given and manifest"
 
@@ -184,18 +203,22 @@ def preprocessing(
     if request.data.endswith((".npz", ".npy")) or ".py:" in request.data:
         return None
     own = artifact.preprocessing if artifact else None
-    if own is None and (request.mean is None or request.std is None):
+    mean, std = request.mean, request.std
+    if request.preprocessing is not None:
+        mean, std = scaling(request.preprocessing, _nchw(specs[0].shape, specs[0].layout)[1])
+    if own is None and (mean is None or std is None):
         raise UsageError(
-            "pictures need --mean and --std (0..1 scale) where no file has a manifest that says them"
+            f"pictures need --preprocessing {'|'.join(NAMED)}, or --mean and --std (0..1 scale), "
+            "where no file has a manifest that says them"
         )
     shape = _nchw(specs[0].shape, specs[0].layout)
     if len(specs) != 1 or len(shape) != 4:
         raise UsageError(
             f"{request.data}: the model takes {specs[0].name} {list(shape)}: give an .npz"
         )
-    mean, std = request.mean or (own.mean if own else ()), request.std or (own.std if own else ())
+    embedded = own.embedded if own and mean is None else False
+    mean, std = mean or (own.mean if own else ()), std or (own.std if own else ())
     crop = request.crop if request.crop is not None else (own.crop if own else 0.875)
-    embedded = own.embedded if own and request.mean is None else False
     return Preprocessing(tuple(mean), tuple(std), crop, (shape[2], shape[3]), embedded)
 
 

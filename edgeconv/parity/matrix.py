@@ -34,7 +34,7 @@ class Samples:
 
     ``skipped`` names pictures that could not be read, each with the reason; ``labels`` the classes;
     ``exported`` says that they are all those of an export's own verification, ``prepared`` how
-    pictures became the inputs.
+    pictures became the inputs, ``told`` what said the truth.
     """
 
     inputs: Mapping[str, Array]
@@ -46,6 +46,7 @@ class Samples:
     labels: tuple[str, ...] | None = None
     exported: bool = False
     prepared: str | None = None
+    told: str | None = None
 
     @property
     def count(self) -> int:

@@ -19,6 +19,7 @@ class ParityOptions(TypedDict, total=False):
     data: str | None
     count: int | None
     truth: str | None
+    preprocessing: Literal["imagenet", "unit", "symmetric", "raw"] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     crop: float | None
@@ -85,9 +86,11 @@ def settle(options: ParityOptions) -> Asked:
     request = _group(Request, options)
     if (request.count is not None and request.count < 1) or options.get("class_offset", 0) < 0:
         raise UsageError("--count must be at least 1 and --class-offset at least 0")
+    if request.preprocessing is not None and (request.mean or request.std):
+        raise UsageError("--preprocessing names a mean and a std: leave --mean and --std out")
     if request.threads < 1:
         raise UsageError(f"--threads must be at least 1, not {request.threads}")
-    for name in ("truth", "mean", "std", "crop"):
+    for name in ("truth", "preprocessing", "mean", "std", "crop"):
         if getattr(request, name) is not None and request.data is None:
             raise UsageError(f"--{name} is about the pictures of --data: name them too")
     if request.weights is not None and not request.is_net:

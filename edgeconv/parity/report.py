@@ -214,6 +214,8 @@ def summary(matrix: Matrix, layers: bool = True) -> list[str]:
     said += [f"skipped: {reason}" for reason in matrix.samples.skipped]
     if matrix.samples.prepared is not None:
         said.append(f"pictures: {matrix.samples.prepared}")
+    if matrix.samples.told is not None:
+        said.append(f"truth: {matrix.samples.told}")
     steps = dict.fromkeys(step for row in matrix.rows for step in row.advice)
     said += [f"try: {step}" for step in steps]
     ran = sum(row.error is None for row in matrix.rows)

@@ -94,6 +94,14 @@ def without(recipe: Recipe, node: str) -> Recipe:
     return replace(recipe, weights=weights, float_nodes=(*recipe.float_nodes, node))
 
 
+def without_worst(recipe: Recipe, count: int) -> Recipe:
+    """Return the recipe with the ``count`` layers that add most noise in float."""
+    layers = [name for name in ranked(recipe.notes.get("layers", {})) if name in recipe.weights]
+    for name in layers[:count]:
+        recipe = without(recipe, name)
+    return recipe
+
+
 def table(steps: Sequence[Step]) -> str:
     """Return the steps as text, one layer a line."""
     lines = ["layer kept in float                       drop before   after   noise it added"]

@@ -1,0 +1,107 @@
+"""``edgeconv rescue``: parse, one library call, print."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from edgeconv.commands.complete import complete_nets
+from edgeconv.commands.export import parse_shapes
+from edgeconv.commands.field_options import FIELDS, field_options, section
+from edgeconv.commands.grouped import grouped
+from edgeconv.export.options import INTEGERS, NET, PICTURES
+from edgeconv.terminal import echo, print_json
+
+INTEGER = tuple(name for name in section(INTEGERS) if name != "minutes")
+"""Rescue's own --minutes are those of all attempts together."""
+OWN = (*section(NET), *section(PICTURES), "targets", *INTEGER, "threads")
+GROUPS = {
+    "Trying": ("minutes", "targets", "threads", "as_json"),
+    **{title: section(title) for title in (NET, PICTURES)},
+    INTEGERS: INTEGER,
+}
+
+
+@grouped(GROUPS)
+@click.argument("net", metavar="FILE_OR_NET", shell_complete=complete_nets)
+@field_options(*OWN)
+@click.option(
+    "--minutes",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="An attempt that would end later is not begun; the file as it is always is.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.pass_context
+def command(
+    ctx: click.Context, /, net: str, *, minutes: float, as_json: bool, **options: Any
+) -> None:
+    """Try what may mend an INT8 file whose verdict was missed, and say which is worth it.
+
+    FILE is an exported .onnx, .tflite or .mlpackage with its evidence; anything else is what edgeconv
+    export takes: edgeconv rescue out/model_int8.tflite --calib photos. Each attempt is exported, verified and timed; the front of accuracy against latency
+    and size is marked, and the command to take is printed.
+    """
+    from edgeconv.api import make_options
+    from edgeconv.artifact import load_artifact
+    from edgeconv.files import temporary_folder
+    from edgeconv.rescue.run import rescue
+    from edgeconv.rescue.source import options_of
+
+    given = {
+        name: value
+        for name, value in options.items()
+        if ctx.get_parameter_source(name) != ParameterSource.DEFAULT
+    }
+    typed = [part for name, value in given.items() for part in _flags(name, value)]
+    if "input_shapes" in given:
+        given["input_shapes"], given["input_types"] = parse_shapes(given["input_shapes"])
+    artifact = load_artifact(Path(net)) if Path(net).exists() else None
+    with temporary_folder() as scratch:
+        if artifact is not None:
+            given = options_of(artifact, given, scratch)
+            net = given.pop("net")
+            typed = _remade(given, typed)
+        made = make_options(net, **{**given, "precision": "int8"})
+        found = rescue(made, minutes, lambda said: echo(said, err=True))
+    taken = found.taken
+    extra = () if taken is None else taken.attempt.flags
+    flags = ["--fp16"] if "--fp16" in extra else ["--int8"]
+    command_line = shlex.join(
+        ["edgeconv", "export", net, *flags, *typed, *(f for f in extra if f != "--fp16")]
+    )
+    if as_json:
+        print_json({**found.to_json(), "command": command_line})
+    else:
+        from edgeconv.rescue.text import print_rescue
+        from edgeconv.tables import open_console
+
+        print_rescue(found, command_line, open_console())
+    ctx.exit(0 if found else 3)
+
+
+def _flags(name: str, value: Any) -> list[str]:
+    """Return a field as it is typed."""
+    _, how = FIELDS[name]
+    flag = how.flag_of(name)
+    if how.kind is bool:
+        return [flag] if value else []
+    if how.many:
+        return [part for one in value for part in (flag, str(one))]
+    if isinstance(value, tuple):
+        return [flag, ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value)]
+    return [flag, str(value)]
+
+
+def _remade(fields: dict[str, Any], typed: list[str]) -> list[str]:
+    """Return the flags that make an exported file again, but for what was typed already."""
+    known = ("targets", "calib", "mean", "std", "crop", "recipe")
+    found = list(typed)
+    for name in known:
+        flag = FIELDS[name][1].flag_of(name)
+        if name in fields and flag not in typed:
+            found += _flags(name, fields[name])
+    return found

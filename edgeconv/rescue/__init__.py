@@ -1,0 +1,1 @@
+"""A verdict was missed: try what may mend it, and say which is worth it."""

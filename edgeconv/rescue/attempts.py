@@ -1,0 +1,102 @@
+"""What may mend a missed verdict, in the order of what the net's figures say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgeconv.export.options import ExportOptions
+
+MORE = 512
+"""No measured net's ranges changed beyond this many pictures."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Flags of ``edgeconv export`` to try, the same as fields of ExportOptions, and why."""
+
+    flags: tuple[str, ...]
+    fields: Mapping[str, Any]
+    why: str
+
+    @property
+    def label(self) -> str:
+        """How tables call it."""
+        return " ".join(self.flags) or "as it is"
+
+    def along(self, other: "Attempt") -> "Attempt":
+        """Return both at once."""
+        flags = (*self.flags, *other.flags)
+        return Attempt(flags, {**self.fields, **other.fields}, f"{self.why}; {other.why}")
+
+
+AS_IT_IS = Attempt((), {}, "what the rest is held against")
+BEST = Attempt(("--recipe", "best"), {"recipe": "best"}, "every candidate competes")
+
+
+def keep_worst(count: int) -> Attempt:
+    """Return the attempt that leaves ``count`` layers in float."""
+    name = f"worst:{count}"
+    why = f"the {count} layers that add most noise"
+    return Attempt(("--keep-float", name), {"keep_float": (name,)}, why)
+
+
+def attempts(
+    options: "ExportOptions", known: Mapping[str, Any], available: int, *, classes: bool
+) -> tuple[Attempt, ...]:
+    """Return what to try after the net as it is, the likeliest first.
+
+    ``known`` is the manifest of the file as it is, ``available`` how many calibration samples there
+    are, ``classes`` whether the net's output holds class scores.
+    """
+    found = []
+    better = known.get("preprocessing_better")
+    if better:
+        given = {"preprocessing": better, "mean": None, "std": None}
+        flags = ("--preprocessing", str(better))
+        found.append(Attempt(flags, given, "the net was trained on such pictures"))
+    used = int((known.get("calibration") or {}).get("count") or 0)
+    if available > used:
+        count = min(available, max(2 * used, MORE // 4), MORE)
+        given = {"calib_count": count}
+        found.append(Attempt(("--calib-count", str(count)), given, f"there were {used}"))
+    found.append(keep_worst(3))
+    if options.recipe != "best":
+        found.append(BEST)
+    found.append(Attempt(("--copies", "0.25"), {"copies": 0.25}, "noisy channels twice"))
+    found.append(keep_worst(8))
+    found.append(keep_worst(3) if options.recipe == "best" else BEST.along(keep_worst(3)))
+    if classes:
+        found.append(
+            Attempt(("--max-drop", "1"), {"max_drop": 1.0}, "as few layers in float as it takes")
+        )
+    if "onnx" not in options.targets:
+        found.append(Attempt(("--fp16",), HALF, "half the size, without a recipe"))
+    return tuple({attempt.flags: attempt for attempt in found}.values())
+
+
+HALF: Mapping[str, Any] = {
+    "precision": "fp16",
+    "recipe": "std",
+    "keep_float": (),
+    "copies": None,
+    "max_drop": None,
+    "calib_count": 128,
+    "allow_poor_calibration": False,
+    "io": None,
+}
+"""Fields of a file that has no recipe."""
+
+
+def available_samples(calib: str) -> int:
+    """Return how many samples a folder or an array file holds; 0 where only running it tells."""
+    from edgeconv.arrays import read_arrays
+    from edgeconv.pictures import find_pictures
+
+    path = Path(calib)
+    if path.is_dir():
+        return len(find_pictures(path))
+    if path.suffix in (".npz", ".npy") and path.is_file():
+        return max((len(array) for array in read_arrays(path).values()), default=0)
+    return 0

@@ -1,0 +1,198 @@
+"""Which preprocessing a net was trained with, by what it makes of pictures: where no batch norm says it.
+
+With the true classes another one is claimed where it surely classifies better. Without them the scores
+can only hint: how much they tell of which picture it is, the mutual information of picture and class.
+A net that is fed nonsense is unsure of everything, or sure of one class for all.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv import metrics
+from edgeconv.artifact import Preprocessing
+from edgeconv.export.fit_preprocessing import scaled, some_pictures
+from edgeconv.pictures import find_pictures, read_picture, resize_and_crop, to_input
+from edgeconv.preprocessing import NAMED, named
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+Array = NDArray[Any]
+Scores = Callable[[Array], Array]
+"""One input (1, C, H, W) to class scores (1, classes)."""
+LABELLED, UNLABELLED = 64, 32
+"""Pictures that are asked, with and without the truth."""
+SURELY, GAIN = 0.01, 0.05
+"""Error of all comparisons together, and the least gain in top-1 that is worth a claim."""
+TELLING = 1.25
+"""How many times more another preprocessing must tell, and by at least a quarter nat, for a hint."""
+CROPS = (0.875, 1.0)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One way to prepare pictures, what to type for it, and the name of its scaling where that differs."""
+
+    how: Preprocessing
+    swapped: bool
+    option: str
+    name: str | None = None
+
+    def scores(self, net: Scores, pictures: Sequence[Array], channels: int) -> Array:
+        """Return the net's scores, (pictures, classes), for decoded pictures of any size."""
+        rows = []
+        for picture in pictures:
+            value = to_input(resize_and_crop(picture, *_frame(self.how)), self.how, channels)
+            rows.append(net(value[:, ::-1].copy() if self.swapped else value))
+        return np.concatenate(rows)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence about a better preprocessing, and its name where a scaling is better."""
+
+    text: str
+    name: str | None
+
+
+def better_by_truth(
+    net: Scores, how: Preprocessing, channels: int, folder: str, truth: Mapping[str, int]
+) -> Claim | None:
+    """Return the preprocessing that surely classifies the labelled pictures of ``folder`` better."""
+    paths = [p for p in find_pictures(Path(folder)) if _known(p, folder, truth) is not None]
+    count = min(LABELLED, len(paths))
+    if count < 2:
+        return None
+    chosen = [paths[i * len(paths) // count] for i in range(count)]
+    classes = np.array([_known(path, folder, truth) for path in chosen], np.int64)
+    pictures = [read_picture(path) for path in chosen]
+
+    def right(trial: Trial) -> NDArray[np.bool_]:
+        scores = trial.scores(net, pictures, channels)
+        return metrics.correct(scores, np.where(classes < scores.shape[1], classes, -1))
+
+    present = right(Trial(how, False, ""))
+    trials = _trials(how, channels, with_truth=True)
+    found = [(trial, right(trial)) for trial in trials]
+    trial, best = max(found, key=lambda each: float(each[1].mean()))
+    surely = metrics.mcnemar_p(present, best) < SURELY / len(trials)
+    if not surely or best.mean() < present.mean() + GAIN:
+        return None
+    return Claim(
+        f"PREPROCESSING LOOKS WRONG: over {count} pictures top-1 is {100 * present.mean():.1f} %, and "
+        f"{100 * best.mean():.1f} % with {trial.option}: try that",
+        trial.name,
+    )
+
+
+def hint_by_scores(net: Scores, how: Preprocessing, channels: int, folder: str) -> str | None:
+    """Return a hint at a scaling under which the scores tell pictures apart far better, if one does."""
+    pictures = some_pictures(folder, how, UNLABELLED)
+
+    def telling(trial: Trial) -> float:
+        rows = [to_input(picture, trial.how, channels) for picture in pictures]
+        return information(np.concatenate([net(value) for value in rows]))
+
+    present = telling(Trial(how, False, ""))
+    told = [(telling(trial), trial) for trial in _trials(how, channels, with_truth=False)]
+    best, trial = max(told, key=lambda each: each[0])
+    if best < max(TELLING * present, present + 0.25):
+        return None
+    return (
+        f"a hint, no more: with {trial.option} the scores say {best:.2g} nats of which of "
+        f"{len(pictures)} pictures it is, now {present:.2g}; labelled pictures (--truth) would tell"
+    )
+
+
+def information(scores: Array) -> float:
+    """Return the mutual information of picture and class, in nats, by the softmax of the scores.
+
+    >>> round(information(np.array([[50.0, 0.0], [0.0, 50.0]])), 3), information(np.zeros((2, 2)))
+    (0.693, 0.0)
+    """
+    rows = metrics.class_rows(scores).astype(np.float64)
+    if not metrics.are_probabilities(rows):
+        rows = np.exp(rows - rows.max(axis=1, keepdims=True))
+    shares = rows / rows.sum(axis=1, keepdims=True)
+
+    def entropy(values: Array) -> Array:
+        found: Array = -(values * np.log(values + 1e-30)).sum(axis=-1)
+        return found
+
+    return max(0.0, float(entropy(shares.mean(axis=0)) - entropy(shares).mean()))
+
+
+def class_scores(
+    module: "torch.nn.Module | None",
+    model: "onnx.ModelProto | None",
+    shape: tuple[int, ...],
+) -> Scores | None:
+    """Return what gives class scores of one input of ``shape``; None where the net is no classifier."""
+    if len(shape) != 4 or shape[0] != 1 or shape[1] not in (1, 3):
+        return None
+    if module is not None:
+        net = _of_module(module)
+    elif model is not None:
+        from edgeconv.runtimes.onnxrt import open_model
+
+        runner = open_model(model.SerializeToString(), optimize=False)
+        if len(runner.inputs) != 1:
+            return None
+        spec, given = runner.inputs[0], runner.outputs[0].name
+
+        def net(value: Array) -> Array:
+            return runner.infer({spec.name: value.astype(spec.dtype)})[given]
+    else:
+        return None
+    probe = net(np.zeros(shape, np.float32))
+    return net if probe.ndim >= 2 and len(probe) == 1 and metrics.is_scores(probe) else None
+
+
+def _of_module(module: "torch.nn.Module") -> Scores:
+    import torch
+
+    def net(value: Array) -> Array:
+        with torch.no_grad():
+            made = module(torch.from_numpy(value))
+        first = made if isinstance(made, torch.Tensor) else next(iter(_listed(made)), None)
+        return np.zeros(0) if not isinstance(first, torch.Tensor) else first.numpy()
+
+    return net
+
+
+def _listed(made: Any) -> Sequence[Any]:
+    return list(made.values()) if isinstance(made, dict) else list(made)
+
+
+def _trials(how: Preprocessing, channels: int, *, with_truth: bool) -> list[Trial]:
+    """Return every other usual way; without the truth only scalings, which alone can hint."""
+    found = [
+        Trial(scaled(how, name, channels), False, f"--preprocessing {name}", name)
+        for name in NAMED
+        if name != named(how)
+    ]
+    if with_truth and channels == 3:
+        found.append(
+            Trial(how, True, "channels in BGR order (x[:, [2, 1, 0]] in front of the net)")
+        )
+    if with_truth:
+        found += [
+            Trial(replace(how, crop=crop), False, f"--crop {crop:g}")
+            for crop in CROPS
+            if crop != how.crop
+        ]
+    return found
+
+
+def _frame(how: Preprocessing) -> tuple[tuple[int, int], float]:
+    return how.size, how.crop
+
+
+def _known(path: Path, folder: str, truth: Mapping[str, int]) -> int | None:
+    return truth.get(path.relative_to(folder).as_posix(), truth.get(path.name))

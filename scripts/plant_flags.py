@@ -1,0 +1,261 @@
+"""Plant wrong scalings, channel orders and crops in the user's flags, and ask what is said of each.
+
+    python scripts/plant_flags.py run --lines flags.jsonl --work DIR [--cifar10 DIR] [--imagenet DIR] [--torchvision FILE.pth]
+
+Nets with statistics of training: the bundled ones, nets trained here on drawn scenes under four scalings,
+and those of the folders given (data/README.md of each says what they are). ``table`` counts.
+"""
+
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from edgeconv.artifact import Preprocessing
+from edgeconv.demo_files import demo_folder
+from edgeconv.export.fit_by_scores import better_by_truth, class_scores, hint_by_scores
+from edgeconv.export.fit_preprocessing import fit_preprocessing
+from edgeconv.export.options import ExportOptions
+from edgeconv.export.source import open_source
+from edgeconv.preprocessing import NAMED
+
+WRONG = {
+    **NAMED,
+    "by 127 and 128": ((127 / 255,), (128 / 255,)),
+    "twice the std": ((0.5,), (1.0,)),
+    "no mean": ((0.0,), (0.5,)),
+    "mean alone": ((0.485, 0.456, 0.406), (1.0,)),
+}
+SAME = {"symmetric": ("symmetric", "by 127 and 128")}
+COUNT = 5
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A net, the scaling that it was trained with, its pictures, and their classes where known."""
+
+    name: str
+    module: Any
+    right: str
+    how: Preprocessing
+    folder: Path
+    truth: dict[str, int] | None = None
+    norm: bool = True
+
+
+@click.group()
+def main() -> None:
+    """Plant flags, count what is named."""
+
+
+@main.command()
+@click.option("--lines", type=click.Path(path_type=Path), required=True)
+@click.option("--work", type=click.Path(path_type=Path), required=True)
+@click.option("--cifar10", type=click.Path(exists=True, path_type=Path))
+@click.option("--imagenet", type=click.Path(exists=True, path_type=Path))
+@click.option("--torchvision", type=click.Path(exists=True, path_type=Path))
+@click.option("--scenes", "kinds", default="plain,residual,inverted,silu", show_default=True)
+def run(lines: Path, work: Path, kinds: str, **given: Path | None) -> None:
+    """Ask about each net under right and wrong flags, a line each."""
+    done = {line["case"] for line in read_lines(lines)}
+    for net in nets(work, kinds.split(","), given):
+        for case, line in cases(net, done):
+            with lines.open("a") as file:
+                file.write(json.dumps({"case": case, "net": net.name, **line}) + "\n")
+
+
+def nets(work: Path, kinds: list[str], given: dict[str, Path | None]) -> Iterator[Trained]:
+    """Yield every net that can be had."""
+    for name in ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet"):
+        source = open_source(ExportOptions(net=name))
+        assert source.preprocessing is not None
+        yield Trained(
+            name,
+            source.module,
+            "symmetric",
+            source.preprocessing,
+            demo_folder("pictures") / "calibration",
+        )
+    yield from _scenes(work, kinds)
+    if (cifar := given["cifar10"]) is not None:
+        files = {"shufflenet_v1": "shufflenet_v1_g3_1.0_64", "ghostnet": "ghostnet_1.0_64"}
+        classes = {p.name: int(p.name[0]) for p in (cifar / "images").iterdir()}
+        for name, file in files.items():
+            weights = str(cifar / "weights" / f"{file}.safetensors")
+            source = open_source(
+                ExportOptions(net=name, weights=weights, resolution=64, classes=10)
+            )
+            how = Preprocessing(*NAMED["symmetric"], 1.0, (64, 64))
+            yield Trained(
+                f"cifar10 {name}", source.module, "symmetric", how, cifar / "images", classes
+            )
+    if (folder := given["imagenet"]) is not None:
+        classes = {p.name: int(p.name[:4]) for p in (folder / "images").iterdir()}
+        for file, size in (("mobilenet_v2_1.0_224", 224), ("mobilenet_v1_0.25_128", 128)):
+            weights = str(folder / "weights" / f"{file}.safetensors")
+            width = float(file.split("_")[2])
+            source = open_source(
+                ExportOptions(net=file[:12], width=width, weights=weights, resolution=size)
+            )
+            how = Preprocessing(*NAMED["symmetric"], 0.875, (size, size))
+            yield Trained(
+                f"imagenet {file}",
+                source.module,
+                "symmetric",
+                how,
+                folder / "images",
+                classes,
+                norm=False,
+            )
+        if (trained := given["torchvision"]) is not None:
+            source = open_source(ExportOptions(net="mobilenet_v2", weights=str(trained)))
+            how = Preprocessing(*NAMED["imagenet"], 0.875, (224, 224))
+            yield Trained(
+                "torchvision mobilenet_v2",
+                source.module,
+                "imagenet",
+                how,
+                _upright(folder / "images", work),
+                classes,
+            )
+
+
+def _scenes(work: Path, kinds: list[str]) -> Iterator[Trained]:
+    import scene_nets
+    import scenes
+    from PIL import Image
+
+    folder = work / "scenes"
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        drawn = scenes.draw(200, 3)
+        for number, (x, shape) in enumerate(zip(drawn.pictures, drawn.shapes, strict=True)):
+            pixels = np.rint((x.transpose(1, 2, 0) + 1) * 127.5).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number:03d}_{shape}.png")
+    classes = {p.name: int(p.stem[-1]) for p in folder.iterdir()}
+    for number, kind in enumerate(kinds):
+        for right in NAMED:
+            module = scene_nets.trained(kind, 50 + number, work, scaling=NAMED[right])
+            how = Preprocessing(*NAMED[right], 1.0, (32, 32))
+            yield Trained(f"{kind} on {right}", module, right, how, folder, classes)
+
+
+def _upright(folder: Path, work: Path) -> Path:
+    """Return a folder with the pictures turned by 180 degrees: the shared ones are stored so."""
+    from PIL import Image
+
+    made = work / "upright"
+    if not made.exists():
+        made.mkdir(parents=True)
+        for path in folder.iterdir():
+            Image.open(path).convert("RGB").rotate(180).save(made / path.name, quality=95)
+    return made
+
+
+def cases(net: Trained, done: set[str]) -> Iterator[tuple[str, Line]]:
+    """Yield (case, what was said): right flags, five wrong scalings, and the wrong channel order."""
+    right = SAME.get(net.right, (net.right,))
+    wrong = [name for name in WRONG if name not in right][:COUNT]
+    for name in [*right, *wrong]:
+        case = f"{net.name}: {name}"
+        if case not in done:
+            mean, std = WRONG[name]
+            yield (
+                case,
+                {
+                    "planted": name,
+                    "right": net.right,
+                    **ask(net, replace(net.how, mean=mean, std=std)),
+                },
+            )
+    if f"{net.name}: BGR" not in done:
+        yield (
+            f"{net.name}: BGR",
+            {"planted": "BGR", "right": net.right, **ask(turned(net), net.how)},
+        )
+    if net.truth is not None and f"{net.name}: crop" not in done:
+        yield (
+            f"{net.name}: crop",
+            {"planted": "crop", "right": net.right, **ask(net, replace(net.how, crop=0.5))},
+        )
+
+
+def turned(net: Trained) -> Trained:
+    """Return the net as if it had been trained on BGR pictures."""
+    import torch
+
+    module = copy.deepcopy(net.module)
+    first = next(m for m in module.modules() if isinstance(m, torch.nn.Conv2d))
+    first.weight.data = first.weight.data.flip(1)
+    return replace(net, module=module)
+
+
+def ask(net: Trained, how: Preprocessing) -> Line:
+    """Return what statistics, truth and scores say of ``how``."""
+    folder = str(net.folder)
+    fit = fit_preprocessing(net.module, None, how, folder)
+    line: Line = {
+        "statistics": None
+        if fit is None
+        else {
+            "better": fit.better.name if fit.better else None,
+            "turned": fit.turned,
+            "present": fit.present,
+        }
+    }
+    scores = class_scores(net.module, None, (1, 3, *how.size))
+    if scores is not None and net.truth is not None:
+        claim = better_by_truth(scores, how, 3, folder, net.truth)
+        line["truth"] = None if claim is None else claim.text
+    if scores is not None:
+        line["hint"] = hint_by_scores(scores, how, 3, folder)
+    return line
+
+
+def read_lines(path: Path) -> list[Line]:
+    """Return the lines of a file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@main.command()
+@click.option("--lines", type=click.Path(exists=True, path_type=Path), required=True)
+def table(lines: Path) -> None:
+    """Count what was named right, and claims about right flags."""
+    read = read_lines(lines)
+    judged = [x for x in read if x["statistics"] is not None]
+    healthy = [x for x in judged if x["planted"] in SAME.get(x["right"], (x["right"],))]
+    wrong = [x for x in judged if x not in healthy and x["planted"] not in ("BGR", "crop")]
+    named = [x for x in wrong if x["statistics"]["better"] == x["right"]]
+    false = [x for x in healthy if x["statistics"]["better"] or x["statistics"]["turned"]]
+    bgr = [x for x in judged if x["planted"] == "BGR"]
+    click.echo(
+        f"statistics, {len({x['net'] for x in judged})} nets: {len(named)} of {len(wrong)} wrong scalings named right, {len(false)} claims about {len(healthy)} right ones; BGR flagged in {sum(x['statistics']['turned'] for x in bgr)} of {len(bgr)}"
+    )
+    known = [x for x in read if "truth" in x]
+    fine = [x for x in known if x["planted"] in SAME.get(x["right"], (x["right"],))]
+    off = [x for x in known if x not in fine]
+    click.echo(
+        f"truth, {len({x['net'] for x in known})} nets: {sum(x['truth'] is not None for x in off)} of {len(off)} wrong flags claimed, {sum(x['truth'] is not None for x in fine)} claims about {len(fine)} right ones"
+    )
+    told = [x for x in read if "hint" in x]
+    for x in (
+        [x for x in judged if x in wrong and x not in named]
+        + false
+        + [x for x in fine if x["truth"]]
+    ):
+        click.echo(f"look: {json.dumps(x)}")
+    right = [x for x in told if x["planted"] in SAME.get(x["right"], (x["right"],))]
+    others = [x for x in told if x not in right and x["planted"] not in ("BGR", "crop")]
+    click.echo(
+        f"hints: {sum(x['hint'] is not None and '--preprocessing ' + x['right'] in x['hint'] for x in others)} of {len(others)} at the right one, {sum(x['hint'] is not None for x in right)} of {len(right)} where it is right already"
+    )
+
+
+if __name__ == "__main__":
+    main()

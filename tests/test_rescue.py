@@ -1,0 +1,115 @@
+"""Rescue: what is tried in which order, which attempt is taken, and that the printed command runs."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import parity_kit as kit
+import pytest
+from click.testing import CliRunner
+
+from edgeconv.cli import main
+from edgeconv.export.options import ExportOptions
+from edgeconv.rescue.attempts import AS_IT_IS, BEST, attempts, keep_worst
+from edgeconv.rescue.results import Rescue, Tried
+
+pytest.importorskip("onnx", reason="needs the export extra")
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from edgeconv.export.hub.onnx_io import save_model, to_onnx
+
+    folder = tmp_path_factory.mktemp("net")
+    (folder / "net.onnx").write_bytes(save_model(to_onnx(kit.small_net())))
+    np.savez(folder / "calib.npz", input=kit.pictures(40))
+    return folder / "net.onnx"
+
+
+def options(net: Path, **more: Any) -> ExportOptions:
+    calib = str(net.with_name("calib.npz"))
+    return ExportOptions(
+        str(net), precision="int8", calib=calib, allow_poor_calibration=True, **more
+    )
+
+
+def test_attempts_come_in_the_order_of_what_is_known(net: Path) -> None:
+    known = {"preprocessing_better": "unit", "calibration": {"count": 30}}
+    labels = [a.label for a in attempts(options(net), known, 400, classes=True)]
+    assert labels[:4] == [
+        "--preprocessing unit", "--calib-count 128", "--keep-float worst:3", "--recipe best",
+    ]  # fmt: skip
+    assert labels[-1] == "--max-drop 1"
+    plain = [a.label for a in attempts(options(net, recipe="best"), {}, 0, classes=False)]
+    assert plain == ["--keep-float worst:3", "--copies 0.25", "--keep-float worst:8"]
+    assert "--fp16" in [
+        a.label for a in attempts(options(net, targets=("tflite",)), {}, 0, classes=True)
+    ]
+
+
+def row(attempt: Any, agreement: float, ms: float, size: int, held: bool = False) -> Tried:
+    return Tried(attempt, 1.0, held, "", {"agreement_top1": agreement}, size, 0.0, latency_ms=ms)
+
+
+def test_the_cheapest_that_holds_is_taken_and_else_the_most_accurate() -> None:
+    first, best = row(AS_IT_IS, 0.90, 1.0, 100), row(BEST, 0.97, 1.0, 100, held=True)
+    three, eight = row(keep_worst(3), 0.96, 1.5, 110), row(keep_worst(8), 0.99, 2.0, 130, True)
+    found = Rescue((first, best, three, eight))
+    assert found.taken is best
+    assert found.front == (best, eight)  # as it is and worst:3 are beaten by --recipe best
+    assert found
+    missed = Rescue((first, three))
+    assert missed.taken is three
+    assert not missed
+    same = Rescue((best, row(keep_worst(3), 0.97, 1.0, 100, held=True)))
+    assert same.front == (best,)
+
+
+def test_halves_that_differ_are_told_from_those_that_do_not() -> None:
+    from edgeconv.export.halves import differ
+
+    rng = np.random.default_rng(0)
+    noise = rng.lognormal(size=60)
+    gap, surely = differ(noise * 1.5, noise)
+    assert surely
+    assert gap == pytest.approx(1.76, abs=0.01)
+    assert not differ(noise, rng.permutation(noise))[1]
+
+
+@pytest.mark.slow
+def test_worst_takes_layers_to_float_and_the_printed_command_makes_the_file(
+    net: Path, tmp_path: Path
+) -> None:
+    calib = str(net.with_name("calib.npz"))
+    export = ["export", str(net), "--int8", "--calib", calib, "--allow-poor-calibration"]
+    export += ["--recipe", "fast"]
+    ran = CliRunner().invoke(
+        main, [*export, "--keep-float", "worst:2", "--output", str(tmp_path / "w")]
+    )
+    assert ran.exit_code in (0, 3), ran.output
+    recipe = json.loads((tmp_path / "w" / "net_int8.evidence" / "recipe.json").read_text())
+    assert len(set(recipe["float_nodes"]) & {"stem", "depthwise", "project", "head", "fc"}) == 2
+    file = str(tmp_path / "w" / "net_int8.onnx")
+    rescue = ["rescue", file, "--calib", calib, "--allow-poor-calibration", "--minutes", "0.001"]
+    ran = CliRunner().invoke(main, [*rescue, "--json"])
+    assert ran.exit_code in (0, 3), ran.output
+    said = json.loads(ran.stdout)
+    assert [tried["flags"] for tried in said["tried"]] == [[]]
+    assert ["--keep-float", "worst:3"] in said["left"]
+    again = shlex.split(said["command"])
+    assert again[:2] == ["edgeconv", "export"]
+    made = CliRunner().invoke(main, [*again[1:], "--output", str(tmp_path / "again")])
+    assert made.exit_code in (0, 3), made.output
+    assert list((tmp_path / "again").glob("*_int8.onnx"))
+
+
+@pytest.mark.parametrize("given", ["worst:", "worst:x", "worst:0"])
+def test_worst_needs_a_number(net: Path, given: str) -> None:
+    ran = CliRunner().invoke(
+        main, ["export", str(net), "--int8", "--calib", "x", "--keep-float", given]
+    )
+    assert ran.exit_code == 2
+    assert "like worst:3" in ran.output
