@@ -24,7 +24,7 @@ from edgeconv.parity.matrix import Matrix
 from edgeconv.parity.report import environment
 
 NETS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")
-JUDGE = "ai-edge-litert"
+JUDGE = "tflite · ai-edge-litert"
 ALSO = ("tflite-micro", "openvino")
 
 
@@ -73,7 +73,9 @@ def told(matrix: Matrix, judge: Matrix) -> dict[str, dict[str, Any]]:
 
 
 def _runtime(label: str) -> str:
-    return label.partition(" · ")[2]
+    """Return "format · runtime" of a row's label, "file · runtime"."""
+    file, _, runtime = label.partition(" · ")
+    return f"{Path(file).suffix[1:]} · {runtime}"
 
 
 def distance(values: NDArray[Any], wanted: NDArray[Any], step: float) -> dict[str, float]:
@@ -95,7 +97,7 @@ def page(lines: Sequence[Mapping[str, Any]]) -> str:
     text = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     text += ["| " + " | ".join(row) + " |" for row in rows]
     said = (
-        f"Share of INT8 outputs in the same quantum as {JUDGE} with XNNPACK, in percent, and the most "
+        f"Share of INT8 outputs in the same quantum as LiteRT with XNNPACK, in percent, and the most "
         f"quanta that any is off. mil-reference (our evaluator, not Core ML) and emulated boards on fewer "
         f"pictures. {packages}."
     )

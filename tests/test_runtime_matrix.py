@@ -36,8 +36,8 @@ def test_the_bundled_nets_run_everywhere(tmp_path: Path) -> None:
     pytest.importorskip("executorch")
     case = matrix.bundled()[2]
     line = matrix.compared(case, tmp_path, pictures=4, slow=1, places=())
-    assert line["rows"]["executorch"]["equal"] == 1.0
+    assert line["rows"]["pte · executorch"]["equal"] == 1.0
     assert (
-        line["rows"]["tflite-micro"]["most"]
-        <= 1 + line["rows"]["ai-edge-litert/no-xnnpack"]["most"]
+        line["rows"]["tflite · tflite-micro"]["most"]
+        <= 1 + line["rows"]["tflite · ai-edge-litert/no-xnnpack"]["most"]
     )
