@@ -39,7 +39,6 @@ def run(line: str) -> tuple[int, str]:
         ("export mobilenet_v2 --calib-count 5", "--calib-count needs --int8"),
         ("export mobilenet_v2 --allow-poor-calibration", "--allow-poor-calibration needs --int8"),
         ("export mobilenet_v2 --io uint8 --target tflite", "--io needs --int8"),
-        ("export mobilenet_v2 --int8 --cpu arm --target tflite", "--cpu needs --target onnx"),
         ("export mobilenet_v2 --target tflite --opset 17", "--opset needs --target onnx"),
         ("export mobilenet_v2 --int8 --truth folders", "--truth needs the pictures"),
         ("export mobilenet_v2 --mean 0.5,3,0.5", "--mean is on the 0..1 scale (divide by 255): 3 is too large"),

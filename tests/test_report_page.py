@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench_kit import report_of, row_of
 from click.testing import CliRunner
 from page_kit import look_at
 
@@ -116,8 +117,8 @@ def test_a_file_outside_its_budget_is_not_praised(exported: Path, tmp_path: Path
 
 @pytest.mark.slow
 def test_a_bench_of_another_file_is_refused(exported: Path, tmp_path: Path) -> None:
-    rows = [{"about": {"sha256": "0"}, "summary": {"median": 1.0}, "runtime": "r"}]
-    (tmp_path / "b.json").write_text(json.dumps({"rows": rows, "machine": {"processor": "p"}}))
+    other = report_of(row_of("other.tflite", [1.0] * 50, about={"sha256": "0"}))
+    (tmp_path / "b.json").write_text(json.dumps(other.to_json()))
     done = CliRunner().invoke(main, ["report", str(exported), "--bench", str(tmp_path / "b.json")])
     assert done.exit_code == 2
     assert "measured other files" in done.output

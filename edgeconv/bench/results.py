@@ -72,7 +72,7 @@ class Row:
                 "throughput",
             )
             data.update(dict.fromkeys(times))
-            data.update({"latencies_ms": [], "rounds_ms": []})
+            data.update({"latencies_ms": [], "rounds_ms": [], "starts_s": []})
         return data
 
 

@@ -31,7 +31,6 @@ def _held_out(ctx: click.Context, param: click.Parameter, value: str) -> float |
     GROUPS,
     "edgeconv train mobilenet_v2 --width 0.5 --resolution 96 --data photos --epochs 60",
     "edgeconv train mobilenet_v2 --weights imagenet --tune head --data photos",
-    "edgeconv export mobilenet_v2 --int8 --weights mobilenet_v2_0.5_96.safetensors --calib photos",
 )
 @click.argument("net", metavar="NET", shell_complete=complete_nets)
 @click.option(

@@ -111,7 +111,7 @@ RUNTIMES = {
             (".onnx",),
             "run, bench and check .onnx",
             packages=("onnxruntime", "numpy"),
-            options={"optimize": bool, "profile": Path, "save_optimized": Path},
+            options={"optimize": bool, "integers": bool, "profile": Path, "save_optimized": Path},
             as_written={"optimize": False},
             lays_open=True,
             profiled=True,

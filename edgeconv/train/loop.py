@@ -42,7 +42,7 @@ def rate_at(step: int, steps: int, highest: float) -> float:
     """Return the learning rate of ``step`` of ``steps``: a short rise, then a half cosine to 0.
 
     >>> [round(rate_at(step, 101, 1.0), 2) for step in (0, 5, 53, 100)]
-    [0.2, 1.0, 0.5, 0.0]
+    [0.2, 1.0, 0.49, 0.0]
     """
     rise = max(1, round(WARM_UP * steps))
     if step < rise:

@@ -41,7 +41,7 @@ def resize_by_matrices(graph: Graph, node: Node) -> list[Node]:
     x = node.inputs[0]
     for axis in reversed(range(rank)):
         matrix = filter_matrix(graph, node, axis)
-        if np.array_equal(matrix, np.eye(*matrix.shape)):
+        if np.array_equal(matrix, np.eye(len(matrix))):  # an axis that gets shorter is none
             continue
         stored = matrix.T if axis == rank - 1 else matrix
         constant = graph.add_constant(f"{node.name}/filter", np.ascontiguousarray(stored))

@@ -37,6 +37,8 @@ def layer_noise(
     """
     emitted = emit_qdq(graph, recipe)
     names = {t: emitted.names[t] for t in recipe.activations if t in seen.tensors}
+    if not names:  # a net without integers: asked for no output, a session gives all
+        return {}
     present = {value.name for value in emitted.model.graph.output}
     for name in dict.fromkeys(names.values()):
         if name not in present:
