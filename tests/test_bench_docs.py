@@ -12,7 +12,7 @@ from bench_kit import write_model
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_results_page_is_made_in_one_command(tmp_path: Path) -> None:
     for module in ("torch", "onnx", "onnxruntime", "ai_edge_litert"):
         if importlib.util.find_spec(module) is None:
