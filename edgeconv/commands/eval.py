@@ -8,7 +8,7 @@ import click
 from edgeconv.commands.grouped import grouped
 from edgeconv.commands.reading import reading
 from edgeconv.evaluate import HEADS, MIN_SCORE
-from edgeconv.preprocessing import numbers
+from edgeconv.preprocessing import NAMED, numbers
 from edgeconv.terminal import echo, print_json
 
 GROUPS = {
@@ -50,7 +50,7 @@ GROUPS = {
 )
 @click.option(
     "--preprocessing",
-    type=click.Choice(["imagenet", "unit", "symmetric", "raw"]),
+    type=click.Choice(list(NAMED)),
     help="Instead of --mean and --std. Default: the manifest's, else ImageNet's.",
 )
 @click.option("--mean", callback=reading(numbers), metavar="M[,M,M]", help="On the 0..1 scale.")

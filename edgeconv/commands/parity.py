@@ -11,7 +11,7 @@ from edgeconv.commands.grouped import grouped
 from edgeconv.commands.page_option import page_option
 from edgeconv.commands.reading import reading
 from edgeconv.errors import UsageError
-from edgeconv.preprocessing import numbers
+from edgeconv.preprocessing import NAMED, numbers
 from edgeconv.terminal import print_json
 
 FILE = click.Path(path_type=Path)
@@ -54,7 +54,7 @@ GROUPS = {
 )
 @click.option(
     "--preprocessing",
-    type=click.Choice(["imagenet", "unit", "symmetric", "raw"]),
+    type=click.Choice(list(NAMED)),
     help="Instead of --mean and --std. Default: the manifest's.",
 )
 @click.option(

@@ -7,6 +7,7 @@ import click
 
 from edgeconv.commands.complete import complete_nets
 from edgeconv.commands.grouped import grouped
+from edgeconv.preprocessing import NAMED
 from edgeconv.terminal import echo, print_json
 
 GROUPS = {
@@ -76,7 +77,7 @@ def _held_out(ctx: click.Context, param: click.Parameter, value: str) -> float |
 )
 @click.option(
     "--preprocessing",
-    type=click.Choice(["imagenet", "unit", "symmetric", "raw"]),
+    type=click.Choice(list(NAMED)),
     help="Default: the weights' own, for random symmetric.",
 )
 @click.option("--epochs", type=int, default=20, show_default=True, help="At most so many.")

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz.harness import LIMIT_S, child, wait
+from fuzz.run import load_all
+from fuzz.subjects import build_base
+
+SMALL = "export {base}/tiny.onnx --calib {base}/calib.npz --target tflite --output out -q"
 
 
 @dataclass(frozen=True)
@@ -80,3 +84,27 @@ def hashes(folder: Path) -> dict[str, str]:
         for path in folder.rglob("*")
         if path.is_file() and not path.relative_to(folder).parts[0].startswith(".")
     }
+
+
+def prepare(place: Path, base: Path | None, words: str) -> tuple[Export, dict[str, str], float]:
+    """Return the export of ``words`` in ``place``/work, the hashes of its complete set and how long it takes.
+
+    Another complete set goes into ``place``/old. Healthy files are made in ``place``/base, or in
+    ``base`` where it has none.
+    """
+    base = base or place / "base"
+    if not (base / "tiny.onnx").exists():
+        build_base(base)
+    load_all()
+    export = Export(base, place / "work", words)
+    export.fresh(None)
+    export.run()
+    export.fresh(None)
+    start = time.monotonic()
+    code, said = export.run()
+    assert code == 0, said
+    seconds, whole = time.monotonic() - start, hashes(export.output)
+    export.fresh(None)
+    export.run("--crop", "0.5")
+    export.output.rename(place / "old")
+    return export, whole, seconds

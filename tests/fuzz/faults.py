@@ -8,7 +8,6 @@ named, the same command must work, and nothing may be left behind.
 
 import argparse
 import errno
-import json
 import mmap
 import os
 import shutil
@@ -21,11 +20,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from fuzz.exports import Export, hashes
+from fuzz.exports import SMALL, Export, hashes, prepare
 from fuzz.harness import LIMIT_S, wait
-from fuzz.kills import SMALL, prepare
-from fuzz.run import done, load_all, summary
-from fuzz.subjects import build_base
+from fuzz.run import campaign, done
 
 MODES = {"kill before": 1, "kill after": 2, "error": 3, "full": 4}
 OWN = 3
@@ -120,12 +117,7 @@ def main(arguments: list[str]) -> int:
             shutil.rmtree(place, ignore_errors=True)
     place = Path(os.environ["FSCALLS_PLACE"])
     calls = Calls(place / "state")
-    base = asked.base or place / "base"
-    if not (base / "tiny.onnx").exists():
-        build_base(base)
-    load_all()
-    export = Export(base, place / "work", SMALL)
-    whole, _ = prepare(export, place / "old")
+    export, whole, _ = prepare(place, asked.base, SMALL)
     export.fresh(None)
     calls.set()
     export.run()
@@ -133,12 +125,11 @@ def main(arguments: list[str]) -> int:
     print(f"{total} calls")
     known = done(asked.out)
     missing = [case for case in cases(total, asked.mode) if case[0] not in known][: asked.count]
-    for seed, mode, at in missing:
-        result = run_fault(seed, mode, at, export, calls, whole, place / "old")
-        with asked.out.open("a") as file:
-            file.write(json.dumps(result) + "\n")
-    results = list(done(asked.out).values())
-    print(summary(results))
+    results = campaign(
+        asked.out,
+        {seed: (mode, at) for seed, mode, at in missing},
+        lambda seed, case: run_fault(seed, *case, export, calls, whole, place / "old"),
+    )
     print(f"  {sum(r['fired'] for r in results)} reached their call")
     return 1 if any(r["faults"] for r in results) else 0
 

@@ -6,7 +6,6 @@ nothing is left behind.
 """
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -16,13 +15,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from fuzz.exports import Export, hashes
+from fuzz.exports import SMALL, Export, hashes, prepare
 from fuzz.harness import LIMIT_S, wait
-from fuzz.run import done, load_all, summary
-from fuzz.subjects import build_base
+from fuzz.run import campaign
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-SMALL = "export {base}/tiny.onnx --calib {base}/calib.npz --target tflite --output out -q"
 LARGE = (
     "export {base}/tiny.onnx --int8 --recipe fast --calib {base}/pics --output out"
     " --target onnx --target tflite --target coreml -q"
@@ -58,21 +55,6 @@ def run_kill(seed: int, export: Export, whole: dict[str, str], old: Path, second
     }  # fmt: skip
 
 
-def prepare(export: Export, old: Path) -> tuple[dict[str, str], float]:
-    """Return the hashes of the complete set and how long it takes; put another complete set into ``old``."""
-    export.fresh(None)
-    export.run()
-    export.fresh(None)
-    start = time.monotonic()
-    code, said = export.run()
-    assert code == 0, said
-    seconds, whole = time.monotonic() - start, hashes(export.output)
-    export.fresh(None)
-    export.run("--crop", "0.5")
-    export.output.rename(old)
-    return whole, seconds
-
-
 def main(arguments: list[str]) -> int:
     """Run what is missing and print the figures; 1 where a kill left something wrong."""
     parser = argparse.ArgumentParser(prog="kills", description=__doc__)
@@ -86,20 +68,12 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="fuzz-kills-") as made:
         place = Path(made)
-        base = asked.base or place / "base"
-        if not (base / "tiny.onnx").exists():
-            build_base(base)
-        load_all()
-        export = Export(base, place / "work", LARGE if asked.large else SMALL)
-        whole, seconds = prepare(export, place / "old")
-        known = done(asked.out)
-        for seed in range(asked.seed * 10**6, asked.seed * 10**6 + asked.count):
-            if seed not in known:
-                result = run_kill(seed, export, whole, place / "old", seconds)
-                with asked.out.open("a") as file:
-                    file.write(json.dumps(result) + "\n")
-    results = list(done(asked.out).values())
-    print(summary(results))
+        export, whole, seconds = prepare(place, asked.base, LARGE if asked.large else SMALL)
+        results = campaign(
+            asked.out,
+            dict.fromkeys(range(asked.seed * 10**6, asked.seed * 10**6 + asked.count)),
+            lambda seed, _: run_kill(seed, export, whole, place / "old", seconds),
+        )
     print(f"  {sum(r['ended'] != 0 for r in results)} ended before they were done")
     return 1 if any(r["faults"] for r in results) else 0
 

@@ -6,7 +6,6 @@ nothing may be left behind. Resumable.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -14,11 +13,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from fuzz.exports import Export, hashes
+from fuzz.exports import SMALL, Export, hashes, prepare
 from fuzz.harness import LIMIT_S, wait
-from fuzz.kills import SMALL, prepare
-from fuzz.run import done, load_all, summary
-from fuzz.subjects import build_base
+from fuzz.run import campaign
 
 
 def run_race(
@@ -58,20 +55,13 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="fuzz-races-") as made:
         place = Path(made)
-        base = asked.base or place / "base"
-        if not (base / "tiny.onnx").exists():
-            build_base(base)
-        load_all()
-        export = Export(base, place / "work", SMALL)
-        whole, seconds = prepare(export, place / "old")
-        sets, known = [whole, hashes(place / "old")], done(asked.out)
-        for seed in range(asked.seed * 10**6, asked.seed * 10**6 + asked.count):
-            if seed not in known:
-                result = run_race(seed, export, sets, seconds)
-                with asked.out.open("a") as file:
-                    file.write(json.dumps(result) + "\n")
-    results = list(done(asked.out).values())
-    print(summary(results))
+        export, whole, seconds = prepare(place, asked.base, SMALL)
+        sets = [whole, hashes(place / "old")]
+        results = campaign(
+            asked.out,
+            dict.fromkeys(range(asked.seed * 10**6, asked.seed * 10**6 + asked.count)),
+            lambda seed, _: run_race(seed, export, sets, seconds),
+        )
     return 1 if any(r["faults"] for r in results) else 0
 
 

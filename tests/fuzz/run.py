@@ -14,13 +14,15 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fuzz.harness import run_case
 from fuzz.subjects import KINDS, Kind, build_base
+
+T = TypeVar("T")
 
 
 def done(out: Path) -> dict[int, dict[str, Any]]:
@@ -33,6 +35,20 @@ def done(out: Path) -> dict[int, dict[str, Any]]:
         except (ValueError, KeyError):
             continue
     return found
+
+
+def campaign(
+    out: Path, cases: Mapping[int, T], work: Callable[[int, T], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Run the cases, by seed, that ``out`` has no line of; return all that stand there, and print the figures."""
+    known = done(out)
+    for seed, case in cases.items():
+        if seed not in known:
+            with out.open("a") as file:
+                file.write(json.dumps(work(seed, case)) + "\n")
+    results = list(done(out).values())
+    print(summary(results))
+    return results
 
 
 def summary(results: Iterable[dict[str, Any]]) -> str:
@@ -110,7 +126,7 @@ def main(arguments: list[str]) -> int:
                 if seed in known:
                     continue
                 result = run_case(seed, base, place / "work", kinds)
-                file.write(result.line() + "\n")
+                file.write(result.line().replace(str(place), "{place}") + "\n")
                 file.flush()
                 if result.faults and asked.keep is not None:
                     asked.keep.mkdir(parents=True, exist_ok=True)
