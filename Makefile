@@ -11,7 +11,7 @@ demo: .venv/.stamp
 
 test: .venv/.stamp $(OLD)/.stamp
 	EDGECONV_TFLITE_RUNTIME_PYTHON=$$(test -x $(OLD)/bin/python && echo $(CURDIR)/$(OLD)/bin/python) \
-	  $(BIN)/python -m pytest --slow -n 2 --dist loadfile $(ARGS)
+	  $(BIN)/python -m pytest --slow -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Sweeps over many nets and seeds, for minutes or longer; no other target runs them.
 test-long: .venv/.stamp

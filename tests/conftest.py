@@ -1,6 +1,7 @@
 """What all tests share: the --slow and --long switches, golden files, and the data beside the checkout."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import hypothesis
@@ -24,6 +25,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     wanted = bool(config.getoption("--long"))
     items[:] = [item for item in items if ("long" in item.keywords) is wanted]
+    slow = Counter(item.path for item in items if "slow" in item.keywords)
+    items.sort(key=lambda item: -slow[item.path])  # workers that share files end on quick ones
     if config.getoption("--slow") or wanted:
         return
     skip = pytest.mark.skip(reason="slow: make test runs it, so does pytest --slow")
