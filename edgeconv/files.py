@@ -4,14 +4,17 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.settle import lock
+from edgeconv.terminal import plain
 
 TEMPORARY = "edgeconv-tmp-"
+TRIES = 3
+"""How often a temporary folder is removed that is still there."""
 
 
 def sha256(path: Path) -> str:
@@ -39,16 +42,20 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises EdgeconvError naming ``path`` where the folder cannot be written or the disk is full.
     """
+    prefix, suffix = f".{path.name}.", ".part"
+
+    def make() -> str:
+        handle, name = tempfile.mkstemp(suffix, prefix, path.parent)
+        os.close(handle)
+        return name
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        part, held = _held(make)
     except OSError as error:
         raise EdgeconvError(f"cannot write {path}: {error.strerror or error}") from error
-    os.close(handle)
-    part = Path(name)
-    held = lock(part, wait=False)
     try:
-        _sweep(path.parent, f".{path.name}.", ".part")
+        _sweep(path.parent, prefix, suffix)
         yield part
         part.chmod(0o644)
         part.replace(path)
@@ -61,24 +68,43 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
+def temporary_folder(parent: Path | None = None, prefix: str = TEMPORARY) -> Iterator[Path]:
     """Yield a temporary folder (in ``parent``, else where TMPDIR says), gone afterwards.
 
-    What runs that were killed left there goes too. Raises EdgeconvError where none can be made.
+    What runs that were killed left there under ``prefix`` goes too. Raises EdgeconvError where none
+    can be made.
     """
     try:
         where = Path(tempfile.gettempdir()) if parent is None else parent
-        _sweep(where, TEMPORARY, "")
-        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=where))
+        _sweep(where, prefix, "")
+        folder, held = held_folder(where, prefix)
     except OSError as error:
-        raise EdgeconvError(f"no temporary folder can be made: {error.strerror}") from error
-    held = lock(folder, wait=False)
+        raise EdgeconvError(
+            f"no temporary folder can be made: {error.strerror or error}"
+        ) from error
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for _ in range(TRIES):  # a call that failed once, a child that wrote to the last
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                break
         if held is not None:
             os.close(held)
+
+
+def held_folder(parent: Path, prefix: str) -> tuple[Path, int | None]:
+    """Return a new folder in ``parent`` and the descriptor that locks it, None where there are no locks."""
+    return _held(lambda: tempfile.mkdtemp(prefix=prefix, dir=parent))
+
+
+def _held(make: Callable[[], str]) -> tuple[Path, int | None]:
+    """Return what ``make`` makes and its lock; another run may sweep it before it is locked."""
+    while True:
+        path = Path(make())
+        held = lock(path, wait=True)
+        if held is not None or path.exists():
+            return path, held
 
 
 def _sweep(folder: Path, prefix: str, suffix: str) -> None:
@@ -99,5 +125,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` as UTF-8 by way of a temporary file and a rename."""
-    write_bytes(path, text.encode())
+    """Write ``text`` to ``path`` as UTF-8 by way of a temporary file and a rename.
+
+    What a foreign name could command a terminal or reorder a line with is written as an escape.
+    """
+    write_bytes(path, plain(text).encode())

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from edgeconv import settle
 from edgeconv.errors import EdgeconvError
-from edgeconv.files import digest
+from edgeconv.files import digest, held_folder
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ def staging(folder: Path) -> Iterator[Staged]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         unreported = settle.sweep(folder)
-        root, lock = _make(folder)
+        root, lock = held_folder(folder, settle.PREFIX)
     except OSError as error:
         raise EdgeconvError(f"cannot write to {folder}: {error.strerror or error}") from error
     ended = False
@@ -55,15 +54,6 @@ def staging(folder: Path) -> Iterator[Staged]:
             settle.remove(root)
         if lock is not None:
             os.close(lock)
-
-
-def _make(folder: Path) -> tuple[Path, int | None]:
-    """Return a new staging folder and its lock; another run may sweep it before it is locked."""
-    while True:
-        root = Path(tempfile.mkdtemp(prefix=settle.PREFIX, dir=folder))
-        lock = settle.lock(root, wait=False)
-        if lock is not None or root.exists():
-            return root, lock
 
 
 def publish(staged: Staged, *, force: bool) -> None:

@@ -3,17 +3,18 @@
     python scripts/mutate.py --seed 1 --count 400 --lines mutants.jsonl
 
 Seeded and resumable: a mutant that has a line is not run again. Mutants are made in a copy of the
-checkout; each is tried by the tests of its area, cheap ones first, forked from a process that has the
-packages loaded already. ``killed`` is how: an assertion, a crash (an error that no test asserts), the
-time limit; None where all tests passed.
+checkout. First the tests of all areas run once and scripts/reach.py notes what each runs (kept beside
+the lines); then each mutant is tried by the quickest tests that run its function, and where these let it
+live by the whole files of such tests, forked from a process that has the packages loaded already.
+``killed`` is how: an assertion, a crash (an error that no test asserts), the time limit; None where all
+tests passed.
 """
 
 import argparse
-import ast
-import copy
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import sys
@@ -21,13 +22,19 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import NoReturn
+
+import reach
+from mutants import Mutant, mutant_of
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_S = 240.0
+QUICK_S = 10.0
+"""What the first tests of a mutant take in all."""
 
 AREAS: tuple[tuple[str, str], ...] = (
     (r"edgeconv/bench/(statistics|pairs)", "bench_statistics bench_reports bench"),
@@ -46,111 +53,6 @@ AREAS: tuple[tuple[str, str], ...] = (
     (r"export/coreml/", "coreml_ops coreml core_values by_value coreml_signatures mil_oracle coreml_command"),
 )  # fmt: skip
 """Files -> the tests that hold them, the cheapest first."""
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """``line`` of ``file`` written anew as ``text``; ``what`` says how it differs."""
-
-    file: str
-    line: int
-    what: str
-    source: str
-
-
-COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
-}  # fmt: skip
-CALCULATED: dict[type[ast.operator], type[ast.operator]] = {
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
-}  # fmt: skip
-
-
-def _changes(node: ast.AST) -> Iterator[str]:
-    """Change ``node`` in place, one way at a time, and yield how; the caller copies between."""
-    match node:
-        case ast.Compare(ops=[first, *_]) if type(first) in COMPARED:
-            node.ops[0] = COMPARED[type(first)]()
-            yield f"{type(first).__name__} to {type(node.ops[0]).__name__}"
-        case ast.BinOp(op=op) if type(op) in CALCULATED and not isinstance(node.left, ast.Constant):
-            node.op = CALCULATED[type(op)]()
-            yield f"{type(op).__name__} to {type(node.op).__name__}"
-        case ast.Constant(value=bool()):
-            node.value = not node.value
-            yield f"{not node.value} to {node.value}"
-        case ast.Constant(value=int() as number):
-            node.value = number + 1
-            yield f"{number} to {number + 1}"
-        case ast.Constant(value=float() as real):
-            node.value = 2 * real + 1
-            yield f"{real} to {node.value}"
-        case ast.If() | ast.IfExp() | ast.While():
-            node.test = ast.UnaryOp(ast.Not(), node.test)
-            yield "condition negated"
-        case ast.BoolOp():
-            node.op = ast.And() if isinstance(node.op, ast.Or) else ast.Or()
-            yield "and for or"
-        case ast.Call(args=[first_arg, second, *rest]) if not isinstance(second, ast.Starred):
-            node.args = [second, first_arg, *rest]
-            yield "arguments swapped"
-        case ast.UnaryOp(op=ast.USub()):
-            node.op = ast.UAdd()
-            yield "sign dropped"
-
-
-def mutant_of(file: str, text: str, rng: Random) -> Mutant | None:
-    """Return a random mutant of a source file; raises, types, f-strings and imports are left alone."""
-    tree = ast.parse(text)
-    skipped = _left_alone(tree)
-    nodes = list(ast.walk(tree))
-    for number in rng.sample(range(len(nodes)), len(nodes)):
-        if id(nodes[number]) in skipped:
-            continue
-        changed = copy.deepcopy(tree)
-        twin = list(ast.walk(changed))[number]
-        what = "statement dropped" if _drop(changed, twin) else next(_changes(twin), None)
-        if what is not None:
-            source = ast.unparse(ast.fix_missing_locations(changed))
-            return Mutant(file, getattr(nodes[number], "lineno", 0), what, source)
-    return None
-
-
-def _drop(tree: ast.Module, statement: ast.AST) -> bool:
-    """Put pass in the place of a call or an addition that stands alone; say whether it was one."""
-    value = getattr(statement, "value", None)
-    if not isinstance(statement, ast.Expr | ast.AugAssign) or isinstance(
-        value, ast.Constant | ast.Yield
-    ):
-        return False
-    for parent in ast.walk(tree):
-        for name in ("body", "orelse", "finalbody"):
-            inside = getattr(parent, name, None)
-            if isinstance(inside, list) and statement in inside:
-                inside[inside.index(statement)] = ast.Pass()
-                return True
-    return False
-
-
-def _left_alone(tree: ast.Module) -> set[int]:
-    """Return the ids of nodes inside raises, annotations, decorators, f-strings and slots."""
-    found: set[int] = set()
-    for node in ast.walk(tree):
-        parts: list[ast.AST | None] = []
-        match node:
-            case ast.Raise() | ast.JoinedStr() | ast.Import() | ast.ImportFrom() | ast.Assert():
-                parts = [node]
-            case ast.FunctionDef():
-                parts = [
-                    *node.decorator_list,
-                    node.returns,
-                    *(a.annotation for a in node.args.args),
-                ]
-            case ast.AnnAssign():
-                parts = [node.annotation]
-        for part in parts:
-            found |= {id(one) for one in ast.walk(part)} if part is not None else set()
-    return found
 
 
 def chosen(seed: int, count: int) -> list[tuple[int, Mutant]]:
@@ -180,42 +82,53 @@ def _tests(file: str) -> list[str]:
     return []
 
 
-def run_tests(tests: Sequence[str], place: Path, slow: bool) -> str | None:
-    """Run test files in ``place`` in forks; return how the mutant died, None where it lives."""
-    for test in tests:
-        log = place / ".mutant.log"
-        if (pid := os.fork()) == 0:
-            _child(test, place, log, slow)
-        end, status = time.monotonic() + LIMIT_S, None
-        while status is None and time.monotonic() < end:
-            found, code = os.waitpid(pid, os.WNOHANG)
-            status = code if found else None
-            time.sleep(0.02)
-        if status is None:
-            os.killpg(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return "time"
-        if os.waitstatus_to_exitcode(status) != 0:
-            said = log.read_text(errors="replace")
-            asserted = re.search(r"^E +(AssertionError|assert|Failed)", said, re.MULTILINE)
-            return f"{'assertion' if asserted else 'crash'} in {test}"
+def run_tests(
+    tests: Sequence[str], place: Path, slow: bool, seconds: float = LIMIT_S
+) -> str | None:
+    """Run tests in ``place`` in a fork; return how the mutant died, None where it lives.
+
+    ``seconds`` of this process's time are what they may take; a hundred times as long by the clock.
+    """
+    log = place / ".mutant.log"
+    status = _forked(lambda: _pytest([*tests, "-x"], slow), place, log, seconds)
+    if status == 0:
+        return None
+    said = log.read_text(errors="replace")
+    if status is None or status == -signal.SIGXCPU:
+        return "time"
+    asserted = re.search(r"^E +(AssertionError|assert|Failed)", said, re.MULTILINE)
+    test = re.search(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE)
+    return f"{'assertion' if asserted else 'crash'} in {test[1] if test else tests[0]}"
+
+
+def _forked(work: Callable[[], int], place: Path, log: Path, seconds: float) -> int | None:
+    """Return the exit code of ``work`` in a fork, negative for a signal; None where it had to be killed."""
+    if (pid := os.fork()) == 0:
+        _child(work, place, log, seconds)
+    end = time.monotonic() + 100 * seconds
+    while time.monotonic() < end:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
     return None
 
 
-def _child(test: str, place: Path, log: Path, slow: bool) -> None:
+def _child(work: Callable[[], int], place: Path, log: Path, seconds: float) -> NoReturn:
     code = 3
     try:
         os.setsid()
         os.chdir(place)
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        limit = int(used.ru_utime + used.ru_stime + seconds) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(handle, 1)
         os.dup2(handle, 2)
         sys.stdout = sys.stderr = open(handle, "w", buffering=1)  # noqa: SIM115 - until the process ends
-        import pytest
-
-        words = ["-x", "-q", "--no-header", "--tb=short", "-p", "no:cacheprovider", test,
-                 "-W", "ignore::pytest.PytestAssertRewriteWarning"]  # fmt: skip
-        code = int(pytest.main([*words, "--slow"] if slow else words))
+        code = work()
     except BaseException:
         traceback.print_exc()
     finally:
@@ -223,22 +136,79 @@ def _child(test: str, place: Path, log: Path, slow: bool) -> None:
         os._exit(code)
 
 
+def _words(slow: bool) -> list[str]:
+    words = ["-q", "--no-header", "--tb=short", "-p", "no:cacheprovider",
+             "-W", "ignore::pytest.PytestAssertRewriteWarning"]  # fmt: skip
+    return [*words, "--slow"] if slow else words
+
+
+def _pytest(tests: Sequence[str], slow: bool) -> int:
+    import pytest
+
+    return int(pytest.main([*_words(slow), *tests]))
+
+
+def reach_of(files: Sequence[str], place: Path, kept: Path, slow: bool) -> reach.Reach:
+    """Return what the test files reach, from ``kept`` or by running them."""
+    known = reach.known(kept)
+    for file in files:
+        if file not in known:
+            log = place / ".mutant.log"
+            _forked(lambda: reach.record(file, place, kept, _words(slow)), place, log, 3600.0)  # noqa: B023
+            print(f"{file}: {log.read_text(errors='replace').splitlines()[-1:]}", flush=True)
+    found = reach.Reach()
+    for file, one in reach.known(kept).items():
+        if file in files:
+            found.add(one)
+    return found
+
+
+def tried(mutant: Mutant, place: Path, reached: reach.Reach, slow: bool) -> str | None:
+    """Return how the mutant dies: by the quickest tests that run its function, or by their whole files."""
+    where = mutant.file if mutant.inside is None else f"{mutant.file}:{mutant.inside}"
+    tests = reached.of(where)
+    quick: list[str] = []
+    seconds = 0.0
+    for test in tests:
+        seconds += reached.tests[test]
+        if quick and seconds > QUICK_S:
+            break
+        quick.append(test)
+    if quick and (killed := run_tests(quick, place, slow, 60 + 10 * seconds)):
+        return killed
+    files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
+    rest = [test for test in reached.tests if test.partition("::")[0] in files]
+    if not rest or set(rest) <= set(quick):
+        return None
+    return run_tests(rest, place, slow, 60 + 10 * sum(reached.tests[test] for test in rest))
+
+
 def load_packages(place: Path) -> None:
     """Load what the tests need but our own code, which is the copy in ``place``."""
     sys.path[:0] = [str(place), str(place / "tests"), str(place / "scripts")]
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     os.environ["PYTHONPATH"] = str(place)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(place / ".tmp")
+    (place / ".tmp").mkdir()
+    sys.dont_write_bytecode = False  # every fork would compile all of ours anew
     for name in ("torch", "onnx", "onnxruntime", "PIL.Image", "hypothesis", "pytest", "rich.console",
                  "ai_edge_litert.interpreter", "safetensors.torch", "click.testing"):  # fmt: skip
         __import__(name)
 
 
 def summary(results: Sequence[dict[str, object]]) -> str:
-    """Return the line of figures and a line for each survivor."""
+    """Return the line of figures, with the interval of 95 % of the share, and a line for each survivor."""
     ways = Counter(str(r["killed"]).split(" ")[0] for r in results)
     lived = [r for r in results if r["killed"] is None]
+    from edgeconv.metrics import wilson_interval  # not before the mutants: it is ours
+
+    low, high = wilson_interval(len(results) - len(lived), len(results))
     share = 100 * (1 - len(lived) / max(1, len(results)))
-    head = f"{len(results)} mutants, {share:.1f} % killed ({dict(ways)})"
+    fast = sum(r["killed"] is not None and not r.get("slow") for r in results)
+    head = (
+        f"{len(results)} mutants, {share:.1f} % killed (95 %: {100 * low:.1f} to {100 * high:.1f}), "
+        f"{fast} of them by fast tests ({dict(ways)})"
+    )
     return "\n".join([head, *(f"  {r['file']}:{r['line']} {r['what']}" for r in lived)])
 
 
@@ -251,39 +221,52 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--slow", action="store_true", help="slow tests too")
     parser.add_argument("--again", action="store_true", help="run the survivors once more")
     asked = parser.parse_args(arguments)
-    known = {}
-    for line in asked.lines.read_text().splitlines() if asked.lines.exists() else ():
-        result = json.loads(line)
-        known[result["number"]] = result
-    place = Path(tempfile.mkdtemp(prefix="mutants-"))
+    place = Path(tempfile.mkdtemp(prefix="mutants-")).resolve()
     try:
         ignored = shutil.ignore_patterns(".*", "__pycache__", "site", "dist", "build")
         shutil.copytree(ROOT, place, symlinks=True, ignore=ignored, dirs_exist_ok=True)
         load_packages(place)
-        sound: dict[str, bool] = {}
-        for number, mutant in chosen(asked.seed, asked.count):
-            if number in known and not (asked.again and known[number]["killed"] is None):
-                continue
-            for test in _tests(mutant.file):
-                if test not in sound:
-                    sound[test] = run_tests([test], place, asked.slow) is None
-                    if not sound[test]:
-                        print(f"{test} fails without a mutant: it is left out", flush=True)
-            target, start = place / mutant.file, time.monotonic()
-            healthy = target.read_bytes()
-            target.write_text(mutant.source)
-            tests = [test for test in _tests(mutant.file) if sound[test]]
-            killed = run_tests(tests, place, asked.slow)
-            target.write_bytes(healthy)
-            known[number] = {"number": number, "file": mutant.file, "line": mutant.line,
-                             "what": mutant.what, "killed": killed,
-                             "seconds": round(time.monotonic() - start, 1)}  # fmt: skip
-            with asked.lines.open("a") as file:
-                file.write(json.dumps(known[number]) + "\n")
+        results = campaign(asked, place)
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    print(summary(list(known.values())))
+    print(summary(results))
     return 0
+
+
+@contextmanager
+def changed(target: Path, source: str) -> Iterator[None]:
+    """Let ``target`` hold other source meanwhile; what was compiled of either is not taken for the other."""
+    healthy = target.read_bytes()
+    for text in (source.encode(), healthy):
+        target.write_bytes(text)
+        for compiled in (target.parent / "__pycache__").glob(f"{target.stem}.*.pyc"):
+            compiled.unlink()
+        if text != healthy:
+            yield
+
+
+def campaign(asked: argparse.Namespace, place: Path) -> list[dict[str, object]]:
+    """Try the mutants that have no line, and with ``--again`` those that lived; return all lines."""
+    lines = asked.lines.read_text().splitlines() if asked.lines.exists() else ()
+    known = {line["number"]: line for line in map(json.loads, lines)}
+    mutants = [
+        (number, mutant)
+        for number, mutant in chosen(asked.seed, asked.count)
+        if number not in known or (asked.again and known[number]["killed"] is None)
+    ]
+    files = list(dict.fromkeys(test for _, mutant in mutants for test in _tests(mutant.file)))
+    kept = asked.lines.absolute().with_suffix(".slow.reach" if asked.slow else ".reach")
+    reached = reach_of(files, place, kept, asked.slow)
+    for number, mutant in mutants:
+        start = time.monotonic()
+        with changed(place / mutant.file, mutant.source):
+            killed = tried(mutant, place, reached, asked.slow)
+        known[number] = {"number": number, "file": mutant.file, "line": mutant.line,
+                         "what": mutant.what, "killed": killed, "slow": asked.slow,
+                         "seconds": round(time.monotonic() - start, 1)}  # fmt: skip
+        with asked.lines.open("a") as out:
+            out.write(json.dumps(known[number]) + "\n")
+    return list(known.values())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The Core ML target: precision, borders, metadata, bytes, INT8 and the known reports."""
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,19 @@ def test_every_oldest_ios_gives_a_package_that_computes_the_net(
     assert open_program(emitted.path).parsed.version == min_ios - 9
 
 
-def test_the_same_command_twice_gives_the_same_bytes(graph: Graph, tmp_path: Path) -> None:
+def test_the_same_command_twice_gives_the_same_bytes_and_leaves_nothing_in_tmpdir(
+    graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def emit(name: str) -> dict[str, bytes]:
         path = tmp_path / name / "a.mlpackage"
         metadata = {"author": "A", "zebra": "1", "edgeconv": "{}"}
         emit_coreml(graph, path=path, precision="fp16", metadata=metadata)
         return package_bytes(path)
 
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     assert emit("one") == emit("two")
+    assert not list((tmp_path / "tmp").iterdir())
 
 
 def test_an_older_package_is_replaced_and_anything_else_is_left_alone(

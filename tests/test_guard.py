@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import click
 import pytest
@@ -18,6 +19,7 @@ from conftest import ROOT
 import edgeconv.commands.doctor
 from edgeconv.cli import main
 from edgeconv.errors import BudgetMissedError, EdgeconvError, UsageError, reading
+from edgeconv.files import write_text
 from edgeconv.guard import StoppedError, explain
 from edgeconv.terminal import plain
 
@@ -172,6 +174,15 @@ def test_foreign_text_reaches_no_terminal_as_commands(
     assert (
         plain("tab\tand\nline stay, \u00e9 \u4e2d too") == "tab\tand\nline stay, \u00e9 \u4e2d too"
     )
+
+
+def test_foreign_text_reaches_no_written_file_as_commands(tmp_path: Path) -> None:
+    """Pages, tables and XML are read in terminals and browsers, which reorder what the marks say."""
+    name = "a\x1b[2J\u202egnp\ud800.tflite"
+    write_text(tmp_path / "junit.xml", f"<case name='{name}'>\n\t\u00e9</case>\n")
+    said = (tmp_path / "junit.xml").read_text(encoding="utf-8")
+    assert said == "<case name='a\\x1b[2J\\u202egnp\\ud800.tflite'>\n\t\u00e9</case>\n"
+    assert ElementTree.fromstring(said).text == "\n\t\u00e9"
 
 
 def test_tables_print_foreign_text_plain(capsys: pytest.CaptureFixture[str]) -> None:

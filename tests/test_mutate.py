@@ -7,6 +7,7 @@ from random import Random
 
 import mutate
 import pytest
+from mutants import Mutant, mutant_of
 
 SOURCE = '''
 """A module."""
@@ -23,7 +24,7 @@ def clipped(value: int, low: int = 0) -> int:
 
 
 def test_a_mutant_differs_in_one_place_and_can_be_read() -> None:
-    found = [mutate.mutant_of("a.py", SOURCE, Random(seed)) for seed in range(40)]
+    found = [mutant_of("a.py", SOURCE, Random(seed)) for seed in range(40)]
     assert {m.what for m in found if m} >= {"Lt to LtE", "condition negated", "3 to 4", "0 to 1"}
     healthy = ast.unparse(ast.parse(SOURCE)).splitlines()
     for mutant in filter(None, found):
@@ -50,8 +51,8 @@ def test_it_says_how_a_mutant_died(tmp_path: Path) -> None:
         return mutate.run_tests([f"test_{name}.py" for name in names], tmp_path, slow=False)
 
     assert died("passes") is None
-    assert died("passes", "asserts") == "assertion in test_asserts.py"
-    assert died("crashes", "asserts") == "crash in test_crashes.py"
+    assert died("passes", "asserts") == "assertion in test_asserts.py::test_it"
+    assert died("crashes", "asserts") == "crash in test_crashes.py::test_it"
 
 
 def test_the_figures_name_the_survivors() -> None:
@@ -62,3 +63,41 @@ def test_the_figures_name_the_survivors() -> None:
     said = mutate.summary(lines).splitlines()
     assert said[0].startswith("2 mutants, 50.0 % killed")
     assert said[1:] == ["  a.py:3 3 to 4"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="tests run in forks")
+def test_a_mutant_meets_the_tests_that_run_its_function(tmp_path: Path) -> None:
+    (tmp_path / "ours.py").write_text(
+        "LIMIT = 1\ndef shared():\n    return 1\ndef alone():\n    return 2\ndef nobody():\n    return 3\n"
+    )
+    (tmp_path / "test_ours.py").write_text(
+        "import ours, pytest\n"
+        "@pytest.fixture(scope='module')\ndef made():\n    return ours.shared()\n"
+        "def test_one(made):\n    assert made == 1\n"
+        "def test_two(made):\n    assert ours.alone() == 2\n"
+        "def test_fails():\n    assert ours.nobody() == 0\n"
+        "def test_all_of_it():\n    assert ours.alone() + ours.LIMIT == 3\n"
+    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    kept = tmp_path / "kept.reach"
+    found = mutate.reach_of(["test_ours.py"], tmp_path, kept, slow=False)
+    names = {"one", "two", "all_of_it"}
+    assert found.tests.keys() == {f"test_ours.py::test_{name}" for name in names}
+    assert set(found.of("ours.py:2")) == {"test_ours.py::test_one", "test_ours.py::test_two"}
+    assert set(found.of("ours.py:4")) == {"test_ours.py::test_two", "test_ours.py::test_all_of_it"}
+    assert len(found.of("ours.py")) == 3
+    assert found.of("ours.py:6") == []
+    assert mutate.reach_of(["test_ours.py"], tmp_path, kept, slow=False) == found
+
+    def died(inside: int | None, healthy: str, wrong: str) -> str | None:
+        text = (tmp_path / "ours.py").read_text()
+        mutant = Mutant("ours.py", 0, inside, wrong, text.replace(healthy, wrong))
+        with mutate.changed(tmp_path / "ours.py", mutant.source):
+            return mutate.tried(mutant, tmp_path, found, slow=False)
+
+    assert died(4, "return 2", "return 5") in {
+        f"assertion in test_ours.py::test_{name}" for name in ("two", "all_of_it")
+    }
+    assert died(None, "LIMIT = 1", "LIMIT = 0") == "assertion in test_ours.py::test_all_of_it"
+    assert died(6, "return 3", "return 4") is None
+    assert "return 3" in (tmp_path / "ours.py").read_text()

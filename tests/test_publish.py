@@ -1,11 +1,14 @@
 """A set of files appears under its final names whole or not at all, whoever dies at whatever moment."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -231,3 +234,37 @@ def test_temporary_folders_of_killed_runs_are_swept(tmp_path: Path) -> None:
     with temporary_folder(tmp_path) as live, temporary_folder(tmp_path) as other:
         assert sorted(tmp_path.iterdir()) == sorted([live, other])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_another_run_sweeps_before_it_is_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, made = tempfile.mkdtemp, list[str]()
+
+    def swept_once(*args: Any, **more: Any) -> str:
+        made.append(real(*args, **more))
+        if len(made) == 1:
+            os.rmdir(made[0])
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", swept_once)
+    with temporary_folder(tmp_path) as folder:
+        assert len(made) == 2
+        assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_temporary_folder_is_gone_though_a_call_fails_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = os.rmdir, list[Any]()
+
+    def fails_once(*args: Any, **more: Any) -> None:
+        calls.append(args)
+        if len(calls) == 1:
+            raise OSError(errno.EIO, "Input/output error")
+        real(*args, **more)
+
+    with temporary_folder(tmp_path):
+        monkeypatch.setattr(os, "rmdir", fails_once)
+    assert list(tmp_path.iterdir()) == []
+    assert len(calls) == 2

@@ -5,7 +5,6 @@ import csv
 import importlib.metadata
 import io
 import re
-import tempfile
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.files import temporary_folder
 from edgeconv.isolate import call
 
 NPUS = (
@@ -55,10 +55,10 @@ def compile_for(path: Path, npu: str) -> Mapping:
     if npu not in NPUS:
         raise UsageError(f"--npu {npu} is unknown: {', '.join(NPUS)}")
     require("ethosu.vela", "mcu")
-    with tempfile.TemporaryDirectory(prefix="edgeconv-vela-") as folder:
-        request = {"path": str(path.absolute()), "npu": npu, "folder": folder}
+    with temporary_folder() as folder:
+        request = {"path": str(path.absolute()), "npu": npu, "folder": str(folder)}
         said = call("edgeconv.mcu.npu:run_vela", request, f"Vela on {path.name}", timeout_s=LIMIT_S)
-        tables = sorted(Path(folder).glob("*_summary_*.csv"))
+        tables = sorted(folder.glob("*_summary_*.csv"))
         if not tables:
             raise EdgeconvError(f"Vela wrote no summary for {path.name}: {_reason(said['text'])}")
         with tables[0].open(encoding="utf-8", newline="") as file:

@@ -254,12 +254,13 @@ def to_markdown(matrix: Matrix) -> str:
 
 
 def literal(text: str) -> str:
-    """Return ``text`` so that Markdown shows every character of it.
+    """Return ``text`` so that Markdown shows every character of it, on one line.
 
     >>> print(literal("net_v1 [boxes] | 2"))
     net_v1 \\[boxes\\] \\| 2
     """
-    return re.sub(r"[\\`*\[\]<|]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
+    line = text.replace("\n", " ")
+    return re.sub(r"[\\`*\[\]<|]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
 
 
 def to_junit(matrix: Matrix) -> str:

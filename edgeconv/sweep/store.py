@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.files import temporary_folder
 from edgeconv.foreign import read_bytes
 from edgeconv.settle import lock, locks
 
@@ -76,19 +76,17 @@ class Store:
         place = self.place(key)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            part = Path(tempfile.mkdtemp(prefix=f".{key[:8]}.", suffix=".part", dir=place.parent))
         except OSError as error:
             raise EdgeconvError(f"cannot write {place.parent}: {error.strerror}") from error
-        try:
-            yield part
-            if (part / RESULT).is_file():
-                part.chmod(0o755)
-                os.rename(part, place)
-        except OSError as error:
-            if not (place / RESULT).is_file():
-                raise EdgeconvError(f"cannot write {place}: {error.strerror}") from error
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+        with temporary_folder(place.parent, f".{key[:8]}.") as part:
+            try:
+                yield part
+                if (part / RESULT).is_file():
+                    part.chmod(0o755)
+                    os.rename(part, place)
+            except OSError as error:
+                if not (place / RESULT).is_file():
+                    raise EdgeconvError(f"cannot write {place}: {error.strerror}") from error
 
     def put(self, key: str, result: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
         """Keep a result that was made elsewhere with its files (relative name -> content)."""

@@ -1,7 +1,6 @@
 """What a sweep does, a function a kind: export, evaluate, bench. Each is told by JSON and answers in JSON."""
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from edgeconv.adapt import adapt_inputs, adapt_outputs, match_names
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.errors import EdgeconvError
+from edgeconv.files import temporary_folder
 from edgeconv.runtimes.base import Runner, open_runner
 from edgeconv.samples import Feed, InputSpec, Sample, load_samples
 from edgeconv.sweep.boards import bench_there
@@ -26,8 +26,7 @@ def perform(kind: str, spec: Mapping[str, Any], places: Places, folder: Path) ->
     The task sees its inputs below a folder of its own, by their bare names, so that nothing of this
     machine's paths gets into what it writes. Raises EdgeconvError for what cannot be done.
     """
-    with tempfile.TemporaryDirectory(prefix="edgeconv-sweep-") as name:
-        bench = Path(name)
+    with temporary_folder() as bench:
         for key in places:
             (bench / key).symlink_to(places[key].absolute(), target_is_directory=True)
         with contextlib.chdir(bench):

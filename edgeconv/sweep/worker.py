@@ -2,13 +2,13 @@
 
 import io
 import tarfile
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from edgeconv.cache import cache_dir
 from edgeconv.errors import EdgeconvError
+from edgeconv.files import temporary_folder
 from edgeconv.sweep.engine import without_places
 from edgeconv.sweep.inputs import unpack
 from edgeconv.sweep.tasks import perform
@@ -21,8 +21,8 @@ def on_worker(kind: str, spec: dict[str, Any], needs: dict[str, bytes]) -> Answe
     """Do a task on a worker."""
     started = time.perf_counter()
     places = {key: _at_hand(key, data) for key, data in needs.items()}
-    with tempfile.TemporaryDirectory(prefix="edgeconv-worker-") as name:
-        folder = Path(name) / "files"
+    with temporary_folder() as scratch:
+        folder = scratch / "files"
         folder.mkdir()
         try:
             result = perform(kind, spec, places, folder)
@@ -57,13 +57,13 @@ def _at_hand(key: str, data: bytes) -> Path:
     place = cache_dir() / "sweep" / key
     if not place.is_dir():
         place.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{key[:8]}.", dir=place.parent))
-        unpack(data, part)
-        try:
-            part.rename(place)
-        except OSError:
-            if not place.is_dir():
-                raise
+        with temporary_folder(place.parent, f".{key[:8]}.") as part:
+            unpack(data, part)
+            try:
+                part.rename(place)
+            except OSError:
+                if not place.is_dir():
+                    raise
     return place
 
 

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -38,7 +39,7 @@ def _converter_errors() -> Iterator[None]:
     """Turn what coremltools raises of itself into a refusal."""
     try:
         yield
-    except EdgeconvError:
+    except (EdgeconvError, OSError):  # a full disk says nothing of the graph
         raise
     except Exception as error:  # its passes and operators raise of every kind
         reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -56,6 +57,15 @@ class Border:
 
     image: Preprocessing | None = None
     labels: Sequence[str] | None = None
+
+
+@contextmanager
+def _temporaries_in(folder: Path) -> Iterator[None]:
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 @dataclass(frozen=True)
@@ -78,10 +88,12 @@ def convert(
     half: bool,
     min_ios: int,
     border: Border,
+    folder: Path,
 ) -> Converted:
     """Lower ``graph`` and run coremltools' passes and backend on it (float32 borders always).
 
-    ``half`` computes in float16 inside. Raises EdgeconvError where coremltools is missing or the
+    ``half`` computes in float16 inside. What coremltools writes on the way, the weight file among it, goes
+    into ``folder``: it would leave it in TMPDIR where the process is killed. Raises EdgeconvError where coremltools is missing or the
     shapes it infers differ from the graph's.
     """
     with quiet():
@@ -99,7 +111,7 @@ def convert(
             classifier = ct.ClassifierConfig(
                 list(border.labels), predicted_probabilities_output=outputs[0]
             )
-        with _converter_errors():
+        with _converter_errors(), _temporaries_in(folder):
             model = ct.convert(
                 program,
                 source="milinternal",

@@ -21,6 +21,7 @@ from edgeconv.export.coreml.known_issues import Target, avoid, known_issues
 from edgeconv.export.coreml.package import write_package
 from edgeconv.export.coreml.table import check_supported
 from edgeconv.export.graph import Graph
+from edgeconv.files import temporary_folder
 from edgeconv.formats.census import Census
 from edgeconv.mil import Program, open_program
 from edgeconv.mil.census import mil_census
@@ -94,16 +95,18 @@ def emit_coreml(
         plan = replace(
             _plan(graph, recipe, min_ios, weights_only, avoid_known_issues), half=compute == "fp16"
         )
-    converted = convert(
-        graph,
-        plan,
-        half=compute == "fp16",
-        min_ios=min_ios,
-        border=Border(image_input, labels),
-    )
-    _describe(converted.spec, metadata or {})
-    model = converted.spec.SerializeToString(deterministic=True)
-    write_package(path, model, converted.weights)
+    with temporary_folder() as folder:
+        converted = convert(
+            graph,
+            plan,
+            half=compute == "fp16",
+            min_ios=min_ios,
+            border=Border(image_input, labels),
+            folder=folder,
+        )
+        _describe(converted.spec, metadata or {})
+        model = converted.spec.SerializeToString(deterministic=True)
+        write_package(path, model, converted.weights)
     notes = [] if plan is None else _integer_notes(plan, compute)
     target = Target(precision, compute == "fp16", min_ios, weights_only, avoid_known_issues)
     notes += [str(warned) for warned in known_issues(graph, target)]
