@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from edgeconv.arguments import ExportArguments, settled, speaking_of_arguments
 from edgeconv.errors import UsageError
@@ -99,17 +99,37 @@ def run_model(
     top: int = 5,
     threads: int = 1,
     runtime: str | None = None,
+    preprocessing: str | None = None,
+    mean: Sequence[float] | float | None = None,
+    std: Sequence[float] | float | None = None,
+    crop: float | Literal["letterbox"] | None = None,
+    channel_order: Literal["rgb", "bgr"] | None = None,
 ) -> list[Prediction]:
-    """Return the ``top`` classes of each picture in any exported file.
+    """Return the ``top`` classes of each picture in any exported file, or anyone's.
 
-    The file runs in a child process. Raises EdgeconvError for a file without a manifest, a net that
-    is no classifier, and a picture that cannot be read, naming it.
+    The file runs in a child process; ``preprocessing`` and what follows say how pictures are prepared
+    where no manifest does, or in spite of it. Raises EdgeconvError for a net that is no classifier, and
+    for a picture that cannot be read, naming it.
     """
-    from edgeconv.predict import predict_isolated
+    from edgeconv.evaluate.run import Asked, open_subject
+    from edgeconv.predict import predict
 
     if not pictures:
         raise UsageError("name at least one picture")
-    artifact = Path(path)
-    if not artifact.exists():
-        raise UsageError(f"{artifact} does not exist")
-    return predict_isolated(artifact, [Path(p) for p in pictures], top, threads, runtime)
+    with speaking_of_arguments():
+        asked = Asked(
+            preprocessing,
+            _values(mean),
+            _values(std),
+            crop,
+            channel_order,
+            runtime=runtime,
+            threads=threads,
+        )
+        return predict(open_subject(Path(path), asked), [Path(p) for p in pictures], top)
+
+
+def _values(given: Sequence[float] | float | None) -> tuple[float, ...] | None:
+    if given is None:
+        return None
+    return (float(given),) if isinstance(given, int | float) else tuple(given)

@@ -39,7 +39,8 @@ class ExportArguments(TypedDict, total=False):
     verify_count: int | None
     mean: Sequence[float] | float | None
     std: Sequence[float] | float | None
-    crop: float | None
+    crop: float | Literal["letterbox"] | None
+    channel_order: Literal["rgb", "bgr"] | None
     preprocessing: str | None
     embed_preprocessing: bool
     io: Literal["float", "int8", "uint8"] | None
@@ -88,7 +89,7 @@ def settled(arguments: Mapping[str, Any]) -> dict[str, Any]:
         value = found.get(name)
         if value is None or name == "input_shapes":
             continue
-        if how.many or how.read is not None:
+        if how.many or (how.read is not None and how.kind is str):
             found[name] = (value,) if isinstance(value, (str, int, float)) else tuple(value)
         elif how.kind in (Path, str):
             found[name] = how.kind(value)

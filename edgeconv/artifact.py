@@ -15,7 +15,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -31,20 +31,27 @@ from edgeconv.tensors import Quantization, TensorSpec
 MANIFEST_VERSION = 1
 
 
+LETTERBOX: Literal["letterbox"] = "letterbox"
+Crop = float | Literal["letterbox"]
+"""The part of the resized picture that the centre crop keeps, or the whole of it between grey bars."""
+Order = Literal["rgb", "bgr"]
+
+
 @dataclass(frozen=True)
 class Preprocessing:
-    """From a picture to the tensor: RGB, resize so that the centre crop is ``crop`` of it, crop, scale.
+    """From a picture to the tensor: resize so that the centre crop is ``crop`` of it, crop, scale.
 
-    ``mean`` and ``std`` are on the 0..1 scale, one value or one a channel: x = (p/255 - mean)/std.
-    ``size`` is (height, width) of the tensor. ``embedded``: the model takes raw 0..255 pixels and
-    scales them itself.
+    ``mean`` and ``std`` are on the 0..1 scale, one value or one a channel of the tensor:
+    x = (p/255 - mean)/std. ``size`` is (height, width) of the tensor. ``embedded``: the model takes
+    raw 0..255 pixels and scales them itself. ``order``: how three channels lie in the tensor.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    crop: float
+    crop: Crop
     size: tuple[int, int]
     embedded: bool = False
+    order: Order = "rgb"
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest's form of it, with the fixed parts spelled out."""
@@ -54,8 +61,9 @@ class Preprocessing:
             "crop": self.crop,
             "size": list(self.size),
             "embedded": self.embedded,
-            "colour": "RGB",
-            "resize": "bilinear, antialiased, shorter side",
+            "colour": self.order.upper(),
+            "resize": "bilinear, antialiased, "
+            + ("longer side, bars of 114" if self.crop == LETTERBOX else "shorter side"),
             "formula": "(pixel / 255 - mean) / std",
         }
 
@@ -63,8 +71,14 @@ class Preprocessing:
 def preprocessing_from_json(data: Mapping[str, Any]) -> Preprocessing:
     """Read the manifest's ``preprocessing``."""
     height, width = data["size"]
+    order: Order = "bgr" if data.get("colour") == "BGR" else "rgb"
     return Preprocessing(
-        tuple(data["mean"]), tuple(data["std"]), data["crop"], (height, width), data["embedded"]
+        tuple(data["mean"]),
+        tuple(data["std"]),
+        data["crop"],
+        (height, width),
+        data["embedded"],
+        order,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from edgeconv.schema import (
     Misfit,
     anything,
+    either,
     flag,
     items,
     mapping,
@@ -23,10 +24,11 @@ PREPROCESSING = table(
     {
         "mean": items(number(low=-1e3, high=1e3), 1),
         "std": items(number(low=1e-6, high=1e3), 1),
-        "crop": number(low=0.01, high=100),
+        "crop": either(one_of("letterbox"), number(low=0.01, high=100)),
         "size": items(whole(1, 1 << 16), 2, 2),
         "embedded": flag,
-    }
+    },
+    {"colour": one_of("RGB", "BGR")},
 )
 
 TENSOR = table(

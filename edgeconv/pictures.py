@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.arrays import inflate_limit
-from edgeconv.artifact import Preprocessing
+from edgeconv.artifact import Crop, Preprocessing
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.foreign import open_file
@@ -65,36 +66,67 @@ def _check_pixels(path: Path, size: tuple[int, int]) -> None:
 
 
 def resize_and_crop(
-    picture: NDArray[np.uint8], size: tuple[int, int], crop: float
+    picture: NDArray[np.uint8], size: tuple[int, int], crop: Crop
 ) -> NDArray[np.uint8]:
     """Return the centre crop (height, width) of ``size`` that is ``crop`` of the resized picture.
 
-    (H, W, 3) uint8 to (height, width, 3) uint8; bilinear, antialiased when shrinking.
+    (H, W, 3) uint8 to (height, width, 3) uint8; bilinear, antialiased when shrinking. A letterbox is
+    the whole picture between bars of BARS.
     """
     image_module = require("PIL.Image", "images")
     image = image_module.fromarray(picture)
-    high, wide, top, left = _geometry((image.height, image.width), size, crop)
-    if (wide, high) != image.size:
-        image = image.resize((wide, high), image_module.Resampling.BILINEAR)
-    cropped = image.crop((left, top, left + size[1], top + size[0]))
-    return np.asarray(cropped, np.uint8)
+    place = _place((image.height, image.width), size, crop)
+    if (place.wide, place.high) != image.size:
+        image = image.resize((place.wide, place.high), image_module.Resampling.BILINEAR)
+    return np.asarray(_framed(image, place, size, (BARS,) * 3), np.uint8)
 
 
-def _geometry(
-    given: tuple[int, int], size: tuple[int, int], crop: float
-) -> tuple[int, int, int, int]:
-    """Return height and width of the resized picture, and top and left of the crop in it."""
-    factor = max(size[0] / crop / given[0], size[1] / crop / given[1])
-    wide, high = max(round(given[1] * factor), size[1]), max(round(given[0] * factor), size[0])
-    return high, wide, (high - size[0]) // 2, (wide - size[1]) // 2
+BARS = 114
+"""Grey of a letterbox's bars, by the custom of YOLO's trainings."""
 
 
-def crop_mask(mask: Any, size: tuple[int, int], crop: float) -> NDArray[np.int64]:
-    """Return a mask (a Pillow image) resized and cropped like its picture, no two classes mixed."""
+@dataclass(frozen=True)
+class _Place:
+    """Height and width of the resized picture, and where in it the input begins: negative before it."""
+
+    high: int
+    wide: int
+    top: int
+    left: int
+
+
+def _place(given: tuple[int, int], size: tuple[int, int], crop: Crop) -> _Place:
+    """Return where a picture of (height, width) lies in the input of ``size``."""
+    if isinstance(crop, str):
+        factor = min(size[0] / given[0], size[1] / given[1])
+        high, wide = max(1, round(given[0] * factor)), max(1, round(given[1] * factor))
+    else:
+        factor = max(size[0] / crop / given[0], size[1] / crop / given[1])
+        high, wide = max(round(given[0] * factor), size[0]), max(round(given[1] * factor), size[1])
+    return _Place(high, wide, (high - size[0]) // 2, (wide - size[1]) // 2)
+
+
+def _framed(image: Any, place: _Place, size: tuple[int, int], bars: Any) -> Any:
+    """Return the input's frame of a resized Pillow image, ``bars`` where the image does not reach."""
+    framed = require("PIL.Image", "images").new(image.mode, size[::-1], bars)
+    framed.paste(image, (-place.left, -place.top))
+    return framed
+
+
+UNLABELLED = 255
+"""The value of a mask's pixels that belong to no class, by the custom of labelled masks."""
+
+
+def crop_mask(mask: Any, size: tuple[int, int], crop: Crop) -> NDArray[np.int64]:
+    """Return a mask (a Pillow image) resized and cropped like its picture, no two classes mixed.
+
+    A letterbox's bars are UNLABELLED.
+    """
     image_module = require("PIL.Image", "images")
-    high, wide, top, left = _geometry((mask.height, mask.width), size, crop)
-    moved = mask.resize((wide, high), image_module.Resampling.NEAREST)
-    return np.asarray(moved.crop((left, top, left + size[1], top + size[0])), np.int64)
+    place = _place((mask.height, mask.width), size, crop)
+    numbers = image_module.fromarray(np.asarray(mask).astype(np.int32))
+    moved = numbers.resize((place.wide, place.high), image_module.Resampling.NEAREST)
+    return np.asarray(_framed(moved, place, size, UNLABELLED), np.int64)
 
 
 def placed_box(
@@ -104,10 +136,10 @@ def placed_box(
 
     And the share of the box's area that the crop leaves to be seen.
     """
-    high, wide, top, left = _geometry(given, how.size, how.crop)
-    across, down = wide / given[1], high / given[0]
-    x1, x2 = (x * across - left for x in box[0::2])
-    y1, y2 = (y * down - top for y in box[1::2])
+    place = _place(given, how.size, how.crop)
+    across, down = place.wide / given[1], place.high / given[0]
+    x1, x2 = (x * across - place.left for x in box[0::2])
+    y1, y2 = (y * down - place.top for y in box[1::2])
     seen_x1, seen_x2 = (min(max(x, 0.0), float(how.size[1])) for x in (x1, x2))
     seen_y1, seen_y2 = (min(max(y, 0.0), float(how.size[0])) for y in (y1, y2))
     whole = (x2 - x1) * (y2 - y1)
@@ -117,9 +149,9 @@ def placed_box(
 
 def picture_boxes(boxes: NDArray[Any], given: tuple[int, int], how: Preprocessing) -> NDArray[Any]:
     """Return boxes (n, 4) of the model's input in the pixels of its picture of (height, width)."""
-    high, wide, top, left = _geometry(given, how.size, how.crop)
-    moved = boxes + np.array([left, top, left, top])
-    scaled = moved * np.array([given[1] / wide, given[0] / high] * 2)
+    place = _place(given, how.size, how.crop)
+    moved = boxes + np.array([place.left, place.top] * 2)
+    scaled = moved * np.array([given[1] / place.wide, given[0] / place.high] * 2)
     found: NDArray[Any] = np.clip(scaled, 0.0, np.array([given[1], given[0]] * 2, np.float64))
     return found
 
@@ -132,6 +164,8 @@ def to_input(pixels: NDArray[np.uint8], how: Preprocessing, channels: int) -> ND
     if not {len(how.mean), len(how.std)} <= {1, channels}:
         raise UsageError(f"--mean and --std take one value, or {channels} for this model")
     planes = pixels.astype(np.float32).transpose(2, 0, 1)
+    if channels == 3 and how.order == "bgr":
+        planes = planes[::-1]
     if channels == 1:
         planes = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), planes, 1)[None]
         planes = np.rint(planes)

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.pictures import BARS
 from edgeconv.templates import render
 from edgeconv.tensors import TensorSpec
 
@@ -72,6 +73,7 @@ def facts(artifact: Artifact) -> dict[str, Any]:
     """Return what the templates are filled with."""
     how, first = artifact.preprocessing, artifact.inputs[0]
     picture = how is not None and len(artifact.inputs) == 1 and len(first.shape) == 4
+    channels = first.shape[3 if first.layout == "nhwc" else 1] if picture else 0
     outputs = artifact.outputs
     rows = [spec for spec in outputs if len(spec.shape) == 2 and spec.shape[0] == 1]
     return {
@@ -79,8 +81,10 @@ def facts(artifact: Artifact) -> dict[str, Any]:
         "inputs": [_tensor(spec) for spec in artifact.inputs],
         "outputs": [_tensor(spec) for spec in outputs],
         "picture": picture,
-        "channels": (first.shape[3 if first.layout == "nhwc" else 1]) if picture else 0,
+        "channels": channels,
         "how": how,
+        "bgr": how is not None and how.order == "bgr" and channels == 3,
+        "bars": BARS,
         "image_input": bool(artifact.manifest["graph"].get("image_input")),
         "classifier": picture and len(outputs) == len(rows) == 1,
         "softmax": bool(artifact.manifest["softmax"]),

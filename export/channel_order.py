@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgeconv.artifact import Preprocessing
 from edgeconv.export.first_norm import FirstNorm, moments
+from edgeconv.preprocessing import turned
 
 Array = NDArray[Any]
 PICTURES = 128
@@ -27,15 +28,15 @@ ALIVE = 1e-3
 
 
 def turned_fits(norm: FirstNorm, pixels: Sequence[Array], how: Preprocessing) -> bool:
-    """Whether pictures (H, W, 3), prepared by ``how``, surely fit ``norm`` better in BGR order.
+    """Whether pictures (H, W, 3), prepared by ``how``, surely fit ``norm`` better in the other order.
 
     False where it cannot be told: grey pictures, few of them, filters that all weigh colours alike.
     """
     if norm.channels != 3 or all((p == p[:, :, :1]).all() for p in pixels):
         return False
-    both = [norm.sums(pixels, how, swapped) for swapped in (False, True)]
-    present, turned = (_off(norm, sums) for sums in both)
-    if present <= CLEAR * turned:
+    both = [norm.sums(pixels, order) for order in (how, turned(how))]
+    present, other = (_off(norm, sums) for sums in both)
+    if present <= CLEAR * other:
         return False
     rng = np.random.default_rng(0)
     gains = []

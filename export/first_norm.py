@@ -51,15 +51,14 @@ class FirstNorm:
     run: Callable[[Array], Array]
     channels: int
 
-    def sums(self, pixels: Sequence[Array], how: Preprocessing, swapped: bool) -> Array:
+    def sums(self, pixels: Sequence[Array], how: Preprocessing) -> Array:
         """Return mean and mean square of each channel at the norm, (pictures, 2, channels).
 
-        ``pixels`` are (H, W, 3), prepared by ``how``; ``swapped`` feeds them in BGR order.
+        ``pixels`` are (H, W, 3), prepared by ``how``.
         """
         rows = []
         for picture in pixels:
-            value = to_input(picture, how, self.channels)
-            seen = self.run(value[:, ::-1].copy() if swapped else value)
+            seen = self.run(to_input(picture, how, self.channels))
             flat = np.moveaxis(seen, 1, 0).reshape(seen.shape[1], -1).astype(np.float64)
             rows.append(np.stack([flat.mean(axis=1), np.square(flat).mean(axis=1)]))
         return np.stack(rows)

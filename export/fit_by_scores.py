@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from edgeconv import metrics
 from edgeconv.artifact import Preprocessing
-from edgeconv.export.fit_preprocessing import scaled, some_pictures
+from edgeconv.export.fit_preprocessing import some_pictures
 from edgeconv.pictures import find_pictures, read_picture, resize_and_crop, to_input
-from edgeconv.preprocessing import NAMED, named
+from edgeconv.preprocessing import NAMED, flags, named, scaled, turned
 
 if TYPE_CHECKING:
     import onnx
@@ -37,28 +37,26 @@ CROPS = (0.875, 1.0)
 
 @dataclass(frozen=True)
 class Trial:
-    """One way to prepare pictures, what to type for it, and the name of its scaling where that differs."""
+    """One way to prepare pictures, and the options that ask for it."""
 
     how: Preprocessing
-    swapped: bool
-    option: str
-    name: str | None = None
+    wish: Mapping[str, Any]
 
     def scores(self, net: Scores, pictures: Sequence[Array], channels: int) -> Array:
         """Return the net's scores, (pictures, classes), for decoded pictures of any size."""
         rows = []
         for picture in pictures:
-            value = to_input(resize_and_crop(picture, *_frame(self.how)), self.how, channels)
-            rows.append(net(value[:, ::-1].copy() if self.swapped else value))
+            pixels = resize_and_crop(picture, self.how.size, self.how.crop)
+            rows.append(net(to_input(pixels, self.how, channels)))
         return np.concatenate(rows)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence about a better preprocessing, and its name where a scaling is better."""
+    """A sentence about a better preprocessing, and the options that ask for it."""
 
     text: str
-    name: str | None
+    wish: Mapping[str, Any]
 
 
 def better_by_truth(
@@ -77,7 +75,7 @@ def better_by_truth(
         scores = trial.scores(net, pictures, channels)
         return metrics.correct(scores, np.where(classes < scores.shape[1], classes, -1))
 
-    present = right(Trial(how, False, ""))
+    present = right(Trial(how, {}))
     trials = _trials(how, channels, with_truth=True)
     found = [(trial, right(trial)) for trial in trials]
     trial, best = max(found, key=lambda each: float(each[1].mean()))
@@ -86,8 +84,8 @@ def better_by_truth(
         return None
     return Claim(
         f"PREPROCESSING LOOKS WRONG: over {count} pictures top-1 is {100 * present.mean():.1f} %, and "
-        f"{100 * best.mean():.1f} % with {trial.option}: try that",
-        trial.name,
+        f"{100 * best.mean():.1f} % with {flags(trial.wish)}: try that",
+        trial.wish,
     )
 
 
@@ -99,13 +97,13 @@ def hint_by_scores(net: Scores, how: Preprocessing, channels: int, folder: str) 
         rows = [to_input(picture, trial.how, channels) for picture in pictures]
         return information(np.concatenate([net(value) for value in rows]))
 
-    present = telling(Trial(how, False, ""))
+    present = telling(Trial(how, {}))
     told = [(telling(trial), trial) for trial in _trials(how, channels, with_truth=False)]
     best, trial = max(told, key=lambda each: each[0])
     if best < max(TELLING * present, present + 0.25):
         return None
     return (
-        f"a hint, no more: with {trial.option} the scores say {best:.2g} nats of which of "
+        f"a hint, no more: with {flags(trial.wish)} the scores say {best:.2g} nats of which of "
         f"{len(pictures)} pictures it is, now {present:.2g}; labelled pictures (--truth) would tell"
     )
 
@@ -173,25 +171,18 @@ def _listed(made: Any) -> Sequence[Any]:
 def _trials(how: Preprocessing, channels: int, *, with_truth: bool) -> list[Trial]:
     """Return every other usual way; without the truth only scalings, which alone can hint."""
     found = [
-        Trial(scaled(how, name, channels), False, f"--preprocessing {name}", name)
+        Trial(scaled(how, name, channels), {"preprocessing": name})
         for name in NAMED
         if name != named(how)
     ]
     if with_truth and channels == 3:
-        found.append(
-            Trial(how, True, "channels in BGR order (x[:, [2, 1, 0]] in front of the net)")
-        )
+        other = turned(how)
+        found.append(Trial(other, {"channel_order": other.order}))
     if with_truth:
         found += [
-            Trial(replace(how, crop=crop), False, f"--crop {crop:g}")
-            for crop in CROPS
-            if crop != how.crop
+            Trial(replace(how, crop=crop), {"crop": crop}) for crop in CROPS if crop != how.crop
         ]
     return found
-
-
-def _frame(how: Preprocessing) -> tuple[tuple[int, int], float]:
-    return how.size, how.crop
 
 
 def _known(path: Path, folder: str, truth: Mapping[str, int]) -> int | None:

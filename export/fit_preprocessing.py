@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.artifact import Preprocessing
+from edgeconv.artifact import Order, Preprocessing
 from edgeconv.export import channel_order
 from edgeconv.export.first_norm import FirstNorm, module_norm, moments, onnx_norm
 from edgeconv.pictures import find_pictures, read_picture, resize_and_crop
-from edgeconv.preprocessing import NAMED, named, scaling
+from edgeconv.preprocessing import NAMED, named, scaled, turned
 
 if TYPE_CHECKING:
     import onnx
@@ -42,13 +42,14 @@ class Candidate:
 class Fit:
     """Every candidate, the closest first, and the divergence of what is done at present.
 
-    ``turned``: pictures in BGR order surely fit better.
+    ``turned``: pictures in ``other_order`` surely fit better.
     """
 
     ranked: tuple[Candidate, ...]
     present: float
     pictures: int
     turned: bool = False
+    other_order: Order = "bgr"
 
     @property
     def better(self) -> Candidate | None:
@@ -57,14 +58,16 @@ class Fit:
         return best if self.present > max(FAR, CLEAR * best.divergence) else None
 
     @property
-    def doubted(self) -> bool:
-        """Whether scaling or channel order look wrong."""
-        return self.better is not None or self.turned
+    def wish(self) -> dict[str, Any]:
+        """What fits better, as options; nothing where the present scaling and order fit."""
+        name = {} if self.better is None else {"preprocessing": self.better.name}
+        return name | ({"channel_order": self.other_order} if self.turned else {})
 
     def __str__(self) -> str:
+        other = self.other_order
         order = (
-            "CHANNEL ORDER LOOKS WRONG: the first batch norm's statistics fit pictures in BGR order, "
-            "which are not what is fed: turn the channels in front of the net, x[:, [2, 1, 0]]"
+            "CHANNEL ORDER LOOKS WRONG: the first batch norm's statistics fit pictures in "
+            f"{other.upper()} order, which are not what is fed: try --channel-order {other}"
         )
         if self.better is None:
             fits = f"the first batch norm's statistics fit, {self.present:.2g} nats off"
@@ -98,9 +101,9 @@ def fit_preprocessing(
     ranked = [_candidate(norm, few, how, name) for name in NAMED]
     present = next((c.divergence for c in ranked if c.name == named(how)), None)
     if present is None:
-        present = moments(norm.sums(few, how, False)).divergence(norm.stored)
+        present = moments(norm.sums(few, how)).divergence(norm.stored)
     ranked.sort(key=lambda c: c.divergence)
-    fit = Fit(tuple(ranked), present, len(few))
+    fit = Fit(tuple(ranked), present, len(few), other_order=turned(how).order)
     right = how if fit.better is None else scaled(how, fit.better.name, norm.channels)
     return replace(fit, turned=channel_order.turned_fits(norm, pixels, right))
 
@@ -113,14 +116,8 @@ def some_pictures(folder: str, how: Preprocessing, most: int) -> list[Array]:
     return [resize_and_crop(read_picture(path), how.size, how.crop) for path in chosen]
 
 
-def scaled(how: Preprocessing, name: str, channels: int) -> Preprocessing:
-    """Return ``how`` with the mean and the std that ``name`` means."""
-    mean, std = scaling(name, channels)
-    return replace(how, mean=mean, std=std)
-
-
 def _candidate(
     norm: FirstNorm, pixels: Sequence[Array], how: Preprocessing, name: str
 ) -> Candidate:
-    sums = norm.sums(pixels, scaled(how, name, norm.channels), False)
+    sums = norm.sums(pixels, scaled(how, name, norm.channels))
     return Candidate(name, moments(sums).divergence(norm.stored))

@@ -41,7 +41,7 @@ def describe(
         "precision": options.precision,
         "softmax": softmax,
         "preprocessing": None if how is None else how.to_json(),
-        "preprocessing_better": source.better,
+        "preprocessing_better": dict(source.better) or None,
         "labels": labels,
         "weights": dict(source.weights),
         "calibration": calibration,

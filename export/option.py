@@ -13,7 +13,7 @@ class Option:
     """How an option is given.
 
     ``section`` is its place in the help, ``kind`` the type of a value (bool: a flag), ``read`` reads
-    one that has a form of its own. ``flag`` is its spelling where that is not the field's name,
+    one that has a form of its own (of ``kind`` str: several values). ``flag`` is its spelling where that is not the field's name,
     ``many``: it is repeated. ``open``: it takes a file too, beside its ``choices``. ``shown``: the help names its default. ``recipe``: it says something of a
     recipe, or of what is made from one.
     """

@@ -9,6 +9,7 @@ from edgeconv.export.keep_float import read_keep_float
 from edgeconv.export.kinds import RECIPES
 from edgeconv.export.option import Option, default_of, option_of
 from edgeconv.export.targets import TARGETS, readers, special_fields
+from edgeconv.preprocessing import check_wished
 
 if TYPE_CHECKING:
     from edgeconv.export.options import ExportOptions
@@ -52,20 +53,7 @@ def _check_choices(options: "ExportOptions") -> None:
 def _check_pictures(options: "ExportOptions") -> None:
     if options.embed_preprocessing and options.io == "int8":
         raise UsageError("--embed-preprocessing takes raw 0..255 pixels: --io uint8 or float")
-    if options.crop is not None and not 0 < options.crop <= 1:
-        raise UsageError(f"--crop is a fraction in (0, 1], not {options.crop:g}")
-    if options.preprocessing is not None and (options.mean or options.std):
-        raise UsageError("--preprocessing names a mean and a std: leave --mean and --std out")
-    if options.std is not None and any(value <= 0 for value in options.std):
-        raise UsageError("--std must be positive, on the 0..1 scale")
-    for name, values in (("mean", options.mean), ("std", options.std)):
-        if values is not None and len(values) not in (1, 3):
-            raise UsageError(f"--{name} takes one value or three, not {len(values)}")
-        large = [value for value in values or () if value > 2]
-        if large:
-            raise UsageError(
-                f"--{name} is on the 0..1 scale (divide by 255): {large[0]:g} is too large"
-            )
+    check_wished(options)
 
 
 def _check_recipe(options: "ExportOptions") -> None:

@@ -6,12 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from edgeconv.artifact import Crop, Order
 from edgeconv.deps import installed
 from edgeconv.errors import UsageError
 from edgeconv.export.kinds import RECIPES, Cpu, Io, Precision, Prefer
 from edgeconv.export.option import names, option
 from edgeconv.export.targets import TARGETS
-from edgeconv.preprocessing import AUTO, NAMED, numbers
+from edgeconv.preprocessing import AUTO, NAMED, ORDERS, numbers, read_crop
 
 if TYPE_CHECKING:
     import torch
@@ -109,16 +110,19 @@ class ExportOptions:
         choices=(*NAMED, AUTO),
     )
     mean: tuple[float, ...] | None = option(
-        None, PICTURES, "On the 0..1 scale. Default: the weights' own, else ImageNet's.",
+        None, PICTURES, "On the 0..1 scale, in the tensor's order. Default: the weights' own, else ImageNet's.",
         read=numbers, metavar="M[,M,M]",
     )
     std: tuple[float, ...] | None = option(
-        None, PICTURES, "On the 0..1 scale. Default: the weights' own, else ImageNet's.",
+        None, PICTURES, "On the 0..1 scale, in the tensor's order. Default: the weights' own, else ImageNet's.",
         read=numbers, metavar="S[,S,S]",
     )
-    crop: float | None = option(
-        None, PICTURES, "Centre crop of the resized picture. Default: 0.875.",
-        kind=float, metavar="FRACTION",
+    crop: Crop | None = option(
+        None, PICTURES, "Centre crop of the resized picture, or all of it between bars. Default: 0.875.",
+        kind=float, read=read_crop, metavar="FRACTION|letterbox",
+    )
+    channel_order: Order | None = option(
+        None, PICTURES, "Of the tensor. Default: the weights' own, else rgb.", choices=ORDERS
     )
     embed_preprocessing: bool = option(
         False, PICTURES, "The model takes raw 0..255 pixels.", kind=bool

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from edgeconv.demo_files import demo_folder
 from edgeconv.export.fit_by_scores import Claim, better_by_truth, class_scores, hint_by_scores
-from edgeconv.export.fit_preprocessing import Fit, fit_preprocessing, scaled
+from edgeconv.export.fit_preprocessing import Fit, fit_preprocessing
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.source.found import Source
-from edgeconv.preprocessing import AUTO, sentence
+from edgeconv.preprocessing import AUTO, scaled, sentence, turned
 from edgeconv.truth import read_truth
 
 
@@ -32,6 +32,8 @@ def settle_preprocessing(
     if fit is not None and options.preprocessing == AUTO:
         best = fit.ranked[0]
         how = scaled(how, best.name, next(iter(source.shapes.values()))[1])
+        if fit.turned and options.channel_order is None:
+            how, fit = turned(how), replace(fit, turned=False)
         origin = f"found by the first batch norm ({best.divergence:.2g} nats off)"
         source = replace(source, preprocessing=how, origin=origin)
         fit = replace(fit, present=best.divergence)
@@ -41,7 +43,7 @@ def settle_preprocessing(
     claim = _claim(source, options, labels, fit)
     if claim is not None:
         say("see the note")
-        return replace(source, better=claim.name, notes=(claim.text, *source.notes))
+        return replace(source, better=claim.wish, notes=(claim.text, *source.notes))
     if fit is not None:
         say(str(fit))
     elif folder is not None and (hint := _hint(source, options, folder)) is not None:
@@ -53,8 +55,8 @@ def _claim(
     source: Source, options: ExportOptions, labels: Sequence[str] | None, fit: Fit | None
 ) -> Claim | None:
     """Return what looks wrong, by the first batch norm or else by the true classes."""
-    if fit is not None and fit.doubted:
-        return Claim(str(fit), None if fit.better is None else fit.better.name)
+    if fit is not None and fit.wish:
+        return Claim(str(fit), fit.wish)
     how, shape = source.preprocessing, next(iter(source.shapes.values()))
     folder = options.verify or options.calib
     if how is None or how.embedded or not _labelled(options, folder):

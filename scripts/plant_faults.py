@@ -81,7 +81,7 @@ def run(
     if nets is None:
         found = trained_nets(kinds.split(",") if kinds else (), range(first, end), work)
     else:
-        found = zoo_nets(nets, names, pictures)
+        found = known_nets(nets, names, pictures)
     for net in found:
         for precision in ("fp32", "fp16", "int8"):
             wanted = [
@@ -120,20 +120,21 @@ def trained_nets(kinds: Any, seeds: range, work: Path) -> Iterator[Net]:
             )
 
 
-def zoo_nets(path: Path, names: tuple[str, ...], pictures: Path | None) -> Iterator[Net]:
-    """Yield nets of a file's dictionary ZOO: name -> (factory, (height, width))."""
-    from edgeconv.samples import load_function
+def known_nets(path: Path, names: tuple[str, ...], pictures: Path | None) -> Iterator[Net]:
+    """Yield nets of a file's ZOO and of packages (zoo_nets.py), which nobody here made or tuned."""
+    import zoo_nets
 
-    for name in names:
-        factory, size = load_function(path, "net").__globals__["ZOO"][name]
-        own = {
-            "calib": pictures,
-            "calib_count": 48,
-            "verify_count": 50,
-            "input_shape": (1, 3, *size),
-            "preprocessing": "imagenet",
-        }
-        yield Net(name, factory, own)
+    if pictures is None:
+        raise click.UsageError("--nets needs --pictures")
+    nets = zoo_nets.nets(path)
+    for name in names or nets:
+        net = nets[name]
+        with temporary_folder() as folder:
+            calib, verify = zoo_nets.lay_out(net, pictures, (48, 50), folder)
+            own: dict[str, Any] = {"calib": calib, "verify": verify, "input_shapes": net.shapes}
+            if not net.values:
+                own |= {"mean": net.scale[0], "std": net.scale[1]}
+            yield Net(name, partial(zoo_nets.located, net), own)
 
 
 def cases(

@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +129,11 @@ def test_an_image_input_takes_pixels_and_preprocesses_each_channel(
     std = np.array(IMAGENET.std, np.float32).reshape(1, 3, 1, 1)
     emitted = emit_coreml(graph, path=tmp_path / "a.mlpackage", image_input=IMAGENET)
     program = open_program(emitted.path)
-    assert (program.parsed.features["x"].kind, program.parsed.features["x"].channels) == (
-        "image",
-        3,
-    )
+    feature = program.parsed.features["x"]
+    assert (feature.kind, feature.colours) == ("image", "RGB")
+    blue_first = replace(IMAGENET, order="bgr")
+    turned = emit_coreml(graph, path=tmp_path / "b.mlpackage", image_input=blue_first)
+    assert open_program(turned.path).parsed.features["x"].colours == "BGR"
     wanted = expected(net, {"x": (pixels / 255 - mean) / std})[0]
     assert sqnr_db(wanted, program.run({"x": pixels})["logits"]) > 90
 

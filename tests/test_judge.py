@@ -221,9 +221,9 @@ def test_a_missed_verdict_says_what_to_try_in_the_order_of_its_figures() -> None
     assert steps[0].startswith("more pictures for --calib: there were 12")
     assert steps[1].startswith("--recipe best")
     assert "parts as outputs of their own" in steps[2]
-    assert advice(coarse, "net.tflite", {**known, "preprocessing_better": "unit"})[0].startswith(
-        "--preprocessing unit"
-    )
+    assert advice(
+        coarse, "net.tflite", {**known, "preprocessing_better": {"preprocessing": "unit"}}
+    )[0].startswith("--preprocessing unit")
     broken = compare(wanted, {"y": detections(noise=2.0)}, budget=INT8, floor=wanted)
     assert advice(broken, "net.tflite", {})[0].startswith("edgeconv parity net.tflite --layers")
     assert advice(compare(wanted, wanted, budget=INT8), "net.tflite", known) == ()

@@ -15,9 +15,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from edgeconv.artifact import Preprocessing
+from edgeconv.artifact import LETTERBOX, Preprocessing
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.pictures import find_pictures, read_picture, resize_and_crop, to_input
+from edgeconv.pictures import (
+    BARS,
+    UNLABELLED,
+    crop_mask,
+    find_pictures,
+    picture_boxes,
+    placed_box,
+    read_picture,
+    resize_and_crop,
+    to_input,
+)
 from edgeconv.samples import InputSpec, Sample, load_samples, picture_feed, split, spread
 
 Pixels = NDArray[np.uint8]
@@ -363,3 +373,25 @@ def test_spread_takes_from_everywhere_once(total: int, count: int) -> None:
     assert len(found) == min(count, total)
     assert found[0] == 0
     assert total - found[-1] <= -(-total // len(found))
+
+
+@pytest.mark.parametrize("given", [(20, 60), (60, 20), (33, 33), (7, 500)])
+def test_a_letterbox_shows_all_of_a_picture_and_boxes_come_back(given: tuple[int, int]) -> None:
+    """A mark in the corner is found in the input, bars are grey, and boxes return to its pixels."""
+    picture = np.full((*given, 3), 255, np.uint8)
+    how = Preprocessing((0.0,), (1.0,), LETTERBOX, (48, 64))
+    seen = resize_and_crop(picture, how.size, how.crop)
+    whole = (0.0, 0.0, float(given[1]), float(given[0]))
+    (x1, y1, x2, y2), share = placed_box(whole, given, how)
+    assert share == pytest.approx(1.0)
+    inside = np.zeros(how.size, bool)
+    inside[round(y1) : round(y2), round(x1) : round(x2)] = True
+    assert (seen[inside] == 255).all()
+    assert (seen[~inside] == BARS).all()
+    back = picture_boxes(np.array([[x1, y1, x2, y2]]), given, how)
+    assert np.abs(back[0] - whole).max() < 1e-9
+    from PIL import Image
+
+    mask = crop_mask(Image.fromarray(np.full(given, 3, np.uint8)), how.size, how.crop)
+    assert ((mask == 3) == inside).all()
+    assert (mask[~inside] == UNLABELLED).all()

@@ -1,6 +1,6 @@
 """How pictures become tensors: said in every run, named, and checked by the net's own statistics."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgeconv.artifact import Preprocessing
+from edgeconv.artifact import Preprocessing, load_artifact
 from edgeconv.cli import main
-from edgeconv.preprocessing import NAMED, named, scaling
+from edgeconv.errors import UsageError
+from edgeconv.preprocessing import NAMED, as_wished, named, scaling, turned
 
 torch = pytest.importorskip("torch", reason="needs the torch extra")
 onnx = pytest.importorskip("onnx", reason="needs the export extra")
@@ -132,8 +133,11 @@ def test_channel_order_is_named_where_the_first_batch_norm_decides(tmp_path: Pat
         fit = fit_preprocessing(net, None, how, str(folder))
         assert fit is not None
         assert fit.better is None
-        assert fit.turned is flipped
+        assert fit.wish == ({"channel_order": "bgr"} if flipped else {})
         assert ("BGR" in str(fit)) is flipped
+        other = fit_preprocessing(net, None, turned(how), str(folder))
+        assert other is not None
+        assert other.wish == ({} if flipped else {"channel_order": "rgb"})
         without = fit_preprocessing(net, None, how, str(grey))
         assert without is not None
         assert not without.turned
@@ -163,8 +167,9 @@ def test_labelled_pictures_judge_a_net_without_batch_norm(
     claim = better_by_truth(net, how, 3, str(folder), truth)
     assert (claim is not None) == bool(claimed)
     if claim is not None:
-        assert claimed in claim.text
-        assert claim.name == (claimed if claimed == "raw" else None)
+        assert claimed.lower() in claim.text
+        wish = {"preprocessing": "raw"} if claimed == "raw" else {"channel_order": "bgr"}
+        assert claim.wish == wish
 
 
 def test_scores_that_tell_pictures_apart_are_a_hint_and_no_more(tmp_path: Path) -> None:
@@ -245,3 +250,71 @@ def test_parity_takes_a_name_and_says_that_folders_are_the_truth(tmp_path: Path)
     next((folder / "0").iterdir()).rename(folder / "3" / "0.png")
     matrix = check_parity([net], preprocessing="unit", **asked).matrix
     assert "top1" not in matrix.rows[0].figures["y"]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a user says, in the names that every command has."""
+
+    preprocessing: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    crop: Any = None
+    channel_order: Any = None
+
+
+def test_wishes_stand_over_what_is_known_already() -> None:
+    """A colour keeps its mean in the other order; values of the user's are the tensor's."""
+    own = Preprocessing(*NAMED["imagenet"], 0.875, (8, 8), embedded=True)
+    bgr = as_wished(own, Wish(channel_order="bgr"), 3)
+    assert (bgr.mean, bgr.order, bgr.embedded) == (own.mean[::-1], "bgr", True)
+    assert named(bgr) == "imagenet"
+    assert as_wished(bgr, Wish(preprocessing="imagenet"), 3).mean == own.mean[::-1]
+    assert as_wished(bgr, Wish(channel_order="rgb"), 3) == own
+    given = as_wished(own, Wish(mean=(0.1, 0.2, 0.3), channel_order="bgr", crop="letterbox"), 3)
+    assert (given.mean, given.crop, given.embedded) == ((0.1, 0.2, 0.3), "letterbox", False)
+    with pytest.raises(UsageError, match="three channels"):
+        as_wished(own, Wish(channel_order="bgr"), 1)
+
+
+def test_a_net_of_bgr_pictures_goes_through_every_command(tmp_path: Path) -> None:
+    """The net names the largest of its channels, in BGR: blue first."""
+    from PIL import Image
+
+    from edgeconv import export_model, run_model
+    from edgeconv.evaluate import report as evaluation
+    from edgeconv.evaluate.run import Asked
+
+    net = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    for place, name in enumerate(("blue", "green", "red")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        pixels = np.zeros((16, 24, 3), np.uint8)
+        pixels[:, :, 2 - place] = 200
+        Image.fromarray(pixels).save(tmp_path / "photos" / name / "0.png")
+    red = tmp_path / "photos" / "red" / "0.png"
+    report = export_model(
+        net.eval(), input_shape=[1, 3, 8, 8], output=tmp_path / "out", crop="letterbox",
+        preprocessing="unit", channel_order="bgr", calib=tmp_path / "photos",
+    )  # fmt: skip
+    (made,) = report.artifacts
+    artifact = load_artifact(made.path)
+    assert artifact is not None
+    assert artifact.preprocessing is not None
+    assert (artifact.preprocessing.crop, artifact.preprocessing.order) == ("letterbox", "bgr")
+    assert run_model(made.path, [red])[0].classes[0].index == 2
+    assert run_model(made.path, [red], channel_order="rgb")[0].classes[0].index == 0
+    (found,) = evaluation.evaluate([made.path], str(tmp_path / "photos"))
+    assert found.classes is not None
+    assert found.classes.top1.value == 1.0
+    assert "letterbox · BGR" in found.prepared
+    (wrong,) = evaluation.evaluate(
+        [made.path], str(tmp_path / "photos"), None, Asked(channel_order="rgb")
+    )
+    assert wrong.classes is not None
+    assert wrong.classes.top1.value == pytest.approx(1 / 3)
+    ran = CliRunner().invoke(
+        main,
+        ["parity", str(made.path), "--data", str(tmp_path / "photos"), "--channel-order", "bgr"],
+    )
+    assert "letterbox · BGR" in " ".join(ran.output.split())
+    assert ran.exit_code == 0, ran.output

@@ -37,12 +37,16 @@ def options(net: Path, **more: Any) -> ExportOptions:
 
 
 def test_attempts_come_in_the_order_of_what_is_known(net: Path) -> None:
-    known = {"preprocessing_better": "unit", "calibration": {"count": 30}}
+    known = {"preprocessing_better": {"preprocessing": "unit"}, "calibration": {"count": 30}}
     labels = [a.label for a in attempts(options(net), known, 400, classes=True)]
     assert labels[:4] == [
         "--preprocessing unit", "--calib-count 128", "--keep-float worst:3", "--recipe best",
     ]  # fmt: skip
     assert labels[-1] == "--max-drop 1"
+    turned = {"preprocessing_better": {"channel_order": "bgr"}}
+    first = attempts(options(net, mean=(0.1, 0.2, 0.3)), turned, 0, classes=True)[0]
+    assert first.label == "--channel-order bgr --mean 0.3,0.2,0.1"
+    assert first.fields["mean"] == (0.3, 0.2, 0.1)
     plain = [a.label for a in attempts(options(net, recipe="best"), {}, 0, classes=False)]
     assert plain == ["--keep-float worst:3", "--copies 0.25", "--keep-float worst:8"]
     assert "--fp16" in [

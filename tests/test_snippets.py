@@ -31,12 +31,17 @@ def make():
     )
 """
 LABELS = ['a "b"', "é? ${x}", "back\\slash", "plain"]
+# fmt: off
 KINDS: dict[str, dict[str, Any]] = {
     "tflite-float": {"targets": ("tflite",), "mean": (0.485, 0.456, 0.406), "std": (0.2, 0.2, 0.3)},
     "tflite-int8": {"targets": ("tflite",), "mean": (0.5,), "std": (0.5,), "io": "int8"},
     "tflite-pixels": {"targets": ("tflite",), "embed_preprocessing": True, "io": "uint8"},
-    "onnx-uint8": {"targets": ("onnx",), "mean": (0.5,), "std": (0.25,), "io": "uint8"},
+    "onnx-uint8": {
+        "targets": ("onnx",), "mean": (0.5, 0.4, 0.3), "std": (0.25,), "io": "uint8",
+        "crop": "letterbox", "channel_order": "bgr", "input_shape": (1, 3, 16, 24),
+    },
 }
+# fmt: on
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +59,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         if kind not in made:
             torch.manual_seed(1)
             report = export_model(
-                f"{folder / 'net.py'}:make", precision="int8", recipe="fast", resolution=16,
-                crop=0.9, calib=str(ROOT / "calib_data" / "test"), calib_count=16, verify_count=4,
-                labels=folder / "names.txt", output=folder / kind, **KINDS[kind],
+                f"{folder / 'net.py'}:make", precision="int8", recipe="fast", calib=str(ROOT / "calib_data" / "test"), calib_count=16, verify_count=4,
+                labels=folder / "names.txt", output=folder / kind, **{"crop": 0.9, "input_shape": (1, 3, 16, 16), **KINDS[kind]},
             )  # fmt: skip
             made[kind] = report.artifacts[0].path
         return made[kind]

@@ -1,14 +1,14 @@
 """``edgeconv eval``: parse, one library call, print."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edgeconv.commands.grouped import grouped
-from edgeconv.commands.reading import reading
+from edgeconv.commands.picture_options import WISHED, picture_options
 from edgeconv.evaluate import HEADS, MIN_SCORE
-from edgeconv.preprocessing import NAMED, numbers
 from edgeconv.terminal import echo, print_json
 
 GROUPS = {
@@ -16,10 +16,7 @@ GROUPS = {
         "data",
         "count",
         "truth",
-        "preprocessing",
-        "mean",
-        "std",
-        "crop",
+        *WISHED,
         "layout",
     ),
     "Boxes": ("head", "min_score", "reference"),
@@ -48,19 +45,7 @@ GROUPS = {
     type=click.Path(path_type=Path),
     help="Detectors: float file whose boxes they are held against. Default: the export's own graph.",
 )
-@click.option(
-    "--preprocessing",
-    type=click.Choice(list(NAMED)),
-    help="Instead of --mean and --std. Default: the manifest's, else ImageNet's.",
-)
-@click.option("--mean", callback=reading(numbers), metavar="M[,M,M]", help="On the 0..1 scale.")
-@click.option("--std", callback=reading(numbers), metavar="S[,S,S]", help="On the 0..1 scale.")
-@click.option(
-    "--crop",
-    type=float,
-    metavar="FRACTION",
-    help="Centre crop. Default: the manifest's, else 0.875.",
-)
+@picture_options
 @click.option(
     "--input-layout",
     "layout",
@@ -93,23 +78,13 @@ def command(files: tuple[Path, ...], as_json: bool, **options: Any) -> None:
 
     Ours and anyone's .onnx, .tflite and .mlpackage. Intervals are Wilson's, at 95 %.
     """
-    from edgeconv.errors import UsageError
     from edgeconv.evaluate.report import Wish, evaluate
     from edgeconv.evaluate.run import Asked
     from edgeconv.evaluate.text import text
 
-    own = {
-        k: options.pop(k)
-        for k in ("preprocessing", "mean", "std", "crop", "layout", "runtime", "threads")
-    }
-    if own["preprocessing"] and (own["mean"] or own["std"]):
-        raise UsageError("--preprocessing names a mean and a std: leave --mean and --std out")
-    if own["crop"] is not None and not 0 < own["crop"] <= 1:
-        raise UsageError(f"--crop is a fraction in (0, 1], not {own['crop']:g}")
-    if own["std"] is not None and min(own["std"]) <= 0:
-        raise UsageError("--std must be positive, on the 0..1 scale")
+    asked = Asked(**{f.name: options.pop(f.name) for f in fields(Asked)})
     data = options.pop("data")
-    reports = evaluate(files, data, Wish(**options), Asked(**own))
+    reports = evaluate(files, data, Wish(**options), asked)
     if as_json:
         print_json({"files": [report.to_json() for report in reports]})
     else:

@@ -44,7 +44,7 @@ def _click_option(name: str) -> Callable[[Command], Command]:
     flag, default = how.flag_of(name), default_of(field)
     if how.kind is bool:
         return click.option(flag, name, is_flag=True, help=how.help)
-    kind: Any = how.kind
+    kind: Any = str if how.read else how.kind
     if how.choices and not how.open:
         kind = click.Choice(list(how.choices))
     elif how.kind is Path:

@@ -9,9 +9,8 @@ import click
 from edgeconv.commands.complete import complete_hosts
 from edgeconv.commands.grouped import grouped
 from edgeconv.commands.page_option import page_option
-from edgeconv.commands.reading import reading
+from edgeconv.commands.picture_options import WISHED, picture_options
 from edgeconv.errors import UsageError
-from edgeconv.preprocessing import NAMED, numbers
 from edgeconv.terminal import print_json
 
 FILE = click.Path(path_type=Path)
@@ -22,7 +21,7 @@ GROUPS = {
         "reference", "weights", "precision", "input_layout", "class_offset", "scores", "threads",
         "timeout", "also", "emulate", "devices",
     ),
-    "Pictures": ("data", "count", "truth", "preprocessing", "mean", "std", "crop"),
+    "Pictures": ("data", "count", "truth", *WISHED),
     "Looking deeper": ("layers", "bisect", "latency"),
     "Limits": ("budget", "baseline", "update_baseline"),
     "What comes out": (
@@ -52,16 +51,7 @@ GROUPS = {
     metavar="folders|FILE.csv",
     help="Classes: a CSV (file, class). Default: the pictures' folders, where those are classes.",
 )
-@click.option(
-    "--preprocessing",
-    type=click.Choice(list(NAMED)),
-    help="Instead of --mean and --std. Default: the manifest's.",
-)
-@click.option(
-    "--mean", callback=reading(numbers), help="Mean on the 0..1 scale, one or one a channel."
-)
-@click.option("--std", callback=reading(numbers), help="Standard deviation on the 0..1 scale.")
-@click.option("--crop", type=float, help="Share of the resized picture that the centre crop keeps.")
+@picture_options
 @click.option(
     "--input-layout",
     type=click.Choice(["nchw", "nhwc"]),

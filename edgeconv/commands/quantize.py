@@ -11,7 +11,7 @@ from edgeconv.commands.progress import StageDisplay, echo_closing
 from edgeconv.export.options import INTEGERS, PICTURES
 from edgeconv.terminal import print_json
 
-SHOWN = ("calib", "calib_count", "preprocessing", "mean", "std", "crop")
+SHOWN = ("calib", "calib_count", "preprocessing", "mean", "std", "crop", "channel_order")
 INTEGER = (*section(INTEGERS), "io")
 
 

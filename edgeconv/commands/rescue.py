@@ -98,7 +98,7 @@ def _flags(name: str, value: Any) -> list[str]:
 
 def _remade(fields: dict[str, Any], typed: list[str]) -> list[str]:
     """Return the flags that make an exported file again, but for what was typed already."""
-    known = ("targets", "calib", "mean", "std", "crop", "recipe")
+    known = ("targets", "calib", "mean", "std", "crop", "channel_order", "recipe")
     found = list(typed)
     for name in known:
         flag = FIELDS[name][1].flag_of(name)

@@ -1,23 +1,22 @@
 """``edgeconv run``."""
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeconv.api import run_model
-from edgeconv.artifact import load_artifact
 from edgeconv.commands.grouped import examples
+from edgeconv.commands.picture_options import picture_options
 from edgeconv.errors import UsageError
 from edgeconv.evaluate import HEADS, MIN_SCORE
-from edgeconv.preprocessing import sentence
 from edgeconv.runtimes.choose import listed
 from edgeconv.terminal import echo, print_json
 
 if TYPE_CHECKING:
     from edgeconv.evaluate.look import Looking
+    from edgeconv.evaluate.run import Subject
 
 
 def each_picture(given: Sequence[Path]) -> list[Path]:
@@ -69,17 +68,10 @@ def each_picture(given: Sequence[Path]) -> list[Path]:
     metavar="DIR",
     help="Write each picture with its boxes or its mask, as a PNG.",
 )
+@picture_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def command(
-    file: Path,
-    pictures: tuple[Path, ...],
-    top: int,
-    threads: int,
-    runtime: str | None,
-    head: str | None,
-    min_score: float,
-    draw: Path | None,
-    as_json: bool,
+    file: Path, pictures: tuple[Path, ...], top: int, as_json: bool, **options: Any
 ) -> None:
     """Print what any exported FILE sees in pictures: the most probable classes, boxes, or masks.
 
@@ -87,44 +79,43 @@ def command(
     and masks are painted over the pictures.
     """
     from edgeconv.evaluate.look import Looking
+    from edgeconv.evaluate.run import Asked, open_subject
     from edgeconv.evaluate.task import task_of
 
     chosen = each_picture(pictures)
-    artifact = load_artifact(file)
-    if artifact is not None and (head or task_of([s.shape for s in artifact.outputs]) != "classes"):
-        _seen(file, chosen, Looking(head, min_score, draw), runtime, threads, as_json)
-        return
-    if draw is not None:
+    looking = Looking(**{f.name: options.pop(f.name) for f in fields(Looking)})
+    subject = open_subject(file, Asked(**options))
+    if looking.head or task_of([spec.shape for spec in subject.outputs]) != "classes":
+        _seen(subject, chosen, looking, as_json)
+    elif looking.draw is not None:
         raise UsageError(f"--draw paints boxes and masks: {file} gives neither")
-    results = run_model(file, chosen, top=top, threads=threads, runtime=runtime)
+    else:
+        _classes(subject, chosen, top, as_json)
+
+
+def _classes(subject: "Subject", pictures: Sequence[Path], top: int, as_json: bool) -> None:
+    """Print the most probable classes of pictures."""
+    from edgeconv.predict import predict
+
+    results = predict(subject, pictures, top)
     if as_json:
-        data = [{**dataclasses.asdict(r), "picture": str(r.picture)} for r in results]
-        print_json({"file": str(file), "predictions": data})
+        data = [{**asdict(r), "picture": str(r.picture)} for r in results]
+        print_json({"file": str(subject.path), "predictions": data})
         return
-    if artifact is not None and artifact.preprocessing is not None:
-        echo(f"pictures: {sentence(artifact.preprocessing, 'manifest', artifact.layout)}")
+    echo(f"pictures: {subject.prepared}")
     for result in results:
         echo(f"{result.picture}  ({result.runtime})")
         for ranked in result.classes:
             echo(f"  {100 * ranked.probability:5.1f} %  {ranked.name}  (class {ranked.index})")
 
 
-def _seen(
-    file: Path,
-    pictures: Sequence[Path],
-    looking: "Looking",
-    runtime: str | None,
-    threads: int,
-    as_json: bool,
-) -> None:
+def _seen(subject: "Subject", pictures: Sequence[Path], looking: "Looking", as_json: bool) -> None:
     """Print the boxes or the masks of pictures."""
     from edgeconv.evaluate.look import look
-    from edgeconv.evaluate.run import Asked, open_subject
 
-    subject = open_subject(file, Asked(runtime=runtime, threads=threads))
     found = look(subject, pictures, looking)
     if as_json:
-        print_json({"file": str(file), "predictions": [seen.to_json() for seen in found]})
+        print_json({"file": str(subject.path), "predictions": [seen.to_json() for seen in found]})
         return
     echo(f"pictures: {subject.prepared}")
     for seen in found:

@@ -9,6 +9,7 @@ import click
 
 from edgeconv.commands.page_option import page_option
 from edgeconv.errors import BudgetMissedError, UsageError
+from edgeconv.preprocessing import ORDERS
 from edgeconv.terminal import echo, print_json
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ AXIS = "[,..]"
 @click.option("--mean", metavar="M[,M,M]", help="On the 0..1 scale.")
 @click.option("--std", metavar="S[,S,S]", help="On the 0..1 scale.")
 @click.option("--crop", type=float, metavar="FRACTION", help="Centre crop of the resized picture.")
+@click.option("--channel-order", type=click.Choice(ORDERS), help="Of the tensor.")
 @click.option("--count", type=int, help="Evaluate on at most so many samples.")
 @click.option("--shard", type=int, help="Samples a task of an evaluation.  [default: 1000]")
 @click.option("--seconds", type=float, help="Seconds to time each cell.  [default: 2]")

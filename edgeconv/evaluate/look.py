@@ -1,6 +1,6 @@
 """What a detector or a segmentation net sees in pictures: listed, and drawn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ import numpy as np
 from edgeconv.evaluate import MIN_SCORE
 from edgeconv.evaluate.detect import boxes_of
 from edgeconv.evaluate.draw import draw_boxes, draw_mask, drawing_name
-from edgeconv.evaluate.run import Subject, outputs_of
+from edgeconv.evaluate.run import Subject, outputs_of, picture_samples
 from edgeconv.evaluate.task import pixel_scores, task_of
 from edgeconv.pictures import picture_boxes, read_picture
-from edgeconv.samples import Sample, picture_feed
+from edgeconv.samples import Sample
 
 
 @dataclass(frozen=True)
@@ -54,24 +54,15 @@ def look(subject: Subject, pictures: Sequence[Path], looking: Looking) -> list[S
 
     Raises UsageError where the outputs do not fit, EdgeconvError where a picture cannot be read.
     """
-    samples = [_sample(path, subject) for path in pictures]
+    samples = picture_samples(subject, pictures)
     boxes = looking.head is not None or task_of([spec.shape for spec in subject.outputs]) == "boxes"
     return (_boxes if boxes else _masks)(subject, samples, pictures, looking)
-
-
-def _sample(path: Path, subject: Subject) -> Sample:
-    return Sample(str(path), "", lambda: picture_feed(path, "picture", subject.shape, subject.how))
-
-
-def _named(subject: Subject) -> Callable[[int], str]:
-    labels = () if subject.artifact is None else subject.artifact.labels or ()
-    return lambda index: labels[index] if index < len(labels) else f"class {index}"
 
 
 def _boxes(
     subject: Subject, samples: Sequence[Sample], pictures: Sequence[Path], looking: Looking
 ) -> list[Seen]:
-    name, found = _named(subject), []
+    name, found = subject.label, []
     each = boxes_of(subject, samples, looking.head, looking.min_score)
     for path, boxes in zip(pictures, each, strict=True):
         height, width = read_picture(path).shape[:2]
@@ -95,7 +86,7 @@ def _boxes(
 def _masks(
     subject: Subject, samples: Sequence[Sample], pictures: Sequence[Path], looking: Looking
 ) -> list[Seen]:
-    name, found = _named(subject), []
+    name, found = subject.label, []
     every = (
         mask
         for _, arrays in outputs_of(subject, samples)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.artifact import Crop
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.pictures import UNLABELLED, crop_mask, open_picture
 
 Array = NDArray[Any]
-IGNORED = 255
-"""The value of pixels that belong to no class, by the custom of labelled masks."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Masks:
         >>> counted.mean
         0.25
         """
-        known = truth != IGNORED
+        known = truth != UNLABELLED
         if known.any() and int(truth[known].max()) >= self.classes:
             raise EdgeconvError(
                 f"a mask holds class {int(truth[known].max())}, the file has {self.classes} classes"
@@ -52,14 +52,12 @@ class Masks:
         return float(np.mean(found)) if found else 0.0
 
 
-def read_mask(folder: Path, name: str, crop: float, size: tuple[int, int]) -> NDArray[np.int64]:
+def read_mask(folder: Path, name: str, crop: Crop, size: tuple[int, int]) -> NDArray[np.int64]:
     """Return the mask of a picture as its input shows it, (height, width) of class numbers.
 
     A mask is a .png of the picture's name whose pixels are classes. Raises UsageError where it is
     not there.
     """
-    from edgeconv.pictures import crop_mask, open_picture
-
     path = folder / Path(name).with_suffix(".png")
     if not path.is_file():
         raise UsageError(f"{path} does not exist: --truth DIR holds a .png mask for each picture")

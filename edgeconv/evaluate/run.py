@@ -1,22 +1,30 @@
 """Run a file over a folder of pictures, some at a time, and hand on its outputs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.artifact import Artifact, Preprocessing, load_artifact
+from edgeconv.artifact import Artifact, Crop, Order, Preprocessing, load_artifact
 from edgeconv.errors import UsageError
 from edgeconv.files import temporary_folder
 from edgeconv.parity.child import Job, run_cell
-from edgeconv.preprocessing import ASSUMED, NAMED, scaling, sentence
+from edgeconv.preprocessing import (
+    ASSUMED,
+    NAMED,
+    USUAL_CROP,
+    as_wished,
+    check_wished,
+    sentence,
+    who_says,
+)
 from edgeconv.runtimes.base import open_runner
 from edgeconv.runtimes.choose import choose
 from edgeconv.runtimes.probe import probe
-from edgeconv.samples import InputSpec, Sample, load_samples, spread
+from edgeconv.samples import InputSpec, Sample, load_samples, picture_feed, spread
 from edgeconv.tensors import Layout, TensorSpec
 
 Array = NDArray[Any]
@@ -31,7 +39,8 @@ class Asked:
     preprocessing: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    crop: float | None = None
+    crop: Crop | None = None
+    channel_order: Order | None = None
     layout: Layout | None = None
     runtime: str | None = None
     threads: int = 1
@@ -39,10 +48,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Subject:
-    """A file that can be run: its inputs and outputs, its runtime, and how pictures become the input."""
+    """A file that can be run: inputs and outputs, runtime and version, and how pictures become the input."""
 
     path: Path
     runtime: str
+    version: str
     artifact: Artifact | None
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -55,6 +65,11 @@ class Subject:
         """One line that says how pictures become the input."""
         return sentence(self.how, self.origin, self.inputs[0].layout.upper())
 
+    def label(self, index: int) -> str:
+        """Return a class's name, or its number."""
+        labels = (None if self.artifact is None else self.artifact.labels) or ()
+        return labels[index] if index < len(labels) else f"class {index}"
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The input's shape as the hub has it, NCHW."""
@@ -66,13 +81,14 @@ class Subject:
 
 def open_subject(path: Path, asked: Asked) -> Subject:
     """Find out what ``path`` takes. Raises UsageError where it does not take one picture."""
+    check_wished(asked)
     if not path.exists():
         raise UsageError(f"{path} does not exist")
     artifact = load_artifact(path)
     runtime = choose(path, asked.runtime).name
     probe(path, runtime)
     with open_runner(path, runtime=runtime) as runner:
-        inputs, outputs = tuple(runner.inputs), tuple(runner.outputs)
+        inputs, outputs, version = tuple(runner.inputs), tuple(runner.outputs), runner.version
     if artifact is not None:
         inputs = artifact.inputs
     elif asked.layout is not None:
@@ -89,7 +105,7 @@ def open_subject(path: Path, asked: Asked) -> Subject:
     size = shape[1:3] if inputs[0].layout == "nhwc" else shape[2:4]
     own = None if artifact is None else artifact.preprocessing
     how, origin = _prepared(asked, own, (size[0], size[1]), 1 if channels in (1, (1,)) else 3)
-    return Subject(path, runtime, artifact, inputs, outputs, how, origin, asked)
+    return Subject(path, runtime, version, artifact, inputs, outputs, how, origin, asked)
 
 
 def _prepared(
@@ -97,15 +113,9 @@ def _prepared(
 ) -> tuple[Preprocessing, str]:
     """Return the options over the manifest's over ImageNet's, and who says so."""
     usual = NAMED["symmetric"] if channels == 1 else NAMED["imagenet"]
-    mean, std = usual if own is None else (own.mean, own.std)
-    origin = ASSUMED if own is None else "manifest"
-    if asked.preprocessing is not None:
-        (mean, std), origin = scaling(asked.preprocessing, channels), "given"
-    if asked.mean is not None and asked.std is not None:
-        origin = "given"
-    crop = asked.crop if asked.crop is not None else 0.875 if own is None else own.crop
-    embedded = own is not None and own.embedded and origin == "manifest"
-    return Preprocessing(asked.mean or mean, asked.std or std, crop, size, embedded), origin
+    said = Preprocessing(*usual, USUAL_CROP, size) if own is None else replace(own, size=size)
+    origin = who_says(asked, ASSUMED if own is None else "manifest")
+    return as_wished(said, asked, channels), origin
 
 
 def pictures(
@@ -114,6 +124,16 @@ def pictures(
     """Return the samples of ``folder`` for ``subject``, ``count`` of them spread evenly."""
     found = load_samples(folder, InputSpec({"picture": subject.shape}, subject.how), truth)
     return spread(found, count or len(found))
+
+
+def picture_samples(subject: Subject, paths: Sequence[Path]) -> list[Sample]:
+    """Return the samples of single pictures, called by their paths."""
+
+    def sample(path: Path) -> Sample:
+        how, shape = subject.how, subject.shape
+        return Sample(str(path), "", lambda: picture_feed(path, "picture", shape, how))
+
+    return [sample(path) for path in paths]
 
 
 def outputs_of(

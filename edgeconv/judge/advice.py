@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeconv.judge.verdict import Verdict
+from edgeconv.preprocessing import flags
 
 ENOUGH_PICTURES = 64
 """Fewer calibration pictures leave ranges to chance; more than 128 have not changed any measured net."""
@@ -13,17 +14,15 @@ ENOUGH_PICTURES = 64
 def advice(verdict: Verdict, path: str, known: Mapping[str, Any]) -> tuple[str, ...]:
     """Return commands and options to try, the likeliest first, each with why.
 
-    ``known`` is what the manifest says of recipe and calibration; ``preprocessing`` in it names one
-    that fits the net's own statistics better.
+    ``known`` is what the manifest says of recipe and calibration; ``preprocessing_better`` in it has
+    the options of one that fits the net's own statistics better.
     """
     if verdict:
         return ()
     said = []
     layers = f"edgeconv parity {shlex.quote(path)} --layers"
     if known.get("preprocessing_better"):
-        said.append(
-            f"--preprocessing {known['preprocessing_better']}: the net was trained on such pictures"
-        )
+        said.append(f"{flags(known['preprocessing_better'])}: the net was trained on such pictures")
     if not verdict.converted:
         said.append(f"{layers}: the layer where the file is not what it should be")
     if verdict.good_enough:

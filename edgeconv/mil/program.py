@@ -44,12 +44,13 @@ class Operation:
 class Feature:
     """An input or output as the model description shows it.
 
-    ``kind`` is "array", "image", "string", "dictionary" or "other"; ``channels`` of an image.
+    ``kind`` is "array", "image", "string", "dictionary" or "other"; ``colours`` of an image: "L", "RGB"
+    or "BGR", the order in which its pixels become channels.
     """
 
     name: str
     kind: str
-    channels: int = 0
+    colours: str = ""
 
 
 @dataclass(frozen=True)
@@ -250,7 +251,7 @@ def _immediate(message: Message, kind: ValueType, what: str) -> Constant:
 
 
 FEATURES = {3: "string", 4: "image", 5: "array", 6: "dictionary"}
-COLOURS = {10: 1, 20: 3, 30: 3, 40: 1}
+COLOURS = {10: "L", 20: "RGB", 30: "BGR", 40: "L"}
 
 
 def _features(description: Message) -> dict[str, Feature]:
@@ -264,8 +265,8 @@ def _features(description: Message) -> dict[str, Feature]:
                 kind = raw.child(3) or Message(memoryview(b""))
                 label = next((name for n, name in FEATURES.items() if n in kind.fields), "other")
                 image = kind.child(4)
-                channels = 0 if image is None else COLOURS.get(image.number(3), 0)
-                found[raw.text(1)] = Feature(raw.text(1), label, channels)
+                colours = "" if image is None else COLOURS.get(image.number(3), "")
+                found[raw.text(1)] = Feature(raw.text(1), label, colours)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.artifact import Artifact, Preprocessing, load_artifact
+from edgeconv.artifact import Artifact, Crop, Order, Preprocessing, load_artifact
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import temporary_folder
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_outputs
@@ -16,7 +16,7 @@ from edgeconv.metrics import class_rows, is_scores
 from edgeconv.parity.child import Job, run_cell
 from edgeconv.parity.kept import check_same_inputs, from_evidence, known_task, spread_indices
 from edgeconv.parity.matrix import Samples, save_feeds
-from edgeconv.preprocessing import NAMED, scaling, sentence
+from edgeconv.preprocessing import NAMED, USUAL_CROP, as_wished, sentence, who_says
 from edgeconv.runtimes.choose import choose
 from edgeconv.tensors import TensorSpec
 from edgeconv.truth import BY_FOLDERS, class_folders, folders_name_classes, read_truth
@@ -39,7 +39,8 @@ class Request:
     preprocessing: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    crop: float | None = None
+    crop: Crop | None = None
+    channel_order: Order | None = None
     threads: int = 1
     weights: str | None = None
 
@@ -174,7 +175,9 @@ def load_data(request: Request, specs: Sequence[TensorSpec], artifact: Artifact 
         layout if raw else "nchw",
         request.data,
         tuple(skipped),
-        prepared=None if how is None else sentence(how, _origin(request, artifact), layout.upper()),
+        prepared=None
+        if how is None
+        else sentence(how, who_says(request, "manifest"), layout.upper()),
         told=told,
     )
 
@@ -183,13 +186,6 @@ def _nchw(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
     if layout == "nhwc" and len(shape) == 4:
         return (shape[0], shape[3], shape[1], shape[2])
     return shape
-
-
-def _origin(request: Request, artifact: Artifact | None) -> str:
-    """Return who says how the pictures of --data are prepared."""
-    if request.preprocessing is not None or (request.mean is not None and request.std is not None):
-        return "given"
-    return "manifest" if request.mean is None and request.std is None else "given and manifest"
 
 
 def preprocessing(
@@ -203,10 +199,8 @@ def preprocessing(
     if request.data.endswith((".npz", ".npy")) or ".py:" in request.data:
         return None
     own = artifact.preprocessing if artifact else None
-    mean, std = request.mean, request.std
-    if request.preprocessing is not None:
-        mean, std = scaling(request.preprocessing, _nchw(specs[0].shape, specs[0].layout)[1])
-    if own is None and (mean is None or std is None):
+    scaled = request.preprocessing is not None or (request.mean and request.std)
+    if own is None and not scaled:
         raise UsageError(
             f"pictures need --preprocessing {'|'.join(NAMED)}, or --mean and --std (0..1 scale), "
             "where no file has a manifest that says them"
@@ -216,10 +210,8 @@ def preprocessing(
         raise UsageError(
             f"{request.data}: the model takes {specs[0].name} {list(shape)}: give an .npz"
         )
-    embedded = own.embedded if own and mean is None else False
-    mean, std = mean or (own.mean if own else ()), std or (own.std if own else ())
-    crop = request.crop if request.crop is not None else (own.crop if own else 0.875)
-    return Preprocessing(tuple(mean), tuple(std), crop, (shape[2], shape[3]), embedded)
+    said = own or Preprocessing((), (), USUAL_CROP, (1, 1))
+    return as_wished(replace(said, size=(shape[2], shape[3])), request, shape[1])
 
 
 def reference_outputs(request: Request, artifact: Artifact | None, samples: Samples) -> Outputs:

@@ -9,6 +9,7 @@ from edgeconv.errors import UsageError, check_names
 from edgeconv.judge.budget import load_budgets
 from edgeconv.parity.data import Request
 from edgeconv.parity.matrix import Settings
+from edgeconv.preprocessing import check_wished
 
 
 class ParityOptions(TypedDict, total=False):
@@ -22,7 +23,8 @@ class ParityOptions(TypedDict, total=False):
     preprocessing: Literal["imagenet", "unit", "symmetric", "raw"] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
-    crop: float | None
+    crop: float | Literal["letterbox"] | None
+    channel_order: Literal["rgb", "bgr"] | None
     input_layout: Literal["nchw", "nhwc"] | None
     class_offset: int
     precision: Literal["fp32", "fp16", "int8"] | None
@@ -86,13 +88,14 @@ def settle(options: ParityOptions) -> Asked:
     request = _group(Request, options)
     if (request.count is not None and request.count < 1) or options.get("class_offset", 0) < 0:
         raise UsageError("--count must be at least 1 and --class-offset at least 0")
-    if request.preprocessing is not None and (request.mean or request.std):
-        raise UsageError("--preprocessing names a mean and a std: leave --mean and --std out")
+    check_wished(request)
     if request.threads < 1:
         raise UsageError(f"--threads must be at least 1, not {request.threads}")
-    for name in ("truth", "preprocessing", "mean", "std", "crop"):
+    for name in ("truth", "preprocessing", "mean", "std", "crop", "channel_order"):
         if getattr(request, name) is not None and request.data is None:
-            raise UsageError(f"--{name} is about the pictures of --data: name them too")
+            raise UsageError(
+                f"--{name.replace('_', '-')} is about the pictures of --data: name them too"
+            )
     if request.weights is not None and not request.is_net:
         raise UsageError("--weights are those of a net as --reference: name one, or leave them out")
     settings = Settings(

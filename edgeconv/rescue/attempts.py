@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeconv.preprocessing import flags
+
 if TYPE_CHECKING:
     from edgeconv.export.options import ExportOptions
 
@@ -53,9 +55,7 @@ def attempts(
     found = []
     better = known.get("preprocessing_better")
     if better:
-        given = {"preprocessing": better, "mean": None, "std": None}
-        flags = ("--preprocessing", str(better))
-        found.append(Attempt(flags, given, "the net was trained on such pictures"))
+        found.append(_as_trained(options, better))
     used = int((known.get("calibration") or {}).get("count") or 0)
     if available > used:
         count = min(available, max(2 * used, MORE // 4), MORE)
@@ -74,6 +74,20 @@ def attempts(
     if "onnx" not in options.targets:
         found.append(Attempt(("--fp16",), HALF, "half the size, without a recipe"))
     return tuple({attempt.flags: attempt for attempt in found}.values())
+
+
+def _as_trained(options: "ExportOptions", better: Mapping[str, Any]) -> Attempt:
+    """Return the attempt that prepares pictures as the net's statistics or scores ask for."""
+    fields = dict(better)
+    if "channel_order" in better and "preprocessing" not in better:
+        own = {"mean": options.mean, "std": options.std}  # of the tensor's channels, which turn
+        fields |= {name: values[::-1] for name, values in own.items() if values}
+    typed = tuple(flags(fields).split())
+    if "preprocessing" in better:
+        fields |= {"mean": None, "std": None}
+    if (options.verify or "").endswith(".npz"):
+        fields["verify"] = None  # those samples were prepared in the old way
+    return Attempt(typed, fields, "the net was trained on such pictures")
 
 
 HALF: Mapping[str, Any] = {

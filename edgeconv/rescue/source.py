@@ -24,6 +24,8 @@ def options_of(artifact: Artifact, given: dict[str, Any], scratch: Path) -> dict
         own |= {"mean": how.mean, "std": how.std}
     if how is not None:
         own["crop"] = how.crop
+    if how is not None and how.order != "rgb":
+        own["channel_order"] = how.order
     own["targets"] = (artifact.target,)
     own["calib"] = _calibration(artifact)
     recipe = (artifact.manifest.get("recipe") or {}).get("name")

@@ -73,8 +73,10 @@ class CoremlRunner(Closing):
         found: dict[str, Any] = {}
         for name, array in feeds.items():
             feature = self._features.get(name)
-            is_image = feature is not None and feature.kind == "image"
-            found[name] = _picture(array) if is_image else array
+            if feature is not None and feature.kind == "image":
+                found[name] = _picture(array, feature.colours)
+            else:
+                found[name] = array
         return found
 
     def _predict(self, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,11 +134,14 @@ class CoremlRunner(Closing):
         self._model = None
 
 
-def _picture(array: np.ndarray[Any, Any]) -> Any:
-    """Turn (1, C, H, W) values of 0..255 into a PIL picture."""
+def _picture(array: np.ndarray[Any, Any], colours: str) -> Any:
+    """Turn (1, C, H, W) values of 0..255, channels in the order of ``colours``, into a PIL picture."""
     image = require("PIL.Image", "images")
     pixels = np.clip(np.rint(array[0]), 0, 255).astype(np.uint8)
-    return image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+    if len(pixels) == 1:
+        return image.fromarray(pixels[0])
+    planes = pixels[::-1] if colours == "BGR" else pixels
+    return image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class Job:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     crop: float | None = None
+    channel_order: str | None = None
     count: int | None = None
     shard: int = 1000
     seconds: float = 2.0

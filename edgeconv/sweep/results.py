@@ -238,6 +238,7 @@ def export_command(job: Job, form: Form) -> str:
         "mean": ",".join(f"{v:g}" for v in job.mean) or None,
         "std": ",".join(f"{v:g}" for v in job.std) or None,
         "crop": job.crop,
+        "channel-order": job.channel_order,
         "labels": job.labels,
     }
     for name, value in given.items():

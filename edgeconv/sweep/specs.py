@@ -35,6 +35,7 @@ def export_spec(job: Job, inputs: Inputs, group: Form, targets: Sequence[str]) -
         "mean": list(job.mean) or None,
         "std": list(job.std) or None,
         "crop": job.crop,
+        "channel_order": job.channel_order,
     }
     return spec | {name: value for name, value in given.items() if value is not None}
 

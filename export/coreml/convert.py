@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeconv.artifact import Preprocessing
+from edgeconv.artifact import Order, Preprocessing
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError, UnsupportedOpError
 from edgeconv.export.coreml.integers import IntegerPlan
@@ -103,7 +103,7 @@ def convert(
         inputs = None
         if border.image is not None:
             inputs = [
-                _image_type(ct, graph.shape(tensor), name)
+                _image_type(ct, graph.shape(tensor), name, border.image.order)
                 for tensor, name in zip(graph.inputs, lowering.inputs, strict=True)
             ]
         classifier = None
@@ -204,7 +204,8 @@ def _output(lowering: Lowering, tensor: str, border: Border) -> Any:
     return variable
 
 
-def _image_type(ct: Any, shape: tuple[int, ...], name: str) -> Any:
+def _image_type(ct: Any, shape: tuple[int, ...], name: str, order: Order) -> Any:
     """Return a picture input of (1, C, H, W); its scaling is in the program."""
-    layout = ct.colorlayout.GRAYSCALE if shape[1] == 1 else ct.colorlayout.RGB
+    colours = {"rgb": ct.colorlayout.RGB, "bgr": ct.colorlayout.BGR}
+    layout = ct.colorlayout.GRAYSCALE if shape[1] == 1 else colours[order]
     return ct.ImageType(name=name, shape=shape, color_layout=layout)

@@ -18,7 +18,8 @@ class Source:
     """What is exported. Exactly one of ``module`` and ``model`` is set.
 
     ``stem`` begins the files' names; ``shapes`` are the inputs' by name; ``preprocessing`` is None for
-    a net that takes no picture, ``origin`` says who says so and ``better`` names one that fits the net's statistics better. ``net`` and ``weights`` go into the manifest. ``bundled``: the weights
+    a net that takes no picture, ``origin`` says who says so and ``better`` has
+    the options of one that fits the net better. ``net`` and ``weights`` go into the manifest. ``bundled``: the weights
     are ours, so are the calibration pictures. ``dtypes`` are numpy's names for inputs that are not
     float32; ``limits``: integers of an input stay below this (rows of the table it looks up).
     """
@@ -34,7 +35,7 @@ class Source:
     net: Mapping[str, Any]
     weights: Mapping[str, Any]
     origin: str = "weights"
-    better: str | None = None
+    better: Mapping[str, Any] = field(default_factory=dict)
     bundled: bool = False
     dtypes: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, int] = field(default_factory=dict)

@@ -8,10 +8,10 @@ from edgeconv.artifact import preprocessing_from_json
 from edgeconv.errors import UsageError
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.source.found import Source, refuse_net_options
-from edgeconv.export.source.preprocessing import as_asked, picture_preprocessing, who_says
+from edgeconv.export.source.preprocessing import as_asked, picture_preprocessing
 from edgeconv.files import sha256
 from edgeconv.manifest_schema import DESCRIPTION
-from edgeconv.preprocessing import ASSUMED
+from edgeconv.preprocessing import ASSUMED, who_says
 from edgeconv.schema import checked
 
 if TYPE_CHECKING:

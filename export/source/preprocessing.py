@@ -1,14 +1,13 @@
 """How the pictures of a source are prepared: what it says itself, and what the user asks for."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import UsageError
 from edgeconv.export.options import ExportOptions
-from edgeconv.preprocessing import NAMED, scaling
-
-IMAGENET_CROP = 0.875
+from edgeconv.preprocessing import NAMED, USUAL_CROP, as_wished
 
 
 def input_size(options: ExportOptions, default: tuple[int, int]) -> tuple[int, int]:
@@ -43,7 +42,7 @@ def picture_preprocessing(
     if shape[1] == 1 and not (known or _speaks_of_pictures(options)):
         return None
     mean, std = NAMED["imagenet"] if shape[1] == 3 else NAMED["symmetric"]
-    default = Preprocessing(mean, std, IMAGENET_CROP, (shape[2], shape[3]))
+    default = Preprocessing(mean, std, USUAL_CROP, (shape[2], shape[3]))
     return as_asked(options, default, (shape[2], shape[3]), shape[1])
 
 
@@ -52,6 +51,7 @@ def _speaks_of_pictures(options: ExportOptions) -> bool:
         options.mean
         or options.std
         or options.preprocessing
+        or options.crop
         or options.embed_preprocessing
         or options.image_input
     )
@@ -59,23 +59,9 @@ def _speaks_of_pictures(options: ExportOptions) -> bool:
     return bool(said) or any(Path(source).is_dir() for source in sources)
 
 
-def who_says(options: ExportOptions, otherwise: str) -> str:
-    """Return who says how pictures are prepared: the user, else what ``otherwise`` says."""
-    named = options.preprocessing in NAMED
-    return "given" if named or (options.mean and options.std) else otherwise
-
-
 def as_asked(
     options: ExportOptions, default: Preprocessing, size: tuple[int, int], channels: int = 3
 ) -> Preprocessing:
     """Return ``default`` with what the user asks for in its place."""
-    mean, std = default.mean, default.std
-    if options.preprocessing in NAMED:
-        mean, std = scaling(options.preprocessing, channels)
-    return Preprocessing(
-        options.mean or mean,
-        options.std or std,
-        default.crop if options.crop is None else options.crop,
-        size,
-        options.embed_preprocessing or options.image_input,
-    )
+    how = as_wished(replace(default, size=size), options, channels)
+    return replace(how, embedded=options.embed_preprocessing or options.image_input)

@@ -8,8 +8,8 @@ from edgeconv.deps import require
 from edgeconv.errors import UsageError
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.source.found import Source, refuse_net_options
-from edgeconv.export.source.preprocessing import input_size, picture_preprocessing, who_says
-from edgeconv.preprocessing import ASSUMED
+from edgeconv.export.source.preprocessing import input_size, picture_preprocessing
+from edgeconv.preprocessing import ASSUMED, who_says
 
 if TYPE_CHECKING:
     import torch

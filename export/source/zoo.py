@@ -4,7 +4,8 @@ from edgeconv.deps import require
 from edgeconv.errors import UsageError
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.source.found import Source, net_options
-from edgeconv.export.source.preprocessing import as_asked, input_size, who_says
+from edgeconv.export.source.preprocessing import as_asked, input_size
+from edgeconv.preprocessing import who_says
 
 
 def from_zoo(options: ExportOptions) -> Source:

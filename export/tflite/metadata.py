@@ -25,7 +25,7 @@ SUBGRAPH_INPUTS, SUBGRAPH_OUTPUTS = 2, 3
 TENSOR_NAME, TENSOR_DESCRIPTION, TENSOR_CONTENT, TENSOR_UNITS, TENSOR_FILES = 0, 1, 3, 4, 6
 CONTENT_KIND, CONTENT = 0, 1
 FEATURE, IMAGE = 1, 2  # ContentProperties
-IMAGE_COLOUR, RGB, GRAYSCALE = 0, 1, 2
+IMAGE_COLOUR, UNKNOWN, RGB, GRAYSCALE = 0, 0, 1, 2
 UNIT_KIND, UNIT, NORMALIZATION = 0, 1, 1
 NORMALIZATION_MEAN, NORMALIZATION_STD = 0, 1
 FILE_NAME, FILE_DESCRIPTION, FILE_KIND, AXIS_LABELS = 0, 1, 2, 2
@@ -122,6 +122,8 @@ def refused_by_apps(app: App, inputs: Sequence[TensorSpec]) -> str | None:
     spec, how = inputs[0], app.how
     if spec.dtype == "int8":
         return "apps that read TFLite Metadata feed float and uint8 borders: --io float or uint8"
+    if how.order == "bgr":
+        return "apps that read TFLite Metadata feed RGB pixels, and this net takes BGR"
     if how.embedded or (spec.dtype == "float32" and len({*how.mean}) == len({*how.std}) == 1):
         return None
     if spec.dtype == "uint8" and _takes_pixels(spec, how):
@@ -146,7 +148,7 @@ def _takes_pixels(spec: TensorSpec, how: Preprocessing) -> bool:
 def _input(spec: TensorSpec, how: Preprocessing | None) -> Table:
     if how is None or len(spec.shape) != 4 or spec.shape[3] not in (1, 3):
         return Table({TENSOR_NAME: spec.name, TENSOR_CONTENT: _content(FEATURE, Table())})
-    colour = RGB if spec.shape[3] == 3 else GRAYSCALE
+    colour = GRAYSCALE if spec.shape[3] == 1 else UNKNOWN if how.order == "bgr" else RGB
     about = {
         TENSOR_NAME: spec.name,
         TENSOR_DESCRIPTION: f"a picture of {spec.shape[2]}x{spec.shape[1]} pixels",
