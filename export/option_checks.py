@@ -19,6 +19,9 @@ MIN_OPSET, MAX_OPSET = 13, 21
 
 INPUT_TYPES = ("float32", "float16", "int32", "int64", "uint8", "int8", "bool")
 
+MAKING = ("copies", "minutes", "keep_float", "max_drop", "reduce_range", "allow_poor_calibration")
+"""Options that change how a recipe is made and nothing else."""
+
 
 def check(options: "ExportOptions") -> None:
     """Raise UsageError naming the first option that cannot be right."""
@@ -77,6 +80,10 @@ def _refuse_pointless(options: "ExportOptions") -> None:
         flag, only = how.flag_of(name), readers(name) if name in special_fields() else []
         if how.recipe and not options.integer:
             raise UsageError(f"{flag} needs --int8 with a recipe: a float file holds no integers")
+        if name in MAKING and options.recipe_file is not None:
+            raise UsageError(
+                f"{flag} is about making a recipe: {options.recipe} is one already, leave {flag} out"
+            )
         if name == "io" and options.precision != "int8" and value != "float":
             raise UsageError(f"{flag} needs --int8: a float model has float borders")
         if only and not set(options.targets) & set(only):

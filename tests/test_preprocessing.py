@@ -164,7 +164,14 @@ def test_labelled_pictures_judge_a_net_without_batch_norm(
     how = Preprocessing(*NAMED["unit" if claimed == "raw" else given], 1.0, (16, 16))
     net = class_scores(cast(Any, colour), None, (1, 3, 16, 16))
     assert net is not None
-    claim = better_by_truth(net, how, 3, str(folder), truth)
+    asked = []
+
+    def counted(value: Any) -> Any:
+        asked.append(value.shape)
+        return net(value)
+
+    claim = better_by_truth(counted, how, 3, str(folder), truth)
+    assert (len(asked) == len(truth)) is not bool(claimed)  # all right: nothing can be better
     assert (claim is not None) == bool(claimed)
     if claim is not None:
         assert claimed.lower() in claim.text
@@ -184,6 +191,15 @@ def test_scores_that_tell_pictures_apart_are_a_hint_and_no_more(tmp_path: Path) 
     said = hint_by_scores(net, Preprocessing(*NAMED["unit"], 1.0, (16, 16)), 3, folder)
     assert said is not None
     assert said.startswith("a hint, no more: with --preprocessing raw")
+    asked = []
+
+    def one_hot(value: Any) -> Any:
+        asked.append(value.shape)
+        return 50.0 * np.eye(8)[len(asked) % 8][None]
+
+    how = Preprocessing(*NAMED["unit"], 1.0, (16, 16))
+    assert hint_by_scores(one_hot, how, 3, folder) is None
+    assert len(asked) == 8  # scores that tell every picture apart are asked no further
     assert hint_by_scores(net, Preprocessing(*NAMED["raw"], 1.0, (16, 16)), 3, folder) is None
 
 

@@ -1,6 +1,7 @@
 """``edgeconv quantize`` is the INT8 stage of export as a command of its own."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,3 +40,13 @@ def test_the_recipes_that_options_name_are_those_of_the_engine() -> None:
     assert set(kinds.RECIPES) == candidates.RECIPES.keys()
     with pytest.raises(UsageError, match="--recipe nope: fast, std, best or a"):
         options.ExportOptions("model.onnx", recipe="nope").check()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"minutes": 2.0}, {"copies": 0.1}, {"keep_float": ("worst:1",)}, {"max_drop": 1.0}],
+)
+def test_what_makes_recipes_is_refused_beside_one(given: dict[str, Any]) -> None:
+    flag = next(iter(given)).replace("_", "-")
+    with pytest.raises(UsageError, match=f"--{flag} is about making a recipe: held.json is one"):
+        options.ExportOptions("n.onnx", precision="int8", recipe="held.json", **given).check()

@@ -47,6 +47,8 @@ def test_attempts_come_in_the_order_of_what_is_known(net: Path) -> None:
     first = attempts(options(net, mean=(0.1, 0.2, 0.3)), turned, 0, classes=True)[0]
     assert first.label == "--channel-order bgr --mean 0.3,0.2,0.1"
     assert first.fields["mean"] == (0.3, 0.2, 0.1)
+    for attempt in attempts(options(net, recipe="held.json"), {}, 400, classes=True):
+        assert "recipe" in attempt.fields, attempt  # nothing else would change what it holds
     plain = [a.label for a in attempts(options(net, recipe="best"), {}, 0, classes=False)]
     assert plain == ["--keep-float worst:3", "--copies 0.25", "--keep-float worst:8"]
     assert "--fp16" in [

@@ -73,6 +73,8 @@ def attempts(
         )
     if "onnx" not in options.targets:
         found.append(Attempt(("--fp16",), HALF, "half the size, without a recipe"))
+    if options.recipe_file is not None:  # which nothing but another recipe changes
+        found = [a if "recipe" in a.fields else BEST.along(a) for a in found]
     return tuple({attempt.flags: attempt for attempt in found}.values())
 
 
