@@ -67,8 +67,8 @@ def published_hash(url: str) -> str | None:
 def fetch(url: str, progress: Progress | None = None) -> Path:
     """Return the cached file of ``url``, downloading it where the cache has none.
 
-    Its hash must begin with the published one, or else equal the one recorded in the cache's
-    hashes.json when the file was first downloaded. ``progress(done, total)`` counts bytes.
+    Its SHA-256 must begin with what its publisher writes into its name, and be the one recorded in the
+    cache's hashes.json when the file was first downloaded. ``progress(done, total)`` counts bytes.
     Raises EdgeconvError where the download fails or the hash differs; nothing half-written stays.
     """
     folder = cache_dir() / "weights"
@@ -82,7 +82,7 @@ def fetch(url: str, progress: Progress | None = None) -> Path:
         _download(url, part, progress)
         digest = sha256(part)
         _check(url, path, digest, folder)
-    if published_hash(url) is None:
+    if url not in _recorded(folder):
         write_text(_hash_file(folder), json.dumps(_recorded(folder) | {url: digest}, indent=1))
     return path
 
@@ -114,14 +114,17 @@ def _download(url: str, part: Path, progress: Progress | None) -> None:
 
 
 def _check(url: str, path: Path, digest: str, folder: Path) -> None:
-    """Raise EdgeconvError where ``digest`` is not the published or recorded one of ``url``."""
-    expected = published_hash(url) or _recorded(folder).get(url, "")
-    if not digest.startswith(expected):
-        origin = "published" if published_hash(url) else "recorded at its first download"
-        raise EdgeconvError(
-            f"{path} from {url} has SHA-256 {digest[:16]}..., but the hash {origin} starts "
-            f"{expected[:16]}: delete the file and try again, or do not trust it"
-        )
+    """Raise EdgeconvError where ``digest`` is not the published and the recorded one of ``url``."""
+    wanted = {
+        "published starts": published_hash(url) or "",
+        "recorded at its first download is": _recorded(folder).get(url, ""),
+    }
+    for origin, expected in wanted.items():
+        if not digest.startswith(expected):
+            raise EdgeconvError(
+                f"{path} from {url} has SHA-256 {digest}, but the hash {origin} {expected}: "
+                "delete the file and try again, or do not trust it"
+            )
 
 
 def _hash_file(folder: Path) -> Path:

@@ -151,7 +151,11 @@ def test_an_answer_of_the_index_serves_until_it_is_asked_again(
     first = wheels.resolve(["onnxruntime"], pi, tmp_path)
     assert wheels.resolve(["onnxruntime"], pi, tmp_path) == first
     assert len(asked) == 1
-    assert wheels.resolve(["onnxruntime"], pi, tmp_path, fresh=True) != first
+    again = wheels.resolve(["onnxruntime"], pi, tmp_path, fresh=True)
+    assert again != first
+    again[0].write_bytes(b"another")
+    with pytest.raises(EdgeconvError, match=r"2\.whl is not the file that was downloaded"):
+        wheels.resolve(["onnxruntime"], pi, tmp_path)
     for path in tmp_path.rglob("*.whl"):
         path.unlink()  # someone emptied the cache
     assert all(path.is_file() for path in wheels.resolve(["onnxruntime"], pi, tmp_path))

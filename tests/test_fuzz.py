@@ -4,6 +4,7 @@
 """
 
 import importlib
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ if not sys.platform.startswith("linux"):
 
 from dataclasses import replace
 
-from fuzz import harness, run
+from fuzz import guided, harness, run
 from fuzz.harness import Result, judge, run_case
 from fuzz.subjects import KINDS, Kind, build_base
 
@@ -50,6 +51,33 @@ def test_our_readers_raise_our_errors_alone(kind: str, base: Path, tmp_path: Pat
     faulty = [f"seed {r.seed}: {r.faults} {r.said}" for r in results if r.faults]
     assert not faulty, "\n".join(faulty)
     assert {r.code for r in results} & {1, 2}, "the mutations do no harm"
+
+
+@pytest.mark.parametrize("target", guided.READERS)
+def test_a_guided_run_reads_each_format_and_swallows_our_errors_alone(
+    target: str, base: Path, tmp_path: Path
+) -> None:
+    healthy = base / guided.READERS[target][0]
+    if not healthy.exists():
+        healthy = tmp_path / healthy.name  # one that only whole commands' files hold
+        healthy.write_text("{}")
+    guided.seeded(tmp_path / "corpus", healthy)
+    read = guided.one_input(target, healthy, tmp_path / "place")
+    data = (tmp_path / "corpus" / "healthy").read_bytes()
+    for found in (data, data[: len(data) // 2], b"", b"\xff" * 64):
+        read(found)
+
+
+def test_a_guided_run_finds_what_a_reader_must_not_raise(base: Path, tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="needs atheris")
+    words = ["truth", "--runs", "50", "--base", str(base), "--corpus", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "fuzz.guided", *words],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert b"Done 50 runs" in done.stderr
 
 
 def test_a_healthy_case_has_no_fault_and_a_broken_command_has(base: Path, tmp_path: Path) -> None:

@@ -86,7 +86,23 @@ def test_a_published_hash_is_checked_and_a_wrong_file_not_kept(server: Server) -
     server.files["/net-0badc0de.pth"] = data
     with pytest.raises(EdgeconvError, match="hash published starts 0badc0de"):
         download.fetch(server.url("/net-0badc0de.pth"))
-    assert left_behind() == [f"net-{good}.pth"]
+    assert left_behind() == ["hashes.json", f"net-{good}.pth"]
+
+
+def test_a_file_that_only_begins_with_its_published_hash_is_not_the_first_one(
+    server: Server,
+) -> None:
+    data = b"weights"
+    url = server.url(f"/net-{hashlib.sha256(data).hexdigest()[:8]}.pth")
+    server.files[url.removeprefix(server.url(""))] = data
+    path = download.fetch(url)
+    whole = {url: hashlib.sha256(data).hexdigest()}
+    assert json.loads((path.parent / "hashes.json").read_text()) == whole
+    (path.parent / "hashes.json").write_text(json.dumps({url: whole[url][:-1] + "x"}))
+    with pytest.raises(
+        EdgeconvError, match=f"recorded at its first download is {whole[url][:-1]}x"
+    ):
+        download.fetch(url)
 
 
 def test_without_a_published_hash_the_first_one_is_recorded_and_checked_from_then_on(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.files import temporary_folder, write_text
+from edgeconv.files import sha256, temporary_folder, write_text
 from edgeconv.runtimes.choose import for_board
 from edgeconv.runtimes.table import RUNTIMES
 
@@ -101,7 +101,8 @@ def resolve(
 ) -> list[Path]:
     """Return the wheels a board needs for ``runtimes``: as found last time, else from the index.
 
-    ``fresh`` asks the index again. Raises EdgeconvError as ``download`` does.
+    ``fresh`` asks the index again. Raises EdgeconvError as ``download`` does, and where a wheel is not what
+    it was when it was downloaded.
     """
     folder = cache / f"{platform.architecture}-{platform.python}"
     found: list[Path] = []
@@ -113,7 +114,7 @@ def resolve(
             if say is not None:
                 say(f"resolving {runtime} for {platform.architecture}")
             wheels = download([runtime], platform, folder)
-            listed = {"requirements": names, "wheels": [wheel.name for wheel in wheels]}
+            listed = {"requirements": names, "wheels": {w.name: sha256(w) for w in wheels}}
             write_text(note, json.dumps(listed, indent=1) + "\n")
         found += [wheel for wheel in wheels if wheel not in found]
     return found
@@ -123,8 +124,15 @@ def _noted(note: Path, names: Sequence[str]) -> list[Path]:
     """Return the wheels of an earlier answer to the same question, if all are still there."""
     try:
         known = json.loads(note.read_text())
-        wheels = [note.parent / name for name in known["wheels"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        hashes = {note.parent / str(name): str(digest) for name, digest in known["wheels"].items()}
+        complete = known["requirements"] == list(names) and all(w.is_file() for w in hashes)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
-    complete = known["requirements"] == list(names) and all(w.is_file() for w in wheels)
-    return wheels if complete else []
+    if not complete:
+        return []
+    for wheel, digest in hashes.items():
+        if sha256(wheel) != digest:
+            raise EdgeconvError(
+                f"{wheel} is not the file that was downloaded (SHA-256 {digest}): delete it and try again"
+            )
+    return list(hashes)

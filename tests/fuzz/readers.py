@@ -27,6 +27,13 @@ def graph(path: Path) -> object:
     return from_onnx(load_model(path))
 
 
+def wire_graph(path: Path) -> object:
+    """Read an .onnx file without onnx's own library."""
+    from edgeconv.formats.onnx_file import read_onnx
+
+    return read_onnx(path.read_bytes(), str(path))
+
+
 def flatbuffer(path: Path) -> object:
     """Read a .tflite file."""
     from edgeconv.formats.tflite_file import check_whole
