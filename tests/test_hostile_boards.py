@@ -15,13 +15,17 @@ from edgeconv.cli import main
 from edgeconv.device import board as boards
 from edgeconv.device import ssh
 from edgeconv.device.job import Job
+from edgeconv.device.payload import archive
 from edgeconv.device.ssh import Connection, ConnectionLostError, Host
+from edgeconv.device.wheels import Platform
 from edgeconv.errors import EdgeconvError
 
 if sys.platform == "win32":
     pytest.skip("the boards here are shell scripts", allow_module_level=True)
 
 HOST = "board.test"
+DEAD = 1 << 30
+"""The number of no process."""
 CHANGED = "@@@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @@@\nHost key verification failed."
 
 
@@ -157,6 +161,35 @@ def test_a_reboot_in_the_middle_is_said_and_the_disk_that_fills(board: Path) -> 
         job.wait(lambda text: None, 30.0)
     (folder / "out").write_text('Welcome!\n{"edgeconv_bench": 1}\n')
     assert job.wait(lambda text: None, 30.0) == {"edgeconv_bench": 1}
+
+
+def test_a_copy_that_breaks_off_is_not_taken_for_the_file(board: Path, tmp_path: Path) -> None:
+    """Where a connection breaks, the board sees the end of the file, and an end that is no failure."""
+    net = tmp_path / "net.tflite"
+    net.write_bytes(bytes(range(256)) * 4000)
+    behave(board, "head -c 5000 | { run; }; exit 255")
+    connection = Connection(Host(HOST, "pi"))
+    there = boards.Board(Platform("x86_64", "3.11"), "", 1000)
+    base = board / "home" / ".cache" / "edgeconv-device"
+    for copy in (
+        lambda: boards.put_files(connection, there, [net], f"{boards.BASE}/job", lambda _: None),
+        lambda: boards._unpack(connection, "src-x", archive([("a.py", net.read_bytes())])),
+    ):
+        with pytest.raises(EdgeconvError):
+            copy()
+    assert [path for path in base.rglob("*") if path.is_file()] == []
+    left = base / "files" / f"{'a' * 64}.part.{DEAD}"
+    left.write_text("half")
+    (base / "src-y.part.1").mkdir()
+    behave(board, "run")
+    boards.ask(connection)
+    assert sorted(path.name for path in base.iterdir()) == ["files", "src-y.part.1"]
+    assert list(left.parent.iterdir()) == []
+    boards.put_files(connection, there, [net], f"{boards.BASE}/job", lambda _: None)
+    assert (base / "job" / "net.tflite").read_bytes() == net.read_bytes()
+    boards._unpack(connection, "src-x", archive([("a.py", b"ours")]))
+    assert (base / "src-x" / "a.py").read_text() == "ours"
+    assert [path.name for path in (base / "src-x").iterdir()] == ["a.py"]
 
 
 def test_a_clock_that_is_years_off_changes_nothing(board: Path) -> None:

@@ -37,14 +37,25 @@ base = sys.argv[1]
 there = base
 while not os.path.isdir(there):
     there = os.path.dirname(there) or "/"
+def dead(name):
+    try:
+        os.kill(int(name.rpartition(".")[2]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError, ValueError):
+        pass
+    return False
 def names(*parts):
     folder = os.path.join(base, *parts)
-    return [n for n in os.listdir(folder) if ".part" not in n] if os.path.isdir(folder) else []
+    found = os.listdir(folder) if os.path.isdir(folder) else []
+    for path in [os.path.join(folder, n) for n in found if ".part." in n and dead(n)]:
+        shutil.rmtree(path, True) if os.path.isdir(path) else os.unlink(path)
+    return [n for n in found if ".part." not in n]
 print(json.dumps({"architecture": platform.machine(), "python": "%d.%d" % sys.version_info[:2],
  "bits": 64 if sys.maxsize > 2**32 else 32, "free_mib": shutil.disk_usage(there).free >> 20,
  "system": platform.platform(), "there": [*names(), *names("wheels"), *names("files")]}))
 """
-"""For any Python 3: a board with too old a one is told so."""
+"""For any Python 3: a board with too old a one is told so. What a broken connection left half there goes."""
 
 VERSION = re.compile(r"\d{1,3}\.\d{1,3}")
 
@@ -189,8 +200,8 @@ def _unpack(connection: Connection, name: str, data: bytes) -> None:
     """Unpack a tar into a folder there by way of a temporary one; older code nobody runs goes."""
     part = f"{BASE}/{name}.part.$$"
     connection.run(
-        f"set -e; mkdir -p {part}; trap 'rm -rf {part}' EXIT; tar -xf - -C {part};"
-        f" cd {BASE}; if [ -z \"$(ls jobs 2>/dev/null)\" ]; then"
+        f"set -e; mkdir -p {part}; trap 'rm -rf {part}' EXIT; {_receive(f'{part}/tar', len(data))}"
+        f" tar -xf {part}/tar -C {part}; rm {part}/tar; cd {BASE}; if [ -z \"$(ls jobs 2>/dev/null)\" ]; then"
         f" for old in src-????????????????; do [ \"$old\" = {name} ] || rm -rf \"$old\"; done; fi;"
         f" mv -T {part} {BASE}/{name} 2>/dev/null || [ -d {BASE}/{name} ]",
         data,
@@ -198,10 +209,21 @@ def _unpack(connection: Connection, name: str, data: bytes) -> None:
     )  # fmt: skip
 
 
+def _receive(path: str, size: int) -> str:
+    """Return shell words that write standard input to ``path``, and fail where it is not ``size`` bytes long.
+
+    A connection that breaks looks like the end of the file there.
+    """
+    return (
+        f'cat > {path}; [ "$(wc -c < {path})" -eq {size} ] ||'
+        " { echo 'the copy broke off in the middle' >&2; exit 1; };"
+    )
+
+
 UNPACK = """import io, os, shutil, sys, tarfile, zipfile
 base = os.path.join(sys.argv[1], "wheels")
 for member in (tar := tarfile.open(fileobj=sys.stdin.buffer, mode="r|")):
-    part = os.path.join(base, member.name + ".part%d" % os.getpid())
+    part = os.path.join(base, member.name + ".part.%d" % os.getpid())
     try:
         zipfile.ZipFile(io.BytesIO(tar.extractfile(member).read())).extractall(part)
         os.rename(part, os.path.join(base, member.name))
@@ -245,9 +267,10 @@ def put_files(
         if name not in board.there:
             size = path.stat().st_size
             say(f"{connection.host.target}: copying {path.name} ({size / 1e6:.1f} MB)")
+            part = f"{stored}.part.$$"
             connection.run(
-                f"set -e; mkdir -p {BASE}/files; cat > {stored}.part.$$ || {{ rm -f {stored}.part.$$;"
-                f" exit 1; }}; mv {stored}.part.$$ {stored}",
+                f"set -e; mkdir -p {BASE}/files; trap 'rm -f {part}' EXIT; {_receive(part, size)}"
+                f" mv {part} {stored}",
                 path.read_bytes(),
                 timeout_s=1800.0,
             )
