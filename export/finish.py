@@ -155,6 +155,7 @@ def verify(work: Work, target: str) -> None:
             _remove(path, folder / f"tensors_{target}.json")
             return
         say(f"{target} · {verdict_text(verdict)}")
+    work.report.notes += [f"{target}: {note}" for note in verdict.verdict.notes]
     shared = ("raw.onnx", "hub.onnx", "prepared.onnx", "recipe.json", "verify.npz")
     kept = [folder / name for name in (*shared, f"tensors_{target}.json")]
     evidence = {

@@ -60,6 +60,7 @@ def main() -> None:
 @click.option("--work", type=click.Path(path_type=Path), required=True, help="trained nets")
 @click.option("--kinds", default="", help="of scene_nets.py, all without it")
 @click.option("--seeds", default="0:1", show_default=True, help="FIRST:END of the trained nets")
+@click.option("--steps", default=150, show_default=True, help="of their training")
 @click.option("--nets", type=click.Path(exists=True, path_type=Path), help="a file with a ZOO")
 @click.option("--pictures", type=click.Path(exists=True, path_type=Path), help="for --nets")
 @click.option("--each", default=3, show_default=True, help="kinds of faults in a file")
@@ -70,6 +71,7 @@ def run(
     work: Path,
     kinds: str,
     seeds: str,
+    steps: int,
     nets: Path | None,
     pictures: Path | None,
     each: int,
@@ -79,7 +81,7 @@ def run(
     done = {line["case"] for line in read_lines(lines)}
     first, end = map(int, seeds.split(":"))
     if nets is None:
-        found = trained_nets(kinds.split(",") if kinds else (), range(first, end), work)
+        found = trained_nets(kinds.split(",") if kinds else (), range(first, end), work, steps)
     else:
         found = known_nets(nets, names, pictures)
     for net in found:
@@ -97,7 +99,7 @@ def run(
                     file.flush()
 
 
-def trained_nets(kinds: Any, seeds: range, work: Path) -> Iterator[Net]:
+def trained_nets(kinds: Any, seeds: range, work: Path, steps: int) -> Iterator[Net]:
     """Yield nets trained on scenes; the pictures that calibrate and verify are kept in ``work``."""
     import scene_nets
     import scenes
@@ -115,7 +117,7 @@ def trained_nets(kinds: Any, seeds: range, work: Path) -> Iterator[Net]:
         for kind in kinds or scene_nets.KINDS:
             yield Net(
                 f"{kind}_{seed}",
-                partial(scene_nets.trained, kind, seed, work),
+                partial(scene_nets.trained, kind, seed, work, steps),
                 {**own, "preprocessing": "symmetric"},
             )
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import scene_classifiers as classifiers
+import scene_heads as heads
 import scene_tasks as tasks
 import scenes
 import torch
@@ -41,6 +42,7 @@ def trained(
     data = scenes.draw(32 * 48, 10_000 + seed)
     optimizer = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=steps)
+    loss: heads.Loss = heads.LOSSES.get(kind, loss_by_shapes)
     order = np.random.default_rng(seed)
     for _ in range(steps):
         rows = order.choice(len(data.pictures), 32, replace=False)
@@ -55,7 +57,9 @@ def trained(
     return net.eval()
 
 
-def loss(outputs: Tensor | tuple[Tensor, ...], data: scenes.Scenes, rows: np.ndarray) -> Tensor:
+def loss_by_shapes(
+    outputs: Tensor | tuple[Tensor, ...], data: scenes.Scenes, rows: np.ndarray
+) -> Tensor:
     """Return the loss of whatever task the outputs' shapes are of."""
     shapes, colours = (torch.from_numpy(a[rows]) for a in (data.shapes, data.colours))
     if isinstance(outputs, tuple) and outputs[0].shape == outputs[1].shape:
@@ -94,5 +98,6 @@ KINDS: dict[str, Callable[[int, int], nn.Module]] = {
     "detector": lambda width, depth: tasks.Detector(width, depth, joined=False),
     "joined_detector": lambda width, depth: tasks.Detector(width, depth, joined=True),
     "twins": tasks.Twins,
+    **heads.KINDS,
 }
 """Kind -> what makes one of a width and a depth."""

@@ -227,3 +227,19 @@ def test_a_missed_verdict_says_what_to_try_in_the_order_of_its_figures() -> None
     broken = compare(wanted, {"y": detections(noise=2.0)}, budget=INT8, floor=wanted)
     assert advice(broken, "net.tflite", {})[0].startswith("edgeconv parity net.tflite --layers")
     assert advice(compare(wanted, wanted, budget=INT8), "net.tflite", known) == ()
+
+
+def test_an_output_around_500_in_half_precision_is_what_its_arithmetic_gives() -> None:
+    """Core ML rounds it to quarters: no fault of the file, said with what keeps its digits."""
+    rng = np.random.default_rng(0)
+    wanted = 500.0 + 4.0 * rng.normal(size=(60, 4))
+    floor = wanted + 0.05 * rng.normal(size=wanted.shape)
+    halves = floor.astype(np.float16).astype(np.float32)
+    verdict = compare({"y": wanted}, {"y": halves}, budget=INT8, floor={"y": floor})
+    assert verdict, str(verdict)
+    assert ["--coreml-compute fp32" in note for note in verdict.notes] == [True]
+    broken = (floor + 1.5 * (floor > 500)).astype(np.float16).astype(np.float32)
+    worse = compare({"y": wanted}, {"y": broken}, budget=INT8, floor={"y": floor})
+    assert not worse.converted
+    sound = compare({"y": wanted}, {"y": floor}, budget=INT8, floor={"y": floor})
+    assert sound.notes == ()

@@ -3,6 +3,7 @@
 import json
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgeconv.cli import main
+from edgeconv.errors import EdgeconvError
 from edgeconv.export.options import ExportOptions
 from edgeconv.rescue.attempts import AS_IT_IS, BEST, attempts, keep_worst
 from edgeconv.rescue.results import Rescue, Tried
@@ -119,3 +121,44 @@ def test_worst_needs_a_number(net: Path, given: str) -> None:
     )
     assert ran.exit_code == 2
     assert "like worst:3" in ran.output
+
+
+def test_an_attempt_is_stopped_when_the_time_is_up_and_none_is_begun_that_would_not_end(
+    net: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock is told to the tries: the first took 10 s of 60, the second does not end."""
+    from edgeconv.rescue import run
+
+    clock = [0.0]
+    given: list[float | None] = []
+    figures = {"agreement_top1": 0.9}
+
+    def call(function: str, value: Any, what: str, timeout_s: float | None = None) -> Any:
+        given.append(timeout_s)
+        if timeout_s is None:
+            clock[0] += 10.0
+            return {"held": False, "judged": "", "figures": figures, "bytes": 1,
+                    "float_share": 0.0, "path": "x"}  # fmt: skip
+        clock[0] += timeout_s
+        raise EdgeconvError(f"{what} did not end within {timeout_s:g} s")
+
+    monkeypatch.setattr(run, "call", call)
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(run, "_manifest", lambda tried: SimpleNamespace(manifest={}))
+    monkeypatch.setattr(run, "_halves", lambda options, end: ())
+    found = run.rescue(options(net), 1.0)
+    assert [t.error for t in found.tried] == [None, "stopped after 41 s: the time was up"]
+    assert given == [None, pytest.approx(41.0), pytest.approx(9.0)]  # of timing, the last
+    assert len(found.left) >= 3
+    assert clock[0] == pytest.approx(60.0)
+
+
+def test_options_reach_the_child_as_they_are(net: Path) -> None:
+    from edgeconv.arguments import settled
+    from edgeconv.rescue.child import as_data
+
+    given = options(
+        net, mean=(0.1, 0.2, 0.3), keep_float=("a", "worst:2"), crop="letterbox",
+        input_shapes={"x": (1, 3, 8, 8)}, targets=("tflite",), output=Path("here"),
+    )  # fmt: skip
+    assert ExportOptions(**settled(json.loads(json.dumps(as_data(given))))) == given

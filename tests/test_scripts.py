@@ -91,13 +91,16 @@ def test_faults_are_planted_where_they_change_what_a_net_computes() -> None:
 
 
 def test_scenes_and_their_nets_fit_each_other() -> None:
+    import scene_heads
     import scene_nets
     import scenes
 
     drawn = scenes.draw(4, 0)
     assert drawn.pictures.shape == (4, 3, scenes.SIZE, scenes.SIZE)
-    outputs = scene_nets.seeded("plain", 0)(torch.from_numpy(drawn.pictures))
-    assert torch.isfinite(scene_nets.loss(outputs, drawn, np.arange(4)))
+    for kind in ("plain", *scene_heads.KINDS):
+        outputs = scene_nets.seeded(kind, 0).eval()(torch.from_numpy(drawn.pictures))
+        loss: scene_heads.Loss = scene_heads.LOSSES.get(kind, scene_nets.loss_by_shapes)
+        assert torch.isfinite(loss(outputs, drawn, np.arange(4))), kind
 
 
 def test_a_net_is_made_hard_and_computes_what_it_did() -> None:

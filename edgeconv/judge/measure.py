@@ -19,6 +19,8 @@ ROUNDING = 2.0**-16
 terms in another order."""
 HALF_ROUNDING = 2.0**-9
 """The same where weights or sums are half precision, 11 bits."""
+COARSE = 1 / 32
+"""Steps in an output's spread: fewer leave it less than 40 dB."""
 MOST_CHANNELS = 4096
 """More are positions of a map, not channels."""
 
@@ -60,6 +62,7 @@ def measure(
         figures |= _values(name, reference, other)
         figures |= _quanta(name, reference, other, context)
         figures |= _floor(name, reference, other, figures, context)
+        notes += _coarse(name, reference, other, context)
     if scores:
         figures |= _classes(name, reference, other, figures, context, comparable)
         figures |= _accuracy(reference, other, context)
@@ -131,14 +134,35 @@ def _floor(
 ) -> Figures:
     if context.floor is None:
         return {}
-    # two sound kernels may round an output apart: less than its own step is no loss
+    # two sound kernels may round an output apart: less than its own step is no loss, and where Core
+    # ML computes in half precision an output around 500 has steps of a quarter
     implied = metrics.rms_error(reference, context.floor, name)
-    least = max(implied, context.scale or 0.0)
+    least = max(implied, context.scale or 0.0, 0.5 * _half_step(other))
     return {
         "floor_sqnr_db": metrics.sqnr_db(reference, context.floor, name),
         "below_floor_db": _beyond_db(figures["rms_error"], least),
         "beyond_promise_db": _beyond_db(metrics.rms_error(context.floor, other, name), least),
     }
+
+
+def _half_step(values: Array) -> float:
+    """Return half precision's step at the largest of ``values``; 0 where they are no such numbers."""
+    with np.errstate(over="ignore"):
+        halves = values.astype(np.float16)
+    if values.dtype.kind != "f" or not np.array_equal(halves, values):
+        return 0.0
+    return float(np.spacing(np.abs(halves).max()))
+
+
+def _coarse(name: str, reference: Array, other: Array, context: Context) -> list[str]:
+    """Return a note on an output whose own steps in half precision are coarse beside what it varies by."""
+    step, spread = _half_step(other), float(reference.std(axis=0).mean())
+    if not spread or step < max(COARSE * spread, context.scale or 0.0):
+        return []
+    return [
+        f"{name}: half precision has steps of {step:g} there, and it varies by {spread:.3g}: "
+        "--coreml-compute fp32 keeps its digits"
+    ]
 
 
 def _beyond_db(noise: float, least: float) -> float:

@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import temporary_folder
+from edgeconv.isolate import call
 from edgeconv.rescue.attempts import AS_IT_IS, Attempt, attempts, available_samples
-from edgeconv.rescue.results import Rescue, Tried, figures_of
+from edgeconv.rescue.child import as_data
+from edgeconv.rescue.results import Rescue, Tried
 
 if TYPE_CHECKING:
     from edgeconv.export.options import ExportOptions
 
 TIMED = 0.15
 """Share of the time that is kept for timing what was made."""
-SECONDS_EACH = 2.0
+SECONDS_EACH, LEAST_EACH = 2.0, 0.2
+"""How long a file is timed, and what is too short to tell anything."""
+OPENING = 0.5
+"""Share of the timing that goes into opening files."""
 
 Say = Callable[[str], None]
 
@@ -25,13 +30,15 @@ Say = Callable[[str], None]
 def rescue(options: "ExportOptions", minutes: float, say: Say = lambda _: None) -> Rescue:
     """Export ``options`` as they are, then with each attempt, and time what was made.
 
-    ``minutes`` bounds the work: an attempt that would surely end too late is not begun, the first
-    always is. Raises what the export as it is raises; an attempt that fails is a row with its error.
+    The net as it is always is exported, however long that takes. An attempt is not begun where less
+    of ``minutes`` is left than the longest before it took, and stopped when they are over. Raises what
+    the export as it is raises; an attempt that fails is a row with its error.
     """
     begin = time.monotonic()
-    end = begin + 60.0 * minutes * (1.0 - TIMED)
+    over = begin + 60.0 * minutes
+    end = over - 60.0 * minutes * TIMED
     with temporary_folder() as scratch:
-        first = _try(options, AS_IT_IS, scratch / "0", say)
+        first = _try(options, AS_IT_IS, scratch / "0", say, None)
         if first.error is not None:
             raise EdgeconvError(first.error)
         known = _manifest(first)
@@ -41,7 +48,7 @@ def rescue(options: "ExportOptions", minutes: float, say: Say = lambda _: None) 
         notes: list[str] = []
         if time.monotonic() + 2.0 * first.seconds < end:
             say("halves of the calibration samples, a recipe each")
-            notes += _halves(options)
+            notes += _halves(options, end)
         tried = [first]
         left = []
         for attempt in waiting:
@@ -50,41 +57,33 @@ def rescue(options: "ExportOptions", minutes: float, say: Say = lambda _: None) 
             if time.monotonic() + longest > end:
                 left.append(attempt)
             else:
-                tried.append(_try(options, attempt, scratch / str(len(tried)), say))
-        _time(tried, say)
+                tried.append(_try(options, attempt, scratch / str(len(tried)), say, end))
+        _time(tried, say, over)
         for each in tried:
             each.path = None  # it goes with the scratch folder
     return Rescue(tuple(tried), tuple(left), tuple(notes))
 
 
-def _try(options: "ExportOptions", attempt: Attempt, output: Path, say: Say) -> Tried:
-    from edgeconv.export.pipeline import run_export
-
+def _try(
+    options: "ExportOptions", attempt: Attempt, output: Path, say: Say, end: float | None
+) -> Tried:
+    """Export in a process of its own, which is stopped at ``end`` on the monotonic clock."""
     say(f"{attempt.label}: {attempt.why}")
     begin = time.monotonic()
     changed = replace(options, **{**attempt.fields, "output": output, "force": True})
+    left = None if end is None else end - begin
     try:
         changed.check()
-        report = run_export(changed)
+        made = call(
+            "edgeconv.rescue.child:export_here", as_data(changed), attempt.label, timeout_s=left
+        )
     except EdgeconvError as error:
-        return Tried(attempt, time.monotonic() - begin, error=str(error).splitlines()[0])
-    if not report.artifacts:
-        return Tried(attempt, time.monotonic() - begin, error="; ".join(report.refused.values()))
-    from edgeconv.judge.text import judgement
-
-    made = report.artifacts[0]
-    verdict = made.verdict.verdict
-    share = 1.0 if changed.precision != "int8" else float_share(made.path)
-    return Tried(
-        attempt,
-        time.monotonic() - begin,
-        bool(report),
-        judgement(verdict, integer=made.verdict.integer),
-        figures_of(verdict),
-        made.bytes,
-        share,
-        made.path,
-    )
+        seconds = time.monotonic() - begin
+        stopped = left is not None and seconds >= left
+        why = f"stopped after {seconds:.0f} s: the time was up" if stopped else str(error)
+        return Tried(attempt, seconds, error=why.splitlines()[0])
+    path = Path(made.pop("path"))
+    return Tried(attempt, time.monotonic() - begin, path=path, **made)
 
 
 def _manifest(tried: Tried) -> Artifact:
@@ -94,47 +93,32 @@ def _manifest(tried: Tried) -> Artifact:
     return artifact
 
 
-def float_share(path: Path) -> float | None:
-    """Return the share of multiply-adds of an INT8 file that its recipe leaves in float."""
-    from edgeconv.models.onnx_summary import summarize_onnx
-    from edgeconv.recipe import load_recipe
-
-    artifact = load_artifact(path)
-    if artifact is None:
-        return None
-    recipe = load_recipe(artifact.evidence("recipe.json"))
-    layers = summarize_onnx(artifact.evidence("prepared.onnx")).layers
-    whole = sum(layer.multiply_adds for layer in layers)
-    real = sum(layer.multiply_adds for layer in layers if layer.name not in recipe.weights)
-    return real / whole if whole else None
-
-
-def _halves(options: "ExportOptions") -> Sequence[str]:
-    from edgeconv.export.halves import compare_halves
-
+def _halves(options: "ExportOptions", end: float) -> Sequence[str]:
     try:
-        found = compare_halves(options)
-    except EdgeconvError:
-        return ()  # too few samples for two recipes: the advice of more stands already
-    return () if found is None else (str(found),)
-
-
-def _time(tried: Sequence[Tried], say: Say) -> None:
-    """Time the files against each other, all or none: other machines' targets cannot be timed here."""
-    from edgeconv.bench.api import bench_models
-
-    made = [each for each in tried if each.path is not None]
-    say("timing")
-    try:
-        report = bench_models(
-            [str(each.path) for each in made], seconds=SECONDS_EACH, reference=False
+        found = call(
+            "edgeconv.rescue.child:halves_here",
+            as_data(options),
+            "recipes of two halves",
+            timeout_s=end - time.monotonic(),
         )
     except EdgeconvError:
+        return ()  # too few samples for two recipes, whose advice stands already, or too little time
+    return () if found is None else (found,)
+
+
+def _time(tried: Sequence[Tried], say: Say, over: float) -> None:
+    """Time the files against each other in what is left of the time."""
+    made = [each for each in tried if each.path is not None]
+    left = over - time.monotonic()
+    each_s = min(SECONDS_EACH, left * (1.0 - OPENING) / len(made))
+    if each_s < LEAST_EACH:
         return
-    if len(report.rows) != len(made) or any(row.summary is None for row in report.rows):
+    say("timing")
+    asked = {"paths": [str(each.path) for each in made], "seconds": each_s}
+    try:
+        found = call("edgeconv.rescue.child:time_here", asked, "timing", timeout_s=left)
+    except EdgeconvError:
         return
-    for each, row in zip(made, report.rows, strict=True):
-        assert row.summary is not None
-        each.latency_ms = row.summary.median
-        around = row.summary.median_interval
-        each.interval_ms = None if around is None else (around.low, around.high)
+    for one, (median, interval) in zip(made, found or (), strict=False):
+        one.latency_ms = median
+        one.interval_ms = None if interval is None else (interval[0], interval[1])
