@@ -61,6 +61,7 @@ class ExportArguments(TypedDict, total=False):
     reduce_range: bool
     threads: int | None
     force: bool
+    fresh: bool
     coreml_compute: Literal["fp32", "fp16"] | None
     min_ios: int | None
     image_input: bool

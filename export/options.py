@@ -63,6 +63,10 @@ class ExportOptions:
     model_version: str | None = option(None, WRITE, "Into the file: TFLite, Core ML.")
     force: bool = option(False, WRITE, "Replace files that exist.", kind=bool)
 
+    fresh: bool = option(
+        False, WRITE, "Convert anew where an equal export is kept.", kind=bool
+    )
+
     weights: str | None = option(
         None, NET, "Default: bundled.", metavar="bundled|imagenet|random|FILE",
         choices=("bundled", "imagenet", "random"), open=True,

@@ -13,6 +13,8 @@ from edgeconv.export.checks import check_first
 from edgeconv.export.coverage import coverage
 from edgeconv.export.finish import emit, prove, reference, verify
 from edgeconv.export.hub.simplify import early_simplifier
+from edgeconv.export.kept.again import find_shelf, keep, made_again
+from edgeconv.export.kept.shelf import Shelf
 from edgeconv.export.lower import build, lower, say_preprocessing, trace
 from edgeconv.export.manifest import describe
 from edgeconv.export.options import ExportOptions, Progress
@@ -21,6 +23,7 @@ from edgeconv.export.report import ExportReport, StageLine
 from edgeconv.export.stages import Stages
 from edgeconv.export.targets import TARGETS
 from edgeconv.export.work import Stage, Work
+from edgeconv.recipe import Recipe
 
 
 def _quantize(work: Work) -> None:
@@ -105,17 +108,29 @@ def run_export(
     progress: Progress | None = None,
     on_line: Callable[[StageLine], None] | None = None,
 ) -> ExportReport:
-    """Run every stage; raise EdgeconvError for what stops it, return the report otherwise."""
-    with (
-        _reading(options),
-        early_simplifier(_foreign(options)) as simplifier,
-    ):  # it imports while torch does
-        work = Work(options, Stages(), options.threads or processors(), simplifier)
-        work.given = check_first(options)
-        if progress is not None:
-            work.stages.progress = progress
-        if on_line is not None:
-            work.stages.on_line = on_line
+    """Run every stage, or none where an equal export is kept; raise EdgeconvError for what stops it."""
+    stages = Stages()
+    if progress is not None:
+        stages.progress = progress
+    if on_line is not None:
+        stages.on_line = on_line
+    with _reading(options):
+        given = check_first(options)
+        shelf = find_shelf(options)
+        report = made_again(options, shelf, stages)
+        if report is None:
+            report = _converted(options, given, shelf, stages)
+    first = report.artifacts[0]
+    then = TARGETS[first.target].then
+    report.next_command = f"edgeconv {then} {shlex.quote(str(first.path))}"
+    return report
+
+
+def _converted(
+    options: ExportOptions, given: Recipe | None, shelf: Shelf | None, stages: Stages
+) -> ExportReport:
+    with early_simplifier(_foreign(options)) as simplifier:  # it imports while torch does
+        work = Work(options, stages, options.threads or processors(), simplifier, given=given)
         with _starting():
             _walk(work, LOWERING)
         simplifier.close()
@@ -125,10 +140,8 @@ def run_export(
             _walk(work, _writing(options.targets))
             if not work.report.artifacts:
                 raise EdgeconvError("; ".join(work.refused.values()))
+            keep(work, shelf)
             publish(staged, force=options.force)
-    target = TARGETS[work.report.artifacts[0].target]
-    first = work.file(target.name, options.output)
-    work.report.next_command = f"edgeconv {target.then} {shlex.quote(str(first))}"
     return work.report
 
 

@@ -44,7 +44,12 @@ def watched(command: Sequence[str], folder: Path | None = None) -> Line:
     start, before = time.perf_counter(), 0.0
     stages: list[dict[str, Any]] = []
     child = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "EDGECONV_KEPT_MIB": "0"},  # what is kept takes no conversion
     )
     assert child.stdout is not None
     last, line = start, ""

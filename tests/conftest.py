@@ -11,6 +11,7 @@ hypothesis.settings.register_profile("no-clock", deadline=None)
 hypothesis.settings.load_profile("no-clock")
 for name in ("COLUMNS", "LINES"):  # how wide a page is printed is each test's to say
     os.environ.pop(name, None)
+os.environ["EDGECONV_KEPT_MIB"] = "0"  # a test that exports converts
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"

@@ -20,7 +20,7 @@ INTEGER = (*section(INTEGERS), "io")
     "edgeconv quantize model.onnx --calib photos --recipe fast --output quantized",
 )
 @click.argument("file", metavar="FILE.onnx")
-@field_options(*SHOWN, *INTEGER, "output", "threads", "force")
+@field_options(*SHOWN, *INTEGER, "output", "threads", "force", "fresh")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.pass_context
 def command(ctx: click.Context, /, file: str, *, as_json: bool, **options: Any) -> None:

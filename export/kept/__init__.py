@@ -1,0 +1,1 @@
+"""Finished exports kept between runs, so that an equal one takes no second conversion."""

@@ -1,0 +1,107 @@
+"""Where finished exports are kept: a folder each, bounded in size, believed by its hashes alone.
+
+``CACHE/exports/KEY/`` holds the files as they were published and ``kept.json``: their digests and the
+report. It comes there whole, by one rename; one that is torn or altered nevertheless is no entry.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeconv.cache import cache_dir
+from edgeconv.errors import EdgeconvError
+from edgeconv.files import digest, temporary_folder
+
+LIMIT = "EDGECONV_KEPT_MIB"
+"""The variable that says how much is kept; 0 keeps nothing."""
+USUAL_MIB = 1024
+ENTRY, FILES = "kept.json", "files"
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The place of one export; ``most`` is the bytes that all together may take."""
+
+    place: Path
+    most: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether something is there that may be an entry."""
+        return (self.place / ENTRY).is_file()
+
+    def take(self, into: Path) -> Mapping[str, Any] | None:
+        """Copy the kept files into an empty folder and return their report's data; None where there is none."""
+        try:
+            entry = json.loads((self.place / ENTRY).read_bytes())
+            for name, wanted in entry["files"].items():
+                copy = into / name
+                if not copy.resolve().is_relative_to(into.resolve()):
+                    raise ValueError(name)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self.place / FILES / name, copy)
+                if digest(copy) != wanted:
+                    raise ValueError(name)
+            report: Mapping[str, Any] = entry["report"]
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            shutil.rmtree(self.place, ignore_errors=True)
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(self.place / ENTRY)  # the one used longest ago goes first
+        return report
+
+    def keep(self, folder: Path, report: Mapping[str, Any]) -> None:
+        """Keep a copy of the files in ``folder``; where that fails the export is no worse for it."""
+        files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not _hidden(p, folder)]
+        if sum(file.stat().st_size for file in files) > self.most // 2:
+            return
+        with contextlib.suppress(OSError, EdgeconvError, TypeError):
+            self.place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with temporary_folder(self.place.parent, ".new-") as made:
+                names = [file.relative_to(folder).as_posix() for file in files]
+                for file, name in zip(files, names, strict=True):
+                    copy = made / "whole" / FILES / name
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file, copy)
+                entry = {"files": {n: digest(folder / n) for n in names}, "report": report}
+                text = json.dumps(entry, default=lambda value: value.item())
+                (made / "whole" / ENTRY).write_text(text)
+                shutil.rmtree(self.place, ignore_errors=True)
+                (made / "whole").rename(self.place)
+            _make_room(self.place.parent, self.most)
+
+
+def shelf_of(key: str) -> Shelf | None:
+    """Return the place of ``key``; None where nothing is to be kept."""
+    try:
+        most = int(os.environ.get(LIMIT, "") or USUAL_MIB) << 20
+    except ValueError:
+        raise EdgeconvError(
+            f"{LIMIT} is how many MiB of finished exports are kept, a whole number, not "
+            f"{os.environ[LIMIT]!r}"
+        ) from None
+    return Shelf(cache_dir() / "exports" / key, most) if most > 0 else None
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _make_room(shelves: Path, most: int) -> None:
+    """Remove what was used longest ago until the rest fits."""
+    found = []
+    for place in shelves.iterdir():
+        with contextlib.suppress(OSError):  # another run may remove it
+            size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+            found.append(((place / ENTRY).stat().st_mtime_ns, size, place))
+    total = sum(size for _, size, _ in found)
+    for _, size, place in sorted(found):
+        if total <= most:
+            return
+        shutil.rmtree(place, ignore_errors=True)
+        total -= size
