@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 OLD := .venv-tflite-runtime
 ARGS ?=
+# setuptools warns of every editable install, which is what is wanted here.
+QUIET := PYTHONWARNINGS=ignore
 
 .PHONY: demo test test-long fuzz check fix docs site setup
 
@@ -44,18 +46,18 @@ setup: .venv/.stamp
 .venv/.stamp: pyproject.toml demo/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --upgrade 'pip>=25.1'
-	$(BIN)/pip install -q -c constraints.txt -e demo -e '.[all,executorch]' --group dev
+	$(QUIET) $(BIN)/pip install -q -c constraints.txt -e demo -e '.[all,executorch]' --group dev
 	touch $@
 
 # tflite-runtime ends at Python 3.11 and needs numpy 1, so it lives apart; other Pythons skip it by name.
 $(OLD)/.stamp: pyproject.toml
 	mkdir -p $(OLD)
 	if $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
-	  $(PYTHON) -m venv $(OLD) && $(OLD)/bin/pip install -q -e '.[tflite-runtime]'; fi
+	  $(PYTHON) -m venv $(OLD) && $(QUIET) $(OLD)/bin/pip install -q -e '.[tflite-runtime]'; fi
 	touch $@
 
 .venv-site/.stamp: pyproject.toml
 	$(PYTHON) -m venv .venv-site
 	.venv-site/bin/pip install -q --upgrade 'pip>=25.1'
-	.venv-site/bin/pip install -q -e . --group docs
+	$(QUIET) .venv-site/bin/pip install -q -e . --group docs
 	touch $@

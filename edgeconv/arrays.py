@@ -75,7 +75,10 @@ def _check_size(file: BinaryIO, path: Path) -> None:
 
 def _check_header(file: IO[bytes], size: int, what: str) -> None:
     """Raise EdgeconvError where the header of an .npy of ``size`` bytes says that it holds more."""
-    version = np.lib.format.read_magic(file)
+    try:
+        version = np.lib.format.read_magic(file)
+    except ValueError as error:
+        raise EdgeconvError(f"{what} is damaged, cut short or holds no array") from error
     read = np.lib.format.read_array_header_1_0
     shape, _, dtype = (read if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
     wanted, held = int(np.prod(shape, dtype=object)) * dtype.itemsize, size - file.tell()

@@ -4,9 +4,11 @@ import contextlib
 import errno
 import io
 import os
+import shutil
 import signal
 import sys
 import tempfile
+import textwrap
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -63,13 +65,25 @@ def _code(found: object) -> int:
 
 def _say(error: BaseException, answer: Answer, as_json: bool) -> int:
     sentence, code = explain(error)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        echo(sentence, err=True)  # the help of a group that was called without a command
+        return code
     if as_json and not answer.given:
         with contextlib.suppress(OSError):
             print_json({"error": sentence, "exit_code": code})
     if isinstance(error, click.UsageError) and error.ctx is not None:
         echo(error.ctx.get_usage(), err=True)
-    echo(f"Error: {sentence}", err=True)
+    echo(_folded(f"Error: {sentence}"), err=True)
     return code
+
+
+def _folded(text: str) -> str:
+    """Return ``text`` folded between words where a terminal would cut them."""
+    if not sys.stderr.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(wrapper.fill(line) for line in text.splitlines())
 
 
 def explain(error: BaseException) -> tuple[str, int]:

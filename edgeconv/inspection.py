@@ -73,10 +73,10 @@ def inspect_file(path: Path) -> Inspection:
     """
     readers = {".onnx": _onnx, ".tflite": _tflite, ".mlpackage": _mlpackage}
     reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise UsageError(f"{path}: inspect reads {', '.join(readers)}")
     if not path.exists():
         raise UsageError(f"{path} does not exist")
+    if reader is None:
+        raise UsageError(f"{path}: inspect reads {', '.join(readers)}")
     check_fits(path)
     with reading(f"{path} cannot be read"):
         found = reader(path)

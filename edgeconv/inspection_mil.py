@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from edgeconv.formats.mil_types import TensorType
-from edgeconv.formats.mlpackage import open_package
+from edgeconv.formats.mlpackage import naming, open_package
 from edgeconv.mil.census import WEIGHTS, mil_census
 from edgeconv.mil.program import Operation, Parsed, Reference, parse
 
@@ -17,7 +17,8 @@ def look_into(path: Path) -> dict[str, Any]:
 
     Raises EdgeconvError where the package is damaged.
     """
-    program = parse(open_package(path))
+    with naming(path):
+        program = parse(open_package(path))
     types = Counter(t.dtype.name for t in program.types.values() if isinstance(t, TensorType))
     return {
         "census": mil_census(program),

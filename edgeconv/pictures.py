@@ -179,7 +179,8 @@ def to_input(pixels: NDArray[np.uint8], how: Preprocessing, channels: int) -> ND
 def find_pictures(folder: Path) -> list[Path]:
     """Return every picture below ``folder``, sorted; raises UsageError where there is none."""
     if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder of pictures")
+        what = "is not a folder of pictures" if folder.exists() else "does not exist"
+        raise UsageError(f"{folder} {what}")
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not found:
         known = " ".join(sorted(SUFFIXES))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.foreign import read_bytes
 
 Check = Callable[[Any, str], Any]
@@ -43,6 +43,8 @@ def read_json(path: Path, what: str, hint: str = "") -> Any:
     """Return the JSON data of a file. Raises EdgeconvError where it is not ``what``; ``hint`` ends it."""
     try:
         return parse_json(read_bytes(path), f"{path} is not {what}", hint)
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} does not exist{hint}") from error
     except OSError as error:
         reason = error.strerror or error
         raise EdgeconvError(f"cannot read {path} as {what}: {reason}{hint}") from error

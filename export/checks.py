@@ -11,9 +11,15 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.graph import Graph
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.publish import staging
+from edgeconv.export.source.found import net_options
 from edgeconv.export.targets import TARGETS
 from edgeconv.files import digest
+from edgeconv.models.specs import resolve_options
+from edgeconv.pictures import find_pictures
 from edgeconv.recipe import Recipe, load_recipe
+
+NET_SUFFIXES = (".onnx", ".py", ".pt2", ".pt", ".pth", ".ts", ".safetensors")
+SAMPLE_SUFFIXES = (".npz", ".npy", ".py")
 
 
 def check_first(options: ExportOptions) -> Recipe | None:
@@ -25,10 +31,10 @@ def check_first(options: ExportOptions) -> Recipe | None:
     options.check()
     for module, extra in _needed(options):
         installed(module, extra)
+    _check_net(options)
     for flag, value in (("calib", options.calib), ("verify", options.verify)):
-        path = Path(str(value).rpartition(":")[0] if ".py:" in str(value) else str(value))
-        if value is not None and not path.exists():
-            raise UsageError(f"--{flag} {path} does not exist")
+        if value is not None:
+            _check_samples(f"--{flag}", str(value))
     for flag, file in (("labels", options.labels), ("truth", options.truth)):
         if file is not None and str(file) != "folders" and not Path(file).is_file():
             raise UsageError(f"--{flag} {file} does not exist")
@@ -36,6 +42,32 @@ def check_first(options: ExportOptions) -> Recipe | None:
     if not options.integer or options.recipe_file is None:
         return None
     return load_recipe(options.recipe_file)
+
+
+def _check_net(options: ExportOptions) -> None:
+    """Raise UsageError for a name, a file or an option of a net that cannot be, before torch is imported."""
+    if not isinstance(options.net, str):
+        return
+    file, colon, _ = options.net.rpartition(":")
+    if not colon and Path(options.net).suffix not in NET_SUFFIXES:
+        resolve_options(options.net, net_options(options))
+    elif not colon or file.endswith(".py"):
+        path = Path(file or options.net)
+        if not path.is_file():
+            raise UsageError(f"{path} {'is no file' if path.exists() else 'does not exist'}")
+
+
+def _check_samples(flag: str, value: str) -> None:
+    """Raise UsageError where ``value`` is neither a folder with pictures nor a file of samples."""
+    path = Path(value.rpartition(":")[0] if ".py:" in value else value)
+    if not path.exists():
+        raise UsageError(f"{flag} {path} does not exist")
+    if path.is_dir():
+        find_pictures(path)
+    elif path.suffix not in SAMPLE_SUFFIXES:
+        raise UsageError(
+            f"{flag} {path}: samples are a folder of pictures, an .npz, an .npy or file.py:function"
+        )
 
 
 def _needed(options: ExportOptions) -> list[tuple[str, str]]:
@@ -47,7 +79,7 @@ def _check_output(folder: Path) -> None:
     """Raise where ``folder``, or the one it would be made in, cannot be written; make nothing."""
     held = next((p for p in (folder, *folder.absolute().parents) if p.exists()), Path("/"))
     if not held.is_dir():
-        raise EdgeconvError(f"--output {folder}: {held} is a file, not a folder")
+        raise UsageError(f"--output {folder}: {held} is a file, not a folder")
     if not os.access(held, os.W_OK | os.X_OK):
         raise EdgeconvError(f"cannot write to {folder}: no permission in {held}")
 

@@ -143,11 +143,12 @@ def verify(work: Work, target: str) -> None:
                 path,
                 options.precision,
                 (file.inputs, file.outputs),
-                work.expected if most is None else work.expected.head(most),
+                work.expected,
                 work.threads,
                 _promise(work, target),
                 file.stats,
                 work.description["weights"].get("source"),
+                most,
             )
         except EdgeconvError as error:
             work.refused[target] = f"its file does not run: {error}"

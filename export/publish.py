@@ -34,6 +34,7 @@ def staging(folder: Path) -> Iterator[Staged]:
 
     Raises EdgeconvError where ``folder`` cannot be written.
     """
+    fresh = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         unreported = settle.sweep(folder)
@@ -54,6 +55,9 @@ def staging(folder: Path) -> Iterator[Staged]:
             settle.remove(root)
         if lock is not None:
             os.close(lock)
+        if fresh:  # and empty: nothing came of it
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def publish(staged: Staged, *, force: bool) -> None:

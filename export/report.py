@@ -84,13 +84,22 @@ class ExportReport:
         }
 
 
+def in_bytes(size: int) -> str:
+    """Return a size as it is read: in MB from a tenth of one, below it in kB.
+
+    >>> in_bytes(2_712_345), in_bytes(18_432)
+    ('2.7 MB', '18.4 kB')
+    """
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+
+
 def artifact_text(name: str, made: Emitted, borders: str) -> str:
     """Return the line of an emitted file: name, size in bytes, operators, INT8 count, transposes.
 
     The INT8 count is of all operators that compute. ``borders`` says the types of inputs and outputs.
     """
     stats = made.stats
-    text = f"{name}   {made.size / 1e6:.1f} MB · {stats['ops']} ops"
+    text = f"{name}   {in_bytes(made.size)} · {stats['ops']} ops"
     if "operators" in stats:
         text += f" · {stats['int8_operators']}/{stats['operators']} INT8"
         if stats.get("per_channel") and stats["per_channel"] == stats["int8_compute"]:
@@ -102,10 +111,13 @@ def artifact_text(name: str, made: Emitted, borders: str) -> str:
 
 def verdict_text(found: FileVerdict) -> str:
     """Return the closing line of an artifact: its figures, and the judgement."""
+    pictures = (
+        f"{found.pictures}" if found.pictures == found.of else f"{found.pictures} of {found.of}"
+    )
     return " · ".join(
         [
             figures_text(found.verdict),
-            f"{found.pictures} pictures, {found.runtime}",
+            f"{pictures} pictures, {found.runtime}",
             judgement(found.verdict, integer=found.integer),
         ]
     )

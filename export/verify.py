@@ -23,7 +23,7 @@ from edgeconv.judge.text import to_json
 from edgeconv.judge.verdict import Verdict, compare, no_integers
 from edgeconv.recipe import Recipe
 from edgeconv.runtimes.base import open_runner
-from edgeconv.samples import Feed
+from edgeconv.samples import Feed, spread
 from edgeconv.tensors import TensorSpec
 
 MAX_BYTES = 256 << 20  # reference outputs held in memory
@@ -31,10 +31,11 @@ MAX_BYTES = 256 << 20  # reference outputs held in memory
 
 @dataclass(frozen=True)
 class FileVerdict:
-    """What was found for one artifact, on how many pictures, in which runtime."""
+    """What was found for one artifact, on how many pictures of how many, in which runtime."""
 
     runtime: str
     pictures: int
+    of: int
     verdict: Verdict
     integer: bool = False
     boxes: BoxParity | None = None
@@ -65,16 +66,18 @@ class Expected:
     truth: NDArray[np.int64] | None
     cuts: Cuts | None = None
 
-    def head(self, count: int) -> "Expected":
-        """Return the first ``count`` feeds with their outputs."""
-        count = min(count, len(self.feeds))
+    def spread(self, count: int) -> "Expected":
+        """Return ``count`` feeds with their outputs, evenly spread: pictures may lie sorted by class."""
         outputs = {name: self.rows(a, count) for name, a in self.outputs.items()}
-        truth = None if self.truth is None else self.truth[:count]
-        return Expected(self.feeds[:count], outputs, truth, self.cuts)
+        truth = None if self.truth is None else self.rows(self.truth, count)
+        return Expected(spread(self.feeds, count), outputs, truth, self.cuts)
 
     def rows(self, array: NDArray[Any], count: int) -> NDArray[Any]:
-        """Return what belongs to the first ``count`` feeds of an output of all of them."""
-        return array[: len(array) // len(self.feeds) * count]
+        """Return what belongs to ``count`` spread feeds of an output of all of them, (rows, ...)."""
+        each = len(array) // len(self.feeds)
+        starts = np.array(spread(range(0, len(self.feeds) * each, each), count), np.intp)
+        chosen: NDArray[Any] = array[(starts[:, None] + np.arange(each)).ravel()]
+        return chosen
 
 
 def expect(
@@ -135,36 +138,39 @@ def verify_file(
     promise: Promise | None = None,
     stats: Mapping[str, Any] | None = None,
     weights: object = None,
+    most: int | None = None,
 ) -> FileVerdict:
-    """Open ``path`` in its runtime, run the feeds and judge the outputs.
+    """Open ``path`` in its runtime, run the feeds, ``most`` of them at most, and judge the outputs.
 
     ``borders`` are the file's inputs and outputs as it was written; ``promise`` is what its
     recipe promises; ``stats`` are what was counted in the file and ``weights`` says what the net's are.
     """
+    few = expected if most is None else expected.spread(most)
     with open_runner(path, threads=threads) as runner:
         inputs = all_placed(runner.inputs, borders[0])
         outputs = all_placed(runner.outputs, borders[1])
-        got, _ = run_feeds(runner, expected.feeds, inputs, outputs)
+        got, _ = run_feeds(runner, few.feeds, inputs, outputs)
         runtime = f"{runner.name} {runner.version}"
     steps = {s.name: s.quantization.scale for s in outputs if s.quantization is not None}
     names = match_names(list(expected.outputs), list(got), "output")
     steps |= {names[n]: step for n, step in promise.scales.items() if n in names} if promise else {}
     floor = None
     if promise is not None:  # of all samples, where a slow runtime ran some
-        count = {name: len(got[own]) for name, own in names.items()}
-        floor = {n: a[: count[n]] for n, a in promise.outputs.items() if n in count}
+        ran = len(few.feeds)
+        floor = {n: expected.rows(a, ran) for n, a in promise.outputs.items() if n in names}
     verdict = compare(
-        expected.outputs,
+        few.outputs,
         got,
         budget=defaults_for(weights)[precision],
-        truth=expected.truth,
+        truth=few.truth,
         scales={name: steps[own] for name, own in names.items() if own in steps},
         floor=floor,
         cuts=expected.cuts,
         found=no_integers(precision, stats or {}),
     )
-    boxes = boxes_held(expected.outputs, got, expected.feeds[0] if expected.feeds else {})
-    return FileVerdict(runtime, len(expected.feeds), verdict, precision == "int8", boxes)
+    boxes = boxes_held(few.outputs, got, few.feeds[0] if few.feeds else {})
+    counts = len(few.feeds), len(expected.feeds)
+    return FileVerdict(runtime, *counts, verdict, precision == "int8", boxes)
 
 
 def first_departure(
@@ -180,7 +186,7 @@ def first_departure(
     through each, if the last, which comes of the others, departs at all. An INT8 export's prepared
     graph centres pixels, which moves the border of the first convolution by half a pixel step.
     """
-    few = expected.head(count)
+    few = expected.spread(count)
 
     def departs(stage: str) -> str | None:
         kind = "lowered" if stage == "prepared" and int8 else "fp32"

@@ -1,5 +1,6 @@
 """Read a checkpoint file into a flat table of float tensors, never running code from it."""
 
+import errno
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -119,6 +120,8 @@ def _read_pickled(path: Path) -> Any:
             ) from error
         raise EdgeconvError(f"{path} is truncated or not a PyTorch file") from error
     except OSError as error:
+        if error.errno in (None, errno.EINVAL):  # torch seeks to where an archive should end
+            raise EdgeconvError(f"{path} is truncated or not a PyTorch file") from error
         raise EdgeconvError(f"cannot read {path}: {error.strerror or error}") from error
     except MemoryError:
         raise

@@ -94,6 +94,8 @@ def find_spec(name: str) -> NetSpec:
             f"{name} is there but is no net that is read here: give a file.py:factory, an .onnx file "
             f"or one of {', '.join(SPECS)}; edgeconv inspect says what is inside a file"
         )
+    if Path(name).suffix[1:].isalpha():
+        raise UsageError(f"{name} does not exist")
     simple = {key.replace("_", ""): key for key in SPECS}
     wanted = name.lower().replace("_", "").replace("-", "")
     near = [simple[match] for match in difflib.get_close_matches(wanted, simple, 2, 0.6)]

@@ -1,11 +1,14 @@
 """A user's own net, however it is given: a live module, a factory, or a file that holds code and weights."""
 
+import contextlib
 import copy
 import importlib
 import inspect
+import logging
 import types
+import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ import torch
 from torch import nn
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.foreign import open_file
 from edgeconv.models.factory import call_factory, load_factory
 
 
@@ -69,15 +73,30 @@ def is_user_net(net: object) -> bool:
 
 def _holds_script(path: Path) -> bool:
     """Whether a file is TorchScript: weights alone are the same kind of archive without code."""
-    if not path.is_file() or not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())
+    return path.is_file() and any("/code/" in name for name in _members(path))
+
+
+def _members(path: Path) -> list[str]:
+    """Return what an archive of torch holds, nothing where it is none; raise where it is cut short."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    with open_file(path) as file:
+        if file.read(2) == b"PK":
+            raise EdgeconvError(f"{path} is damaged or cut short")
+    return []
 
 
 def _imported(module: str, name: str) -> nn.Module:
     try:
         found = vars(importlib.import_module(module))
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise EdgeconvError(f"{module} fails: {error}") from error
+        raise UsageError(
+            f"no package {module} is installed here; a file is named with its suffix, "
+            f"{module.replace('.', '/')}.py:{name}"
+        ) from error
     except (Exception, SystemExit) as error:
         raise EdgeconvError(f"{module} fails: {type(error).__name__}: {error}") from error
     return call_factory(found, name, module)
@@ -108,9 +127,26 @@ def _required(module: nn.Module) -> tuple[str, ...]:
     )
 
 
-def _program(path: Path) -> UserNet:
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what torch says of a file to itself: what matters is raised."""
+    log = logging.getLogger("torch.export")
+    before = log.level
+    log.setLevel(logging.ERROR)
     try:
-        program = torch.export.load(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(before)
+
+
+def _program(path: Path) -> UserNet:
+    if not _members(path):
+        raise EdgeconvError(f"{path} is no saved ExportedProgram")
+    try:
+        with _quiet():
+            program = torch.export.load(path)
         module = program.module()
     except Exception as error:  # torch's readers raise of every kind
         reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -138,7 +174,8 @@ def _program(path: Path) -> UserNet:
 def _script(path: Path) -> UserNet:
     load: Any = torch.jit.load
     try:
-        module = load(str(path), map_location="cpu").eval()
+        with _quiet():
+            module = load(str(path), map_location="cpu").eval()
     except (RuntimeError, ValueError) as error:
         raise EdgeconvError(f"{path} is no TorchScript: {str(error).splitlines()[0]}") from error
     arguments = module.forward.schema.arguments[1:]

@@ -149,8 +149,8 @@ def small_workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_workplace")
 def test_the_examples_of_every_help_run() -> None:
     shown = [line for line in examples() if f"$ {line}\n" not in README]  # a test runs the README's
-    # trainings of minutes, on folders of classes: tests/test_train.py has short ones
-    shown = [line for line in shown if not line.startswith("edgeconv train ")]
+    # work of minutes: tests/test_train.py and tests/test_rescue.py have short ones
+    shown = [line for line in shown if not line.startswith(("edgeconv train ", "edgeconv rescue "))]
     assert len(shown) > 8
     for line in shown:
         code, output = run(line.removeprefix("edgeconv "))

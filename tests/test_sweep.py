@@ -375,5 +375,5 @@ def test_bad_options_and_the_plan(tmp_path: Path) -> None:
     assert "4 forms, 4 cells, 0 impossible" in planned.output
     (tmp_path / "file").write_text("")
     taken = run("ghostnet", "--output", str(tmp_path / "file"))
-    assert taken.exit_code == 1
+    assert taken.exit_code == 2
     assert "is a file" in taken.output

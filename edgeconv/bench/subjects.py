@@ -191,7 +191,7 @@ def net_rows(label: str, net: Mapping[str, Any], choice: Choice) -> list[Subject
         from edgeconv.models.specs import SPECS
 
         if fields["net"] not in SPECS:
-            near = difflib.get_close_matches(str(fields["net"]), SPECS, n=2, cutoff=0.4)
+            near = difflib.get_close_matches(str(fields["net"]), SPECS, n=2)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise UsageError(
                 f"{fields['net']} is neither a file (.onnx, .tflite) nor a net"

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeconv.commands.complete import complete_hosts
+from edgeconv.commands.grouped import PlainGroup
 from edgeconv.terminal import echo, print_json
 
 if TYPE_CHECKING:
     from edgeconv.device.board import Board
 
 
-@click.group()
+@click.group(cls=PlainGroup)
 def command() -> None:
     """Ask or prepare a board over SSH (the system's own ssh: your keys, configuration, jump hosts)."""
 

@@ -34,8 +34,21 @@ class GroupedCommand(click.Command):
                     formatter.write_dl(shown)
 
 
+class PlainGroup(click.Group):
+    """A group that lists its commands with the whole first sentence of each, not cut at a width."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the command list."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, made.get_short_help_str(1000)) for name, made in self.commands.items()]
+            )
+
+
 def examples(*lines: str) -> str:
     """Return an epilog that shows ``lines`` as commands to copy, long ones broken as a shell takes it."""
+    if not lines:
+        return ""
     broken = (wrap(line, 72, break_on_hyphens=False) for line in lines)
     return "\b\nExamples:\n" + "\n".join("  " + " \\\n      ".join(parts) for parts in broken)
 

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 
+from edgeconv.commands.grouped import PlainGroup
 from edgeconv.commands.page_option import page_option
 from edgeconv.terminal import echo, print_json
 
 
-@click.group()
+@click.group(cls=PlainGroup)
 def command() -> None:
     """Show, compare and check INT8 recipes (recipe.json beside an exported file)."""
 

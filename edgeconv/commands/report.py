@@ -14,7 +14,7 @@ from edgeconv.terminal import echo, print_json
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--html",
-    type=click.Path(path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
     metavar="PAGE",
     help="Where the page goes.  [default: FILE.html]",
 )

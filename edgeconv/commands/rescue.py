@@ -24,7 +24,7 @@ GROUPS = {
 }
 
 
-@grouped(GROUPS)
+@grouped(GROUPS, "edgeconv rescue out/model_int8.tflite --calib photos --minutes 10")
 @click.argument("net", metavar="FILE_OR_NET", shell_complete=complete_nets)
 @field_options(*OWN)
 @click.option(

@@ -124,13 +124,16 @@ def command(net: str, *, as_json: bool, quiet: bool, **options: Any) -> None:
     """
     from edgeconv.metrics import wilson_interval
     from edgeconv.train.options import TrainOptions
+
+    asked = TrainOptions(net, **options)
+    asked.check()  # before torch is imported
     from edgeconv.train.run import train
 
     def say(line: str) -> None:
         if not quiet:
             echo(line, err=as_json)
 
-    report = train(TrainOptions(net, **options), say)
+    report = train(asked, say)
     if as_json:
         print_json(report.to_json())
         return

@@ -41,6 +41,7 @@ def evaluate(
     the float graph that an export kept.
     """
     wish, asked = wish or Wish(), asked or Asked()
+    find_pictures(Path(data))  # refuses a folder without any before a file is opened
     return [_one(open_subject(path, asked), data, wish) for path in paths]
 
 

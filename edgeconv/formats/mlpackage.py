@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +35,16 @@ class Package:
         if relative == name:
             raise CorruptFileError(f"{self.path} names the weight file {name}, not {prefix}...")
         return _inside(self.path, self.folder / relative, name)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Begin a CorruptFileError that does not name the package with its name."""
+    try:
+        yield
+    except CorruptFileError as error:
+        said = str(error)
+        raise CorruptFileError(said if path.name in said else f"{path}: {said}") from error
 
 
 def open_package(path: Path) -> Package:

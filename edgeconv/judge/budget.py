@@ -109,6 +109,8 @@ def read_data(path: Path) -> dict[str, Any]:
     try:
         text = read_text(path)
         data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} does not exist") from error
     except OSError as error:
         raise EdgeconvError(f"cannot read {path}: {error.strerror or error}") from error
     except RecursionError as error:

@@ -34,6 +34,9 @@ def rescue(options: "ExportOptions", minutes: float, say: Say = lambda _: None) 
     of ``minutes`` is left than the longest before it took, and stopped when they are over. Raises what
     the export as it is raises; an attempt that fails is a row with its error.
     """
+    from edgeconv.export.checks import check_first
+
+    check_first(options)
     begin = time.monotonic()
     over = begin + 60.0 * minutes
     end = over - 60.0 * minutes * TIMED

@@ -63,12 +63,14 @@ def fixed_shape(
 ) -> tuple[int, ...]:
     """Return a concrete shape for an input whose ``dims`` may hold names, None or -1.
 
-    Raises EdgeconvError where a dimension is open and ``given`` does not settle it, or contradicts
+    A batch that alone is open is 1 unless ``given`` says otherwise, as an export takes it. Raises EdgeconvError where a dimension is open and ``given`` does not settle it, or contradicts
     a fixed one.
     """
     shape = tuple(d if isinstance(d, int) and d >= 0 else None for d in dims)
     wanted = (given or {}).get(name)
     if wanted is None:
+        if len(shape) > 1 and shape[0] is None and None not in shape[1:]:
+            shape = (1, *shape[1:])
         settled = tuple(d for d in shape if d is not None)
         if len(settled) == len(shape):
             return settled

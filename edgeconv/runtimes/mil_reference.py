@@ -11,6 +11,7 @@ import numpy as np
 
 import edgeconv
 from edgeconv.errors import EdgeconvError, UsageError, reading
+from edgeconv.formats.mlpackage import naming
 from edgeconv.mil import CorruptFileError, Noise, open_program
 from edgeconv.mil.evaluate import Rounding, Watch
 from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
@@ -36,11 +37,9 @@ def open(
     check_threads(threads)
     if rounding not in ("declared", "exact"):
         raise UsageError(f"rounding {rounding} does not exist: declared, exact")
-    try:
+    with naming(path):
         program = open_program(path)
         check_shapes(path.name, program.input_specs(), shapes)
-    except CorruptFileError as error:
-        raise EdgeconvError(f"{path.name}: {error}") from error
     return MilReferenceRunner(path, program, threads, rounding, noise)
 
 

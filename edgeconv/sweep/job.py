@@ -5,9 +5,11 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from edgeconv.errors import UsageError
+from edgeconv.export.kinds import Io, Precision
+from edgeconv.export.targets import TARGETS
 from edgeconv.foreign import read_text
 
 MEBIBYTE = 1 << 20
@@ -111,8 +113,9 @@ AXES = {
 
 LISTS = {**AXES, "mean": float, "std": float, "input_shape": int, "nets": str}
 CHOICES = {
-    "precision": ("fp32", "fp16", "int8"),
-    "io": ("float", "int8", "uint8"),
+    "precision": get_args(Precision),
+    "io": get_args(Io),
+    "target": tuple(TARGETS),
 }
 
 

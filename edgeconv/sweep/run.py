@@ -283,8 +283,8 @@ def _merged(shards: Sequence[Outcome | None]) -> list[bool] | None:
 
 
 def check_output(output: Path) -> None:
-    """Raise EdgeconvError where ``output`` cannot be the folder of a sweep."""
+    """Raise where ``output`` cannot be the folder of a sweep."""
     if output.exists() and not output.is_dir():
-        raise EdgeconvError(f"--output {output} is a file; a sweep writes a folder")
+        raise UsageError(f"--output {output} is a file; a sweep writes a folder")
     if output.is_dir() and any(output.iterdir()) and not (output / "cells").is_dir():
         raise EdgeconvError(f"--output {output} holds other files: name an empty or a new folder")

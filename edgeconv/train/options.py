@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from edgeconv.errors import UsageError
 from edgeconv.models.specs import resolve_options
+from edgeconv.pictures import find_pictures
 
 AUGMENTATIONS = ("none", "crop", "flip", "full")
 """Each does what the one before it does and more: nothing, moved, mirrored, brighter and paler."""
@@ -94,3 +95,4 @@ class TrainOptions:
             raise UsageError("--tune head keeps all other layers: give --weights that are trained")
         if self.output is not None and self.output.suffix != ".safetensors":
             raise UsageError(f"--output {self.output}: name a .safetensors file")
+        find_pictures(Path(self.data))

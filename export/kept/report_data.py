@@ -46,6 +46,7 @@ def _artifact(made: ArtifactReport) -> dict[str, Any]:
         "stats": made.stats,
         "runtime": found.runtime,
         "pictures": found.pictures,
+        "of": found.of,
         "integer": found.integer,
         "boxes": None if found.boxes is None else asdict(found.boxes),
         "findings": [asdict(finding) for finding in verdict.findings],
@@ -68,6 +69,8 @@ def _read_artifact(data: Mapping[str, Any], folder: Path) -> ArtifactReport:
     if boxes is not None:
         shared = {"matched": Share(**boxes["matched"]), "worst": tuple(boxes["worst"])}
         boxes = BoxParity(**{**boxes, **shared})
-    found = FileVerdict(data["runtime"], data["pictures"], verdict, data["integer"], boxes)
+    found = FileVerdict(
+        data["runtime"], data["pictures"], data["of"], verdict, data["integer"], boxes
+    )
     path = folder / data["file"]
     return ArtifactReport(data["target"], path, data["bytes"], data["stats"], found)

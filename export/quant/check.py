@@ -63,13 +63,14 @@ def check_fits(recipe: Recipe, graph: Graph) -> list[str]:
 def check_against(recipe: Recipe, model: Path) -> list[str]:
     """Return what does not fit the float .onnx file that the recipe was made for."""
     installed("onnx", "export")
+    from edgeconv.export.hub.inputs import settle_shapes
     from edgeconv.export.hub.onnx_io import from_onnx, load_model
     from edgeconv.export.hub.simplify import admit
     from edgeconv.export.prepare import PixelInput, prepare
 
     if model.is_file():
         admit(model)
-    graph = from_onnx(load_model(model))
+    graph = from_onnx(settle_shapes(load_model(model), {})[0])
     plain = check_fits(recipe, prepare(graph, int8=True).graph)
     half = PixelInput((0.5,), (0.5,))  # the shift of exactly stored pixels adds a tensor
     shifted = check_fits(recipe, prepare(graph, int8=True, pixels=half).graph)

@@ -1,0 +1,135 @@
+"""What a stranger types wrongly: one sentence that says what is wrong, at once, and the right exit code."""
+
+import os
+import pty
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import edgeconv.cli
+from edgeconv.errors import UsageError
+from edgeconv.guard import guarded
+from edgeconv.runtimes.checks import fixed_shape
+
+pytest.importorskip("onnx")
+
+
+def run(line: str) -> tuple[int, str]:
+    found = CliRunner().invoke(edgeconv.cli.main, line.split())
+    return found.exit_code, found.output
+
+
+def cut(path: Path, data: bytes) -> None:
+    path.write_bytes(data[: len(data) // 2])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Half files, a folder without pictures, a text, and a net that nobody should come to open."""
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    Path("text").write_text("none")
+    Path("net.py").write_text("raise AssertionError\n")
+    np.savez("whole.npz", x=np.zeros((4, 3, 8, 8), np.float32))
+    cut(Path("half.npz"), Path("whole.npz").read_bytes())
+    with zipfile.ZipFile("whole.pt", "w") as archive:
+        archive.writestr("net/code/x.py", "pass\n" * 1000)
+    for name in ("half.pt", "half.pt2"):
+        cut(Path(name), Path("whole.pt").read_bytes())
+    Image.new("RGB", (8, 8)).save("one.png")
+    model = Path("half.mlpackage", "Data", "m.mlmodel")
+    model.parent.mkdir(parents=True)
+    item = '{"rootModelIdentifier": "a", "itemInfoEntries": {"a": {"path": "m.mlmodel"}}}'
+    Path("half.mlpackage", "Manifest.json").write_text(item)
+    model.write_bytes(bytes([0xB2, 0x1F, 0x7F, 0]))  # field 502 of 127 bytes, one there
+    return tmp_path
+
+
+@pytest.mark.parametrize("group", ["", "recipe", "device"])
+def test_a_group_without_a_command_shows_its_help_and_no_error(
+    group: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["edgeconv", *group.split()])
+    with pytest.raises(SystemExit) as ended:
+        edgeconv.cli.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.count("Usage:") == 1
+    assert "Error" not in said
+    assert "..." not in said.partition("Commands:")[2]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("line", "says", "code"),
+    [
+        ("export nofile.py:make", "nofile.py does not exist", 2),
+        ("export empty.onnx", "empty.onnx does not exist", 2),
+        ("export mobilenet_v1 --width 9", "takes width from 0.1 to 4.0", 2),
+        ("export mobilenet_v1 --groups 3", "has no option groups", 2),
+        ("export net.py:make --int8 --calib empty", "empty holds no picture", 2),
+        ("export net.py:make --int8 --calib one.png", "--calib one.png: samples are a folder", 2),
+        ("export net.py:make --output text", "text is a file, not a folder", 2),
+        ("inspect nofile", "nofile does not exist", 2),
+        ("inspect half.mlpackage", "half.mlpackage: field 502 reaches past", 1),
+        ("bundle --show nofile.json", "nofile.json does not exist", 2),
+        ("eval nofile.tflite --data nodir", "nodir does not exist", 2),
+        ("train mobilenet_v1 --data nodir", "nodir does not exist", 2),
+        ("rescue nofile.tflite --calib empty", "nofile.tflite does not exist", 2),
+        ("sweep mobilenet_v1 --target foo", "--target foo is unknown", 2),
+        ("sweep mobilenet_v1 --output text", "--output text is a file", 2),
+        ("bench half.tflite --html empty", "'empty' is a directory", 2),
+    ],
+)
+def test_a_wrong_word_is_named_before_any_work(line: str, says: str, code: int) -> None:
+    before = set(sys.modules)
+    found = run(line)
+    assert says in found[1]
+    assert found[0] == code
+    assert "torch" in before or "torch" not in sys.modules
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("line", "says", "code"),
+    [
+        ("export half.pt", "half.pt is damaged or cut short", 1),
+        ("export half.pt2", "half.pt2 is damaged or cut short", 1),
+        ("export nopkg.nets:make", "nopkg/nets.py:make", 2),
+        ("export mobilenet_v1 --weights half.pt", "half.pt is truncated", 1),
+        ("export mobilenet_v1 --int8 --calib half.npz", "half.npz is damaged, cut short", 1),
+    ],
+)
+def test_a_file_that_was_cut_is_called_so(line: str, says: str, code: int) -> None:
+    pytest.importorskip("torch")
+    found = run(line)
+    assert says in found[1]
+    assert found[0] == code
+    assert "Traceback" not in found[1]
+
+
+def test_a_batch_that_alone_is_open_is_one() -> None:
+    assert fixed_shape("m", "x", ["n", 3, 8, 8], None) == (1, 3, 8, 8)
+    assert fixed_shape("m", "x", ["n", 3, 8, 8], {"x": (2, 3, 8, 8)}) == (2, 3, 8, 8)
+
+
+def test_an_error_on_a_terminal_is_folded_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    sentence = "a sentence of words " * 9
+    monkeypatch.setenv("COLUMNS", "50")
+
+    def fails(_: object) -> None:
+        raise UsageError(sentence.strip())
+
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        assert guarded(fails, as_json=False, debug=False) == 2
+    said = os.read(ours, 4096).decode().replace("\r\n", "\n")
+    os.close(ours)
+    assert max(map(len, said.splitlines())) <= 50
+    assert " ".join(said.split()) == f"Error: {sentence}".strip()
