@@ -12,7 +12,7 @@ from edgeconv.pictures import find_pictures
 def read_truth(source: str, folder: Path, labels: Sequence[str] | None) -> dict[str, int]:
     """Return picture -> class from a CSV (file, class) or, for "folders", from the folders' names.
 
-    A class is an index or a name in ``labels``; folder names that are neither are numbered in
+    A class is an index or a name in ``labels``, case and punctuation apart; folder names that are neither are numbered in
     sorted order. Raises EdgeconvError naming the first row that does not fit.
     """
     if source == "folders":
@@ -75,4 +75,16 @@ def _text(path: Path) -> str:
 def _class(text: str, labels: Sequence[str] | None) -> int | None:
     if text.isdecimal():
         return int(text)
-    return labels.index(text) if labels is not None and text in labels else None
+    if labels is None or text in labels:
+        return None if labels is None else labels.index(text)
+    alike = [index for index, label in enumerate(labels) if _plain(label) == _plain(text)]
+    return alike[0] if len(alike) == 1 and _plain(text) else None
+
+
+def _plain(name: str) -> str:
+    """Return what is left of a class's name in a folder's: letters and digits.
+
+    >>> _plain("T-shirt") == _plain("t_shirt")
+    True
+    """
+    return "".join(letter for letter in name.casefold() if letter.isalnum())

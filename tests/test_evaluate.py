@@ -318,6 +318,76 @@ def test_boxes_and_masks_are_painted_over_the_pictures(tmp_path: Path) -> None:
             assert all((painted == class_colour(kind)).all(1).any() for kind in kinds)
 
 
+def masked(folder: Path) -> tuple[Path, Path, Path]:
+    """Write a net whose classes by pixel are red and green, three pictures, and masks that differ in a corner."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    pick = np.eye(2, 3, dtype=np.float32).reshape(2, 3, 1, 1)
+    nodes = [helper.make_node("Conv", ["x", "pick"], ["y"])]
+    path, photos, masks = folder / "net.onnx", folder / "photos", folder / "masks"
+    _write(path, nodes, [1, 2, 64, 64], {"pick": pick}, TensorProto, helper, numpy_helper)
+    photos.mkdir()
+    masks.mkdir()
+    for number in range(3):
+        classes = np.zeros((64, 64), np.uint8)
+        classes[:, 20 + 10 * number :] = 1
+        pixels = np.zeros((64, 64, 3), np.uint8)
+        pixels[:, :, 0], pixels[:, :, 1] = 200 * (classes == 0), 200 * (classes == 1)
+        image.fromarray(pixels).save(photos / f"{number}.png")
+        classes[:8, :8] = 1
+        image.fromarray(classes).save(masks / f"{number}.png")
+    return path, photos, masks
+
+
+@pytest.mark.parametrize("task", ["classes", "masks", "boxes"])
+def test_shards_add_up_to_what_one_process_counts(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeconv.sweep import measure, tasks
+    from edgeconv.sweep.engine import Here
+    from edgeconv.sweep.inputs import Inputs
+    from edgeconv.sweep.store import Store
+
+    wish = Wish()
+    if task == "classes":
+        path, data = brightness_classifier(tmp_path / "net.onnx"), coloured(tmp_path / "p", wrong=3)
+    elif task == "masks":
+        path, data, masks = masked(tmp_path)
+        wish = Wish(truth=str(masks))
+    else:
+        pytest.importorskip("pycocotools")
+        path = cell_detector(tmp_path / "net.onnx")
+        data, coco = scenes(tmp_path / "photos", count=7)
+        wish = Wish(truth=str(coco), reference=path)
+    asked = Asked(preprocessing="unit", crop=1.0)
+    (alone,) = evaluate([path], str(data), wish, asked)
+    monkeypatch.setattr(measure, "LEAST", 2)
+    monkeypatch.setattr("edgeconv.evaluate.run.AT_ONCE", 3 * 4 * 3 * 64 * 64)
+    performed: list[str] = []
+
+    def perform(spec: Any, folder: Path) -> dict[str, Any]:
+        performed.append(spec["question"]["task"])
+        return part(spec, folder)
+
+    part = tasks.TASKS["measure"]
+    monkeypatch.setitem(tasks.TASKS, "measure", perform)
+    inputs = Inputs()
+    shared = measure.shared_out(Here(Store(tmp_path / "cells"), inputs), inputs, 3)
+    (found,) = evaluate([path], str(data), wish, asked, shared)
+    assert found.to_json() == alone.to_json()
+    assert len(performed) > 1
+
+
+@pytest.mark.long
+def test_workers_count_what_one_process_counts(tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="needs edgeconv[sweep]")
+    path, data = brightness_classifier(tmp_path / "net.onnx"), coloured(tmp_path / "p", wrong=3)
+    words = ["eval", str(path), "--data", str(data), "--preprocessing", "unit", "--json"]
+    alone, shared = (CliRunner().invoke(main, words + more) for more in ([], ["--workers", "2"]))
+    assert shared.exit_code == 0, shared.output
+    assert json.loads(shared.stdout) == json.loads(alone.stdout)
+
+
 def test_run_takes_folders_and_patterns(tmp_path: Path) -> None:
     from edgeconv.commands.run import each_picture
 
@@ -330,23 +400,7 @@ def test_run_takes_folders_and_patterns(tmp_path: Path) -> None:
 
 def test_a_segmentation_net_is_measured_against_masks(tmp_path: Path) -> None:
     """Classes by pixel are red and green; the masks say so but for a corner of 8 x 8 in 64 x 64."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    pick = np.eye(2, 3, dtype=np.float32).reshape(2, 3, 1, 1)
-    nodes = [helper.make_node("Conv", ["x", "pick"], ["y"])]
-    path = tmp_path / "net.onnx"
-    _write(path, nodes, [1, 2, 64, 64], {"pick": pick}, TensorProto, helper, numpy_helper)
-    photos, masks = tmp_path / "photos", tmp_path / "masks"
-    photos.mkdir()
-    masks.mkdir()
-    for number in range(3):
-        classes = np.zeros((64, 64), np.uint8)
-        classes[:, 20 + 10 * number :] = 1
-        pixels = np.zeros((64, 64, 3), np.uint8)
-        pixels[:, :, 0], pixels[:, :, 1] = 200 * (classes == 0), 200 * (classes == 1)
-        image.fromarray(pixels).save(photos / f"{number}.png")
-        classes[:8, :8] = 1
-        image.fromarray(classes).save(masks / f"{number}.png")
+    path, photos, masks = masked(tmp_path)
     options = ["--data", str(photos), "--preprocessing", "unit", "--crop", "1"]
     ran = CliRunner().invoke(main, ["eval", str(path), *options, "--truth", str(masks), "--json"])
     assert ran.exit_code == 0, ran.output

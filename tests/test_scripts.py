@@ -90,6 +90,18 @@ def test_faults_are_planted_where_they_change_what_a_net_computes() -> None:
     assert plant_faults.main.commands.keys() == {"run", "table"}
 
 
+def test_more_workers_help_until_shards_are_handed_out_too_slowly() -> None:
+    pytest.importorskip("distributed", reason="needs edgeconv[sweep]")
+    import simulate_workers as simulate
+
+    costs = simulate.Costs(listing=0.001, handing=0.5, opening=1.0, picture=0.01)
+    # one worker: 4 shards of 100, the first handed out after the listing
+    assert simulate.simulated(costs, 400, 1) == pytest.approx(0.4 + 0.5 + 4 * 2.0)
+    # four are as many as are ever busy: the last shard is handed out after 2.4 s and takes 2
+    assert simulate.simulated(costs, 400, 4) == pytest.approx(0.4 + 4 * 0.5 + 2.0)
+    assert simulate.simulated(costs, 400, 100) == simulate.simulated(costs, 400, 4)
+
+
 def test_scenes_and_their_nets_fit_each_other() -> None:
     import scene_heads
     import scene_nets

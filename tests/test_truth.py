@@ -65,6 +65,12 @@ def test_folders_are_labels_where_labels_name_them(tmp_path: Path) -> None:
     assert read_truth("folders", folder, LABELS) == {"snail/a.png": 2, "cat/b.png": 0}
 
 
+def test_folders_name_labels_whatever_case_and_punctuation(tmp_path: Path) -> None:
+    folder = pictures(tmp_path, "t-shirt/a.png", "ankle_boot/b.png")
+    found = read_truth("folders", folder, ["Ankle boot", "Bag", "T-shirt"])
+    assert found == {"t-shirt/a.png": 2, "ankle_boot/b.png": 0}
+
+
 def test_folders_are_numbered_in_order_where_nothing_names_them(tmp_path: Path) -> None:
     folder = pictures(tmp_path, "snail/a.png", "cat/b.png", "deep/dog/c.png")
     assert read_truth("folders", folder, None) == {

@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,11 @@ from edgeconv.commands.grouped import grouped
 from edgeconv.commands.picture_options import WISHED, picture_options
 from edgeconv.evaluate import HEADS, MIN_SCORE
 from edgeconv.terminal import echo, print_json
+
+if TYPE_CHECKING:
+    from edgeconv.evaluate.report import Wish
+    from edgeconv.evaluate.result import Report
+    from edgeconv.evaluate.run import Asked
 
 GROUPS = {
     "Pictures": (
@@ -20,7 +25,7 @@ GROUPS = {
         "layout",
     ),
     "Boxes": ("head", "min_score", "reference"),
-    "Running": ("runtime", "threads"),
+    "Running": ("runtime", "threads", "workers", "scheduler"),
     "What is shown": ("draw", "as_json"),
 }
 
@@ -72,20 +77,48 @@ GROUPS = {
 )
 @click.option("--runtime", help="Default: the first installed.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024))
+@click.option(
+    "--workers", type=int, metavar="N", help="Share the pictures out among N processes, by dask."
+)
+@click.option(
+    "--scheduler",
+    metavar="tcp://HOST:PORT",
+    help="Share them out on a dask cluster that runs already.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def command(files: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     """Measure FILEs at their own task: accuracy class by class, or boxes, on labelled pictures.
 
     Ours and anyone's .onnx, .tflite and .mlpackage. Intervals are Wilson's, at 95 %.
     """
-    from edgeconv.evaluate.report import Wish, evaluate
+    from edgeconv.evaluate.report import Wish
     from edgeconv.evaluate.run import Asked
     from edgeconv.evaluate.text import text
+    from edgeconv.sweep.open import check_workers
 
     asked = Asked(**{f.name: options.pop(f.name) for f in fields(Asked)})
-    data = options.pop("data")
-    reports = evaluate(files, data, Wish(**options), asked)
+    data, workers, scheduler = (options.pop(k) for k in ("data", "workers", "scheduler"))
+    check_workers(workers, scheduler)
+    reports = _reports(files, data, Wish(**options), asked, workers, scheduler)
     if as_json:
         print_json({"files": [report.to_json() for report in reports]})
     else:
         echo(text(reports))
+
+
+def _reports(
+    files: tuple[Path, ...],
+    data: str,
+    wish: "Wish",
+    asked: "Asked",
+    workers: int | None,
+    scheduler: str | None,
+) -> "list[Report]":
+    from edgeconv.evaluate.report import evaluate
+
+    if workers is None and scheduler is None:
+        return evaluate(files, data, wish, asked)
+    from edgeconv.sweep.measure import sharing
+
+    with sharing(workers, scheduler) as measure:
+        return evaluate(files, data, wish, asked, measure)

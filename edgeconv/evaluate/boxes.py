@@ -1,5 +1,6 @@
 """Boxes of a picture: what they are, how they overlap, and which of those that overlap stay."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,16 @@ class Boxes:
     def at(self, places: Any) -> "Boxes":
         """Return those at ``places`` (indices or a mask)."""
         return Boxes(self.corners[places], self.scores[places], self.classes[places])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return them as JSON data."""
+        return {name: getattr(self, name).tolist() for name in ("corners", "scores", "classes")}
+
+
+def boxes_from_json(data: Mapping[str, Any]) -> Boxes:
+    """Read what Boxes.to_json returned."""
+    corners = np.array(data["corners"], np.float64).reshape(-1, 4)
+    return Boxes(corners, np.array(data["scores"], np.float64), np.array(data["classes"], np.int64))
 
 
 def overlaps(a: Array, b: Array) -> Array:

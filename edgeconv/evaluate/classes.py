@@ -1,5 +1,6 @@
 """Accuracy of a classifier: top-1, top-5, class by class, and what is taken for what."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +67,22 @@ class Classes:
         np.add.at(self.confusion, (truth, scores.argmax(axis=1)), 1)
         self.top5_right += int((ranks(scores, truth) < 5).sum())
 
+    def __add__(self, other: "Classes") -> "Classes":
+        """Return the counts over both sets of pictures."""
+        made = Classes(self.classes, self.top5_right + other.top5_right)
+        made.confusion += self.confusion + other.confusion
+        return made
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts as JSON data, of ``confusion`` what is not 0."""
+        places = np.argwhere(self.confusion)
+        counts = self.confusion[tuple(places.T)]
+        return {
+            "classes": self.classes,
+            "top5_right": self.top5_right,
+            "confusion": np.column_stack([places, counts]).tolist(),
+        }
+
     @property
     def top1(self) -> Share:
         """Pictures whose best class is right."""
@@ -86,3 +103,11 @@ class Classes:
         order = np.argsort(-wrong, axis=None, kind="stable")[:most]
         pairs = [divmod(int(place), self.classes) for place in order]
         return [(a, b, int(wrong[a, b])) for a, b in pairs if wrong[a, b]]
+
+
+def classes_from_json(data: Mapping[str, Any]) -> Classes:
+    """Read what Classes.to_json returned."""
+    made = Classes(data["classes"], data["top5_right"])
+    for true, predicted, count in data["confusion"]:
+        made.confusion[true, predicted] = count
+    return made

@@ -9,11 +9,11 @@ from edgeconv.evaluate.box_parity import box_parity
 from edgeconv.evaluate.boxes import Boxes, best_first
 from edgeconv.evaluate.coco import coco_names, coco_truth, read_coco
 from edgeconv.evaluate.draw import draw_both, drawing_name, picture_path
-from edgeconv.evaluate.heads import candidates, find_head, kept
 from edgeconv.evaluate.labelled import Truth
+from edgeconv.evaluate.part import Found, Measure, asked_of, measure_here, with_head
 from edgeconv.evaluate.precision import LEAST, average_precision, check_installed
 from edgeconv.evaluate.result import Report
-from edgeconv.evaluate.run import Subject, open_subject, outputs_of
+from edgeconv.evaluate.run import Subject, open_subject
 from edgeconv.evaluate.yolo_txt import yolo_truth
 from edgeconv.samples import Sample
 
@@ -29,6 +29,7 @@ def detector_report(
     head: str | None,
     least: float,
     draw: Path | None,
+    measure: Measure,
 ) -> Report:
     """Return ``plain`` with what the file's boxes are worth: mAP with ``truth``, parity with a reference.
 
@@ -43,23 +44,27 @@ def detector_report(
     if not labels and coco is not None:
         labels = coco_names(coco)
     lowest = least if truth is None else min(least, LEAST)
-    head, count, found = _found(subject, samples, head, len(labels) or None, lowest)
-    report = replace(plain, labels=labels, head=head, names=tuple(s.name for s in samples))
+    asked = asked_of(subject, "boxes", data, head=head, classes=len(labels) or None, least=lowest)
+    asked = with_head(subject, samples, asked)
+    found = measure(subject, samples, asked)
+    assert isinstance(found, Found)
+    report = replace(plain, labels=labels, head=asked.head, names=tuple(s.name for s in samples))
     if truth is not None:
         known = (
             yolo_truth(truth, data, samples, subject.how, labels)
             if coco is None
-            else coco_truth(truth, coco, data, samples, subject.how, count)
+            else coco_truth(truth, coco, data, samples, subject.how, found.count)
         )
-        report = _with_precision(report, known, found)
+        report = _with_precision(report, known, found.boxes)
     other = _reference(subject, reference)
     if other is not None:
         # the pictures are those of the file: the reference takes what the file's input takes, NCHW
-        _, _, wanted = _found(other, samples, head, None, least, subject.how.size)
-        shown = [best_first(boxes, least) for boxes in found]
-        report = replace(report, parity=box_parity(wanted, shown))
+        wanted = measure(other, samples, replace(asked, least=least))
+        assert isinstance(wanted, Found)
+        shown = [best_first(boxes, least) for boxes in found.boxes]
+        report = replace(report, parity=box_parity(wanted.boxes, shown))
         if draw is not None:
-            report = _drawn(report, wanted, shown, subject, data, draw)
+            report = _drawn(report, wanted.boxes, shown, subject, data, draw)
     if truth is None and other is None:
         raise UsageError(
             f"{subject.path} has no boxes to be held against: say --truth COCO.json, --truth DIR of "
@@ -74,34 +79,15 @@ def _with_precision(report: Report, known: Truth, found: Sequence[Boxes]) -> Rep
     return replace(report, precision=average_precision(known, found), labels=labels)
 
 
-def _found(
-    subject: Subject,
-    samples: Sequence[Sample],
-    head: str | None,
-    classes: int | None,
-    least: float,
-    size: tuple[int, int] | None = None,
-) -> tuple[str, int | None, list[Boxes]]:
-    """Return the head, the number of classes where it is known, and every picture's boxes."""
-    boxes: list[Boxes] = []
-    count: int | None = None
-    size = size or subject.how.size
-    for _, arrays in outputs_of(subject, samples):
-        head = head or find_head(arrays, size, classes)
-        some = candidates(arrays, head, size)
-        count = some.count
-        boxes += kept(some, least)
-    if head is None:
-        raise UsageError("there is no picture")
-    return head, count, boxes
-
-
 def boxes_of(
     subject: Subject, samples: Sequence[Sample], head: str | None, least: float
 ) -> list[Boxes]:
     """Return every picture's boxes with a score of at least ``least``, in the input's pixels."""
     labels = () if subject.artifact is None else subject.artifact.labels or ()
-    return _found(subject, samples, head, len(labels) or None, least)[2]
+    asked = asked_of(subject, "boxes", "", head=head, classes=len(labels) or None, least=least)
+    found = measure_here(subject, samples, with_head(subject, samples, asked))
+    assert isinstance(found, Found)
+    return list(found.boxes)
 
 
 def _reference(subject: Subject, given: Path | None) -> Subject | None:

@@ -1,5 +1,6 @@
 """Segmentation: mean intersection over union of the classes of every pixel."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,16 @@ class Masks:
             )
         np.add.at(self.confusion, (truth[known], scores.argmax(axis=1)[known]), 1)
 
+    def __add__(self, other: "Masks") -> "Masks":
+        """Return the counts over both sets of pictures."""
+        made = Masks(self.classes)
+        made.confusion += self.confusion + other.confusion
+        return made
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts as JSON data."""
+        return {"confusion": self.confusion.tolist()}
+
     def of_class(self, index: int) -> float | None:
         """Return a class's intersection over union; None where neither side has it."""
         both = int(self.confusion[index, index])
@@ -52,13 +63,25 @@ class Masks:
         return float(np.mean(found)) if found else 0.0
 
 
+def masks_from_json(data: Mapping[str, Any]) -> Masks:
+    """Read what Masks.to_json returned."""
+    made = Masks(len(data["confusion"]))
+    made.confusion += np.array(data["confusion"], np.int64)
+    return made
+
+
+def mask_name(name: str) -> str:
+    """Return what the mask of a picture is called in the folder of masks."""
+    return Path(name).with_suffix(".png").as_posix()
+
+
 def read_mask(folder: Path, name: str, crop: Crop, size: tuple[int, int]) -> NDArray[np.int64]:
     """Return the mask of a picture as its input shows it, (height, width) of class numbers.
 
     A mask is a .png of the picture's name whose pixels are classes. Raises UsageError where it is
     not there.
     """
-    path = folder / Path(name).with_suffix(".png")
+    path = folder / mask_name(name)
     if not path.is_file():
         raise UsageError(f"{path} does not exist: --truth DIR holds a .png mask for each picture")
     with open_picture(path) as image:

@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.evaluate import MIN_SCORE
 from edgeconv.evaluate.classes import Classes
 from edgeconv.evaluate.detect import detector_report
-from edgeconv.evaluate.masks import Masks, read_mask
+from edgeconv.evaluate.masks import Masks
+from edgeconv.evaluate.part import Measure, asked_of, measure_here
 from edgeconv.evaluate.result import Report
-from edgeconv.evaluate.run import Asked, Subject, open_subject, outputs_of, pictures
-from edgeconv.evaluate.task import pixel_scores, scores_output, task_of
+from edgeconv.evaluate.run import Asked, Subject, open_subject, pictures
+from edgeconv.evaluate.task import task_of
 from edgeconv.evaluate.yolo_txt import is_yolo_folder
 from edgeconv.pictures import find_pictures
 from edgeconv.truth import BY_FOLDERS, class_folders, read_truth
@@ -32,20 +31,24 @@ class Wish:
 
 
 def evaluate(
-    paths: Sequence[Path], data: str, wish: Wish | None = None, asked: Asked | None = None
+    paths: Sequence[Path],
+    data: str,
+    wish: Wish | None = None,
+    asked: Asked | None = None,
+    measure: Measure = measure_here,
 ) -> list[Report]:
     """Run every file over the pictures of ``data`` and measure it at its own task.
 
     ``truth`` is a CSV, a COCO file, a folder of masks or of YOLO's .txt files, or "folders"; folders of
     classes are recognised where it is None. Boxes are held against those of ``reference``, by default
-    the float graph that an export kept.
+    the float graph that an export kept. ``measure`` runs the pictures.
     """
     wish, asked = wish or Wish(), asked or Asked()
     find_pictures(Path(data))  # refuses a folder without any before a file is opened
-    return [_one(open_subject(path, asked), data, wish) for path in paths]
+    return [_one(open_subject(path, asked), data, wish, measure) for path in paths]
 
 
-def _one(subject: Subject, data: str, wish: Wish) -> Report:
+def _one(subject: Subject, data: str, wish: Wish, measure: Measure) -> Report:
     truth = wish.truth
     labels = () if subject.artifact is None else tuple(subject.artifact.labels or ())
     plain = Report(subject.path, subject.runtime, subject.prepared, 0, truth or "none", labels)
@@ -69,15 +72,19 @@ def _one(subject: Subject, data: str, wish: Wish) -> Report:
             head=wish.head,
             least=wish.min_score,
             draw=wish.draw,
+            measure=measure,
         )
     if place is not None and place.is_dir():
-        return _segmented(plain, subject, data, place, wish.count)
-    return _classified(plain, subject, data, truth, wish.count)
+        samples = pictures(subject, data, None, wish.count)
+        counted = measure(subject, samples, asked_of(subject, "masks", data, folder=place))
+        assert isinstance(counted, Masks)
+        plain = replace(plain, truth=f"masks of {place}")
+        return replace(plain, pictures=len(samples), masks=counted)
+    return _classified(plain, subject, data, wish, measure)
 
 
-def _classified(
-    plain: Report, subject: Subject, data: str, truth: str | None, count: int | None
-) -> Report:
+def _classified(plain: Report, subject: Subject, data: str, wish: Wish, measure: Measure) -> Report:
+    truth = wish.truth
     if truth is None and Path(data).is_dir() and class_folders(Path(data)):
         truth = "folders"
         plain = replace(plain, truth=BY_FOLDERS)
@@ -91,30 +98,9 @@ def _classified(
     labels = plain.labels
     if not labels and truth == "folders":
         labels = tuple(sorted({path.parent.name for path in find_pictures(Path(data))}))
-    samples = pictures(subject, data, known, count)
-    counted: Classes | None = None
-    for some, arrays in outputs_of(subject, samples):
-        scores = scores_output(arrays)
-        if scores is None:
-            raise UsageError(f"{subject.path} has no output of class scores, (N, classes)")
-        counted = counted or Classes(scores.shape[1])
-        counted.add(scores, np.array([-1 if s.truth is None else s.truth for s in some], np.int64))
-    if counted is None or not counted.confusion.any():
+    samples = pictures(subject, data, known, wish.count)
+    counted = measure(subject, samples, asked_of(subject, "classes", data))
+    assert isinstance(counted, Classes)
+    if not counted.confusion.any():
         raise EdgeconvError(f"--truth {truth} names none of the pictures of {data}")
     return replace(plain, pictures=len(samples), labels=labels, classes=counted)
-
-
-def _segmented(
-    plain: Report, subject: Subject, data: str, folder: Path, count: int | None
-) -> Report:
-    """Measure a file whose first output of rank 4 is classes by pixel, against a folder of masks."""
-    samples = pictures(subject, data, None, count)
-    counted: Masks | None = None
-    for some, arrays in outputs_of(subject, samples):
-        maps = pixel_scores(arrays, subject.path)
-        counted = counted or Masks(maps.shape[1])
-        size = (maps.shape[2], maps.shape[3])
-        masks = [read_mask(folder, sample.name, subject.how.crop, size) for sample in some]
-        counted.add(maps, np.stack(masks))
-    truth = f"masks of {folder}"
-    return replace(plain, pictures=len(samples), truth=truth, masks=counted)

@@ -1,6 +1,7 @@
 """Run a file over a folder of pictures, some at a time, and hand on its outputs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from edgeconv.artifact import Artifact, Crop, Order, Preprocessing, load_artifact
 from edgeconv.errors import UsageError
 from edgeconv.files import temporary_folder
+from edgeconv.judge.outputs import Outputs
 from edgeconv.parity.child import Job, run_cell
 from edgeconv.preprocessing import (
     ASSUMED,
@@ -28,8 +30,11 @@ from edgeconv.samples import InputSpec, Sample, load_samples, picture_feed, spre
 from edgeconv.tensors import Layout, TensorSpec
 
 Array = NDArray[Any]
-AT_ONCE = 64
-"""Pictures in memory at a time."""
+AT_ONCE = 256 << 20
+"""Bytes of inputs and outputs in memory at a time, about."""
+
+Run = Callable[[Job], Outputs]
+"""Runs a file on inputs that lie on disk: in a process of its own, or here."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,12 @@ class Subject:
         return labels[index] if index < len(labels) else f"class {index}"
 
     @property
+    def at_once(self) -> int:
+        """Pictures in memory at a time."""
+        values = sum(math.prod(map(abs, s.shape[1:])) for s in (*self.inputs, *self.outputs))
+        return max(1, AT_ONCE // max(4 * values, 1))
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The input's shape as the hub has it, NCHW."""
         n, *rest = self.inputs[0].shape
@@ -80,13 +91,21 @@ class Subject:
 
 
 def open_subject(path: Path, asked: Asked) -> Subject:
-    """Find out what ``path`` takes. Raises UsageError where it does not take one picture."""
+    """Find out what ``path`` takes, once a child process could open it.
+
+    Raises UsageError where it does not take one picture.
+    """
     check_wished(asked)
     if not path.exists():
         raise UsageError(f"{path} does not exist")
-    artifact = load_artifact(path)
     runtime = choose(path, asked.runtime).name
     probe(path, runtime)
+    return probed_subject(path, runtime, asked)
+
+
+def probed_subject(path: Path, runtime: str, asked: Asked) -> Subject:
+    """Find out what a file takes that ``runtime`` is known to open."""
+    artifact = load_artifact(path)
     with open_runner(path, runtime=runtime) as runner:
         inputs, outputs, version = tuple(runner.inputs), tuple(runner.outputs), runner.version
     if artifact is not None:
@@ -137,12 +156,12 @@ def picture_samples(subject: Subject, paths: Sequence[Path]) -> list[Sample]:
 
 
 def outputs_of(
-    subject: Subject, samples: Sequence[Sample]
+    subject: Subject, samples: Sequence[Sample], run: Run = run_cell
 ) -> Iterator[tuple[Sequence[Sample], dict[str, Array]]]:
     """Yield some samples and the file's real outputs on them, (samples, ...), until all have run."""
     own = subject.artifact
-    for start in range(0, len(samples), AT_ONCE):
-        some = samples[start : start + AT_ONCE]
+    for start in range(0, len(samples), subject.at_once):
+        some = samples[start : start + subject.at_once]
         inputs = np.concatenate([sample.load()["picture"][:1] for sample in some])
         with temporary_folder() as scratch:
             np.save(scratch / "input.npy", inputs)
@@ -156,4 +175,4 @@ def outputs_of(
                 output_specs=own.outputs if own else (),
                 file_layout=None if own else subject.asked.layout,
             )
-            yield some, dict(run_cell(job).arrays)
+            yield some, dict(run(job).arrays)

@@ -30,6 +30,15 @@ PAUSE_S = 1.0
 GONE_S = 60.0
 """How long one may be away."""
 
+SETTINGS = {
+    "distributed.scheduler.allowed-failures": 0,  # starting anew is decided here
+    # what dask watches itself by, some 4 % of a processor with nothing to do
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "2s",
+}
+"""Of the processes that are started here."""
+
 LOST = (
     "CommClosedError",
     "ClosedClientError",
@@ -82,8 +91,7 @@ class Cluster:
         for index, board in enumerate(boards):
             options[index % workers]["resources"][resource(board)] = 1
         nanny, scheduler = self._distributed.Nanny, self._distributed.Scheduler
-        # starting anew is decided here
-        with require("dask", "sweep").config.set({"distributed.scheduler.allowed-failures": 0}):
+        with require("dask", "sweep").config.set(SETTINGS):
             return self._distributed.SpecCluster(
                 workers={
                     index: {"cls": nanny, "options": own} for index, own in enumerate(options)
@@ -113,6 +121,11 @@ class Cluster:
                     f"with dask worker {self._address} --nthreads 1 --resources '{name}=1'"
                 )
 
+    def width(self) -> int:
+        """Return how many tasks run at a time, at least 1."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return max(1, sum(int(worker["nthreads"]) for worker in workers))
+
     def submit(self, task: Task) -> None:
         """Queue ``task`` on the cluster, unless the store holds its result."""
         kept = kept_result(self.store, task)
@@ -125,7 +138,7 @@ class Cluster:
         """Send ``task`` off; where a worker dies of taking the files, it is sent later."""
         try:
             for key in sorted(wanted(task.spec) - self._sent.keys()):
-                self._sent[key] = self._client.scatter(self._inputs.pack(key), hash=False)
+                self._sent[key] = self._sending(key)
         except (OSError, TimeoutError, ValueError):  # ValueError: no worker is there
             self._late.append((task, attempt))
             return
@@ -143,6 +156,12 @@ class Cluster:
         )
         self._open[future] = (task, attempt)
         self._completed.add(future)
+
+    def _sending(self, key: str) -> Any:
+        """Return what gives a worker the files of ``key``: their folder, where it sees this machine's."""
+        if self._local is not None:
+            return str(self._inputs.known[key].folder)
+        return self._client.scatter(self._inputs.pack(key), hash=False)
 
     def _start_late(self) -> None:
         """Send what could not be sent, after a pause, to the scheduler that is there then."""

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,36 +11,54 @@ from edgeconv.errors import UsageError
 from edgeconv.files import digest
 
 
+@dataclass(frozen=True)
+class Files:
+    """Files and folders that go together: ``names`` below ``folder``."""
+
+    folder: Path
+    names: tuple[str, ...]
+
+
 @dataclass
 class Inputs:
-    """Every file and folder that a sweep's tasks read, by the hash of their content."""
+    """Every file and folder that tasks read, by the hash of their content."""
 
-    known: dict[str, tuple[Path, ...]] = field(default_factory=dict)
-    _seen: dict[tuple[Path, ...], str] = field(default_factory=dict)
+    known: dict[str, Files] = field(default_factory=dict)
+    _seen: dict[Files, str] = field(default_factory=dict)
 
     def add(self, *paths: Path) -> str:
         """Return "@HASH/NAME" for the first of ``paths``, which lie in one folder and go together.
 
         Raises UsageError for one that does not exist.
         """
-        for path in paths:
-            if not path.exists():
-                raise UsageError(f"{path} does not exist")
-        places = tuple(path.absolute() for path in paths)
-        if places not in self._seen:
-            whole = "".join(f"{path.name}:{digest(path)}\n" for path in places)
-            self._seen[places] = hashlib.sha256(whole.encode()).hexdigest()[:32]
-        key = self._seen[places]
-        self.known[key] = places
-        return f"@{key}/{paths[0].name}"
+        folder = paths[0].absolute().parent
+        return f"@{self._key(Files(folder, tuple(path.name for path in paths)))}/{paths[0].name}"
+
+    def add_below(self, folder: Path, names: Sequence[str]) -> str:
+        """Return "@HASH/." for ``names`` (relative paths) of ``folder`` alone; it stands for the folder."""
+        return f"@{self._key(Files(folder.absolute(), tuple(names)))}/."
+
+    def _key(self, files: Files) -> str:
+        if files not in self._seen:
+            whole = "".join(f"{name}:{_digest(files.folder / name)}\n" for name in files.names)
+            self._seen[files] = hashlib.sha256(whole.encode()).hexdigest()[:32]
+        key = self._seen[files]
+        self.known[key] = files
+        return key
 
     def pack(self, key: str) -> bytes:
         """Return the files of ``key`` as one tar."""
         made = io.BytesIO()
         with tarfile.open(fileobj=made, mode="w") as tar:
-            for path in self.known[key]:
-                tar.add(path, path.name)
+            for name in self.known[key].names:
+                tar.add(self.known[key].folder / name, name)
         return made.getvalue()
+
+
+def _digest(path: Path) -> str:
+    if not path.exists():
+        raise UsageError(f"{path} does not exist")
+    return digest(path)
 
 
 def wanted(spec: object) -> set[str]:
@@ -59,5 +78,5 @@ def wanted(spec: object) -> set[str]:
 
 def unpack(data: bytes, folder: Path) -> None:
     """Write a tar of ``Inputs.pack`` below ``folder``."""
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
         tar.extractall(folder, filter="data")

@@ -1,4 +1,5 @@
-"""What a sweep does, a function a kind: export, evaluate, bench. Each is told by JSON and answers in JSON."""
+"""What a sweep does, a function a kind: export, evaluate, bench, and measure for
+``edgeconv eval``. Each is told by JSON and answers in JSON."""
 
 import contextlib
 from collections.abc import Callable, Mapping
@@ -145,6 +146,12 @@ def _declared(artifact: Artifact, name: str, names: Mapping[str, str]) -> Any:
     return next(spec for spec in artifact.inputs if spec.name == names[name])
 
 
+def _measure(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    from edgeconv.sweep.part import measure_part
+
+    return measure_part(spec, folder)
+
+
 def _bench(spec: Mapping[str, Any], _folder: Path) -> dict[str, Any]:
     """Time one file with one number of threads: on a board where ``spec`` names one, else here."""
     if spec.get("board"):
@@ -186,5 +193,6 @@ TASKS: dict[str, Callable[[Mapping[str, Any], Path], dict[str, Any]]] = {
     "export": _export,
     "evaluate": _evaluate,
     "bench": _bench,
+    "measure": _measure,
 }
 """Kind of task -> what does it."""

@@ -17,7 +17,7 @@ Answer = tuple[dict[str, Any], bytes, float]
 """A result or {"error": ...}, its files as a tar, and the seconds that the work itself took."""
 
 
-def on_worker(kind: str, spec: dict[str, Any], needs: dict[str, bytes]) -> Answer:
+def on_worker(kind: str, spec: dict[str, Any], needs: dict[str, bytes | str]) -> Answer:
     """Do a task on a worker."""
     started = time.perf_counter()
     places = {key: _at_hand(key, data) for key, data in needs.items()}
@@ -29,14 +29,23 @@ def on_worker(kind: str, spec: dict[str, Any], needs: dict[str, bytes]) -> Answe
         except EdgeconvError as error:
             said = {"error": without_places(str(error), needs)}
             return said, b"", time.perf_counter() - started
-        made = io.BytesIO()
-        with tarfile.open(fileobj=made, mode="w") as tar:
-            for path in sorted(item for item in folder.rglob("*") if item.is_file()):
-                tar.add(path, path.relative_to(folder).as_posix())
-    return result, made.getvalue(), time.perf_counter() - started
+        packed = _packed(folder)
+    return result, packed, time.perf_counter() - started
 
 
-def once(name: str, kind: str, spec: dict[str, Any], needs: dict[str, bytes]) -> Answer:
+def _packed(folder: Path) -> bytes:
+    """Return the files below ``folder`` as a tar; nothing where there is none."""
+    paths = sorted(item for item in folder.rglob("*") if item.is_file())
+    if not paths:
+        return b""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for path in paths:
+            tar.add(path, path.relative_to(folder).as_posix())
+    return made.getvalue()
+
+
+def once(name: str, kind: str, spec: dict[str, Any], needs: dict[str, bytes | str]) -> Answer:
     """Do a task as ``on_worker``, unless one of that ``name`` was started before.
 
     A scheduler of the user's starts a task again whose worker died; a board may still be busy with it.
@@ -52,8 +61,10 @@ def once(name: str, kind: str, spec: dict[str, Any], needs: dict[str, bytes]) ->
     return on_worker(kind, spec, needs)
 
 
-def _at_hand(key: str, data: bytes) -> Path:
-    """Return the folder that holds the files of ``key`` on this machine, written once."""
+def _at_hand(key: str, data: bytes | str) -> Path:
+    """Return the folder that holds the files of ``key`` on this machine; a tar is unpacked once."""
+    if isinstance(data, str):
+        return Path(data)
     place = cache_dir() / "sweep" / key
     if not place.is_dir():
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +83,7 @@ def unpacked(data: bytes) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     if not data:
         return found
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
         for member in tar:
             parts = Path(member.name).parts
             if not member.isfile() or ".." in parts or Path(member.name).is_absolute():
