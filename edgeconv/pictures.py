@@ -23,11 +23,19 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     """Return a picture as (H, W, 3) RGB uint8, turned as its EXIF orientation says.
 
     Transparency is dropped; 16-bit grey keeps its upper 8 bits. Raises EdgeconvError naming the
-    file where it is missing or no readable picture.
+    file where it is missing or no readable picture, or where its numbers have no known range.
     """
     with open_picture(path) as opened:
         upright = require("PIL.ImageOps", "images").exif_transpose(opened)
-        if upright.mode.startswith("I;16"):  # Pillow's own conversion saturates at 255
+        sixteen = upright.mode.startswith("I;16")
+        if upright.mode in ("I", "F"):
+            sixteen = opened.format == "PNG"  # it has no wider grey; Pillow before 11 says I
+            if not sixteen:
+                raise EdgeconvError(
+                    f"{path} holds numbers of 32 bits, whose black and white nothing says: "
+                    "save it with 8 or 16 bits a channel"
+                )
+        if sixteen:  # Pillow's own conversion saturates at 255
             grey = (np.asarray(upright) >> 8).astype(np.uint8)
             return np.repeat(grey[:, :, None], 3, axis=2)
         return np.asarray(upright.convert("RGB"), np.uint8)

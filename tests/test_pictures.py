@@ -67,6 +67,13 @@ def test_sixteen_bit_grey_keeps_its_upper_bits(tmp_path: Path) -> None:
     assert read_picture(path)[0, :, 0].tolist() == [0, 0, 1, 128, 255]
 
 
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_numbers_of_no_known_range_are_refused(tmp_path: Path, kind: type[np.generic]) -> None:
+    path = save(tmp_path / "x.tif", np.array([[0, 1, 65535]]).astype(kind))
+    with pytest.raises(EdgeconvError, match=r"x\.tif holds numbers of 32 bits"):
+        read_picture(path)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_obeyed(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()
