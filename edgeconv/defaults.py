@@ -6,8 +6,11 @@ A table for each command, its options as on the command line::
     calib = "photos"
     mean = "0.5"
     target = ["tflite", "onnx"]
+
+The folder may be somebody else's: what would run Python code is refused here.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +20,9 @@ import click
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.foreign import read_text
+
+CODE = re.compile(r"\.py:|^\w+(\.\w+)*:[A-Za-z_]\w*$")
+"""file.py:function, package.module:function."""
 
 FILES = (("edgeconv.toml", ()), ("pyproject.toml", ("tool", "edgeconv")))
 
@@ -46,7 +52,7 @@ def find_defaults(folder: Path) -> tuple[Path, Mapping[str, Any]] | None:
 def defaults_of(command: click.Command, name: str, folder: Path) -> dict[str, Any]:
     """Return what the file of ``folder`` sets of ``command``, by the names that click uses.
 
-    Raises UsageError for what is no table, no option, or no text, number, truth value or list.
+    Raises UsageError for what is no table, no option, no text, number, truth value or list, or code.
     """
     found = find_defaults(folder)
     if found is None:
@@ -69,6 +75,10 @@ def defaults_of(command: click.Command, name: str, folder: Path) -> dict[str, An
         if not isinstance(value, str | int | float | list):
             raise UsageError(f"{path}: {name}.{key} is written as on the command line")
         items: list[Any] = value if isinstance(value, list) else [value]
+        if any(isinstance(item, str) and CODE.search(item) for item in items):
+            raise UsageError(
+                f"{path}: {name}.{key} names Python code, which runs only where the command line names it"
+            )
         if parameter.multiple:
             values[parameter.name] = items
         else:

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from edgeconv.cli import COMMANDS, main
 from edgeconv.commands.export import command as export
 from edgeconv.defaults import defaults_of
+from edgeconv.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,6 +37,28 @@ def test_lists_are_what_the_option_takes(tmp_path: Path) -> None:
     )
     found = defaults_of(export, "export", tmp_path)
     assert found == {"mean": "0.4,0.5,0.6", "targets": ["tflite"], "int8": True}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "code"),
+    [
+        ("calib", '"photos.py:make"', True),
+        ("calib", '"./a/photos.py:make"', True),
+        ("target", '["tflite", "package.module:make"]', True),
+        ("calib", '"photos.py"', False),
+        ("calib", '"C:\\\\photos"', False),
+        ("mean", '"0.5:0.5"', False),
+    ],
+)
+def test_a_folders_file_sets_options_but_runs_no_code(
+    key: str, value: str, code: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "edgeconv.toml").write_text(f"[export]\n{key} = {value}\n")
+    if not code:
+        assert defaults_of(export, "export", tmp_path)
+        return
+    with pytest.raises(UsageError, match=rf"toml: export\.{key} names Python code"):
+        defaults_of(export, "export", tmp_path)
 
 
 @pytest.mark.parametrize(
