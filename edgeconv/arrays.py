@@ -9,13 +9,15 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, brief
 from edgeconv.foreign import open_file
 
 INFLATE_VARIABLE = "EDGECONV_MAX_INFLATE_MIB"
 INFLATE_MIB = 256
 BELIEVED = 50
 """An archive may grow that much whatever its size: arrays of one value compress further."""
+MOST = 10_000
+"""How many arrays an archive may hold: no model has so many borders, and each costs time."""
 
 
 def inflate_limit() -> int:
@@ -42,7 +44,9 @@ def read_arrays(path: Path, *, rows: bool = True) -> dict[str, NDArray[Any]]:
     except OSError as error:
         raise EdgeconvError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # zip, zlib, tokenizer and numpy errors share no base class
-        raise EdgeconvError(f"{path} is not a readable {path.suffix} file: {error}") from error
+        raise EdgeconvError(
+            f"{path} is not a readable {path.suffix} file: {brief(error)}"
+        ) from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):  # np.load hands over members that are no array
             raise EdgeconvError(f"{path}: {name} is no array")
@@ -57,6 +61,8 @@ def _check_size(file: BinaryIO, path: Path) -> None:
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
+            if len(members) > MOST:
+                raise EdgeconvError(f"{path} holds {len(members)} arrays, more than {MOST}")
             grown = sum(member.file_size for member in members)
             if grown > inflate_limit() and grown > BELIEVED * size:
                 raise EdgeconvError(

@@ -29,6 +29,9 @@ class BudgetMissedError(EdgeconvError):
     exit_code = 3
 
 
+BRIEF = 200
+
+
 @contextmanager
 def reading(what: str) -> Iterator[None]:
     """Turn whatever a reader of foreign data stumbles over into an EdgeconvError that starts with ``what``.
@@ -48,9 +51,15 @@ def reading(what: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C while an extension was loaded
             raise error.__cause__ from None
-        lines = str(error).strip().splitlines()
-        reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        said = brief(error)
+        reason = f"{type(error).__name__}: {said}" if said else type(error).__name__
         raise EdgeconvError(f"{what}, it holds what cannot be ({reason})") from error
+
+
+def brief(error: BaseException) -> str:
+    """Return the first line of what another library says, cut where it repeats the whole file."""
+    line = (str(error).strip().splitlines() or [""])[0]
+    return line if len(line) <= BRIEF else f"{line[:BRIEF]}..."
 
 
 def check_names(call: str, given: Iterable[str], known: Iterable[str]) -> None:

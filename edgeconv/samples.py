@@ -75,8 +75,9 @@ class InputSpec:
             raise EdgeconvError(
                 f"{what}: a sample is {list(array.shape)}, the model takes {list(shape)}"
             )
-        made = array.astype(kind, copy=False)
-        if kind.kind != "f" and not np.array_equal(made, array):
+        with np.errstate(over="ignore"):
+            made = array.astype(kind, copy=False)
+        if not (np.isfinite(made).all() if kind.kind == "f" else np.array_equal(made, array)):
             raise EdgeconvError(f"{what}: a sample holds values that are no {kind}")
         return made
 

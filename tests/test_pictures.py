@@ -262,6 +262,7 @@ BAD: list[tuple[str, InputSpec, Mapping[str, NDArray[np.generic]], str]] = [
     ("npy", VECTORS, {"x": np.zeros((3, 5))}, r"a sample is \[5\], the model takes \[1, 4\]"),
     ("npy", VECTORS, {"x": np.array([[0, 1, np.nan, 2]])}, "holds NaN or infinity"),
     ("npz", VECTORS, {"x": np.array([[0, 1, np.inf, 2]])}, "x: a sample holds NaN or infinity"),
+    ("npz", VECTORS, {"x": np.array([[0, 1, 1e300, 2]])}, "holds values that are no float32"),
     ("npy", VECTORS, {"x": np.zeros((0, 4))}, "holds no sample"),
     ("npy", VECTORS, {"x": np.float32(3)}, "holds no samples of numbers"),  # type: ignore[dict-item]  # on purpose
     ("npy", VECTORS, {"x": np.array(["a", "b"])}, "holds no samples of numbers"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from json_kit import put, wrongs
 
+from edgeconv import arrays
 from edgeconv.arrays import INFLATE_VARIABLE, read_arrays
 from edgeconv.artifact import Artifact, load_artifact, manifest_path, spec_to_json
 from edgeconv.errors import EdgeconvError
@@ -195,6 +196,23 @@ def test_an_archive_that_inflates_is_refused_unless_allowed(
     honest = tmp_path / "honest.npz"
     np.savez(honest, x=np.zeros((3 << 20,), np.uint8))
     assert read_arrays(honest)["x"].nbytes == 3 << 20, "what is not compressed is no bomb"
+
+
+def test_an_archive_of_many_arrays_is_refused_and_what_numpy_says_of_it_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = tmp_path / "many.npz"
+    np.savez(many, np.zeros(1), np.zeros(1), np.zeros(1))
+    assert len(read_arrays(many)) == 3
+    monkeypatch.setattr(arrays, "MOST", 2)
+    with pytest.raises(EdgeconvError, match=r"many\.npz holds 3 arrays, more than 2"):
+        read_arrays(many)
+    odd = tmp_path / "odd.npy"
+    header = ("[" * 3000 + "\n").encode()
+    odd.write_bytes(b"\x93NUMPY\x02\x00" + len(header).to_bytes(4, "little") + header)
+    with pytest.raises(EdgeconvError, match=r"odd\.npy is not a readable") as told:
+        read_arrays(odd)
+    assert len(str(told.value)) < 400
 
 
 def test_an_array_that_claims_more_than_it_has_is_refused(tmp_path: Path) -> None:
