@@ -417,3 +417,65 @@ def test_a_segmentation_net_is_measured_against_masks(tmp_path: Path) -> None:
     ran = CliRunner().invoke(main, ["eval", str(path), *options, "--truth", str(masks)])
     assert ran.exit_code == 2
     assert "1.png does not exist" in ran.output
+
+
+def test_pictures_of_one_name_are_drawn_each_by_itself(tmp_path: Path) -> None:
+    folder, _ = scenes(tmp_path / "photos", count=2)
+    pictures = [folder / "00.png", tmp_path / "more" / "00.png"]
+    pictures[1].parent.mkdir()
+    shutil.copy(folder / "01.png", pictures[1])
+    subject = open_subject(
+        cell_detector(tmp_path / "net.onnx"), Asked(preprocessing="unit", crop=1.0)
+    )
+    seen = look(subject, pictures, Looking(draw=tmp_path / "drawn"))
+    assert [one.drawn and one.drawn.name for one in seen] == ["00.png.png", "00.png_2.png"]
+    painted = [np.asarray(image.open(one.drawn)) for one in seen if one.drawn]
+    assert not np.array_equal(painted[0], painted[1])
+    net = tmp_path / "net.onnx"
+    with pytest.raises(UsageError, match="two of them have one name"):
+        evaluate([net, net], str(folder), Wish(draw=tmp_path / "d"))
+
+
+def wide_scenes(folder: Path, count: int) -> tuple[Path, Path]:
+    """Paint pictures of 256 x 128 with cells of 64 pixels, and write their boxes as YOLO's .txt files."""
+    rng = np.random.default_rng(2)
+    texts = folder.parent / "labels"
+    for place in (folder, texts):
+        place.mkdir()
+    for number in range(count):
+        pixels = rng.integers(0, 20, (128, 256, 3), np.uint8)
+        lines = []
+        for cell in rng.choice(8, 3, replace=False):
+            (y, x), kind = divmod(int(cell), 4), int(rng.integers(2))
+            pixels[64 * y : 64 * y + 64, 64 * x : 64 * x + 64, kind] = 230
+            lines.append(f"{kind} {(x + 0.5) / 4} {(y + 0.5) / 2} 0.25 0.5")
+        image.fromarray(pixels).save(folder / f"{number}.png")
+        (texts / f"{number}.txt").write_text("\n".join(lines))
+    return folder, texts
+
+
+def test_a_letterbox_sees_all_of_a_wide_picture_and_its_boxes_are_the_pictures(
+    tmp_path: Path,
+) -> None:
+    """64 x 64 holds 256 x 128 in its rows 16 to 48; the bars are no red and green, but half as bright."""
+    pytest.importorskip("pycocotools")
+    folder, texts = wide_scenes(tmp_path / "photos", 6)
+    net = cell_detector(tmp_path / "net.onnx")
+    options = ["--preprocessing", "unit", "--crop", "letterbox"]
+    said = ["--data", str(folder), "--truth", str(texts), *options, "--json"]
+    ran = CliRunner().invoke(main, ["eval", str(net), *said])
+    assert ran.exit_code == 0, ran.output
+    (found,) = json.loads(ran.stdout)["files"]
+    assert "letterbox · RGB" in found["preprocessing"]
+    assert found["labelled_boxes"] == 18
+    assert found["map"] > 0.99
+    assert found["map_interval"][0] > 0.99
+    picture = str(folder / "0.png")
+    ran = CliRunner().invoke(
+        main, ["run", str(net), picture, *options, "--min-score", "0.6", "--json"]
+    )
+    assert ran.exit_code == 0, ran.output
+    (seen,) = json.loads(ran.stdout)["predictions"]
+    rows = [line.split() for line in (texts / "0.txt").read_text().splitlines()]
+    wanted = {(int(kind), 256 * float(x) - 32, 128 * float(y) - 32) for kind, x, y, *_ in rows}
+    assert {(row["class"], *row["box"][:2]) for row in seen["seen"]} == wanted

@@ -200,3 +200,66 @@ def test_parity_speaks_of_boxes_only_where_outputs_are_boxes_beyond_doubt() -> N
     for other in ({"y": tokens}, flags, odd, joined()["yolov8-maps"], {"y": np.zeros((1, 10))}):
         assert boxes_held(other, other, inputs) is None
     assert boxes_held({"y": whole}, {"y": whole}, {"x": np.zeros((1, 8)), "z": tokens}) is None
+
+
+def some_boxes(rng: np.random.Generator, count: int, noise: float = 0.0) -> Boxes:
+    """Return boxes on a grid of 4 x 4 cells of 16 pixels, moved by ``noise``."""
+    cells = rng.choice(16, count, replace=False)
+    corners = np.stack([cells % 4, cells // 4, cells % 4 + 1, cells // 4 + 1], axis=1) * 16.0
+    moved = corners + rng.normal(scale=noise, size=corners.shape) if noise else corners
+    return Boxes(moved, rng.uniform(0.1, 1.0, count), rng.integers(0, 3, count))
+
+
+def test_drawing_every_picture_once_is_what_pycocotools_says() -> None:
+    pytest.importorskip("pycocotools")
+    from edgeconv.evaluate.labelled import Labelled, Truth
+    from edgeconv.evaluate.matches import resampled
+    from edgeconv.evaluate.precision import _judged, average_precision
+
+    rng = np.random.default_rng(0)
+    labelled = tuple(Labelled(some_boxes(rng, 4), rng.random(4) < 0.2) for _ in range(30))
+    found = []
+    for one in labelled:
+        kept = one.boxes.at(rng.random(4) < 0.8)
+        near = kept.corners + rng.normal(scale=1.5, size=kept.corners.shape)
+        extra = some_boxes(rng, 2)
+        found.append(
+            Boxes(
+                np.concatenate([near, extra.corners]),
+                rng.uniform(0.1, 1.0, len(kept) + 2),
+                np.concatenate([kept.classes, extra.classes]),
+            )
+        )
+    judged = _judged(labelled, found, [0, 1, 2])
+    once = np.stack([resampled(c, np.ones((1, 30), np.int64))[0] for c in judged.classes], axis=-1)
+    assert np.abs(once - judged.accumulated.mean(axis=1)).max() < 1e-9
+    # a picture drawn twice counts as two equal pictures do
+    drawn = rng.multinomial(30, [1 / 30] * 30, 1)
+    places = np.repeat(np.arange(30), drawn[0])
+    twice = _judged([labelled[i] for i in places], [found[i] for i in places], [0, 1, 2])
+    again = np.stack([resampled(c, drawn)[0] for c in judged.classes], axis=-1)
+    assert np.abs(again - twice.accumulated.mean(axis=1)).max() < 0.02
+    made = average_precision(Truth(labelled, ("a", "b", "c")), found)
+    assert made.interval[0] < made.mean < made.interval[1]
+    assert made.half_interval[0] < made.at_half < made.half_interval[1]
+    assert made == average_precision(Truth(labelled, ("a", "b", "c")), found)
+    alone = average_precision(Truth(labelled[:1], ("a", "b", "c")), found[:1])
+    assert alone.interval == (0.0, 1.0)
+
+
+def test_the_interval_of_miou_holds_what_other_pictures_of_the_kind_give() -> None:
+    from edgeconv.evaluate.masks import Masks
+
+    def measured(seed: int, pictures: int) -> Masks:
+        rng = np.random.default_rng(seed)
+        truth = rng.integers(0, 2, (pictures, 4, 4))
+        wrong = rng.random((pictures, 4, 4)) < rng.uniform(0, 0.5, (pictures, 1, 1))
+        counted = Masks(2)
+        counted.add(np.eye(2)[np.where(wrong, 1 - truth, truth)].transpose(0, 3, 1, 2), truth)
+        return counted
+
+    whole = measured(99, 4000).mean
+    held = [measured(seed, 40) for seed in range(40)]
+    assert sum(m.interval[0] <= whole <= m.interval[1] for m in held) >= 34
+    assert held[0].interval == measured(0, 40).interval
+    assert measured(0, 1).interval == (0.0, 1.0)

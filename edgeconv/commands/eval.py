@@ -89,7 +89,8 @@ GROUPS = {
 def command(files: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     """Measure FILEs at their own task: accuracy class by class, or boxes, on labelled pictures.
 
-    Ours and anyone's .onnx, .tflite and .mlpackage. Intervals are Wilson's, at 95 %.
+    Ours and anyone's .onnx, .tflite and .mlpackage. Intervals, at 95 %, are Wilson's; those of mAP and mIoU come of drawing the
+    pictures again.
     """
     from edgeconv.evaluate.report import Wish
     from edgeconv.evaluate.run import Asked

@@ -8,7 +8,7 @@ from edgeconv.errors import UsageError
 from edgeconv.evaluate.box_parity import box_parity
 from edgeconv.evaluate.boxes import Boxes, best_first
 from edgeconv.evaluate.coco import coco_names, coco_truth, read_coco
-from edgeconv.evaluate.draw import draw_both, drawing_name, picture_path
+from edgeconv.evaluate.draw import draw_both, drawings, picture_path
 from edgeconv.evaluate.labelled import Truth
 from edgeconv.evaluate.part import Found, Measure, asked_of, measure_here, with_head
 from edgeconv.evaluate.precision import LEAST, average_precision, check_installed
@@ -110,9 +110,9 @@ def _drawn(
 ) -> Report:
     """Draw the worst pictures, both sets of boxes on each."""
     paths = []
+    files = drawings([f"{subject.path.name}_{name}" for name in report.names])
     for place in () if report.parity is None else report.parity.worst:
-        name = report.names[place]
-        path = folder / f"{subject.path.name}_{drawing_name(name)}"
+        name, path = report.names[place], folder / files[place]
         draw_both(picture_path(Path(data), name), wanted[place], found[place], subject.how, path)
         paths.append(path)
     return replace(report, drawn=tuple(paths))

@@ -122,10 +122,16 @@ def picture_path(data: Path, name: str) -> Path:
     return data / name
 
 
-def drawing_name(name: str) -> str:
-    """Return the file name of a picture's drawing.
+def drawings(names: Sequence[str]) -> list[str]:
+    """Return a file name for the drawing of each picture, no two the same.
 
-    >>> drawing_name("street/01.jpg")
-    'street_01.jpg.png'
+    >>> drawings(["street/01.jpg", "street_01.jpg", "02.jpg"])
+    ['street_01.jpg.png', 'street_01.jpg_2.png', '02.jpg.png']
     """
-    return name.replace("/", "_") + ".png"
+    made: list[str] = []
+    for name in names:
+        plain, number = name.replace("/", "_"), 1
+        while (own := plain if number == 1 else f"{plain}_{number}") + ".png" in made:
+            number += 1
+        made.append(f"{own}.png")
+    return made

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeconv.evaluate import MIN_SCORE
 from edgeconv.evaluate.detect import boxes_of
-from edgeconv.evaluate.draw import draw_boxes, draw_mask, drawing_name
+from edgeconv.evaluate.draw import draw_boxes, draw_mask, drawings
 from edgeconv.evaluate.run import Subject, outputs_of, picture_samples
 from edgeconv.evaluate.task import pixel_scores, task_of
 from edgeconv.pictures import picture_boxes, read_picture
@@ -64,7 +64,7 @@ def _boxes(
 ) -> list[Seen]:
     name, found = subject.label, []
     each = boxes_of(subject, samples, looking.head, looking.min_score)
-    for path, boxes in zip(pictures, each, strict=True):
+    for path, drawn, boxes in zip(pictures, _drawings(pictures, looking), each, strict=True):
         height, width = read_picture(path).shape[:2]
         placed = picture_boxes(boxes.corners, (height, width), subject.how)
         rows = tuple(
@@ -76,7 +76,6 @@ def _boxes(
             }
             for box, score, kind in zip(placed, boxes.scores, boxes.classes, strict=True)
         )
-        drawn = _drawing(path, looking)
         if drawn is not None:
             draw_boxes(path, boxes, subject.how, name, drawn)
         found.append(Seen(path, subject.runtime, rows, drawn))
@@ -92,19 +91,20 @@ def _masks(
         for _, arrays in outputs_of(subject, samples)
         for mask in pixel_scores(arrays, subject.path).argmax(axis=1)
     )
-    for path, mask in zip(pictures, every, strict=True):
+    for path, drawn, mask in zip(pictures, _drawings(pictures, looking), every, strict=True):
         kinds, counts = np.unique(mask, return_counts=True)
         order = np.argsort(-counts, kind="stable")
         rows = tuple(
             {"class": int(k), "name": name(int(k)), "share": float(n / mask.size)}
             for k, n in zip(kinds[order], counts[order], strict=True)
         )
-        drawn = _drawing(path, looking)
         if drawn is not None:
             draw_mask(path, mask, subject.how, drawn)
         found.append(Seen(path, subject.runtime, rows, drawn))
     return found
 
 
-def _drawing(path: Path, looking: Looking) -> Path | None:
-    return None if looking.draw is None else looking.draw / drawing_name(path.name)
+def _drawings(pictures: Sequence[Path], looking: Looking) -> list[Path | None]:
+    if looking.draw is None:
+        return [None] * len(pictures)
+    return [looking.draw / name for name in drawings([path.name for path in pictures])]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgeconv.artifact import Crop
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.evaluate.resample import draws, interval
 from edgeconv.pictures import UNLABELLED, crop_mask, open_picture
 
 Array = NDArray[Any]
@@ -17,44 +18,56 @@ Array = NDArray[Any]
 
 @dataclass
 class Masks:
-    """Pixels of ``classes`` counted as ``confusion[true, predicted]``."""
+    """Pixels of ``classes`` by picture, (pictures, classes): in truth and file both, and in either."""
 
     classes: int
-    confusion: NDArray[np.int64] = field(init=False)
+    both: NDArray[np.int64] = field(init=False)
+    either: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.confusion = np.zeros((self.classes, self.classes), np.int64)
+        self.both = np.zeros((0, self.classes), np.int64)
+        self.either = np.zeros((0, self.classes), np.int64)
 
     def add(self, scores: Array, truth: NDArray[np.int64]) -> None:
         """Count scores (pictures, classes, height, width) against masks (pictures, height, width).
 
         >>> counted = Masks(2)
         >>> counted.add(np.array([[[[1.0, 0.0]], [[0.0, 1.0]]]]), np.array([[[0, 0]]]))
-        >>> counted.mean
-        0.25
+        >>> counted.mean, counted.of_class(1)
+        (0.25, 0.0)
         """
         known = truth != UNLABELLED
         if known.any() and int(truth[known].max()) >= self.classes:
             raise EdgeconvError(
                 f"a mask holds class {int(truth[known].max())}, the file has {self.classes} classes"
             )
-        np.add.at(self.confusion, (truth[known], scores.argmax(axis=1)[known]), 1)
+        found = scores.argmax(axis=1)
+        both = np.zeros((len(truth), self.classes), np.int64)
+        either = np.zeros_like(both)
+        for picture, (mine, theirs, sure) in enumerate(zip(found, truth, known, strict=True)):
+            same, *sides = (
+                np.bincount(pixels, minlength=self.classes)
+                for pixels in (mine[sure & (mine == theirs)], mine[sure], theirs[sure])
+            )
+            both[picture], either[picture] = same, sides[0] + sides[1] - same
+        self.both = np.concatenate([self.both, both])
+        self.either = np.concatenate([self.either, either])
 
     def __add__(self, other: "Masks") -> "Masks":
         """Return the counts over both sets of pictures."""
         made = Masks(self.classes)
-        made.confusion += self.confusion + other.confusion
+        made.both = np.concatenate([self.both, other.both])
+        made.either = np.concatenate([self.either, other.either])
         return made
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts as JSON data."""
-        return {"confusion": self.confusion.tolist()}
+        return {"both": self.both.tolist(), "either": self.either.tolist()}
 
     def of_class(self, index: int) -> float | None:
         """Return a class's intersection over union; None where neither side has it."""
-        both = int(self.confusion[index, index])
-        either = int(self.confusion[index].sum() + self.confusion[:, index].sum()) - both
-        return both / either if either else None
+        either = int(self.either[:, index].sum())
+        return int(self.both[:, index].sum()) / either if either else None
 
     @property
     def mean(self) -> float:
@@ -62,11 +75,22 @@ class Masks:
         found = [iou for k in range(self.classes) if (iou := self.of_class(k)) is not None]
         return float(np.mean(found)) if found else 0.0
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The mean's 95 % interval, by drawing the pictures again; everything where there is but one."""
+        if len(self.both) < 2 or not self.either.any():
+            return 0.0, 1.0
+        drawn = draws(len(self.both))
+        both, either = (drawn @ counts for counts in (self.both, self.either))
+        shares = np.divide(both, either, out=np.full(both.shape, np.nan), where=either > 0)
+        return interval(np.nanmean(shares, axis=1))
+
 
 def masks_from_json(data: Mapping[str, Any]) -> Masks:
     """Read what Masks.to_json returned."""
-    made = Masks(len(data["confusion"]))
-    made.confusion += np.array(data["confusion"], np.int64)
+    both, either = (np.array(data[side], np.int64) for side in ("both", "either"))
+    made = Masks(both.shape[1])
+    made.both, made.either = both, either
     return made
 
 

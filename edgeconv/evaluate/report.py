@@ -44,6 +44,8 @@ def evaluate(
     the float graph that an export kept. ``measure`` runs the pictures.
     """
     wish, asked = wish or Wish(), asked or Asked()
+    if wish.draw is not None and len({path.name for path in paths}) < len(paths):
+        raise UsageError("--draw names drawings after the files: two of them have one name")
     find_pictures(Path(data))  # refuses a folder without any before a file is opened
     return [_one(open_subject(path, asked), data, wish, measure) for path in paths]
 

@@ -59,6 +59,7 @@ class Report:
         if self.masks is not None:
             data |= {
                 "miou": self.masks.mean,
+                "miou_interval": list(self.masks.interval),
                 "iou": {self.label(k): self.masks.of_class(k) for k in range(self.masks.classes)},
             }
         if self.head is not None:
@@ -66,7 +67,9 @@ class Report:
         if self.precision is not None:
             data |= {
                 "map": self.precision.mean,
+                "map_interval": list(self.precision.interval),
                 "map50": self.precision.at_half,
+                "map50_interval": list(self.precision.half_interval),
                 "map_classes": dict(self.precision.classes),
                 "labelled_boxes": self.precision.boxes,
             }

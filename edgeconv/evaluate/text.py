@@ -44,16 +44,16 @@ def _boxes(report: Report) -> list[str]:
     if report.head is not None:
         said.append(f"  head: {report.head}")
     if report.masks is not None:
-        said.append(f"  mIoU {100 * report.masks.mean:.1f} %")
+        said.append(f"  mIoU {_percent(report.masks.mean, report.masks.interval)}")
         for index in range(report.masks.classes):
             iou = report.masks.of_class(index)
             if iou is not None:
                 said.append(f"    {report.label(index)}: {100 * iou:.1f} %")
     if report.precision is not None:
-        found_mean, half = 100 * report.precision.mean, 100 * report.precision.at_half
+        own = report.precision
         said.append(
-            f"  mAP {found_mean:.1f} %, at IoU 0.5 {half:.1f} %, over {report.precision.boxes} "
-            "labelled boxes"
+            f"  mAP {_percent(own.mean, own.interval)}, at IoU 0.5 "
+            f"{_percent(own.at_half, own.half_interval)}, over {own.boxes} labelled boxes"
         )
         weakest = sorted(report.precision.classes, key=lambda pair: pair[1])[:SHOWN]
         said += [f"    {name}: {100 * value:.1f} %" for name, value in weakest]
@@ -70,6 +70,15 @@ def _boxes(report: Report) -> list[str]:
                 "blue, the file's orange"
             )
     return said
+
+
+def _percent(value: float, interval: tuple[float, float]) -> str:
+    """Write a share and its interval.
+
+    >>> _percent(0.5, (0.4, 0.61))
+    '50.0 % [40.0, 61.0]'
+    """
+    return f"{100 * value:.1f} % [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
 
 
 def text(reports: Sequence[Report]) -> str:
