@@ -40,13 +40,16 @@ def say_preprocessing(work: Work) -> None:
 
 def trace(work: Work) -> None:
     """Trace a module; a model is there already."""
+    from edgeconv.export.hub.ingest import ingest
     from edgeconv.export.hub.trace import HUB_OPSET, trace_module
 
     source = work.source
     assert source.module is not None
     with work.stages.stage("trace") as say:
-        raw = trace_module(source.module, source.shapes, source.output_names, source.dtypes)
+        traced = trace_module(source.module, source.shapes, source.output_names, source.dtypes)
+        raw, notes = ingest(traced)  # tracing makes some constants float64
         say(f"ONNX opset {HUB_OPSET}, {len(raw.graph.node)} nodes")
+    work.notes += notes
     work.raw = raw
 
 

@@ -17,6 +17,11 @@ integers there.
 | ONNX | TFLite | limits | Core ML | INT8 in ONNX | in TFLite | in Core ML |
 |---|---|---|---|---|---|---|
 """
+ALSO_WRITTEN = (
+    *("a Conv with computed weights", "Einsum", "GatherElements", "GatherND"),
+    *("MeanVarianceNormalization", "ScatterElements", "ScatterND"),
+)
+"""What passes of their own write out."""
 
 
 def op_docs() -> str:
@@ -40,7 +45,10 @@ def op_docs() -> str:
             "yes" if Is.COREML_INT8 in traits.true else "-",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    rare = f"\nWritten as compositions of these first: {', '.join(sorted({*WRITTEN, 'Einsum'}))}.\n"
+    others = {*WRITTEN, *ALSO_WRITTEN}
+    rare = (
+        f"\nWritten as compositions of these first: {', '.join(sorted(others, key=str.lower))}.\n"
+    )
     return HEADER + "\n".join(lines) + "\n" + rare
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from edgeconv.export.graph import Graph
 from edgeconv.export.passes.base import Pass, run_passes
 from edgeconv.export.passes.complete_resize import complete_resize
+from edgeconv.export.passes.computed_indices import computed_indices
+from edgeconv.export.passes.computed_weights import computed_weights
 from edgeconv.export.passes.constant_indices import constant_indices
 from edgeconv.export.passes.dilated_pools import dilated_pools
 from edgeconv.export.passes.divide_by_constant import divide_by_constant
@@ -26,6 +28,7 @@ from edgeconv.export.passes.fold_hard_sigmoid import fold_hard_sigmoid
 from edgeconv.export.passes.fuse_activations import fuse_activations
 from edgeconv.export.passes.fuse_clamps import fuse_clamps
 from edgeconv.export.passes.fuse_norms import fuse_norms
+from edgeconv.export.passes.fuse_softmax import fuse_softmax
 from edgeconv.export.passes.global_pool import global_pool
 from edgeconv.export.passes.lift_scalars import lift_scalars
 from edgeconv.export.passes.merge_axes import merge_axes
@@ -43,6 +46,7 @@ HUB: tuple[Pass, ...] = (
     expand_rare,
     expand_einsum,
     fuse_norms,
+    fuse_softmax,
     explicit_padding,
     dilated_pools,
     normalize_gemm,
@@ -58,7 +62,9 @@ LOWERING: tuple[Pass, ...] = (
     *HUB,
     flatten_pools,
     flatten_convolutions,
+    computed_weights,
     constant_indices,
+    computed_indices,
     find_shuffles,
     merge_axes,
     lift_scalars,

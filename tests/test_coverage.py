@@ -18,7 +18,7 @@ from edgeconv.export.hub.onnx_io import from_onnx
 
 BODY = (
     "(float[1,3,6,6] x) => (float[1,3,4,4] y) { a = Relu(x)\n b = Cos(a)\n"
-    " y = GridSample<align_corners = 1>(b, g) }"
+    ' y = GridSample<padding_mode = "reflection">(b, g) }'
 )
 
 

@@ -14,6 +14,9 @@ SPELLINGS = {
     " r = Sqrt(e)\n n = Div(d, r)",
     "a power, times the inverse": "s = Pow(d, two)\n v = ReduceMean<keepdims = 1>(s, axes)\n"
     " e = Add(eps, v)\n q = Sqrt(e)\n r = Reciprocal(q)\n n = Mul(r, d)",
+    "the mean of the squares less the square of the mean": "s = Mul(x, x)\n"
+    " m2 = ReduceMean<keepdims = 1>(s, axes)\n u2 = Mul(u, u)\n v = Sub(m2, u2)\n"
+    " e = Add(v, eps)\n r = Pow(e, half)\n n = Mul(d, r)",
 }
 BEHIND = {
     "scale and shift": "m = Mul(n, g)\n y = Add(b, m)",
@@ -24,6 +27,7 @@ SHAPES = {
     "tokens": ((2, 5, 6), (-1,), (6,), "LayerNormalization"),
     "whole pictures": ((1, 3, 4, 5), (1, 2, 3), (3, 4, 5), "LayerNormalization"),
     "each channel": ((2, 3, 4, 5), (2, 3), (3, 1, 1), "InstanceNormalization"),
+    "the channels": ((2, 3, 4, 5), (1,), (3, 1, 1), "LayerNormalization"),
 }
 
 
@@ -37,6 +41,7 @@ def test_a_spelling_is_one_operator(spelling: str, behind: str, shape: str) -> N
         "axes": ints(*axes),
         "eps": scalar(1e-3),
         "two": scalar(2.0),
+        "half": scalar(-0.5),
         "g": floats(*constant, seed=1),
         "b": floats(*constant, seed=2),
     }
@@ -44,14 +49,15 @@ def test_a_spelling_is_one_operator(spelling: str, behind: str, shape: str) -> N
     border = ",".join(map(str, sizes))
     graph = graph_of(f"(float[{border}] x) => (float[{border}] y) {{ {body} }}", **used)
     expected = ["LayerNormalization", "Relu"] if behind == "nothing" else [op]
-    assert ops(rewritten(graph, fuse_norms)) == expected
+    moved = [node for node in ops(rewritten(graph, fuse_norms)) if node != "Transpose"]
+    assert moved == expected
 
 
 @pytest.mark.parametrize(
     "changed",
     [
         ("v = ReduceMean<keepdims = 1>(s, axes)", "v = ReduceMean<keepdims = 1>(s, other)"),
-        ("s = Mul(d, d)", "s = Mul(d, x)"),
+        ("s = Mul(d, d)", "s = Mul(x, x)"),
         ("e = Add(v, eps)", "e = Add(v, u)"),
     ],
 )

@@ -119,6 +119,18 @@ KINDS: dict[str, Kind] = {
         least=18.0,
         floats=("Mul", "ReduceL2", "Max", "Div"),
     ),
+    "a variance as the difference of two means": Kind(
+        "(float[1,6,8] x) => (float[1,6,1] y) { h = Add(x, far)\n m = ReduceMean<keepdims=1>(h, last)\n"
+        " q = Mul(h, h)\n e = ReduceMean<keepdims=1>(q, last)\n m2 = Mul(m, m)\n y = Sub(e, m2) }",
+        {"far": scalar(20.0), "last": ints(-1)},
+        least=15.0,
+        floats=("Add", "GlobalAveragePool", "Mul", "GlobalAveragePool", "Mul", "Sub"),
+    ),
+    "a picture sampled at computed places": Kind(
+        IN.replace("1,4,8,8", "1,4,6,6") + "{" + CONV + "y = GridSample(b, g) }",
+        {"w": W3, "g": np.tanh(floats(1, 6, 6, 2))},
+        floats=("GridSample",),
+    ),
     "slopes of a PRelu": Kind(
         IN + "{" + CONV + "c = PRelu(a, s)\n y = Conv(c, v) }",
         {"w": W3, "v": weights(4, 4, 1, 1), "s": np.abs(weights(4, 1, 1, seed=2))},
@@ -187,7 +199,6 @@ KINDS: dict[str, Kind] = {
     "computed weights": Kind(
         "(float[1,3,8,8] x, float[5,3,3,3] w) => (float[1,5,6,6] y) { y = Conv(x, w) }",
         {},
-        floats=("Conv",),
         tflite=False,
     ),
     "tied weights": Kind(

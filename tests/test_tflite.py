@@ -179,7 +179,7 @@ def refused(op: str, **attrs: Attribute) -> Graph:
 @pytest.mark.parametrize(
     ("graph", "words"),
     [
-        (refused("GridSample"), ["GridSample", "Resize"]),
+        (refused("GridSample", padding_mode="reflection"), ["GridSample", "reflects"]),
         (
             refused("MaxPool", kernel_shape=[3, 3], dilations=[2, 2]),
             ["dilated", "without dilation"],

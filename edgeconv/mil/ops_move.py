@@ -43,6 +43,13 @@ def _split(c: Call) -> list[Array]:
     return np.split(x, np.cumsum(sizes)[:-1].tolist(), axis)
 
 
+def _top_k(c: Call) -> list[Array]:
+    x, axis, count = c.array(), c.integer("axis", -1), c.integer("k", 1)
+    keys = x if c.flag("ascending") else -x
+    places = np.argsort(keys, axis=axis, kind="stable").take(range(count), axis=axis)
+    return [np.take_along_axis(x, places, axis), places.astype(np.int32)]
+
+
 def _slice_by_index(c: Call) -> Array:
     x = c.array()
     begin, end = c.ints("begin"), c.ints("end")
@@ -177,6 +184,7 @@ OPS: dict[str, Rule] = {
     "slice_by_index": Rule(_slice_by_index, moves=True),
     "slice_by_size": Rule(_slice_by_size, moves=True),
     "pad": Rule(_pad, moves=True),
+    "topk": Rule(_top_k, moves=True, result="any"),
     "gather": Rule(_gather, moves=True),
     "tile": Rule(_tile, moves=True),
     "depth_to_space": Rule(_depth_to_space, moves=True),

@@ -50,6 +50,16 @@ def _divide(c: Lowering, node: Node, name: str) -> Any:
     return c.mb.select(cond=alike, a=down, b=up, name=name)
 
 
+def _modulo(c: Lowering, node: Node, name: str) -> Any:
+    if not node.int("fmod", 0):
+        return _binary("mod").emit(c, node, name)
+    # MIL's has the divisor's sign, C's fmod the dividend's
+    x, y = (c.variable(tensor, name) for tensor in node.inputs)
+    sizes = [c.mb.abs(x=value, name=c.name(f"{name}_size")) for value in (x, y)]
+    left = c.mb.mod(x=sizes[0], y=sizes[1], name=c.name(f"{name}_left"))
+    return c.mb.mul(x=left, y=c.mb.sign(x=x, name=c.name(f"{name}_sign")), name=name)
+
+
 def _variadic(mil: str) -> Entry[Lower]:
     def lower(c: Lowering, node: Node, name: str) -> Any:
         build = getattr(c.mb, mil)
@@ -230,6 +240,7 @@ OPS = {
     "Log": _unary("log"),
     "Sqrt": _unary("sqrt"),
     "Abs": _unary("abs"),
+    "Atan": _unary("atan"),
     "Erf": _unary("erf"),
     "Floor": _unary("floor"),
     "Ceil": _unary("ceil"),
@@ -247,6 +258,7 @@ OPS = {
     "Mul": _binary("mul"),
     "Div": Entry(_divide),
     "Pow": _binary("pow"),
+    "Mod": Entry(_modulo),
     "Min": _variadic("minimum"),
     "Max": _variadic("maximum"),
     "Sum": _SUM,

@@ -174,6 +174,22 @@ def _refuse_last_index(graph: Graph, node: Node) -> str | None:
     return "the last of equal values has no Core ML form; the first has" if last else None
 
 
+def _top_k(c: Lowering, node: Node, name: str) -> Any:
+    made = c.mb.topk(
+        x=c.tensor(node.inputs[0]),
+        k=integers_of(c.graph, node, 1, "its number of values")[0],
+        axis=node.int("axis", -1),
+        ascending=not node.int("largest", 1),
+        name=name,
+    )
+    return list(made)
+
+
+def _refuse_top_k(graph: Graph, node: Node) -> str | None:
+    known = len(node.inputs) > 1 and graph.constant(node, 1) is not None
+    return None if known else "its number of values must be a constant input"
+
+
 def _cumulative_sum(c: Lowering, node: Node, name: str) -> Any:
     return c.mb.cumsum(
         x=c.tensor(node.inputs[0]),
@@ -221,6 +237,7 @@ OPS = {
     "ReduceLogSumExp": _reduce("reduce_log_sum_exp"),
     "ArgMax": _argument("reduce_argmax"),
     "ArgMin": _argument("reduce_argmin"),
+    "TopK": Entry(_top_k, check=_refuse_top_k),
     "CumSum": Entry(_cumulative_sum, check=_refuse_cumulative_sum),
     "LRN": Entry(_local_response, check=_refuse_even),
 }

@@ -13,6 +13,7 @@ from edgeconv.export.passes.resize_by_axes import (
     why_no_matrices,
     why_no_places,
 )
+from edgeconv.export.passes.sample_by_rows import sample_by_rows, why_no_rows
 
 SAMPLING = {
     "half_pixel": "UNALIGN_CORNERS",
@@ -93,4 +94,15 @@ def _foreign(graph: Graph, node: Node) -> str | None:
     return None
 
 
-OPS = {"Resize": Entry(_resize, check=_refuse), "Upsample": Entry(_resize, check=_refuse)}
+def _sample(c: Lowering, node: Node, name: str) -> Any:
+    del name
+    for piece in sample_by_rows(c.graph, node):
+        c.lower(piece, c.ops[piece.op])
+    return c.values[node.output]
+
+
+OPS = {
+    "Resize": Entry(_resize, check=_refuse),
+    "Upsample": Entry(_resize, check=_refuse),
+    "GridSample": Entry(_sample, check=why_no_rows),
+}

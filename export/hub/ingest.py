@@ -19,6 +19,8 @@ WIDTHS: dict[int, str] = {
     TensorProto.DOUBLE: "float64",
 }
 """Real numbers that no target computes in as such."""
+COMPOSED = frozenset(["MeanVarianceNormalization"])
+"""Functions of older opsets that no target has."""
 TYPE_ATTRIBUTES = frozenset(["to", "dtype", "stash_type"])
 
 
@@ -44,14 +46,15 @@ def opset_of(model: onnx.ModelProto) -> int:
 
 
 def _without_newer_operators(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Write out the operators that onnx cannot convert back to the hub's opset."""
+    """Write out the operators that onnx cannot convert back to the hub's opset, or defines as others."""
     opset = opset_of(model)
-    if opset <= HUB_OPSET:
-        return model
     used = {node.op_type for node in model.graph.node if node.domain in ("", "ai.onnx")}
-    newer = [("", op) for op in sorted(used) if _is_newer(op, opset)]
+    newer = [("", op) for op in sorted(used) if _is_newer(op, opset) or op in COMPOSED]
     if not newer:
         return model
+    for node in model.graph.node:  # the inliner drops attributes that are left at their defaults
+        if node.op_type in COMPOSED and not node.attribute:
+            node.attribute.append(helper.make_attribute("axes", [0, 2, 3]))
     typed = shape_inference.infer_shapes(model)  # the inliner wants the type of all that they read
     typed.graph.value_info.extend(
         helper.make_tensor_value_info(item.name, item.data_type, item.dims)
@@ -61,6 +64,8 @@ def _without_newer_operators(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _is_newer(op: str, opset: int) -> bool:
+    if opset <= HUB_OPSET:
+        return False
     if op == "GroupNormalization":  # since 21 its scale and bias are one a channel
         return opset > 20
     try:

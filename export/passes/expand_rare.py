@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgeconv.export.graph import Graph, Node
+from edgeconv.export.graph import Attribute, Graph, Node
 from edgeconv.export.passes.steps import Steps
 
 WINDOW = ("auto_pad", "dilations", "kernel_shape", "pads", "strides")
@@ -69,6 +69,74 @@ def _hyperbolic(graph: Graph, node: Node) -> bool:
     both = steps.do("Exp", x), steps.do("Exp", steps.do("Neg", x))
     sum_ = steps.do("Sub" if node.op == "Sinh" else "Add", *both)
     steps.finish("Mul", sum_, steps.constant(0.5))
+    return True
+
+
+def _arc(graph: Graph, node: Node) -> bool:
+    """By the arc tangent: asin x = atan(x / sqrt(1 - x^2)), acos x = pi/2 - asin x."""
+    steps, x = Steps(graph, node), node.inputs[0]
+    one = steps.constant(1.0)
+    rest = steps.do("Mul", steps.do("Sub", one, x), steps.do("Add", one, x))
+    slope = steps.do("Div", x, steps.do("Sqrt", rest))
+    if node.op == "Asin":
+        steps.finish("Atan", slope)
+    else:
+        steps.finish("Sub", steps.constant(np.pi / 2), steps.do("Atan", slope))
+    return True
+
+
+def _area(graph: Graph, node: Node) -> bool:
+    """By logarithms; of the size of x, where a negative one would cancel out."""
+    steps, x = Steps(graph, node), node.inputs[0]
+    one = steps.constant(1.0)
+    if node.op == "Atanh":
+        share = steps.do("Div", steps.do("Add", one, x), steps.do("Sub", one, x))
+        steps.finish("Mul", steps.do("Log", share), steps.constant(0.5))
+        return True
+    size = steps.do("Abs", x) if node.op == "Asinh" else x
+    square = steps.do("Mul", x, x)
+    under = steps.do("Add" if node.op == "Asinh" else "Sub", square, one)
+    sum_ = steps.do("Add", size, steps.do("Sqrt", under))
+    if node.op == "Acosh":
+        steps.finish("Log", sum_)
+    else:
+        steps.finish("Mul", steps.do("Sign", x), steps.do("Log", sum_))
+    return True
+
+
+def _col2im(graph: Graph, node: Node) -> bool:
+    """Each place of a window to its own pixel: a transposed convolution with one 1 a weight."""
+    size, window = graph.constant(node, 1), graph.constant(node, 2)
+    if size is None or window is None:
+        return False
+    image, kernel = (tuple(map(int, value)) for value in (size, window))
+    axes, one = len(image), [1] * len(image)
+    strides, dilations = node.ints("strides", one), node.ints("dilations", one)
+    pads = node.ints("pads", [0] * (2 * axes))
+    reach = [dilation * (k - 1) + 1 for dilation, k in zip(dilations, kernel, strict=True)]
+    padded = [image[i] + pads[i] + pads[axes + i] for i in range(axes)]
+    counts = [(padded[i] - reach[i]) // strides[i] + 1 for i in range(axes)]
+    made, places = graph.shape(node.output), int(np.prod(kernel))
+    blocks = (made[0] * made[1], places, *counts)
+    steps = Steps(graph, node)
+    columns = steps.do("Reshape", node.inputs[0], steps.integers(blocks), shape=blocks)
+    ones = steps.constant(np.eye(places).reshape(places, 1, *kernel))
+    spread = (blocks[0], 1, *image)
+    attributes: dict[str, Attribute] = {"strides": strides, "dilations": dilations, "pads": pads}
+    attributes["output_padding"] = [
+        padded[i] - reach[i] - strides[i] * (counts[i] - 1) for i in range(axes)
+    ]
+    whole = steps.do("ConvTranspose", columns, ones, shape=spread, attributes=attributes)
+    steps.finish("Reshape", whole, steps.integers(made))
+    return True
+
+
+def _signed_mod(graph: Graph, node: Node) -> bool:
+    """Of integers that keep the dividend's sign: x - (x / y) * y, whose quotient is cut to zero."""
+    if not node.int("fmod", 0) or graph.dtype(node.output).kind == "f":
+        return False
+    steps, (x, y) = Steps(graph, node), node.inputs
+    steps.finish("Sub", x, steps.do("Mul", steps.do("Div", x, y), y))
     return True
 
 
@@ -162,11 +230,18 @@ def _trilu(graph: Graph, node: Node) -> bool:
 
 
 WRITTEN: dict[str, Callable[[Graph, Node], bool]] = {
+    "Acos": _arc,
+    "Acosh": _area,
+    "Asin": _arc,
+    "Asinh": _area,
+    "Atanh": _area,
+    "Col2Im": _col2im,
     "Cosh": _hyperbolic,
     "GlobalLpPool": _global_lp_pool,
     "Hardmax": _hardmax,
     "LpNormalization": _lp_normalization,
     "LpPool": _lp_pool,
+    "Mod": _signed_mod,
     "OneHot": _one_hot,
     "Shrink": _shrink,
     "Sinh": _hyperbolic,

@@ -78,16 +78,15 @@ Coordinates = NDArray[np.float64]
 
 
 def onnx_coordinates(mode: str, size: int, out: int, scale: float) -> Coordinates:
-    """Return the source coordinate of each output position, as ONNX's Resize defines it.
+    """Return the source coordinate of each output position, as onnxruntime computes it.
 
     >>> onnx_coordinates("half_pixel", 2, 4, 2.0).tolist()
     [-0.25, 0.25, 0.75, 1.25]
     """
     x = np.arange(out, dtype=np.float64)
     if mode == "align_corners":
-        # by the exact length, of which ``out`` is the floor
-        length = size * scale
-        return x * (size - 1) / (length - 1) if length != 1 else np.zeros(out)
+        # by the whole length, as torch too; ONNX's own reference takes size * scale, not rounded down
+        return x * (size - 1) / (out - 1) if out != 1 else np.zeros(out)
     if mode == "asymmetric":
         return x / scale
     if mode == "pytorch_half_pixel" and out == 1:

@@ -1,19 +1,29 @@
-"""Keep in float what is divided by, or what a root or logarithm is taken of.
+"""Keep in float what is divided by, what a root or logarithm is taken of, and what is nearly equal.
 
 Given:   x -> Mul(x, x) -> ReduceMean -> Add(epsilon) -> Sqrt -> Div(x, .), as norms are spelled
 Result:  all of it computes in float on the dequantized x
 
 Steps of one size are exact to a share of the largest value; these readers ask for a share of each. A
 small norm would be rounded to 0 and divide by that.
+
+Given:   x -> Floor -> Sub(x, .), or Sub(mean of squares, square of the mean)
+Result:  all of it computes in float: the difference is smaller than the steps of what it is made of
+
+Places to read at (x -> Floor | Round | Cast to integers) are whole numbers and need all of theirs.
 """
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_traits import RULES
 from edgeconv.export.quant.observe import Observation
 
-READS = {"Div": 1, "Log": 0, "Reciprocal": 0, "Sqrt": 0}
+READS = {"Div": 1, "Log": 0, "Reciprocal": 0, "Sqrt": 0, "Ceil": 0, "Floor": 0, "Round": 0}
 """Operator -> the place of the operand whose small values count."""
 BETWEEN = frozenset(
-    ["Abs", "Add", "Clip", "Max", "Mul", "ReduceL1", "ReduceL2", "ReduceMean", "ReduceSum"]
+    [
+        *("Abs", "Add", "Clip", "Max", "Mul", "Sub"),
+        *("GlobalAveragePool", "ReduceL1", "ReduceL2", "ReduceMean", "ReduceSum"),
+        *("Expand", "Reshape", "Squeeze", "Unsqueeze"),
+    ]
 )
 """What lies between such a reader and the tensor whose size it measures."""
 
@@ -26,19 +36,36 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
     """Return the nodes that must compute in float for this, with the reason."""
     makers, readers = graph.producers(), graph.consumers()
     found: dict[str, str] = {}
-    for node in graph.nodes:
+    for node in reversed(graph.nodes):
         if node.op in READS and _is_wide(seen, node.inputs[READS[node.op]]):
             reason = f"{node.op} {node.name} asks for a share of each value, not of the largest"
             waiting = [node.inputs[READS[node.op]]]
-            while waiting:
-                maker = makers.get(waiting.pop())
-                if maker is None or maker.op not in BETWEEN or maker.name in found:
-                    continue
-                if _leads_elsewhere(graph, maker, readers, found, node):
-                    continue
+        elif node.op == "Cast" and graph.dtype(node.output).kind in "iu":
+            reason = f"Cast {node.name} makes whole numbers of it"
+            waiting = [node.inputs[0]]
+        elif node.op == "Sub" and _cancels(graph, seen, node):
+            reason = f"{node.name} takes nearly equal values from each other"
+            found[node.name], waiting = reason, list(node.inputs)
+        else:
+            continue
+        while waiting:
+            maker = makers.get(waiting.pop())
+            if maker is None or maker.op not in BETWEEN or maker.name in found:
+                continue
+            if not _leads_elsewhere(graph, maker, readers, found, node):
                 found[maker.name] = reason
                 waiting += [name for name in maker.inputs if name]
     return {node.name: found[node.name] for node in graph.nodes if node.name in found}
+
+
+def _cancels(graph: Graph, seen: Observation, node: Node) -> bool:
+    """Whether a difference of two computed tensors is much smaller than both of them."""
+    sizes = [
+        max(abs(float(seen.tensors[name].low.min())), abs(float(seen.tensors[name].high.max())))
+        for name in (*node.inputs, node.output)
+        if name in seen.tensors and name not in graph.constants
+    ]
+    return len(sizes) == 3 and sizes[2] * WIDE < min(sizes[:2])
 
 
 def _is_wide(seen: Observation, tensor: str) -> bool:
@@ -53,8 +80,8 @@ def _is_wide(seen: Observation, tensor: str) -> bool:
 def _leads_elsewhere(
     graph: Graph, maker: Node, readers: dict[str, list[Node]], found: dict[str, str], last: Node
 ) -> bool:
-    """Whether somebody reads what this makes who does not ask for more than steps of one size."""
+    """Whether somebody reads what this makes who computes in steps of one size."""
     inside = {*found, last.name}
     return maker.output in graph.outputs or any(
-        reader.name not in inside for reader in readers.get(maker.output, [])
+        reader.op in RULES and reader.name not in inside for reader in readers.get(maker.output, [])
     )

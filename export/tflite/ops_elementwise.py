@@ -30,6 +30,21 @@ def binary(code: str, options: str = "", *, same_scale: bool = False) -> Emit:
     return emit
 
 
+def divide(em: Emission, node: Node) -> None:
+    """Div: DIV; the kernel has no 64-bit integers, so those pass through 32 bits."""
+    if em.graph.dtype(node.output) != np.int64:
+        binary("DIV", "DivOptions")(em, node)
+        return
+    rank, layout = len(em.graph.shape(node.output)), em.layout(node.output)
+    wide: dict[str, Any] = {"inDataType": "INT64", "outDataType": "INT32"}
+    narrow: dict[str, Any] = {"inDataType": "INT32", "outDataType": "INT64"}
+    values = [
+        em.do("CAST", [em.operand(name, rank, layout)], "CastOptions", dtype=np.int32, **wide)
+        for name in node.inputs
+    ]
+    em.emit(node, "CAST", [em.do("DIV", values, "DivOptions")], "CastOptions", **narrow)
+
+
 def unary(code: str, options: str = "") -> Emit:
     """Return the emitter of an operator of one operand in any layout."""
 
@@ -83,6 +98,29 @@ def reciprocal(em: Emission, node: Node) -> None:
     """Reciprocal: DIV of 1."""
     x = em.read(node.inputs[0], em.layout(node.output))
     em.emit(node, "DIV", [em.real(1.0), x], "DivOptions")
+
+
+def arc_tangent(em: Emission, node: Node) -> None:
+    """Atan: ATAN2 of it and ones."""
+    x = em.read(node.inputs[0], em.layout(node.output))
+    ones = em.builder.shared("ones", np.ones(em.builder.shape(x), np.float32))
+    em.emit(node, "ATAN2", [x, ones], "ATan2Options")
+
+
+def modulo(em: Emission, node: Node) -> None:
+    """Mod: FLOOR_MOD, which has the divisor's sign; C's fmod has the dividend's, and takes it again."""
+    rank, layout = len(em.graph.shape(node.output)), em.layout(node.output)
+    x, y = (em.operand(name, rank, layout) for name in node.inputs)
+    if not node.int("fmod", 0):
+        em.emit(node, "FLOOR_MOD", [x, y], "FloorModOptions")
+        return
+    sizes = [em.do("ABS", [value], "AbsOptions") for value in (x, y)]
+    left = em.do(
+        "FLOOR_MOD",
+        sizes,
+        "FloorModOptions",
+    )
+    em.emit(node, "MUL", [left, em.do("SIGN", [x], "SignOptions")], "MulOptions")
 
 
 def where(em: Emission, node: Node) -> None:
@@ -161,7 +199,12 @@ TABLE = {
     "Add": _arithmetic("ADD", "AddOptions"),
     "Sub": _arithmetic("SUB", "SubOptions"),
     "Mul": _arithmetic("MUL", "MulOptions"),
-    "Div": _arithmetic("DIV", "DivOptions", int8=False),
+    "Div": Entry(
+        divide,
+        "DIV",
+        "float32, int32 or int64 operands that broadcast over up to 4 axes",
+        first_failing(_NUMBERS, broadcasts),
+    ),
     "Sum": _arithmetic("ADD", "AddOptions", int8=False),
     "Max": _extreme("MAXIMUM"),
     "Min": _extreme("MINIMUM"),
@@ -169,6 +212,13 @@ TABLE = {
     "Pow": Entry(
         power, "POW, MUL, SQRT", "a float32 base and exponent", first_failing(_REAL, broadcasts)
     ),
+    "Mod": Entry(
+        modulo,
+        "FLOOR_MOD, ABS, SIGN, MUL",
+        "float32, int32 or int64 operands that broadcast over up to 4 axes",
+        first_failing(_NUMBERS, broadcasts),
+    ),
+    "Atan": Entry(arc_tangent, "ATAN2", "a float32 operand", _REAL),
     "Reciprocal": Entry(reciprocal, "DIV", "a float32 operand", _REAL),
     "Exp": _function("EXP", "ExpOptions"),
     "Log": _function("LOG"),

@@ -12,6 +12,7 @@ from edgeconv.export.passes.resize_by_axes import (
     why_no_matrices,
     why_no_places,
 )
+from edgeconv.export.passes.sample_by_rows import sample_by_rows, why_no_rows
 from edgeconv.export.tflite.emission import Emission
 from edgeconv.export.tflite.layout import Rule, stored_axis
 from edgeconv.export.tflite.ops_cut import take
@@ -43,9 +44,18 @@ def _form(graph: Graph, node: Node) -> tuple[bool, bool] | None:
     wanted = [places(graph, node, axis) for axis in (2, 3)]
     for align, half in FORMS:
         made = [tflite_coordinates(nearest, align, half, before[a], after[a]) for a in (2, 3)]
-        if all(np.allclose(m, w, atol=1e-5) for m, w in zip(made, wanted, strict=True)):
+        tied = nearest and align and any(_is_tied(before[a], after[a]) for a in (2, 3))
+        if not tied and all(
+            np.allclose(m, w, atol=1e-5) for m, w in zip(made, wanted, strict=True)
+        ):
             return align, half
     return None
+
+
+def _is_tied(size: int, out: int) -> bool:
+    """Whether a place lies between two pixels, so that the last bit of single precision chooses."""
+    moved = np.arange(out) * (size - 1) / max(out - 1, 1)
+    return bool(np.any(np.abs(moved % 1 - 0.5) < 1e-5))
 
 
 def resize(em: Emission, node: Node) -> None:
@@ -125,7 +135,20 @@ def _rule(graph: Graph, node: Node) -> Rule:
     return "any" if _is_nearest(node) else "plain"
 
 
+def sample(em: Emission, node: Node) -> None:
+    """GridSample: GATHER of the pixels around each place, MUL by how near each is, ADD."""
+    for piece in sample_by_rows(em.graph, node):
+        em.ops[piece.op].emit(em, piece)
+
+
 TABLE = {
+    "GridSample": Entry(
+        sample,
+        "FLOOR, ROUND, MUL, ADD, CAST, GATHER",
+        "nearest or linear sampling of pictures by zeros or the border outside",
+        why_no_rows,
+        "loose",
+    ),
     "Resize": Entry(
         resize,
         "RESIZE_BILINEAR, RESIZE_NEAREST_NEIGHBOR, GATHER, BATCH_MATMUL",

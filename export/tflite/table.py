@@ -16,6 +16,7 @@ from edgeconv.export.tflite import (
     ops_reduce,
     ops_resize,
     ops_shape,
+    ops_sort,
 )
 from edgeconv.export.tflite.emission import Emit
 
@@ -24,8 +25,7 @@ KINDS = ("float32", "int32", "int64", "uint8", "int8", "bool")
 _ELSEWHERE = {
     "Einsum": "MatMul with Transpose and Reshape around it",
     "NonMaxSuppression": "the raw boxes and scores as outputs, selected outside the model",
-    "TopK": "the scores as output, sorted outside the model",
-    "GridSample": "Resize",
+    "Unique": "the values as output, sorted outside the model",
     "MaxUnpool": "ConvTranspose or Resize",
     "LpPool": "AveragePool or MaxPool",
     "BatchNormalization": "BatchNormalization in evaluation mode with constant statistics",
@@ -49,6 +49,7 @@ OPS: dict[str, Entry[Emit]] = merged(
     ops_shape.TABLE,
     ops_resize.TABLE,
     ops_reduce.TABLE,
+    ops_sort.TABLE,
 )
 
 
