@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from edgeconv.console import PlainConsole
+from edgeconv.terminal import fold
 
 GAP = "  "
 PIPED_WIDTH = 400
@@ -104,11 +105,10 @@ def print_facts(console: Console, facts: Sequence[tuple[str, str]]) -> None:
     """Print names and what they are, a line each, folded between words under the text."""
     indent = max((cell_len(name) for name, _ in facts), default=0) + len(GAP)
     for name, text in facts:
-        lines = Text(text).wrap(console, max(20, console.width - indent))
-        for number, line in enumerate(lines):
+        for number, line in enumerate(fold(text, max(20, console.width - indent))):
             head = "" if number else name
-            whole = head + " " * (indent - cell_len(head)) + line.plain.rstrip()
-            console.print(Text(whole), soft_wrap=True)
+            whole = head + " " * (indent - cell_len(head)) + line
+            console.print(Text(whole.rstrip()), soft_wrap=True)
 
 
 def print_sentences(console: Console, sentences: Sequence[str]) -> None:

@@ -4,6 +4,8 @@ import contextlib
 import json
 import math
 import re
+import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +31,37 @@ def echo(text: str = "", *, err: bool = False) -> None:
     """Print ``text`` and a line feed, on standard error where ``err``; a lost stderr is no failure."""
     with contextlib.suppress(OSError) if err else contextlib.nullcontext():
         click.echo(plain(text), err=err)
+
+
+def fold(text: str, room: int) -> list[str]:
+    """Return lines of at most ``room`` columns, folded at `` · `` or between words.
+
+    A word that is longer stays whole: a name that is broken cannot be copied.
+
+    >>> fold("net.onnx · 3 outputs", 10)
+    ['net.onnx', '3 outputs']
+    """
+    lines = [""]
+    for number, part in enumerate(text.split(" · ")):
+        joined = f"{lines[-1]} · {part}" if number else part
+        if len(joined) <= room:
+            lines[-1] = joined
+            continue
+        for first, word in enumerate(part.split(" ")):
+            start = first == 0 and number > 0
+            if start or len(f"{lines[-1]} {word}") > room:
+                lines.append(word)
+            else:
+                lines[-1] = f"{lines[-1]} {word}".lstrip()
+    return lines if lines[0] else lines[1:] or [""]
+
+
+def rewrite(text: str = "") -> None:
+    """Replace the last line of standard error, a terminal, by what of ``text`` fits on it."""
+    width = shutil.get_terminal_size().columns - 1
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"\r\x1b[K{plain(text)[:width]}")
+        sys.stderr.flush()
 
 
 @dataclass

@@ -8,6 +8,7 @@ and those of the folders given (data/README.md of each says what they are). ``ta
 
 import copy
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -168,22 +169,23 @@ def cases(net: Trained, done: set[str]) -> Iterator[tuple[str, Line]]:
             mean, std = WRONG[name]
             yield (
                 case,
-                {
-                    "planted": name,
-                    "right": net.right,
-                    **ask(net, replace(net.how, mean=mean, std=std)),
-                },
+                about(net, name) | ask(net, replace(net.how, mean=mean, std=std)),
             )
     if f"{net.name}: BGR" not in done:
         yield (
             f"{net.name}: BGR",
-            {"planted": "BGR", "right": net.right, **ask(turned(net), net.how)},
+            about(net, "BGR") | ask(turned(net), net.how),
         )
     if net.truth is not None and f"{net.name}: crop" not in done:
         yield (
             f"{net.name}: crop",
-            {"planted": "crop", "right": net.right, **ask(net, replace(net.how, crop=0.5))},
+            about(net, "crop") | ask(net, replace(net.how, crop=0.5)),
         )
+
+
+def about(net: Trained, planted: str) -> Line:
+    """Return what a line says before anything is asked."""
+    return {"planted": planted, "right": net.right, "crop": net.how.crop}
 
 
 def turned(net: Trained) -> Trained:
@@ -197,25 +199,29 @@ def turned(net: Trained) -> Trained:
 
 
 def ask(net: Trained, how: Preprocessing) -> Line:
-    """Return what statistics, truth and scores say of ``how``."""
+    """Return what is said of ``how`` as an export says it: by statistics, else by truth, else a hint."""
     folder = str(net.folder)
     fit = fit_preprocessing(net.module, None, how, folder)
-    line: Line = {
-        "statistics": None
-        if fit is None
-        else {
-            "better": fit.better.name if fit.better else None,
-            "turned": fit.turned,
-            "present": fit.present,
-        }
-    }
+    line: Line = {"judged": fit is not None, "statistics": {} if fit is None else fit.wish}
+    if line["statistics"]:
+        return line
     scores = class_scores(net.module, None, (1, 3, *how.size))
     if scores is not None and net.truth is not None:
         claim = better_by_truth(scores, how, 3, folder, net.truth)
-        line["truth"] = None if claim is None else claim.text
-    if scores is not None:
+        line["truth"] = {} if claim is None else claim.wish
+    elif scores is not None and fit is None:
         line["hint"] = hint_by_scores(scores, how, 3, folder)
     return line
+
+
+def wanted(line: Line) -> dict[str, Any]:
+    """Return the options that mend what was planted; nothing where nothing is wrong."""
+    if line["planted"] == "BGR":
+        return {"channel_order": "bgr"}
+    if line["planted"] == "crop":
+        return {"crop": line["crop"]}
+    right = SAME.get(line["right"], (line["right"],))
+    return {} if line["planted"] in right else {"preprocessing": line["right"]}
 
 
 def read_lines(path: Path) -> list[Line]:
@@ -226,35 +232,22 @@ def read_lines(path: Path) -> list[Line]:
 @main.command()
 @click.option("--lines", type=click.Path(exists=True, path_type=Path), required=True)
 def table(lines: Path) -> None:
-    """Count what was named right, and claims about right flags."""
+    """Count what was named right, what wrong, and where nothing was said."""
     read = read_lines(lines)
-    judged = [x for x in read if x["statistics"] is not None]
-    healthy = [x for x in judged if x["planted"] in SAME.get(x["right"], (x["right"],))]
-    wrong = [x for x in judged if x not in healthy and x["planted"] not in ("BGR", "crop")]
-    named = [x for x in wrong if x["statistics"]["better"] == x["right"]]
-    false = [x for x in healthy if x["statistics"]["better"] or x["statistics"]["turned"]]
-    bgr = [x for x in judged if x["planted"] == "BGR"]
-    click.echo(
-        f"statistics, {len({x['net'] for x in judged})} nets: {len(named)} of {len(wrong)} wrong scalings named right, {len(false)} claims about {len(healthy)} right ones; BGR flagged in {sum(x['statistics']['turned'] for x in bgr)} of {len(bgr)}"
-    )
-    known = [x for x in read if "truth" in x]
-    fine = [x for x in known if x["planted"] in SAME.get(x["right"], (x["right"],))]
-    off = [x for x in known if x not in fine]
-    click.echo(
-        f"truth, {len({x['net'] for x in known})} nets: {sum(x['truth'] is not None for x in off)} of {len(off)} wrong flags claimed, {sum(x['truth'] is not None for x in fine)} claims about {len(fine)} right ones"
-    )
-    told = [x for x in read if "hint" in x]
-    for x in (
-        [x for x in judged if x in wrong and x not in named]
-        + false
-        + [x for x in fine if x["truth"]]
-    ):
-        click.echo(f"look: {json.dumps(x)}")
-    right = [x for x in told if x["planted"] in SAME.get(x["right"], (x["right"],))]
-    others = [x for x in told if x not in right and x["planted"] not in ("BGR", "crop")]
-    click.echo(
-        f"hints: {sum(x['hint'] is not None and '--preprocessing ' + x['right'] in x['hint'] for x in others)} of {len(others)} at the right one, {sum(x['hint'] is not None for x in right)} of {len(right)} where it is right already"
-    )
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for line in read:
+        right, said = wanted(line), line["statistics"] or line.get("truth") or {}
+        kind = "nothing" if not right else next(iter(right))
+        able = line["judged"] or "truth" in line
+        verdict = "right" if said == right else "silent" if not said else "wrong"
+        counts[kind][verdict if able else "cannot be judged"] += 1
+        if able and verdict != "right":
+            click.echo(f"{verdict}: {line['case']}: {said}, right is {right}")
+        if line.get("hint"):
+            click.echo(f"hint: {line['case']}: {line['hint']}")
+    click.echo(f"{len({line['net'] for line in read})} nets")
+    for kind, count in counts.items():
+        click.echo(f"{kind}: " + ", ".join(f"{k} {n}" for k, n in sorted(count.items())))
 
 
 if __name__ == "__main__":

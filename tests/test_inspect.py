@@ -99,6 +99,7 @@ def test_what_is_no_model_is_refused_in_a_sentence(tmp_path: Path) -> None:
         path.write_bytes(b"garbage!")
         with pytest.raises(EdgeconvError, match=name.replace(".", r"\.")):
             inspect_file(path)
+    (tmp_path / "a.txt").write_text("no model")
     with pytest.raises(UsageError, match=r"\.mlpackage"):
         inspect_file(tmp_path / "a.txt")
     assert inspection.Inspection.__doc__

@@ -43,5 +43,6 @@ def test_wrong_scalings_are_named_and_right_ones_are_not(tmp_path: Path) -> None
     net = next(plant_flags._scenes(tmp_path, ["plain"]))
     assert net.right == "imagenet"
     lines = dict(plant_flags.cases(net, {f"{net.name}: {n}" for n in ("BGR", "crop", "unit")}))
-    assert lines[f"{net.name}: imagenet"]["statistics"]["better"] is None
-    assert lines[f"{net.name}: raw"]["statistics"]["better"] == "imagenet"
+    assert lines[f"{net.name}: imagenet"]["statistics"] == {}
+    raw = lines[f"{net.name}: raw"]
+    assert raw["statistics"] == plant_flags.wanted(raw) == {"preprocessing": "imagenet"}

@@ -10,8 +10,11 @@ import termios
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from edgeconv.commands.progress import HEAD, lay_out
+from edgeconv.tables import print_facts
+from edgeconv.terminal import rewrite
 
 SCRIPT = """
 import sys, time
@@ -120,3 +123,25 @@ def test_a_fold_loses_and_splits_no_word(parts: list[list[str]], width: int) -> 
 def test_a_pipe_gets_one_line_a_stage() -> None:
     text = "words " * 40
     assert lay_out("verify", text, None, "1.2 s").count("\n") == 0
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 160])
+def test_no_width_breaks_a_name_or_drops_a_fact(
+    width: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that is wider than the terminal stays whole: the terminal folds it, and it can be copied."""
+    name = "/model.22/detect/conf/Reshape_output_0_with_a_name_that_is_rather_long_for_a_terminal"
+    facts = [("file", f"out/{name} (0.01 MB)"), ("output", f"{name}  1x16x16x8  float32")]
+    print_facts(Console(width=width, highlight=False), facts)
+    said = capsys.readouterr().out
+    assert said.split() == " ".join(f"{head} {text}" for head, text in facts).split()
+    assert all(line.startswith(("file", "output", " ")) for line in said.splitlines())
+
+
+def test_a_line_that_rewrites_itself_fits_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A longer one folds, and is no longer one line to rewrite."""
+    monkeypatch.setenv("COLUMNS", "60")
+    rewrite("x" * 200)
+    assert len(capsys.readouterr().err.removeprefix("\r\x1b[K")) == 59

@@ -10,7 +10,7 @@ from edgeconv.commands.grouped import grouped
 from edgeconv.commands.page_option import page_option
 from edgeconv.errors import BudgetMissedError, EdgeconvError
 from edgeconv.runtimes.choose import listed
-from edgeconv.terminal import plain, print_json
+from edgeconv.terminal import plain, print_json, rewrite
 
 if TYPE_CHECKING:
     from edgeconv.bench.options import BenchOptions
@@ -132,9 +132,7 @@ def _progress(as_lines: bool) -> Any:
         return None
 
     def say(text: str, share: float) -> None:
-        sys.stderr.write(f"\r\x1b[K{100 * share:3.0f} %  {plain(text)[:90]}")
-        sys.stderr.write("\r\x1b[K" if share >= 1 else "")
-        sys.stderr.flush()
+        rewrite(f"{100 * share:3.0f} %  {text}" if share < 1 else "")
 
     return say
 
@@ -147,7 +145,7 @@ def _write(report: Any, options: dict[str, Any]) -> None:
     from edgeconv.tables import open_console
 
     if sys.stderr.isatty() and not options["quiet"]:
-        sys.stderr.write("\r\x1b[K")
+        rewrite()
     if options["csv_file"] is not None:
         write_text(options["csv_file"], to_csv(report))
     if options["html_file"] is not None:

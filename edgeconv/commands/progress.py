@@ -5,7 +5,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from edgeconv.terminal import echo, plain
+from edgeconv.terminal import echo, fold, plain
 
 if TYPE_CHECKING:
     from edgeconv.export.report import ExportReport, StageLine
@@ -33,28 +33,12 @@ def lay_out(head: str, text: str, width: int | None, tail: str = "") -> str:
     if width is None:
         return f"{head:{HEAD}}{text:{PIPED_TEXT}} {tail}".rstrip()
     room = max(min(width, WIDEST) - HEAD, 20)
-    lines = _fold(text, room)
+    lines = fold(text, room)
     if tail:
         if len(lines[-1]) + 1 + len(tail) > room:
             lines.append("")
         lines[-1] += tail.rjust(room - len(lines[-1]))
     return f"{head:{HEAD}}" + f"\n{'':{HEAD}}".join(lines)
-
-
-def _fold(text: str, room: int) -> list[str]:
-    lines = [""]
-    for number, part in enumerate(text.split(" · ")):
-        joined = f"{lines[-1]} · {part}" if number else part
-        if len(joined) <= room:
-            lines[-1] = joined
-            continue
-        for first, word in enumerate(part.split(" ")):
-            start = first == 0 and number > 0
-            if start or len(f"{lines[-1]} {word}") > room:
-                lines.append(word)
-            else:
-                lines[-1] = f"{lines[-1]} {word}".lstrip()
-    return lines if lines[0] else lines[1:] or [""]
 
 
 def echo_line(head: str, text: str, tail: str = "") -> None:

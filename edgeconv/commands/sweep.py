@@ -1,7 +1,6 @@
 """``edgeconv sweep``."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import click
 from edgeconv.commands.page_option import page_option
 from edgeconv.errors import BudgetMissedError, UsageError
 from edgeconv.preprocessing import ORDERS
-from edgeconv.terminal import echo, print_json
+from edgeconv.terminal import echo, print_json, rewrite
 
 if TYPE_CHECKING:
     from edgeconv.sweep.job import Job
@@ -155,9 +154,7 @@ def _say(quiet: bool) -> Any:
         if quiet:
             return
         if live:
-            width = shutil.get_terminal_size().columns - 1
-            sys.stderr.write(f"\r\x1b[K{text[:width]}")
-            sys.stderr.flush()
+            rewrite(text)
         else:
             echo(text, err=True)
 
@@ -174,7 +171,7 @@ def _write(
     from edgeconv.tables import open_console
 
     if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
+        rewrite()
     text = json.dumps(report.to_json(), indent=1)
     write_text(report.job.output / "results.json", text + "\n")
     if csv_file is not None:
