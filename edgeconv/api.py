@@ -7,8 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from edgeconv.arguments import ExportArguments, settled, speaking_of_arguments
-from edgeconv.errors import UsageError
+from edgeconv.arguments import (
+    ExportArguments,
+    as_paths,
+    as_values,
+    settled,
+    speaking_of_arguments,
+)
+from edgeconv.errors import UsageError, check_names
 
 if TYPE_CHECKING:
     import torch
@@ -34,12 +40,14 @@ def export_model(
 
     Raises UsageError for arguments that cannot be, EdgeconvError for files that do not fit.
     """
+    check_names("export_model", options, ExportArguments.__annotations__)
     with speaking_of_arguments(), left_as_it_was(net):
         return run_with(net, progress, on_line, **settled(options))
 
 
 def plan_export(net: str | Path | torch.nn.Module, **options: Unpack[ExportArguments]) -> list[str]:
     """Return the stages that export_model would run, a line each, without running them."""
+    check_names("plan_export", options, ExportArguments.__annotations__)
     with speaking_of_arguments(), left_as_it_was(net):
         return plan_with(net, **settled(options))
 
@@ -94,7 +102,7 @@ def make_options(net: str | Path | torch.nn.Module, **options: Any) -> ExportOpt
 
 def run_model(
     path: str | Path,
-    pictures: Sequence[str | Path],
+    pictures: str | Path | Sequence[str | Path],
     *,
     top: int = 5,
     threads: int = 1,
@@ -119,17 +127,11 @@ def run_model(
     with speaking_of_arguments():
         asked = Asked(
             preprocessing,
-            _values(mean),
-            _values(std),
+            as_values(mean),
+            as_values(std),
             crop,
             channel_order,
             runtime=runtime,
             threads=threads,
         )
-        return predict(open_subject(Path(path), asked), [Path(p) for p in pictures], top)
-
-
-def _values(given: Sequence[float] | float | None) -> tuple[float, ...] | None:
-    if given is None:
-        return None
-    return (float(given),) if isinstance(given, int | float) else tuple(given)
+        return predict(open_subject(Path(path), asked), as_paths(pictures), top)

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UsageError
 
 if TYPE_CHECKING:
     from edgeconv.export.option import Option
@@ -72,6 +72,26 @@ class ExportArguments(TypedDict, total=False):
     model_version: str | None
 
 
+Named = str | Path
+"""A file, as text or as a Path."""
+
+
+def as_paths(given: Named | Sequence[Named]) -> tuple[Path, ...]:
+    """Return one file or several as Paths.
+
+    >>> [path.name for path in as_paths("out/net.tflite")]
+    ['net.tflite']
+    """
+    return (Path(given),) if isinstance(given, str | Path) else tuple(map(Path, given))
+
+
+def as_values(given: Sequence[float] | float | None) -> tuple[float, ...] | None:
+    """Return one number or several as a tuple, None as it is."""
+    if given is None:
+        return None
+    return (float(given),) if isinstance(given, int | float) else tuple(given)
+
+
 def settled(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments as the fields of ExportOptions: tuples, and paths where they belong.
 
@@ -79,6 +99,9 @@ def settled(arguments: Mapping[str, Any]) -> dict[str, Any]:
     {'targets': ('tflite',), 'mean': (0.5,), 'input_shapes': ((1, 3, 8, 8),)}
     """
     found = dict(arguments)
+    for name in ("input_shape", "input_shapes"):
+        if isinstance(found.get(name), str):
+            raise UsageError(f"{name} takes numbers, such as (1, 3, 224, 224), not {found[name]!r}")
     if "input_shape" in found:
         found["input_shapes"] = (found.pop("input_shape"),)
     shapes = found.get("input_shapes")

@@ -11,6 +11,7 @@ from edgeconv.adapt import adapt_inputs, adapt_outputs
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.bench.read import report_from_json
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.files import in_bytes
 from edgeconv.reports.parts import Bar, confused, scaled
 from edgeconv.reports.png import thumbnail
 from edgeconv.schema import read_json
@@ -23,12 +24,13 @@ LOOKED = 200
 """Pictures that are run again to find the worst."""
 
 
-def write_report(path: Path, bench: Path | None = None) -> str:
+def write_report(path: str | Path, bench: str | Path | None = None) -> str:
     """Return the page of the file at ``path``; ``bench`` is what ``edgeconv bench --json`` printed.
 
     Runs at most 200 of the pictures that verification kept, where a runtime for the file is installed.
     Raises UsageError where there is no such file, EdgeconvError for one without a manifest.
     """
+    path, bench = Path(path), None if bench is None else Path(bench)
     if not path.exists():
         raise UsageError(f"{path} does not exist")
     artifact = load_artifact(path)
@@ -60,6 +62,8 @@ def write_report(path: Path, bench: Path | None = None) -> str:
 
 
 def _verdict(checked: Mapping[str, Any]) -> str:
+    if checked["ok"] and checked.get("doubts"):
+        return "Nothing was missed, and not all is decided:"
     if checked["ok"]:
         return "The file does what the float model does, within the budget."
     return "The file is not within the budget: do not ship it before you know why."
@@ -67,7 +71,7 @@ def _verdict(checked: Mapping[str, Any]) -> str:
 
 def _tiles(artifact: Artifact) -> list[tuple[str, str]]:
     about, graph = artifact.manifest, artifact.manifest["graph"]
-    tiles = [(f"{about['bytes'] / 1e6:.2f} MB", f"{about['precision'].upper()} {artifact.target}")]
+    tiles = [(in_bytes(about["bytes"]), f"{about['precision'].upper()} {artifact.target}")]
     tiles.append((str(graph["ops"]), "operators"))
     if graph.get("int8_compute"):
         tiles.append((f"{graph['int8_compute']} of {graph['compute']}", "layers in integers"))

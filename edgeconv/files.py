@@ -118,6 +118,15 @@ def _sweep(folder: Path, prefix: str, suffix: str) -> None:
             os.close(held)
 
 
+def in_bytes(size: int) -> str:
+    """Return a size as it is read: in MB from a tenth of one, below it in kB.
+
+    >>> in_bytes(2_712_345), in_bytes(18_432)
+    ('2.7 MB', '18.4 kB')
+    """
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` by way of a temporary file and a rename."""
     with replacing(path) as part:

@@ -134,6 +134,16 @@ def who_says(wished: Wished, otherwise: str) -> str:
     return f"given and {otherwise}" if wished.mean or wished.std else otherwise
 
 
+def better_wish(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a manifest says fits the net better, as fields of Wished; early ones name a preset.
+
+    >>> better_wish({"preprocessing_better": "unit"}), better_wish({})
+    ({'preprocessing': 'unit'}, {})
+    """
+    found = manifest.get("preprocessing_better") or {}
+    return found if isinstance(found, Mapping) else {"preprocessing": str(found)}
+
+
 def flags(wish: Mapping[str, Any]) -> str:
     """Return what to type for fields of Wished.
 

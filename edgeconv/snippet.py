@@ -35,12 +35,15 @@ LANGUAGES = {
 }
 
 
-def write_snippet(path: Path, language: str = "python", folder: Path = Path()) -> tuple[str, str]:
+def write_snippet(
+    path: str | Path, language: str = "python", folder: str | Path = Path()
+) -> tuple[str, str]:
     """Return (file name, text) of a program in ``language`` that runs the file at ``path``.
 
     The program finds the model from ``folder``, where it is meant to lie. Raises UsageError where the
     language does not run such a file, EdgeconvError for a file without a manifest.
     """
+    path = Path(path)
     if language not in LANGUAGES:
         raise UsageError(f"--lang {language} is unknown: {', '.join(LANGUAGES)}")
     chosen, suffix = LANGUAGES[language], path.suffix.lower()

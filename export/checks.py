@@ -14,11 +14,11 @@ from edgeconv.export.publish import staging
 from edgeconv.export.source.found import net_options
 from edgeconv.export.targets import TARGETS
 from edgeconv.files import digest
-from edgeconv.models.specs import resolve_options
+from edgeconv.models.specs import MODULE_SUFFIXES, resolve_options
 from edgeconv.pictures import find_pictures
 from edgeconv.recipe import Recipe, load_recipe
 
-NET_SUFFIXES = (".onnx", ".py", ".pt2", ".pt", ".pth", ".ts", ".safetensors")
+NET_SUFFIXES = (".onnx", ".py", ".safetensors", *MODULE_SUFFIXES)
 SAMPLE_SUFFIXES = (".npz", ".npy", ".py")
 
 

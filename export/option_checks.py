@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from edgeconv.errors import UsageError
 from edgeconv.export.keep_float import read_keep_float
-from edgeconv.export.kinds import RECIPES
+from edgeconv.export.kinds import RECIPES, Precision
 from edgeconv.export.option import Option, default_of, option_of
 from edgeconv.export.targets import TARGETS, readers, special_fields
 from edgeconv.preprocessing import check_wished
@@ -47,6 +47,9 @@ def _given(options: "ExportOptions") -> Iterator[tuple[str, Option, object]]:
 
 
 def _check_choices(options: "ExportOptions") -> None:
+    if options.precision not in get_args(Precision):
+        known = ", ".join(get_args(Precision))
+        raise UsageError(f"precision {options.precision} is unknown: {known}")
     for name, how, value in _given(options):
         for one in value if isinstance(value, tuple) else (value,):
             if how.choices and not how.open and one not in how.choices:

@@ -7,6 +7,7 @@ from typing import Any
 from edgeconv.export.emit import Emitted
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.verify import FileVerdict
+from edgeconv.files import in_bytes
 from edgeconv.judge.measures import show
 from edgeconv.judge.text import figures_text, judgement
 
@@ -56,6 +57,11 @@ class ExportReport:
         """0; 1 where a target could not be written, 3 where a budget was missed."""
         return 1 if self.refused else 0 if self else 3
 
+    def __str__(self) -> str:
+        stages = [(line.stage, line.text) for line in self.stages]
+        lines = [*stages, *closing_lines(self, verbose=False, quiet=False)]
+        return "\n".join(f"{head:<10} {text}" for head, text in lines)
+
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON data."""
         return {
@@ -82,15 +88,6 @@ class ExportReport:
             ],
             "next": self.next_command,
         }
-
-
-def in_bytes(size: int) -> str:
-    """Return a size as it is read: in MB from a tenth of one, below it in kB.
-
-    >>> in_bytes(2_712_345), in_bytes(18_432)
-    ('2.7 MB', '18.4 kB')
-    """
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
 def artifact_text(name: str, made: Emitted, borders: str) -> str:

@@ -74,6 +74,19 @@ class NetSpec:
         return {option.name: option.default for option in self.options}
 
 
+MODULE_SUFFIXES = (".pt2", ".pt", ".pth", ".ts")
+"""Of a saved ExportedProgram, and of TorchScript."""
+
+
+def is_own(name: str) -> bool:
+    """Whether ``name`` is no net of ours but says where a module of the user's is.
+
+    >>> is_own("net.py:make"), is_own("package.nets:make"), is_own("net.pt2"), is_own("ghostnet")
+    (True, True, True, False)
+    """
+    return ":" in name or Path(name).suffix in MODULE_SUFFIXES
+
+
 SPECS: dict[str, NetSpec] = {}
 """Every net by name, in the order of the papers."""
 

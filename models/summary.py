@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edgeconv.deps import require
 from edgeconv.errors import UsageError
 from edgeconv.models.layer_cost import Comparison, ConvShape, Layer, Summary
-from edgeconv.models.specs import Value, find_spec, resolve_options
+from edgeconv.models.specs import Value, find_spec, is_own, resolve_options
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,17 +21,19 @@ def summarize(
     options: Mapping[str, Value | None] | None = None,
     classes: int = 1000,
     resolution: int | None = None,
-    input_shapes: Sequence[tuple[int, ...]] = (),
+    input_shape: Sequence[int] | None = None,
+    input_shapes: Sequence[Sequence[int]] = (),
 ) -> Summary:
     """Return each layer's output shape, parameters, multiply-adds, bytes, and savings by grouping.
 
-    ``source`` is one of the four nets, ``path/file.py:factory``, an .onnx file, or a module.
+    ``source`` is one of the four nets, ``path/file.py:factory``, ``package.module:factory``, a saved
+    program (.pt2, TorchScript), an .onnx file, or a module.
     ``options`` (width, groups, ...) and ``classes`` are for the four nets, ``resolution`` in
     pixels for all that take one picture (default 224), ``input_shapes`` for all else.
     Raises UsageError for what does not go together, EdgeconvError for what cannot be read or run.
     """
     given = {key: value for key, value in (options or {}).items() if value is not None}
-    shapes = tuple(input_shapes)
+    shapes = tuple(tuple(shape) for shape in (input_shapes or filter(None, [input_shape])))
     if resolution is not None:
         if shapes:
             raise UsageError("--resolution and --input-shape say the same thing: give one of them")
@@ -39,7 +41,7 @@ def summarize(
             raise UsageError(f"--resolution must be at least 1, not {resolution}")
         shapes = ((1, 3, resolution, resolution),)
     name = str(source)
-    is_file = not isinstance(source, str | Path) or name.endswith(".onnx") or ".py:" in name
+    is_file = not isinstance(source, str | Path) or name.endswith(".onnx") or is_own(name)
     if is_file and given:
         raise UsageError(f"--{next(iter(given))} is for the four nets only")
     if isinstance(source, str | Path) and name.endswith(".onnx"):
@@ -57,12 +59,13 @@ def summarize(
         return _summarize_net(name, given, classes, shapes)
     from edgeconv.models.module_summary import summarize_module
 
-    shapes = shapes or ((1, 3, 224, 224),)
+    usual = ((1, 3, 224, 224),)
     if isinstance(source, str | Path):
-        from edgeconv.models.factory import load_factory
+        from edgeconv.models.user_net import open_user_net
 
-        return summarize_module(load_factory(name), shapes, name)
-    return summarize_module(source, shapes, type(source).__name__)
+        net = open_user_net(name)
+        return summarize_module(net.module, shapes or tuple(net.shapes.values()) or usual, name)
+    return summarize_module(source, shapes or usual, type(source).__name__)
 
 
 def _summarize_net(

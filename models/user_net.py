@@ -171,6 +171,19 @@ def _program(path: Path) -> UserNet:
     )
 
 
+def save_program(module: nn.Module, shape: tuple[int, ...], path: Path) -> None:
+    """Write ``module`` in eval mode as an ExportedProgram for one float32 input of ``shape``."""
+    try:
+        with _quiet():
+            program = torch.export.export(module.eval(), (torch.zeros(shape),), strict=False)
+            torch.export.save(program, path)
+    except Exception as error:  # torch's tracers raise of every kind
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise EdgeconvError(
+            f"{type(module).__name__} cannot be exported for {list(shape)}: {reason[0]}"
+        ) from error
+
+
 def _script(path: Path) -> UserNet:
     load: Any = torch.jit.load
     try:

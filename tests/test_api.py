@@ -11,7 +11,17 @@ import pytest
 from conftest import ROOT
 
 import edgeconv
-from edgeconv import EdgeconvError, UsageError, export_model, plan_export
+from edgeconv import (
+    EdgeconvError,
+    UsageError,
+    bench_models,
+    check_parity,
+    export_model,
+    plan_export,
+    summarize,
+    write_report,
+    write_snippet,
+)
 from edgeconv.api import make_options
 from edgeconv.arguments import ExportArguments, in_arguments
 
@@ -156,3 +166,35 @@ def test_every_call_that_readme_lists_is_there() -> None:
     assert len(calls) >= 8
     assert calls <= set(edgeconv.__all__)
     assert all(getattr(edgeconv, name) is not None for name in edgeconv.__all__)
+
+
+def test_files_as_text_and_live_modules_are_taken_alike_by_every_call(tmp_path: Path) -> None:
+    module = small()
+    module.train()
+    report = export_model(module, input_shape=(1, 3, 16, 16), output=tmp_path, verify_count=2)
+    assert "verdict" in str(report)
+    path = str(report.artifacts[0].path)
+    np.save(tmp_path / "pixels.npy", PIXELS)
+    parity = check_parity(path, reference=module, data=tmp_path / "pixels.npy")
+    assert parity, str(parity)
+    assert "reference" in str(parity)
+    (row,) = bench_models(module, input_shape=(1, 3, 16, 16), runs=2).rows
+    assert row.error is None
+    assert row.label.startswith("Sequential.pt2 (pytorch")
+    assert module.training
+    assert summarize(module, input_shape=(1, 3, 16, 16)).inputs == ((1, 3, 16, 16),)
+    assert write_snippet(path)[1]
+    assert write_report(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"input_shap": (1, 3, 8, 8)}, "did you mean input_shape"),
+        ({"input_shape": "1,3,8,8"}, "input_shape takes numbers"),
+        ({"precision": "int4"}, "precision int4 is unknown: fp32, fp16, int8"),
+    ],
+)
+def test_wrong_arguments_are_named_as_arguments(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        export_model(small(), **options)

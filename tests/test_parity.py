@@ -222,7 +222,7 @@ def test_a_wrong_option_or_file_is_refused_in_a_sentence_before_anything_runs(
     cases = [
         ([sound, "--threads", "0"], 2, "--threads must be at least 1, not 0"),
         ([str(text)], 2, "notes.txt: no runtime here runs .txt"),
-        ([sound, "--baseline", "no_such.json"], 1, "write it first with --update-baseline"),
+        ([sound, "--baseline", "no_such.json"], 2, "write it first with --update-baseline"),
         ([sound, "--data", str(tmp_path / "empty"), *normal], 2, "holds no picture"),
     ]
     for arguments, code, said in cases:

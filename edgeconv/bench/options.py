@@ -14,7 +14,7 @@ NET = ("width", "groups", "ratio", "resolution")
 class BenchOptions(TypedDict, total=False):
     """The options of ``edgeconv bench`` as arguments; its help says what each does.
 
-    ``shapes`` maps an input's name ("" where there is one only) to its shape, ``affinity`` are
+    ``input_shape`` is that of the only input; ``shapes`` maps an input's name ("" where there is one only) to its shape, ``affinity`` are
     numbers of processors, ``sustained_s`` the length of the retention curve in seconds.
     """
 
@@ -23,6 +23,7 @@ class BenchOptions(TypedDict, total=False):
     runs: int | None
     seconds: float | None
     warmup: int | None
+    input_shape: Sequence[int]
     shapes: Mapping[str, tuple[int, ...]]
     runtime: str | None
     xnnpack: bool
@@ -43,11 +44,12 @@ def settle(models: Sequence[str], options: BenchOptions) -> Request:
     plan = Plan(options.get("runs"), options.get("seconds"), options.get("warmup"))
     plan.check()
     threads = options.get("threads", 1)
+    only = {"": tuple(options["input_shape"])} if "input_shape" in options else {}
     choice = Choice(
         threads=(threads,) if isinstance(threads, int) else tuple(threads),
         runtime=options.get("runtime"),
         xnnpack=options.get("xnnpack", True),
-        shapes=options.get("shapes", {}),
+        shapes={**options.get("shapes", {}), **only},
         affinity=tuple(options.get("affinity", ())),
         net={key: value for key, value in options.items() if key in NET},
         reference=options.get("reference", True),

@@ -103,7 +103,7 @@ def _rows(name: str, choice: Choice) -> list[Subject]:
     path = Path(name)
     if path.suffix.lower() in SUFFIXES:
         return _file_rows(path, choice)
-    return net_rows(name, {"net": name, **_net_fields(choice)}, choice)
+    return net_rows(path.name, {"net": name, **_net_fields(choice)}, choice)
 
 
 def _file_rows(path: Path, choice: Choice) -> list[Subject]:
@@ -187,9 +187,9 @@ def _net_fields(choice: Choice) -> dict[str, Any]:
 def net_rows(label: str, net: Mapping[str, Any], choice: Choice) -> list[Subject]:
     """Rows of a net itself in PyTorch. Raises UsageError for a name that is no net of ours."""
     fields = dict(net)
-    if ".py" not in str(fields["net"]):
-        from edgeconv.models.specs import SPECS
+    from edgeconv.models.specs import SPECS, is_own
 
+    if not is_own(fields["net"]):
         if fields["net"] not in SPECS:
             near = difflib.get_close_matches(str(fields["net"]), SPECS, n=2)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeconv.judge.verdict import Verdict
-from edgeconv.preprocessing import flags
+from edgeconv.preprocessing import better_wish, flags
 
 ENOUGH_PICTURES = 64
 """Fewer calibration pictures leave ranges to chance; more than 128 have not changed any measured net."""
@@ -21,8 +21,8 @@ def advice(verdict: Verdict, path: str, known: Mapping[str, Any]) -> tuple[str, 
         return ()
     said = []
     layers = f"edgeconv parity {shlex.quote(path)} --layers"
-    if known.get("preprocessing_better"):
-        said.append(f"{flags(known['preprocessing_better'])}: the net was trained on such pictures")
+    if better := better_wish(known):
+        said.append(f"{flags(better)}: the net was trained on such pictures")
     if not verdict.converted:
         said.append(f"{layers}: the layer where the file is not what it should be")
     if verdict.good_enough:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
 
+from edgeconv.api import left_as_it_was
+from edgeconv.arguments import Named, as_paths
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import temporary_folder, write_text
 from edgeconv.judge.advice import advice
@@ -43,17 +45,24 @@ class ParityResult:
     def __bool__(self) -> bool:
         return self.exit_code == 0
 
+    def __str__(self) -> str:
+        return to_markdown(self.matrix)
+
 
 def check_parity(
-    artifacts: Sequence[Path], *, places: Sequence[Place] = (), **options: Unpack[ParityOptions]
+    artifacts: Named | Sequence[Named],
+    *,
+    places: Sequence[Place] = (),
+    **options: Unpack[ParityOptions],
 ) -> ParityResult:
     """Compare ``artifacts`` with their float reference in every runtime here; see the command's help.
 
+    ``reference`` may also be a live torch.nn.Module, which is left in the mode it was in.
     ``places`` are where they run as well (edgeconv.device.places has boards). Raises UsageError and
     EdgeconvError as the rest of edgeconv does; a cell that cannot run is no error but a failed row.
     """
-    asked = settle(options)
-    for path in artifacts:
+    asked, paths = settle(options), as_paths(artifacts)
+    for path in paths:
         if not path.exists():
             raise UsageError(f"{path} does not exist")
         ways(
@@ -63,7 +72,8 @@ def check_parity(
     committed = None
     if files.baseline is not None and not files.update_baseline:
         committed = load_baseline(files.baseline)
-    matrix = _run(list(artifacts), asked, places)
+    with left_as_it_was(asked.request.reference):
+        matrix = _run(list(paths), asked, places)
     _write(matrix, files)
     return _with_baseline(matrix, files.baseline, committed)
 
@@ -144,9 +154,9 @@ def _judge_stored(stored: list[Outputs], request: Request, settings: Settings) -
     if request.reference is not None:
         from edgeconv.judge.outputs import load_outputs
 
-        if not request.reference.endswith(".npz"):
+        if not str(request.reference).endswith(".npz"):
             raise UsageError("--load-outputs without files needs --reference OUTPUTS.npz, if any")
-        reference = load_outputs(Path(request.reference))
+        reference = load_outputs(Path(str(request.reference)))
     if reference is None:
         raise EdgeconvError("the saved outputs hold no reference: name one with --reference")
     digest = str(reference.about.get("inputs_sha256"))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from edgeconv.runtimes.choose import choose
 from edgeconv.tensors import TensorSpec
 from edgeconv.truth import BY_FOLDERS, class_folders, folders_name_classes, read_truth
 
+if TYPE_CHECKING:
+    import torch
+
 Array = NDArray[Any]
 
 
@@ -32,7 +35,7 @@ DATA_COUNT = 100
 class Request:
     """What the user asked to compare on; see the options of ``edgeconv parity``."""
 
-    reference: str | None = None
+    reference: "str | torch.nn.Module | None" = None
     data: str | None = None
     count: int | None = None
     truth: str | None = None
@@ -48,7 +51,9 @@ class Request:
     def is_net(self) -> bool:
         """Whether the reference is a net to build, not a file."""
         known = (".onnx", ".tflite", ".npz")
-        return self.reference is not None and not self.reference.lower().endswith(known)
+        if self.reference is None or not isinstance(self.reference, str):
+            return self.reference is not None
+        return not self.reference.lower().endswith(known)
 
 
 def gather(paths: Sequence[Path], request: Request) -> tuple[Samples, Outputs]:
@@ -110,7 +115,7 @@ def _names_classes(request: Request, artifact: Artifact | None, reference: Outpu
 def reference_file(request: Request, artifact: Artifact | None) -> Path | None:
     """Return the model file that is the float reference: --reference, else the hub ONNX."""
     if request.reference is not None and not request.is_net:
-        path = Path(request.reference)
+        path = Path(str(request.reference))
         if path.suffix == ".npz":
             return None
         if not path.is_file():
@@ -219,8 +224,8 @@ def reference_outputs(request: Request, artifact: Artifact | None, samples: Samp
     if request.is_net:
         from edgeconv.parity.net import net_outputs
 
-        net, weights = str(request.reference), request.weights
-        return net_outputs(net, weights, artifact, samples, request.threads)
+        assert request.reference is not None
+        return net_outputs(request.reference, request.weights, artifact, samples, request.threads)
     path = reference_file(request, artifact)
     digest = inputs_hash(samples.inputs)
     if path is None:

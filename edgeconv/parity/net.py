@@ -1,7 +1,7 @@
 """A net itself, in PyTorch, as the float reference: ``--reference mobilenet_v2``."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,20 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.judge.outputs import Outputs, inputs_hash
 from edgeconv.parity.matrix import Samples
 
+if TYPE_CHECKING:
+    import torch
+
 OPTIONS = ("width", "groups", "ratio", "activation")
 
 
 def net_outputs(
-    net: str, weights: str | None, artifact: Artifact | None, samples: Samples, threads: int
+    net: "str | torch.nn.Module",
+    weights: str | None,
+    artifact: Artifact | None,
+    samples: Samples,
+    threads: int,
 ) -> Outputs:
-    """Run one of the four nets, or ``file.py:factory``, on ``samples`` in PyTorch.
+    """Run one of the four nets, a live module or what names one, on ``samples`` in PyTorch.
 
     Options of the net and its number of classes come from the manifest of ``artifact``. Raises
     UsageError or EdgeconvError where it cannot be built, and where the manifest embeds preprocessing
@@ -29,11 +36,12 @@ def net_outputs(
     from edgeconv.export.source import open_source
     from edgeconv.runtimes.pytorch import open_module
 
+    name = net if isinstance(net, str) else type(net).__name__
     manifest = {} if artifact is None else artifact.manifest
     how = None if artifact is None else artifact.preprocessing
     if manifest.get("softmax") or (how is not None and how.embedded):
         raise EdgeconvError(
-            f"{net} as a module takes normalised pictures and gives logits, which this export does "
+            f"{name} as a module takes normalised pictures and gives logits, which this export does "
             "not: leave --reference out to use its own hub graph"
         )
     known = dict(manifest.get("net") or {})
@@ -42,7 +50,7 @@ def net_outputs(
     options = ExportOptions(net=net, weights=weights, input_shapes=shapes, output=Path(), **fields)
     source = open_source(options)
     if source.module is None:
-        raise EdgeconvError(f"{net} is a file, not a net")
+        raise EdgeconvError(f"{name} is a file, not a net")
     names = list(artifact.outputs) if artifact is not None else []
     outputs = [spec.name for spec in names] or list(source.output_names or ("output",))
     rows: dict[str, list[NDArray[Any]]] = {name: [] for name in outputs}
@@ -56,5 +64,5 @@ def net_outputs(
         about = {"runtime": runner.name, "version": runner.version, "threads": runner.threads}
     arrays = {name: np.concatenate(parts).astype(np.float32) for name, parts in rows.items()}
     digest = inputs_hash(samples.inputs)
-    more = {"label": "reference", "stage": "reference", "title": net, "inputs_sha256": digest}
+    more = {"label": "reference", "stage": "reference", "title": name, "inputs_sha256": digest}
     return Outputs(arrays, {**about, **more})

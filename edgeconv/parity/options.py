@@ -3,46 +3,50 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
+from edgeconv.arguments import Named, as_values
 from edgeconv.errors import UsageError, check_names
 from edgeconv.judge.budget import load_budgets
 from edgeconv.parity.data import Request
 from edgeconv.parity.matrix import Settings
 from edgeconv.preprocessing import check_wished
 
+if TYPE_CHECKING:
+    import torch
+
 
 class ParityOptions(TypedDict, total=False):
     """The options of ``edgeconv parity`` as arguments; its help says what each does."""
 
-    reference: str | None
-    weights: str | None
-    data: str | None
+    reference: "Named | torch.nn.Module | None"
+    weights: Named | None
+    data: Named | None
     count: int | None
-    truth: str | None
+    truth: Named | None
     preprocessing: Literal["imagenet", "unit", "symmetric", "raw"] | None
-    mean: tuple[float, ...] | None
-    std: tuple[float, ...] | None
+    mean: Sequence[float] | float | None
+    std: Sequence[float] | float | None
     crop: float | Literal["letterbox"] | None
     channel_order: Literal["rgb", "bgr"] | None
     input_layout: Literal["nchw", "nhwc"] | None
     class_offset: int
     precision: Literal["fp32", "fp16", "int8"] | None
-    scores: Sequence[str]
+    scores: str | Sequence[str]
     threads: int
     timeout: float | None
     layers: bool
-    bisect: Path | None
+    bisect: Named | None
     latency: bool
-    also: Sequence[str]
-    budget: Path | None
-    baseline: Path | None
+    also: str | Sequence[str]
+    budget: Named | None
+    baseline: Named | None
     update_baseline: bool
-    save_outputs: Path | None
-    load_outputs: Path | None
-    markdown: Path | None
-    junit: Path | None
-    html: Path | None
+    save_outputs: Named | None
+    load_outputs: Named | None
+    markdown: Named | None
+    junit: Named | None
+    html: Named | None
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,9 @@ class Asked:
 def settle(options: ParityOptions) -> Asked:
     """Group ``options``. Raises UsageError for a name that is none, and for what cannot be."""
     check_names("check_parity", options, ParityOptions.__annotations__)
-    request = _group(Request, options)
-    if (request.count is not None and request.count < 1) or options.get("class_offset", 0) < 0:
+    given = {name: _settled(name, value) for name, value in options.items()}
+    request = _group(Request, given)
+    if (request.count is not None and request.count < 1) or given.get("class_offset", 0) < 0:
         raise UsageError("--count must be at least 1 and --class-offset at least 0")
     check_wished(request)
     if request.threads < 1:
@@ -99,15 +104,30 @@ def settle(options: ParityOptions) -> Asked:
     if request.weights is not None and not request.is_net:
         raise UsageError("--weights are those of a net as --reference: name one, or leave them out")
     settings = Settings(
-        load_budgets(options.get("budget")),
+        load_budgets(given.get("budget")),
         request.threads,
-        options.get("class_offset", 0),
-        options.get("input_layout"),
-        tuple(options.get("scores", ())) or None,
-        options.get("timeout"),
+        given.get("class_offset", 0),
+        given.get("input_layout"),
+        given.get("scores") or None,
+        given.get("timeout"),
     )
-    extras, files = _group(Extras, options), _group(Files, options)
-    return Asked(request, settings, extras, files, options.get("precision"))
+    extras, files = _group(Extras, given), _group(Files, given)
+    return Asked(request, settings, extras, files, given.get("precision"))
+
+
+PATHS = ("bisect", "budget", *Files.__annotations__)
+TEXTS = ("reference", "weights", "data", "truth")
+
+
+def _settled(name: str, value: Any) -> Any:
+    """Return an argument as its reader takes it: files as text or Path, one value for several."""
+    if name in ("mean", "std"):
+        return as_values(value)
+    if name in ("scores", "also"):
+        return (value,) if isinstance(value, str) else tuple(value)
+    if isinstance(value, str | Path):
+        return Path(value) if name in PATHS else str(value) if name in TEXTS else value
+    return value
 
 
 Group = TypeVar("Group", Request, Extras, Files)

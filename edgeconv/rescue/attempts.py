@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeconv.preprocessing import flags
+from edgeconv.preprocessing import better_wish, flags
 
 if TYPE_CHECKING:
     from edgeconv.export.options import ExportOptions
@@ -53,7 +53,7 @@ def attempts(
     are, ``classes`` whether the net's output holds class scores.
     """
     found = []
-    better = known.get("preprocessing_better")
+    better = better_wish(known)
     if better:
         found.append(_as_trained(options, better))
     used = int((known.get("calibration") or {}).get("count") or 0)

@@ -9,6 +9,7 @@ from edgeconv.export.source.found import Source
 from edgeconv.export.source.onnx_file import from_onnx
 from edgeconv.export.source.user import from_user
 from edgeconv.export.source.zoo import from_zoo
+from edgeconv.models.specs import is_own
 
 
 def open_source(options: ExportOptions) -> Source:
@@ -18,7 +19,7 @@ def open_source(options: ExportOptions) -> Source:
         return from_user(options)
     if name.endswith(".onnx"):
         return from_onnx(Path(name), options)
-    if ":" in name or Path(name).suffix in {".pt2", ".pt", ".pth", ".ts"}:
+    if is_own(name):
         require("torch", "torch")
         from edgeconv.models.user_net import is_user_net
 

@@ -26,7 +26,7 @@ def layer_reference(cell: Cell, cells: Sequence[Cell], request: Request) -> Path
     if cell.stage in ("raw", "hub", "prepared"):
         before = next((other for other in cells if other.label == cell.before), None)
         return None if before is None else before.path
-    if request.reference is not None and request.reference.endswith(".onnx"):
+    if isinstance(request.reference, str) and request.reference.endswith(".onnx"):
         return Path(request.reference)
     return None
 
