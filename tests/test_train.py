@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -172,13 +173,14 @@ def test_pictures_are_split_by_class_and_augmented_by_the_generator(photos: Path
     ("words", "says", "code"),
     [
         (("ghostnett", "--data", "."), "did you mean ghostnet", 2),
-        (("ghostnet", "--data", "nowhere"), "nowhere is not a folder of pictures", 2),
+        (("ghostnet", "--data", "nowhere"), "nowhere does not exist", 2),
         (("ghostnet", "--data", "flat"), "into a folder of its own, flat/cat/1.jpg", 2),
         (("ghostnet", "--data", "single"), "class a has 1 picture", 1),
         (("ghostnet", "--data", "broken", "--width", "0.5"), "is not a readable picture", 1),
         (("ghostnet", "--data", "single", "--held-out", "other"), "c is no class of", 2),
         (("ghostnet", "--data", "flat", "--held-out", "1.5"), "--held-out is a share", 2),
-        (("ghostnet", "--data", "flat", "--epochs", "0"), "--epochs must be at least 1", 2),
+        (("ghostnet", "--data", "flat", "--epochs", "0"), "--epochs 0 trains nothing", 2),
+        (("ghostnet", "--data", "flat", "--qat", "-1"), "--qat must be at least 0", 2),
         (("ghostnet", "--data", "flat", "--rate", "-1"), "--rate is a learning rate", 2),
         (("ghostnet", "--data", "flat", "--resolution", "8"), "16 pixels at least", 2),
         (("ghostnet", "--data", "flat", "--output", "a.pth"), "name a .safetensors file", 2),
@@ -226,3 +228,51 @@ def test_a_damaged_standing_and_a_missing_accelerator_are_named(
             EdgeconvError, match=r"--accelerator cuda: torch .* sees no such device"
         ):
             train(options(photos, path, accelerator="cuda"))
+
+
+@pytest.mark.long
+def test_integers_are_trained_with_labels_and_kept_only_where_better(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeconv import export_model
+    from edgeconv.export.twin import distil
+    from edgeconv.recipe import load_recipe
+    from edgeconv.train import qat
+
+    monkeypatch.setitem(distil.RATES, "weights", 10.0)  # of so few steps
+    judged: list[Any] = []
+    verdicts = iter([(3, 1.0), (3, 0.5), (3, 1.0), (3, 1.5)])
+
+    def judge(graph: Any, recipe: Any, data: Any, threads: int) -> tuple[int, float]:
+        right, loss = real(graph, recipe, data, threads)
+        assert 0 <= right <= 6
+        assert np.isfinite(loss)
+        judged.append(recipe)
+        return next(verdicts)
+
+    real = qat._judged
+    monkeypatch.setattr(qat, "_judged", judge)
+    path = tmp_path / "w.safetensors"
+    report = train(options(photos, path, epochs=1, qat=1))
+    assert report.integers is not None
+    assert report.integers.path == tmp_path / "w.recipe.json"
+    kept = load_recipe(report.integers.path)
+    before, after = judged
+    moved = [(before.weights[n].values != after.weights[n].values).mean() for n in before.weights]
+    assert 0 < np.mean(moved) < 1
+    layer = next(iter(kept.weights))
+    assert np.array_equal(kept.weights[layer].values, after.weights[layer].values)
+    made = export_model(
+        "mobilenet_v1", precision="int8", targets=("tflite",), weights=str(path),
+        recipe=str(report.integers.path), calib=str(photos), output=tmp_path / "out",
+    )  # fmt: skip
+    assert made.artifacts[0].path.is_file()
+    path.rename(tmp_path / "first.safetensors")
+    again = options(photos, path, weights=str(tmp_path / "first.safetensors"), width=None)
+    with pytest.raises(UsageError, match=r"w.recipe.json exists"):
+        train(replace(again, qat=1))
+    worse = train(replace(again, epochs=0, qat=1, force=True))
+    assert worse.integers is not None
+    assert worse.integers.path is None
+    assert not (tmp_path / "w.recipe.json").exists()
+    assert path.read_bytes() == (tmp_path / "first.safetensors").read_bytes()

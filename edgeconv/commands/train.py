@@ -14,7 +14,7 @@ GROUPS = {
     "The net": ("weights", "width", "groups", "ratio", "activation", "resolution", "tune"),
     "Pictures": ("data", "held_out", "augment", "preprocessing"),
     "Training": (
-        "epochs", "batch", "rate", "weight_decay", "label_smoothing", "patience", "seed", "threads", "accelerator",
+        "epochs", "batch", "rate", "weight_decay", "label_smoothing", "patience", "qat", "seed", "threads", "accelerator",
     ),
     "What is written": ("output", "force", "as_json", "quiet"),
 }  # fmt: skip
@@ -98,6 +98,13 @@ def _held_out(ctx: click.Context, param: click.Parameter, value: str) -> float |
     show_default=True,
     help="End after so many epochs without a better one; 0: never.",
 )
+@click.option(
+    "--qat",
+    type=int,
+    default=0,
+    metavar="EPOCHS",
+    help="Then train the integers of INT8 too; the recipe is kept where it is better.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights, order and crops.")
 @click.option("--threads", type=int, help="Default: all processors.")
 @click.option(
@@ -142,7 +149,9 @@ def command(net: str, *, as_json: bool, quiet: bool, **options: Any) -> None:
         f"{report.path}: epoch {report.best_epoch}, top-1 {100 * report.right / report.held_out:.1f} % "
         f"[{100 * low:.1f}, {100 * high:.1f}] of {report.held_out} held-out pictures, as stored"
     )
+    recipe = None if report.integers is None else report.integers.path
+    said = "" if recipe is None else f" --recipe {recipe}"
     if not quiet:
         echo(
-            f"next       edgeconv export {net} --weights {report.path} --int8 --calib {options['data']}"
+            f"next       edgeconv export {net} --weights {report.path} --int8 --calib {options['data']}{said}"
         )

@@ -22,6 +22,7 @@ class TrainOptions:
     ``preprocessing`` None leave those of ``weights``; ``weights`` None is bundled where the net has
     its default options, else random. ``rate`` is the highest learning rate. ``patience`` is the
     number of epochs without a better one after which training ends; 0 never ends it early.
+    ``qat`` epochs train the integers afterwards; 0 epochs before it leave the weights as they are.
     ``output`` None is NET_WIDTH_RESOLUTION.safetensors.
     """
 
@@ -43,6 +44,7 @@ class TrainOptions:
     label_smoothing: float = 0.05
     patience: int = 10
     augment: str = "full"
+    qat: int = 0
     seed: int = 0
     threads: int | None = None
     accelerator: str = "cpu"
@@ -67,7 +69,7 @@ class TrainOptions:
 
     def decisive(self) -> dict[str, Any]:
         """Return what the result depends on: a training goes on only with the same."""
-        own = ("data", "held_out", "threads", "accelerator", "output", "force")
+        own = ("data", "held_out", "qat", "threads", "accelerator", "output", "force")
         return {k: v for k, v in asdict(self).items() if k not in own} | {"weights": self.source()}
 
     def check(self) -> None:
@@ -77,7 +79,12 @@ class TrainOptions:
             raise UsageError(
                 f"--held-out is a share of the pictures, 0 to 1, or a folder, not {self.held_out:g}"
             )
-        for name in ("epochs", "batch", "resolution", "threads"):
+        if self.epochs == 0 and not self.qat:
+            raise UsageError("--epochs 0 trains nothing: give --qat N with it, or more epochs")
+        for name in ("epochs", "qat"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"--{name} must be at least 0, not {getattr(self, name)}")
+        for name in ("batch", "resolution", "threads"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"--{name} must be at least 1, not {value}")
@@ -96,3 +103,8 @@ class TrainOptions:
         if self.output is not None and self.output.suffix != ".safetensors":
             raise UsageError(f"--output {self.output}: name a .safetensors file")
         find_pictures(Path(self.data))
+
+
+def recipe_path(weights: Path) -> Path:
+    """Return where the recipe of trained integers lies."""
+    return weights.with_suffix(".recipe.json")

@@ -4,13 +4,16 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeconv.deps import require
 from edgeconv.errors import UsageError
 from edgeconv.files import digest, sha256
 from edgeconv.metrics import wilson_interval
-from edgeconv.train.options import TrainOptions
+from edgeconv.train.options import TrainOptions, recipe_path
+
+if TYPE_CHECKING:
+    from edgeconv.train.qat import Integers
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class TrainReport:
     best_epoch: int
     epochs: list[dict[str, Any]]
     weights: str
+    integers: "Integers | None" = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
@@ -43,6 +47,7 @@ class TrainReport:
             "top1": {"right": self.right, "of": self.held_out, "interval": [low, high]},
             "best_epoch": self.best_epoch,
             "epochs": self.epochs,
+            "qat": None if self.integers is None else self.integers.to_json(),
         }
 
 
@@ -64,8 +69,9 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda _line: None
     module, loaded = net.start(options, learnt.names)
     how = loaded.preprocessing
     output = options.output or _name(options, loaded.options, how.size[0])
-    if output.exists() and not options.force:
-        raise UsageError(f"{output} exists: --force replaces it")
+    for path in (output, *([recipe_path(output)] if options.qat else ())):
+        if path.exists() and not options.force:
+            raise UsageError(f"{path} exists: --force replaces it")
     say(
         f"{options.net} {loaded.options['width']:g} at {how.size[0]}x{how.size[0]}, weights {options.source()}: "
         f"{len(learnt.names)} classes, {len(learnt.paths)} pictures to learn, {len(held.paths)} held out"
@@ -96,7 +102,8 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda _line: None
         )
 
     module.to(place)
-    standing = loop.fit(module, data, options, standing, on_epoch)
+    if options.epochs:
+        standing = loop.fit(module, data, options, standing, on_epoch)
     module.to("cpu")
     snap.snap(module, how.size)
     right, _ = loop.evaluate(module, data)
@@ -105,6 +112,11 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda _line: None
     )
     keep.save_weights(module, output, described)
     place_of_standing.unlink(missing_ok=True)
+    integers = None
+    if options.qat:
+        from edgeconv.train.qat import train_integers
+
+        integers = train_integers(output, learnt, data, options, say)
     return TrainReport(
         output,
         sha256(output),
@@ -115,6 +127,7 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda _line: None
         standing.best_epoch,
         standing.epochs,
         loaded.matched,
+        integers,
     )
 
 

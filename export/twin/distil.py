@@ -64,6 +64,25 @@ def distil(
         return _Training(graph, recipe, feeds, limit, seed, steps).run(minutes, progress)
 
 
+class Descent:
+    """Adam over what can be trained of a twin, at rates that rise shortly and then fall to nothing."""
+
+    def __init__(self, twin: Twin) -> None:
+        groups = []
+        for kind, rate in RATES.items():
+            for tensor in (held := twin.trainable(kind)):
+                tensor.requires_grad_(True)
+            groups.append({"params": held, "lr": rate})
+        self.optimizer = torch.optim.Adam(groups, betas=BETAS)
+
+    def begin(self, step: int, done: float) -> None:
+        """Set the rates of a step, ``done`` the share of the way so far, and forget its gradients."""
+        warm = min(1.0, (step + 1) / WARM_UP)
+        for group, rate in zip(self.optimizer.param_groups, RATES.values(), strict=True):
+            group["lr"] = rate * warm * (1 + math.cos(math.pi * done)) / 2
+        self.optimizer.zero_grad()
+
+
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
@@ -78,9 +97,9 @@ class _Training:
     def __init__(
         self, graph: Graph, recipe: Recipe, feeds: Feeds, limit: int, seed: int, steps: int
     ) -> None:
-        self.twin, self.steps = Twin(_comparable(graph), recipe, limit), steps
+        self.twin, self.steps = Twin(comparable(graph), recipe, limit), steps
         self.generator = np.random.default_rng(seed)
-        self.micro = _micro(self.twin)
+        self.micro = at_once(self.twin)
         self.count = count = _count(graph, len(feeds))
         self.views = views(graph, feeds, count, self.generator)
         self.wanted = self._teach()
@@ -96,12 +115,7 @@ class _Training:
         return {name: torch.stack([part[name] for part in made]) for name in names}
 
     def run(self, minutes: float, progress: Callable[[float], None]) -> Trained:
-        groups = []
-        for kind, rate in RATES.items():
-            for tensor in (held := self.twin.trainable(kind)):
-                tensor.requires_grad_(True)
-            groups.append({"params": held, "lr": rate})
-        optimizer = torch.optim.Adam(groups, betas=BETAS)
+        descent = Descent(self.twin)
         start, first, loss = monotonic(), 0.0, 0.0
         order: list[int] = []
         for step in range(self.steps):
@@ -109,18 +123,15 @@ class _Training:
             done = max(step / self.steps, elapsed)
             if done >= 1:
                 return Trained(self.twin.to_recipe(), step, False, False)
-            warm = min(1.0, (step + 1) / WARM_UP)
-            for group, rate in zip(optimizer.param_groups, RATES.values(), strict=True):
-                group["lr"] = rate * warm * (1 + math.cos(math.pi * done)) / 2
             if len(order) < BATCH:
                 order = [int(place) for place in self.generator.permutation(self.count)]
             places, order = order[:BATCH], order[BATCH:]
-            optimizer.zero_grad()
+            descent.begin(step, done)
             now = self._descend(np.array(places))
             first, loss = (now, now) if step == 0 else (first, 0.9 * loss + 0.1 * now)
             if not loss <= LOST * first:
                 return Trained(self.twin.recipe, step, True, True)
-            optimizer.step()
+            descent.optimizer.step()
             progress(done)
         return Trained(self.twin.to_recipe(), self.steps, True, False)
 
@@ -148,7 +159,7 @@ def _count(graph: Graph, pictures: int) -> int:
     return max(1, most // BATCH) * BATCH
 
 
-def _comparable(graph: Graph) -> Graph:
+def comparable(graph: Graph) -> Graph:
     """Return the graph with what a last Softmax reads in the place of its probabilities."""
     other, makers = graph.clone(), graph.producers()
     other.outputs = [
@@ -159,7 +170,7 @@ def _comparable(graph: Graph) -> Graph:
     return other
 
 
-def _micro(twin: Twin) -> int:
+def at_once(twin: Twin) -> int:
     """Return how many pictures run at once: a power of two, BATCH at most."""
     if not twin.batches:
         return 1
