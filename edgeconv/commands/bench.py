@@ -57,7 +57,7 @@ GROUPS = {
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a line a row.")
 @page_option("html_file")
-@click.option("--device", "devices", multiple=True, metavar="ssh://USER@HOST", shell_complete=complete_hosts, help="Run there; several run side by side.")  # fmt: skip
+@click.option("--device", "devices", multiple=True, metavar="ssh://USER@HOST|adb://SERIAL", shell_complete=complete_hosts, help="Run there; several run side by side.")  # fmt: skip
 @click.option("--progress", is_flag=True, hidden=True, help="Progress as plain lines.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(models: tuple[str, ...], **options: Any) -> None:

@@ -18,7 +18,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("device", metavar="ssh://USER@HOST", shell_complete=complete_hosts)
+@click.argument("device", metavar="ssh://USER@HOST|adb://SERIAL", shell_complete=complete_hosts)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(device: str, as_json: bool) -> None:
     """Say what a board is: processor, clocks, temperature, Python, free space. Nothing is copied."""
@@ -72,7 +72,7 @@ def _lines(board: "Board", found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 @command.command()
-@click.argument("device", metavar="ssh://USER@HOST", shell_complete=complete_hosts)
+@click.argument("device", metavar="ssh://USER@HOST|adb://SERIAL", shell_complete=complete_hosts)
 @click.option("--onnx", is_flag=True, help="onnxruntime, for .onnx.")
 @click.option("--tflite", is_flag=True, help="LiteRT (32-bit: tflite-runtime), for .tflite.")
 def setup(device: str, onnx: bool, tflite: bool) -> None:

@@ -94,7 +94,7 @@ GROUPS = {
     "--device",
     "devices",
     multiple=True,
-    metavar="ssh://USER@HOST",
+    metavar="ssh://USER@HOST|adb://SERIAL",
     shell_complete=complete_hosts,
     help="Run the files on this board as well; several run side by side.",
 )

@@ -38,7 +38,7 @@ AXIS = "[,..]"
 )
 @click.option("--io", multiple=True, metavar=f"I{AXIS}", help="INT8's borders: float, int8, uint8.")
 @click.option("--threads", multiple=True, metavar=f"N{AXIS}", help="Threads to time with.  [default: 1]")  # fmt: skip
-@click.option("--device", multiple=True, metavar="ssh://USER@HOST", help="Time there; repeat for several.")  # fmt: skip
+@click.option("--device", multiple=True, metavar="ssh://USER@HOST|adb://SERIAL", help="Time there; repeat for several.")  # fmt: skip
 @click.option("--weights", metavar="WORD|FILE|PATTERN", help="May hold {net} {width} {groups} {ratio} {resolution}.")  # fmt: skip
 @click.option("--classes", type=int, help="Classes, for random weights.")
 @click.option("--input-shape", metavar="N,C,H,W", help="Input of a module or an .onnx file.")

@@ -1,4 +1,4 @@
-"""A board by the system's own OpenSSH: the user's keys, configuration and jump hosts all apply."""
+"""A board by the system's own OpenSSH (the user's keys, configuration and jump hosts all apply), or by adb."""
 
 import contextlib
 import os
@@ -11,10 +11,11 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Protocol
 
+from edgeconv.device.adb import Phone
 from edgeconv.errors import EdgeconvError, UsageError
 
 CONNECT_S = 15
@@ -36,8 +37,12 @@ REASONS = (
     ("Disk quota exceeded", "its disk is full"),
     ("python3: not found", "it has no python3: sudo apt install python3"),
     ("python3: command not found", "it has no python3: sudo apt install python3"),
+    ("python3: inaccessible or not found", "it has no python3: unpack one into /data/local/tmp/python"),
+    ("device unauthorized", "it does not trust this computer: allow USB debugging on its screen"),
+    ("device offline", "it is offline: unplug and plug it in, or adb reconnect"),
+    ("device '", "adb knows no such device: adb devices lists them"),
 )  # fmt: skip
-"""What OpenSSH or a command there says -> what it means and what to do."""
+"""What OpenSSH, adb or a command there says -> what it means and what to do."""
 
 
 class ConnectionLostError(EdgeconvError):
@@ -57,34 +62,61 @@ class Host:
         """user@host as ssh takes it."""
         return f"{self.user}@{self.name}" if self.user else self.name
 
+    def arguments(self, command: str, options: Sequence[str]) -> list[str]:
+        """Return the call of ssh that runs a shell command there. Raises EdgeconvError without ssh."""
+        if shutil.which("ssh") is None:
+            raise EdgeconvError("--device needs the OpenSSH client: apt install openssh-client")
+        arguments = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"]
+        arguments += ["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "-T"]
+        if self.port is not None:
+            arguments += ["-p", str(self.port)]
+        return [*arguments, *options, self.target, "--", f"exec sh -c {shlex.quote(command)}"]
 
-def parse_host(text: str) -> Host:
-    """Read ssh://[user@]host[:port]. Raises UsageError for anything else."""
+    def is_lost(self, code: int, _said: str) -> bool:
+        """Whether the connection broke, not the command there."""
+        return code == 255
+
+
+def parse_host(text: str) -> "Reached":
+    """Read ssh://[user@]host[:port] or adb://SERIAL. Raises UsageError for anything else."""
+    phone = re.fullmatch(r"adb://([A-Za-z0-9][A-Za-z0-9._:-]*)", text)
+    if phone:
+        return Phone(phone[1])
     found = re.fullmatch(
         r"ssh://(?:([A-Za-z0-9_][A-Za-z0-9._-]*)@)?([A-Za-z0-9_][A-Za-z0-9._-]*)(?::(\d{1,5}))?/?",
         text,
     )
     # a first character that is a dash would make ssh take it for an option
     if not found or not 0 < int(found[3] or 22) < 1 << 16:
-        raise UsageError(f"--device takes ssh://user@host or ssh://user@host:port, not {text!r}")
+        raise UsageError(
+            f"--device takes ssh://user@host, ssh://user@host:port or adb://SERIAL, not {text!r}"
+        )
     return Host(found[2], found[1], int(found[3]) if found[3] else None)
+
+
+class Reached(Protocol):
+    """How a board is reached: a program here that runs a shell command there."""
+
+    @property
+    def target(self) -> str:
+        """What messages call it."""
+        ...
+
+    def arguments(self, command: str, options: Sequence[str]) -> list[str]:
+        """Return the program's call, which hands standard input and output through."""
+        ...
+
+    def is_lost(self, code: int, said: str) -> bool:
+        """Whether the program's end means a broken connection, by its code and what it said."""
+        ...
 
 
 @dataclass(frozen=True)
 class Connection:
     """Runs commands on a board. ``options`` are more arguments for ssh (tests give a configuration)."""
 
-    host: Host
+    host: Reached
     options: tuple[str, ...] = ()
-
-    def _arguments(self, command: str) -> list[str]:
-        if shutil.which("ssh") is None:
-            raise EdgeconvError("--device needs the OpenSSH client: apt install openssh-client")
-        arguments = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"]
-        arguments += ["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "-T"]
-        if self.host.port is not None:
-            arguments += ["-p", str(self.host.port)]
-        return [*arguments, *self.options, self.host.target, "--", f"exec sh -c {shlex.quote(command)}"]  # fmt: skip
 
     def run(self, command: str, data: bytes = b"", timeout_s: float = 600.0) -> bytes:
         """Run a shell command with ``data`` on its standard input; return its standard output.
@@ -109,7 +141,7 @@ class Connection:
     def _start(self, command: str, given: IO[bytes] | int, errors: IO[bytes]) -> Child:
         """Start ssh in a session of its own: Ctrl-C is for us, and its proxy command ends with it."""
         return subprocess.Popen(
-            self._arguments(command),
+            self.host.arguments(command, self.options),
             stdin=given,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -159,13 +191,14 @@ class Connection:
                 raise self._failure(child.returncode, errors.read(MAX_LOG).decode(errors="replace"))
 
     def _failure(self, code: int, said: str) -> EdgeconvError:
+        lost = self.host.is_lost(code, said)
         for sign, meaning in REASONS:
             if sign in said:
                 text = f"{self.host.target}: {meaning.format(target=self.host.target)}"
-                return ConnectionLostError(text) if code == 255 else EdgeconvError(text)
+                return ConnectionLostError(text) if lost else EdgeconvError(text)
         lines = [line for line in said.splitlines() if line.strip()]
         last = lines[-1].removeprefix("Error: ") if lines else f"exit code {code}"
-        if code == 255:
+        if lost:
             return ConnectionLostError(f"{self.host.target}: {last}")
         return EdgeconvError(f"{self.host.target}: {last}")
 

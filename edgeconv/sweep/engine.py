@@ -31,7 +31,7 @@ class Task:
 
     @property
     def board(self) -> str | None:
-        """The board (ssh://...) that it needs for itself; None: it runs anywhere."""
+        """The board (ssh://..., adb://...) that it needs for itself; None: it runs anywhere."""
         return self.spec.get("board")
 
 
@@ -41,7 +41,7 @@ def resource(board: str) -> str:
     >>> resource("ssh://pi@pi5:2222")
     'board:pi5'
     """
-    return "board:" + board.rpartition("@")[2].removeprefix("ssh://").partition(":")[0]
+    return "board:" + board.partition("://")[2].rpartition("@")[2].partition(":")[0]
 
 
 @dataclass(frozen=True)
