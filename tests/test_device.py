@@ -109,8 +109,8 @@ def test_a_bundle_refuses_what_no_board_runs(tmp_path: Path) -> None:
         cli.invoke(main, ["bundle", "x.mlpackage", "--output", str(tmp_path / "b")]).exit_code == 2
     )
     bad = cli.invoke(main, ["bundle", "--show", str(tmp_path / "none.json")])
-    assert bad.exit_code == 1
-    assert "results.json" in bad.output
+    assert bad.exit_code == 2
+    assert "none.json does not exist" in bad.output
 
 
 def test_recorded_outputs_tell_a_changed_model_apart(tmp_path: Path) -> None:
