@@ -1,18 +1,22 @@
 """What quantization chooses does not hang on the last bit of a float, or costs next to nothing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from quant_nets import pictures, residual_net, shuffle_net
 
-from edgeconv.export.graph import Graph
-from edgeconv.export.quant.bias import likely
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.quant.bias import is_vector, likely, likely_together
 from edgeconv.export.quant.contest import Contest
 from edgeconv.export.quant.engine import quantize
+from edgeconv.export.quant.fit import LayerFit
 from edgeconv.export.quant.judge import Score, best, decibels, form_is_too_dear, run_recipe, score
-from edgeconv.export.quant.observe import observe
+from edgeconv.export.quant.observe import Observation, observe
+from edgeconv.export.quant.workspace import store
+from edgeconv.recipe import Activation
 
 COST_DB = 0.2
 """What a turned decision may cost."""
@@ -97,7 +101,32 @@ def test_a_mean_that_a_few_pictures_carry_moves_a_bias_less() -> None:
     rare[5] = 16.0
     assert likely(sure.astype(np.float32))[0] == pytest.approx(0.5, rel=1e-3)
     assert likely(rare)[0] == pytest.approx(0.25, rel=0.05)  # half of the mean
+    together = likely_together(np.concatenate([sure, rare], axis=1).astype(np.float32))
+    assert (together == 0.0).all()  # what one picture carries says nothing of its neighbours either
+    assert likely_together(sure.astype(np.float32))[0] == pytest.approx(0.5, rel=1e-3)
     assert likely(np.zeros((4, 2), np.float32)).tolist() == [0.0, 0.0]
+
+
+def test_a_vector_that_one_picture_carries_leaves_the_bias() -> None:
+    """Pooled features of 24 pictures, one of which clips: the other 23 are not shifted for it."""
+    random = np.random.default_rng(0)
+    graph = Graph("pooled", 18, ["x"], ["y"])
+    graph.declare("x", (1, 8), np.float32)
+    graph.declare("y", (1, 4), np.float32)
+    weights = random.normal(size=(4, 8)).astype(np.float32)
+    names = [graph.add_constant("w", weights), graph.add_constant("b", np.zeros(4, np.float32))]
+    graph.nodes = [Node("Gemm", "fc", ["x", *names], ["y"], {"transB": 1})]
+    assert is_vector(graph, graph.nodes[0])
+    values = random.uniform(0, 1, (24, 1, 8)).astype(np.float32)
+    values[3] *= 100
+    clipped = Activation(1 / 255, -128, 0.0, 1.0)
+    seen = Observation(24, sums={("x", 24): values.sum(axis=0)}, means={"x": values[:, 0]})
+    stored = store(values[:, 0], clipped)
+    bias = []
+    for means in (seen.means, {}):
+        fit = LayerFit(graph, replace(seen, means=means), {"x": clipped}, "nearest", "before")
+        bias.append(np.abs(fit(graph.nodes[0], stored).float_bias))
+    assert (bias[0] < 0.3 * bias[1]).all(), bias
 
 
 NETS = ["mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet"]

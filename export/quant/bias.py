@@ -1,9 +1,11 @@
 """Bias correction: give each output channel the mean that the float net has (arXiv 1906.04721).
 
 A linear operator's mean output is its output on the mean picture, so no layer has to be run over
-all pictures for it.
+all pictures for it. Where a picture is one vector, its mean over the pictures follows a few of them: there each
+counts by itself, so that what may be chance is told from what is not.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,9 @@ from edgeconv.export.hub.onnx_io import to_onnx
 from edgeconv.export.quant.sessions import session
 
 Floats = NDArray[np.float32]
+
+DOUBT = 2.0
+"""Variances of chance that a layer's mean shift must exceed to be taken at all."""
 
 
 class MeanOutput:
@@ -71,6 +76,14 @@ def channel_axis(node: Node, rank: int) -> int:
     return rank - 1 if node.op == "Gemm" else 1
 
 
+def is_vector(graph: Graph, node: Node) -> bool:
+    """Whether each picture is one vector to ``node``, (1, k) or (1, k, 1, ...), which a (out, k) matrix multiplies."""
+    if node.op not in ("Conv", "Gemm") or node.int("group", 1) != 1:
+        return False
+    shape, weights = graph.shape(node.inputs[0]), graph.shape(node.inputs[1])
+    return shape[:2] == (1, math.prod(shape)) and math.prod(weights[1:]) == shape[1]
+
+
 def likely(each: Floats) -> Floats:
     """Return the mean shift of each channel over pictures (n, channels), less where it may be chance.
 
@@ -78,10 +91,27 @@ def likely(each: Floats) -> Floats:
     few values are behind a mean (an output of one pixel, a channel that hardly ever fires) the plain
     mean follows the last bit of float sums.
     """
-    shift = each.mean(axis=0, dtype=np.float64)
-    chance = each.var(axis=0, dtype=np.float64) / max(len(each) - 1, 1)
+    shift, chance = _shift(each)
     kept: Floats = (shift**3 / np.maximum(shift**2 + chance, 1e-30)).astype(np.float32)
     return kept
+
+
+def likely_together(each: Floats) -> Floats:
+    """Return the mean shift of each channel over pictures (n, channels), all less by the share that may be chance.
+
+    Channels that read the same few values share their luck: together they say how much of it is in
+    them (James and Stein's estimate).
+    """
+    shift, chance = _shift(each)
+    share = DOUBT * float(chance.sum()) / max(float((shift**2).sum()), 1e-30)
+    kept: Floats = (max(0.0, 1.0 - share) * shift).astype(np.float32)
+    return kept
+
+
+def _shift(each: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean over pictures and the variance that chance gives it."""
+    variance = each.var(axis=0, dtype=np.float64) / max(len(each) - 1, 1)
+    return each.mean(axis=0, dtype=np.float64), variance
 
 
 def channel_means(node: Node, made: NDArray[Any]) -> Floats:

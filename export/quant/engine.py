@@ -15,7 +15,7 @@ from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.rules import is_pixel_shift, why_float
 from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.export.quant.apart import kept_apart
-from edgeconv.export.quant.bias import channel_axis
+from edgeconv.export.quant.bias import channel_axis, is_vector
 from edgeconv.export.quant.blas import one_blas_thread
 from edgeconv.export.quant.candidates import RECIPES, Candidate
 from edgeconv.export.quant.contest import Contest, Quantized, Task
@@ -179,11 +179,7 @@ def _observe(
         Chosen(feeds, [*first, *rest]),
         summed={n.inputs[0] for n in weighted},
         counts={len(learnt)},
-        averaged={
-            n.output: channel_axis(n, len(graph.shape(n.output)))
-            for n in weighted
-            if after and n.clamp
-        },
+        averaged=_averaged(graph, weighted, after=after),
         threads=threads,
         progress=lambda p: report(0.3 * p),
     )
@@ -191,6 +187,19 @@ def _observe(
     fixed = fixed_scales(graph, input_scale, frozenset(floats))
     pictures = Chosen(feeds, first)
     return Task(graph, seen, pictures, len(learnt), fixed, floats, threads, limit)
+
+
+def _averaged(graph: Graph, weighted: Sequence[Node], *, after: bool) -> dict[str, int]:
+    """Return tensors whose means are wanted, a picture and channel, with the axis of the channels.
+
+    Those of inputs without a plane are the inputs themselves. ``after``: outputs behind activations too.
+    """
+    found = {n.inputs[0]: 1 for n in weighted if is_vector(graph, n)}
+    if after:
+        found |= {
+            n.output: channel_axis(n, len(graph.shape(n.output))) for n in weighted if n.clamp
+        }
+    return found
 
 
 def _check_feeds(graph: Graph, feeds: Feeds) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.rules import float_weights
 from edgeconv.export.op_traits import WEIGHTED, output_axis
-from edgeconv.export.quant.bias import MeanOutput, channel_axis, likely
+from edgeconv.export.quant.bias import MeanOutput, channel_axis, is_vector, likely, likely_together
 from edgeconv.export.quant.columns import hessian
 from edgeconv.export.quant.observe import Observation, picture_means
 from edgeconv.export.quant.weights import (
@@ -98,15 +98,17 @@ class LayerFit:
         quantization: Activation,
     ) -> NDArray[np.float32]:
         real, bias = float_weights(self.graph, node)
+        exact = dequantized(self.graph, node, weights.values, weights.scales)
+        if node.inputs[0] in self.seen.means and is_vector(self.graph, node):
+            wanted = self.seen.means[node.inputs[0]][: len(stored)]
+            got = stored[: len(wanted)].reshape(wanted.shape).astype(np.float32)
+            got = (got - (quantization.zero_point + 128)) * np.float32(quantization.scale)
+            return bias + likely_together(wanted @ rows(node, real).T - got @ rows(node, exact).T)
         mean_output = MeanOutput(self.graph, node)
         wanted = mean_output(self.seen.mean(node.inputs[0], len(stored)), real, bias)
         picture = (mean(stored) - (quantization.zero_point + 128)) * quantization.scale
         shape = self.graph.shape(node.inputs[0])
-        got = mean_output(
-            picture.astype(np.float32).reshape(shape),
-            dequantized(self.graph, node, weights.values, weights.scales),
-            bias,
-        )
+        got = mean_output(picture.astype(np.float32).reshape(shape), exact, bias)
         return np.asarray(bias + (wanted - got), np.float32)
 
 

@@ -28,7 +28,7 @@ SAMPLES = 100_000
 """Values kept of each tensor to choose its range by, over all pictures."""
 MOST_EXTREMES = 128
 """Rows of extremes kept of each tensor; even, so that rows of one parity are half of the pictures."""
-AVERAGED = 32
+AVERAGED = 80
 """Pictures whose means are kept one by one."""
 CHUNK_BYTES = 32 << 20
 """Float activations held at once."""
