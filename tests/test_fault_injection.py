@@ -1,5 +1,6 @@
 """What hinders file-system calls does so at the call it names, before or after it, in children too."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ pytest.importorskip("torch")
 
 from fuzz.exports import Export, hashes
 from fuzz.faults import ERRORS, MODES, Calls, cases, preloaded
+from fuzz.sessions import BENCH, Session
 
 WRITES = """
 import os, subprocess, sys
@@ -90,3 +92,32 @@ def test_half_a_set_and_what_was_left_are_seen(
     assert [fault.partition(":")[0] for fault in export.after(whole, {})] == [
         "partial", "rerun", "left behind", "left in TMPDIR",
     ]  # fmt: skip
+
+
+def test_a_session_on_a_board_is_made_and_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(tmp_path, tmp_path / "work", BENCH)
+    session.fresh(None)
+    assert {path.name for path in (session.work / "tools").iterdir()} == {"ssh", "python3"}
+    said = subprocess.run(
+        [session.work / "tools" / "ssh", "-T", "pi@board.test", "--", 'echo "$HOME"'],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert said.stdout.strip() == f"{session.work}/board"
+
+    def runs(row: dict[str, object], code: int = 0) -> None:
+        (session.work / ".out").write_text(json.dumps({"pi@board.test": {"rows": [row]}}))
+        monkeypatch.setattr(Session, "run", lambda *_: (code, "Error: so it is"))
+
+    runs({"label": "tiny"})
+    assert session.after({}, {}) == []
+    runs({"error": "crashed"})
+    (session.board / "files").mkdir(parents=True)
+    (session.board / "files" / "abc.part.12").touch()
+    assert session.after({}, {}) == [
+        "rerun: a row without a figure",
+        "left behind: abc on the board",
+    ]
+    runs({}, code=1)
+    assert session.after({}, {})[0] == "rerun: the same command ends with 1: Error: so it is"

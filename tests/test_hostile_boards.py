@@ -24,6 +24,8 @@ if sys.platform == "win32":
     pytest.skip("the boards here are shell scripts", allow_module_level=True)
 
 HOST = "board.test"
+MARK = f"9{os.getpid():08}"
+"""Seconds that no other run of these tests sleeps."""
 DEAD = 1 << 30
 """The number of no process."""
 CHANGED = "@@@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @@@\nHost key verification failed."
@@ -72,7 +74,7 @@ def test_a_shell_that_greets_is_no_hindrance(board: Path, banner: str) -> None:
 @pytest.mark.parametrize(
     ("script", "sentence"),
     [
-        ("head -c 4000 /dev/urandom", "no python3 answers there"),
+        ("head -c 4000 /dev/zero | tr '\\000' '\\371'; printf 'a\\n\\377\\000'", "no python3 answers there"),
         ("true", "no python3 answers there"),
         ("echo '{}'", "architecture is missing"),
         ("echo '{\"architecture\": 3'", "is no JSON"),
@@ -81,6 +83,8 @@ def test_a_shell_that_greets_is_no_hindrance(board: Path, banner: str) -> None:
         ("printf '\\033[2Jno such thing\\n' >&2; exit 7", "no such thing"),
         ("echo 'Connection closed by remote host' >&2; exit 255", "closed by remote host"),
         ("echo 'tar: write error: No space left on device' >&2; exit 2", "its disk is full"),
+        ("printf 'tar: a: Permission denied\\ntar: Exiting with failure status due to previous errors\\n' >&2; exit 2", "tar: a: Permission denied"),
+        ("echo 'pi: Permission denied (publickey).' >&2; exit 255", "it refuses the key"),
         ("kill -9 $$", "exit code -9"),
     ],
 )  # fmt: skip
@@ -122,7 +126,7 @@ def alive(mark: str) -> list[str]:
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize(
-    "script", ["sleep 9473 & wait", "sleep 9473 & cat; wait", "yes & sleep 9473"]
+    "script", [f"sleep {MARK} & wait", f"sleep {MARK} & cat; wait", f"yes & sleep {MARK}"]
 )
 def test_a_host_that_hangs_is_left_with_all_it_started(board: Path, script: str) -> None:
     """A proxy command that hangs is a child of ssh: it goes with it."""
@@ -133,7 +137,9 @@ def test_a_host_that_hangs_is_left_with_all_it_started(board: Path, script: str)
     ):
         Connection(Host(HOST)).run("true", b"x" * 100_000, timeout_s=0.5)
     assert time.monotonic() - start < 30
-    assert alive("9473") == []
+    while alive(MARK) and time.monotonic() - start < 30:
+        time.sleep(0.05)  # a killed process is there until the system has buried it
+    assert alive(MARK) == []
 
 
 def test_an_answer_without_end_is_no_answer(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,6 +164,10 @@ def test_a_reboot_in_the_middle_is_said_and_the_disk_that_fills(board: Path) -> 
     (folder / "out").write_text('{"edgeconv_bench": 1, "rows": [')
     (folder / "log").write_text("Error: cannot write out: No space left on device\n")
     with pytest.raises(EdgeconvError, match="No space left on device"):
+        job.wait(lambda text: None, 30.0)
+    (folder / "rc").write_text("137\n")
+    (folder / "log").write_text("10 %  net.tflite\n")
+    with pytest.raises(EdgeconvError, match=r"no result, exit code 137; its last word: 10 %  net"):
         job.wait(lambda text: None, 30.0)
     (folder / "out").write_text('Welcome!\n{"edgeconv_bench": 1}\n')
     assert job.wait(lambda text: None, 30.0) == {"edgeconv_bench": 1}

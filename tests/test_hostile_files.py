@@ -149,3 +149,39 @@ def test_unused_initializers_are_gone_before_onnxsim_sees_them(tmp_path: Path) -
     source.write_bytes(made.SerializeToString())
     assert simplify((str(source), str(target), HUB_OPSET)) is None
     assert [item.name for item in onnx.load(str(target)).graph.initializer] == ["w"]
+
+
+def test_an_endless_loop_ends_with_the_time_that_a_file_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a valid model, and no library says that it never ends."""
+    onnx = pytest.importorskip("onnx")
+    from edgeconv.export.hub import simplify
+
+    helper, boolean = onnx.helper, onnx.TensorProto.BOOL
+    border = [helper.make_tensor_value_info(name, 1, [1, 4]) for name in ("x", "y", "v", "w")]
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Identity", ["v"], ["w"])],
+        "body",
+        [helper.make_tensor_value_info("i", onnx.TensorProto.INT64, []),
+         helper.make_tensor_value_info("go", boolean, []), border[2]],
+        [helper.make_tensor_value_info("on", boolean, []), border[3]],
+    )  # fmt: skip
+    graph = helper.make_graph(
+        [helper.make_node("Loop", ["", "true", "x"], ["y"], body=body)], "net", border[:1], border[1:2],
+        [onnx.numpy_helper.from_array(np.array(True), "true")],
+    )  # fmt: skip
+    path = tmp_path / "loop.onnx"
+    path.write_bytes(
+        helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+        ).SerializeToString()
+    )
+    monkeypatch.setattr(simplify, "ADMISSION_S", 2.0)
+    with (
+        simplify.early_simplifier(path) as simplifier,
+        pytest.raises(
+            EdgeconvError, match=r"onnx(runtime)? on .*loop\.onnx did not answer within 2 s"
+        ),
+    ):
+        simplifier.admit()

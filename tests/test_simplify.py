@@ -141,7 +141,7 @@ def test_a_file_that_crashes_a_library_costs_one_sentence(
     """It is opened in the child before this process opens it: the sentence names all three."""
     (tmp_path / f"{library}.py").write_text(f"import os, time\n{ends}\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(simplify_module, "TIMEOUT_S", 3)
+    monkeypatch.setattr(simplify_module, "ADMISSION_S", 3)
     path = tmp_path / "net.onnx"
     path.write_bytes(net(12).SerializeToString())
     said = "crashed with SIGSEGV" if "kill" in ends else "did not (end|answer) within 3 s"

@@ -117,11 +117,19 @@ class Job:
             if not isinstance(data, dict):
                 raise ValueError("no object")
         except (ValueError, RecursionError) as error:
-            log = self.connection.run(f"tail -n 3 {self.folder}/log", timeout_s=60.0)
-            lines = [line for line in log.decode(errors="replace").splitlines() if line.strip()]
-            last = lines[-1].removeprefix("Error: ") if lines else "no result and no reason"
-            raise EdgeconvError(f"{self.connection.host.target}: {last}") from error
+            raise EdgeconvError(self._why()) from error
         return data
+
+    def _why(self) -> str:
+        """Say why the command there left no result: its own error, else how it ended and after what."""
+        asked = f"cd {self.folder} && cat rc && tail -n 3 log"
+        said = self.connection.run(asked, timeout_s=60.0).decode(errors="replace")
+        code, *lines = [line.strip() for line in said.splitlines() if line.strip()] or ["?"]
+        last = lines[-1] if lines else "nothing"
+        why = f"no result, exit code {code}; its last word: {last}"
+        if last.startswith("Error: "):
+            why = last.removeprefix("Error: ")
+        return f"{self.connection.host.target}: {why}"
 
     def stop(self) -> None:
         """End what this job started there, and nothing else: it has a session of its own."""

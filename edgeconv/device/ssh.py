@@ -25,7 +25,7 @@ MAX_ANSWER, MAX_LOG = 256 << 20, 1 << 20
 
 Child = subprocess.Popen[bytes]
 
-REASONS = (
+CONNECTIONS_SAY = (
     ("Host key verification failed", "its host key is unknown or has changed: connect once by hand, ssh {target}, and check the fingerprint"),
     ("REMOTE HOST IDENTIFICATION HAS CHANGED", "its host key has changed: remove the old one with ssh-keygen -R once you know why"),
     ("Permission denied", "it refuses the key: install yours with ssh-copy-id {target}"),
@@ -33,16 +33,21 @@ REASONS = (
     ("Connection refused", "nothing listens on its SSH port"),
     ("timed out", "it does not answer"),
     ("No route to host", "there is no route to it"),
+    ("device unauthorized", "it does not trust this computer: allow USB debugging on its screen"),
+    ("device offline", "it is offline: unplug and plug it in, or adb reconnect"),
+    ("device '", "adb knows no such device: adb devices lists them"),
+)  # fmt: skip
+"""What OpenSSH or adb says of the connection -> what it means and what to do."""
+COMMANDS_SAY = (
     ("No space left on device", "its disk is full"),
     ("Disk quota exceeded", "its disk is full"),
     ("python3: not found", "it has no python3: sudo apt install python3"),
     ("python3: command not found", "it has no python3: sudo apt install python3"),
     ("python3: inaccessible or not found", "it has no python3: unpack one into /data/local/tmp/python"),
-    ("device unauthorized", "it does not trust this computer: allow USB debugging on its screen"),
-    ("device offline", "it is offline: unplug and plug it in, or adb reconnect"),
-    ("device '", "adb knows no such device: adb devices lists them"),
 )  # fmt: skip
-"""What OpenSSH, adb or a command there says -> what it means and what to do."""
+"""What a command there says -> the same."""
+NO_REASON = "tar: Exiting with failure status"
+"""A last line that only says that there was another."""
 
 
 class ConnectionLostError(EdgeconvError):
@@ -74,7 +79,7 @@ class Host:
 
     def is_lost(self, code: int, _said: str) -> bool:
         """Whether the connection broke, not the command there."""
-        return code == 255
+        return code == 255  # a command there ends with its own code
 
 
 def parse_host(text: str) -> "Reached":
@@ -192,15 +197,13 @@ class Connection:
 
     def _failure(self, code: int, said: str) -> EdgeconvError:
         lost = self.host.is_lost(code, said)
-        for sign, meaning in REASONS:
+        kind = ConnectionLostError if lost else EdgeconvError
+        for sign, meaning in CONNECTIONS_SAY if lost else COMMANDS_SAY:
             if sign in said:
-                text = f"{self.host.target}: {meaning.format(target=self.host.target)}"
-                return ConnectionLostError(text) if lost else EdgeconvError(text)
-        lines = [line for line in said.splitlines() if line.strip()]
+                return kind(f"{self.host.target}: {meaning.format(target=self.host.target)}")
+        lines = [line for line in said.splitlines() if line.strip() and NO_REASON not in line]
         last = lines[-1].removeprefix("Error: ") if lines else f"exit code {code}"
-        if lost:
-            return ConnectionLostError(f"{self.host.target}: {last}")
-        return EdgeconvError(f"{self.host.target}: {last}")
+        return kind(f"{self.host.target}: {last}")
 
 
 def _pieces(child: Child, enough: Callable[[], bool]) -> Iterator[bytes]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import onnx
 
 TIMEOUT_S = 600
+ADMISSION_S = 120.0
+"""What a foreign file may take to be opened and run once: an endless loop is none to convert."""
 CHILD = "edgeconv.export.hub.simplify_child"
 
 
@@ -52,7 +54,7 @@ class Simplifier:
             return
         for library in LIBRARIES:
             child.what = f"{library} on {path}"
-            child.receive(TIMEOUT_S)
+            child.receive(ADMISSION_S)
         child.what = "it"
 
     def close(self) -> None:
@@ -82,7 +84,7 @@ def admit(path: Path) -> None:
 
     Raises EdgeconvError naming the file and the signal where that crashed.
     """
-    call(f"{CHILD}:open_foreign", ["onnx", str(path)], f"onnx on {path}", timeout_s=TIMEOUT_S)
+    call(f"{CHILD}:open_foreign", ["onnx", str(path)], f"onnx on {path}", timeout_s=ADMISSION_S)
 
 
 def simplify(model: "onnx.ModelProto") -> Simplified:

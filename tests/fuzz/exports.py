@@ -92,11 +92,7 @@ def prepare(place: Path, base: Path | None, words: str) -> tuple[Export, dict[st
     Another complete set goes into ``place``/old. Healthy files are made in ``place``/base, or in
     ``base`` where it has none.
     """
-    base = base or place / "base"
-    if not (base / "tiny.onnx").exists():
-        build_base(base)
-    load_all()
-    export = Export(base, place / "work", words)
+    export = Export(prepared_base(place, base), place / "work", words)
     export.fresh(None)
     export.run()
     export.fresh(None)
@@ -108,3 +104,12 @@ def prepare(place: Path, base: Path | None, words: str) -> tuple[Export, dict[st
     export.run("--crop", "0.5")
     export.output.rename(place / "old")
     return export, whole, seconds
+
+
+def prepared_base(place: Path, base: Path | None) -> Path:
+    """Return the folder of healthy files, made where there are none yet, with our code loaded."""
+    base = base or place / "base"
+    if not (base / "tiny.onnx").exists():
+        build_base(base)
+    load_all()
+    return base

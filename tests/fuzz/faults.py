@@ -1,5 +1,7 @@
 """Hinder an export at each of its file-system calls: ``python -m fuzz.faults --out faults.jsonl``, resumable.
 
+With ``--session`` it is a session on a board instead, the board's calls included.
+
 A library that is loaded before all others (fscalls.c) counts the calls on files of the case's folder,
 in child processes too. Case by case the process that makes call number n ends before or after it, the
 call fails, or the disk is full from then on. The old set or the new one must be there, errors must be
@@ -20,9 +22,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from fuzz.exports import SMALL, Export, hashes, prepare
+from fuzz.exports import SMALL, Export, hashes, prepare, prepared_base
 from fuzz.harness import LIMIT_S, wait
 from fuzz.run import campaign, done
+from fuzz.sessions import BENCH, Session
 
 MODES = {"kill before": 1, "kill after": 2, "error": 3, "full": 4}
 OWN = 3
@@ -53,7 +56,7 @@ def run_fault(seed: int, mode: str, at: int, export: Export, calls: Calls, whole
     """Hinder one export and return what was found."""
     start = time.monotonic()
     error = ERRORS[at % len(ERRORS)]
-    over = mode == "full" and at % 2 == 1
+    over = mode == "full" and at % 2 == 1 and old.exists()
     more = ("--force",) if over else ()
     export.fresh(old if over else None)
     calls.set(MODES[mode], at, error)
@@ -106,6 +109,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("faults.jsonl"))
     parser.add_argument("--base", type=Path)
     parser.add_argument("--mode", action="append", choices=list(MODES), default=[])
+    parser.add_argument("--session", action="store_true", help="bench on a board, not an export")
     parser.add_argument("--count", type=int, help="cases at most of this run")
     asked = parser.parse_args(arguments)
     if "FSCALLS_PLACE" not in os.environ:  # once more, with the library in front
@@ -117,7 +121,11 @@ def main(arguments: list[str]) -> int:
             shutil.rmtree(place, ignore_errors=True)
     place = Path(os.environ["FSCALLS_PLACE"])
     calls = Calls(place / "state")
-    export, whole, _ = prepare(place, asked.base, SMALL)
+    if asked.session:
+        export: Export = Session(prepared_base(place, asked.base), place / "work", BENCH)
+        whole: dict[str, str] = {}
+    else:
+        export, whole, _ = prepare(place, asked.base, SMALL)
     export.fresh(None)
     calls.set()
     export.run()

@@ -37,7 +37,7 @@ static int under(const char *path) { return !strncmp(path, folder, strlen(folder
 
 static int holds(int descriptor) {
   char link[64], path[PATH_MAX];
-  if (!state) return 0;
+  if (!state || descriptor <= STDERR_FILENO) return 0; /* where a full disk must still be told */
   int before = errno;
   snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
   ssize_t length = readlink(link, path, sizeof path - 1);
