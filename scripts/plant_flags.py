@@ -20,7 +20,7 @@ import numpy as np
 from edgeconv.artifact import Preprocessing
 from edgeconv.demo_files import demo_folder
 from edgeconv.export.fit_by_scores import better_by_truth, class_scores, hint_by_scores
-from edgeconv.export.fit_preprocessing import fit_preprocessing
+from edgeconv.export.fit_preprocessing import fit_preprocessing, some_pictures
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.source import open_source
 from edgeconv.preprocessing import NAMED
@@ -171,7 +171,7 @@ def cases(net: Trained, done: set[str]) -> Iterator[tuple[str, Line]]:
                 case,
                 about(net, name) | ask(net, replace(net.how, mean=mean, std=std)),
             )
-    if f"{net.name}: BGR" not in done:
+    if f"{net.name}: BGR" not in done and coloured(net):
         yield (
             f"{net.name}: BGR",
             about(net, "BGR") | ask(turned(net), net.how),
@@ -181,6 +181,12 @@ def cases(net: Trained, done: set[str]) -> Iterator[tuple[str, Line]]:
             f"{net.name}: crop",
             about(net, "crop") | ask(net, replace(net.how, crop=0.5)),
         )
+
+
+def coloured(net: Trained) -> bool:
+    """Whether any picture has a colour: the order of channels that are the same is nobody's fault."""
+    pictures = some_pictures(str(net.folder), net.how, 16)
+    return any((picture != picture[:, :, :1]).any() for picture in pictures)
 
 
 def about(net: Trained, planted: str) -> Line:

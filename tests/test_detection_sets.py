@@ -52,3 +52,30 @@ def test_the_script_writes_a_detector_that_eval_measures(tmp_path: Path) -> None
     assert found["head"] == "yolov8"
     assert 0.0 <= found["map"] < 0.2  # two steps teach nothing
     assert set(found["map_classes"]) <= set("0123456789")
+
+
+@pytest.mark.long
+def test_a_detector_is_measured_in_every_format_alike(tmp_path: Path) -> None:
+    """Float files of one detector in LiteRT and Core ML find onnxruntime's boxes, and have its mAP."""
+    for package in ("torch", "onnxruntime", "pycocotools", "ai_edge_litert", "coremltools"):
+        pytest.importorskip(package)
+    from edgeconv import export_model
+
+    train_detector = __import__("train_detector")
+    small = ["--steps", "60", "--width", "3", "--count", "96", "--held", "4"]
+    ran = CliRunner().invoke(train_detector.command, ["shapes", "--out", str(tmp_path), *small])
+    assert ran.exit_code == 0, ran.output
+    report = export_model(
+        tmp_path / "detector.onnx", targets=("onnx", "tflite", "coreml"), preprocessing="unit",
+        crop=1.0, verify=tmp_path / "test", output=tmp_path / "out",
+    )  # fmt: skip
+    files = [str(made.path) for made in report.artifacts]
+    asked = ["--data", str(tmp_path / "test"), "--truth", str(tmp_path / "test.json"), "--json"]
+    asked += ["--min-score", "0.05"]
+    ran = CliRunner().invoke(main, ["eval", *files, *asked])
+    assert ran.exit_code == 0, ran.output
+    found = json.loads(ran.stdout)["files"]
+    assert [one["runtime"] for one in found] == ["onnxruntime", "ai-edge-litert", "mil-reference"]
+    assert found[0]["map"] > 0.0
+    assert [one["map"] for one in found] == pytest.approx([found[0]["map"]] * 3, abs=1e-3)
+    assert [one["boxes"]["matched"]["share"] for one in found] == [1.0] * 3
