@@ -16,7 +16,7 @@ from edgeconv.artifact import spec_from_json, spec_to_json
 from edgeconv.isolate import call
 from edgeconv.judge.outputs import Outputs
 from edgeconv.judge.run import batches, placed, run_feeds
-from edgeconv.runtimes.base import Delegates, Runner, open_runner
+from edgeconv.runtimes.base import Delegates, Doubts, Runner, open_runner
 from edgeconv.tensors import Layout, TensorSpec
 
 Array = NDArray[Any]
@@ -134,6 +134,7 @@ def work(value: Mapping[str, Any]) -> dict[str, Any]:
                 if spec.quantization is not None
             },
             "delegation": delegation(runner, job),
+            "doubts": list(runner.doubts()) if isinstance(runner, Doubts) else [],
             "integer": any(spec.dtype in ("int8", "uint8") for spec in runner.inputs),
         }
     prefixed = {f"output:{name}": array for name, array in arrays.items()}

@@ -252,7 +252,8 @@ def judge(
             continue
         boxes = boxes_held(reference.arrays, found.arrays, samples.inputs, samples.layout)
         rows.append(Row(label, stage, title, found, None, verdict, before, step, boxes=boxes))
-    return Matrix(reference, tuple(rows), samples, tuple(notes))
+    doubts = [text for found in by_label.values() for text in found.about.get("doubts", ())]
+    return Matrix(reference, tuple(rows), samples, (*notes, *dict.fromkeys(doubts)))
 
 
 def _promised(found: Outputs, by_label: Mapping[str, Outputs]) -> Outputs | None:

@@ -95,6 +95,15 @@ class Delegates(Protocol):
 
 
 @runtime_checkable
+class Doubts(Protocol):
+    """A runner that knows where its runtime computes wrongly."""
+
+    def doubts(self) -> tuple[str, ...]:
+        """Say what is known to go wrong with this file on this machine, a sentence each."""
+        ...
+
+
+@runtime_checkable
 class Provides(Protocol):
     """A runner whose session chooses among execution providers."""
 

@@ -24,6 +24,8 @@ from edgeconv.runtimes.closing import Closing
 from edgeconv.runtimes.quiet import quiet_stderr
 from edgeconv.tensors import Quantization, TensorSpec
 
+KERNEL, AMX_1X1 = "primitiveType", "brgconv_avx512_amx_1x1_"
+
 
 def open(path: Path, *, threads: int = 1, shapes: Shapes | None = None) -> "OpenVinoRunner":
     """Compile an .onnx or .tflite file for the CPU.
@@ -71,6 +73,7 @@ class OpenVinoRunner(Closing):
     def __init__(self, compiled: Any, path: Path, version: str, threads: int) -> None:
         self.version, self.threads = version, threads
         self._request, self._model = compiled.create_infer_request(), path.name
+        self._doubts = wrong_convolutions(compiled.get_runtime_model())
         layout = "nhwc" if path.suffix.lower() == ".tflite" else "nchw"
         artifact = load_artifact(path)
         known = {} if artifact is None else {s.name: s.quantization for s in _borders(artifact)}
@@ -78,6 +81,10 @@ class OpenVinoRunner(Closing):
             tuple(_spec(port, layout, known) for port in ports)
             for ports in (compiled.inputs, compiled.outputs)
         )
+
+    def doubts(self) -> tuple[str, ...]:
+        """Say which layers this version is known to compute wrongly here."""
+        return self._doubts
 
     def infer(self, feeds: Feeds) -> Outputs:
         """Run the model once."""
@@ -105,6 +112,30 @@ class OpenVinoRunner(Closing):
     def close(self) -> None:
         """Let go of the model."""
         self._request = None
+
+
+def wrong_convolutions(running: Any) -> tuple[str, ...]:
+    """Say which layers of a compiled model run in a kernel that is wrong: one sentence, or none.
+
+    oneDNN's INT8 kernel of 1x1 convolutions for AMX reads the wrong inputs in groups of more than
+    64 channels that are no multiple of 64 (docs/runtimes.md). Without AMX another kernel is right.
+    """
+    found = []
+    for node in running.get_ops():
+        facts = node.get_rt_info()
+        if KERNEL not in facts or not facts[KERNEL].astype(str).startswith(AMX_1X1):
+            continue
+        weights = [int(size) for size in node.input(1).get_shape()]
+        if len(weights) == 5 and weights[0] > 1 and weights[2] > 64 and weights[2] % 64:
+            found.append(node.get_friendly_name())
+    if not found:
+        return ()
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return (
+        f"openvino computes {found[0]}{more} wrong on this processor: its AMX kernel of grouped 1x1 "
+        "convolutions fails where a group has more than 64 channels and no multiple of 64; "
+        "ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI avoids it",
+    )
 
 
 def _borders(artifact: Any) -> tuple[TensorSpec, ...]:

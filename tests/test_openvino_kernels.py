@@ -1,0 +1,72 @@
+"""A grouped INT8 convolution in OpenVINO is what onnxruntime gives, or its runner says that it is not."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from graph_kit import model_of
+
+pytest.importorskip("openvino", reason="needs edgeconv[openvino]")
+
+from edgeconv.runtimes.base import Doubts, open_runner
+from edgeconv.runtimes.openvino import wrong_convolutions
+
+
+def grouped(path: Path, groups: int, channels: int, outputs: int = 16) -> Path:
+    """Write a 1x1 convolution with integer borders: uint8 in and out, ``channels`` and ``outputs`` a group."""
+    body = f"""(uint8[1,{groups * channels},8,8] x) => (uint8[1,{groups * outputs},8,8] y)
+        {{ xr = DequantizeLinear(x, xs, zero)
+          wr = DequantizeLinear<axis = 0>(w, ws, wz)
+          c = Conv<group = {groups}, kernel_shape = [1, 1]>(xr, wr)
+          y = QuantizeLinear(c, ys, zero) }}"""
+    count = groups * outputs
+    constants = {
+        "w": np.random.default_rng(0).integers(-127, 128, (count, channels, 1, 1)).astype(np.int8),
+        "ws": np.full(count, 0.002, np.float32),
+        "wz": np.zeros(count, np.int8),
+        "xs": np.float32(0.02),
+        "ys": np.float32(0.003 * channels**0.5),
+        "zero": np.uint8(0),
+    }
+    onnx.save(model_of(body, **{k: np.asarray(v) for k, v in constants.items()}), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("groups", "channels"), [(1, 80), (2, 64), (2, 80), (2, 128), (3, 72), (2, 65), (4, 16)]
+)
+def test_a_layer_is_right_unless_its_runner_doubts_it(
+    groups: int, channels: int, tmp_path: Path
+) -> None:
+    path = grouped(tmp_path / "net.onnx", groups, channels)
+    shape = (1, groups * channels, 8, 8)
+    feeds = {"x": np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)}
+    given = {}
+    for runtime in ("onnxruntime", "openvino"):
+        with open_runner(path, runtime=runtime) as runner:
+            given[runtime] = runner.infer(feeds)["y"].astype(int)
+            doubts = runner.doubts() if isinstance(runner, Doubts) else ()
+    off = int(np.abs(given["onnxruntime"] - given["openvino"]).max())
+    assert bool(doubts) == (off > 1), (off, doubts)
+
+
+def test_the_kernel_is_known_by_its_name_and_its_groups() -> None:
+    def node(kernel: str, *weights: int) -> Any:
+        return SimpleNamespace(
+            get_rt_info=lambda: {"primitiveType": SimpleNamespace(astype=lambda _: kernel)},
+            get_friendly_name=lambda: "conv",
+            input=lambda _place: SimpleNamespace(get_shape=lambda: list(weights)),
+        )
+
+    def said(*nodes: Any) -> tuple[str, ...]:
+        return wrong_convolutions(SimpleNamespace(get_ops=lambda: list(nodes)))
+
+    amx, other = "brgconv_avx512_amx_1x1_I8", "brgconv_avx512_1x1_I8"
+    assert not said(
+        node(other, 3, 20, 80, 1, 1), node(amx, 60, 80, 1, 1), node(amx, 3, 20, 64, 1, 1)
+    )
+    (sentence,) = said(node(amx, 3, 20, 80, 1, 1), node(amx, 2, 16, 96, 1, 1))
+    assert sentence.startswith("openvino computes conv and 1 more wrong")
