@@ -8,6 +8,7 @@ from edgeconv.export.passes.complete_resize import complete_resize
 from edgeconv.export.passes.computed_indices import computed_indices
 from edgeconv.export.passes.computed_weights import computed_weights
 from edgeconv.export.passes.constant_indices import constant_indices
+from edgeconv.export.passes.crop_by_slice import crop_by_slice
 from edgeconv.export.passes.dilated_pools import dilated_pools
 from edgeconv.export.passes.divide_by_constant import divide_by_constant
 from edgeconv.export.passes.drop_empty import drop_empty
@@ -48,6 +49,7 @@ HUB: tuple[Pass, ...] = (
     fuse_norms,
     fuse_softmax,
     explicit_padding,
+    crop_by_slice,
     dilated_pools,
     normalize_gemm,
     fold_batchnorm,

@@ -131,6 +131,12 @@ KINDS: dict[str, Kind] = {
         {"w": W3, "g": np.tanh(floats(1, 6, 6, 2))},
         floats=("GridSample",),
     ),
+    "what lies between operators in float": Kind(
+        IN + "{" + CONV + "p = Pow(b, k)\n s = AveragePool<kernel_shape=[3,3],pads=[1,1,1,1]>(p)\n"
+        " q = Add(s, one)\n y = Pow(q, h) }",
+        {"w": W3, "k": scalar(1.5), "one": scalar(1.0), "h": scalar(0.75)},
+        floats=("Pow", "Pow", "AveragePool", "Add"),
+    ),
     "slopes of a PRelu": Kind(
         IN + "{" + CONV + "c = PRelu(a, s)\n y = Conv(c, v) }",
         {"w": W3, "v": weights(4, 4, 1, 1), "s": np.abs(weights(4, 1, 1, seed=2))},

@@ -231,7 +231,8 @@ def _quantized(
             continue
         source, scale = operation.arguments["input"][0], operation.arguments["scale"][0]
         tensor = held.get(source.name) if isinstance(source, Reference) else None
-        if tensor is None or not isinstance(scale, np.ndarray):
+        # a cast of an integer input may be all that is left of the tensor that is stored
+        if tensor is None or tensor not in recipe.activations or not isinstance(scale, np.ndarray):
             continue
         integers[tensor] = operation.results[0][0]
         factor = recipe.activations[tensor].scale / float(scale)

@@ -10,7 +10,7 @@ from edgeconv.export.coreml import (
     ops_shape,
 )
 from edgeconv.export.coreml.lowering import Lower
-from edgeconv.export.graph import Graph
+from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_table import Entry, Refusal, merged, refusals, refuse
 
 OPS: dict[str, Entry[Lower]] = merged(
@@ -25,17 +25,27 @@ OPS: dict[str, Entry[Lower]] = merged(
 )
 BORDERS = ("float32", "int32", "int64", "uint8", "int8", "bool")
 """Types of inputs and outputs: integers of every width and truth values cross as int32."""
+MOST_AXES = 5
 
 
 def stops(graph: Graph) -> list[Refusal]:
     """Return every node and border that Core ML cannot take."""
-    problems = refusals(OPS, graph, {})
+    problems = refusals(OPS, graph, {}, _many_axes)
     for tensor in (*graph.inputs, *graph.outputs):
+        rank = len(graph.shape(tensor))
+        if rank > MOST_AXES:
+            problems.append(Refusal(tensor, f"{tensor} of {rank} axes: it has {MOST_AXES} at most"))
         kind = graph.dtype(tensor).name
         if kind not in BORDERS:
             clause = f"{tensor} as {kind}: it has {', '.join(BORDERS)}"
             problems.append(Refusal(tensor, clause))
     return problems
+
+
+def _many_axes(graph: Graph, node: Node) -> str | None:
+    ranks = [len(graph.shape(name)) for name in node.outputs if name]
+    most = max(ranks, default=0)
+    return f"it makes {most} axes, and Core ML has {MOST_AXES}" if most > MOST_AXES else None
 
 
 def check_supported(graph: Graph) -> None:

@@ -31,13 +31,34 @@ def ingest(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
     refuse_dynamic(model)
     if is_qoperator(model):
         model = as_qdq(model)
-    model = _without_newer_operators(model)
+    model = _without_claims(_without_newer_operators(model))
     notes = _widen(model)
     for value in _values(model.graph):
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_value < 0:
                 dim.Clear()
     return model, notes
+
+
+def _without_claims(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Give every tensor the shape that its operator makes; declared ones may contradict it.
+
+    What a file says stays where nothing can be inferred.
+    """
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    del bare.graph.value_info[:]
+    for value in bare.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    inferred = shape_inference.infer_shapes(bare, data_prop=True).graph
+    known = {value.name: value for value in inferred.value_info}
+    declared = [value for value in model.graph.value_info if value.name not in known]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend([*inferred.value_info, *declared])
+    for given, found in zip(model.graph.output, inferred.output, strict=True):
+        if found.type.tensor_type.HasField("shape"):
+            given.type.tensor_type.shape.CopyFrom(found.type.tensor_type.shape)
+    return model
 
 
 def opset_of(model: onnx.ModelProto) -> int:

@@ -35,6 +35,7 @@ def _sigmoid(x: Values) -> Values:
 
 _OPERATORS: dict[str, Callable[..., Values]] = {
     "Add": np.add,
+    "Sum": lambda *x: reduce(np.add, x),
     "Sub": np.subtract,
     "Mul": np.multiply,
     "Div": np.divide,

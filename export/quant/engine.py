@@ -19,6 +19,7 @@ from edgeconv.export.quant.bias import channel_axis, is_vector
 from edgeconv.export.quant.blas import one_blas_thread
 from edgeconv.export.quant.candidates import RECIPES, Candidate
 from edgeconv.export.quant.contest import Contest, Quantized, Task
+from edgeconv.export.quant.enclosed import enclosed
 from edgeconv.export.quant.finer import mapped, with_copies
 from edgeconv.export.quant.float_outputs import logits
 from edgeconv.export.quant.observe import Feeds, Floats, Progress, observe
@@ -184,6 +185,7 @@ def _observe(
         progress=lambda p: report(0.3 * p),
     )
     floats = {**kept_apart(graph, seen), **relative(graph, seen), **floats}
+    floats = {**floats, **enclosed(graph, floats)}
     fixed = fixed_scales(graph, input_scale, frozenset(floats))
     pictures = Chosen(feeds, first)
     return Task(graph, seen, pictures, len(learnt), fixed, floats, threads, limit)
