@@ -270,3 +270,24 @@ def test_an_output_around_500_in_half_precision_is_what_its_arithmetic_gives() -
     assert not worse.converted
     sound = compare({"y": wanted}, {"y": floor}, budget=INT8, floor={"y": floor})
     assert sound.notes == ()
+
+
+@pytest.mark.slow
+def test_parity_holds_no_file_against_graphs_that_take_other_inputs(tmp_path: Path) -> None:
+    """The raw graph takes no pixels and has no softmax: a sound file with both was missed by it."""
+    from edgeconv import export_model
+    from edgeconv.export.hub.onnx_io import save_model, to_onnx
+    from edgeconv.parity.api import check_parity
+
+    (tmp_path / "net.onnx").write_bytes(save_model(to_onnx(kit.small_net())))
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 1, 3, 16, 16)).astype(np.float32)
+    np.savez(tmp_path / "pixels.npz", input=pixels)
+    report = export_model(
+        tmp_path / "net.onnx", embed_preprocessing=True, softmax=True, preprocessing="imagenet",
+        verify=tmp_path / "pixels.npz", output=tmp_path / "out",
+    )  # fmt: skip
+    assert report
+    result = check_parity([report.artifacts[0].path])
+    labels = [row.label.partition(" · ")[0] for row in result.matrix.rows]
+    assert labels == ["hub ONNX", "prepared ONNX", report.artifacts[0].path.name]
+    assert result.exit_code == 0

@@ -174,7 +174,7 @@ def _stages(
     except EdgeconvError as error:
         notes.append(f"raw, hub and prepared ONNX are left out: {error}")
         return found
-    for stage in ("raw", "hub", "prepared"):
+    for stage in _comparable(artifact):
         name = f"{stage}.onnx"
         if name not in files:
             continue
@@ -208,6 +208,20 @@ def _stages(
             found += _recipe(artifact, row, scratch, notes, "recipe" in seen)
             seen.add("recipe")
     return found
+
+
+def _comparable(artifact: Artifact) -> tuple[Stage, ...]:
+    """Return the stages that take the file's samples and give its outputs.
+
+    Neither embedded preprocessing nor a softmax is in the raw graph, and what Core ML does to an image
+    before the net is in no graph but the hub's.
+    """
+    how = artifact.preprocessing
+    if (artifact.manifest.get("graph") or {}).get("image_input"):
+        return ("hub",)
+    if artifact.manifest.get("softmax") or (how is not None and how.embedded):
+        return ("hub", "prepared")
+    return ("raw", "hub", "prepared")
 
 
 def _evidence(artifact: Artifact) -> Mapping[str, str]:
