@@ -373,8 +373,11 @@ BAD: list[tuple[list[str], int, str]] = [
 
 @pytest.mark.parametrize(("arguments", "code", "says"), BAD, ids=lambda value: str(value)[:40])
 def test_bad_input_gets_one_sentence(
-    arguments: list[str], code: int, says: str, tmp_path: Path
+    arguments: list[str], code: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").touch()
+    Path("weights.pth").touch()
     result = invoke("export", *arguments, "--output", str(tmp_path / "out"))
     assert result.exit_code == code, result.output
     errors = [line for line in result.output.splitlines() if line.startswith("Error:")]
@@ -440,7 +443,7 @@ def test_a_calibration_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
         export_model(
             "mobilenet_v1", precision="int8", calib=str(folder), output=tmp_path / "out", **SMALL
         )
-    assert not [p for p in (tmp_path / "out").iterdir() if not p.name.startswith(".")]
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_saved_recipe_gives_the_same_integers_again(

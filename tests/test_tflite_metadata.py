@@ -4,7 +4,6 @@ import functools
 import io
 import json
 import os
-import subprocess
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,10 +14,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mediapipe_accepts import Taken, agreeing, judged, of_input_size
 
-from edgeconv.artifact import Preprocessing
+from edgeconv import run_model
+from edgeconv.artifact import Preprocessing, load_artifact
 from edgeconv.export.tflite import metadata as m
 from edgeconv.formats.flatbuffer import Table, read_number
+from edgeconv.pictures import read_picture
 from edgeconv.tensors import Quantization, TensorSpec
 
 pytest.importorskip("flatbuffers")
@@ -181,18 +183,6 @@ def test_the_file_holds_no_name_of_a_calibration_picture(exported: Callable[[str
     assert set(inside["calibration"]) == {"count", "sha256"}
 
 
-JUDGE = """
-import json, sys
-from mediapipe import Image
-from mediapipe.tasks.python import BaseOptions, vision
-base = BaseOptions(model_asset_path=sys.argv[1])
-options = vision.ImageClassifierOptions(base_options=base, max_results=5)
-with vision.ImageClassifier.create_from_options(options) as classifier:
-    found = [classifier.classify(Image.create_from_file(p)) for p in sys.argv[2:]]
-print(json.dumps([[c.category_name for c in f.classifications[0].categories] for f in found]))
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(
     "EDGECONV_MEDIAPIPE_PYTHON" not in os.environ,
@@ -204,21 +194,33 @@ def test_mediapipe_sees_the_same_classes(
 ) -> None:
     from PIL import Image
 
-    from edgeconv import run_model
-
     pictures = []
     for path in sorted((ROOT / "calib_data" / "test").glob("*.png"))[::100]:
         small = tmp_path / path.name  # of the input's size: how others resize is not the question
         Image.open(path).convert("RGB").resize((32, 32)).save(small)
         pictures.append(str(small))
-    python = os.environ["EDGECONV_MEDIAPIPE_PYTHON"]
-    asked = [python, "-c", JUDGE, str(exported(kind)), *pictures]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    assert (done.returncode == 0) == (kind != "refused"), done.stderr
-    if kind == "refused":
-        return
-    theirs = json.loads(done.stdout.splitlines()[-1])
-    for names, mine in zip(theirs, run_model(exported(kind), pictures, top=10), strict=True):
-        score = {ranked.name: ranked.probability for ranked in mine.classes}
-        # equal integers have no order
-        assert [score[name] for name in names] == [r.probability for r in mine.classes[:5]]
+    theirs = judged(os.environ["EDGECONV_MEDIAPIPE_PYTHON"], exported(kind), pictures)
+    assert (theirs is not None) == (kind != "refused")
+    if theirs is not None:
+        assert agreeing(exported(kind), pictures, theirs) == len(pictures)
+
+
+def test_files_agree_with_a_judge_that_says_what_we_say(
+    exported: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Of scripts/mediapipe_accepts.py, all but MediaPipe itself."""
+    file = exported("float")
+    pictures = [str(min((ROOT / "calib_data" / "test").glob("*.png")))]
+    (ours,) = [[r.name for r in found.classes[:5]] for found in run_model(file, pictures, top=10)]
+    assert agreeing(file, pictures, [ours]) == 1
+    assert agreeing(file, pictures, [ours[::-1]]) == 0
+    judge = tmp_path / "python"
+    judge.write_text("#!/bin/sh\nexit 1\n")
+    judge.chmod(0o755)
+    assert judged(str(judge), file, pictures) is None
+    artifact = load_artifact(file)
+    assert artifact is not None
+    (small,) = of_input_size([Path(pictures[0])], artifact, tmp_path / "sized")
+    assert read_picture(Path(small)).shape[:2] == (32, 32)
+    row = Taken("net", "float", False, True, 0, 1).row()
+    assert row == "| net | float | refused | **no** | - |"

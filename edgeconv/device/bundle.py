@@ -14,9 +14,8 @@ from edgeconv.device.payload import archive, sources
 from edgeconv.device.wheels import Platform, resolve, runtime_for
 from edgeconv.errors import UsageError
 from edgeconv.files import sha256, write_bytes
+from edgeconv.runtimes.table import BOARD_SUFFIXES
 from edgeconv.schema import checked, either, mapping, number, read_json, table, text, whole
-
-SUFFIXES = (".onnx", ".tflite")
 
 RUN = '''#!/usr/bin/env python3
 """python3 run.py [options of edgeconv bench]: bench and check the models here, write results.json."""
@@ -75,8 +74,8 @@ def make_bundle(
     root = bundle_name(output)
     names = [model.name for model in models]
     for model in models:
-        if model.suffix.lower() not in SUFFIXES:
-            raise UsageError(f"{model}: a bundle takes {' and '.join(SUFFIXES)}")
+        if model.suffix.lower() not in BOARD_SUFFIXES:
+            raise UsageError(f"{model}: a bundle takes {' and '.join(BOARD_SUFFIXES)}")
         if names.count(model.name) > 1:
             raise UsageError(f"two models are called {model.name}: a bundle needs different names")
     entries = [(f"src/{name}", content) for name, content in sources()]

@@ -16,6 +16,7 @@ from edgeconv.bench.subjects import Choice
 from edgeconv.device.checks import compare
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import write_text
+from edgeconv.runtimes.table import BOARD_SUFFIXES
 
 
 def main(folder: Path, arguments: Sequence[str]) -> int:
@@ -39,7 +40,7 @@ def main(folder: Path, arguments: Sequence[str]) -> int:
 
 def run(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
     """Return the report and, for each model, how far its outputs are from those recorded."""
-    models = [p for p in sorted((folder / "models").iterdir()) if p.suffix in (".onnx", ".tflite")]
+    models = [p for p in sorted((folder / "models").iterdir()) if p.suffix in BOARD_SUFFIXES]
     checks: dict[str, Any] = {}
     for model in models:
         with np.load(folder / "checks" / f"{model.name}.npz", allow_pickle=False) as recorded:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgeconv.device.board import Say, put_files
-from edgeconv.device.remote import LIMIT_S, SUFFIXES, Prepared, prepared, side_by_side
+from edgeconv.device.remote import LIMIT_S, Prepared, prepared, side_by_side
 from edgeconv.device.ssh import Connection
 from edgeconv.device.wheels import runtime_for
 from edgeconv.errors import EdgeconvError, UsageError
@@ -21,6 +21,7 @@ from edgeconv.judge.outputs import Outputs, inputs_hash
 from edgeconv.parity.cells import Cell, elsewhere
 from edgeconv.parity.matrix import Samples, Settings, described, job_for, save_feeds
 from edgeconv.parity.places import Found
+from edgeconv.runtimes.table import BOARD_SUFFIXES
 
 
 def run_on_boards(
@@ -37,10 +38,10 @@ def run_on_boards(
     where none of the files runs on a board.
     """
     files = dict.fromkeys(c.path for c in cells if c.stage in ("fp32", "fp16", "int8"))
-    wanted = [path for path in files if path.suffix.lower() in SUFFIXES]
+    wanted = [path for path in files if path.suffix.lower() in BOARD_SUFFIXES]
     if not wanted:
         raise UsageError(
-            f"--device: a board runs {' and '.join(SUFFIXES)}, none is among the files"
+            f"--device: a board runs {' and '.join(BOARD_SUFFIXES)}, none is among the files"
         )
 
     def work(connection: Connection, stopping: threading.Event) -> Found:
@@ -64,7 +65,7 @@ def run_on_boards(
 def cells_there(cells: Sequence[Cell], connection: Connection, ready: Prepared) -> list[Cell]:
     """Return the artifacts' cells for a board: the hop before each is the same file here."""
     target = connection.host.target
-    suffixes = {cell.path.suffix.lower() for cell in cells} & set(SUFFIXES)
+    suffixes = {cell.path.suffix.lower() for cell in cells} & set(BOARD_SUFFIXES)
     runtimes = runtime_for(sorted(suffixes), ready.board.platform)
     return elsewhere(cells, target, runtimes, target)
 

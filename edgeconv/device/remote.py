@@ -17,8 +17,8 @@ from edgeconv.device.job import Job, new_job
 from edgeconv.device.ssh import Connection, ConnectionLostError
 from edgeconv.device.wheels import runtime_for
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.runtimes.table import BOARD_SUFFIXES
 
-SUFFIXES = (".onnx", ".tflite")
 LIMIT_S = 86_400.0
 
 Result = TypeVar("Result")
@@ -36,8 +36,8 @@ class Prepared:
 def check_models(models: Sequence[Path]) -> None:
     """Raise UsageError or EdgeconvError for a model that no board runs, before one is asked."""
     for model in models:
-        if model.suffix.lower() not in SUFFIXES:
-            raise UsageError(f"{model}: a board runs {' and '.join(SUFFIXES)}")
+        if model.suffix.lower() not in BOARD_SUFFIXES:
+            raise UsageError(f"{model}: a board runs {' and '.join(BOARD_SUFFIXES)}")
         if not model.is_file():
             raise UsageError(f"{model} does not exist")
 

@@ -204,5 +204,10 @@ RUNTIMES = {
 """Runtime name -> row, the preferred one of a suffix first."""
 
 
+BOARD_SUFFIXES = tuple(
+    dict.fromkeys(suffix for r in RUNTIMES.values() if ARM64 in r.boards for suffix in r.suffixes)
+)
+"""The files that a board runs: what is bundled, and what is benched and compared there."""
+
 DISTRIBUTIONS = tuple(r.packages[0] for r in RUNTIMES.values() if r.packages)
 """The runtimes' packages, whose versions reports quote."""

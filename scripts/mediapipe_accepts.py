@@ -1,0 +1,139 @@
+"""What MediaPipe makes of our .tflite files: ``python scripts/mediapipe_accepts.py --judge PYTHON NET...``.
+
+A NET is what ``edgeconv export`` takes, a classifier. Each is exported to INT8 in several forms of its
+border; MediaPipe's ImageClassifier, in an environment of its own (``pip install mediapipe``), opens
+the file as it is and classifies pictures of the input's size. A line a file: whether it is taken,
+whether the export said so, and how many pictures have the same five best classes as ``run_model``.
+"""
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from PIL import Image
+
+from edgeconv import export_model, run_model
+from edgeconv.artifact import Artifact, load_artifact
+from edgeconv.pictures import find_pictures, read_picture
+
+JUDGE = """
+import json, sys
+from mediapipe import Image
+from mediapipe.tasks.python import BaseOptions, vision
+base = BaseOptions(model_asset_path=sys.argv[1])
+options = vision.ImageClassifierOptions(base_options=base, max_results=5)
+with vision.ImageClassifier.create_from_options(options) as classifier:
+    found = [classifier.classify(Image.create_from_file(p)) for p in sys.argv[2:]]
+print(json.dumps([[c.category_name for c in f.classifications[0].categories] for f in found]))
+"""
+
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+FORMS: dict[str, dict[str, Any]] = {
+    "float, one mean and std": {"mean": (0.5,), "std": (0.5,)},
+    "float, ImageNet's": IMAGENET,
+    "uint8, one mean and std": {"mean": (0.5,), "std": (0.5,), "io": "uint8"},
+    "--embed-preprocessing, ImageNet's": {**IMAGENET, "embed_preprocessing": True},
+}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of a file: ``same`` of ``pictures`` agree; ``said`` is what the export foretold."""
+
+    net: str
+    form: str
+    taken: bool
+    said: bool
+    same: int
+    pictures: int
+
+    def row(self) -> str:
+        """Return the line of the table."""
+        words = {True: "taken", False: "refused"}
+        same = f"{self.same} of {self.pictures}" if self.taken else "-"
+        foretold = "yes" if self.taken == self.said else "**no**"
+        return f"| {self.net} | {self.form} | {words[self.taken]} | {foretold} | {same} |"
+
+
+def judged(python: str, file: Path, pictures: Sequence[str]) -> list[list[str]] | None:
+    """Return the five best classes of each picture by MediaPipe; None where it refuses the file."""
+    asked = [python, "-c", JUDGE, str(file), *pictures]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+
+
+def agreeing(file: Path, pictures: Sequence[str], theirs: Sequence[Sequence[str]]) -> int:
+    """Count the pictures whose five best classes are ours; equal integers have no order."""
+    count = 0
+    for names, mine in zip(theirs, run_model(file, pictures, top=10_000), strict=True):
+        score = {ranked.name: ranked.probability for ranked in mine.classes}
+        count += [score[name] for name in names] == [r.probability for r in mine.classes[:5]]
+    return count
+
+
+def of_input_size(sources: Sequence[Path], artifact: Artifact, folder: Path) -> list[str]:
+    """Write pictures of the input's size: how others resize is not the question."""
+    how = artifact.preprocessing
+    assert how is not None
+    folder.mkdir()
+    made = []
+    for number, source in enumerate(sources):
+        made.append(str(folder / f"{number}.png"))
+        Image.fromarray(read_picture(source)).resize((how.size[1], how.size[0])).save(made[-1])
+    return made
+
+
+def examine(net: str, form: str, judge: str, photos: Path, count: int, folder: Path) -> Taken:
+    """Export ``net`` in a form, and see whether MediaPipe takes the file and what it says."""
+    own: dict[str, Any] = (
+        {"weights": "bundled"} if not net.endswith(".onnx") and ":" not in net else {}
+    )
+    options: dict[str, Any] = {**own, **FORMS[form], "crop": 1.0, "calib_count": 32}
+    first = export_model(
+        net, targets="tflite", output=folder / "first", verify_count=1, crop=1.0, **own
+    )
+    classes = next(iter(first.artifacts[0].verdict.figures))
+    shape = next(s.shape for s in _artifact(first).outputs if s.name == classes)
+    labels = folder / "labels.txt"
+    labels.write_text("".join(f"class {number}\n" for number in range(shape[-1])))
+    report = export_model(
+        net, targets="tflite", precision="int8", recipe="fast", calib=photos, verify_count=4,
+        labels=labels, output=folder / "int8", **options,
+    )  # fmt: skip
+    said = not any("apps that read TFLite Metadata" in note for note in report.notes)
+    file = report.artifacts[0].path
+    pictures = of_input_size(find_pictures(photos)[:count], _artifact(report), folder / "pictures")
+    theirs = judged(judge, file, pictures)
+    same = 0 if theirs is None else agreeing(file, pictures, theirs)
+    return Taken(Path(net).stem, form, theirs is not None, said, same, len(pictures))
+
+
+def _artifact(report: Any) -> Artifact:
+    found = load_artifact(report.artifacts[0].path)
+    assert found is not None
+    return found
+
+
+@click.command(help=__doc__)
+@click.argument("nets", nargs=-1, required=True)
+@click.option("--judge", required=True, help="A Python that has mediapipe.")
+@click.option("--photos", type=click.Path(path_type=Path), required=True, help="Any pictures.")
+@click.option("--count", default=20, show_default=True, help="Pictures to classify.")
+def main(nets: tuple[str, ...], judge: str, photos: Path, count: int) -> None:
+    """Print the table."""
+    click.echo(
+        "| net | border | MediaPipe | as the export says | same top-5 |\n|---|---|---|---|---|"
+    )
+    for net in nets:
+        for form in FORMS:
+            with tempfile.TemporaryDirectory() as folder:
+                click.echo(examine(net, form, judge, photos, count, Path(folder)).row())
+
+
+if __name__ == "__main__":
+    main()
