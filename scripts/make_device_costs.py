@@ -34,13 +34,13 @@ BOARDS = [
 
 PROBE = """
 import importlib, json, sys, time
-start = time.perf_counter()
+start, busy = time.perf_counter(), time.process_time()
 for name in sys.argv[1:]:
     importlib.import_module(name)
-took = time.perf_counter() - start
+took, busy = time.perf_counter() - start, time.process_time() - busy
 lines = open("/proc/self/status").read().splitlines()
 peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-print(json.dumps({"s": took, "mib": peak / 1024, "modules": sorted(sys.modules)}))
+print(json.dumps({"s": took, "cpu_s": busy, "mib": peak / 1024, "modules": sorted(sys.modules)}))
 """
 
 

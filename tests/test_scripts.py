@@ -18,6 +18,8 @@ from conftest import ROOT
 from graph_kit import feeds_of, floats, graph_of, run
 from quant_nets import residual_net
 
+from edgeconv.deps import version_of
+
 torch = pytest.importorskip("torch")
 
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
@@ -100,6 +102,19 @@ def test_more_workers_help_until_shards_are_handed_out_too_slowly() -> None:
     # four are as many as are ever busy: the last shard is handed out after 2.4 s and takes 2
     assert simulate.simulated(costs, 400, 4) == pytest.approx(0.4 + 4 * 0.5 + 2.0)
     assert simulate.simulated(costs, 400, 100) == simulate.simulated(costs, 400, 4)
+
+
+def test_a_runtime_costs_what_it_and_its_needs_take() -> None:
+    from make_runtime_costs import closure, cost
+
+    from edgeconv.runtimes.table import RUNTIMES
+
+    assert "numpy" in closure(("onnxruntime",))
+    name, extra, version, size, seconds, memory = cost(RUNTIMES["onnxruntime"], repeats=1)
+    assert (name, extra, version) == ("onnxruntime", "[onnx]", version_of("onnxruntime"))
+    assert 20 < float(size) < 2000
+    assert float(seconds) > 0
+    assert float(memory) > 10
 
 
 def test_scenes_and_their_nets_fit_each_other() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from page_kit import look_at
+from simulate_adaptive import Measured, repeat
 
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError, UsageError
@@ -209,34 +210,18 @@ def test_what_surely_cannot_be_the_answer_is_dropped_and_nothing_else() -> None:
     assert lost(cells, Budgets(), 0.999)[2] is False  # the fastest has no rival
 
 
-def answers(generator: np.random.Generator) -> tuple[bool, float]:
-    """One sweep of 24 cells on 2000 pictures, judged in full and by rungs: the same answer? at which cost?"""
+def a_sweep(generator: np.random.Generator) -> Measured:
+    """24 cells on 2000 pictures: the more accurate the slower, more or less."""
     hard = generator.random(2000)
     skills = generator.uniform(0.55, 0.95, 24)
     milliseconds = 1.0 + 9.0 * skills**6 * generator.uniform(0.5, 2.0, 24)
     right = (hard[None] < skills[:, None]) ^ (generator.random((24, 2000)) < 0.03)
-    budgets = Budgets(ms=float(np.median(milliseconds)))
-
-    def points(cells: list[int], count: int) -> list[Point]:
-        around = [(0.98 * m, m, 1.02 * m) for m in milliseconds]
-        return [point(str(i), around[i], right[i, :count]) for i in cells]
-
-    live, cost, before = list(range(24)), 0, 0
-    for count in (500, 1000, 2000):
-        cost, before = cost + len(live) * (count - before), count
-        found = points(live, count)
-        if count < 2000:
-            gone = lost(found, budgets, 0.999)
-            live = [cell for cell, out in zip(live, gone, strict=True) if not out]
-    adaptive, full = pick(found, budgets), pick(points(list(range(24)), 2000), budgets)
-    assert adaptive is not None
-    assert full is not None
-    return live[adaptive] == full, cost / (24 * 2000)
+    return Measured(right, milliseconds, 0.02 * milliseconds, (1000,) * 24)
 
 
 def test_adaptive_gives_the_full_answer_at_under_half_the_cost() -> None:
     generator = np.random.default_rng(20)
-    found = [answers(generator) for _ in range(40)]
+    found = [repeat(a_sweep(generator), generator) for _ in range(40)]
     assert sum(same for same, _ in found) >= 38
     assert np.mean([cost for _, cost in found]) < 0.5
 
