@@ -133,3 +133,13 @@ def test_an_error_on_a_terminal_is_folded_between_words(monkeypatch: pytest.Monk
     os.close(ours)
     assert max(map(len, said.splitlines())) <= 50
     assert " ".join(said.split()) == f"Error: {sentence}".strip()
+
+
+def test_a_slow_runtime_is_shown_pictures_of_every_class() -> None:
+    from edgeconv.export.verify import Expected
+
+    outputs = {"y": np.arange(12, dtype=np.float32)[:, None]}  # two rows a feed, sorted by class
+    few = Expected([{}] * 6, outputs, np.array([0, 0, 1, 1, 2, 2])).spread(3)
+    assert few.truth is not None
+    assert few.truth.tolist() == [0, 1, 2]
+    assert few.outputs["y"].ravel().tolist() == [0, 1, 4, 5, 8, 9]

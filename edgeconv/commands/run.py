@@ -106,7 +106,9 @@ def _classes(subject: "Subject", pictures: Sequence[Path], top: int, as_json: bo
     for result in results:
         echo(f"{result.picture}  ({result.runtime})")
         for ranked in result.classes:
-            echo(f"  {100 * ranked.probability:5.1f} %  {ranked.name}  (class {ranked.index})")
+            number = f"class {ranked.index}"
+            named = number if ranked.name == number else f"{ranked.name}  ({number})"
+            echo(f"  {100 * ranked.probability:5.1f} %  {named}")
 
 
 def _seen(subject: "Subject", pictures: Sequence[Path], looking: "Looking", as_json: bool) -> None:

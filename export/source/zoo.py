@@ -43,9 +43,11 @@ def from_zoo(options: ExportOptions) -> Source:
     if note := loaded.resolution_note(height):
         notes.append(note)
     accuracy = loaded.accuracy
+    told = loaded.matched.startswith(loaded.source)  # bundled and random weights say so themselves
+    weights = loaded.matched if told else f"{loaded.source} ({loaded.matched})"
     return Source(
         title=f"{spec.title} {float(loaded.options['width']):g} · {height}x{width} · "
-        f"{loaded.classes} classes · {loaded.source} ({loaded.matched})",
+        f"{loaded.classes} classes · {weights}",
         stem="_".join(parts),
         module=loaded.build(),
         model=None,
