@@ -137,6 +137,22 @@ KINDS: dict[str, Kind] = {
         {"w": W3, "k": scalar(1.5), "one": scalar(1.0), "h": scalar(0.75)},
         floats=("Pow", "Pow", "AveragePool", "Add"),
     ),
+    "rows picked by indices and an offset": Kind(
+        "(float[1,6,8] x, int64[1,3] i) => (float[1,3,5] y) { r = Relu(x)\n f = Reshape(r, rows)\n"
+        " j = Expand(i, size)\n k = Add(j, one)\n g = Gather(f, k)\n y = MatMul(g, w) }",
+        {
+            **{"rows": ints(6, 8), "one": ints(1), "w": weights(8, 5, size=0.5)},
+            "size": ints(1, 3),
+        },
+        least=20.0,
+        floats=("Add",),
+    ),
+    "a small Tanh": Kind(
+        IN + "{ c = Conv<pads=[1,1,1,1]>(x, w)\n t = Tanh(c)\n y = Conv(t, v) }",
+        {"w": W3 * np.float32(0.03), "v": weights(4, 4, 1, 1)},
+        least=30.0,
+        floats=("Tanh",),
+    ),
     "slopes of a PRelu": Kind(
         IN + "{" + CONV + "c = PRelu(a, s)\n y = Conv(c, v) }",
         {"w": W3, "v": weights(4, 4, 1, 1), "s": np.abs(weights(4, 1, 1, seed=2))},

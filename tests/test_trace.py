@@ -172,3 +172,9 @@ def test_where_neither_can_both_reasons_are_told_and_stdout_stays_clean() -> Non
     assert said.count("hypot") == 2
     assert "\x1b" not in said
     assert "Next steps" not in said
+
+
+def test_an_output_called_as_an_input_gets_another_name() -> None:
+    model = trace_module(Lambda(lambda x: {"x": x + 1, "y": x * 2}), {"x": (1, 3)})
+    assert [value.name for value in model.graph.input] == ["x"]
+    assert [value.name for value in model.graph.output] == ["x_out", "y"]

@@ -41,7 +41,9 @@ def trace_module(
     feeds = tuple(_feed(torch, s, kinds.get(n, "float32"), generator) for n, s in shapes.items())
     module.eval()
     if output_names is None:
-        output_names, nested = _output_names(torch, module, feeds)
+        found, nested = _output_names(torch, module, feeds)
+        # torch renames an input that has the name of an output
+        output_names = [f"{name}_out" if name in shapes else name for name in found]
         if nested:
             module = _flat(torch, module)
     reasons = []

@@ -117,6 +117,8 @@ def _mask_bounds(graph: Graph, seen: Observation, bounds: Mapping[str, Clamp]) -
     for name, readers in graph.consumers().items():
         if name not in graph.constants or any(node.op != "Add" for node in readers):
             continue
+        if graph.dtype(name) != np.float32:  # an offset of indices
+            continue
         floors = []
         for node in readers:
             others = [other for other in node.inputs if other != name]

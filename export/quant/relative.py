@@ -9,6 +9,9 @@ small norm would be rounded to 0 and divide by that.
 Given:   x -> Floor -> Sub(x, .), or Sub(mean of squares, square of the mean)
 Result:  all of it computes in float: the difference is smaller than the steps of what it is made of
 
+Given:   Tanh, whose values stay small
+Result:  it computes in float: INT8 prescribes steps of 1/128, of which it would use few
+
 Places to read at (x -> Floor | Round | Cast to integers) are whole numbers and need all of theirs.
 """
 
@@ -28,6 +31,8 @@ BETWEEN = frozenset(
 """What lies between such a reader and the tensor whose size it measures."""
 
 
+SMALL = 0.5
+"""Of the values 0 to 1 that the steps of Tanh are made for."""
 WIDE = 8.0
 """Times that the largest of these values exceeds the smallest: three bits of eight."""
 
@@ -43,6 +48,9 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
         elif node.op == "Cast" and graph.dtype(node.output).kind in "iu":
             reason = f"Cast {node.name} makes whole numbers of it"
             waiting = [node.inputs[0]]
+        elif node.op == "Tanh" and _size(seen, node.output) < SMALL:
+            found[node.name] = f"{node.name} uses less than half of the steps that are prescribed"
+            continue
         elif node.op == "Sub" and _cancels(graph, seen, node):
             reason = f"{node.name} takes nearly equal values from each other"
             found[node.name], waiting = reason, list(node.inputs)
@@ -60,12 +68,18 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
 
 def _cancels(graph: Graph, seen: Observation, node: Node) -> bool:
     """Whether a difference of two computed tensors is much smaller than both of them."""
-    sizes = [
-        max(abs(float(seen.tensors[name].low.min())), abs(float(seen.tensors[name].high.max())))
-        for name in (*node.inputs, node.output)
-        if name in seen.tensors and name not in graph.constants
-    ]
-    return len(sizes) == 3 and sizes[2] * WIDE < min(sizes[:2])
+    if any(name in graph.constants for name in node.inputs):
+        return False
+    taken = min(_size(seen, name) for name in node.inputs)
+    return _size(seen, node.output) * WIDE < taken
+
+
+def _size(seen: Observation, tensor: str) -> float:
+    """Return the largest size of a tensor's values; infinite where it was not observed."""
+    if tensor not in seen.tensors:
+        return float("inf")
+    stats = seen.tensors[tensor]
+    return max(abs(float(stats.low.min())), abs(float(stats.high.max())))
 
 
 def _is_wide(seen: Observation, tensor: str) -> bool:
