@@ -26,6 +26,8 @@ OPS: dict[str, Entry[Lower]] = merged(
 BORDERS = ("float32", "int32", "int64", "uint8", "int8", "bool")
 """Types of inputs and outputs: integers of every width and truth values cross as int32."""
 MOST_AXES = 5
+RESHAPING = frozenset(["Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"])
+"""coremltools makes one of several in a row, whatever lies between them."""
 
 
 def stops(graph: Graph) -> list[Refusal]:
@@ -43,6 +45,8 @@ def stops(graph: Graph) -> list[Refusal]:
 
 
 def _many_axes(graph: Graph, node: Node) -> str | None:
+    if node.op in RESHAPING:
+        return None
     ranks = [len(graph.shape(name)) for name in node.outputs if name]
     most = max(ranks, default=0)
     return f"it makes {most} axes, and Core ML has {MOST_AXES}" if most > MOST_AXES else None
