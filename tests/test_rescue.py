@@ -151,6 +151,7 @@ def test_an_attempt_is_stopped_when_the_time_is_up_and_none_is_begun_that_would_
     assert given == [None, pytest.approx(41.0), pytest.approx(9.0)]  # of timing, the last
     assert len(found.left) >= 3
     assert clock[0] == pytest.approx(60.0)
+    assert found.notes == (run.UNTIMED,)
 
 
 def test_options_reach_the_child_as_they_are(net: Path) -> None:

@@ -21,6 +21,7 @@ TIMED = 0.15
 """Share of the time that is kept for timing what was made."""
 SECONDS_EACH, LEAST_EACH = 2.0, 0.2
 """How long a file is timed, and what is too short to tell anything."""
+UNTIMED = "the files were not timed: the time was up (--minutes)"
 OPENING = 0.5
 """Share of the timing that goes into opening files."""
 
@@ -61,7 +62,7 @@ def rescue(options: "ExportOptions", minutes: float, say: Say = lambda _: None) 
                 left.append(attempt)
             else:
                 tried.append(_try(options, attempt, scratch / str(len(tried)), say, end))
-        _time(tried, say, over)
+        notes += _time(tried, say, over)
         for each in tried:
             each.path = None  # it goes with the scratch folder
     return Rescue(tuple(tried), tuple(left), tuple(notes))
@@ -109,19 +110,20 @@ def _halves(options: "ExportOptions", end: float) -> Sequence[str]:
     return () if found is None else (found,)
 
 
-def _time(tried: Sequence[Tried], say: Say, over: float) -> None:
-    """Time the files against each other in what is left of the time."""
+def _time(tried: Sequence[Tried], say: Say, over: float) -> Sequence[str]:
+    """Time the files against each other in what is left of the time; return a note where it is too short."""
     made = [each for each in tried if each.path is not None]
     left = over - time.monotonic()
     each_s = min(SECONDS_EACH, left * (1.0 - OPENING) / len(made))
     if each_s < LEAST_EACH:
-        return
+        return (UNTIMED,)
     say("timing")
     asked = {"paths": [str(each.path) for each in made], "seconds": each_s}
     try:
         found = call("edgeconv.rescue.child:time_here", asked, "timing", timeout_s=left)
     except EdgeconvError:
-        return
+        return (UNTIMED,) if time.monotonic() >= over else ()  # or it cannot be timed here
     for one, (median, interval) in zip(made, found or (), strict=False):
         one.latency_ms = median
         one.interval_ms = None if interval is None else (interval[0], interval[1])
+    return ()
