@@ -28,8 +28,8 @@ SAMPLES = 100_000
 """Values kept of each tensor to choose its range by, over all pictures."""
 MOST_EXTREMES = 128
 """Rows of extremes kept of each tensor; even, so that rows of one parity are half of the pictures."""
-AVERAGED = 80
-"""Pictures whose means are kept one by one."""
+AVERAGED = 32
+"""Pictures whose means are kept one by one; of vectors those of all."""
 CHUNK_BYTES = 32 << 20
 """Float activations held at once."""
 
@@ -56,7 +56,7 @@ class Observation:
     """The float net over all pictures.
 
     ``tensors`` by name; ``sums`` by name and n, the sum of the first n pictures; ``outputs`` by
-    name, (pictures, ...). ``means`` by name, (AVERAGED pictures at most, channels). ``peaks``: of tensors that a Softmax reads, the least of its rows' largest
+    name, (pictures, ...). ``means`` by name, (AVERAGED pictures at most, of vectors all, channels). ``peaks``: of tensors that a Softmax reads, the least of its rows' largest
     values.
     """
 
@@ -117,10 +117,12 @@ def observe(
             for name, axis in rows_of.items():
                 peak = float(values[name].max(axis=axis).min())
                 seen.peaks[name] = min(peak, seen.peaks.get(name, peak))
-            if done < AVERAGED:
-                for name, axis in (averaged or {}).items():
-                    part = values[name][: AVERAGED - done].reshape(-1, *graph.shape(name))
-                    means.setdefault(name, []).append(picture_means(part, axis))
+            for name, axis in (averaged or {}).items():
+                whole = values[name].reshape(-1, *graph.shape(name))
+                if whole[0].size > whole.shape[axis + 1]:
+                    whole = whole[: max(0, AVERAGED - done)]
+                if len(whole):
+                    means.setdefault(name, []).append(picture_means(whole, axis))
             done += count
             progress(done / len(feeds))
     for tensor, gatherer in gatherers.items():
@@ -241,7 +243,8 @@ class _Gatherer:
         self.high[places] = np.maximum(self.high[places], high)
         self.samples.append(flat.take(self.places, axis=1))
         for start, stop in self._parts(n):
-            self.total += np.ones(stop - start, np.float32) @ flat[start:stop]
+            for row in flat[start:stop]:  # a product would write a vector of its own first
+                self.total += row
             if self.taken + stop in self.counts:
                 self.totals[self.taken + stop] = self.total.reshape(self.shape).copy()
         self.taken += n
