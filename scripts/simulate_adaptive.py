@@ -1,11 +1,12 @@
 """Whether --adaptive finds what a full sweep finds: ``python scripts/simulate_adaptive.py JOB.toml ...``.
 
-Makes each sweep, or reads what is kept of it, and repeats it on pictures drawn again with replacement (the
+Reads what each sweep has kept and repeats it on pictures drawn again with replacement (the
 same for all cells) and on latencies drawn from the measured intervals. The rule is that of sweep/run.py.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -75,11 +76,18 @@ def repeat(found: Measured, generator: np.random.Generator) -> tuple[bool, float
 
 
 def measured(path: Path) -> Measured:
-    """Return the cells of a job that were timed and evaluated."""
+    """Return the cells of a job that were timed and evaluated; nothing is timed again."""
     job = job_from(read_job(path))
+    kept = job.output / "results.json"
+    if not kept.is_file():
+        raise click.UsageError(f"{kept} does not exist: run edgeconv sweep {path} first")
+    timings = {cell["label"]: cell["timing"] for cell in json.loads(kept.read_text())["cells"]}
     store, inputs = Store(job.output.absolute() / "cells"), Inputs()
     with store.held():
-        report = sweep(job, inputs, open_engine(store, inputs, None, None), lambda _: None)
+        engine = open_engine(store, inputs, None, None)
+        report = sweep(replace(job, bench=False), inputs, engine, lambda _: None)
+    for cell in report.cells:
+        cell.timing = timings.get(cell.label)
     points = [point for cell in report.cells if (point := cell.point()) is not None]
     known = [p for p in points if p.correct is not None and p.latency_ms is not None]
     if len(known) < 2:
