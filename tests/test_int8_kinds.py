@@ -147,6 +147,13 @@ KINDS: dict[str, Kind] = {
         least=20.0,
         floats=("Add",),
     ),
+    "what an operator in float made is only moved": Kind(
+        IN.replace("1,4,8,8", "1,64,4") + "{" + CONV + "p = Pow(b, k)\n"
+        " t = Transpose<perm=[0,2,3,1]>(p)\n y = Reshape(t, rows) }",
+        {"w": W3, "k": scalar(1.5), "rows": ints(1, 64, 4)},
+        least=30.0,
+        floats=("Pow", "Transpose", "Reshape"),
+    ),
     "a small Tanh": Kind(
         IN + "{ c = Conv<pads=[1,1,1,1]>(x, w)\n t = Tanh(c)\n y = Conv(t, v) }",
         {"w": W3 * np.float32(0.03), "v": weights(4, 4, 1, 1)},

@@ -3,13 +3,16 @@
 Given:   Pow (float) -> AveragePool -> Add -> Pow (float)
 Result:  AveragePool and Add compute in float
 
+Given:   LSTM (float) -> Reshape -> output
+Result:  Reshape moves the real values
+
 Between them every value would be rounded to 8 bits and back, and nothing would be faster for it.
 """
 
 from collections.abc import Mapping
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.integer.rules import data_inputs
+from edgeconv.export.integer.rules import data_inputs, moves_integers
 from edgeconv.export.op_traits import RULES, WEIGHTED
 
 APART = WEIGHTED | {"MatMul"}
@@ -18,27 +21,31 @@ APART = WEIGHTED | {"MatMul"}
 
 def enclosed(graph: Graph, floats: Mapping[str, str]) -> dict[str, str]:
     """Return the nodes that only such operators surround, with the reason; ``floats`` are in float."""
-    makers, readers = graph.producers(), graph.consumers()
-    outputs = set(graph.outputs)
-    inner = {node.name for node in graph.nodes if node.op in RULES.keys() - APART} - floats.keys()
+    cheap = {node.name for node in graph.nodes if node.op in RULES.keys() - APART}
+    moving = {node.name for node in graph.nodes if node.name in cheap and moves_integers(node)}
+    found = _surrounded(graph, cheap - floats.keys(), set(floats), set())
+    found |= _surrounded(
+        graph, moving - floats.keys() - found, {*floats, *found}, {*graph.inputs, *graph.outputs}
+    )
+    reason = "it lies between operators that compute in float"
+    return {node.name: reason for node in graph.nodes if node.name in found}
 
-    def is_real(node: Node | None) -> bool:
-        return node is not None and (node.name in floats or node.name in inner)
+
+def _surrounded(graph: Graph, inner: set[str], floats: set[str], borders: set[str]) -> set[str]:
+    """Return those of ``inner`` that read and are read by each other, ``floats`` and ``borders`` alone."""
+    makers, readers = graph.producers(), graph.consumers()
 
     def is_exposed(node: Node) -> bool:
         read = [name for name in data_inputs(graph, node) if name not in graph.constants]
         made = [name for name in node.outputs if name]
-        return (
-            not read
-            or not all(is_real(makers.get(name)) for name in read)
-            or not outputs.isdisjoint(made)
-            or not all(is_real(reader) for name in made for reader in readers.get(name, []))
-        )
+        around = [makers[name].name for name in read if name in makers]
+        around += [reader.name for name in made for reader in readers.get(name, [])]
+        unknown = {name for name in read if name not in makers}
+        unknown |= {name for name in made if name in graph.outputs}
+        return not read or not {*around} <= floats | inner or not unknown <= borders
 
     while True:
         exposed = {node.name for node in graph.nodes if node.name in inner and is_exposed(node)}
         if not exposed:
-            break
-        inner -= exposed
-    reason = "it lies between operators that compute in float"
-    return {node.name: reason for node in graph.nodes if node.name in inner}
+            return inner
+        inner = inner - exposed
