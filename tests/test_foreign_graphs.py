@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from any_net_kit import same_everywhere
 from graph_kit import floats, graph_of, ints, model_of, ops, rewritten, scalar
 
 from edgeconv.export.coreml.emit import emit_coreml
@@ -71,3 +72,13 @@ def test_core_ml_takes_bytes_that_the_graph_scales(tmp_path: Path) -> None:
     made = quantize(prepare(graph, int8=True).graph, feeds, recipe="fast")
     emitted = emit_coreml(made.graph, made.recipe, path=path, precision="int8")
     assert emitted.census.integer == 1
+
+
+def test_core_ml_chooses_between_integers_that_broadcast(tmp_path: Path) -> None:
+    model = model_of(
+        "(int64[2,3] x) => (int64[2,3] y) { b = Less(x, zero)\n y = Where(b, one, zero) }",
+        one=ints(1),
+        zero=ints(0),
+    )
+    feeds = {"x": np.array([[-1, 2, 0], [3, -4, 5]])}
+    same_everywhere(model, feeds, tmp_path, targets=("coreml",))

@@ -50,7 +50,8 @@ def _where(c: Lowering, node: Node, name: str) -> Any:
         condition = c.mb.cast(x=spread, dtype="bool", name=c.name(f"{name}_condition"))
     a, b = (c.tensor(tensor) for tensor in node.inputs[1:])
     if shape not in (c.shape(node.inputs[1]), c.shape(node.inputs[2])):
-        a = c.mb.add(x=a, y=np.zeros(shape, np.float32), name=c.name(f"{name}_spread_values"))
+        kind = np.float32 if c.graph.dtype(node.output).kind == "f" else np.int32
+        a = c.mb.add(x=a, y=np.zeros(shape, kind), name=c.name(f"{name}_spread_values"))
     return c.mb.select(cond=condition, a=a, b=b, name=name)
 
 
