@@ -297,3 +297,8 @@ def test_the_same_layers_of_two_files_stand_side_by_side_and_other_nets_do_not()
     assert paired["int8"]["pairs"]["reference"] == "fp32"
     assert "pairs" not in paired["fp32"]
     assert "pairs" not in paired["broken"]
+
+
+def test_a_name_that_is_a_formula_is_text_in_a_spreadsheet() -> None:
+    lines = to_csv(report_of(row_of("=1+1.onnx", [1.0] * 50))).splitlines()
+    assert lines[1].startswith("'=1+1.onnx,")

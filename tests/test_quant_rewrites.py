@@ -57,15 +57,15 @@ NETS = {"residual": residual_net, "shuffle": shuffle_net, "ghost": ghost_net}
 CASES = [
     ("shuffle", Rewrites(fold_shuffles=True), "shuffles folded"),
     ("shuffle", Rewrites(densify=True), "made dense"),
-    ("shuffle", Rewrites(pad_shuffles=True), "1 shuffled channels padded"),
+    ("shuffle", Rewrites(pad_shuffles=True), "1x shuffled channels padded"),
     ("residual", Rewrites(pad_channels=True), "padded to a multiple of 16"),
-    ("ghost", Rewrites(pad_channels=True), "4 depthwise"),
+    ("ghost", Rewrites(pad_channels=True), "4x depthwise"),
     ("residual", Rewrites(pad_stem=True), "padded to 4 channels"),
-    ("residual", Rewrites(fold_pixels=True), "1 input pictures read 4"),
-    ("ghost", Rewrites(join_ghosts=True), "2 narrow ghost modules"),
+    ("residual", Rewrites(fold_pixels=True), "1x input pictures read 4"),
+    ("ghost", Rewrites(join_ghosts=True), "2x narrow ghost modules"),
     ("shuffle", ALL, "multiple of 16"),
     ("ghost", ALL, "multiple of 16"),
-    ("ghost", WIDE, "2 narrow ghost modules"),
+    ("ghost", WIDE, "2x narrow ghost modules"),
     ("ghost", BY_CPU["any"]["size"], "read 4"),
 ]
 

@@ -41,9 +41,9 @@ def net_of(first_groups: int, stride: int, *, read_twice: bool = False) -> Graph
 @pytest.mark.parametrize(
     ("first_groups", "stride", "said", "pixels"),
     [
-        (1, 1, "1 channel shuffles folded into the dense convolution before", None),
-        (1, 2, "1 channel shuffles folded into the dense convolution before", None),
-        (3, 2, "1 channel shuffles moved behind a strided depthwise convolution", 8 * 8),
+        (1, 1, "1x channel shuffles folded into the dense convolution before", None),
+        (1, 2, "1x channel shuffles folded into the dense convolution before", None),
+        (3, 2, "1x channel shuffles moved behind a strided depthwise convolution", 8 * 8),
         (3, 1, None, 16 * 16),
     ],
 )

@@ -1,7 +1,5 @@
 """A report for the terminal and as CSV."""
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +9,7 @@ from rich.markup import escape
 from edgeconv.bench.results import Report, Row
 from edgeconv.bench.statistics import Interval
 from edgeconv.bench.text_profile import print_profiles
+from edgeconv.reports import spreadsheet
 from edgeconv.tables import Column, print_table
 
 COLUMNS = (
@@ -155,7 +154,8 @@ CSV_COLUMNS = (
 
 def to_csv(report: Report) -> str:
     """Return one line a row; empty cells where there is no figure."""
-    return _csv(CSV_COLUMNS, [_csv_row(row, report.machine.emulated) for row in report.rows])
+    rows = [_csv_row(row, report.machine.emulated) for row in report.rows]
+    return spreadsheet.to_csv(CSV_COLUMNS, rows)
 
 
 def devices_to_csv(reports: Sequence[tuple[str, Report]]) -> str:
@@ -165,15 +165,7 @@ def devices_to_csv(reports: Sequence[tuple[str, Report]]) -> str:
         for device, report in reports
         for row in report.rows
     ]
-    return _csv(("device", *CSV_COLUMNS), rows)
-
-
-def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    return spreadsheet.to_csv(("device", *CSV_COLUMNS), rows)
 
 
 def _csv_row(row: Row, emulated: bool) -> dict[str, Any]:

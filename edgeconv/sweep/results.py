@@ -1,7 +1,5 @@
 """A sweep's result as data: cells in a fixed order, JSON, CSV, and the sentence that answers."""
 
-import csv
-import io
 import itertools
 import shlex
 from collections.abc import Mapping, Sequence
@@ -10,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeconv.reports import spreadsheet
 from edgeconv.sweep.choose import Budgets, Point, dominated_by, pick, told_apart
 from edgeconv.sweep.forms import Form
 from edgeconv.sweep.job import Job
@@ -197,24 +196,22 @@ class SweepReport:
 
     def to_csv(self) -> str:
         """Return a line a cell."""
-        made = io.StringIO()
         columns = (
             "label", "net", "width", "resolution", "precision", "target", "threads", "place", "status",
             "accuracy", "bytes", "latency_ms", "latency_low_ms", "latency_high_ms", "dominated_by", "file",
         )  # fmt: skip
-        writer = csv.writer(made, lineterminator="\n")
-        writer.writerow(columns)
-        for cell in self.cells:
-            data = self._cell(cell)
-            timing = data["timing"] or {}
-            low, high = timing.get("interval_ms") or (None, None)
-            data |= {
-                "latency_ms": timing.get("latency_ms"),
-                "latency_low_ms": low,
-                "latency_high_ms": high,
-            }
-            writer.writerow(["" if data[c] is None else data[c] for c in columns])
-        return made.getvalue()
+        return spreadsheet.to_csv(columns, [self._row(cell) for cell in self.cells])
+
+    def _row(self, cell: Cell) -> dict[str, Any]:
+        data = self._cell(cell)
+        timing = data["timing"] or {}
+        low, high = timing.get("interval_ms") or (None, None)
+        times = {
+            "latency_ms": timing.get("latency_ms"),
+            "latency_low_ms": low,
+            "latency_high_ms": high,
+        }
+        return {**data, **times}
 
 
 def budgets_of(job: Job) -> Budgets:

@@ -77,7 +77,7 @@ class Change:
     says: str
 
     def __str__(self) -> str:
-        return f"{self.count} {self.says}"
+        return f"{self.count}x {self.says}"
 
     def to_json(self) -> dict[str, Any]:
         """Return id and count: the words are for people."""
