@@ -26,7 +26,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     file where it is missing or no readable picture, or where its numbers have no known range.
     """
     with open_picture(path) as opened:
-        upright = require("PIL.ImageOps", "images").exif_transpose(opened)
+        upright = _upright(opened)
         sixteen = upright.mode.startswith("I;16")
         if upright.mode in ("I", "F"):
             sixteen = opened.format == "PNG"  # it has no wider grey; Pillow before 11 says I
@@ -39,6 +39,16 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
             grey = (np.asarray(upright) >> 8).astype(np.uint8)
             return np.repeat(grey[:, :, None], 3, axis=2)
         return np.asarray(upright.convert("RGB"), np.uint8)
+
+
+def _upright(opened: Any) -> Any:
+    """Return the picture turned as its EXIF orientation says; an EXIF that cannot be read says nothing."""
+    opened.load()  # what is wrong with its pixels is told from here
+    turned = require("PIL.ImageOps", "images").exif_transpose
+    try:
+        return turned(opened)
+    except Exception:  # Pillow reads all of it, with errors of many kinds
+        return opened
 
 
 @contextmanager

@@ -87,6 +87,14 @@ def test_exif_orientation_is_obeyed(tmp_path: Path, orientation: int) -> None:
     assert found.shape[:2] == ((12, 16) if orientation < 5 else (16, 12))
 
 
+@pytest.mark.parametrize("exif", [b"no TIFF at all", b"MM\0*\0\0"])
+def test_an_exif_that_cannot_be_read_turns_nothing(tmp_path: Path, exif: bytes) -> None:
+    Image.fromarray(COLOURS).save(tmp_path / "x.png", exif=b"Exif\0\0" + exif)
+    with pytest.raises(Exception, match=r"TIFF|unpack"), Image.open(tmp_path / "x.png") as opened:
+        opened.getexif()
+    assert (read_picture(tmp_path / "x.png") == COLOURS).all()
+
+
 def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
     path = tmp_path / "notes.png"
     path.write_text("no picture")
