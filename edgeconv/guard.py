@@ -18,7 +18,7 @@ from types import FrameType
 import click
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.terminal import Answer, echo, print_json
+from edgeconv.terminal import Answer, echo_lines, print_json
 
 ENDED_AT = 128
 """An exit code above it says which signal ended the command, as a shell does."""
@@ -59,21 +59,23 @@ def guarded(command: Callable[[Answer], object], *, as_json: bool, debug: bool) 
 def _code(found: object) -> int:
     if found is None or isinstance(found, int):
         return found or 0
-    echo(str(found), err=True)
+    echo_lines(str(found), err=True)
     return 1
 
 
 def _say(error: BaseException, answer: Answer, as_json: bool) -> int:
     sentence, code = explain(error)
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        echo(sentence, err=True)  # the help of a group that was called without a command
+        echo_lines(sentence, err=True)  # the help of a group that was called without a command
         return code
     if as_json and not answer.given:
         with contextlib.suppress(OSError):
             print_json({"error": sentence, "exit_code": code})
     if isinstance(error, click.UsageError) and error.ctx is not None:
-        echo(error.ctx.get_usage(), err=True)
-    echo(_folded(f"Error: {sentence}"), err=True)
+        echo_lines(error.ctx.get_usage(), err=True)
+    if isinstance(error, EdgeconvError):  # its names and what libraries say are foreign
+        sentence = " ".join(filter(None, map(str.strip, sentence.splitlines())))
+    echo_lines(_folded(f"Error: {sentence}"), err=True)
     return code
 
 

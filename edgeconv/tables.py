@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from edgeconv.console import PlainConsole
-from edgeconv.terminal import fold
+from edgeconv.terminal import fold, one_line
 
 GAP = "  "
 PIPED_WIDTH = 400
@@ -70,6 +70,7 @@ def table_lines(
     [[], ['net.onnx', '  ms 12.3 · ok']]
     """
     titles = [column.title for column in columns]
+    lines = [[one_line(cell) for cell in cells] for cells in lines]
     widths = [max(map(cell_len, cells)) for cells in zip(titles, *lines, strict=True)]
     if sum(widths) + len(GAP) * (len(widths) - 1) <= width:
         return [[_aligned(columns, cells, widths)] for cells in (titles, *lines)]

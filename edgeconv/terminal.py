@@ -27,8 +27,22 @@ def plain(text: str) -> str:
     return UNSAFE.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
+def one_line(text: str) -> str:
+    r"""Return ``text``, which may hold a foreign name, so that it stays one line: a name begins none.
+
+    >>> one_line("conv\nverdict    all within budget")
+    'conv\\nverdict    all within budget'
+    """
+    return plain(text).replace("\n", "\\n")
+
+
 def echo(text: str = "", *, err: bool = False) -> None:
-    """Print ``text`` and a line feed, on standard error where ``err``; a lost stderr is no failure."""
+    """Print ``text`` as one line, on standard error where ``err``; a lost stderr is no failure."""
+    echo_lines(one_line(text), err=err)
+
+
+def echo_lines(text: str, *, err: bool = False) -> None:
+    """Print ``text``, whose line feeds are ours, as ``echo`` does."""
     with contextlib.suppress(OSError) if err else contextlib.nullcontext():
         click.echo(plain(text), err=err)
 
@@ -60,7 +74,7 @@ def rewrite(text: str = "") -> None:
     """Replace the last line of standard error, a terminal, by what of ``text`` fits on it."""
     width = shutil.get_terminal_size().columns - 1
     with contextlib.suppress(OSError):
-        sys.stderr.write(f"\r\x1b[K{plain(text)[:width]}")
+        sys.stderr.write(f"\r\x1b[K{one_line(text)[:width]}")
         sys.stderr.flush()
 
 

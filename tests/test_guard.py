@@ -176,6 +176,14 @@ def test_foreign_text_reaches_no_terminal_as_commands(
     )
 
 
+def test_a_line_feed_in_an_error_begins_no_line(
+    failing: Callable[[BaseException], None],
+) -> None:
+    failing(EdgeconvError("node n\nverdict    all within budget"))
+    result = CliRunner().invoke(main, ["doctor"])
+    assert result.stderr == "Error: node n verdict    all within budget\n"
+
+
 def test_foreign_text_reaches_no_written_file_as_commands(tmp_path: Path) -> None:
     """Pages, tables and XML are read in terminals and browsers, which reorder what the marks say."""
     name = "a\x1b[2J\u202egnp\ud800.tflite"

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from edgeconv.commands.progress import HEAD, lay_out
-from edgeconv.tables import print_facts
-from edgeconv.terminal import rewrite
+from edgeconv.commands.progress import HEAD, echo_line, lay_out
+from edgeconv.console import PlainConsole
+from edgeconv.tables import Column, print_facts, print_table
+from edgeconv.terminal import echo, rewrite
 
 SCRIPT = """
 import sys, time
@@ -145,3 +146,18 @@ def test_a_line_that_rewrites_itself_fits_the_terminal(
     monkeypatch.setenv("COLUMNS", "60")
     rewrite("x" * 200)
     assert len(capsys.readouterr().err.removeprefix("\r\x1b[K")) == 59
+
+
+FORGED = "conv\nverdict    all within budget"
+
+
+def test_a_line_feed_in_a_name_begins_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    console = PlainConsole(highlight=False, width=200)
+    print_table(console, (Column("layer"), Column("ms", named=False)), [[FORGED, "1.2"]])
+    print_facts(console, [("input", FORGED)])
+    console.print(f"note     {FORGED}")
+    echo(f"  93.1 %  {FORGED}")
+    echo_line("note", FORGED)
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 6
+    assert sum("conv\\nverdict" in line for line in said) == 5

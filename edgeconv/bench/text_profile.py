@@ -46,7 +46,8 @@ def print_profiles(report: Report, console: Console) -> None:
 
 
 def _print_pairs(label: str, pairs: Mapping[str, Any], console: Console) -> None:
-    console.print(f"\nlayer by layer  {escape(label)} beside {escape(pairs['reference'])}")
+    console.print()
+    console.print(f"layer by layer  {escape(label)} beside {escape(pairs['reference'])}")
     shown = sorted(pairs["layers"], key=lambda layer: -layer["us"])[:SHOWN]
     names = short_names([one["name"] for one in shown])
     lines = [[name, *pair_cells(layer)] for layer, name in zip(shown, names, strict=True)]

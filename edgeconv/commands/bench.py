@@ -10,7 +10,7 @@ from edgeconv.commands.grouped import grouped
 from edgeconv.commands.page_option import page_option
 from edgeconv.errors import BudgetMissedError, EdgeconvError
 from edgeconv.runtimes.choose import listed
-from edgeconv.terminal import plain, print_json, rewrite
+from edgeconv.terminal import one_line, print_json, rewrite
 
 if TYPE_CHECKING:
     from edgeconv.bench.options import BenchOptions
@@ -123,7 +123,7 @@ def _progress(as_lines: bool) -> Any:
         nonlocal last
         if time.monotonic() - last >= 1.0:
             last = time.monotonic()
-            sys.stderr.write(f"{100 * share:3.0f} %  {plain(text)}\n")
+            sys.stderr.write(f"{100 * share:3.0f} %  {one_line(text)}\n")
             sys.stderr.flush()
 
     if as_lines:

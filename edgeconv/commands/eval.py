@@ -94,7 +94,7 @@ def command(files: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     """
     from edgeconv.evaluate.report import Wish
     from edgeconv.evaluate.run import Asked
-    from edgeconv.evaluate.text import text
+    from edgeconv.evaluate.text import lines
     from edgeconv.sweep.open import check_workers
 
     asked = Asked(**{f.name: options.pop(f.name) for f in fields(Asked)})
@@ -104,7 +104,8 @@ def command(files: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     if as_json:
         print_json({"files": [report.to_json() for report in reports]})
     else:
-        echo(text(reports))
+        for line in (line for report in reports for line in lines(report)):
+            echo(line)
 
 
 def _reports(

@@ -107,7 +107,11 @@ def command(
     options["input_shapes"], options["input_types"] = parse_shapes(options["input_shapes"])
     if dry_run:
         lines = plan_with(net, **options)
-        print_json({"plan": lines}) if as_json else echo("\n".join(lines))
+        if as_json:
+            print_json({"plan": lines})
+            return
+        for line in lines:
+            echo(line)
         return
     if html:
         require("jinja2", "pages")  # before the work, not after it

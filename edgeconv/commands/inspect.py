@@ -7,7 +7,7 @@ import click
 
 from edgeconv.commands.grouped import examples
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.terminal import echo, print_json
+from edgeconv.terminal import echo, echo_lines, print_json
 
 if TYPE_CHECKING:
     from edgeconv.inspection import Inspection
@@ -74,7 +74,7 @@ def _sheet(file: Path, boards: tuple[str, ...], npus: tuple[str, ...], as_json: 
     print_facts(open_console(), sheet.lines())
     if sheet.code is not None:
         echo()
-        echo(sheet.code)
+        echo_lines(sheet.code)
 
 
 def _show(found: "Inspection", tensors: bool) -> None:

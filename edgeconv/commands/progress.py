@@ -5,7 +5,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from edgeconv.terminal import echo, fold, plain
+from edgeconv.terminal import echo, echo_lines, fold, one_line
 
 if TYPE_CHECKING:
     from edgeconv.export.report import ExportReport, StageLine
@@ -30,6 +30,7 @@ def lay_out(head: str, text: str, width: int | None, tail: str = "") -> str:
     verify     top-1 98.5 % · SQNR 21.9 dB
                within budget           1.2 s
     """
+    text = one_line(text)
     if width is None:
         return f"{head:{HEAD}}{text:{PIPED_TEXT}} {tail}".rstrip()
     room = max(min(width, WIDEST) - HEAD, 20)
@@ -44,7 +45,7 @@ def lay_out(head: str, text: str, width: int | None, tail: str = "") -> str:
 def echo_line(head: str, text: str, tail: str = "") -> None:
     """Print one line of a report on standard output, folded on a terminal and whole in a pipe."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    echo(lay_out(head, text, width, tail))
+    echo_lines(lay_out(head, text, width, tail))
 
 
 def echo_closing(report: "ExportReport", *, verbose: bool = False, quiet: bool = False) -> None:
@@ -96,8 +97,8 @@ class StageDisplay:
         if self._bar.disable:
             echo_line(line.stage, line.text, tail)
             return
-        text = lay_out(line.stage, plain(line.text), self._console.width, tail)
-        self._console.print(text, markup=False, soft_wrap=True)
+        for text in lay_out(line.stage, line.text, self._console.width, tail).splitlines():
+            self._console.print(text, markup=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._bar.start()

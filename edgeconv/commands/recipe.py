@@ -6,7 +6,7 @@ import click
 
 from edgeconv.commands.grouped import PlainGroup
 from edgeconv.commands.page_option import page_option
-from edgeconv.terminal import echo, print_json
+from edgeconv.terminal import echo, echo_lines, print_json
 
 
 @click.group(cls=PlainGroup)
@@ -30,7 +30,7 @@ def show(file: Path, html: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(found.to_json())
     else:
-        echo(found.text(open_console().width))
+        echo_lines(found.text(open_console().width))
 
 
 @command.command()
@@ -46,7 +46,8 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
     if as_json:
         print_json({"equal": not lines, "differences": lines})
     else:
-        echo("\n".join(lines) if lines else "the recipes hold the same integers and scales")
+        for line in lines or ["the recipes hold the same integers and scales"]:
+            echo(line)
 
 
 @command.command()

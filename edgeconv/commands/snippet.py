@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from edgeconv.commands.grouped import examples
-from edgeconv.terminal import echo, print_json
+from edgeconv.terminal import echo_lines, print_json
 
 
 @click.command(
@@ -48,4 +48,4 @@ def command(file: Path, language: str, output: Path | None, force: bool, as_json
         path = None if written is None else str(written)
         print_json({"name": name, "language": language, "path": path, "text": text})
     else:
-        echo(text.removesuffix("\n") if written is None else str(written))
+        echo_lines(text.removesuffix("\n") if written is None else str(written))

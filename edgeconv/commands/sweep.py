@@ -9,7 +9,7 @@ import click
 from edgeconv.commands.page_option import page_option
 from edgeconv.errors import BudgetMissedError, UsageError
 from edgeconv.preprocessing import ORDERS
-from edgeconv.terminal import echo, print_json, rewrite
+from edgeconv.terminal import echo, echo_lines, print_json, rewrite
 
 if TYPE_CHECKING:
     from edgeconv.sweep.job import Job
@@ -181,7 +181,7 @@ def _write(
 
         write_text(html_file, page(report))
     if as_json:
-        echo(text)
+        echo_lines(text)
         return
     print_sweep(report, open_console())
 

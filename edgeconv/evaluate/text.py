@@ -1,7 +1,5 @@
 """An evaluation for the terminal."""
 
-from collections.abc import Sequence
-
 from edgeconv.evaluate.result import Report
 
 SHOWN = 12
@@ -79,8 +77,3 @@ def _percent(value: float, interval: tuple[float, float]) -> str:
     '50.0 % [40.0, 61.0]'
     """
     return f"{100 * value:.1f} % [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
-
-
-def text(reports: Sequence[Report]) -> str:
-    """Return what is said of all files."""
-    return "\n".join(line for report in reports for line in lines(report))
