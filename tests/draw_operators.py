@@ -198,6 +198,7 @@ def transpose(net: Net, x: str) -> str:
 
 
 def concat(net: Net, x: str) -> str:
+    need(net.rank(x) > 0)
     axis = int(net.random.integers(-net.rank(x), net.rank(x)))
     other = list(net.shape(x))
     other[axis] = net.one([1, 2])
