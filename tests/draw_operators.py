@@ -29,6 +29,11 @@ def need(fits: bool) -> None:
         raise UnfitError
 
 
+def some_axis(net: Net, x: str) -> int:
+    need(net.rank(x) > 0)
+    return int(net.random.integers(-net.rank(x), net.rank(x)))
+
+
 def real(net: Net, value: float) -> str:
     return net.constant(np.float32(value))
 
@@ -159,7 +164,7 @@ def reduction(net: Net, x: str) -> str:
 
 
 def softmax(net: Net, x: str) -> str:
-    axis = int(net.random.integers(-net.rank(x), net.rank(x)))
+    axis = some_axis(net, x)
     return net.add(net.one(["Softmax", "Softmax", "LogSoftmax"]), x, axis=axis)
 
 
@@ -198,8 +203,7 @@ def transpose(net: Net, x: str) -> str:
 
 
 def concat(net: Net, x: str) -> str:
-    need(net.rank(x) > 0)
-    axis = int(net.random.integers(-net.rank(x), net.rank(x)))
+    axis = some_axis(net, x)
     other = list(net.shape(x))
     other[axis] = net.one([1, 2])
     parts = [x, net.one([x, net.weight(*other, size=1.0)])]
@@ -269,7 +273,7 @@ def truth(net: Net, x: str) -> str:
 
 
 def index(net: Net, x: str) -> str:
-    axis = int(net.random.integers(-net.rank(x), net.rank(x)))
+    axis = some_axis(net, x)
     if net.chance(0.5):
         return net.add("ArgMax", x, axis=axis, keepdims=int(net.chance(0.5)))
     return net.add("Hardmax", x, axis=axis)

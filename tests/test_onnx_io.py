@@ -78,6 +78,22 @@ def test_a_truncated_or_damaged_file_never_raises_anything_else(tmp_path: Path) 
     assert refused > len(data) / 2
 
 
+@pytest.mark.parametrize("damaged", ["input", "weight"])
+def test_an_element_type_that_onnx_has_not_is_named(tmp_path: Path, damaged: str) -> None:
+    model = parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]>'
+        "g (float[2] x) => (float[2] y) <float[2] w = {1, 2}> { y = Add (x, w) }"
+    )
+    if damaged == "input":
+        model.graph.input[0].type.tensor_type.elem_type = 99
+    else:
+        model.graph.initializer[0].data_type = 99
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    name = {"input": "x", "weight": "w"}[damaged]
+    with pytest.raises(EdgeconvError, match=rf"m\.onnx: {name} has the element type 99"):
+        load_model(tmp_path / "m.onnx")
+
+
 def test_external_data_inside_the_folder_is_read(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     path = external(tmp_path, "weights/c.bin", tmp_path / "weights" / "c.bin")

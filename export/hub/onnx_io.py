@@ -13,6 +13,7 @@ from edgeconv.export.graph import Array, Attribute, Graph, Node
 from edgeconv.export.passes.expand_shuffles import expand_shuffles
 
 IR_VERSION = 10  # the newest that onnxruntime 1.18, our lower bound, reads
+KNOWN_TYPES = frozenset(helper.get_all_tensor_dtypes())
 
 
 def load_model(path: Path) -> onnx.ModelProto:
@@ -25,6 +26,7 @@ def load_model(path: Path) -> onnx.ModelProto:
         raise UsageError(f"{path} does not exist")
     try:
         model = onnx.load(str(path), load_external_data=False)
+        _check_types(model, path)
         _check_external_data(model, path)
         onnx.load_external_data_for_model(model, str(path.parent))
         onnx.checker.check_model(model)
@@ -55,6 +57,22 @@ def _check_external_data(model: onnx.ModelProto, path: Path) -> None:
                 raise EdgeconvError(
                     f"{path}: the data file {entry.value} of {tensor.name} is missing"
                 )
+
+
+def _check_types(model: onnx.ModelProto, path: Path) -> None:
+    """Raise EdgeconvError where a weight or an input has an element type that ONNX does not know."""
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    types |= {
+        value.name: value.type.tensor_type.elem_type
+        for value in model.graph.input
+        if value.type.HasField("tensor_type")
+    }
+    for name, kind in types.items():
+        if kind not in KNOWN_TYPES:
+            raise EdgeconvError(
+                f"{path}: {name} has the element type {kind}, which ONNX does not know: "
+                "the file is damaged, export or download it again"
+            )
 
 
 def from_onnx(model: onnx.ModelProto) -> Graph:
