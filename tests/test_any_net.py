@@ -219,6 +219,11 @@ KINDS: dict[str, tuple[str, int, dict[str, Any]]] = {
         {"s": floats(4), "b": floats(4, seed=1)},
     ),
     "Gelu of opset 20": ("(float[2,7] x) => (float[2,7] y) { y = Gelu(x) }", 20, {}),
+    "Hardmax of opset 11 over all that follows": (
+        "(float[2,3,4] x) => (float[2,3,4] y) { y = Hardmax(x) }",
+        11,
+        {},
+    ),
     "Softmax of opset 11 over all that follows": (
         "(float[2,3,4] x) => (float[2,3,4] y) { y = Softmax<axis = 1>(x) }",
         11,

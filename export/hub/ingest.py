@@ -186,5 +186,25 @@ def _grow_first(
     return grow
 
 
+def flatten_old_hardmaxes(model: onnx.ModelProto) -> None:
+    """Let Hardmaxes that onnx converted from opset 12 or older see two axes, in place.
+
+    Until opset 13 the axes from ``axis`` (1 unless given) on were one. onnx's converter flattens so
+    for Softmax and LogSoftmax, and leaves Hardmax as it is.
+    """
+    for place, node in reversed(list(enumerate(model.graph.node))):
+        if node.op_type != "Hardmax":
+            continue
+        axis = next((given.i for given in node.attribute if given.name == "axis"), 1)
+        source, made = node.input[0], node.output[0]
+        flat, chosen, shape = (f"{made}_{part}" for part in ("flat", "chosen", "shape"))
+        del node.attribute[:]
+        node.attribute.append(helper.make_attribute("axis", 1))
+        node.input[0], node.output[0] = flat, chosen
+        model.graph.node.insert(place, helper.make_node("Flatten", [source], [flat], axis=axis))
+        model.graph.node.insert(place + 2, helper.make_node("Shape", [source], [shape]))
+        model.graph.node.insert(place + 3, helper.make_node("Reshape", [chosen, shape], [made]))
+
+
 def _attributes(values: dict[str, str]) -> list[onnx.AttributeProto]:
     return [helper.make_attribute(key, value) for key, value in values.items()]

@@ -129,7 +129,11 @@ def converted(model: "onnx.ModelProto", opset: int) -> "onnx.ModelProto":
     import onnx
     from onnx import shape_inference, version_converter
 
-    from edgeconv.export.hub.ingest import keep_old_resizes, opset_of
+    from edgeconv.export.hub.ingest import (
+        flatten_old_hardmaxes,
+        keep_old_resizes,
+        opset_of,
+    )
 
     now = opset_of(model)
 
@@ -143,6 +147,8 @@ def converted(model: "onnx.ModelProto", opset: int) -> "onnx.ModelProto":
         return model
     if now <= 10:
         keep_old_resizes(made)
+    if now <= 12:
+        flatten_old_hardmaxes(made)
     return made
 
 
