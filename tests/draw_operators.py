@@ -123,6 +123,7 @@ def pool(net: Net, x: str) -> str:
 
 
 def matmul(net: Net, x: str) -> str:
+    need(net.rank(x) > 0)
     shape = net.shape(x)
     kind = net.one(["right", "right", "left", "vector", "batched", "square", "gemm"])
     if kind == "right":
@@ -154,6 +155,7 @@ def reduce(net: Net, x: str, op: str, axes: list[int], keep: int) -> str:
 
 
 def reduction(net: Net, x: str) -> str:
+    need(net.rank(x) > 0)
     names = ("Mean", "Mean", "Sum", "Max", "Min", "Prod", "L1", "L2", "LogSumExp", "SumSquare")
     rank = net.rank(x)
     axes = [
@@ -193,12 +195,14 @@ def channel_norm(net: Net, x: str) -> str:
 
 
 def reshape(net: Net, x: str) -> str:
+    need(net.rank(x) > 0)
     shape = net.shape(x)
     wanted = [[0, -1], [shape[0], *shape[1:2], -1], [-1], [1, -1, *shape[-1:]]]
     return net.add("Reshape", x, net.ints(*net.one(wanted)))
 
 
 def transpose(net: Net, x: str) -> str:
+    need(net.rank(x) > 0)
     return net.add("Transpose", x, perm=[int(axis) for axis in net.random.permutation(net.rank(x))])
 
 
@@ -212,6 +216,7 @@ def concat(net: Net, x: str) -> str:
 
 def cut(net: Net, x: str) -> str:
     """A Slice forwards or backwards, a Split or a Gather."""
+    need(net.rank(x) > 0)
     axis = int(net.random.integers(net.rank(x)))
     size = net.shape(x)[axis]
     kind = net.one(["forwards", "backwards", "split", "gather", "pick"])
