@@ -40,35 +40,20 @@ def export_model(
 
     Raises UsageError for arguments that cannot be, EdgeconvError for files that do not fit.
     """
+    from edgeconv.export.pipeline import run_export
+
     check_names("export_model", options, ExportArguments.__annotations__)
     with speaking_of_arguments(), left_as_it_was(net):
-        return run_with(net, progress, on_line, **settled(options))
+        return run_export(make_options(net, **settled(options)), progress, on_line)
 
 
 def plan_export(net: str | Path | torch.nn.Module, **options: Unpack[ExportArguments]) -> list[str]:
     """Return the stages that export_model would run, a line each, without running them."""
-    check_names("plan_export", options, ExportArguments.__annotations__)
-    with speaking_of_arguments(), left_as_it_was(net):
-        return plan_with(net, **settled(options))
-
-
-def run_with(
-    net: str | Path | torch.nn.Module,
-    progress: Callable[[str, float], None] | None,
-    on_line: Callable[[StageLine], None] | None,
-    **options: Any,
-) -> ExportReport:
-    """Do what export_model does, with the fields of ExportOptions and errors that speak of flags."""
-    from edgeconv.export.pipeline import run_export
-
-    return run_export(make_options(net, **options), progress, on_line)
-
-
-def plan_with(net: str | Path | torch.nn.Module, **options: Any) -> list[str]:
-    """Do what plan_export does, with the fields of ExportOptions and errors that speak of flags."""
     from edgeconv.export.pipeline import plan
 
-    return plan(make_options(net, **options))
+    check_names("plan_export", options, ExportArguments.__annotations__)
+    with speaking_of_arguments(), left_as_it_was(net):
+        return plan(make_options(net, **settled(options)))
 
 
 @contextmanager

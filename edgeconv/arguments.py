@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args, get_origin
 
 from edgeconv.errors import EdgeconvError, UsageError
 
@@ -121,29 +122,53 @@ def settled(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)( [a-z0-9]+(?=[,;:)]| |$))?")
+COMMAND = re.compile("edgeconv [a-z]+ ")
+_flags: ContextVar[bool] = ContextVar("_flags", default=False)
 
 
-def in_arguments(text: str) -> str:
-    """Say in arguments what ``text`` says in flags; whole commands stay as they are.
+def in_arguments(text: str, kind: type = ExportArguments) -> str:
+    """Say in the arguments of ``kind``, a TypedDict, what ``text`` says in flags; commands stay as they are.
 
     >>> in_arguments("--io uint8 needs --int8; --force replaces it")
     'io="uint8" needs precision="int8"; force=True replaces it'
     """
-    before, command, after = text.partition("edgeconv export")
-    flags = {how.flag_of(name): (name, how) for name, how in options().items()}
+    command = COMMAND.search(text)
+    end = len(text) if command is None else command.start()
+    arguments = _by_flag(kind)
 
     def spoken(match: re.Match[str]) -> str:
         flag, value = match[1], (match[2] or "").strip()
-        if flag in ("fp32", "fp16", "int8"):
+        name, hint = arguments.get(flag.removeprefix("no-"), ("", None))
+        if flag in choices(arguments.get("precision", ("", None))[1]):
             return f'precision="{flag}"{match[2] or ""}'
-        if f"--{flag}" not in flags:
+        if hint is bool:
+            return f"{name}={not flag.startswith('no-')}{match[2] or ''}"
+        if not name:
             return match[0]
-        name, how = flags[f"--{flag}"]
-        if how.kind is bool:
-            return f"{name}=True{match[2] or ''}"
-        return f'{name}="{value}"' if value in how.choices else f"{name}{match[2] or ''}"
+        return f'{name}="{value}"' if value in choices(hint) else f"{name}{match[2] or ''}"
 
-    return FLAG.sub(spoken, before) + command + after
+    return FLAG.sub(spoken, text[:end]) + text[end:]
+
+
+@cache
+def _by_flag(kind: type) -> Mapping[str, tuple[str, Any]]:
+    """Return each argument and its type by its flag; one of several values has a flag for each of them."""
+    found: dict[str, tuple[str, Any]] = {}
+    for name, hint in kind.__annotations__.items():
+        one = name.removesuffix("_s").removesuffix("s")
+        found[one.replace("_", "-")] = name, hint
+        found.setdefault(name.replace("_", "-"), (name, hint))
+    return found
+
+
+def choices(hint: Any) -> tuple[str, ...]:
+    """Return the words that a type allows.
+
+    >>> choices(Literal["float", "int8"] | None)
+    ('float', 'int8')
+    """
+    parts = (hint, *get_args(hint))
+    return tuple(w for part in parts if get_origin(part) is Literal for w in get_args(part))
 
 
 @cache
@@ -156,10 +181,21 @@ def options() -> "Mapping[str, Option]":
 
 
 @contextmanager
-def speaking_of_arguments() -> Iterator[None]:
-    """Let every error of ours that leaves the block speak of arguments."""
+def speaking_of_flags() -> Iterator[None]:
+    """Leave the errors of every call in the block in the words of the command line."""
+    token = _flags.set(True)
+    try:
+        yield
+    finally:
+        _flags.reset(token)
+
+
+@contextmanager
+def speaking_of_arguments(kind: type = ExportArguments) -> Iterator[None]:
+    """Let every error of ours that leaves the block speak of arguments, but where a command called."""
     try:
         yield
     except EdgeconvError as error:
-        error.args = (in_arguments(str(error)), *error.args[1:])
+        if not _flags.get():
+            error.args = (in_arguments(str(error), kind), *error.args[1:])
         raise

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from edgeconv import __version__
+from edgeconv.arguments import speaking_of_flags
 from edgeconv.defaults import defaults_of
 from edgeconv.errors import UsageError
 from edgeconv.guard import guarded
@@ -90,7 +91,7 @@ class LazyGroup(click.Group):
         kept = [word for word in options if word != "--debug"] + words[len(options) :]
 
         def run(answer: Answer) -> object:
-            with self.make_context("edgeconv", kept, obj=answer) as context:
+            with speaking_of_flags(), self.make_context("edgeconv", kept, obj=answer) as context:
                 return self.invoke(context)
 
         sys.exit(guarded(run, as_json="--json" in options, debug=len(kept) < len(words)))

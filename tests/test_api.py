@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from conftest import ROOT
 
 import edgeconv
@@ -24,6 +25,7 @@ from edgeconv import (
 )
 from edgeconv.api import make_options
 from edgeconv.arguments import ExportArguments, in_arguments
+from edgeconv.cli import main
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
@@ -158,6 +160,15 @@ def test_errors_speak_of_arguments_in_the_library_and_of_flags_at_the_command(
     with pytest.raises(UsageError, match="embed_preprocessing=True takes raw"):
         plan_export("mobilenet_v2", precision="int8", io="int8", embed_preprocessing=True)
     assert in_arguments("edgeconv export m.onnx --int8") == "edgeconv export m.onnx --int8"
+    for call, says in (
+        (lambda: check_parity(tmp_path, truth="folders"), "^truth is about the pictures of data:"),
+        (lambda: check_parity([], load_outputs=tmp_path, threads=0), "^threads must be at least 1"),
+        (lambda: bench_models("a.onnx", seconds=-1.0), "^seconds must be positive"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            call()
+    said = CliRunner().invoke(main, ["parity", str(tmp_path), "--truth", "folders"])
+    assert "--truth is about the pictures of --data:" in said.stderr
 
 
 def test_every_call_that_readme_lists_is_there() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Union, Unpack
 
 from edgeconv.api import left_as_it_was
+from edgeconv.arguments import speaking_of_arguments
 from edgeconv.bench.engine import Progress
 from edgeconv.bench.options import BenchOptions, settle
 from edgeconv.bench.results import Report
@@ -34,7 +35,7 @@ def bench_models(
     interrupt gives a partial report.
     """
     given = models if isinstance(models, Sequence) and not isinstance(models, str) else [models]
-    with temporary_folder() as folder:
+    with speaking_of_arguments(BenchOptions), temporary_folder() as folder:
         shape = options.get("input_shape")
         names = [
             str(model) if isinstance(model, str | Path) else _saved(model, shape, folder / str(n))

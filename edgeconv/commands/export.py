@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from edgeconv.api import plan_with, run_with
+from edgeconv.api import export_model, plan_export
 from edgeconv.commands.complete import complete_nets
 from edgeconv.commands.field_options import FIELDS, field_options, section
 from edgeconv.commands.grouped import grouped
@@ -106,7 +106,7 @@ def command(
         raise UsageError(f"-v shows more and {'-q' if quiet else '--json'} less: give one of them")
     options["input_shapes"], options["input_types"] = parse_shapes(options["input_shapes"])
     if dry_run:
-        lines = plan_with(net, **options)
+        lines = plan_export(net, **options)
         if as_json:
             print_json({"plan": lines})
             return
@@ -116,7 +116,7 @@ def command(
     if html:
         require("jinja2", "pages")  # before the work, not after it
     with StageDisplay(lines=not (quiet or as_json)) as display:
-        report = run_with(net, display.progress, display.on_line, **options)
+        report = export_model(net, progress=display.progress, on_line=display.on_line, **options)
     pages = [page_beside(artifact.path) for artifact in report.artifacts] if html else []
     if as_json:
         print_json(report.to_json())

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from edgeconv.api import run_with
+from edgeconv.api import export_model
 from edgeconv.commands.field_options import field_options, section
 from edgeconv.commands.grouped import grouped
 from edgeconv.commands.progress import StageDisplay, echo_closing
@@ -30,10 +30,10 @@ def command(ctx: click.Context, /, file: str, *, as_json: bool, **options: Any) 
     The same as: edgeconv export FILE.onnx --int8.
     """
     with StageDisplay(lines=not as_json) as display:
-        report = run_with(
+        report = export_model(
             file,
-            display.progress,
-            display.on_line,
+            progress=display.progress,
+            on_line=display.on_line,
             precision="int8",
             targets=("onnx",),
             **options,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from edgeconv.api import left_as_it_was
-from edgeconv.arguments import Named, as_paths
+from edgeconv.arguments import Named, as_paths, speaking_of_arguments
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import temporary_folder, write_text
 from edgeconv.judge.advice import advice
@@ -61,13 +61,15 @@ def check_parity(
     ``places`` are where they run as well (edgeconv.device.places has boards). Raises UsageError and
     EdgeconvError as the rest of edgeconv does; a cell that cannot run is no error but a failed row.
     """
-    asked, paths = settle(options), as_paths(artifacts)
+    with speaking_of_arguments(ParityOptions):
+        return _check(as_paths(artifacts), settle(options), places)
+
+
+def _check(paths: Sequence[Path], asked: Asked, places: Sequence[Place]) -> ParityResult:
     for path in paths:
         if not path.exists():
             raise UsageError(f"{path} does not exist")
-        ways(
-            path, asked.extras.also
-        )  # refuses what no runtime takes before anything else is asked for
+        ways(path, asked.extras.also)  # refuses what no runtime takes before any other wish
     files = asked.files
     committed = None
     if files.baseline is not None and not files.update_baseline:
