@@ -88,7 +88,9 @@ def child(run: Callable[[], int], work: Path) -> NoReturn:
         )
         tempfile.tempdir = None  # it may be known from before the fork
         if torch := sys.modules.get("torch"):
-            torch.set_num_threads(1)  # a fork has none of the threads that its parent's pool counts on
+            torch.set_num_threads(
+                1
+            )  # a fork has none of the threads that its parent's pool counts on
         (work / ".tmp").mkdir(exist_ok=True)
         for number, name in ((1, ".out"), (2, ".err")):
             os.dup2(os.open(work / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
