@@ -258,8 +258,16 @@ def busiest(artifact: Artifact, tensor: str) -> np.ndarray:
     platform.machine() != "x86_64" or shutil.which("apt-get") is None,
     reason="needs x86-64 Debian or Ubuntu",
 )
-def test_the_four_nets_run_on_pi4_and_pi5_and_show_no_latency(
-    nets: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "net",
+    [
+        "mobilenet_v2",
+        "ghostnet",
+        *(pytest.param(net, marks=pytest.mark.long) for net in ("mobilenet_v1", "shufflenet_v1")),
+    ],
+)
+def test_a_net_runs_on_pi4_and_pi5_alike_and_shows_no_latency(
+    nets: Path, monkeypatch: pytest.MonkeyPatch, net: str
 ) -> None:
     boards = ("pi4", "pi5")
     for name in boards:
@@ -269,18 +277,17 @@ def test_the_four_nets_run_on_pi4_and_pi5_and_show_no_latency(
             emulate.prepare_board(name)
         except EdgeconvError as error:
             pytest.skip(f"the tree cannot be built here: {error}")
-    for net in STEMS:
-        outputs = {}
-        result = check_parity(files(nets, net), places=board_places(boards), count=2)
-        rows = [row for row in result.matrix.rows if "(emulated)" in row.label]
-        assert len(rows) == 4
-        for row in rows:
-            assert row.error is None
-            assert row.step
-            assert row.outputs is not None
-            assert row.latency is None
-            assert not any(key.endswith("_s") for key in row.outputs.about)
-            runtime, _, where = row.label.partition(" on ")
-            outputs[runtime, where.partition(" ")[0]] = next(iter(row.outputs.arrays.values()))
-        for runtime in {runtime for runtime, _ in outputs}:
-            np.testing.assert_array_equal(outputs[runtime, "pi4"], outputs[runtime, "pi5"])
+    outputs = {}
+    result = check_parity(files(nets, net), places=board_places(boards), count=2)
+    rows = [row for row in result.matrix.rows if "(emulated)" in row.label]
+    assert len(rows) == 4
+    for row in rows:
+        assert row.error is None
+        assert row.step
+        assert row.outputs is not None
+        assert row.latency is None
+        assert not any(key.endswith("_s") for key in row.outputs.about)
+        runtime, _, where = row.label.partition(" on ")
+        outputs[runtime, where.partition(" ")[0]] = next(iter(row.outputs.arrays.values()))
+    for runtime in {runtime for runtime, _ in outputs}:
+        np.testing.assert_array_equal(outputs[runtime, "pi4"], outputs[runtime, "pi5"])

@@ -87,7 +87,7 @@ def test_a_recipe_of_another_net_is_refused_by_the_dry_run_too(model: Path) -> N
         ({"calib": "none.py:feeds"}, "calib none.py does not exist"),
         ({"verify": "nothing.npz"}, "verify nothing.npz does not exist"),
         ({"labels": "names.txt"}, "labels names.txt does not exist"),
-        ({"calib": "m.onnx", "truth": "t.csv"}, "truth t.csv does not exist"),
+        ({"calib": "x.npz", "truth": "t.csv"}, "truth t.csv does not exist"),
         ({"output": "m.onnx"}, "is a file, not a folder"),
         ({"output": "m.onnx/below"}, "is a file, not a folder"),
         ({"precision": "int8", "recipe": "no.json"}, "no.json"),
