@@ -68,6 +68,12 @@ def test_a_range_that_does_not_fit_is_said_in_plain_words(
     assert words in warning
 
 
+def test_values_below_zero_are_no_pixels() -> None:
+    feeds = [{"input": feed["input"] - 25} for feed in photographs(scale=50.0)]
+    (warning,) = check_pictures(feeds, expected={"input": (-3.0, 3.0)}).warnings
+    assert warning.startswith("values outside of what the preprocessing can give")
+
+
 def test_stability_and_clipping_are_measured() -> None:
     graph = residual_net()
     feeds = pictures(graph, 10)

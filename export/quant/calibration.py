@@ -114,7 +114,7 @@ def _range_warnings(
             continue
         seen_low, seen_high = ranges[name]
         fits = f"{name} holds {seen_low:.3g}..{seen_high:.3g}, its preprocessing gives {low:.3g}..{high:.3g}"
-        if seen_high > 3 * max(abs(low), abs(high)) and 3 < seen_high <= 256:
+        if seen_low >= 0 and seen_high > 3 * max(abs(low), abs(high)) and 3 < seen_high <= 256:
             found.append(f"0..255 fed where {low:.3g}..{high:.3g} is expected: {fits}")
         elif seen_low < low - 0.05 * (high - low) or seen_high > high + 0.05 * (high - low):
             found.append(f"values outside of what the preprocessing can give: {fits}")
