@@ -33,7 +33,9 @@ def test_a_float_file_becomes_a_verified_int8_file_with_its_recipe(tmp_path: Pat
     assert done.exit_code == 0, done.output
     assert "7/7 INT8" in done.output
     assert (output / "net_int8.onnx").is_file()
-    assert list(output.glob("*.evidence/*recipe*.json"))
+    (recipe,) = output.glob("*.evidence/recipe.json")
+    same = CliRunner().invoke(main, ["recipe", "diff", str(output / "net_int8.onnx"), str(recipe)])
+    assert same.output == "the recipes hold the same integers and scales\n"
 
 
 def test_the_recipes_that_options_name_are_those_of_the_engine() -> None:

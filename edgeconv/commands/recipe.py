@@ -1,6 +1,7 @@
 """``edgeconv recipe``: show, compare and check INT8 recipes."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,10 +9,25 @@ from edgeconv.commands.grouped import PlainGroup
 from edgeconv.commands.page_option import page_option
 from edgeconv.terminal import echo, echo_lines, print_json
 
+if TYPE_CHECKING:
+    from edgeconv.recipe import Recipe
+
 
 @click.group(cls=PlainGroup)
 def command() -> None:
-    """Show, compare and check INT8 recipes (recipe.json beside an exported file)."""
+    """Show, compare and check INT8 recipes.
+
+    A recipe is a recipe.json, or an exported file that has its own in the evidence beside it.
+    """
+
+
+def _recipe(file: Path) -> "Recipe":
+    """Read a recipe, or that of an exported file; raises EdgeconvError for one that was exported in float."""
+    from edgeconv.artifact import load_artifact
+    from edgeconv.recipe import load_recipe
+
+    artifact = load_artifact(file)
+    return load_recipe(file if artifact is None else artifact.evidence("recipe.json"))
 
 
 @command.command()
@@ -21,10 +37,9 @@ def command() -> None:
 def show(file: Path, html: Path | None, as_json: bool) -> None:
     """Print ranges, clipping, weight error and sensitivity a layer, worst first."""
     from edgeconv.export.quant.explain import explain, write_page
-    from edgeconv.recipe import load_recipe
     from edgeconv.tables import open_console
 
-    found = explain(load_recipe(file))
+    found = explain(_recipe(file))
     if html is not None:
         write_page(found, html)
     if as_json:
@@ -40,9 +55,8 @@ def show(file: Path, html: Path | None, as_json: bool) -> None:
 def diff(first: Path, second: Path, as_json: bool) -> None:
     """Print what differs between two recipes: form, scales, zero points, integers."""
     from edgeconv.export.quant.explain import differences
-    from edgeconv.recipe import load_recipe
 
-    lines = differences(load_recipe(first), load_recipe(second))
+    lines = differences(_recipe(first), _recipe(second))
     if as_json:
         print_json({"equal": not lines, "differences": lines})
     else:
@@ -58,9 +72,8 @@ def check(file: Path, model: Path | None, as_json: bool) -> None:
     """Check that a recipe holds only what every runtime can compute, and fits its model."""
     from edgeconv.errors import EdgeconvError
     from edgeconv.export.quant.check import check_against, problems
-    from edgeconv.recipe import load_recipe
 
-    recipe = load_recipe(file)
+    recipe = _recipe(file)
     found = problems(recipe)
     if model is not None:
         found += check_against(recipe, model)
