@@ -50,7 +50,7 @@ def right(net: nn.Module, paths: list[Path], size: int, crop: int | None) -> int
     [
         ("mobilenet_v1", 0.25, 128, 224),
         ("mobilenet_v1", 0.75, 192, 386),
-        ("mobilenet_v2", 1.0, 224, 427),
+        pytest.param("mobilenet_v2", 1.0, 224, 427, marks=pytest.mark.long),
     ],
 )
 def test_imagenet_weights_recognize_as_many_of_500_pictures_as_published(
