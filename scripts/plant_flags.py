@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 import numpy as np
+from plant_faults import read_lines
 
 from edgeconv.artifact import Preprocessing
 from edgeconv.demo_files import demo_folder
@@ -228,11 +229,6 @@ def wanted(line: Line) -> dict[str, Any]:
         return {"crop": line["crop"]}
     right = SAME.get(line["right"], (line["right"],))
     return {} if line["planted"] in right else {"preprocessing": line["right"]}
-
-
-def read_lines(path: Path) -> list[Line]:
-    """Return the lines of a file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 @main.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 from edgeconv.export.checks import refuse_existing
 from edgeconv.export.kept.key import key_of
 from edgeconv.export.kept.report_data import from_data, to_data
-from edgeconv.export.kept.shelf import LIMIT, Shelf, shelf_of
+from edgeconv.export.kept.shelf import LIMIT, Shelf, most_bytes, shelf_of
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.publish import publish, staging
 from edgeconv.export.report import ArtifactReport, ExportReport, StageLine
@@ -20,8 +20,7 @@ from edgeconv.judge.advice import advice
 
 def find_shelf(options: ExportOptions) -> Shelf | None:
     """Return where this export is, or is to be, kept; None for one that is made anew each time."""
-    limited = shelf_of("")
-    key = None if limited is None else key_of(options)
+    key = key_of(options) if most_bytes() else None
     return None if key is None else shelf_of(key)
 
 

@@ -76,16 +76,21 @@ class Shelf:
             _make_room(self.place.parent, self.most)
 
 
-def shelf_of(key: str) -> Shelf | None:
-    """Return the place of ``key``; None where nothing is to be kept."""
+def most_bytes() -> int:
+    """Return how many bytes all entries together may take; 0 where nothing is to be kept."""
     try:
-        most = int(os.environ.get(LIMIT, "") or USUAL_MIB) << 20
+        return max(0, int(os.environ.get(LIMIT, "") or USUAL_MIB) << 20)
     except ValueError:
         raise EdgeconvError(
             f"{LIMIT} is how many MiB of finished exports are kept, a whole number, not "
             f"{os.environ[LIMIT]!r}"
         ) from None
-    return Shelf(cache_dir() / "exports" / key, most) if most > 0 else None
+
+
+def shelf_of(key: str) -> Shelf | None:
+    """Return the place of ``key``; None where nothing is to be kept."""
+    most = most_bytes()
+    return Shelf(cache_dir() / "exports" / key, most) if most else None
 
 
 def _hidden(path: Path, folder: Path) -> bool:
