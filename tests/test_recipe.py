@@ -101,6 +101,25 @@ def test_the_commands_print_and_set_exit_codes(made: tuple[Graph, Recipe], tmp_p
     assert "none.json does not exist" in missing.output
 
 
+def test_check_takes_the_shape_that_a_file_leaves_open(
+    made: tuple[Graph, Recipe], tmp_path: Path
+) -> None:
+    graph, recipe = made
+    path, model = tmp_path / "recipe.json", tmp_path / "net.onnx"
+    recipe.save(path)
+    opened = to_onnx(graph)
+    shape = opened.graph.input[0].type.tensor_type.shape
+    sizes = ",".join(str(d.dim_value) for d in shape.dim)
+    shape.dim[2].dim_param = shape.dim[3].dim_param = "side"
+    model.write_bytes(save_model(opened))
+    check = ["recipe", "check", str(path)]
+    told = CliRunner().invoke(main, [*check, "--model", str(model), "--input-shape", sizes])
+    assert (told.exit_code, told.output.endswith("within the rules\n")) == (0, True)
+    alone = CliRunner().invoke(main, [*check, "--model", str(model)])
+    assert (alone.exit_code, "--input-shape input=N,C,H,W" in alone.output) == (1, True)
+    assert CliRunner().invoke(main, [*check, "--input-shape", sizes]).exit_code == 2
+
+
 def test_the_schema_names_every_key_of_a_recipe(made: tuple[Graph, Recipe]) -> None:
     described = json.loads(schema())["properties"]
     assert described.keys() == made[1].to_json().keys()

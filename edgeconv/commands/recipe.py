@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.commands.export import parse_shapes
 from edgeconv.commands.grouped import PlainGroup
 from edgeconv.commands.page_option import page_option
+from edgeconv.errors import UsageError
 from edgeconv.terminal import echo, echo_lines, print_json
 
 if TYPE_CHECKING:
@@ -67,16 +69,21 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
 @command.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--model", type=click.Path(path_type=Path), help="The float .onnx it belongs to.")
+@click.option(
+    "--input-shape", "shapes", multiple=True, metavar="N,C,H,W", help="Of a model with open shapes."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def check(file: Path, model: Path | None, as_json: bool) -> None:
+def check(file: Path, model: Path | None, shapes: tuple[str, ...], as_json: bool) -> None:
     """Check that a recipe holds only what every runtime can compute, and fits its model."""
     from edgeconv.errors import EdgeconvError
     from edgeconv.export.quant.check import check_against, problems
 
+    if shapes and model is None:
+        raise UsageError("--input-shape is for --model: name the .onnx file too")
     recipe = _recipe(file)
     found = problems(recipe)
     if model is not None:
-        found += check_against(recipe, model)
+        found += check_against(recipe, model, parse_shapes(shapes)[0])
     if found:
         raise EdgeconvError(f"{file}: " + "; ".join(found))
     tensors, layers = len(recipe.activations), len(recipe.weights)

@@ -1,5 +1,6 @@
 """Check a recipe against the rules of INT8 and against the model it is meant for."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +61,13 @@ def check_fits(recipe: Recipe, graph: Graph) -> list[str]:
     return found
 
 
-def check_against(recipe: Recipe, model: Path) -> list[str]:
-    """Return what does not fit the float .onnx file that the recipe was made for."""
+def check_against(
+    recipe: Recipe, model: Path, shapes: Sequence[Sequence[int]] | Mapping[str, Sequence[int]] = ()
+) -> list[str]:
+    """Return what does not fit the float .onnx file that the recipe was made for.
+
+    ``shapes`` are of its inputs, in their order or by name, where the file leaves them open.
+    """
     installed("onnx", "export")
     from edgeconv.export.hub.inputs import settle_shapes
     from edgeconv.export.hub.onnx_io import from_onnx, load_model
@@ -70,7 +76,7 @@ def check_against(recipe: Recipe, model: Path) -> list[str]:
 
     if model.is_file():
         admit(model)
-    graph = from_onnx(settle_shapes(load_model(model), {})[0])
+    graph = from_onnx(settle_shapes(load_model(model), shapes)[0])
     plain = check_fits(recipe, prepare(graph, int8=True).graph)
     half = PixelInput((0.5,), (0.5,))  # the shift of exactly stored pixels adds a tensor
     shifted = check_fits(recipe, prepare(graph, int8=True, pixels=half).graph)
