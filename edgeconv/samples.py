@@ -218,18 +218,22 @@ def _from_function(script: Path, function: str, spec: InputSpec) -> list[Sample]
     return samples
 
 
+MOST_CALIBRATE = 0.8
+"""Share of the samples."""
+
+
 def split(
     samples: Sequence[Sample], calib_count: int, verify_count: int
 ) -> tuple[list[Sample], list[Sample]]:
     """Return calibration and verification samples, disjoint, each spread evenly over ``samples``.
 
-    At most four fifths calibrate, so that something is left to verify on; a single sample is
-    both.
+    At most MOST_CALIBRATE of them calibrate, so that something is left to verify on; a single sample
+    is both.
     """
     total = len(samples)
     if total == 1:
         return list(samples), list(samples)
-    count = min(calib_count, max(1, total * 4 // 5))
+    count = min(calib_count, max(1, int(total * MOST_CALIBRATE)))
     chosen = {index * total // count for index in range(count)}
     rest = [sample for index, sample in enumerate(samples) if index not in chosen]
     return [samples[index] for index in sorted(chosen)], spread(rest, verify_count)

@@ -25,7 +25,7 @@ from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.measure import LEAST, PARTS
 from edgeconv.sweep.part import part_spec
 from edgeconv.sweep.store import Store
-from edgeconv.sweep.worker import on_worker
+from edgeconv.sweep.worker import Needs, on_worker
 
 SMALL, LARGE = 2, 300
 """Pictures of the two shards whose times tell the cost of a picture from that of opening the file."""
@@ -103,7 +103,7 @@ def measured(path: Path, data: str, handed: int = 40) -> Costs:
     def shard(count: int) -> float:
         inputs = Inputs()
         spec = part_spec(inputs, subject, samples[:count], question)
-        needs: dict[str, bytes | str] = {k: str(f.folder) for k, f in inputs.known.items()}
+        needs: Needs = dict(inputs.known)
         on_worker("measure", spec, needs)  # imports
         return min(seconds(lambda: on_worker("measure", spec, needs)) for _ in range(3))
 

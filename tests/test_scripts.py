@@ -304,3 +304,25 @@ def test_the_table_of_speed_is_made() -> None:
         make_speed_results.main, "--only", "mobilenet_v1", "--openings", 1, "--rounds", 2
     )
     assert "| mobilenet_v1 | onnx INT8 |" in said
+
+
+def test_what_two_sweeps_keep_is_compared_latencies_apart(tmp_path: Path) -> None:
+    import sweep_kills
+
+    from edgeconv.sweep.store import Store
+
+    cell = {"label": "net", "bytes": 3}
+    for name, latency, content in (("a", 1.0, b"abc"), ("b", 2.0, b"abc"), ("c", 1.0, b"abd")):
+        store = Store(tmp_path / name / "cells")
+        store.put("aa11", {"file": "m.onnx"}, {"m.onnx": content})
+        store.put("bb22", {"latency_ms": latency}, {})
+        table = {"partial": name == "c", "cells": [{**cell, "timing": {"latency_ms": latency}}]}
+        (tmp_path / name / "results.json").write_text(json.dumps(table))
+    a, b, c = (tmp_path / name for name in "abc")
+    assert sweep_kills.differing(a, b) == []
+    assert sweep_kills.differing(a, c) == ["cells/aa/aa11/m.onnx"]
+    assert (sweep_kills.done(a), sweep_kills.done(c), sweep_kills.done(tmp_path)) == (
+        True,
+        False,
+        False,
+    )

@@ -24,6 +24,7 @@ from edgeconv.sweep.choose import (
     pictures_needed,
     told_apart,
 )
+from edgeconv.sweep.data import choose
 from edgeconv.sweep.forms import expand
 from edgeconv.sweep.inputs import Inputs, unpack, wanted
 from edgeconv.sweep.job import job_from, listed, read_job
@@ -362,3 +363,23 @@ def test_bad_options_and_the_plan(tmp_path: Path) -> None:
     taken = run("ghostnet", "--output", str(tmp_path / "file"))
     assert taken.exit_code == 2
     assert "is a file" in taken.output
+
+
+def test_a_task_sees_no_picture_but_those_that_it_is_told_of(tmp_path: Path) -> None:
+    """A worker elsewhere gets the pictures of its shard with their classes, not the folder they lie in."""
+    photos = tmp_path / "photos"
+    for kind in ("bag", "coat"):
+        (photos / kind).mkdir(parents=True)
+        for index in range(3):
+            (photos / kind / f"{index}.png").write_bytes(kind.encode() + bytes([index]))
+    inputs = Inputs()
+    evaluation = choose(job_from({"nets": ["n.onnx"], "data": str(photos)}), inputs, bundled=False)
+    assert evaluation is not None
+    assert evaluation.names is not None
+    told = evaluation.part(inputs, 1, 3, None)
+    assert told["truth"] == {name: int(name[:4] == "coat") for name in evaluation.names[1:3]}
+    (key,) = wanted(told)
+    inputs.known[key].lay(tmp_path / "laid")
+    unpack(inputs.pack(key), tmp_path / "sent")
+    for place in ("laid", "sent"):
+        assert Inputs().pictures(tmp_path / place / "photos") == sorted(told["truth"])

@@ -158,9 +158,9 @@ class Cluster:
         self._completed.add(future)
 
     def _sending(self, key: str) -> Any:
-        """Return what gives a worker the files of ``key``: their folder, where it sees this machine's."""
+        """Return what gives a worker the files of ``key``: where they lie, if it sees this machine's."""
         if self._local is not None:
-            return str(self._inputs.known[key].folder)
+            return self._inputs.known[key]
         return self._client.scatter(self._inputs.pack(key), hash=False)
 
     def _start_late(self) -> None:

@@ -1,12 +1,13 @@
 """What a sweep evaluates on: the user's data with its truth, or the pictures of the bundled nets."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from edgeconv.demo_files import demo_folder
-from edgeconv.pictures import find_pictures
+from edgeconv.errors import EdgeconvError
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.job import Job
 from edgeconv.truth import class_folders, read_truth
@@ -14,14 +15,58 @@ from edgeconv.truth import class_folders, read_truth
 BUNDLED = "bundled"
 """The truth of our own pictures: the class is in each name."""
 
+ARRAYS = "arrays"
+"""The truth that lies in an .npz beside its samples."""
+
+Known = dict[str, int]
+"""Picture -> class."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Samples to evaluate on: "@HASH/NAME", their number, and what they show ("" unknown)."""
+    """Samples to evaluate on, ``count`` of them, and what they show: ``truth`` ("" unknown).
 
-    data: str
+    ``names`` are pictures below ``source`` in an order without a pattern; None: it holds arrays.
+    """
+
+    source: Path
+    names: tuple[str, ...] | None
     count: int
     truth: str
+    _known: dict[Sequence[str] | None, Known] = field(default_factory=dict, compare=False)
+
+    def part(
+        self, inputs: Inputs, start: int, stop: int, labels: Sequence[str] | None
+    ) -> dict[str, Any]:
+        """Return what a task is told of samples start..stop: of pictures those alone, with their classes."""
+        if self.names is None:
+            truth = self.truth or None
+            return {"data": inputs.add(self.source), "truth": truth, "part": [start, stop]}
+        names = self.names[start:stop]
+        data = inputs.add_some(self.source, names)
+        return {"data": data, "truth": self._classes(names, labels), "part": None}
+
+    def _classes(self, names: Sequence[str], labels: Sequence[str] | None) -> Known | None:
+        if not self.truth:
+            return None
+        key = None if labels is None else tuple(labels)
+        if key not in self._known:
+            self._known[key] = self._read(labels)
+        known = self._known[key]
+        return {name: known[name] for name in names if name in known}
+
+    def _read(self, labels: Sequence[str] | None) -> Known:
+        names = self.names or ()
+        if self.truth == BUNDLED:
+            return {name: int(name.partition("_")[0]) for name in names}
+        said = read_truth(self.truth, self.source, labels)
+        named = {name: said.get(name, said.get(Path(name).name)) for name in names}
+        known = {name: value for name, value in named.items() if value is not None}
+        if not known:
+            raise EdgeconvError(
+                f"--truth names no picture of {self.source}, but {next(iter(said))!r}"
+            )
+        return known
 
 
 def choose(job: Job, inputs: Inputs, *, bundled: bool) -> Evaluation | None:
@@ -30,22 +75,24 @@ def choose(job: Job, inputs: Inputs, *, bundled: bool) -> Evaluation | None:
     Folders with one subfolder a class are their own truth.
     """
     if job.data is None:
-        if not bundled:
-            return None
-        folder = demo_folder("pictures") / "test"
-        return Evaluation(inputs.add(folder), _limited(job, len(find_pictures(folder))), BUNDLED)
+        return (
+            _pictures(job, inputs, demo_folder("pictures") / "test", BUNDLED) if bundled else None
+        )
     path = Path(job.data)
     if path.is_dir():
-        truth = job.truth or ("folders" if class_folders(path) else "")
-        if truth not in ("", "folders"):
-            truth = inputs.add(Path(truth))
-        return Evaluation(inputs.add(path), _limited(job, len(find_pictures(path))), truth)
+        return _pictures(job, inputs, path, job.truth or ("folders" if class_folders(path) else ""))
     from edgeconv.arrays import read_arrays
 
-    reference = inputs.add(path)  # refuses a missing file
+    inputs.add(path)  # refuses a missing file
     arrays = read_arrays(path)
-    count = len(next(iter(arrays.values())))
-    return Evaluation(reference, _limited(job, count), "arrays" if "truth" in arrays else "")
+    count = _limited(job, len(next(iter(arrays.values()))))
+    return Evaluation(path, None, count, ARRAYS if "truth" in arrays else "")
+
+
+def _pictures(job: Job, inputs: Inputs, folder: Path, truth: str) -> Evaluation:
+    names = inputs.pictures(folder)
+    count = _limited(job, len(names))
+    return Evaluation(folder, tuple(names[p] for p in shuffled(len(names))[:count]), count, truth)
 
 
 def shuffled(count: int) -> list[int]:
@@ -59,13 +106,3 @@ def shuffled(count: int) -> list[int]:
 
 def _limited(job: Job, count: int) -> int:
     return count if job.count is None else min(job.count, count)
-
-
-def read_known(truth: str, data: str, labels: Sequence[str] | None) -> Mapping[str, int]:
-    """Return picture -> class for an evaluation's ``truth``; arrays bring their own."""
-    if truth in ("", "arrays"):
-        return {}
-    folder = Path(data)
-    if truth == BUNDLED:
-        return {path.name: int(path.name.partition("_")[0]) for path in find_pictures(folder)}
-    return read_truth(truth, folder, labels)

@@ -110,7 +110,7 @@ def kept_result(store: Store, task: Task) -> Outcome | None:
 def run_here(task: Task, store: Store, inputs: Inputs) -> Outcome:
     """Run ``task`` in this process and keep its result."""
     started = time.perf_counter()
-    places = {key: inputs.known[key].folder for key in wanted(task.spec)}
+    places = {key: inputs.known[key] for key in wanted(task.spec)}
     try:
         with store.making(task.key) as folder:
             result = perform(task.kind, task.spec, places, folder)

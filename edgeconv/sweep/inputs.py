@@ -9,14 +9,27 @@ from pathlib import Path
 
 from edgeconv.errors import UsageError
 from edgeconv.files import digest
+from edgeconv.pictures import find_pictures
+from edgeconv.samples import spread
 
 
 @dataclass(frozen=True)
 class Files:
-    """Files and folders that go together: ``names`` below ``folder``."""
+    """Files and folders that go together: ``names`` below ``folder``; ``alone``: a task sees no others there."""
 
     folder: Path
     names: tuple[str, ...]
+    alone: bool = False
+
+    def lay(self, place: Path) -> None:
+        """Make ``place`` show them, by links."""
+        if not self.alone:
+            place.symlink_to(self.folder.absolute(), target_is_directory=True)
+            return
+        for name in self.names:
+            shown = place / name
+            shown.parent.mkdir(parents=True, exist_ok=True)
+            shown.symlink_to(self.folder / name)
 
 
 @dataclass
@@ -25,6 +38,7 @@ class Inputs:
 
     known: dict[str, Files] = field(default_factory=dict)
     _seen: dict[Files, str] = field(default_factory=dict)
+    _pictures: dict[Path, list[str]] = field(default_factory=dict)
 
     def add(self, *paths: Path) -> str:
         """Return "@HASH/NAME" for the first of ``paths``, which lie in one folder and go together.
@@ -37,6 +51,26 @@ class Inputs:
     def add_below(self, folder: Path, names: Sequence[str]) -> str:
         """Return "@HASH/." for ``names`` (relative paths) of ``folder`` alone; it stands for the folder."""
         return f"@{self._key(Files(folder.absolute(), tuple(names)))}/."
+
+    def add_some(self, folder: Path, names: Sequence[str]) -> str:
+        """Return "@HASH/FOLDER": to a task ``folder`` holds nothing but ``names`` (relative paths)."""
+        whole = folder.absolute()
+        shown = tuple(f"{whole.name}/{name}" for name in names)
+        return f"@{self._key(Files(whole.parent, shown, alone=True))}/{whole.name}"
+
+    def add_spread(self, source: str, count: int) -> str:
+        """Return what stands for ``source``: of a folder ``count`` pictures, spread evenly, else the file."""
+        path = Path(source)
+        if not path.is_dir():
+            return self.add(path)
+        return self.add_some(path, spread(self.pictures(path), count))
+
+    def pictures(self, folder: Path) -> list[str]:
+        """Return the relative paths of every picture below ``folder``, sorted, listed once."""
+        if folder not in self._pictures:
+            found = find_pictures(folder)
+            self._pictures[folder] = [path.relative_to(folder).as_posix() for path in found]
+        return self._pictures[folder]
 
     def _key(self, files: Files) -> str:
         if files not in self._seen:

@@ -22,7 +22,7 @@ from edgeconv.sweep.progress import Progress, Say
 from edgeconv.sweep.results import Cell, SweepReport, budgets_of
 from edgeconv.sweep.specs import bench_spec, export_spec, shard_specs
 
-RESULTS = 3
+RESULTS = 4
 """Form of what tasks answer: results of another form are made anew."""
 
 RUNGS = (0.25, 0.5, 1.0)

@@ -1,10 +1,14 @@
 """What each task of a sweep is told: JSON in which "@HASH/NAME" stands for a file."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgeconv.artifact import load_artifact
+from edgeconv.export.data import VERIFY_COUNT
+from edgeconv.samples import MOST_CALIBRATE
 from edgeconv.sweep.data import Evaluation
 from edgeconv.sweep.forms import Form
 from edgeconv.sweep.inputs import Inputs
@@ -24,9 +28,10 @@ def export_spec(job: Job, inputs: Inputs, group: Form, targets: Sequence[str]) -
     if group.recipe is not None and group.recipe.endswith(".json"):
         spec["recipe"] = inputs.add(Path(group.recipe))
     if group.precision == "int8" and job.calib is not None:
-        spec |= {"calib": inputs.add(Path(job.calib)), "calib_count": job.calib_count}
+        calib = inputs.add_spread(job.calib, _calibrating(job))
+        spec |= {"calib": calib, "calib_count": job.calib_count}
     if job.data is not None:
-        spec["verify"] = inputs.add(Path(job.data))
+        spec["verify"] = inputs.add_spread(job.data, VERIFY_COUNT)
     if job.labels is not None:
         spec["labels"] = inputs.add(Path(job.labels))
     given = {
@@ -40,18 +45,25 @@ def export_spec(job: Job, inputs: Inputs, group: Form, targets: Sequence[str]) -
     return spec | {name: value for name, value in given.items() if value is not None}
 
 
+def _calibrating(job: Job) -> int:
+    """Return how many pictures an export takes of --calib, which it also verifies on where nothing else is given."""
+    if job.data is not None:
+        return job.calib_count
+    return max(job.calib_count + VERIFY_COUNT, math.ceil(job.calib_count / MOST_CALIBRATE))
+
+
 def shard_specs(
     inputs: Inputs, path: Path, evaluation: Evaluation, edges: Sequence[int]
 ) -> list[dict[str, Any]]:
     """Return the evaluation of ``path`` on the pictures between each two of ``edges``."""
     hub = "" if evaluation.truth else inputs.add(_hub(path))
-    spec = {
-        "file": inputs.add(*with_manifest(path)),
-        "hub": hub,
-        "data": evaluation.data,
-        "truth": evaluation.truth,
-    }
-    return [{**spec, "start": a, "stop": b} for a, b in itertools.pairwise(edges)]
+    spec = {"file": inputs.add(*with_manifest(path)), "hub": hub}
+    artifact = load_artifact(path)
+    labels = None if artifact is None else artifact.labels
+    return [
+        spec | evaluation.part(inputs, start, stop, labels)
+        for start, stop in itertools.pairwise(edges)
+    ]
 
 
 def bench_spec(

@@ -16,9 +16,10 @@ from edgeconv.files import temporary_folder
 from edgeconv.runtimes.base import Runner, open_runner
 from edgeconv.samples import Feed, InputSpec, Sample, load_samples
 from edgeconv.sweep.boards import bench_there
+from edgeconv.sweep.inputs import Files
 
-Places = Mapping[str, Path]
-"""Hash -> the folder in which the files of that hash lie."""
+Places = Mapping[str, Files]
+"""Hash -> the files of that hash on this machine."""
 
 
 def perform(kind: str, spec: Mapping[str, Any], places: Places, folder: Path) -> dict[str, Any]:
@@ -28,8 +29,8 @@ def perform(kind: str, spec: Mapping[str, Any], places: Places, folder: Path) ->
     machine's paths gets into what it writes. Raises EdgeconvError for what cannot be done.
     """
     with temporary_folder() as bench:
-        for key in places:
-            (bench / key).symlink_to(places[key].absolute(), target_is_directory=True)
+        for key, files in places.items():
+            files.lay(bench / key)
         with contextlib.chdir(bench):
             found: dict[str, Any] = TASKS[kind](_named(spec), folder.absolute())
     return found
@@ -77,7 +78,7 @@ def _export(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _evaluate(spec: Mapping[str, Any], _folder: Path) -> dict[str, Any]:
-    """Classify samples start..stop of the data; compare with their truth, or with the float hub."""
+    """Classify the pictures (of arrays: samples start..stop); compare with their truth, or with the float hub."""
     path = Path(spec["file"])
     artifact = load_artifact(path)
     if artifact is None:
@@ -90,7 +91,7 @@ def _evaluate(spec: Mapping[str, Any], _folder: Path) -> dict[str, Any]:
     if predicted is None:
         return {"classifier": False}
     wanted: NDArray[np.int64] | None
-    if spec["truth"]:
+    if spec["truth"] is not None:
         wanted = np.array([-1 if s.truth is None else s.truth for s in samples], np.int64)
     else:
         with open_runner(Path(spec["hub"]), threads=1) as runner:
@@ -103,7 +104,7 @@ def _list(values: NDArray[np.int64] | None) -> list[int]:
 
 
 def _samples(artifact: Artifact, spec: Mapping[str, Any]) -> list[Sample]:
-    from edgeconv.sweep.data import read_known, shuffled
+    from edgeconv.sweep.data import ARRAYS, shuffled
 
     how = artifact.preprocessing
     shapes = {}
@@ -111,12 +112,13 @@ def _samples(artifact: Artifact, spec: Mapping[str, Any]) -> list[Sample]:
         n, *rest = tensor.shape
         nhwc = tensor.layout == "nhwc"
         shapes[tensor.name] = (n, rest[2], *rest[:2]) if nhwc else tensor.shape
-    truth = read_known(spec["truth"], spec["data"], artifact.labels)
+    truth = {} if spec["truth"] in (None, ARRAYS) else spec["truth"]
 
     def part(count: int) -> list[int]:
-        return shuffled(count)[spec["start"] : spec["stop"]]
+        return shuffled(count)[slice(*spec["part"])]
 
-    return load_samples(spec["data"], InputSpec(shapes, how), truth, part)
+    inputs = InputSpec(shapes, how)
+    return load_samples(spec["data"], inputs, truth, part if spec["part"] else None)
 
 
 def _classes(runner: Runner, artifact: Artifact, samples: list[Sample]) -> NDArray[np.int64] | None:

@@ -10,14 +10,18 @@ from edgeconv.cache import cache_dir
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import temporary_folder
 from edgeconv.sweep.engine import without_places
-from edgeconv.sweep.inputs import unpack
+from edgeconv.sweep.inputs import Files, unpack
 from edgeconv.sweep.tasks import perform
 
 Answer = tuple[dict[str, Any], bytes, float]
 """A result or {"error": ...}, its files as a tar, and the seconds that the work itself took."""
 
 
-def on_worker(kind: str, spec: dict[str, Any], needs: dict[str, bytes | str]) -> Answer:
+Needs = dict[str, bytes | Files]
+"""Hash -> the files as a tar, or where they lie on this machine."""
+
+
+def on_worker(kind: str, spec: dict[str, Any], needs: Needs) -> Answer:
     """Do a task on a worker."""
     started = time.perf_counter()
     places = {key: _at_hand(key, data) for key, data in needs.items()}
@@ -45,7 +49,7 @@ def _packed(folder: Path) -> bytes:
     return made.getvalue()
 
 
-def once(name: str, kind: str, spec: dict[str, Any], needs: dict[str, bytes | str]) -> Answer:
+def once(name: str, kind: str, spec: dict[str, Any], needs: Needs) -> Answer:
     """Do a task as ``on_worker``, unless one of that ``name`` was started before.
 
     A scheduler of the user's starts a task again whose worker died; a board may still be busy with it.
@@ -61,10 +65,10 @@ def once(name: str, kind: str, spec: dict[str, Any], needs: dict[str, bytes | st
     return on_worker(kind, spec, needs)
 
 
-def _at_hand(key: str, data: bytes | str) -> Path:
-    """Return the folder that holds the files of ``key`` on this machine; a tar is unpacked once."""
-    if isinstance(data, str):
-        return Path(data)
+def _at_hand(key: str, data: bytes | Files) -> Files:
+    """Return the files of ``key`` on this machine; a tar, which holds no others, is unpacked once."""
+    if isinstance(data, Files):
+        return data
     place = cache_dir() / "sweep" / key
     if not place.is_dir():
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +79,7 @@ def _at_hand(key: str, data: bytes | str) -> Path:
             except OSError:
                 if not place.is_dir():
                     raise
-    return place
+    return Files(place, ())
 
 
 def unpacked(data: bytes) -> dict[str, bytes]:
