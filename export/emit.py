@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from edgeconv.artifact import Preprocessing, spec_to_json
 from edgeconv.export.graph import Graph
 from edgeconv.export.kinds import Io
@@ -56,7 +58,7 @@ class EmitRequest:
 
     ``io`` is the settled type of an INT8 file's borders. ``description`` is what the file says of
     itself (export/manifest.py). ``image`` and ``labels`` make a Core ML package take images and
-    name classes.
+    name classes. ``reference`` are the float net's outputs, name -> (samples, ...).
     """
 
     graph: Graph
@@ -66,6 +68,7 @@ class EmitRequest:
     description: Mapping[str, Any]
     image: Preprocessing | None = None
     labels: list[str] | None = None
+    reference: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def counts(request: EmitRequest, islands: Collection[str] = ()) -> dict[str, int]:

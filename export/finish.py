@@ -78,6 +78,7 @@ def _request(work: Work) -> EmitRequest:
         work.description,
         work.source.preprocessing if options.image_input else None,
         work.classifier,
+        work.expected.outputs,
     )
 
 

@@ -76,8 +76,8 @@ def sqnr_db(reference: Any, other: Any) -> float:
     return float("inf") if error == 0 else 10 * float(np.log10(signal / error))
 
 
-def convolution_net(channels: int = 8, groups: int = 1) -> Any:
-    """Two convolutions with ReLU6, a residual addition, a global pool and a classifier of 5."""
+def convolution_net(channels: int = 8, groups: int = 1, offset: float = 0.0) -> Any:
+    """Two convolutions with ReLU6, a residual addition, a global pool, and 5 figures around ``offset``."""
     rng = np.random.default_rng(3)
     weights = {
         "w0": rng.standard_normal((channels, 3, 3, 3)) * 0.3,
@@ -85,7 +85,7 @@ def convolution_net(channels: int = 8, groups: int = 1) -> Any:
         "w1": rng.standard_normal((channels, channels // groups, 3, 3)) * 0.2,
         "b1": rng.standard_normal(channels) * 0.1,
         "w2": rng.standard_normal((5, channels)),
-        "b2": rng.standard_normal(5),
+        "b2": rng.standard_normal(5) + offset,
     }
     constants: dict[str, Any] = {k: v.astype(np.float32) for k, v in weights.items()}
     constants |= {"zero": np.float32(0), "six": np.float32(6), "flat": np.array([1, channels])}

@@ -25,6 +25,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.coreml.emit import emit_coreml
 from edgeconv.export.coreml.integers import round_weights, stored_form
 from edgeconv.export.coreml.known_issues import Target, avoid, known_issues
+from edgeconv.export.coreml.wide import coarse_outputs
 from edgeconv.export.graph import Graph
 from edgeconv.mil import Program, open_program
 from edgeconv.recipe import Activation, Recipe
@@ -402,3 +403,32 @@ def test_importing_the_target_loads_no_coremltools() -> None:
         "sys.exit(1 if 'coremltools' in sys.modules or 'torch' in sys.modules else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_half_precision_keeps_the_digits_of_a_figure_around_500(precision: Any) -> None:
+    """A half has steps of a quarter there; the last layer computes in float32 where that is told."""
+    model = convolution_net(offset=500.0)
+    ready = prepared(model, int8=precision == "int8")
+    feeds = [feeds_for(ready, seed) for seed in range(8)]
+    recipe = simple_recipe(ready, feeds) if precision == "int8" else None
+    wanted = np.concatenate([expected(model, feed)[0] for feed in feeds])
+    output = ready.outputs[0]
+    kept = []
+    for coarse in ((), coarse_outputs({output: wanted})):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "net.mlpackage"
+            emit_coreml(ready, recipe, path=path, precision=precision, coarse=coarse)
+            program = open_program(path)
+            got = np.concatenate(
+                [program.run(feed)[program.output_specs()[0].name] for feed in feeds]
+            )
+        kept.append(sqnr_db(wanted - wanted.mean(axis=0), got - wanted.mean(axis=0)))
+    assert kept[0] < 20
+    assert kept[1] > kept[0] + 10
+
+
+def test_only_figures_far_from_zero_are_called_coarse() -> None:
+    spread = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    outputs = {"near": spread, "far": spread + 500, "still": np.full((20, 4), 500.0, np.float32)}
+    assert coarse_outputs(outputs) == ("far",)

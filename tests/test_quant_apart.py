@@ -4,6 +4,7 @@ import numpy as np
 import parity_kit as kit
 import pytest
 
+from edgeconv.export.graph import Node
 from edgeconv.export.prepare import prepare
 from edgeconv.export.quant.engine import quantize
 
@@ -20,3 +21,21 @@ def test_a_regression_output_far_from_zero_keeps_its_digits(offset: float, in_fl
     made = quantize(prepared, feeds, recipe="fast")
     assert ("fc" in made.recipe.float_nodes) is in_float
     assert "head" not in made.recipe.float_nodes
+
+
+@pytest.mark.parametrize(("spread", "in_float"), [(4.0, False), (0.05, True)])
+def test_probabilities_of_nearly_equal_classes_keep_their_digits(
+    spread: float, in_float: bool
+) -> None:
+    """INT8 prescribes steps of 1/256, of which values between 0.2 and 0.3 use few."""
+    graph = kit.small_net()
+    graph.constants["fc.weight"] = graph.constants["fc.weight"] * np.float32(spread)
+    graph.constants["fc.bias"] = graph.constants["fc.bias"] * np.float32(spread)
+    logits = graph.outputs[0]
+    graph.declare("probabilities", graph.shape(logits), np.float32)
+    graph.nodes.append(Node("Softmax", "softmax", [logits], ["probabilities"], {"axis": 1}))
+    graph.outputs = ["probabilities"]
+    feeds = [{"input": row[None]} for row in kit.pictures(20)]
+    made = quantize(prepare(graph, int8=True).graph, feeds, recipe="fast")
+    assert ("softmax" in made.recipe.float_nodes) is in_float
+    assert "fc" not in made.recipe.float_nodes

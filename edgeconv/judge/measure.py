@@ -148,10 +148,9 @@ def _floor(
 def _half_step(values: Array) -> float:
     """Return half precision's step at the largest of ``values``; 0 where they are no such numbers."""
     with np.errstate(over="ignore"):
-        halves = values.astype(np.float16)
-    if values.dtype.kind != "f" or not np.array_equal(halves, values):
-        return 0.0
-    return float(np.spacing(np.abs(halves).max()))
+        if values.dtype.kind != "f" or not np.array_equal(values.astype(np.float16), values):
+            return 0.0
+    return metrics.half_step(values)
 
 
 def _coarse(name: str, reference: Array, other: Array, context: Context) -> list[str]:

@@ -19,6 +19,16 @@ def max_abs_error(reference: Reals, other: Reals, name: str = "output") -> float
     return max(float(np.abs(a - b).max()) for a, b in pieces(reference, other))
 
 
+def half_step(values: Reals) -> float:
+    """Half precision's step at the largest of ``values``, infinite where that is beyond it.
+
+    >>> half_step(np.array([-500.0, 3.0])), half_step(np.array([1e6]))
+    (0.25, inf)
+    """
+    peak = float(np.abs(values).max(initial=0.0))
+    return float(np.spacing(np.float16(peak))) if peak < 65504.0 else math.inf
+
+
 def value_range(reference: Reals) -> float:
     """Largest minus smallest value.
 

@@ -4,7 +4,7 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from edgeconv.errors import EdgeconvError, UnsupportedOpError
 from edgeconv.export.coreml.integers import IntegerPlan
 from edgeconv.export.coreml.lowering import Lowering
 from edgeconv.export.coreml.table import OPS
+from edgeconv.export.coreml.wide import halved
 from edgeconv.export.graph import Graph
 
 
@@ -89,10 +90,11 @@ def convert(
     min_ios: int,
     border: Border,
     folder: Path,
+    coarse: Collection[str] = (),
 ) -> Converted:
     """Lower ``graph`` and run coremltools' passes and backend on it (float32 borders always).
 
-    ``half`` computes in float16 inside. What coremltools writes on the way, the weight file among it, goes
+    ``half`` computes in float16 inside, but for the last layers of the graph's outputs ``coarse``. What coremltools writes on the way, the weight file among it, goes
     into ``folder``: it would leave it in TMPDIR where the process is killed. Raises EdgeconvError where coremltools is missing or the
     shapes it infers differ from the graph's.
     """
@@ -111,13 +113,17 @@ def convert(
             classifier = ct.ClassifierConfig(
                 list(border.labels), predicted_probabilities_output=outputs[0]
             )
+        wide = [name for of, name in zip(graph.outputs, outputs, strict=True) if of in coarse]
+        precision = ct.precision.FLOAT16
+        if wide and border.labels is None:  # whose probabilities are no figures around 500
+            precision = ct.transform.FP16ComputePrecision(op_selector=halved(wide))
         with _converter_errors(), _temporaries_in(folder):
             model = ct.convert(
                 program,
                 source="milinternal",
                 convert_to="mlprogram",
                 minimum_deployment_target=getattr(ct.target, f"iOS{min_ios}"),
-                compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
+                compute_precision=precision if half else ct.precision.FLOAT32,
                 inputs=inputs,
                 classifier_config=classifier,
                 skip_model_load=True,

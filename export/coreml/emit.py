@@ -1,6 +1,6 @@
 """Emit a prepared graph, float or with its recipe, as an .mlpackage."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,7 @@ def emit_coreml(
     labels: Sequence[str] | None = None,
     metadata: Mapping[str, str] | None = None,
     avoid_known_issues: bool = False,
+    coarse: Collection[str] = (),
 ) -> EmittedCoreml:
     """Write ``graph`` as the package ``path``, read it again from disk, and check it.
 
@@ -79,7 +80,8 @@ def emit_coreml(
     from the float weights. ``image_input`` makes image inputs with that preprocessing inside,
     ``labels`` a classifier with a softmax. ``metadata``: "author", "license", "version" and
     "description" are Core ML's own fields, every other key goes to the user-defined ones.
-    Raises UsageError for options that do not go together, UnsupportedOpError before any work.
+    Half precision would round the digits of the outputs ``coarse`` away (wide.py): their last layers
+    stay in float32. Raises UsageError for options that do not go together, UnsupportedOpError before any work.
     """
     compute, min_ios = settle(precision, compute, min_ios, weights_only)
     if precision == "int8" and not weights_only:
@@ -103,6 +105,7 @@ def emit_coreml(
             min_ios=min_ios,
             border=Border(image_input, labels),
             folder=folder,
+            coarse=coarse,
         )
         _describe(converted.spec, metadata or {})
         model = converted.spec.SerializeToString(deterministic=True)

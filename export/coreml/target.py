@@ -41,6 +41,7 @@ def _float_outputs(graph: "Graph", recipe: "Recipe") -> tuple[str, ...]:
 def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     from edgeconv.export.coreml.emit import emit_coreml
     from edgeconv.export.coreml.integers import INTEGER_READERS
+    from edgeconv.export.coreml.wide import coarse_outputs
     from edgeconv.export.emit import Emitted, counts, inside, sentence
 
     options = request.options
@@ -60,6 +61,7 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
         labels=None if request.labels is None else unique(request.labels),
         metadata=metadata,
         avoid_known_issues=options.avoid_known_issues,
+        coarse=coarse_outputs(request.reference),
     )
     census = made.census
     weighed = census.weight_only if options.int8_weights else 0

@@ -5,6 +5,9 @@ Result:  these nodes compute in float, and each part keeps its own scale
 
 Given:   Gemm -> output, which moves between 480 and 520
 Result:  the Gemm computes in float
+
+Given:   Softmax over few nearly equal classes -> output, of values between 0.2 and 0.3
+Result:  the Softmax computes in float: INT8 prescribes steps of 1/256, of which it would use few
 """
 
 import numpy as np
@@ -37,9 +40,9 @@ def kept_apart(graph: Graph, seen: Observation) -> dict[str, str]:
 
 
 def _far_from_zero(graph: Graph, seen: Observation) -> dict[str, str]:
-    """Return what makes outputs that move little around a large value, with the reason.
+    """Return what makes outputs that move little beside what their scale covers, with the reason.
 
-    A scale covers 0, so that an output of 480 to 520 would have a step of 2.
+    A scale covers 0, so that an output of 480 to 520 would have a step of 2; a prescribed one covers 1.
     """
     makers = graph.producers()
     found: dict[str, str] = {}
@@ -50,12 +53,14 @@ def _far_from_zero(graph: Graph, seen: Observation) -> dict[str, str]:
             if not moves_integers(makers[tensor]):
                 break
             tensor = makers[tensor].inputs[0]
-        if stats is None or not nodes or nodes[-1].op not in WEIGHTED:
+        if stats is None or not nodes or nodes[-1].op not in (*WEIGHTED, *FIXED):
             continue
         low, high = stats.low.min(axis=0), stats.high.max(axis=0)
-        largest = max(float(np.abs(low).max()), float(np.abs(high).max()))
-        if 0.0 < float((high - low).max()) < largest / FEW:
-            reason = f"its values move by less than 1/{FEW:g} of their size: 8 bits are too few"
+        covered = 1.0
+        if nodes[-1].op in WEIGHTED:
+            covered = max(float(np.abs(low).max()), float(np.abs(high).max()))
+        if 0.0 < float((high - low).max()) < covered / FEW:
+            reason = f"its values move by less than 1/{FEW:g} of what 8 bits would cover"
             found.update(dict.fromkeys([node.name for node in nodes], reason))
     return found
 

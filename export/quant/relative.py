@@ -9,8 +9,8 @@ small norm would be rounded to 0 and divide by that.
 Given:   x -> Floor -> Sub(x, .), or Sub(mean of squares, square of the mean)
 Result:  all of it computes in float: the difference is smaller than the steps of what it is made of
 
-Given:   Tanh, whose values stay small
-Result:  it computes in float: INT8 prescribes steps of 1/128, of which it would use few
+Given:   Tanh, Sigmoid, or Softmax over many, whose values stay small
+Result:  it computes in float: INT8 prescribes steps of 1/128 or 1/256, of which it would use few
 
 Places to read at (x -> Floor | Round | Cast to integers) are whole numbers and need all of theirs.
 """
@@ -31,8 +31,8 @@ BETWEEN = frozenset(
 """What lies between such a reader and the tensor whose size it measures."""
 
 
-SMALL = 0.5
-"""Of the values 0 to 1 that the steps of Tanh are made for."""
+SMALL = {"Tanh": 0.5, "Softmax": 0.125, "Sigmoid": 0.125, "HardSigmoid": 0.125}
+"""Operator -> least of the values 0 to 1, which its prescribed steps are made for, that it has to reach."""
 WIDE = 8.0
 """Times that the largest of these values exceeds the smallest: three bits of eight."""
 
@@ -48,8 +48,8 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
         elif node.op == "Cast" and graph.dtype(node.output).kind in "iu":
             reason = f"Cast {node.name} makes whole numbers of it"
             waiting = [node.inputs[0]]
-        elif node.op == "Tanh" and _size(seen, node.output) < SMALL:
-            found[node.name] = f"{node.name} uses less than half of the steps that are prescribed"
+        elif _size(seen, node.output) < SMALL.get(node.op, 0.0):
+            found[node.name] = f"{node.name} uses few of the steps that are prescribed"
             continue
         elif node.op == "Sub" and _cancels(graph, seen, node):
             reason = f"{node.name} takes nearly equal values from each other"
