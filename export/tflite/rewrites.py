@@ -7,6 +7,7 @@ from edgeconv.export.kinds import Cpu, Prefer
 from edgeconv.export.rewrites.fold_pixels import fold_stride
 from edgeconv.export.rewrites.table import JOIN_GHOSTS, Change, Rewrite, apply_rewrites
 from edgeconv.export.tflite.fold_transposes import fold_transposes
+from edgeconv.export.tflite.order_channels import order_channels
 from edgeconv.export.tflite.place_shuffles import place_shuffles
 from edgeconv.recipe import Recipe
 
@@ -50,7 +51,9 @@ def rewrite(
     graph = fold_transposes(graph)
     placed: tuple[Change, ...] = ()
     if rewrites.place_shuffles:
+        graph, recipe, ordered = order_channels(graph, recipe)
         graph, recipe, placed = place_shuffles(graph, recipe)
+        placed = ordered + placed
     if recipe is None:
         return graph, None, placed
     made = apply_rewrites(graph, recipe, INTEGER, rewrites)
