@@ -33,6 +33,7 @@ class ExportArguments(TypedDict, total=False):
     input_shape: Sequence[int]
     input_shapes: Sequence[Sequence[int]] | Mapping[str, Sequence[int]]
     input_types: Mapping[str, str]
+    freeze_inputs: Mapping[str, Any]
     classes: int | None
     calib: str | Path | None
     calib_count: int
@@ -112,7 +113,7 @@ def settled(arguments: Mapping[str, Any]) -> dict[str, Any]:
         found["input_shapes"] = tuple(tuple(shape) for shape in shapes)
     for name, how in options().items():
         value = found.get(name)
-        if value is None or name == "input_shapes":
+        if value is None or name in ("input_shapes", "freeze_inputs"):
             continue
         if how.many or (how.read is not None and how.kind is str):
             found[name] = (value,) if isinstance(value, (str, int, float)) else tuple(value)

@@ -150,6 +150,11 @@ class Artifact:
         return None if data is None else preprocessing_from_json(data)
 
     @property
+    def frozen_inputs(self) -> Mapping[str, Any]:
+        """What inputs of the exported model hold that are constants here: numbers and nested lists."""
+        return self.manifest.get("frozen_inputs") or {}
+
+    @property
     def layout(self) -> str:
         """Where the channels of its first input are: NCHW or NHWC."""
         return self.inputs[0].layout.upper()

@@ -65,6 +65,7 @@ DESCRIPTION = table(
         "softmax": flag,
         "preprocessing": maybe(PREPROCESSING),
         "labels": maybe(items(text)),
+        "frozen_inputs": mapping(anything),
     },
 )
 
@@ -90,6 +91,7 @@ MANIFEST = table(
         "evidence": table({"folder": _inner_name, "files": mapping(text)}),
     },
     {
+        "frozen_inputs": mapping(anything),
         "softmax": flag,
         "net": maybe(table({}, {"source": text})),
         "versions": maybe(mapping(maybe(text))),

@@ -32,11 +32,13 @@ def describe(
 ) -> dict[str, Any]:
     """Return what the file says of itself, the same for every target.
 
-    Keys: net, precision, preprocessing, labels, weights, calibration, recipe, versions.
+    Keys: net, precision, preprocessing, labels, frozen_inputs, weights, calibration, recipe, versions.
     """
     calibration = data.manifest() if recipe is not None else None
     how = source.preprocessing
+    frozen = {"frozen_inputs": dict(source.frozen)} if source.frozen else {}
     return {
+        **frozen,
         "net": dict(source.net),
         "precision": options.precision,
         "softmax": softmax,

@@ -49,6 +49,8 @@ def option_of(field: "Field[Any]") -> Option | None:
 
 def default_of(field: "Field[Any]") -> Any:
     """Return a field's default; None where it has none."""
+    if field.default_factory is not MISSING:
+        return field.default_factory()
     return None if field.default is MISSING else field.default
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from edgeconv.artifact import Crop, Order
 from edgeconv.deps import installed
@@ -38,7 +38,8 @@ class ExportOptions:
     ``mean`` and ``std`` are on the 0..1 scale, one value or one a channel; None takes the weights'
     own. ``opset`` None is 18, or the newest that the file's operators need. ``input_shapes`` holds
     (N, C, H, W) for picture nets; one a positional input, or by name, otherwise. ``input_types`` are
-    numpy's names of a module's inputs that are not float32.
+    numpy's names of a module's inputs that are not float32. ``freeze_inputs`` are by name: a number, a
+    nest of them, or what the command takes as text.
     ``preprocessing`` names a mean and a std (edgeconv/preprocessing.py), or is "auto".
     ``image_input`` implies ``embed_preprocessing``: an image has no other values than pixels.
     """
@@ -83,6 +84,10 @@ class ExportOptions:
         flag="input-shape", metavar="[NAME=]N,C,H,W[:TYPE]", many=True,
     )
     input_types: Mapping[str, str] = field(default_factory=dict)
+    freeze_inputs: Mapping[str, Any] = option(
+        {}, NET, "Make a constant of an input: number, N,N,..., true, false or FILE.npy; repeat for each.",
+        flag="freeze-input", metavar="NAME=VALUE", many=True,
+    )
     classes: int | None = option(None, NET, "Classes, for random weights.", kind=int)
     seed: int = option(0, NET, "Of random weights.", kind=int, shown=True)
     softmax: bool = option(False, NET, "Append a softmax.", kind=bool)
@@ -196,22 +201,27 @@ class ExportOptions:
         check(self)
 
     def shapes_given(self) -> tuple[tuple[int, ...], ...]:
-        """Return the shapes of ``input_shapes``, named or not."""
+        """Return the shapes of ``input_shapes``, named or not, but of inputs that are frozen."""
         given = self.input_shapes
-        return tuple(given.values()) if isinstance(given, Mapping) else given
+        if not isinstance(given, Mapping):
+            return given
+        return tuple(shape for name, shape in given.items() if name not in self.freeze_inputs)
 
     def named_shapes(self, names: Sequence[str]) -> dict[str, tuple[int, ...]]:
         """Return what ``input_shapes`` says of the inputs ``names``; it may leave named ones out.
 
+        Shapes without names are those of the inputs that ``freeze_inputs`` leaves open.
         Raises UsageError for a name that no input has, or another number of shapes without names.
         """
         given = self.input_shapes
         if isinstance(given, Mapping):
-            if unknown := sorted((given.keys() | self.input_types.keys()) - set(names)):
+            known = {*names, *self.freeze_inputs}
+            if unknown := sorted((given.keys() | self.input_types.keys()) - known):
                 raise UsageError(
                     f"--input-shape {unknown[0]}=: no input is called so; there is {', '.join(names)}"
                 )
             return dict(given)
+        names = [name for name in names if name not in self.freeze_inputs]
         if given and len(given) != len(names):
             raise UsageError(
                 f"the model takes {len(names)} inputs ({', '.join(names)}), "

@@ -212,6 +212,7 @@ def _export_together(
             targets=targets,
             precision=cast(Precision, precision),
             input_shapes=net.shapes,
+            freeze_inputs=net.frozen,
             verify=shown[1],
             verify_count=MOST,
             output=folder / "_".join([precision, *targets]),

@@ -27,7 +27,8 @@ class Net:
     ``turned``: the pictures are stored upside down for other nets and are turned back for this one.
     ``tenth``: every tenth class calibrates and all the others verify, instead of counts.
     ``text``: lines of text are drawn on the pictures, which else hold none.
-    ``values``: what is shown where the net takes no pictures ("bytes" or "sound").
+    ``values``: what is shown where the net takes no pictures ("bytes" or "sound"). ``frozen``: inputs
+    that become constants.
     """
 
     source: str
@@ -38,6 +39,7 @@ class Net:
     text: bool = False
     values: str | None = None
     package: str | None = field(default=None)
+    frozen: Mapping[str, int] = field(default_factory=dict)
 
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -61,9 +63,10 @@ TRAINED = {
         "models/standard_v3_3/model.onnx", ((1, 2048),), values="bytes", package="magika"
     ),
     "real_silero_vad": Net(
-        "data/silero_vad_op18_ifless.onnx",
-        {"input": (1, 576), "state": (2, 1, 128), "sr": ()},
+        "data/silero_vad.onnx",
+        {"input": (1, 576), "state": (2, 1, 128)},
         values="sound",
+        frozen={"sr": 16000},
         package="silero_vad",
     ),
 }
@@ -169,6 +172,5 @@ def _sound(counts: tuple[int, int]) -> list[dict[str, NDArray[Any]]]:
         wave = (0.3 * tone + 0.02 * draw.normal(size=time.shape)).astype(np.float32)
         frames = np.stack([wave[i * 512 : i * 512 + 576][None] for i in range(count)])
         states = (0.3 * draw.normal(size=(count, 2, 1, 128))).astype(np.float32)
-        rates = np.full(count, 16000, np.int64)
-        made.append({"input": frames, "state": states, "sr": rates})
+        made.append({"input": frames, "state": states})
     return made

@@ -46,6 +46,27 @@ def parse_shapes(texts: tuple[str, ...]) -> tuple[Any, dict[str, str]]:
     return (named or tuple(shapes)), types
 
 
+def parse_values(texts: tuple[str, ...]) -> dict[str, str]:
+    """Read NAME=VALUE by name.
+
+    >>> parse_values(("sr=16000", "scale=0.5,2"))
+    {'sr': '16000', 'scale': '0.5,2'}
+    """
+    pairs = [text.rpartition("=") for text in texts]
+    for text, (name, _, value) in zip(texts, pairs, strict=True):
+        if not name or not value:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
+def read_named(options: dict[str, Any]) -> None:
+    """Turn what was typed of inputs by name into fields of ExportOptions, in place."""
+    if "input_shapes" in options:
+        options["input_shapes"], options["input_types"] = parse_shapes(options["input_shapes"])
+    if "freeze_inputs" in options:
+        options["freeze_inputs"] = parse_values(options["freeze_inputs"])
+
+
 def one_precision(options: dict[str, Any]) -> str:
     """Take the three flags out of ``options`` and return the one given, else fp32.
 
@@ -104,7 +125,7 @@ def command(
     options["precision"] = one_precision(options)
     if verbose and (quiet or as_json):
         raise UsageError(f"-v shows more and {'-q' if quiet else '--json'} less: give one of them")
-    options["input_shapes"], options["input_types"] = parse_shapes(options["input_shapes"])
+    read_named(options)
     if dry_run:
         lines = plan_export(net, **options)
         if as_json:

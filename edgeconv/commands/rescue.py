@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from edgeconv.commands.complete import complete_nets
-from edgeconv.commands.export import parse_shapes
+from edgeconv.commands.export import read_named
 from edgeconv.commands.field_options import FIELDS, field_options, section
 from edgeconv.commands.grouped import grouped
 from edgeconv.export.options import INTEGERS, NET, PICTURES
@@ -57,8 +57,7 @@ def command(
         if ctx.get_parameter_source(name) != ParameterSource.DEFAULT
     }
     typed = [part for name, value in given.items() for part in _flags(name, value)]
-    if "input_shapes" in given:
-        given["input_shapes"], given["input_types"] = parse_shapes(given["input_shapes"])
+    read_named(given)
     artifact = load_artifact(Path(net)) if Path(net).exists() else None
     with temporary_folder() as scratch:
         if artifact is not None:

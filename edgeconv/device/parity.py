@@ -19,7 +19,8 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import temporary_folder
 from edgeconv.judge.outputs import Outputs, inputs_hash
 from edgeconv.parity.cells import Cell, elsewhere
-from edgeconv.parity.matrix import Samples, Settings, described, job_for, save_feeds
+from edgeconv.parity.child import save_feeds
+from edgeconv.parity.matrix import Samples, Settings, described, job_for
 from edgeconv.parity.places import Found
 from edgeconv.runtimes.table import BOARD_SUFFIXES
 
@@ -80,7 +81,7 @@ def _on_one(
 ) -> Found:
     folder = ready.job.folder
     with temporary_folder() as scratch:
-        feeds = save_feeds(samples, scratch)
+        feeds = save_feeds(samples.inputs, scratch)
         jobs = [_job(cell, feeds, samples, settings, n) for n, cell in enumerate(cells)]
         request = scratch / "jobs.json"
         request.write_text(json.dumps({"jobs": jobs, "timeout_s": settings.timeout_s}))

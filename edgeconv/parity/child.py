@@ -29,6 +29,7 @@ class Job:
     ``input_specs`` and ``output_specs`` replace what the runtime says of the file, where a manifest
     knows better (half steps of exact pixels); ``file_layout`` says where a foreign file's channels
     are; ``count`` is how many pictures to run at most (None: all). ``out`` is the .npz to write.
+    ``frozen`` is what goes into inputs that the hub has not: they are constants there.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Job:
     output_specs: Sequence[TensorSpec] = ()
     file_layout: Layout | None = None
     count: int | None = None
+    frozen: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the job as JSON data."""
@@ -57,6 +59,7 @@ class Job:
             "output_specs": [spec_to_json(spec) for spec in self.output_specs],
             "file_layout": self.file_layout,
             "count": self.count,
+            "frozen": dict(self.frozen),
         }
 
 
@@ -74,7 +77,17 @@ def job_from_json(data: Mapping[str, Any]) -> Job:
         output_specs=[spec_from_json(item) for item in data["output_specs"]],
         file_layout=data["file_layout"],
         count=data["count"],
+        frozen=data["frozen"],
     )
+
+
+def save_feeds(inputs: Mapping[str, Array], scratch: Path) -> dict[str, Path]:
+    """Write each input as .npy, which the children map instead of copying."""
+    feeds = {}
+    for number, (name, array) in enumerate(inputs.items()):
+        feeds[name] = scratch / f"input{number}.npy"
+        np.save(feeds[name], array)
+    return feeds
 
 
 def run_cell(job: Job, python: Sequence[str] = (), timeout_s: float | None = None) -> Outputs:
@@ -99,7 +112,13 @@ def run_pictures(runner: Any, job: Job, hub: Mapping[str, Array]) -> tuple[dict[
     if job.count is not None:
         count = min(count, job.count)
     size = inputs[0].shape[0] if inputs and inputs[0].shape else 1
-    arrays, seconds = run_feeds(runner, batches(hub, size, count), inputs, outputs, job.layout)
+    frozen = {
+        spec.name: np.broadcast_to(job.frozen[spec.name], spec.shape)
+        for spec in inputs
+        if spec.name in job.frozen
+    }
+    feeds = ({**feed, **frozen} for feed in batches(hub, size, count))
+    arrays, seconds = run_feeds(runner, feeds, inputs, outputs, job.layout)
     return {name: array[:count] for name, array in arrays.items()}, seconds
 
 

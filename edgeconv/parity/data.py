@@ -1,6 +1,6 @@
 """Where the pictures and the float reference of a run come from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,9 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import temporary_folder
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_outputs
 from edgeconv.metrics import class_rows, is_scores
-from edgeconv.parity.child import Job, run_cell
+from edgeconv.parity.child import Job, run_cell, save_feeds
 from edgeconv.parity.kept import check_same_inputs, from_evidence, known_task, spread_indices
-from edgeconv.parity.matrix import Samples, save_feeds
+from edgeconv.parity.matrix import Samples
 from edgeconv.preprocessing import NAMED, USUAL_CROP, as_wished, sentence, who_says
 from edgeconv.runtimes.choose import choose
 from edgeconv.tensors import TensorSpec
@@ -68,7 +68,11 @@ def gather(paths: Sequence[Path], request: Request) -> tuple[Samples, Outputs]:
         check_same_model(artifacts)
     samples, reference = _gather(request, artifact)
     labels = None if artifact is None or artifact.labels is None else tuple(artifact.labels)
-    return replace(samples, labels=labels), reference
+    return replace(samples, labels=labels, frozen=_frozen(artifact)), reference
+
+
+def _frozen(artifact: Artifact | None) -> Mapping[str, Any]:
+    return {} if artifact is None else artifact.frozen_inputs
 
 
 def check_same_model(artifacts: Sequence[Artifact]) -> None:
@@ -139,7 +143,7 @@ def reference_inputs(request: Request, artifact: Artifact | None) -> tuple[Tenso
     row = choose(path)
     probe(path, row.name)
     with open_runner(path, runtime=row.name) as runner:
-        return tuple(runner.inputs)
+        return tuple(spec for spec in runner.inputs if spec.name not in _frozen(artifact))
 
 
 def load_data(request: Request, specs: Sequence[TensorSpec], artifact: Artifact | None) -> Samples:
@@ -239,11 +243,12 @@ def reference_outputs(request: Request, artifact: Artifact | None, samples: Samp
             Job(
                 path,
                 row.name,
-                save_feeds(samples, scratch),
+                save_feeds(samples.inputs, scratch),
                 scratch / "reference.npz",
                 row.as_written,
                 request.threads,
                 samples.layout,
+                frozen=_frozen(artifact),
             )
         )
     about = {**outputs.about, "label": "reference", "stage": "reference", "title": path.name}

@@ -34,7 +34,8 @@ class Samples:
 
     ``skipped`` names pictures that could not be read, each with the reason; ``labels`` the classes;
     ``exported`` says that they are all those of an export's own verification, ``prepared`` how
-    pictures became the inputs, ``told`` what said the truth.
+    pictures became the inputs, ``told`` what said the truth, ``frozen`` what inputs hold that the hub
+    has as constants.
     """
 
     inputs: Mapping[str, Array]
@@ -47,6 +48,7 @@ class Samples:
     exported: bool = False
     prepared: str | None = None
     told: str | None = None
+    frozen: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -166,15 +168,6 @@ def described(cell: Cell, outputs: Outputs, digest: str, emulated: bool) -> Outp
     return Outputs(outputs.arrays, about)
 
 
-def save_feeds(samples: Samples, scratch: Path) -> dict[str, Path]:
-    """Write each input as .npy, which the children map instead of copying."""
-    feeds = {}
-    for number, (name, array) in enumerate(samples.inputs.items()):
-        feeds[name] = scratch / f"input{number}.npy"
-        np.save(feeds[name], array)
-    return feeds
-
-
 def job_for(
     cell: Cell, feeds: Mapping[str, Path], samples: Samples, settings: Settings, out: Path
 ) -> Job:
@@ -193,6 +186,7 @@ def job_for(
         own.outputs if own else (),
         settings.file_layout if foreign else None,
         _judged_on(cell, samples),
+        samples.frozen,
     )
 
 

@@ -7,8 +7,8 @@ from typing import Protocol
 from edgeconv.errors import EdgeconvError
 from edgeconv.judge.outputs import Outputs, inputs_hash
 from edgeconv.parity.cells import Cell
-from edgeconv.parity.child import run_cell
-from edgeconv.parity.matrix import Samples, Settings, described, job_for, save_feeds
+from edgeconv.parity.child import run_cell, save_feeds
+from edgeconv.parity.matrix import Samples, Settings, described, job_for
 
 Found = list[tuple[Cell, Outputs | str]]
 """Each cell with its outputs, or the sentence that says why there are none."""
@@ -37,7 +37,7 @@ class Here:
         """Run each cell; a failure is the sentence in place of outputs."""
         if samples.count == 0:
             raise EdgeconvError("there is no picture to compare on")
-        feeds = save_feeds(samples, scratch)
+        feeds = save_feeds(samples.inputs, scratch)
         digest = inputs_hash(samples.inputs)
         done: Found = []
         for number, cell in enumerate(cells):

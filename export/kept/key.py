@@ -4,10 +4,12 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import edgeconv
 from edgeconv.demo_files import find_demo
@@ -57,6 +59,10 @@ class _Unreadable(Exception):  # noqa: N818 - it never leaves this file
 
 def _content(value: object) -> object:
     """Return a value as it is typed and, where it names a file or folder, what that holds."""
+    if isinstance(value, Mapping):
+        return {name: _content(item) for name, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return value.tolist()
     if isinstance(value, (str, Path)):
         text = str(value)
         if ".py:" in text:

@@ -21,7 +21,8 @@ class Source:
     a net that takes no picture, ``origin`` says who says so and ``better`` has
     the options of one that fits the net better. ``net`` and ``weights`` go into the manifest. ``bundled``: the weights
     are ours, so are the calibration pictures. ``dtypes`` are numpy's names for inputs that are not
-    float32; ``limits``: integers of an input stay below this (rows of the table it looks up).
+    float32; ``limits``: integers of an input stay below this (rows of the table it looks up). ``frozen``:
+    what the inputs hold that are inputs no more, as nested lists.
     """
 
     title: str
@@ -39,6 +40,7 @@ class Source:
     bundled: bool = False
     dtypes: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, int] = field(default_factory=dict)
+    frozen: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
 
 

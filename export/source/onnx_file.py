@@ -8,6 +8,7 @@ from edgeconv.artifact import preprocessing_from_json
 from edgeconv.errors import UsageError
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.source.found import Source, refuse_net_options
+from edgeconv.export.source.freeze import plain, told
 from edgeconv.export.source.preprocessing import as_asked, picture_preprocessing
 from edgeconv.files import sha256
 from edgeconv.manifest_schema import DESCRIPTION
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 def from_onnx(path: Path, options: ExportOptions) -> Source:
     """Read the file; what edgeconv wrote says itself how its pictures are prepared."""
+    from edgeconv.export.hub.freeze import freeze_inputs
     from edgeconv.export.hub.ingest import ingest
     from edgeconv.export.hub.inputs import (
         index_limits,
@@ -37,6 +39,8 @@ def from_onnx(path: Path, options: ExportOptions) -> Source:
     title = f"{path.name} · opset {loaded.opset_import[0].version} · {len(loaded.graph.node)} nodes"
     model, notes = ingest(loaded)
     wanted = options.named_shapes([value.name for value in input_values(model)])
+    frozen = freeze_inputs(model, options.freeze_inputs, wanted)
+    wanted = {name: shape for name, shape in wanted.items() if name not in frozen}
     model, assumed = settle_shapes(model, wanted)
     shapes, dtypes = input_shapes(model), input_types(model)
     if options.input_types:
@@ -63,7 +67,8 @@ def from_onnx(path: Path, options: ExportOptions) -> Source:
         weights={"source": "file", "sha256": sha256(path)},
         dtypes=dtypes,
         limits=index_limits(model),
-        notes=(*notes, *assumed),
+        frozen={name: plain(value) for name, value in frozen.items()},
+        notes=(*notes, *assumed, *told(frozen)),
     )
 
 

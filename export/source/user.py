@@ -4,15 +4,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgeconv.deps import require
 from edgeconv.errors import UsageError
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.source.found import Source, refuse_net_options
+from edgeconv.export.source.freeze import frozen_value, plain, told
 from edgeconv.export.source.preprocessing import input_size, picture_preprocessing
 from edgeconv.preprocessing import ASSUMED, who_says
 
 if TYPE_CHECKING:
     import torch
+
+    from edgeconv.models.user_net import UserNet
 
 DEFAULT_SIZE = 224
 
@@ -32,13 +37,21 @@ def from_user(options: ExportOptions) -> Source:
 
         matched, digest = fit_module(module, Path(options.weights))
         weights = {"source": "file", "sha256": digest, "matched": matched}
+    kind = type(module).__name__
+    frozen = _frozen_arguments(options, net)
+    if frozen:
+        from edgeconv.models.frozen import freeze
+
+        module, names = freeze(module, names, frozen)
+        notes += told(frozen)
     size = input_size(options, (DEFAULT_SIZE, DEFAULT_SIZE))
-    own = tuple(net.shapes.values()) or (((1, 3, *size),) if len(names) <= 1 else ())
+    open_shapes = (shape for n, shape in net.shapes.items() if n not in frozen)
+    own = tuple(open_shapes) or (((1, 3, *size),) if len(names) <= 1 else ())
     given = options.shapes_given() or own
     if len(names) == 0:
-        told = options.input_shapes
-        plain = ["input", *(f"input_{i}" for i in range(1, len(given)))]
-        names = list(told) if isinstance(told, Mapping) else plain
+        named = options.input_shapes
+        usual = ["input", *(f"input_{i}" for i in range(1, len(given)))]
+        names = list(named) if isinstance(named, Mapping) else usual
     if len(given) != len(names):
         raise UsageError(
             f"{name} takes {len(names)} inputs ({', '.join(names)}): give --input-shape once for "
@@ -46,13 +59,12 @@ def from_user(options: ExportOptions) -> Source:
         )
     shapes = options.named_shapes(names) or dict(zip(names, given, strict=True))
     shapes = {n: shapes[n] for n in names}
-    kinds = {**net.dtypes, **options.input_types}
+    kinds = {n: k for n, k in {**net.dtypes, **options.input_types}.items() if n not in frozen}
     dtypes = {n: kind for n, kind in kinds.items() if kind != "float32"}
     if "float16" in dtypes.values():
         dtypes = {n: kind for n, kind in dtypes.items() if kind != "float16"}
         notes.append("float16 inputs became float32")
-    kind = type(module).__name__
-    if not dtypes:
+    if not dtypes and not frozen:
         from edgeconv.models.reparametrize import reparametrize
 
         merged = reparametrize(module, shapes)
@@ -72,8 +84,24 @@ def from_user(options: ExportOptions) -> Source:
         weights=weights,
         dtypes=dtypes,
         limits=dict.fromkeys(dtypes, _embedding_rows(module)),
+        frozen={n: plain(np.asarray(value)) for n, value in frozen.items()},
         notes=tuple(notes),
     )
+
+
+def _frozen_arguments(options: ExportOptions, net: "UserNet") -> dict[str, Any]:
+    """Return the arguments to fix: tensors where shape or type are known, numbers as Python passes them else."""
+    import torch
+
+    named = options.input_shapes if isinstance(options.input_shapes, Mapping) else {}
+    shapes, kinds = {**net.shapes, **named}, {**net.dtypes, **options.input_types}
+    found: dict[str, Any] = {}
+    for name, given in options.freeze_inputs.items():
+        known = name in shapes or name in kinds
+        dtype = np.dtype(kinds.get(name, "float32")) if known else None
+        value = frozen_value(name, given, shapes.get(name), dtype)
+        found[name] = torch.from_numpy(value) if known or value.ndim else value.item()
+    return found
 
 
 def _embedding_rows(module: "torch.nn.Module") -> int:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.parity.cells import Cell
+from edgeconv.parity.child import save_feeds
 from edgeconv.parity.data import Request
 from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.layers.run import run_layers
-from edgeconv.parity.matrix import Samples, Settings, job_for, save_feeds
+from edgeconv.parity.matrix import Samples, Settings, job_for
 from edgeconv.runtimes.table import RUNTIMES
 
 PICTURES = 8
@@ -43,7 +44,7 @@ def layer_reports(
 
     ``bisect`` is a folder for repros: a folder of its own for each cell that has a layer to show.
     """
-    feeds = save_feeds(samples, scratch)
+    feeds = save_feeds(samples.inputs, scratch)
     found: dict[str, LayerReport] = {}
     notes: list[str] = []
     failed: list[str] = []
