@@ -12,6 +12,17 @@ from edgeconv.recipe import Recipe
 
 Array = NDArray[Any]
 WEIGHTED = ("Conv", "Gemm", "ConvTranspose")
+ACTIVATIONS = (
+    "Relu",
+    "LeakyRelu",
+    "PRelu",
+    "HardSwish",
+    "HardSigmoid",
+    "Sigmoid",
+    "Gelu",
+    "Elu",
+    "Silu",
+)
 
 
 @dataclass(frozen=True)
@@ -200,6 +211,56 @@ def wrong_zero_point(net: Healthy, rng: np.random.Generator) -> Planted | None:
     return Planted(net.graph.clone(), replace(recipe, weights=weights), f"{node.name}, {steps}")
 
 
+def lost_bias(net: Healthy, rng: np.random.Generator) -> Planted | None:
+    """A layer adds nothing to its sums."""
+    node = _layer(net.graph, rng, lambda n: len(n.inputs) > 2 and n.inputs[2] != "")
+    return None if node is None else _scaled(net, node, lambda w: w, lambda b: b * 0)
+
+
+def next_channel(net: Healthy, rng: np.random.Generator) -> Planted | None:
+    """Every channel of a layer stands one place further."""
+    node = _layer(net.graph, rng, lambda n: _width(net.graph, n) > 1)
+
+    def moved(values: Array) -> Array:
+        return np.roll(values, 1, axis=0)
+
+    return None if node is None else _scaled(net, node, moved, moved, moved)
+
+
+def coarse_weights(net: Healthy, rng: np.random.Generator) -> Planted | None:
+    """A layer's weights keep two bits beside the sign."""
+
+    def coarse(values: Array) -> Array:
+        step = max(float(np.abs(values).max()) / 3, 1e-30)
+        return np.rint(values / step) * step
+
+    node = _layer(net.graph, rng)
+    return None if node is None else _scaled(net, node, coarse, lambda b: b)
+
+
+def other_range(net: Healthy, rng: np.random.Generator) -> Planted | None:
+    """A layer reads its input by a scale half as large again, its bias stays."""
+    node = _layer(net.graph, rng)
+    if node is None:
+        return None
+    if net.recipe is None or node.name not in net.recipe.weights:
+        return _scaled(net, node, lambda w: w * np.float32(1.5), lambda b: b)
+    return _scaled(net, node, lambda w: w, lambda b: b, lambda s: s * np.float32(1.5))
+
+
+def lost_activation(net: Healthy, rng: np.random.Generator) -> Planted | None:
+    """What follows an activation reads what it was made of."""
+    graph = net.graph.clone()
+    node = _one([n.name for n in graph.of(*ACTIVATIONS) if n.output not in graph.outputs], rng)
+    if node is None:
+        return None
+    lost = next(n for n in graph.nodes if n.name == node)
+    for other in graph.nodes:
+        other.inputs = [lost.inputs[0] if t == lost.output else t for t in other.inputs]
+    graph.nodes.remove(lost)
+    return Planted(graph, net.recipe, node)
+
+
 FAULTS: dict[str, Fault] = {
     fault.__name__: fault
     for fault in (
@@ -214,6 +275,11 @@ FAULTS: dict[str, Fault] = {
         wrong_pad,
         wrong_resize,
         wrong_zero_point,
+        lost_bias,
+        next_channel,
+        coarse_weights,
+        other_range,
+        lost_activation,
     )
 }
 

@@ -9,12 +9,16 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeconv import metrics
+from edgeconv.artifact import Artifact
 from edgeconv.export.kinds import Precision
 from edgeconv.judge.advice import advice
 from edgeconv.judge.budget import DEFAULTS, RANDOM
+from edgeconv.judge.outputs import Outputs
 from edgeconv.judge.parts import find_parts
 from edgeconv.judge.text import figures_text, judgement
 from edgeconv.judge.verdict import compare, no_integers
+from edgeconv.parity.cells import Cell, Stage
+from edgeconv.parity.matrix import described
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -144,6 +148,20 @@ def test_an_int8_file_without_integers_is_none() -> None:
     assert "this is no INT8 file" in judgement(verdict, integer=True)
     assert not no_integers("int8", {"compute": 0})
     assert not no_integers("fp32", {"compute": 3, "int8_compute": 0})
+    (step,) = advice(verdict, "net.mlpackage", {})  # whose layers compute what they should
+    assert step.startswith("--fp16")
+
+
+def test_what_a_file_computes_in_is_not_asked_of_its_recipe(tmp_path: Path) -> None:
+    file = tmp_path / "net.mlpackage"
+    file.write_bytes(b"")
+    counts = {"compute": 1, "int8_compute": 0}
+    artifact = Artifact(file, {"graph": counts, "evidence": {"files": {}}})
+    ran = Outputs({"y": np.zeros((2, 3))}, {"delegation": {}})
+    for stage, missed in (("recipe", False), ("int8", True)):
+        cell = Cell(stage, cast(Stage, stage), file, "onnxruntime", artifact=artifact)
+        found = described(cell, ran, "", False).about["file"]
+        assert bool(no_integers(cell.kind, found)) is missed
 
 
 def test_random_weights_ask_nothing_of_a_recipe_and_say_so() -> None:

@@ -63,6 +63,7 @@ def test_the_page_lists_what_to_try_and_says_what_its_words_mean(tmp_path: Path)
     matrix = check_parity([], load_outputs=saved_outputs(tmp_path / "saved", 1.0)).matrix
     plain = to_html(matrix)
     assert "What to try" not in plain
+    assert "missed: net [v1].tflite: the file" in plain
     advised = tuple(replace(row, advice=("edgeconv export <x>",)) for row in matrix.rows)
     text = to_html(replace(matrix, rows=advised))
     assert text.count("<li>edgeconv export &lt;x&gt;</li>") == 1

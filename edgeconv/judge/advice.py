@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from edgeconv.judge.verdict import Verdict
+from edgeconv.judge.verdict import NO_INTEGERS, Verdict
 from edgeconv.preprocessing import better_wish, flags
 
 ENOUGH_PICTURES = 64
@@ -23,7 +23,12 @@ def advice(verdict: Verdict, path: str, known: Mapping[str, Any]) -> tuple[str, 
     layers = f"edgeconv parity {shlex.quote(path)} --layers"
     if better := better_wish(known):
         said.append(f"{flags(better)}: the net was trained on such pictures")
-    if not verdict.converted:
+    broken = {finding.metric for finding in verdict.missed if not finding.about_recipe}
+    if NO_INTEGERS in broken:
+        said.append(
+            "--fp16: this target has no integer form of the net's operators; another --target may have one"
+        )
+    if broken - {NO_INTEGERS}:
         said.append(f"{layers}: the layer where the file is not what it should be")
     if verdict.good_enough:
         return tuple(said)

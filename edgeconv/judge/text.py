@@ -85,8 +85,13 @@ def judgement(verdict: Verdict, *, integer: bool) -> str:
     """Return what was decided: for an INT8 file, both of its questions by themselves."""
     if verdict:
         return "; ".join(["nothing missed" if verdict.doubts else "within budget", *verdict.doubts])
+    return f"MISSED: {what_missed(verdict, integer=integer)}"
+
+
+def what_missed(verdict: Verdict, *, integer: bool) -> str:
+    """Return what a verdict that does not hold found, the answer to each of an INT8 file's questions."""
     if not integer:
-        return f"MISSED: {_worst(verdict, about_recipe=False) or verdict}"
+        return _worst(verdict, about_recipe=False) or str(verdict)
     broken = _worst(verdict, about_recipe=False)
     coarse = _worst(verdict, about_recipe=True)
     said = [
@@ -96,7 +101,7 @@ def judgement(verdict: Verdict, *, integer: bool) -> str:
     ]
     if coarse:
         said.append(f"the recipe is not good enough ({coarse})")
-    return "MISSED: " + "; ".join(said)
+    return "; ".join(said)
 
 
 def _worst(verdict: Verdict, *, about_recipe: bool) -> str:

@@ -18,6 +18,8 @@ from edgeconv.judge.parts import GAP, Cuts, Part, find_parts
 from edgeconv.metrics import is_scores
 
 Array = NDArray[Any]
+NO_INTEGERS = "int8_compute"
+"""What a finding is about that no figure measures: an INT8 file that computes in float."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def no_integers(kind: str, stats: Mapping[str, Any]) -> tuple[Finding, ...]:
     if kind != "int8" or not compute or stats.get("int8_compute"):
         return ()
     why = f"none of its {compute} convolutions and products computes in integers: this is no INT8 file"
-    return (Finding("", "int8_compute", 0.0, 1.0, False, why),)
+    return (Finding("", NO_INTEGERS, 0.0, 1.0, False, why),)
 
 
 def _holds_scores(reference: Array, pieces: Collection[Part]) -> bool:

@@ -160,7 +160,8 @@ def described(cell: Cell, outputs: Outputs, digest: str, emulated: bool) -> Outp
         "inputs_sha256": digest,
     }
     about["scales"] = {**about.get("scales", {}), **_recipe_scales(cell)}
-    about["file"] = {**file_figures(cell.path, cell.artifact), **outputs.about["delegation"]}
+    shipped = None if cell.stage == "recipe" else cell.artifact  # it is written here, in ONNX
+    about["file"] = {**file_figures(cell.path, shipped), **outputs.about["delegation"]}
     if cell.stage == "recipe":
         about["noise"] = noise_map(cell.artifact)
     if emulated:  # seconds under emulation are no figure of the board's

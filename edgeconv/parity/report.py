@@ -11,8 +11,8 @@ from edgeconv import __version__
 from edgeconv.deps import versions_of
 from edgeconv.judge.measures import show
 from edgeconv.judge.outputs import inputs_hash
-from edgeconv.judge.text import judgement
 from edgeconv.judge.text import to_json as verdict_json
+from edgeconv.judge.text import what_missed
 from edgeconv.machine import describe
 from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Row
@@ -196,7 +196,7 @@ def summary(matrix: Matrix, layers: bool = True) -> list[str]:
         said.append(f"first departure: {departure.label}, against {behind}: {reason}")
     for row in matrix.rows:
         if row.verdict is not None and not row.verdict and row.error is None:
-            said.append(f"missed: {row.label}: {judgement(row.verdict, integer=row.integer)}")
+            said.append(f"missed: {row.label}: {what_missed(row.verdict, integer=row.integer)}")
         if row.latency is not None and row.latency.marks:
             said.append(f"* latency of {row.label}: {'; '.join(row.latency.marks)}")
         if layers and row.layers is not None:
