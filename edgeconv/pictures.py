@@ -1,5 +1,6 @@
 """Pictures from disk, turned into what a model's picture input takes."""
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -196,11 +197,31 @@ def to_input(pixels: NDArray[np.uint8], how: Preprocessing, channels: int) -> ND
 
 def find_pictures(folder: Path) -> list[Path]:
     """Return every picture below ``folder``, sorted; raises UsageError where there is none."""
+    return [folder / name for name in picture_names(folder)]
+
+
+def picture_names(folder: Path) -> list[str]:
+    """Return the path of every picture relative to ``folder``, with slashes, in the order of sorted paths.
+
+    Raises UsageError where there is none.
+    """
     if not folder.is_dir():
         what = "is not a folder of pictures" if folder.exists() else "does not exist"
         raise UsageError(f"{folder} {what}")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    found = list(_names_below(folder, ""))
     if not found:
         known = " ".join(sorted(SUFFIXES))
         raise UsageError(f"{folder} holds no picture ({known})")
     return found
+
+
+def _names_below(folder: Path, before: str) -> Iterator[str]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except PermissionError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _names_below(folder / entry.name, f"{before}{entry.name}/")
+        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and entry.is_file():
+            yield before + entry.name

@@ -1,5 +1,6 @@
 """Samples for a model's inputs, from a folder of pictures, arrays or a user's function."""
 
+import functools
 import hashlib
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from edgeconv.arrays import read_arrays
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.pictures import find_pictures, read_picture, resize_and_crop, to_input
+from edgeconv.files import sha256
+from edgeconv.pictures import picture_names, read_picture, resize_and_crop, to_input
 
 Feed = dict[str, NDArray[Any]]
 """Input name -> array of that input's whole shape, batch included, float32 where nothing else is declared."""
@@ -24,12 +26,17 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Sample:
-    """One feed, what it is called, the SHA-256 of its source and its class (None: unknown)."""
+    """One feed, what it is called, its class (None: unknown), and how the hash of its source is told."""
 
     name: str
-    sha256: str
     load: Callable[[], Feed] = field(repr=False)
     truth: int | None = None
+    hashed: Callable[[], str] = field(default=str, repr=False)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of its source, read when it is asked for; "" where there is none."""
+        return self.hashed()
 
 
 def picture_feed(path: Path, input_name: str, shape: Sequence[int], how: Preprocessing) -> Feed:
@@ -125,15 +132,14 @@ def _from_folder(
         )
     how, shape = spec.preprocessing, spec.shapes[name]
     samples = []
-    for path in _chosen(find_pictures(folder), places):
-        relative = path.relative_to(folder).as_posix()
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    for relative in _chosen(picture_names(folder), places):
+        path = folder / relative
         known = truth.get(relative, truth.get(path.name))
 
         def load(path: Path = path) -> Feed:
             return picture_feed(path, name, shape, how)
 
-        samples.append(Sample(relative, digest, load, known))
+        samples.append(Sample(relative, load, known, functools.partial(sha256, path)))
     if truth and all(sample.truth is None for sample in samples):
         raise EdgeconvError(f"--truth names no picture of {folder}, but {next(iter(truth))!r}")
     return samples
@@ -169,10 +175,13 @@ def _from_arrays(path: Path, spec: InputSpec) -> list[Sample]:
 
 
 def _sample(name: str, feed: Feed, truth: int | None) -> Sample:
-    digest = hashlib.sha256()
-    for key in sorted(feed):
-        digest.update(np.ascontiguousarray(feed[key]).tobytes())
-    return Sample(name, digest.hexdigest(), lambda: feed, truth)
+    def hashed() -> str:
+        digest = hashlib.sha256()
+        for key in sorted(feed):
+            digest.update(np.ascontiguousarray(feed[key]).tobytes())
+        return digest.hexdigest()
+
+    return Sample(name, lambda: feed, truth, hashed)
 
 
 def load_function(script: Path, function: str) -> Callable[..., Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.foreign import read_text
-from edgeconv.pictures import find_pictures
+from edgeconv.pictures import picture_names
 
 
 def read_truth(source: str, folder: Path, labels: Sequence[str] | None) -> dict[str, int]:
@@ -16,15 +16,15 @@ def read_truth(source: str, folder: Path, labels: Sequence[str] | None) -> dict[
     sorted order. Raises EdgeconvError naming the first row that does not fit.
     """
     if source == "folders":
-        pictures = find_pictures(folder)
-        names = sorted({path.parent.name for path in pictures})
+        pictures = picture_names(folder)
+        names = sorted({folder_name(picture, folder) for picture in pictures})
         index = {name: _class(name, labels) for name in names}
         unknown = [name for name, value in index.items() if value is None]
         if labels is not None and 0 < len(unknown) < len(names):
             raise EdgeconvError(f"--truth folders: {unknown[0]!r} is no class that --labels names")
         if unknown:
             index = {name: number for number, name in enumerate(names)}
-        return {p.relative_to(folder).as_posix(): index[p.parent.name] or 0 for p in pictures}
+        return {picture: index[folder_name(picture, folder)] or 0 for picture in pictures}
     path = Path(source)
     if not path.is_file():
         raise UsageError(f"{path} does not exist (--truth takes a CSV or the word folders)")
@@ -48,10 +48,19 @@ def class_folders(folder: Path) -> list[str] | None:
 
     None where pictures lie elsewhere too. Raises UsageError or EdgeconvError where there is none.
     """
-    parents = {path.parent for path in find_pictures(folder)}
-    if len(parents) < 2 or any(parent.parent != folder for parent in parents):
+    parents = {name.rpartition("/")[0] for name in picture_names(folder)}
+    if len(parents) < 2 or any(parent == "" or "/" in parent for parent in parents):
         return None
-    return sorted(parent.name for parent in parents)
+    return sorted(parents)
+
+
+def folder_name(picture: str, folder: Path) -> str:
+    """Return the name of the folder in which ``picture``, relative to ``folder``, lies.
+
+    >>> folder_name("train/bag/1.png", Path("photos")), folder_name("1.png", Path("photos"))
+    ('bag', 'photos')
+    """
+    return picture.rpartition("/")[0].rpartition("/")[2] or folder.name
 
 
 BY_FOLDERS = "folders (the pictures lie in folders of their classes)"
@@ -59,7 +68,7 @@ BY_FOLDERS = "folders (the pictures lie in folders of their classes)"
 
 def folders_name_classes(data: Path, labels: Sequence[str] | None, classes: int) -> bool:
     """Whether the class folders of ``data`` surely are those of a net with ``classes`` classes."""
-    names = {path.parent.name for path in find_pictures(data)}
+    names = {folder_name(picture, data) for picture in picture_names(data)}
     if all(_class(name, labels) is not None for name in names):
         return max(_class(name, labels) or 0 for name in names) < classes
     return labels is None and len(names) == classes

@@ -133,7 +133,7 @@ def _noise(source: Source, seed: int) -> Sample:
         else:
             limit = 256 if kind == np.uint8 else source.limits.get(name, 2)
             feed[name] = np.asarray(generator.integers(0, limit, shape)).astype(kind)
-    return Sample(f"noise[{seed}]", "", lambda: feed)
+    return Sample(f"noise[{seed}]", lambda: feed)
 
 
 def load_feeds(samples: Sequence[Sample], what: str) -> Sequence[Feed]:

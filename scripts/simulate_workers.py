@@ -6,7 +6,6 @@ time, on this machine, one thread), and from these computes how long 1 to 100 wo
 
 import heapq
 import json
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -21,8 +20,8 @@ from edgeconv.files import temporary_folder
 from edgeconv.samples import Sample
 from edgeconv.sweep.cluster import Cluster
 from edgeconv.sweep.engine import Task
-from edgeconv.sweep.inputs import Inputs
-from edgeconv.sweep.measure import LEAST, PARTS
+from edgeconv.sweep.inputs import Inputs, stamp
+from edgeconv.sweep.measure import shards
 from edgeconv.sweep.part import part_spec
 from edgeconv.sweep.store import Store
 from edgeconv.sweep.worker import Needs, on_worker
@@ -38,12 +37,13 @@ WORKERS = (1, 2, 4, 8, 16, 32, 64, 100)
 class Costs:
     """Seconds of processor time.
 
-    ``listing`` a picture: finding, hashing and labelling it, before any work is handed out. ``handing`` a
-    shard: sending it off and taking its answer. ``opening`` the file in a worker, a shard. ``picture``: reading
+    ``listing`` a picture: finding and labelling it, before any work is handed out. ``naming`` a picture: making up
+    its shard. ``handing`` a shard: sending it off and taking its answer. ``opening`` the file in a worker, a shard. ``picture``: reading
     and running one.
     """
 
     listing: float
+    naming: float
     handing: float
     opening: float
     picture: float
@@ -54,14 +54,12 @@ def simulated(costs: Costs, pictures: int, workers: int) -> float:
 
     Shards are handed out one after the other. Workers and whoever hands out have a processor each.
     """
-    size = max(LEAST, math.ceil(pictures / (PARTS * workers)))
     now = costs.listing * pictures
     free = [0.0] * workers
-    for start in range(0, pictures, size):
-        now += costs.handing
+    for size in shards(pictures, workers, pictures):
+        now += costs.handing + costs.naming * size
         begun = max(now, heapq.heappop(free))
-        work = costs.opening + costs.picture * min(size, pictures - start)
-        heapq.heappush(free, begun + work)
+        heapq.heappush(free, begun + costs.opening + costs.picture * size)
     return max(free)
 
 
@@ -97,20 +95,21 @@ def measured(path: Path, data: str, handed: int = 40) -> Costs:
     if len(samples) < LARGE:
         raise click.UsageError(f"{data} holds {len(samples)} pictures; give {LARGE} or more")
 
-    def listed() -> None:
-        part_spec(Inputs(), *_asked(path, data))
+    def least(work: Callable[[], object]) -> float:
+        return min(seconds(work) for _ in range(3))
 
     def shard(count: int) -> float:
         inputs = Inputs()
         spec = part_spec(inputs, subject, samples[:count], question)
         needs: Needs = dict(inputs.known)
         on_worker("measure", spec, needs)  # imports
-        return min(seconds(lambda: on_worker("measure", spec, needs)) for _ in range(3))
+        return least(lambda: on_worker("measure", spec, needs))
 
     small, large = shard(SMALL), shard(LARGE)
     picture = (large - small) / (LARGE - SMALL)
     return Costs(
-        min(seconds(listed) for _ in range(3)) / len(samples),
+        least(lambda: _asked(path, data)) / len(samples),
+        least(lambda: part_spec(Inputs(hashed=stamp), subject, samples, question)) / len(samples),
         _handing(subject, samples, question, handed),
         max(small - picture * SMALL, 0.0),
         picture,

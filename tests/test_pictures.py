@@ -23,6 +23,7 @@ from edgeconv.pictures import (
     crop_mask,
     find_pictures,
     picture_boxes,
+    picture_names,
     placed_box,
     read_picture,
     resize_and_crop,
@@ -360,7 +361,7 @@ def test_a_script_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 def samples(count: int) -> list[Sample]:
-    return [Sample(str(i), "", dict) for i in range(count)]
+    return [Sample(str(i), dict) for i in range(count)]
 
 
 @given(st.integers(2, 500), st.integers(1, 300), st.integers(1, 300))
@@ -411,3 +412,14 @@ def test_a_letterbox_shows_all_of_a_picture_and_boxes_come_back(given: tuple[int
     mask = crop_mask(Image.fromarray(np.full(given, 3, np.uint8)), how.size, how.crop)
     assert ((mask == 3) == inside).all()
     assert (mask[~inside] == UNLABELLED).all()
+
+
+def test_pictures_are_listed_in_the_order_of_sorted_paths(tmp_path: Path) -> None:
+    """A folder comes where its name does, whatever follows it: "a" before "a-b", though "/" is after "-"."""
+    for name in ("a/2.png", "a/1.PNG", "a-b/3.png", "a.png", "b/c/4.jpg", "b/notes.txt", ".png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "linked").symlink_to(tmp_path / "a", target_is_directory=True)
+    wanted = ["a/1.PNG", "a/2.png", "a-b/3.png", "a.png", "b/c/4.jpg"]
+    assert picture_names(tmp_path) == wanted
+    assert find_pictures(tmp_path) == sorted(tmp_path / name for name in wanted)

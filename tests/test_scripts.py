@@ -96,9 +96,9 @@ def test_more_workers_help_until_shards_are_handed_out_too_slowly() -> None:
     pytest.importorskip("distributed", reason="needs edgeconv[sweep]")
     import simulate_workers as simulate
 
-    costs = simulate.Costs(listing=0.001, handing=0.5, opening=1.0, picture=0.01)
-    # one worker: 4 shards of 100, the first handed out after the listing
-    assert simulate.simulated(costs, 400, 1) == pytest.approx(0.4 + 0.5 + 4 * 2.0)
+    costs = simulate.Costs(listing=0.001, naming=0.0, handing=0.5, opening=1.0, picture=0.01)
+    # one worker: shards of 200, 100 and 100, the first handed out after the listing
+    assert simulate.simulated(costs, 400, 1) == pytest.approx(0.4 + 0.5 + 3.0 + 2 * 2.0)
     # four are as many as are ever busy: the last shard is handed out after 2.4 s and takes 2
     assert simulate.simulated(costs, 400, 4) == pytest.approx(0.4 + 4 * 0.5 + 2.0)
     assert simulate.simulated(costs, 400, 100) == simulate.simulated(costs, 400, 4)

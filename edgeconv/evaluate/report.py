@@ -14,8 +14,8 @@ from edgeconv.evaluate.result import Report
 from edgeconv.evaluate.run import Asked, Subject, open_subject, pictures
 from edgeconv.evaluate.task import task_of
 from edgeconv.evaluate.yolo_txt import is_yolo_folder
-from edgeconv.pictures import find_pictures
-from edgeconv.truth import BY_FOLDERS, class_folders, read_truth
+from edgeconv.pictures import picture_names
+from edgeconv.truth import BY_FOLDERS, class_folders, folder_name, read_truth
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def evaluate(
     wish, asked = wish or Wish(), asked or Asked()
     if wish.draw is not None and len({path.name for path in paths}) < len(paths):
         raise UsageError("--draw names drawings after the files: two of them have one name")
-    find_pictures(Path(data))  # refuses a folder without any before a file is opened
+    picture_names(Path(data))  # refuses a folder without any before a file is opened
     return [_one(open_subject(path, asked), data, wish, measure) for path in paths]
 
 
@@ -99,7 +99,8 @@ def _classified(plain: Report, subject: Subject, data: str, wish: Wish, measure:
     known = read_truth(truth, Path(data), list(plain.labels) or None)
     labels = plain.labels
     if not labels and truth == "folders":
-        labels = tuple(sorted({path.parent.name for path in find_pictures(Path(data))}))
+        names = picture_names(Path(data))
+        labels = tuple(sorted({folder_name(name, Path(data)) for name in names}))
     samples = pictures(subject, data, known, wish.count)
     counted = measure(subject, samples, asked_of(subject, "classes", data))
     assert isinstance(counted, Classes)

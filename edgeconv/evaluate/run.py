@@ -150,7 +150,7 @@ def picture_samples(subject: Subject, paths: Sequence[Path]) -> list[Sample]:
 
     def sample(path: Path) -> Sample:
         how, shape = subject.how, subject.shape
-        return Sample(str(path), "", lambda: picture_feed(path, "picture", shape, how))
+        return Sample(str(path), lambda: picture_feed(path, "picture", shape, how))
 
     return [sample(path) for path in paths]
 

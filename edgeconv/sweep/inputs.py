@@ -3,13 +3,13 @@
 import hashlib
 import io
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeconv.errors import UsageError
 from edgeconv.files import digest
-from edgeconv.pictures import find_pictures
+from edgeconv.pictures import picture_names
 from edgeconv.samples import spread
 
 
@@ -34,9 +34,13 @@ class Files:
 
 @dataclass
 class Inputs:
-    """Every file and folder that tasks read, by the hash of their content."""
+    """Every file and folder that tasks read, by the hash of their content.
+
+    ``hashed`` says what that is; where nothing is sent or kept, ``stamp`` is as good.
+    """
 
     known: dict[str, Files] = field(default_factory=dict)
+    hashed: Callable[[Path], str] = digest
     _seen: dict[Files, str] = field(default_factory=dict)
     _pictures: dict[Path, list[str]] = field(default_factory=dict)
 
@@ -68,17 +72,22 @@ class Inputs:
     def pictures(self, folder: Path) -> list[str]:
         """Return the relative paths of every picture below ``folder``, sorted, listed once."""
         if folder not in self._pictures:
-            found = find_pictures(folder)
-            self._pictures[folder] = [path.relative_to(folder).as_posix() for path in found]
+            self._pictures[folder] = picture_names(folder)
         return self._pictures[folder]
 
     def _key(self, files: Files) -> str:
         if files not in self._seen:
-            whole = "".join(f"{name}:{_digest(files.folder / name)}\n" for name in files.names)
+            whole = "".join(f"{name}:{self._hash(files.folder / name)}\n" for name in files.names)
             self._seen[files] = hashlib.sha256(whole.encode()).hexdigest()[:32]
         key = self._seen[files]
         self.known[key] = files
         return key
+
+    def _hash(self, path: Path) -> str:
+        try:
+            return self.hashed(path)
+        except FileNotFoundError:
+            raise UsageError(f"{path} does not exist") from None
 
     def pack(self, key: str) -> bytes:
         """Return the files of ``key`` as one tar."""
@@ -89,10 +98,10 @@ class Inputs:
         return made.getvalue()
 
 
-def _digest(path: Path) -> str:
-    if not path.exists():
-        raise UsageError(f"{path} does not exist")
-    return digest(path)
+def stamp(path: Path) -> str:
+    """Return what tells a file from another one on this machine: its path, size and time."""
+    about = path.stat()
+    return f"{path} {about.st_size} {about.st_mtime_ns}"
 
 
 def wanted(spec: object) -> set[str]:

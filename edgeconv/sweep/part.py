@@ -78,9 +78,7 @@ def _question(spec: Mapping[str, Any]) -> Question:
 
 def _sample(question: Question, name: str, truth: int | None) -> Sample:
     path = question.data / name
-    return Sample(
-        name, "", lambda: picture_feed(path, "picture", question.shape, question.how), truth
-    )
+    return Sample(name, lambda: picture_feed(path, "picture", question.shape, question.how), truth)
 
 
 def run(job: Job) -> Outputs:
