@@ -4,8 +4,8 @@
 
 Seeded and resumable: a mutant that has a line is not run again. Mutants are made in a copy of the
 checkout. First the tests of all areas run once and scripts/reach.py notes what each runs (kept beside
-the lines); then each mutant is tried by the quickest tests that run its function, and where these let it
-live by the whole files of such tests, forked from a process that has the packages loaded already.
+the lines); then each mutant is tried by the tests that run its function, the quickest first, forked from
+a process that has the packages loaded already. The copy has no ../shared: tests that want it do not count.
 ``killed`` is how: an assertion, a crash (an error that no test asserts), the time limit; None where all
 tests passed.
 """
@@ -22,7 +22,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -33,8 +33,8 @@ from mutants import Mutant, mutant_of
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_S = 240.0
-QUICK_S = 10.0
-"""What the first tests of a mutant take in all."""
+STAGES_S = (2.0, 10.0, 90.0)
+"""Up to where the tests of a mutant, the quickest first, go in one process: processor time in all."""
 
 AREAS: tuple[tuple[str, str], ...] = (
     (r"edgeconv/bench/(statistics|pairs)", "bench_statistics bench_reports bench"),
@@ -163,24 +163,28 @@ def reach_of(files: Sequence[str], place: Path, kept: Path, slow: bool) -> reach
     return found
 
 
-def tried(mutant: Mutant, place: Path, reached: reach.Reach, slow: bool) -> str | None:
-    """Return how the mutant dies: by the quickest tests that run its function, or by their whole files."""
+def tried(
+    mutant: Mutant, place: Path, reached: reach.Reach, slow: bool, limit_s: float = STAGES_S[-1]
+) -> str | None:
+    """Return how the mutant dies by the tests that run its function: the quickest first, the others then."""
     where = mutant.file if mutant.inside is None else f"{mutant.file}:{mutant.inside}"
-    tests = reached.of(where)
-    quick: list[str] = []
-    seconds = 0.0
+    for tests in _stages(reached.of(where), reached.tests, limit_s):
+        seconds = sum(reached.tests[test] for test in tests)
+        if killed := run_tests(tests, place, slow, 15 + 4 * seconds):
+            return killed
+    return None
+
+
+def _stages(tests: Sequence[str], seconds: Mapping[str, float], limit_s: float) -> list[list[str]]:
+    """Return the tests by stages; those beyond ``limit_s`` in all are left out, but one is kept."""
+    stages: list[list[str]] = [[] for _ in STAGES_S]
+    spent = 0.0
     for test in tests:
-        seconds += reached.tests[test]
-        if quick and seconds > QUICK_S:
+        spent += seconds[test]
+        if spent > limit_s and any(stages):
             break
-        quick.append(test)
-    if quick and (killed := run_tests(quick, place, slow, 60 + 10 * seconds)):
-        return killed
-    files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
-    rest = [test for test in reached.tests if test.partition("::")[0] in files]
-    if not rest or set(rest) <= set(quick):
-        return None
-    return run_tests(rest, place, slow, 60 + 10 * sum(reached.tests[test] for test in rest))
+        stages[next((n for n, end in enumerate(STAGES_S) if spent <= end), -1)].append(test)
+    return [stage for stage in stages if stage]
 
 
 def load_packages(place: Path) -> None:
@@ -192,7 +196,8 @@ def load_packages(place: Path) -> None:
     (place / ".tmp").mkdir()
     sys.dont_write_bytecode = False  # every fork would compile all of ours anew
     for name in ("torch", "onnx", "onnxruntime", "PIL.Image", "hypothesis", "pytest", "rich.console",
-                 "ai_edge_litert.interpreter", "safetensors.torch", "click.testing"):  # fmt: skip
+                 "ai_edge_litert.interpreter", "ai_edge_litert.schema_py_generated", "safetensors.torch",
+                 "click.testing", "coremltools"):  # fmt: skip
         __import__(name)
 
 
@@ -219,6 +224,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--lines", type=Path, default=Path("mutants.jsonl"))
     parser.add_argument("--slow", action="store_true", help="slow tests too")
+    parser.add_argument(
+        "--seconds", type=float, default=STAGES_S[-1], help="of tests for one mutant in all"
+    )
     parser.add_argument("--again", action="store_true", help="run the survivors once more")
     asked = parser.parse_args(arguments)
     place = Path(tempfile.mkdtemp(prefix="mutants-")).resolve()
@@ -258,12 +266,12 @@ def campaign(asked: argparse.Namespace, place: Path) -> list[dict[str, object]]:
     kept = asked.lines.absolute().with_suffix(".slow.reach" if asked.slow else ".reach")
     reached = reach_of(files, place, kept, asked.slow)
     for number, mutant in mutants:
-        start = time.monotonic()
+        start = sum(os.times()[:4])
         with changed(place / mutant.file, mutant.source):
-            killed = tried(mutant, place, reached, asked.slow)
+            killed = tried(mutant, place, reached, asked.slow, asked.seconds)
         known[number] = {"number": number, "file": mutant.file, "line": mutant.line,
                          "what": mutant.what, "killed": killed, "slow": asked.slow,
-                         "seconds": round(time.monotonic() - start, 1)}  # fmt: skip
+                         "seconds": round(sum(os.times()[:4]) - start, 1)}  # fmt: skip
         with asked.lines.open("a") as out:
             out.write(json.dumps(known[number]) + "\n")
     return list(known.values())

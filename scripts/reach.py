@@ -5,9 +5,10 @@ module or of the session calls counts for every test that asks for it.
 """
 
 import json
+import os
 import sys
 import threading
-import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,12 +48,17 @@ class Reach:
 
 
 class Recorder:
-    """A plugin of pytest that fills ``reach`` with the functions below ``root`` that each test runs."""
+    """A plugin of pytest that fills ``reach`` with the functions below ``root`` that each test runs.
+
+    What a shared fixture takes is spread over the tests that ask for it.
+    """
 
     def __init__(self, root: Path) -> None:
         self._relative = cache(lambda name: _below(root, name))
         self.reach = Reach()
         self._fixtures: dict[str, tuple[set[Place], float]] = {}
+        self._users: defaultdict[str, list[str]] = defaultdict(list)
+        self._setup = 0.0
         self._seen: set[Place] = set()
         self._passed: set[str] = set()
 
@@ -74,29 +80,36 @@ class Recorder:
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[None]:
         """Keep what a shared fixture calls, for all tests that ask for it."""
-        start = time.process_time()
+        start = _used()
         with self._recorded() as seen:
             result = yield
         known, seconds = self._fixtures.get(fixturedef.argname, (set(), 0.0))
-        taken = seconds + time.process_time() - start
-        self._fixtures[fixturedef.argname] = (known | seen, taken)
+        taken = _used() - start
+        self._setup += taken
+        self._fixtures[fixturedef.argname] = (known | seen, seconds + taken)
         return result
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        """Note what a test calls, and its time with that of its fixtures."""
-        start = time.process_time()
+        """Note what a test calls with its fixtures, and its time without them."""
+        start, setup = _used(), self._setup
         with self._recorded() as seen:
             result = yield
-        fixtures = [
-            self._fixtures[n] for n in getattr(item, "fixturenames", ()) if n in self._fixtures
-        ]
+        fixtures = [n for n in getattr(item, "fixturenames", ()) if n in self._fixtures]
         if item.nodeid in self._passed:
-            taken = time.process_time() - start
-            self.reach.tests[item.nodeid] = round(max(taken, *(s for _, s in fixtures), 0.0), 3)
-            for place in seen.union(*(places for places, _ in fixtures)):
+            self.reach.tests[item.nodeid] = _used() - start - (self._setup - setup)
+            for name in fixtures:
+                self._users[name].append(item.nodeid)
+            for place in seen.union(*(self._fixtures[name][0] for name in fixtures)):
                 self.reach.places.setdefault(place, []).append(item.nodeid)
         return result
+
+    def pytest_sessionfinish(self) -> None:
+        """Spread the fixtures' time."""
+        for name, users in self._users.items():
+            for test in users:
+                self.reach.tests[test] += self._fixtures[name][1] / len(users)
+        self.reach.tests = {test: round(taken, 3) for test, taken in self.reach.tests.items()}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """A test that fails or is skipped without a mutant says nothing about one."""
@@ -104,6 +117,11 @@ class Recorder:
             self._passed.add(report.nodeid)
         elif not report.passed:
             self._passed.discard(report.nodeid)
+
+
+def _used() -> float:
+    """Return the processor time of this process and of the children that have ended."""
+    return sum(os.times()[:4])
 
 
 def _below(root: Path, name: str) -> str | None:

@@ -4,6 +4,7 @@
 """
 
 import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,10 @@ from dataclasses import replace
 from fuzz import guided, harness, run
 from fuzz.harness import Result, judge, run_case
 from fuzz.subjects import KINDS, Kind, build_base
+from fuzz.warm import forked_children
+
+from edgeconv import isolate
+from edgeconv.errors import EdgeconvError
 
 READERS = (
     "PIL.Image", "edgeconv.bench.html", "edgeconv.bench.read", "edgeconv.device.bundle",
@@ -119,7 +124,14 @@ def test_a_run_is_resumed_and_says_what_it_found(
     with out.open("a") as file:
         file.write('{"seed": 20000')  # killed in the middle of a line
     assert run.main([*arguments, "--count", "5"]) == 1
-    assert ran == [2_000_000, 2_000_001, 2_000_002, 2_000_003, 2_000_004]
+    assert ran == [
+        2_000_000,
+        2_000_001,
+        2_000_002,
+        2_000_002,
+        2_000_003,
+        2_000_004,
+    ]  # a fault: again
     said = capsys.readouterr().out.splitlines()
     assert said[-2].startswith("5 cases, 1 with a fault of 1 kinds, highest memory 104 MiB")
     assert said[-1] == "      1 x hang: over 60 s (seed 2000002)"
@@ -136,6 +148,16 @@ def test_the_same_seed_makes_the_same_case(base: Path, tmp_path: Path) -> None:
 
     for name in ("onnx", "tflite", "manifest"):
         assert made(name, f"{name} a") == made(name, f"{name} b")
+
+
+def test_a_campaign_forks_the_children_that_isolate_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "only_here", lambda value: [os.getpid(), value], raising=False)
+    with forked_children():
+        child, value = isolate.call("os:only_here", {"a": 1}, "it")
+    assert child != os.getpid()
+    assert value == {"a": 1}
+    with pytest.raises(EdgeconvError, match="only_here"):
+        isolate.call("os:only_here", {}, "it")
 
 
 def test_the_limits_of_a_case_hold(

@@ -1,5 +1,8 @@
 """The quantization engine keeps accuracy, and every step keeps its promise."""
 
+import signal
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -282,6 +285,22 @@ def test_both_forms_cover_the_range_to_half_a_quantum(first: float, second: floa
         assert -128 <= chosen.zero_point <= 127
         assert (127 - chosen.zero_point) * chosen.scale >= high - chosen.scale * 0.51
         assert (-128 - chosen.zero_point) * chosen.scale <= low + chosen.scale * 0.51
+
+
+def test_ctrl_c_ends_the_fits_with_the_layer_they_are_at() -> None:
+    graph = residual_net()
+    said: list[float] = []
+
+    def progress(part: float) -> None:
+        if part > 0.3 + 1e-9:  # the fits have begun
+            if not said:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            said.append(part)
+            time.sleep(0.05)  # the main thread hears of it meanwhile
+
+    with pytest.raises(KeyboardInterrupt):
+        quantize(graph, pictures(graph, 8), recipe="best", threads=2, progress=progress)
+    assert 1 <= len(said) <= 6
 
 
 def test_what_cannot_be_used_is_refused_by_name() -> None:

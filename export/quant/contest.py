@@ -1,9 +1,10 @@
 """Fit every candidate of a recipe on most of the pictures and let the others pick."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
+from threading import Event
 from typing import Any, TypeVar
 
 import numpy as np
@@ -106,6 +107,7 @@ class Contest:
             if not self._factors:
                 self.candidates = [c for c in self.candidates if not c.equalize]
         self._done: dict[_Fit, float] = {}
+        self._stopping = Event()
 
     def run(self, name: str, form: Form | None) -> Quantized:
         """Return the best candidate, in ``form`` or the form that its scores ask for."""
@@ -135,9 +137,16 @@ class Contest:
         return self._equalized[1] if made.recipe.equalized else self.task.seen
 
     def _together(self, work: Callable[[T], R], jobs: Sequence[T]) -> list[R]:
-        """Do jobs two at a time: one fit alone keeps no second processor busy."""
+        """Do jobs two at a time: one fit alone keeps no second processor busy.
+
+        Where one fails, or Ctrl-C is pressed, the others end with the layer they are at.
+        """
         with ThreadPoolExecutor(self._workers) as pool:
-            return list(pool.map(work, jobs))
+            try:
+                return list(pool.map(work, jobs))
+            except BaseException:
+                self._stopping.set()
+                raise
 
     def _graph(self, candidate: Candidate) -> tuple[Graph, Observation]:
         return self._equalized if candidate.equalize else (self.task.graph, self.task.seen)
@@ -209,6 +218,8 @@ class Contest:
             self._workspaces.put(workspace)
 
     def _progress(self, fit: _Fit, part: float) -> None:
+        if self._stopping.is_set():
+            raise CancelledError
         self._done[fit] = part
         self.report(min(1.0, sum(self._done.values()) / len(self.candidates)))
 

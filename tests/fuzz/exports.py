@@ -11,6 +11,9 @@ from fuzz.harness import LIMIT_S, child, wait
 from fuzz.run import load_all
 from fuzz.subjects import build_base
 
+PAIR = (
+    "export {base}/tiny.onnx --calib {base}/calib.npz --target onnx --target tflite --output out -q"
+)
 SMALL = "export {base}/tiny.onnx --calib {base}/calib.npz --target tflite --output out -q"
 
 

@@ -26,6 +26,7 @@ from fuzz.exports import SMALL, Export, hashes, prepare, prepared_base
 from fuzz.harness import LIMIT_S, wait
 from fuzz.run import campaign, done
 from fuzz.sessions import BENCH, Session
+from fuzz.warm import forked_children
 
 MODES = {"kill before": 1, "kill after": 2, "error": 3, "full": 4}
 OWN = 3
@@ -111,6 +112,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--mode", action="append", choices=list(MODES), default=[])
     parser.add_argument("--session", action="store_true", help="bench on a board, not an export")
     parser.add_argument("--count", type=int, help="cases at most of this run")
+    parser.add_argument("--cold", action="store_true", help="start every child, fork none")
     asked = parser.parse_args(arguments)
     if "FSCALLS_PLACE" not in os.environ:  # once more, with the library in front
         place = Path(tempfile.mkdtemp(prefix="fuzz-faults-"))
@@ -119,7 +121,11 @@ def main(arguments: list[str]) -> int:
             return subprocess.run(again, env={**os.environ, **preloaded(place)}).returncode
         finally:
             shutil.rmtree(place, ignore_errors=True)
-    place = Path(os.environ["FSCALLS_PLACE"])
+    with forked_children(not asked.cold):
+        return _campaign(asked, Path(os.environ["FSCALLS_PLACE"]))
+
+
+def _campaign(asked: argparse.Namespace, place: Path) -> int:
     calls = Calls(place / "state")
     if asked.session:
         export: Export = Session(prepared_base(place, asked.base), place / "work", BENCH)

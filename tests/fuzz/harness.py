@@ -27,6 +27,9 @@ OFFLINE = {
 }
 """Nothing is fetched, whatever options a case makes up."""
 
+KEPT = (".cache", "__", ".tmp/torchinductor_")
+"""What may stay: caches, torch's own in TMPDIR among them."""
+
 
 @dataclass
 class Result:
@@ -143,7 +146,7 @@ def judge(result: Result, work: Path, before: set[str]) -> list[str]:
     if "--json" in result.command and not told and not _is_json(out):
         faults.append("json: standard output is no JSON")
     left = listing(work) - before - {".out", ".err", ".tmp", ".cache"}
-    hidden = [name for name in left if "/." in f"/{name}" and not name.startswith((".cache", "__"))]
+    hidden = [name for name in left if "/." in f"/{name}" and not name.startswith(KEPT)]
     if hidden:
         faults.append(f"left behind: {sorted(hidden)[0]}")
     if any("<img src=x>" in _read(path) for path in work.glob("*.html") if not path.is_symlink()):

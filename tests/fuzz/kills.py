@@ -15,9 +15,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from fuzz.exports import SMALL, Export, hashes, prepare
+from fuzz.exports import PAIR, Export, hashes, prepare
 from fuzz.harness import LIMIT_S, wait
 from fuzz.run import campaign
+from fuzz.warm import forked_children
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 LARGE = (
@@ -63,12 +64,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("kills.jsonl"))
     parser.add_argument("--base", type=Path)
     parser.add_argument(
-        "--large", action="store_true", help="three targets in INT8, not one in float"
+        "--large", action="store_true", help="three targets in INT8, not two in float"
     )
+    parser.add_argument("--cold", action="store_true", help="start every child, fork none")
     asked = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="fuzz-kills-") as made:
+    forked = forked_children(not asked.cold)
+    with tempfile.TemporaryDirectory(prefix="fuzz-kills-") as made, forked:
         place = Path(made)
-        export, whole, seconds = prepare(place, asked.base, LARGE if asked.large else SMALL)
+        export, whole, seconds = prepare(place, asked.base, LARGE if asked.large else PAIR)
         results = campaign(
             asked.out,
             dict.fromkeys(range(asked.seed * 10**6, asked.seed * 10**6 + asked.count)),

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from fuzz.harness import run_case
 from fuzz.subjects import KINDS, Kind, build_base
+from fuzz.warm import forked_children
 
 T = TypeVar("T")
 
@@ -67,6 +68,13 @@ def summary(results: Iterable[dict[str, Any]]) -> str:
     return "\n".join([head, *lines])
 
 
+LATE = (
+    "safetensors.torch", "PIL.Image", "onnxruntime", "onnxsim", "ai_edge_litert.interpreter",
+    "ai_edge_litert.schema_py_generated", "flatbuffers", "numpy.ma", "rich.progress", "executorch.runtime",
+)  # fmt: skip
+"""What commands import when they need it."""
+
+
 def load_all() -> None:
     """Load what commands import, once, before the forks; to run a model would start its threads."""
     import edgeconv
@@ -76,7 +84,7 @@ def load_all() -> None:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     found = (module.name for module in pkgutil.walk_packages(edgeconv.__path__, "edgeconv."))
     ours = [name for name in found if not name.endswith((".__main__", ".isolated"))]
-    for name in [*ours, "safetensors.torch", "PIL.Image", "onnxruntime", "ai_edge_litert.interpreter"]:  # fmt: skip
+    for name in [*ours, *LATE]:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 
@@ -109,6 +117,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--readers", action="store_true", help="our own readers alone, without the commands around"
     )
+    parser.add_argument("--cold", action="store_true", help="start every child, fork none")
     asked = parser.parse_args(arguments)
     place = Path(tempfile.mkdtemp(prefix="edgeconv-fuzz-"))
     base = asked.base or place / "base"
@@ -125,7 +134,10 @@ def main(arguments: list[str]) -> int:
             for seed in range(asked.seed * 10**6, asked.seed * 10**6 + asked.count):
                 if seed in known:
                     continue
-                result = run_case(seed, base, place / "work", kinds)
+                with forked_children(not asked.cold):
+                    result = run_case(seed, base, place / "work", kinds)
+                if result.faults and not asked.cold:
+                    result = run_case(seed, base, place / "work", kinds)
                 file.write(result.line().replace(str(place), "{place}") + "\n")
                 file.flush()
                 if result.faults and asked.keep is not None:
