@@ -21,7 +21,9 @@ from edgeconv.bench.diagnose import causes, verdict
 from edgeconv.bench.facts import ModelFacts, facts_from_json, onnx_facts, tflite_facts
 from edgeconv.bench.html import page
 from edgeconv.bench.pairs import pair_layers, with_pairs
+from edgeconv.bench.plan import Subject
 from edgeconv.bench.statistics import Interval, Ratio
+from edgeconv.bench.subjects import _short_labels
 from edgeconv.bench.sustained import curve
 from edgeconv.bench.text import to_csv
 from edgeconv.bench.watch import Mark
@@ -64,6 +66,21 @@ def test_a_float_island_between_integer_layers_is_named_and_a_float_tail_is_not(
     assert [cause.code for cause in found] == ["islands"]
     assert "HardSigmoid" in found[0].sentence
     assert facts_from_json(json.loads(json.dumps(facts.to_json()))) == facts
+
+
+def test_an_island_of_fused_operators_is_named_by_what_it_makes() -> None:
+    graph = qdq_with_island()
+    unnamed = [replace(node, name="") for node in graph.nodes]
+    (island,) = onnx_facts(replace(graph, nodes=unnamed)).islands
+    assert island.example == "h"
+
+
+def test_a_hub_graph_is_called_by_the_export_that_it_is_of(tmp_path: Path) -> None:
+    rows = []
+    for path in (tmp_path / "net_int8.evidence" / "hub.onnx", tmp_path / "net_int8.onnx"):
+        rows.append(Subject(f"{path} (onnxruntime, 1 thread)", "onnxruntime", 1, path=str(path)))
+    labels = [row.label.split(" ")[0] for row in _short_labels(rows)]
+    assert labels == ["net_int8.evidence/hub.onnx", "net_int8.onnx"]
 
 
 def test_an_island_is_seen_through_the_reorderings_around_a_float_convolution() -> None:

@@ -78,7 +78,8 @@ def onnx_facts(graph: WireGraph) -> ModelFacts:
     """Facts of an ONNX graph; pass the one that onnxruntime saves after optimising."""
     ops = Counter(node.op for node in graph.nodes)
     float_compute = [n.name or n.op for n in graph.nodes if n.op in ONNX_COMPUTE]
-    edges = [(n.op, n.name, n.inputs, n.outputs) for n in graph.nodes]
+    named = [n.name or next(iter(n.outputs), n.op) for n in graph.nodes]  # a fused one has no name
+    edges = [(n.op, name, n.inputs, n.outputs) for n, name in zip(graph.nodes, named, strict=True)]
     producers = {t: n for n in graph.nodes for t in n.outputs}
     is_float = [
         op not in ONNX_BORDER

@@ -3,6 +3,7 @@
 import difflib
 import importlib.util
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -89,14 +90,19 @@ def _unique(rows: Iterable[Subject]) -> tuple[Subject, ...]:
 
 def _short_labels(rows: Sequence[Subject], among: Sequence[Subject] = ()) -> list[Subject]:
     """Call files by their bare names wherever that leaves no two of them alike."""
-    paths = {Path(row.path) for row in [*rows, *among] if row.path is not None}
-    names = [path.name for path in paths]
+    names = Counter(_bare(path) for path in {r.path for r in [*rows, *among] if r.path is not None})
     return [
-        replace(row, label=row.label.replace(row.path, Path(row.path).name, 1))
-        if row.path is not None and names.count(Path(row.path).name) == 1
+        replace(row, label=row.label.replace(row.path, _bare(row.path), 1))
+        if row.path is not None and names[_bare(row.path)] == 1
         else row
         for row in rows
     ]
+
+
+def _bare(path: str) -> str:
+    """Return a file's name, with its folder's where every export has one of that name."""
+    file = Path(path)
+    return f"{file.parent.name}/{file.name}" if file.parent.suffix == ".evidence" else file.name
 
 
 def _rows(name: str, choice: Choice) -> list[Subject]:
