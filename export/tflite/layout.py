@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.tflite.movement import MOST, Movement, Step, movement, steps_of
 
 Layout = Literal["plain", "last"]
 PLAIN: Layout = "plain"
@@ -24,6 +25,7 @@ Rule = Literal["picture", "any", "plain", "move", "loose"]
 whichever; plain = ONNX's order in and out; move = Reshape and Transpose, which may be free; loose =
 it reads any layout and its result has another rank."""
 
+OPERATOR = 2048  # elements moved in the time that an operator takes to begin
 ROUNDS = 8  # of improving undecided groups; each round only ever lowers the cost
 
 
@@ -72,23 +74,13 @@ def conversion(rank: int, source: Layout, target: Layout) -> tuple[int, ...]:
     return tuple(held.index(axis) for axis in order(target, rank))
 
 
-def transpose_permutation(node: Node, rank: int, source: Layout, target: Layout) -> tuple[int, ...]:
-    """Return the permutation of stored axes that an ONNX Transpose is between two layouts."""
-    held, perm = order(source, rank), node.ints("perm", range(rank)[::-1])
-    return tuple(held.index(perm[axis]) for axis in order(target, rank))
-
-
-def reshape_is_free(
-    before: tuple[int, ...], source: Layout, after: tuple[int, ...], target: Layout
-) -> bool:
-    """Say whether an ONNX Reshape between two layouts leaves the memory as it is."""
-    first, second = order(source, len(before)), order(target, len(after))
-    if is_copy(before, first) and is_copy(after, second):
-        return True
-    count = np.arange(int(np.prod(before)), dtype=np.int32)
-    held = count.reshape(before).transpose(first).ravel()
-    wanted = count.reshape(after).transpose(second).ravel()
-    return bool(np.array_equal(held, wanted))
+def stored_movement(graph: Graph, node: Node, source: Layout, target: Layout) -> Movement | None:
+    """Return what a Reshape or Transpose moves between two layouts; None where it takes two steps."""
+    before, after = graph.shape(node.inputs[0]), graph.shape(node.output)
+    held = tuple(int(axis) for axis in np.argsort(order(source, len(before))))
+    steps = [Step("perm", held), *steps_of(graph, node), Step("perm", order(target, len(after)))]
+    found = movement(stored_shape(before, source), steps)
+    return None if found is None or len(found.sizes) > MOST else found
 
 
 def flattens_into_gemm(graph: Graph, node: Node, consumers: dict[str, list[Node]]) -> bool:
@@ -178,7 +170,7 @@ def plan_layouts(graph: Graph, rule: Callable[[Graph, Node], Rule]) -> Plan:
         for node in graph.of("Reshape")
         if flattens_into_gemm(graph, node, consumers)
         and layouts.get(node.inputs[0], PLAIN) == LAST
-        and not reshape_is_free(graph.shape(node.inputs[0]), LAST, graph.shape(node.output), PLAIN)
+        and stored_movement(graph, node, LAST, PLAIN) != Movement((), ())
     )
     return Plan(layouts, flattened)
 
@@ -229,23 +221,20 @@ def _edges(
 
 def _plain_edge(graph: Graph, name: str, roots: dict[str, str]) -> Edge:
     shape = graph.shape(name)
-    cost = 0 if is_copy(shape, order(LAST, len(shape))) else int(np.prod(shape))
+    cost = 0 if is_copy(shape, order(LAST, len(shape))) else int(np.prod(shape)) + OPERATOR
     root = roots[name]
     return frozenset([root]), lambda layout: cost if layout[root] == LAST else 0
 
 
 def _move_edge(graph: Graph, node: Node, roots: dict[str, str], folds: bool) -> Edge:
     source, target = node.inputs[0], node.output
-    before, after = graph.shape(source), graph.shape(target)
+    size = int(np.prod(graph.shape(source)))
     table: dict[tuple[Layout, Layout], int] = {}
     for first in (PLAIN, LAST):
         for second in (PLAIN, LAST):
-            if node.op == "Transpose":
-                perm = transpose_permutation(node, len(before), first, second)
-                free = is_copy(stored_shape(before, first), perm)
-            else:
-                free = folds or reshape_is_free(before, first, after, second)
-            table[first, second] = 0 if free else int(np.prod(before))
+            moved = stored_movement(graph, node, first, second)
+            times = 2 if moved is None else int(bool(moved.sizes))
+            table[first, second] = 0 if folds else times * (size + OPERATOR)
     one, two = roots[source], roots[target]
     return frozenset([one, two]), lambda layout: table[layout[one], layout[two]]
 

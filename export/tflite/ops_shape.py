@@ -9,33 +9,39 @@ from edgeconv.export.op_table import Entry, first_failing, needs_constant, rank_
 from edgeconv.export.tflite.emission import Emission
 from edgeconv.export.tflite.layout import (
     PLAIN,
-    is_copy,
     order,
-    reshape_is_free,
+    stored_movement,
     stored_shape,
-    transpose_permutation,
 )
+from edgeconv.export.tflite.movement import written
 
 
-def reshape(em: Emission, node: Node) -> None:
-    """Reshape: RESHAPE; channels-last pictures are brought to ONNX's order only where it shows."""
+def move(em: Emission, node: Node) -> None:
+    """Reshape, Transpose: one TRANSPOSE between the two stored orders, a RESHAPE where nothing moves."""
     source, target = node.inputs[0], node.output
-    before, after = em.graph.shape(source), em.graph.shape(target)
+    after, wanted = em.graph.shape(target), em.layout(target)
     scale = em.result(node)
     if target in em.plan.flattened:
+        before = em.graph.shape(source)
         columns = np.arange(int(np.prod(before[1:]))).reshape(before[1:])
         em.flattened[target] = columns.transpose(1, 2, 0).ravel()
         _reshape(em, node, em.read(source, scale=scale), after)
         return
-    held, wanted = em.layout(source), em.layout(target)
-    if source in em.graph.constants or not reshape_is_free(before, held, after, wanted):
-        held = PLAIN
-    index = em.read(source, held, scale=scale)
-    if reshape_is_free(before, held, after, wanted):
-        _reshape(em, node, index, stored_shape(after, wanted))
+    held = PLAIN if source in em.graph.constants else em.layout(source)
+    tried = ((held, wanted), (PLAIN, wanted), (PLAIN, PLAIN))  # the last can always be done
+    held, made, moved = next(
+        (first, second, found)
+        for first, second in tried
+        if (found := stored_movement(em.graph, node, first, second)) is not None
+    )
+    index, after = em.read(source, held, scale=scale), stored_shape(after, made)
+    if not moved.sizes:
+        _reshape(em, node, index, after)
         return
-    index = em.reshape(index, after)
-    em.emit(node, "TRANSPOSE", [index, em.ints(order(wanted, len(after)))], "TransposeOptions")
+    shape, permutation = written(moved, em.builder.shape(index), after)
+    inputs = [em.reshape(index, shape), em.ints(permutation, "permutation")]
+    turned = [shape[axis] for axis in permutation]
+    em.emit(node, "TRANSPOSE", inputs, "TransposeOptions", shape=turned, layout=made)
 
 
 def _reshape(em: Emission, node: Node, index: int, shape: Sequence[int]) -> None:
@@ -49,19 +55,6 @@ def _reshape(em: Emission, node: Node, index: int, shape: Sequence[int]) -> None
         "ReshapeOptions",
         newShape=[int(size) for size in shape],
     )
-
-
-def transpose(em: Emission, node: Node) -> None:
-    """Transpose: one TRANSPOSE between the two stored orders, or a RESHAPE where nothing moves."""
-    source, target = node.inputs[0], node.output
-    rank = len(em.graph.shape(source))
-    permutation = transpose_permutation(node, rank, em.layout(source), em.layout(target))
-    index = em.read(source, scale=em.result(node))
-    shape = em.builder.shape(index)
-    if is_copy(shape, permutation):
-        _reshape(em, node, index, [shape[axis] for axis in permutation])
-        return
-    em.emit(node, "TRANSPOSE", [index, em.ints(permutation, "permutation")], "TransposeOptions")
 
 
 def channel_shuffle(em: Emission, node: Node) -> None:
@@ -131,9 +124,9 @@ def _check_dcr(graph: Graph, node: Node) -> str | None:
 
 
 TABLE = {
-    "Reshape": Entry(reshape, "RESHAPE", "a constant shape", rule="move", int8=True),
+    "Reshape": Entry(move, "RESHAPE", "a constant shape", rule="move", int8=True),
     "Transpose": Entry(
-        transpose, "TRANSPOSE", "a tensor of up to 6 axes", rank_within(0, 6), "move", int8=True
+        move, "TRANSPOSE", "a tensor of up to 6 axes", rank_within(0, 6), "move", int8=True
     ),
     "ChannelShuffle": Entry(
         channel_shuffle, "RESHAPE, TRANSPOSE", "a picture", rank_within(4, 4), "picture", int8=True

@@ -17,13 +17,13 @@ from edgeconv.export.integer.pair import Order, is_depthwise
 from edgeconv.export.op_traits import Is, operators
 from edgeconv.export.rewrites.table import Change
 from edgeconv.export.tflite.channel_regions import Region, shuffled_regions
+from edgeconv.export.tflite.layout import OPERATOR
 from edgeconv.export.tflite.reorder import Reorder, has_constants
 from edgeconv.recipe import Recipe
 
 CHANNELWISE = operators(Is.CHANNELWISE)
 SHUFFLE_MOVES = 3  # times that a shuffle moves its picture (ops_shape.channel_shuffle) ...
 SHUFFLE_OPS = 6  # ... in so many operators
-OPERATOR = 2048  # elements moved in the time that an operator takes to begin
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from edgeconv.export.kinds import Cpu, Prefer
 from edgeconv.export.rewrites.fold_pixels import fold_stride
 from edgeconv.export.rewrites.table import JOIN_GHOSTS, Change, Rewrite, apply_rewrites
 from edgeconv.export.tflite.fold_transposes import fold_transposes
+from edgeconv.export.tflite.join_moves import join_moves
 from edgeconv.export.tflite.order_channels import order_channels
 from edgeconv.export.tflite.place_shuffles import place_shuffles
 from edgeconv.recipe import Recipe
@@ -48,7 +49,7 @@ def rewrite(
     graph: Graph, recipe: Recipe | None, rewrites: Rewrites
 ) -> tuple[Graph, Recipe | None, tuple[Change, ...]]:
     """Return graph and recipe after the rewrites, and what was done."""
-    graph = fold_transposes(graph)
+    graph = join_moves(fold_transposes(graph), recipe)
     placed: tuple[Change, ...] = ()
     if rewrites.place_shuffles:
         graph, recipe, ordered = order_channels(graph, recipe)
