@@ -4,7 +4,8 @@
     python scripts/recipe_figures.py table L.jsonl
 
 The cases are those of make_results.py: calibrated on some pictures, measured on others. A line of L.jsonl is
-one export; what is there already is not run again.
+one export; what is there already is not run again. p is McNemar's: how likely pure chance lets INT8 and
+float err on so unequal numbers of pictures.
 """
 
 import json
@@ -16,11 +17,15 @@ from typing import Any
 
 import click
 from make_results import Case, cifar_cases, imagenet_cases
+from PIL import Image
 
 from edgeconv import export_model
 
 TARGETS = ("onnx", "tflite")
-FIGURES = ("sqnr_db", "kl", "agreement_top1", "top1", "reference_top1")
+FIGURES = ("sqnr_db", "kl", "agreement_top1", "top1", "reference_top1", "mcnemar_p")
+TRUTH = ("top1", "reference_top1", "mcnemar_p")
+UPRIGHT = (60, 300)
+"""Pictures that calibrate and that measure torchvision's weights."""
 Line = dict[str, Any]
 
 
@@ -33,6 +38,11 @@ def main() -> None:
 @click.option("--lines", required=True, type=click.Path(path_type=Path), help="Results go here.")
 @click.option("--shared", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--case", "wanted", default="", help="Cases whose title begins so.")
+@click.option(
+    "--torchvision",
+    type=click.Path(exists=True, path_type=Path),
+    help="torchvision's mobilenet_v2-b0353104.pth: one more case, on upright pictures.",
+)
 @click.option("--recipe", default="std,best", show_default=True)
 @click.option("--copies", type=float, help="As for export.")
 @click.option("--minutes", type=float, help="As for export.")
@@ -41,6 +51,7 @@ def run(
     lines: Path,
     shared: Path,
     wanted: str,
+    torchvision: Path | None,
     recipe: str,
     copies: float | None,
     minutes: float | None,
@@ -53,6 +64,8 @@ def run(
         cases = [*imagenet_cases(shared / "imagenet", scratch)]
         if (shared / "cifar10").is_dir():
             cases += cifar_cases(shared / "cifar10", scratch)
+        if torchvision is not None:
+            cases.append(torchvision_case(torchvision, shared / "imagenet", scratch))
         for case in cases:
             for name in recipe.split(","):
                 line: Line = {"case": case.title, "recipe": name, "copies": copies}
@@ -64,6 +77,26 @@ def run(
                 line |= measured(case, scratch / "out", recipe=name, threads=threads, **more)
                 with lines.open("a") as file:
                     file.write(json.dumps(line) + "\n")
+
+
+def torchvision_case(weights: Path, folder: Path, scratch: Path) -> Case:
+    """torchvision's MobileNetV2 on the pictures turned upright, with ImageNet's preprocessing."""
+    pictures = sorted((folder / "images").glob("*.jpg"))
+    made = []
+    for name, count, first in zip(("upright", "upright-rest"), UPRIGHT, (True, False), strict=True):
+        found = [path for path in pictures if (int(path.name[:4]) % 10 == 0) is first]
+        into = scratch / name
+        into.mkdir()
+        for i in range(count):
+            path = found[i * len(found) // count]
+            Image.open(path).transpose(Image.Transpose.ROTATE_180).save(into / f"{path.stem}.png")
+        made.append(into)
+    rows = "".join(f"{path.name},{int(path.name[:4])}\n" for path in sorted(made[1].iterdir()))
+    (scratch / "upright.csv").write_text(rows)
+    options = {"weights": str(weights), "resolution": 224, "truth": str(scratch / "upright.csv")}
+    options |= {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "crop": 0.875}
+    options["verify"] = str(made[1])
+    return Case("torchvision's mobilenet_v2", "mobilenet_v2", options, UPRIGHT[1], str(made[0]))
 
 
 def measured(case: Case, output: Path, **options: Any) -> Line:
@@ -109,16 +142,19 @@ def table(lines: Path) -> None:
 def rows(lines: Iterable[Line]) -> list[str]:
     """Return the table: a row for each file of each line."""
     found = [
-        "| net | recipe | file | SQNR dB | KL | agreement % | top-1 % (float) | CPU s |",
-        "|---|---|---|---|---|---|---|---|",
+        "| net | recipe | file | SQNR dB | KL | agreement % | top-1 % (float) | p | CPU s |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for line in lines:
         for target, figures in line["files"].items():
             cells = [line["case"], line["said"].removeprefix("recipe "), target]
             cells += [f"{figures['sqnr_db']:.1f}", f"{figures['kl']:.4f}"]
             cells.append(f"{100 * figures['agreement_top1']:.1f}")
-            truth = [100 * figures[name] for name in FIGURES[3:] if name in figures]
-            cells.append(f"{truth[0]:.1f} ({truth[1]:.1f})" if len(truth) == 2 else "")
+            truth = [figures[name] for name in TRUTH if name in figures]
+            if len(truth) == len(TRUTH):
+                cells += [f"{100 * truth[0]:.1f} ({100 * truth[1]:.1f})", f"{truth[2]:.2g}"]
+            else:
+                cells += ["", ""]
             found.append(f"| {' | '.join([*cells, format(line['cpu'], '.0f')])} |")
     return found
 

@@ -9,6 +9,8 @@ from quant_nets import NetBuilder, pictures, residual_net
 from edgeconv.export.quant import contest, engine
 from edgeconv.export.quant.bias import MeanOutput, _run, channel_means
 from edgeconv.export.quant.engine import quantize
+from edgeconv.export.quant.fit import bounded_share
+from edgeconv.export.quant.observe import observe
 from edgeconv.export.quant.sessions import session
 from edgeconv.export.quant.stream import _feed_bias
 
@@ -77,3 +79,33 @@ def test_zero_points_are_fitted_anew_where_a_bias_would_not_fit(
     monkeypatch.setattr(contest, "LARGEST_BIAS", 0)
     quantize(graph, feeds, recipe="fast")
     assert "asymmetric" in forms
+
+
+def test_pictures_that_are_not_gathered_whole_widen_ranges_and_give_outputs() -> None:
+    net = NetBuilder((1, 3, 8, 8), seed=3)
+    free = net.conv("input", 6)
+    bounded = net.conv(free, 6, clamp=(0.0, 6.0))
+    wide = net.conv(bounded, 4, clamp=(0.0, float("inf")))
+    graph = net.finish(net.conv(wide, 2))
+    feeds = pictures(graph, 6)
+    feeds[0] = {"input": feeds[0]["input"] * 20}  # meets the bound of 6
+    feeds[5] = {"input": feeds[5]["input"] * 50}
+    wanted, found = observe(graph, feeds), observe(graph, feeds, whole=2)
+    for name in graph.outputs:
+        np.testing.assert_allclose(found.outputs[name], wanted.outputs[name], rtol=1e-5, atol=1e-5)
+    for name, stats in wanted.tensors.items():
+        got = found.tensors[name]
+        assert len(got.sample) == 2
+        np.testing.assert_allclose(got.high.max(), stats.high.max(), rtol=1e-6)
+        low = min(got.low.min(), 0.0), min(stats.low.min(), 0.0)
+        np.testing.assert_allclose(*low, rtol=1e-6)
+    assert found.tensors[wide].high[5].max() > found.tensors[wide].high[:5].max()
+    assert found.tensors[bounded].high.max() == 6.0
+
+
+@pytest.mark.parametrize("side", [2, 24])
+def test_a_bounded_share_counts_both_ends_of_a_channel(side: int) -> None:
+    made = np.full((4, 1, 3, side, side), 100, np.uint8)
+    made[:, :, 0] = 0
+    made[:2, :, 1] = 255
+    assert bounded_share(made, 1).tolist() == [1.0, 0.5, 0.0]

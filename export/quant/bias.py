@@ -49,11 +49,10 @@ def tap_means(node: Node, picture: Floats, plane: tuple[int, ...]) -> Floats:
     pads = node.ints("pads", [0] * 4)
     whole = np.pad(picture, ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
     means = np.empty((picture.shape[1], height, width), np.float32)
-    for i in range(height):
-        rows = whole[:, :, i * tall :: down][:, :, : plane[0]]
-        for j in range(width):
-            met = rows[..., j * broad :: right][..., : plane[1]]
-            means[:, i, j] = met.mean(axis=(0, 2, 3), dtype=np.float64)
+    for j in range(width):
+        met = whole[..., j * broad :: right][..., : plane[1]].mean(axis=(0, 3), dtype=np.float64)
+        for i in range(height):
+            means[:, i, j] = met[:, i * tall :: down][:, : plane[0]].mean(axis=1)
     return means
 
 

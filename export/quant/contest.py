@@ -31,9 +31,9 @@ from edgeconv.export.quant.stream import run_quantized
 from edgeconv.export.quant.workspace import Workspace
 from edgeconv.recipe import Activation, Form, Recipe, bias_integers
 
-MOST_JUDGING = 48
+MOST_JUDGING = 32
 """Pictures that judge a candidate at most; those held out come first."""
-MOST_NOTED = 16
+MOST_NOTED = 8
 """Pictures that say how each layer of the picked candidate fares."""
 LARGEST_BIAS = 2**30
 """What weight_scales leaves room for in int32."""

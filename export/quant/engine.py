@@ -34,8 +34,10 @@ FLOAT_OUTPUTS: Mapping[str, FloatOutputs] = {"onnx": logits}
 
 MOST_LEARNT = 80
 """Pictures that layers are fitted on; ranges use all that are given."""
-LIVE_BYTES, LEAST_LEARNT = 192 << 20, 16
+LIVE_BYTES, LEAST_LEARNT = 48 << 20, 16
 """What the pictures of a layer's input and output may take, and how many are taken all the same."""
+LEAST_WHOLE = 32
+"""Pictures whose tensors are sampled at least; of the others only extremes count."""
 MOST_HELD = 200
 """Pictures that judge."""
 HELD_EVERY = 5
@@ -181,6 +183,7 @@ def _observe(
         summed={n.inputs[0] for n in weighted},
         counts={len(learnt)},
         averaged=_averaged(graph, weighted, after=after),
+        whole=max(len(learnt), LEAST_WHOLE),
         threads=threads,
         progress=lambda p: report(0.3 * p),
     )

@@ -26,6 +26,8 @@ from edgeconv.export.quant.workspace import mean
 from edgeconv.recipe import Activation, Recipe, Weights, bias_integers
 
 Rounding = Literal["nearest", "gptq"]
+THINNED = 24
+"""Rows and columns of planes that are looked at in part."""
 BiasCorrection = Literal["none", "before", "after"]
 """before: the mean before the activation is made that of the float net; after: then the mean behind
 it too, where saturation moved it."""
@@ -75,7 +77,9 @@ class LayerFit:
     def refined(self, node: Node, weights: Weights, made: NDArray[np.uint8]) -> Weights | None:
         """Move the bias by what the mean behind the activation still lacks; None without one.
 
-        ``made`` is the output that the weights gave, uint8 (n, channels, ...).
+        ``made`` is the output that the weights gave, uint8 (n, channels, ...). A mean of which a share of
+        values lies at the activation's bounds follows the bias by the rest only, so that what is lacking is
+        added once more by that share.
         """
         quantization = self.activations.get(node.output)
         if self.bias != "after" or node.clamp is None or quantization is None:
@@ -86,6 +90,7 @@ class LayerFit:
         got = picture_means(made.reshape(len(made), *shape), channel_axis(node, len(shape)))
         got = (got - (quantization.zero_point + 128)) * np.float32(quantization.scale)
         lacks = likely(self.seen.means[node.output][: len(made)] - got)
+        lacks *= 1 + bounded_share(made.reshape(len(made), *shape), channel_axis(node, len(shape)))
         again = replace(weights, float_bias=(weights.float_bias + lacks).astype(np.float32))
         source = self.activations[node.inputs[0]]
         return replace(again, bias=bias_integers(again, source.scale))
@@ -110,6 +115,18 @@ class LayerFit:
         shape = self.graph.shape(node.inputs[0])
         got = mean_output(picture.astype(np.float32).reshape(shape), exact, bias)
         return np.asarray(bias + (wanted - got), np.float32)
+
+
+def bounded_share(made: NDArray[np.uint8], axis: int) -> Floats:
+    """Return, at every place of ``axis`` of uint8 pictures (n, ...), the share of least and largest values.
+
+    Of wide planes every third row and column counts.
+    """
+    if made.ndim == 5 and axis == 1 and min(made.shape[3:]) >= THINNED:
+        made = made[..., ::3, ::3]
+    ends = (made == made.min()) | (made == made.max())
+    share: Floats = picture_means(ends, axis).mean(axis=0)
+    return share
 
 
 def has_integers(recipe: Recipe, node: Node) -> bool:

@@ -177,9 +177,10 @@ def clip_search(
     low, high = min(low, 0.0), max(high, 0.0)
     if low == high:
         return low, high
-    counts, edges = np.histogram(values, BINS, (low, high))
-    centres = ((edges[:-1] + edges[1:]) / 2).astype(np.float32)
-    weights = counts.astype(np.float32)
+    width = (high - low) / BINS
+    bins = ((values - np.float32(low)) * np.float32(1 / width)).astype(np.int32)
+    weights = np.bincount(np.clip(bins, 0, BINS - 1), minlength=BINS).astype(np.float32)
+    centres = (low + (np.arange(BINS) + 0.5) * width).astype(np.float32)
     used = weights > 0
     centres, weights = centres[used], weights[used]
     factors = np.linspace(1.0, NARROWEST, STEPS)

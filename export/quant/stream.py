@@ -5,6 +5,7 @@ Each piece of the graph runs as the QDQ model that the emitter writes, so that l
 what the artifact will really compute.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,11 +26,10 @@ Fit = Callable[[Node, Tensor], Weights]
 Refine = Callable[[Node, Weights, Tensor], Weights | None]
 """Improves a node's integers from the output they gave, uint8 (n, ...); None leaves them."""
 
-REFINED = 32
-"""Pictures that refine a bias."""
-
-ROUNDS = 2
-"""Refinements of a node: saturated values follow the second time; four measured no better."""
+REFINED = (16, 32)
+"""Pictures that refine a bias: the least, where they have many places, and the most."""
+REFINED_PLACES = 16 * 28 * 28
+"""Places a channel that are enough."""
 
 SLICE_BYTES = 4 << 20
 
@@ -74,12 +74,10 @@ def run_quantized(
             live[name] = _memory(workspace, runner, recipe, name, pictures, wide is not None)
         opened = _open(runner, replace(recipe, weights=weights), piece, wide is not None, threads)
         if refine is not None and fitted and first.output in piece.outputs:
-            few = min(REFINED, pictures)
-            for _ in range(ROUNDS):
-                _run(runner, opened, weights.get(first.name), live, few)
-                better = refine(first, weights[first.name], live[first.output][:few])
-                if better is None:
-                    break
+            few = min(_refining(graph.shape(first.output)), pictures)
+            _run(runner, opened, weights.get(first.name), live, few)
+            better = refine(first, weights[first.name], live[first.output][:few])
+            if better is not None:
                 weights[first.name] = better
         _run(runner, opened, weights.get(first.name), live, pictures)
         for name in piece.inputs:
@@ -87,6 +85,11 @@ def run_quantized(
                 workspace.give(live.pop(name))
         progress((i + 1) / len(pieces))
     return replace(recipe, weights=weights)
+
+
+def _refining(shape: tuple[int, ...]) -> int:
+    """Return how many pictures refine the bias of a node with an output of this shape."""
+    return int(np.clip(REFINED_PLACES // max(1, math.prod(shape[2:])), *REFINED))
 
 
 def _memory(
