@@ -326,3 +326,37 @@ def test_what_two_sweeps_keep_is_compared_latencies_apart(tmp_path: Path) -> Non
         False,
         False,
     )
+
+
+def test_a_sweeps_instructions_are_ranked_and_called_a_count(tmp_path: Path) -> None:
+    import sweep_instructions as script
+
+    cells = [
+        {"label": "a", "file": "cells/a.onnx", "status": "front"},
+        {"label": "same file", "file": "cells/a.onnx", "status": "dominated"},
+        {"label": "on a Mac", "file": "cells/a.mlpackage", "status": "front"},
+        {"label": "unsound", "file": "cells/b.tflite", "status": "missed"},
+    ]
+    (tmp_path / "results.json").write_text(json.dumps({"cells": cells}))
+    assert list(script.files_of(tmp_path)) == ["cells/a.onnx"]
+    rows = [
+        script.Counted("slow", 0.9, 30),
+        script.Counted("even", 0.8, 9),
+        script.Counted("fast", 0.8, 5),
+    ]
+    assert [best and best.label for best in (script.pick(rows, m) for m in (30, 10, 4))] == [
+        "slow",
+        "fast",
+        None,
+    ]
+    assert script.table(rows, "pi5")[2].startswith("| fast |")
+
+
+def test_the_engines_own_time_is_that_beside_the_work() -> None:
+    pytest.importorskip("distributed", reason="needs edgeconv[sweep]")
+    from sweep_overhead import timed
+
+    module = SimpleNamespace(perform=lambda count: sum(range(count)))
+    spent = timed(module)
+    assert module.perform(300_000) == sum(range(300_000))
+    assert spent[0] > 0

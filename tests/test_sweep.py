@@ -25,10 +25,13 @@ from edgeconv.sweep.choose import (
     told_apart,
 )
 from edgeconv.sweep.data import choose
-from edgeconv.sweep.forms import expand
+from edgeconv.sweep.forms import Form, expand
 from edgeconv.sweep.inputs import Inputs, unpack, wanted
 from edgeconv.sweep.job import job_from, listed, read_job
+from edgeconv.sweep.results import Cell, SweepReport
 from edgeconv.sweep.store import Store, key_of, write_result
+from edgeconv.sweep.text import print_sweep
+from edgeconv.tables import open_console
 
 
 def run(*words: str) -> Result:
@@ -363,6 +366,17 @@ def test_bad_options_and_the_plan(tmp_path: Path) -> None:
     taken = run("ghostnet", "--output", str(tmp_path / "file"))
     assert taken.exit_code == 2
     assert "is a file" in taken.output
+
+
+def test_a_name_begins_no_line_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    form = Form("a\nb.onnx", None, None, None, None, None, "fp32", None, "onnx", "any", None)
+    cells = [Cell(form, 1, path="x.onnx", within=True, bytes=2_000_000)]
+    print_sweep(SweepReport(job_from({"nets": ["a"]}), cells, False, 0), open_console())
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines] == [
+        ["cell", "as", "float", "%", "ms", "MB"],
+        ["a\\nb", "fp32", "onnx", "-", "-", "2.00", "worth", "shipping"],
+    ]
 
 
 def test_a_task_sees_no_picture_but_those_that_it_is_told_of(tmp_path: Path) -> None:

@@ -10,19 +10,19 @@ if TYPE_CHECKING:
 
 def print_sweep(report: SweepReport, console: "Console") -> None:
     """Print every cell that ran, best accuracy first, then those that did not, then what follows."""
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("cell", overflow="fold")
-    for name in ("top-1 %" if report.truth else "as float %", "ms", "MB"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", overflow="fold")
-    for cell in _ranked(report):
-        figures = (accuracy_text(cell), latency_text(cell), f"{cell.bytes / 1e6:.2f}")
-        style = "bold" if report.status(cell) == "front" else "dim"
-        table.add_row(Text(cell.label, style), *map(Text, figures), Text(remark(report, cell)))
-    console.print(table)
+    from edgeconv.tables import Column, print_table
+
+    figures = ("top-1 %" if report.truth else "as float %", "ms", "MB")
+    columns = (
+        Column("cell"),
+        *(Column(name, right=True) for name in figures),
+        Column("", named=False),
+    )
+    cells = _ranked(report)
+    styles = ["bold" if report.status(cell) == "front" else "dim" for cell in cells]
+    print_table(console, columns, [_row(report, cell) for cell in cells], styles)
     for cell in report.cells:
         if report.status(cell) in ("failed", "impossible"):
             console.print(Text(f"{report.status(cell):10} {cell.label}: {cell.error}"))
@@ -30,6 +30,11 @@ def print_sweep(report: SweepReport, console: "Console") -> None:
         console.print(Text(sentence))
     if report.command() is not None:
         console.print(Text(f"make it    {report.command()}"), soft_wrap=True)
+
+
+def _row(report: SweepReport, cell: Cell) -> tuple[str, ...]:
+    size = f"{cell.bytes / 1e6:.2f}"
+    return cell.label, accuracy_text(cell), latency_text(cell), size, remark(report, cell)
 
 
 def _ranked(report: SweepReport) -> list[Cell]:
