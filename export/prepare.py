@@ -36,6 +36,7 @@ from edgeconv.export.passes.merge_axes import merge_axes
 from edgeconv.export.passes.normalize_gemm import normalize_gemm
 from edgeconv.export.passes.normalize_reshapes import normalize_reshapes
 from edgeconv.export.passes.pool_to_depthwise import pool_to_depthwise
+from edgeconv.export.passes.product_to_conv import product_to_conv
 from edgeconv.export.passes.tokens_to_gemm import tokens_to_gemm
 
 HUB: tuple[Pass, ...] = (
@@ -78,6 +79,7 @@ INTEGER: tuple[Pass, ...] = (
     *LOWERING,
     divide_by_constant,
     tokens_to_gemm,
+    product_to_conv,
     fold_hard_sigmoid,
     pool_to_depthwise,
 )

@@ -145,10 +145,10 @@ def _write_on(picture: Image.Image, draw: np.random.Generator) -> None:
 
 
 def _bytes(pictures: Path, counts: tuple[int, int]) -> list[dict[str, NDArray[Any]]]:
-    """Return the first and last bytes of files, as magika shows them: of pictures and of source text."""
+    """Return the first and last bytes of files, as magika shows them: of pictures and source text, mixed."""
     files = [*find_pictures(pictures)[: sum(counts) // 2], *_texts()][: sum(counts)]
     rows = []
-    for file in sorted(files, key=lambda file: file.name):
+    for file in np.random.default_rng(0).permutation(np.array(files, object)):
         read = np.frombuffer(file.read_bytes(), np.uint8).astype(np.int32)
         row = np.full(2048, 256, np.int32)
         first, last = read[:1024], read[-1024:]

@@ -119,6 +119,29 @@ KINDS: dict[str, Kind] = {
         least=18.0,
         floats=("Mul", "ReduceL2", "Max", "Div"),
     ),
+    "a softmax over many places": Kind(
+        "(float[1,3,12,12] x) => (float[1,5] y) {"
+        + CONV.replace("x, w", "x, wide")
+        + "q = Conv(b, v)\n r = Reshape(q, row)\n p = Softmax<axis=-1>(r)\n f = Reshape(b, rows)\n"
+        " t = Transpose<perm=[0,2,1]>(p)\n m = MatMul(f, t)\n g = Flatten(m)\n y = Gemm<transB=1>(g, k) }",
+        {
+            "wide": weights(32, 3, 3, 3),
+            "v": weights(1, 32, 1, 1, size=0.01),
+            "k": weights(5, 32),
+            "row": ints(1, 1, 144),
+            "rows": ints(1, 32, 144),
+        },
+        floats=("Softmax",),
+    ),
+    "weights on the left": Kind(
+        "(float[1,24,8] x) => (float[1,16,8] y) { m = MatMul(w, x)\n a = Add(m, b)\n y = Mul(a, up) }",
+        {
+            "w": weights(16, 24) * np.logspace(-2, 0, 16, dtype=np.float32)[:, None],
+            "b": weights(16, 1, seed=2, size=0.1),
+            "up": np.logspace(2, 0, 16, dtype=np.float32)[:, None],
+        },
+        least=34.0,
+    ),
     "a variance as the difference of two means": Kind(
         "(float[1,6,8] x) => (float[1,6,1] y) { h = Add(x, far)\n m = ReduceMean<keepdims=1>(h, last)\n"
         " q = Mul(h, h)\n e = ReduceMean<keepdims=1>(q, last)\n m2 = Mul(m, m)\n y = Sub(e, m2) }",

@@ -89,6 +89,19 @@ def test_one_lost_channel_of_many_is_counted() -> None:
     assert [f.metric for f in verdict.missed] == ["lost_channels"]
 
 
+def test_classes_that_a_softmax_never_finds_are_not_lost() -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.random((40, 64)) * 1e-5
+    wanted[:, :3] = rng.dirichlet([1, 1, 1], 40)
+    wanted /= wanted.sum(axis=1, keepdims=True)
+    got = np.round(wanted * 256) / 256
+    assert metrics.lost_channels(wanted, got) > 50
+    assert compare({"y": wanted}, {"y": got}, budget=INT8)
+    got[:, 1] = got[:, 1].mean()
+    missed = compare({"y": wanted}, {"y": got}, budget=INT8, scores=()).missed
+    assert "lost_channels" in {f.metric for f in missed}
+
+
 def test_a_float_output_that_hardly_varies_may_round_its_value() -> None:
     rng = np.random.default_rng(0)
     wanted = (30.0 + 1e-3 * rng.normal(size=(8, 16))).astype(np.float32)

@@ -383,6 +383,19 @@ CHANNELS = floats(4, 1, 1, seed=5)
         ("c = Div(k, x)\n y = Conv(c, w)", ["Div", "Conv"]),
         ("c = Mul(x, plane)\n y = Conv(c, w)", ["Mul", "Conv"]),
         ("a = Conv(x, w)\n c = Mul(a, k)\n y = Add(a, c)", ["Conv", "Mul", "Add"]),
+        (
+            "a = Conv(x, w)\n r = Reshape(a, rows)\n c = Add(r, k1)\n y = Reshape(c, back)",
+            ["Conv", "Reshape", "Reshape"],
+        ),
+        (
+            "a = Conv(x, w)\n t = Transpose<perm=[0,2,3,1]>(a)\n c = Sub(last, t)\n"
+            " d = Div(c, two)\n y = Transpose<perm=[0,3,1,2]>(d)",
+            ["Conv", "Transpose", "Transpose"],
+        ),
+        (
+            "a = Conv(x, w)\n r = Reshape(a, mixed)\n c = Mul(r, wide)\n y = Reshape(c, back)",
+            ["Conv", "Reshape", "Mul", "Reshape"],
+        ),
     ],
 )
 def test_a_constant_of_each_channel_is_folded_into_a_layer(body: str, expected: list[str]) -> None:
@@ -396,5 +409,11 @@ def test_a_constant_of_each_channel_is_folded_into_a_layer(body: str, expected: 
         k=CHANNELS,
         two=scalar(2),
         plane=floats(1, 4, 5, 5, seed=6),
+        k1=CHANNELS[:, 0],
+        last=CHANNELS[:, 0, 0],
+        wide=floats(20, 1, seed=7),
+        rows=ints(1, 4, 25),
+        mixed=ints(1, 20, 5),
+        back=ints(1, 4, 5, 5),
     )
     assert ops(rewritten(before, fold_affine, 1e-4)) == expected

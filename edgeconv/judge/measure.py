@@ -23,6 +23,8 @@ COARSE = 1 / 32
 """Steps in an output's spread: fewer leave it less than 40 dB."""
 MOST_CHANNELS = 4096
 """More are positions of a map, not channels."""
+SOFTMAX_STEP = 1 / 256
+"""What INT8 prescribes: a class that never moves by so much is none that the net finds."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,9 @@ def _channels(reference: Array, other: Array, name: str) -> Figures:
     axis = channel_axis(reference)
     if reference.ndim < 2 or not 1 < reference.shape[axis] <= MOST_CHANNELS:
         return {}
-    return {"lost_channels": float(metrics.lost_channels(reference, other, axis, name))}
+    rows = np.moveaxis(reference, axis, -1).reshape(-1, reference.shape[axis])
+    least = SOFTMAX_STEP if metrics.are_probabilities(rows) else 0.0
+    return {"lost_channels": float(metrics.lost_channels(reference, other, axis, name, least))}
 
 
 def _quanta(name: str, reference: Array, other: Array, context: Context) -> Figures:

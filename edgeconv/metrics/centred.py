@@ -68,11 +68,13 @@ def row_sqnr_db(reference: Reals, other: Reals, name: str = "output") -> NDArray
     return found
 
 
-def lost_channels(reference: Reals, other: Reals, axis: int = 1, name: str = "output") -> int:
+def lost_channels(
+    reference: Reals, other: Reals, axis: int = 1, name: str = "output", least: float = 0.0
+) -> int:
     """How many channels along ``axis`` the other has lost: at least as much noise as signal.
 
     Only channels that move at least half as much as the median one count: what hardly moves is
-    below the step of any scale that fits the rest.
+    below the step of any scale that fits the rest. So does what moves by less than ``least``.
 
     >>> wanted = np.random.default_rng(0).normal(size=(50, 4))
     >>> frozen = wanted.copy()
@@ -82,16 +84,17 @@ def lost_channels(reference: Reals, other: Reals, axis: int = 1, name: str = "ou
     """
     check_pair(name, reference, other)
     count = reference.shape[axis]
-    signal, noise = np.zeros(count), np.zeros(count)
+    signal, noise, moved = np.zeros(count), np.zeros(count), np.zeros(count)
     for channel in range(count):
         a = reference.take(channel, axis).astype(np.float64).reshape(len(reference), -1)
         b = other.take(channel, axis).astype(np.float64).reshape(len(reference), -1)
         signal[channel] = np.square(a - a.mean(axis=0)).sum()
         noise[channel] = np.square(a - b).sum()
+        moved[channel] = np.ptp(a, axis=0).max(initial=0.0)
     if len(reference) < 2:
         return 0
     signal *= len(reference) / (len(reference) - 1)
-    lively = signal >= 0.25 * np.median(signal)
+    lively = (signal >= 0.25 * np.median(signal)) & (moved >= least)
     return int((lively & (signal > 0.0) & (noise >= 0.9 * signal)).sum())
 
 

@@ -192,7 +192,9 @@ class _Emitter(QdqTensors):
         if clamp is not None:
             made[0] = f"{node.output}_before_clamp"
         guarded = quantized[0] is not None and (
-            (in_float and node.op in WEIGHTED) or _miscounts(node)
+            (in_float and node.op in WEIGHTED)
+            or _miscounts(node)
+            or _is_finer_softmax(node, quantized[0])
         )
         first = f"{node.output}_unguarded" if guarded else made[0]
         if node.op == "ChannelShuffle":
@@ -264,6 +266,12 @@ class _Emitter(QdqTensors):
         step = (np.float32(source.scale) * scales.astype(np.float32)).astype(np.float32)
         inputs.append(self._initializer(f"{node.name}_bias", weights.bias, step, 0))
         return inputs
+
+
+def _is_finer_softmax(node: Node, made: Activation) -> bool:
+    """Whether onnxruntime's INT8 softmax would overflow: its sums have room for steps of 1/256."""
+    prescribed = RULES["Softmax"].fixed
+    return node.op == "Softmax" and prescribed is not None and made.scale < prescribed[0]
 
 
 def _miscounts(node: Node) -> bool:
