@@ -322,3 +322,61 @@ def test_parity_holds_no_file_against_graphs_that_take_other_inputs(tmp_path: Pa
     labels = [row.label.partition(" · ")[0] for row in result.matrix.rows]
     assert labels == ["hub ONNX", "prepared ONNX", report.artifacts[0].path.name]
     assert result.exit_code == 0
+
+
+KINDS = ("fp32", "fp16", "int8")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_output_that_varies_by_less_than_its_rounding_may_not_be_frozen(kind: str) -> None:
+    spread = {"fp32": 0.0036, "fp16": 0.3, "int8": 0.3}[kind]
+    wanted = 500.0 + spread * np.random.default_rng(0).uniform(-1, 1, size=(100, 4))
+    budget = DEFAULTS[cast(Precision, kind)]
+    assert not compare({"y": wanted}, {"y": np.full_like(wanted, 500.0)}, budget=budget)
+    rounded = wanted + spread / 30 * np.random.default_rng(1).uniform(-1, 1, size=wanted.shape)
+    assert compare({"y": wanted}, {"y": rounded}, budget=budget)
+
+
+@pytest.mark.parametrize("sizes", [(100.0, 1.0), (100.0, 100.0, 0.5), (1.0, 40.0, 40.0, 40.0)])
+def test_a_small_figure_of_a_vector_does_not_hide_beside_large_ones(sizes: tuple[float]) -> None:
+    wanted = np.random.default_rng(0).normal(size=(100, len(sizes))) * np.array(sizes)
+    step = np.ptp(wanted) / 255
+    verdict = compare({"y": wanted}, {"y": np.rint(wanted / step) * step}, budget=INT8)
+    assert f"channel {int(np.argmin(sizes))}" in str(verdict)
+    fine = wanted + 0.05 * np.array(sizes) * np.random.default_rng(1).normal(size=wanted.shape)
+    assert compare({"y": wanted}, {"y": fine}, budget=INT8)
+
+
+def test_classes_of_uneven_liveliness_are_of_one_piece() -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(size=(100, 10)) * rng.uniform(0.5, 3.0, size=10)
+    verdict = compare({"y": wanted}, {"y": wanted + 0.02}, budget=INT8)
+    assert verdict
+    assert not verdict.parts
+    assert "agreement_top1" in verdict.figures["y"]
+
+
+def test_rare_classes_that_are_lost_to_the_commonest_one_are_named() -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(size=(400, 5)) * 2.0
+    wanted[:, 0] += 12.0
+    wanted[:16, 1] = wanted[:16, 0] + rng.uniform(0.1, 0.4, size=16)
+    shifted = wanted.copy()
+    shifted[:, 0] += 0.5
+    verdict = compare({"y": wanted}, {"y": shifted}, budget=INT8)
+    assert verdict.figures["y"]["agreement_top1"] > 0.95
+    assert [finding.metric for finding in verdict.missed] == ["agreement_rare_high"]
+    noisy = wanted + 0.02 * rng.normal(size=wanted.shape)
+    assert compare({"y": wanted}, {"y": noisy}, budget=INT8)
+
+
+def test_the_largest_element_of_an_embedding_is_no_class() -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(size=(100, 256))
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    verdict = compare(
+        {"y": wanted}, {"y": wanted + 4e-3 * rng.normal(size=wanted.shape)}, budget=INT8
+    )
+    assert verdict
+    assert "agreement_top1" not in verdict.figures["y"]
+    assert not compare({"y": wanted}, {"y": wanted[::-1]}, budget=INT8)

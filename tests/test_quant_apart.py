@@ -39,3 +39,14 @@ def test_probabilities_of_nearly_equal_classes_keep_their_digits(
     made = quantize(prepare(graph, int8=True).graph, feeds, recipe="fast")
     assert ("softmax" in made.recipe.float_nodes) is in_float
     assert "fc" not in made.recipe.float_nodes
+
+
+@pytest.mark.parametrize(("size", "in_float"), [(1.0, False), (0.02, True)])
+def test_an_angle_beside_a_distance_keeps_its_digits(size: float, in_float: bool) -> None:
+    graph = kit.small_net()
+    graph.constants["fc.weight"] = graph.constants["fc.weight"] * np.r_[size, np.ones(9)].astype(
+        np.float32
+    ).reshape(-1, 1)
+    feeds = [{"input": row[None]} for row in kit.pictures(20)]
+    made = quantize(prepare(graph, int8=True).graph, feeds, recipe="fast")
+    assert ("fc" in made.recipe.float_nodes) is in_float

@@ -30,7 +30,9 @@ def advice(verdict: Verdict, path: str, known: Mapping[str, Any]) -> tuple[str, 
         )
     if broken - {NO_INTEGERS}:
         said.append(f"{layers}: the layer where the file is not what it should be")
-    if verdict.good_enough:
+    if not verdict.good_enough and known.get("precision") == "fp16":
+        said.append("--fp32: half precision keeps too few digits of what varies in an output")
+    if verdict.good_enough or known.get("precision") in ("fp16", "fp32"):
         return tuple(said)
     recipe, calibration = known.get("recipe") or {}, known.get("calibration") or {}
     count = calibration.get("count")

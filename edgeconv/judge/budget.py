@@ -49,8 +49,8 @@ class Budget:
 
 
 DEFAULTS: dict[str, Budget] = {
-    "fp32": Budget({"float_error": 1e-4, "flips_beyond": 0}),
-    "fp16": Budget({"half_error": 0.03, "flips_beyond_low": 0.01}),
+    "fp32": Budget({"float_error": 1e-4, "flips_beyond": 0, "sqnr_centred_db": 12.0}),
+    "fp16": Budget({"half_error": 0.03, "flips_beyond_low": 0.01, "sqnr_centred_db": 12.0}),
     "int8": Budget(
         {
             "below_floor_db": 8.0,
@@ -60,6 +60,7 @@ DEFAULTS: dict[str, Budget] = {
             "sqnr_centred_db": 12.0,
             "lost_channels": 0,
             "agreement_top1_high": 0.95,
+            "agreement_rare_high": 0.9,
             "mcnemar_p": 0.01,
         },
         doubtful={

@@ -21,6 +21,8 @@ HALF_ROUNDING = 2.0**-9
 """The same where weights or sums are half precision, 11 bits."""
 COARSE = 1 / 32
 """Steps in an output's spread: fewer leave it less than 40 dB."""
+FEWEST_RARE = 10
+"""Fewer pictures of rare classes tell nothing of their share."""
 MOST_CHANNELS = 4096
 """More are positions of a map, not channels."""
 SOFTMAX_STEP = 1 / 256
@@ -188,6 +190,7 @@ def _classes(
         "agreement_top1": float(top1.mean()),
         "agreement_top1_low": low,
         "agreement_top1_high": high,
+        **_rare(reference, top1),
         "agreement_top5": metrics.agreement(reference, other, 5, name),
         "flips": float((~top1).sum()),
     }
@@ -205,6 +208,17 @@ def _classes(
         "flips_beyond_low": metrics.wilson_interval(int(flips.beyond), len(top1))[0],
         "margin_explained": flips.threshold,
         "widest_flip": flips.widest,
+    }
+
+
+def _rare(reference: Array, agrees: Array) -> Figures:
+    """Return how many of the pictures agree that are not of a class that most are of."""
+    best = metrics.class_rows(reference).argmax(axis=1)
+    rare = best != np.bincount(best).argmax()
+    if rare.sum() < FEWEST_RARE or rare.mean() >= 0.5:
+        return {}
+    return {
+        "agreement_rare_high": metrics.wilson_interval(int(agrees[rare].sum()), int(rare.sum()))[1]
     }
 
 

@@ -108,6 +108,13 @@ MEASURES = {
         Measure(
             "agreement_top1_high", "high", ".4f", "upper end of its 95 % Wilson interval", "recipe"
         ),
+        Measure(
+            "agreement_rare_high",
+            "high",
+            ".4f",
+            "the same of pictures that are not of the reference's commonest class",
+            "recipe",
+        ),
         Measure("agreement_top5", "high", ".4f", "share with it among the best five", "recipe"),
         Measure("kl", "low", ".2e", "mean KL(reference || other) of the softmax, nats", "recipe"),
         Measure("flips", "low", ".0f", "pictures whose best class changed"),

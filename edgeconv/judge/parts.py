@@ -19,6 +19,8 @@ Cuts = Mapping[str, Sequence[int]]
 
 GAP = 8.0
 """Channels whose spreads differ by more than this, with nothing between, are other quantities."""
+MOST_FIGURES = 16
+"""Longer vectors are class scores, of which one may hardly move, or embeddings."""
 MOST_RUNS = 4
 """More runs than these are channels of one quantity that happen to differ."""
 
@@ -68,8 +70,14 @@ def channel_axis(array: Array) -> int:
     return 1
 
 
+def _few_figures(reference: Array) -> bool:
+    """Whether a vector may hold figures of several kinds: a distance beside an angle, no probabilities."""
+    few = reference.ndim == 2 and reference.shape[1] <= MOST_FIGURES
+    return few and not (reference.min() >= 0.0 and reference.max() <= 1.0)
+
+
 def _by_range(reference: Array) -> tuple[Part, ...]:
-    if reference.ndim < 3 or metrics.is_scores(reference):
+    if reference.ndim < 2 or (metrics.is_scores(reference) and not _few_figures(reference)):
         return ()
     axis = channel_axis(reference)
     channels = np.moveaxis(reference, axis, 0).reshape(reference.shape[axis], -1)

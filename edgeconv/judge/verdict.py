@@ -15,9 +15,11 @@ from edgeconv.judge.doubts import doubts_of, is_open
 from edgeconv.judge.measure import Context, measure
 from edgeconv.judge.measures import MEASURES, PART_MEASURES, Figures, show
 from edgeconv.judge.parts import GAP, Cuts, Part, find_parts
-from edgeconv.metrics import is_scores
+from edgeconv.metrics import are_probabilities, class_rows, is_scores
 
 Array = NDArray[Any]
+EVEN = 1e-3
+"""What the length of a normalized vector may differ by in float arithmetic, half precision too."""
 NO_INTEGERS = "int8_compute"
 """What a finding is about that no figure measures: an INT8 file that computes in float."""
 
@@ -184,10 +186,16 @@ def no_integers(kind: str, stats: Mapping[str, Any]) -> tuple[Finding, ...]:
 
 def _holds_scores(reference: Array, pieces: Collection[Part]) -> bool:
     """Whether an output holds class scores: by its shape, and its parts are of one range."""
-    if not is_scores(reference):
+    if not is_scores(reference) or _unit_length(reference):
         return False
     spreads = [float(piece.of(reference).std()) for piece in pieces]
     return not spreads or max(spreads) <= GAP * min(spreads)
+
+
+def _unit_length(reference: Array) -> bool:
+    """Whether every row is a vector of length 1: an embedding, whose largest element says nothing."""
+    lengths = np.linalg.norm(class_rows(reference).astype(np.float64), axis=1)
+    return bool(np.abs(lengths - 1.0).max() <= EVEN) and not are_probabilities(reference)
 
 
 def _part(name: str, piece: Part, reference: Array, other: Array, context: Context) -> Figures:

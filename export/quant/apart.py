@@ -6,11 +6,15 @@ Result:  these nodes compute in float, and each part keeps its own scale
 Given:   Gemm -> output, which moves between 480 and 520
 Result:  the Gemm computes in float
 
+Given:   Gemm -> output, a distance in hundreds beside an angle
+Result:  the Gemm computes in float
+
 Given:   Softmax over few nearly equal classes -> output, of values between 0.2 and 0.3
 Result:  the Softmax computes in float: INT8 prescribes steps of 1/256, of which it would use few
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.rules import moves_integers
@@ -20,6 +24,8 @@ from edgeconv.export.quant.observe import Observation
 FIXED = frozenset(op for op, rule in RULES.items() if rule.kind == "fixed")
 FEW = 8.0
 """Times that an output's size may exceed what it moves by: three bits of eight."""
+MOST_FIGURES = 16
+"""Longer vectors are class scores, of which one may hardly move, or embeddings."""
 WIDEST = 4.0
 """Times that one part's values may exceed another's: two bits of the smaller one."""
 
@@ -56,13 +62,24 @@ def _far_from_zero(graph: Graph, seen: Observation) -> dict[str, str]:
         if stats is None or not nodes or nodes[-1].op not in (*WEIGHTED, *FIXED):
             continue
         low, high = stats.low.min(axis=0), stats.high.max(axis=0)
-        covered = 1.0
-        if nodes[-1].op in WEIGHTED:
-            covered = max(float(np.abs(low).max()), float(np.abs(high).max()))
-        if 0.0 < float((high - low).max()) < covered / FEW:
+        sums = nodes[-1].op in WEIGHTED
+        covered = max(float(np.abs(low).max()), float(np.abs(high).max())) if sums else 1.0
+        moves = (high - low)[high > low]
+        reason = None
+        if moves.size and float(moves.max()) < covered / FEW:
             reason = f"its values move by less than 1/{FEW:g} of what 8 bits would cover"
+        elif sums and _uneven(graph, output, moves):
+            reason = f"one of its figures moves by less than 1/{FEW:g} of what another does"
+        if reason:
             found.update(dict.fromkeys([node.name for node in nodes], reason))
     return found
+
+
+def _uneven(graph: Graph, output: str, moves: NDArray[np.float32]) -> bool:
+    """Whether an output is a vector of figures of several kinds: a distance beside an angle."""
+    shape = graph.shape(output)
+    few = len(shape) == 2 and shape[1] <= MOST_FIGURES
+    return few and moves.size > 1 and float(moves.max()) > FEW * float(moves.min())
 
 
 def _gates(graph: Graph, concat: Node, readers: dict[str, list[Node]]) -> list[Node]:
