@@ -46,6 +46,7 @@ def strip_qdq(source: Graph) -> Stripped:
     """
     found = Stripped(source.clone())
     graph = found.graph
+    _name_zero_points(graph)
     for node in list(graph.nodes):
         if node.op == "QuantizeLinear" and node.inputs[0] in graph.constants:
             _quantize_constant(graph, node)
@@ -53,7 +54,7 @@ def strip_qdq(source: Graph) -> Stripped:
             _dequantize_constant(found, node)
         elif node.op in {"QuantizeLinear", "DequantizeLinear"}:
             _bypass(found, node)
-        elif node.op == "Clip" and graph.dtype(node.output) in EIGHT_BIT:
+        elif node.op == "Clip" and _bounds_activation(graph, node):
             _clip_reals(found, node)
         elif node.inputs:
             fold_node(graph, node)  # scales as tools compute them: Cast, Abs, ReduceMax, Div
@@ -62,15 +63,27 @@ def strip_qdq(source: Graph) -> Stripped:
     return found
 
 
+def _name_zero_points(graph: Graph) -> None:
+    """Give every node that leaves its zero point out the zero of its integers' type."""
+    for node in graph.of("QuantizeLinear", "DequantizeLinear"):
+        scale = graph.constant(node, 1)
+        if scale is not None and not any(node.inputs[2:3]):
+            kind = graph.dtype(node.output if node.op == "QuantizeLinear" else node.inputs[0])
+            zero = graph.add_constant(f"{node.name}.zero", np.zeros(scale.shape, kind))
+            node.inputs = [*node.inputs[:2], zero]
+
+
+def _bounds_activation(graph: Graph, node: Node) -> bool:
+    return graph.dtype(node.output) in EIGHT_BIT and node.inputs[0] not in graph.constants
+
+
 def _parameters(graph: Graph, node: Node) -> tuple[NDArray[np.float32], NDArray[Any]]:
     scale, zero = graph.constant(node, 1), graph.constant(node, 2)
-    if scale is None or (len(node.inputs) > 2 and node.inputs[2] and zero is None):
+    if scale is None or zero is None:
         raise UnsupportedOpError(f"{node.op} {node.name} has a computed scale or zero point")
     if node.int("block_size", 0):
         raise UnsupportedOpError(f"{node.op} {node.name} is quantized in blocks, not a channel")
-    kind = graph.dtype(node.inputs[0]) if node.op == "DequantizeLinear" else np.dtype(np.uint8)
-    default = np.zeros(np.asarray(scale).shape, kind)
-    return np.asarray(scale, np.float32), default if zero is None else np.asarray(zero)
+    return np.asarray(scale, np.float32), np.asarray(zero)
 
 
 def _quantize_constant(graph: Graph, node: Node) -> None:
