@@ -380,3 +380,18 @@ def test_the_largest_element_of_an_embedding_is_no_class() -> None:
     assert verdict
     assert "agreement_top1" not in verdict.figures["y"]
     assert not compare({"y": wanted}, {"y": wanted[::-1]}, budget=INT8)
+
+
+def test_a_small_class_that_leaves_a_map_is_named() -> None:
+    """At 20 dB and with every channel alive, which is what the other figures see."""
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(size=(20, 3, 32, 32))
+    wanted[:, 0] += 6.0
+    wanted[:, 1, 4:6, 4:6] += 8.0
+    got = wanted.copy()
+    got[:, 1, 4:6, 4:6] -= 4.0
+    verdict = compare({"y": wanted}, {"y": got}, budget=INT8, floor={"y": got})
+    assert verdict.converted
+    assert [finding.metric for finding in verdict.missed] == ["lost_classes"]
+    noisy = wanted + 0.2 * rng.normal(size=wanted.shape)
+    assert compare({"y": wanted}, {"y": noisy}, budget=INT8)

@@ -67,6 +67,7 @@ def measure(
         figures |= _quanta(name, reference, other, context)
         figures |= _floor(name, reference, other, figures, context)
         notes += _coarse(name, reference, other, context)
+    figures |= _map_classes(name, reference, other, figures, context)
     if scores:
         figures |= _classes(name, reference, other, figures, context, comparable)
         figures |= _accuracy(reference, other, context)
@@ -196,9 +197,7 @@ def _classes(
     }
     if not comparable:
         return found
-    noise = figures["rms_error"]
-    if context.floor is not None:
-        noise = metrics.rms_error(reference, context.floor, name)
+    noise = _noise(name, reference, figures, context)
     flips = metrics.split_flips(reference, other, metrics.explained_margin(noise), name)
     return found | {
         "kl": metrics.kl_softmax(reference, other, name),
@@ -209,6 +208,26 @@ def _classes(
         "margin_explained": flips.threshold,
         "widest_flip": flips.widest,
     }
+
+
+def _map_classes(
+    name: str, reference: Array, other: Array, figures: Figures, context: Context
+) -> Figures:
+    if (
+        reference.ndim != 4
+        or not 1 < reference.shape[1] <= MOST_CHANNELS
+        or min(reference.shape[2:]) < 2
+    ):
+        return {}
+    margin = metrics.explained_margin(_noise(name, reference, figures, context))
+    return {"lost_classes": float(len(metrics.lost_classes(reference, other, margin, name)))}
+
+
+def _noise(name: str, reference: Array, figures: Figures, context: Context) -> float:
+    """Return the noise that a file is allowed: that of its recipe where one is known."""
+    if context.floor is None:
+        return figures["rms_error"]
+    return metrics.rms_error(reference, context.floor, name)
 
 
 def _rare(reference: Array, agrees: Array) -> Figures:

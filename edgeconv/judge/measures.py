@@ -71,6 +71,13 @@ MEASURES = {
         Measure(
             "lost_channels", "low", ".0f", "channels that hold more noise than signal", "recipe"
         ),
+        Measure(
+            "lost_classes",
+            "low",
+            ".0f",
+            "classes of a map that most of their places leave",
+            "recipe",
+        ),
         Measure("distinct", "info", ".0f", "different values"),
         Measure("distinct_reference", "info", ".0f", "different values of the reference"),
         Measure(

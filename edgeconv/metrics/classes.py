@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from edgeconv.errors import EdgeconvError
 from edgeconv.metrics.pairs import Reals, check_pair
 
+FEWEST_PLACES = 16
+"""Fewer places of a map tell nothing of a class."""
+
 
 def class_rows(scores: Reals, name: str = "output") -> Reals:
     """Return scores as (pictures, classes), dropping axes of length 1.
@@ -137,3 +140,29 @@ def split_flips(reference: Reals, other: Reals, threshold: float, name: str = "o
         widest=float(gaps.max()) if len(gaps) else 0.0,
         rows=tuple(int(row) for row in flipped[beyond][order]),
     )
+
+
+def lost_classes(
+    reference: Reals, other: Reals, threshold: float, name: str = "output"
+) -> tuple[int, ...]:
+    """Return the channels of a map that most of the places leave where they are best in the reference.
+
+    Both are (pictures, channels, height, width). A place counts as left where the reference prefers
+    its channel to the other's best one by more than ``threshold`` (see explained_margin); channels
+    that are best in fewer than FEWEST_PLACES are not looked at.
+
+    >>> wanted = np.zeros((1, 2, 8, 8))
+    >>> wanted[0, 1, 2:6, 2:6] = 2.0
+    >>> lost_classes(wanted, wanted * 0, 0.5), lost_classes(wanted, wanted * 0.5, 0.5)
+    ((1,), ())
+    """
+    check_pair(name, reference, other)
+    count = reference.shape[1]
+    places, left = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    for real, made in zip(reference, other, strict=True):
+        best, chosen = real.argmax(axis=0), made.argmax(axis=0)
+        preferred = real.max(axis=0) - np.take_along_axis(real, chosen[None], 0)[0]
+        places += np.bincount(best.ravel(), minlength=count)
+        left += np.bincount(best[preferred > threshold], minlength=count)
+    lost = (places >= FEWEST_PLACES) & (2 * left > places)
+    return tuple(int(channel) for channel in np.flatnonzero(lost))
