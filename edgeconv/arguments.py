@@ -61,6 +61,9 @@ class ExportArguments(TypedDict, total=False):
     prefer: Literal["speed", "size"]
     cpu: Literal["any", "x86", "pi4", "pi5", "arm"]
     reduce_range: bool
+    nms: Literal["auto", "yolov8", "yolov5", "ssd"] | None
+    nms_iou: float | None
+    nms_score: float | None
     threads: int | None
     force: bool
     fresh: bool

@@ -165,6 +165,12 @@ class Artifact:
         names = self.manifest["labels"]
         return None if names is None else list(names)
 
+    @property
+    def nms(self) -> Mapping[str, Any] | None:
+        """What a file with NMS inside says of it: head, final, verified, iou, score, most."""
+        found: Mapping[str, Any] | None = self.manifest.get("nms")
+        return found
+
     def evidence(self, name: str) -> Path:
         """Return a checked file of the evidence folder.
 

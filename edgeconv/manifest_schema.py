@@ -79,6 +79,18 @@ TRAINED = table(
 )
 """What ``edgeconv train`` writes into its checkpoints."""
 
+NMS = table(
+    {
+        "head": one_of("yolov8", "yolov5", "ssd"),
+        "final": one_of("ssd-nms", "coreml-nms"),
+        "verified": _inner_name,
+        "iou": number(above=0.0),
+        "score": number(above=0.0),
+        "most": whole(1),
+    }
+)
+"""Of a file with NMS inside: how its net's outputs and its own hold boxes, and the file without it."""
+
 MANIFEST = table(
     {
         "sha256": text,
@@ -118,5 +130,6 @@ MANIFEST = table(
         ),
         "cuts": maybe(mapping(items(whole(0), 2))),
         "weights": maybe(table({}, {"source": maybe(text)})),
+        "nms": maybe(NMS),
     },
 )

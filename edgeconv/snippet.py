@@ -90,6 +90,7 @@ def facts(artifact: Artifact) -> dict[str, Any]:
         "bars": BARS,
         "image_input": bool(artifact.manifest["graph"].get("image_input")),
         "classifier": picture and len(outputs) == len(rows) == 1,
+        "detector": picture and (artifact.nms or {}).get("final") == "ssd-nms",
         "softmax": bool(artifact.manifest["softmax"]),
         "labels": artifact.labels or [],
     }

@@ -8,6 +8,8 @@ import numpy as np
 
 from edgeconv.deps import installed
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.evaluate.maps import BINS
+from edgeconv.evaluate.task import task_of
 from edgeconv.export.graph import Graph
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.publish import staging
@@ -121,9 +123,26 @@ def check_finite(graph: Graph) -> None:
 
 
 def check_labels(path: Path, labels: Sequence[str], graph: Graph) -> None:
-    """Raise UsageError where the names of ``path`` are not one a class of the only output."""
-    shape = graph.shape(graph.outputs[0])
-    if len(graph.outputs) != 1 or len(shape) != 2 or shape[0] != 1:
-        raise UsageError(f"--labels {path} names classes, but this net has no one row of scores")
-    if shape[1] != len(labels):
-        raise UsageError(f"--labels {path} has {len(labels)} names for {shape[1]} classes")
+    """Raise UsageError where the names of ``path`` fit no output: class scores, masks or boxes."""
+    shapes = [graph.shape(name) for name in graph.outputs]
+    task, named = task_of(shapes), f"--labels {path} has {len(labels)} names"
+    if task == "classes":
+        if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][0] != 1:
+            raise UsageError(
+                f"--labels {path} names classes, but this net has no one row of scores"
+            )
+        if shapes[0][1] != len(labels):
+            raise UsageError(f"{named} for {shapes[0][1]} classes")
+        return
+    # beside the classes of a box stand four sides, objectness, a background, or sides as distributions
+    beside = (0,) if task == "masks" else (0, 1, 4, 5, 4 * BINS)
+    fits = {len(labels) + more for more in beside}
+    if task == "boxes":
+        fits.add(3 * (len(labels) + 5))  # a map of three anchors
+    elif len(labels) == 2:
+        fits.add(1)  # one channel tells two classes apart
+    channels = [shape[1:2] if task == "masks" else shape[1:] for shape in shapes]
+    final = [6] in [list(shape[2:]) for shape in shapes]  # end to end: a class is one figure
+    if not final and not any(fits & set(sizes) for sizes in channels):
+        said = ", ".join(f"{n} {list(graph.shape(n))}" for n in graph.outputs)
+        raise UsageError(f"{named}, and no output has as many classes: {said}")

@@ -16,6 +16,7 @@ from edgeconv.tensors import TensorSpec
 
 if TYPE_CHECKING:
     from edgeconv.export.integer.pair import Order
+    from edgeconv.export.nms.suppression import Suppression
     from edgeconv.export.options import ExportOptions
     from edgeconv.export.rewrites.table import Change
 
@@ -58,7 +59,7 @@ class EmitRequest:
 
     ``io`` is the settled type of an INT8 file's borders. ``description`` is what the file says of
     itself (export/manifest.py). ``image`` and ``labels`` make a Core ML package take images and
-    name classes. ``reference`` are the float net's outputs, name -> (samples, ...).
+    name classes. ``reference`` are the float net's outputs, name -> (samples, ...). ``nms``: the graph gives boxes and scores (export/nms/tail.py) for that.
     """
 
     graph: Graph
@@ -69,6 +70,7 @@ class EmitRequest:
     image: Preprocessing | None = None
     labels: list[str] | None = None
     reference: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    nms: "Suppression | None" = None
 
 
 def counts(request: EmitRequest, islands: Collection[str] = ()) -> dict[str, int]:

@@ -65,7 +65,7 @@ def emit(work: Work, target: str) -> None:
         gives = "/".join(sorted({spec.dtype for spec in made.outputs}))
         say(artifact_text(path.name, made, f"{takes} in, {gives} out"))
     work.emitted[target] = made
-    work.notes += [f"{target}: {note}" for note in (*made.notes, *_unkept(request.io, made))]
+    work.notes += [f"{target}: {note}" for note in (*made.notes, *_unkept(work.options.io, made))]
 
 
 def _request(work: Work) -> EmitRequest:
@@ -82,9 +82,9 @@ def _request(work: Work) -> EmitRequest:
     )
 
 
-def _unkept(io: Io, made: Emitted) -> list[str]:
+def _unkept(io: Io | None, made: Emitted) -> list[str]:
     """Say which borders of an INT8 file are not of the type that --io asked for."""
-    if io == "float":
+    if io in (None, "float"):
         return []
     return [
         f"--io {io} is not kept by {spec.name}: it stays {spec.dtype}, as it is computed in float"
@@ -180,6 +180,14 @@ def verify(work: Work, target: str) -> None:
     work.report.artifacts.append(
         ArtifactReport(target, made, file.size, file.figures(), verdict, steps)
     )
+
+
+def suppress(work: Work, target: str) -> None:
+    """Write the file for apps beside the verified one, where --nms asks for it."""
+    from edgeconv.export.nms.stage import suppress as write
+
+    if target in work.emitted and target not in work.refused:
+        write(work, target, _request(work))
 
 
 def _remove(*paths: Path) -> None:

@@ -12,3 +12,9 @@ DEFAULT_OPSET = 18
 
 RECIPES = ("fast", "std", "best")
 """The ways to make a recipe."""
+
+AUTO_HEAD = "auto"
+NMS_HEADS = ("yolov8", "yolov5", "ssd")
+"""How outputs hold boxes that a file can decode itself (edgeconv/evaluate/heads.py says what each is)."""
+FOR_APPS = "_nms"
+"""How the name of a file with NMS inside goes on."""

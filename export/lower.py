@@ -1,5 +1,7 @@
 """The first stages: find the net, say how its pictures are prepared, trace it, simplify it."""
 
+from dataclasses import replace
+
 from edgeconv.errors import UnsupportedOpError, UsageError
 from edgeconv.export.checks import check_finite, check_keep_float, check_labels, refuse_existing
 from edgeconv.export.data import choose_data, refuse_uncalibrated
@@ -132,6 +134,12 @@ def _refuse(work: Work) -> None:
         from edgeconv.export.integers import check_recipe
 
         check_recipe(options.recipe, work.given, prepared)
+    if options.nms is not None:
+        from edgeconv.export.nms.head import check_head
+
+        classes = None if work.labels is None else len(work.labels)
+        head = check_head(prepared.graph, options.nms, classes)
+        work.lowered = replace(work.lowered, nms=head)
     if options.labels and work.labels is not None:
         check_labels(options.labels, work.labels, work.lowered.hub)
 

@@ -9,6 +9,7 @@ from edgeconv.export.keep_float import read_keep_float
 from edgeconv.export.kinds import RECIPES, Precision
 from edgeconv.export.option import Option, default_of, option_of
 from edgeconv.export.targets import TARGETS, readers, special_fields
+from edgeconv.models.specs import SPECS
 from edgeconv.preprocessing import check_wished
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def check(options: "ExportOptions") -> None:
         TARGETS[name].refuse(options)
     _check_pictures(options)
     _check_recipe(options)
+    _check_nms(options)
     _refuse_pointless(options)
     _check_counts(options)
     _check_shapes(options)
@@ -74,6 +76,18 @@ def _check_recipe(options: "ExportOptions") -> None:
         )
     if options.minutes is not None and not 0 <= options.minutes < float("inf"):
         raise UsageError(f"--minutes is how long to train at most, not {options.minutes:g}")
+
+
+def _check_nms(options: "ExportOptions") -> None:
+    if options.nms is not None and options.net in SPECS:
+        raise UsageError(f"--nms is for detectors, and {options.net} is a classifier")
+    for name, value in (("nms-iou", options.nms_iou), ("nms-score", options.nms_score)):
+        if value is None:
+            continue
+        if options.nms is None:
+            raise UsageError(f"--{name} needs --nms")
+        if not 0 < value < 1:
+            raise UsageError(f"--{name} is between 0 and 1, not {value:g}")
 
 
 def _refuse_pointless(options: "ExportOptions") -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from edgeconv.artifact import Crop, Order
 from edgeconv.deps import installed
 from edgeconv.errors import UsageError
-from edgeconv.export.kinds import RECIPES, Cpu, Io, Precision, Prefer
+from edgeconv.export.kinds import AUTO_HEAD, NMS_HEADS, RECIPES, Cpu, Io, Precision, Prefer
 from edgeconv.export.option import names, option
 from edgeconv.export.targets import TARGETS
 from edgeconv.preprocessing import AUTO, NAMED, ORDERS, numbers, read_crop
@@ -62,6 +62,16 @@ class ExportOptions:
     author: str | None = option(None, WRITE, "Into the file: TFLite, Core ML.")
     license: str | None = option(None, WRITE, "Into the file: TFLite, Core ML.")
     model_version: str | None = option(None, WRITE, "Into the file: TFLite, Core ML.")
+    nms: str | None = option(
+        None, WRITE, "A detector's file for apps too, with NMS inside: TFLite, Core ML.",
+        choices=(AUTO_HEAD, *NMS_HEADS),
+    )
+    nms_iou: float | None = option(
+        None, WRITE, "Overlap at which the weaker box goes. Default: 0.7.", kind=float
+    )
+    nms_score: float | None = option(
+        None, WRITE, "Weaker boxes are none. Default: 0.25.", kind=float
+    )
     force: bool = option(False, WRITE, "Replace files that exist.", kind=bool)
 
     fresh: bool = option(

@@ -11,7 +11,7 @@ from pathlib import Path
 from edgeconv.errors import EdgeconvError, reading
 from edgeconv.export.checks import check_first
 from edgeconv.export.coverage import coverage
-from edgeconv.export.finish import emit, prove, reference, verify
+from edgeconv.export.finish import emit, prove, reference, suppress, verify
 from edgeconv.export.hub.simplify import early_simplifier
 from edgeconv.export.kept.again import find_shelf, keep, made_again
 from edgeconv.export.kept.shelf import Shelf
@@ -21,7 +21,7 @@ from edgeconv.export.options import ExportOptions, Progress
 from edgeconv.export.publish import publish, staging
 from edgeconv.export.report import ExportReport, StageLine
 from edgeconv.export.stages import Stages
-from edgeconv.export.targets import TARGETS
+from edgeconv.export.targets import TARGETS, readers
 from edgeconv.export.work import Stage, Work
 from edgeconv.recipe import Recipe
 
@@ -92,15 +92,28 @@ def _writing(targets: Sequence[str]) -> tuple[Stage, ...]:
     def plan_verify(_: Work, target: str) -> Sequence[tuple[str, str]]:
         return (("verify", f"{target} · from disk, against the float net"),)
 
+    def plan_nms(work: Work, target: str) -> Sequence[tuple[str, str]]:
+        return (("nms", f"{target} · a file for apps, {work.lowered.nms} decoded, beside"),)
+
+    def thinned(work: Work, target: str) -> bool:
+        return work.options.nms is not None and target in readers("nms") and taken(work, target)
+
     def each(
-        run: Callable[..., None], plans: Callable[..., Sequence[tuple[str, str]]]
+        run: Callable[..., None],
+        plans: Callable[..., Sequence[tuple[str, str]]],
+        when: Callable[..., bool] = taken,
     ) -> list[Stage]:
         return [
-            Stage(partial(run, target=t), partial(plans, target=t), partial(taken, target=t))
+            Stage(partial(run, target=t), partial(plans, target=t), partial(when, target=t))
             for t in targets
         ]
 
-    return (*each(emit, _plan_file), Stage(prove, lambda _: ()), *each(verify, plan_verify))
+    return (
+        *each(emit, _plan_file),
+        Stage(prove, lambda _: ()),
+        *each(verify, plan_verify),
+        *each(suppress, plan_nms, thinned),
+    )
 
 
 def run_export(

@@ -33,6 +33,8 @@ class Lowered:
     prepared: Prepared
     own: "QuantizedModel | None" = None
     """What a file that is quantized already says itself."""
+    nms: str | None = None
+    """The head that --nms decodes."""
 
 
 @dataclass
@@ -74,7 +76,7 @@ class Work:
     @property
     def classifier(self) -> list[str] | None:
         """The class names of a Core ML classifier."""
-        return self.labels if self.options.image_input else None
+        return self.labels if self.options.image_input and self.options.nms is None else None
 
     @property
     def softmax(self) -> bool:

@@ -4,6 +4,9 @@ A NET is what ``edgeconv export`` takes, a classifier. Each is exported to INT8 
 border; MediaPipe's ImageClassifier, in an environment of its own (``pip install mediapipe``), opens
 the file as it is and classifies pictures of the input's size. A line a file: whether it is taken,
 whether the export said so, and how many pictures have the same five best classes as ``run_model``.
+
+With ``--file FILE`` a finished detector (``export --nms``) or segmenter is asked instead, through
+ObjectDetector or ImageSegmenter: boxes to the pixel, and classes of pixels, beside ``edgeconv run``'s.
 """
 
 import json
@@ -15,22 +18,55 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 from PIL import Image
 
 from edgeconv import export_model, run_model
 from edgeconv.artifact import Artifact, load_artifact
+from edgeconv.evaluate.look import Looking, Seen, look
+from edgeconv.evaluate.run import Asked, open_subject, outputs_of, picture_samples
+from edgeconv.evaluate.task import pixel_scores
 from edgeconv.pictures import find_pictures, read_picture
 
-JUDGE = """
+HEAD = """
 import json, sys
 from mediapipe import Image
 from mediapipe.tasks.python import BaseOptions, vision
 base = BaseOptions(model_asset_path=sys.argv[1])
+pictures = [Image.create_from_file(p) for p in sys.argv[2:]]
+"""
+JUDGE = (
+    HEAD
+    + """
 options = vision.ImageClassifierOptions(base_options=base, max_results=5)
 with vision.ImageClassifier.create_from_options(options) as classifier:
-    found = [classifier.classify(Image.create_from_file(p)) for p in sys.argv[2:]]
+    found = [classifier.classify(p) for p in pictures]
 print(json.dumps([[c.category_name for c in f.classifications[0].categories] for f in found]))
 """
+)
+BOXES = (
+    HEAD
+    + """
+options = vision.ObjectDetectorOptions(base_options=base)
+with vision.ObjectDetector.create_from_options(options) as detector:
+    found = [detector.detect(p).detections for p in pictures]
+def row(d):
+    box, best = d.bounding_box, d.categories[0]
+    left, top = box.origin_x, box.origin_y
+    name = best.category_name or f"class {best.index}"
+    return [name, best.score, left, top, left + box.width, top + box.height]
+print(json.dumps([[row(d) for d in each] for each in found]))
+"""
+)
+MASKS = (
+    HEAD
+    + """
+options = vision.ImageSegmenterOptions(base_options=base, output_category_mask=True)
+with vision.ImageSegmenter.create_from_options(options) as segmenter:
+    found = [segmenter.segment(p).category_mask.numpy_view().copy() for p in pictures]
+print(json.dumps([f.reshape(f.shape[0], f.shape[1]).tolist() for f in found]))
+"""
+)
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 FORMS: dict[str, dict[str, Any]] = {
@@ -60,9 +96,9 @@ class Taken:
         return f"| {self.net} | {self.form} | {words[self.taken]} | {foretold} | {same} |"
 
 
-def judged(python: str, file: Path, pictures: Sequence[str]) -> list[list[str]] | None:
-    """Return the five best classes of each picture by MediaPipe; None where it refuses the file."""
-    asked = [python, "-c", JUDGE, str(file), *pictures]
+def judged(python: str, file: Path, pictures: Sequence[str], task: str = JUDGE) -> Any:
+    """Return what MediaPipe sees in each picture, by default five classes; None where it refuses the file."""
+    asked = [python, "-c", task, str(file), *pictures]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
 
@@ -74,6 +110,46 @@ def agreeing(file: Path, pictures: Sequence[str], theirs: Sequence[Sequence[str]
         score = {ranked.name: ranked.probability for ranked in mine.classes}
         count += [score[name] for name in names] == [r.probability for r in mine.classes[:5]]
     return count
+
+
+def boxes_agreeing(theirs: Sequence[Sequence[Any]], ours: Sequence[Seen]) -> int:
+    """Count the pictures with the same boxes: class, score, and corners cut to whole pixels, in any order."""
+
+    def same(one: Sequence[Any], other: dict[str, Any]) -> bool:
+        near = all(abs(a - b) < 2 for a, b in zip(one[2:], other["box"], strict=True))
+        return near and one[0] == other["name"] and abs(one[1] - other["score"]) < 1e-3
+
+    return sum(
+        len(found) == len(seen.rows) and all(any(same(b, r) for r in seen.rows) for b in found)
+        for found, seen in zip(theirs, ours, strict=True)
+    )
+
+
+def pixels_agreeing(theirs: Sequence[Any], ours: Sequence[Any]) -> float:
+    """Return the share of pixels with the same class, over all pictures."""
+    return float(np.mean([np.mean(np.array(a) == b) for a, b in zip(theirs, ours, strict=True)]))
+
+
+def ask(judge: str, file: Path, photos: Path, count: int, folder: Path) -> str:
+    """Return the line about a finished detector or segmenter."""
+    subject = open_subject(file, Asked())
+    assert subject.artifact is not None
+    pictures = of_input_size(find_pictures(photos)[:count], subject.artifact, folder / "pictures")
+    boxes = subject.head is not None
+    theirs = judged(judge, file, pictures, BOXES if boxes else MASKS)
+    if theirs is None:
+        return f"| {file.name} | refused | - |"
+    if boxes:
+        ours = look(subject, [Path(p) for p in pictures], Looking())
+        said = f"{boxes_agreeing(theirs, ours)} of {len(pictures)} pictures, boxes in all "
+        return f"| {file.name} | taken | {said}{sum(map(len, theirs))} |"
+    samples = picture_samples(subject, [Path(p) for p in pictures])
+    masks = [
+        mask
+        for _, arrays in outputs_of(subject, samples)
+        for mask in pixel_scores(arrays, file).argmax(axis=1)
+    ]
+    return f"| {file.name} | taken | {100 * pixels_agreeing(theirs, masks):.2f} % of pixels |"
 
 
 def of_input_size(sources: Sequence[Path], artifact: Artifact, folder: Path) -> list[str]:
@@ -120,12 +196,20 @@ def _artifact(report: Any) -> Artifact:
 
 
 @click.command(help=__doc__)
-@click.argument("nets", nargs=-1, required=True)
+@click.argument("nets", nargs=-1)
+@click.option("--file", "files", multiple=True, type=click.Path(path_type=Path))
 @click.option("--judge", required=True, help="A Python that has mediapipe.")
 @click.option("--photos", type=click.Path(path_type=Path), required=True, help="Any pictures.")
 @click.option("--count", default=20, show_default=True, help="Pictures to classify.")
-def main(nets: tuple[str, ...], judge: str, photos: Path, count: int) -> None:
+def main(
+    nets: tuple[str, ...], files: tuple[Path, ...], judge: str, photos: Path, count: int
+) -> None:
     """Print the table."""
+    for file in files:
+        with tempfile.TemporaryDirectory() as folder:
+            click.echo(ask(judge, file, photos, count, Path(folder)))
+    if not nets:
+        return
     click.echo(
         "| net | border | MediaPipe | as the export says | same top-5 |\n|---|---|---|---|---|"
     )

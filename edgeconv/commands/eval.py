@@ -60,7 +60,8 @@ GROUPS = {
 @click.option(
     "--head",
     type=click.Choice(HEADS),
-    help="How outputs hold boxes. Default: by their shapes.",
+    metavar="HEAD",
+    help=f"How outputs hold boxes, {', '.join(HEADS)}. Default: by their shapes.",
 )
 @click.option(
     "--min-score",

@@ -53,7 +53,8 @@ def each_picture(given: Sequence[Path]) -> list[Path]:
 @click.option(
     "--head",
     type=click.Choice(HEADS),
-    help="Detectors: how outputs hold boxes. Default: by their shapes.",
+    metavar="HEAD",
+    help=f"Detectors: how outputs hold boxes, {', '.join(HEADS)}. Default: by their shapes.",
 )
 @click.option(
     "--min-score",
@@ -85,7 +86,8 @@ def command(
     chosen = each_picture(pictures)
     looking = Looking(**{f.name: options.pop(f.name) for f in fields(Looking)})
     subject = open_subject(file, Asked(**options))
-    if looking.head or task_of([spec.shape for spec in subject.outputs]) != "classes":
+    known = looking.head or subject.head
+    if known or task_of([spec.shape for spec in subject.outputs]) != "classes":
         _seen(subject, chosen, looking, as_json)
     elif looking.draw is not None:
         raise UsageError(f"--draw paints boxes and masks: {file} gives neither")

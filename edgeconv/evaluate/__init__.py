@@ -9,6 +9,7 @@ HEADS = (
     "end-to-end",
     "ssd",
     "ssd-nms",
+    "coreml-nms",
 )
 """How outputs hold boxes, the choices of --head; evaluate/heads.py says what each is."""
 MIN_SCORE = 0.25

@@ -60,13 +60,13 @@ def best_first(boxes: Boxes, least: float) -> Boxes:
     return boxes.at(chosen[np.argsort(-boxes.scores[chosen], kind="stable")])
 
 
-def thinned(boxes: Boxes) -> Boxes:
-    """Return the boxes, best first, that no better one of their class covers by an IoU above 0.7."""
+def thinned(boxes: Boxes, iou: float = NMS_IOU, most: int = MOST) -> Boxes:
+    """Return the boxes, best first, that no better one of their class covers by more than ``iou``."""
     left = np.arange(len(boxes))
     kept: list[int] = []
-    while len(left) and len(kept) < MOST:
+    while len(left) and len(kept) < most:
         first, rest = left[0], left[1:]
         kept.append(int(first))
-        covered = overlaps(boxes.corners[first][None], boxes.corners[rest])[0] > NMS_IOU
+        covered = overlaps(boxes.corners[first][None], boxes.corners[rest])[0] > iou
         left = rest[~(covered & (boxes.classes[rest] == boxes.classes[first]))]
     return boxes.at(np.array(kept, np.intp))

@@ -59,7 +59,9 @@ def detector_report(
     other = _reference(subject, reference)
     if other is not None:
         # the pictures are those of the file: the reference takes what the file's input takes, NCHW
-        wanted = measure(other, samples, replace(asked, least=least))
+        nms = None if subject.artifact is None else subject.artifact.nms
+        held = replace(asked, least=least, head=nms["head"] if nms and reference is None else head)
+        wanted = measure(other, samples, with_head(other, samples, held))
         assert isinstance(wanted, Found)
         shown = [best_first(boxes, least) for boxes in found.boxes]
         report = replace(report, parity=box_parity(wanted.boxes, shown))

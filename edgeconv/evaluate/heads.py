@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgeconv.errors import UsageError
 from edgeconv.evaluate import HEADS
-from edgeconv.evaluate.boxes import MOST, Boxes, best_first, thinned
+from edgeconv.evaluate.boxes import MOST, NMS_IOU, Boxes, best_first, thinned
 from edgeconv.evaluate.maps import BINS, Size, anchor_maps, channels_first, distance_maps, sigmoid
 
 Array = NDArray[Any]
@@ -41,21 +41,28 @@ def candidates(arrays: Mapping[str, Array], head: str, size: Size) -> Candidates
     if not fits([value.shape[1:] for value in values]):
         raise UsageError(f"--head {head} does not fit the outputs ({_said(arrays)})")
     found = read(values, size)
-    if found.corners.size and float(np.abs(found.corners).max()) <= 2.0:
+    if on_unit_scale(found.corners):
         scaled = found.corners * np.array([size[1], size[0], size[1], size[0]], np.float64)
         return Candidates(scaled, found.scores, found.classes, found.count, found.final)
     return found
 
 
-def kept(found: Candidates, least: float) -> list[Boxes]:
-    """Return each picture's boxes with a score of at least ``least``, after NMS by class."""
+def on_unit_scale(corners: Array) -> bool:
+    """Whether boxes are shares of the picture's sides rather than its pixels."""
+    return bool(corners.size) and float(np.abs(corners).max()) <= 2.0
+
+
+def kept(found: Candidates, least: float, iou: float = NMS_IOU, most: int = MOST) -> list[Boxes]:
+    """Return each picture's boxes with a score of at least ``least``, after NMS by class at ``iou``."""
     each = zip(found.corners, found.scores, found.classes, strict=True)
     all_boxes = (
         Boxes(corners.astype(np.float64), scores.astype(np.float64), np.rint(kinds).astype(int))
         for corners, scores, kinds in each
     )
     chosen = (best_first(boxes, least) for boxes in all_boxes)
-    return [boxes.at(slice(MOST)) if found.final else thinned(boxes) for boxes in chosen]
+    if found.final:
+        return [boxes.at(slice(most)) for boxes in chosen]
+    return [thinned(boxes, iou, most) for boxes in chosen]
 
 
 def find_head(arrays: Mapping[str, Array], size: Size, classes: int | None = None) -> str:
@@ -130,14 +137,31 @@ def _centred(one: Array) -> Array:
 
 def box_rows(value: Array, size: Size) -> Array:
     """Return (pictures, boxes, figures) from either order: there are more boxes than figures."""
+    return value.transpose(0, 2, 1) if boxes_last(value.shape, size) else value
+
+
+def boxes_last(shape: Sequence[int], size: Size) -> bool:
+    """Whether an output (pictures, a, b) of a net that takes ``size`` holds its boxes along b."""
     places = sum((size[0] // s) * (size[1] // s) for s in (8, 16, 32))
-    across = value.shape[1] not in (places, 3 * places) and value.shape[1] < value.shape[2]
-    return value.transpose(0, 2, 1) if across or value.shape[2] == places else value
+    across = shape[1] not in (places, 3 * places) and shape[1] < shape[2]
+    return across or shape[2] == places
+
+
+def are_logits(scores: Array) -> bool:
+    """Whether scores are no probabilities yet."""
+    return bool(scores.size) and not -OUTSIDE <= scores.min() <= scores.max() <= 1 + OUTSIDE
+
+
+def begin_with_background(scores: Array) -> bool:
+    """Whether class 0 of SSD's scores (pictures, n, classes) is the background, which most boxes are."""
+    share = scores.sum(axis=2)
+    softmax = scores.shape[2] > 1 and np.abs(share - 1).mean() < OUTSIDE
+    return bool(softmax and (scores.argmax(axis=2) == 0).mean() > 0.5)
 
 
 def _scored(corners: Array, scores: Array) -> Candidates:
     """Give every box its best class; scores (pictures, n, classes) may be logits."""
-    if scores.size and not -OUTSIDE <= scores.min() <= scores.max() <= 1 + OUTSIDE:
+    if are_logits(scores):
         scores = sigmoid(scores)
     best = scores.argmax(axis=2)
     top = np.take_along_axis(scores, best[:, :, None], axis=2)[:, :, 0]
@@ -166,19 +190,23 @@ def _end_to_end(values: Sequence[Array], size: Size) -> Candidates:
 def _ssd(values: Sequence[Array], size: Size) -> Candidates:
     corners = next(v for v in values if v.shape[2] == 4)
     scores = next(v for v in values if v is not corners)
-    share = scores.sum(axis=2)
-    softmax = scores.shape[2] > 1 and np.abs(share - 1).mean() < OUTSIDE
-    if softmax and (scores.argmax(axis=2) == 0).mean() > 0.5:  # class 0 is the background
-        scores = scores[:, :, 1:]
-    return _scored(corners, scores)
+    return _scored(corners, scores[:, :, 1:] if begin_with_background(scores) else scores)
+
+
+def _coreml_nms(values: Sequence[Array], size: Size) -> Candidates:
+    boxes = next(v for v in values if v.shape[2] == 4)
+    return _scored(_centred(boxes), next(v for v in values if v is not boxes))
 
 
 def _ssd_nms(values: Sequence[Array], size: Size) -> Candidates:
     boxes = next(v for v in values if v.ndim == 3)
-    pair = [v for v in values if v.ndim == 2 and v.shape[1] == boxes.shape[1]][:2]
+    number = next(v for v in values if v.size == len(v)).reshape(-1, 1)
+    found = np.arange(boxes.shape[1]) < number  # the rest is left over from other pictures
+    pair = [np.where(found, v, 0.0) for v in values if v.shape == boxes.shape[:2]][:2]
     whole = [bool((v == np.rint(v)).all()) for v in pair]
     classes, scores = pair if whole[0] or not whole[1] else pair[::-1]
-    return Candidates(boxes[:, :, [1, 0, 3, 2]], scores, classes, final=True)
+    corners = np.where(found[:, :, None], boxes[:, :, [1, 0, 3, 2]], 0.0)
+    return Candidates(corners, scores, classes, final=True)
 
 
 Shapes = Sequence[tuple[int, ...]]
@@ -222,13 +250,15 @@ READERS: dict[
         ),
         _ssd_nms,
     ),
+    "coreml-nms": (lambda s: _pair(s, 1), _coreml_nms),
 }
 """Head -> whether outputs of these shapes (without the pictures' axis) may be it, and what reads them.
 
 yolov8: 4 + classes figures a box, centre and size (YOLOv8, 11, and 26 without its end-to-end head), joined
 or as two outputs. yolov5: 5 + classes, with objectness. end-to-end: 6 figures, corners, score, class
 (YOLOv10, 26). ssd: boxes by corners and scores; scores that add up to 1 begin with the background. ssd-nms:
-boxes, classes, scores and their number, as TensorFlow's detectors end. *-maps: one or two raw maps a scale.
+boxes, classes, scores and their number, as TensorFlow's detectors end. coreml-nms: centre and size, and
+scores, as Core ML's NMS takes and gives them. *-maps: one or two raw maps a scale.
 """
 
 

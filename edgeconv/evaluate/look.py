@@ -55,7 +55,8 @@ def look(subject: Subject, pictures: Sequence[Path], looking: Looking) -> list[S
     Raises UsageError where the outputs do not fit, EdgeconvError where a picture cannot be read.
     """
     samples = picture_samples(subject, pictures)
-    boxes = looking.head is not None or task_of([spec.shape for spec in subject.outputs]) == "boxes"
+    known = looking.head or subject.head
+    boxes = known is not None or task_of([spec.shape for spec in subject.outputs]) == "boxes"
     return (_boxes if boxes else _masks)(subject, samples, pictures, looking)
 
 

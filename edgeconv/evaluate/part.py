@@ -88,8 +88,9 @@ def asked_of(subject: Subject, task: Task, data: str, **more: Any) -> Question:
 
 def with_head(subject: Subject, samples: Sequence[Sample], question: Question) -> Question:
     """Return the question with the head told by the first pictures, so that all parts read boxes alike."""
-    if question.head is not None:
-        return question
+    known = question.head or subject.head
+    if known is not None:
+        return replace(question, head=known)
     _, arrays = next(outputs_of(subject, samples[:FIRST]))
     return replace(question, head=find_head(arrays, question.how.size, question.classes))
 

@@ -56,7 +56,11 @@ def _one(subject: Subject, data: str, wish: Wish, measure: Measure) -> Report:
     plain = Report(subject.path, subject.runtime, subject.prepared, 0, truth or "none", labels)
     place = None if truth in (None, "folders") else Path(truth or "")
     of_boxes = place is not None and (place.suffix == ".json" or is_yolo_folder(place))
-    task = "boxes" if wish.head or of_boxes else task_of([spec.shape for spec in subject.outputs])
+    task = (
+        "boxes"
+        if wish.head or subject.head or of_boxes
+        else task_of([spec.shape for spec in subject.outputs])
+    )
     if task == "boxes":
         if place is not None and not of_boxes:
             raise UsageError(

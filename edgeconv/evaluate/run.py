@@ -76,6 +76,12 @@ class Subject:
         return labels[index] if index < len(labels) else f"class {index}"
 
     @property
+    def head(self) -> str | None:
+        """How a file with NMS inside gives boxes, which its manifest says; None for others."""
+        nms = None if self.artifact is None else self.artifact.nms
+        return None if nms is None else str(nms["final"])
+
+    @property
     def at_once(self) -> int:
         """Pictures in memory at a time."""
         values = sum(math.prod(map(abs, s.shape[1:])) for s in (*self.inputs, *self.outputs))

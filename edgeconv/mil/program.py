@@ -13,6 +13,11 @@ from edgeconv.formats.mlpackage import Package
 from edgeconv.formats.protobuf import CorruptFileError, Message, decode_text
 
 MAX_DEPTH = 16
+PIPELINE, ML_PROGRAM, NON_MAXIMUM_SUPPRESSION = (
+    202,
+    502,
+    610,
+)  # kinds of models, fields of Model.proto
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,10 @@ class Feature:
 
 @dataclass(frozen=True)
 class Parsed:
-    """What a specification says: operations, constants by name, borders, metadata."""
+    """What a specification says: operations, constants by name, borders, metadata.
+
+    ``thinned``: it is a pipeline, whose non-maximum suppression follows; the outputs are those before it.
+    """
 
     version: int
     opset: str
@@ -66,6 +74,7 @@ class Parsed:
     types: dict[str, ValueType]
     features: dict[str, Feature]
     metadata: dict[str, str]
+    thinned: bool = False
 
 
 def parse(package: Package, function: str | None = None) -> Parsed:
@@ -75,7 +84,13 @@ def parse(package: Package, function: str | None = None) -> Parsed:
     or weight whose size is not the declared one, anything nested or larger than a program is.
     """
     model = Message(memoryview(package.model.read_bytes()))
-    program, description = model.child(502), model.child(2)
+    whole, pipeline = model.child(2), model.child(PIPELINE)
+    thinned = False
+    if pipeline is not None:
+        steps = list(pipeline.children(1))
+        thinned = len(steps) == 2 and steps[1].child(NON_MAXIMUM_SUPPRESSION) is not None
+        model = steps[0] if thinned else model
+    program, description = model.child(ML_PROGRAM), model.child(2)
     if program is None or description is None:
         raise CorruptFileError(
             f"{package.path} holds no ML Program; other model types are not read"
@@ -106,7 +121,8 @@ def parse(package: Package, function: str | None = None) -> Parsed:
         reader.constants,
         reader.types,
         _features(description),
-        _metadata(description),
+        _metadata(whole or description),
+        thinned,
     )
 
 

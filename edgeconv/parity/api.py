@@ -7,6 +7,7 @@ from typing import Any, Unpack
 
 from edgeconv.api import left_as_it_was
 from edgeconv.arguments import Named, as_paths, speaking_of_arguments
+from edgeconv.artifact import load_artifact
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import temporary_folder, write_text
 from edgeconv.judge.advice import advice
@@ -70,6 +71,7 @@ def _check(paths: Sequence[Path], asked: Asked, places: Sequence[Place]) -> Pari
         if not path.exists():
             raise UsageError(f"{path} does not exist")
         ways(path, asked.extras.also)  # refuses what no runtime takes before any other wish
+        _refuse_thinned(path)
     files = asked.files
     committed = None
     if files.baseline is not None and not files.update_baseline:
@@ -91,6 +93,17 @@ def _write(matrix: Matrix, files: Files) -> None:
         from edgeconv.parity.page import to_html
 
         write_text(files.html, to_html(matrix))
+
+
+def _refuse_thinned(path: Path) -> None:
+    """Raise UsageError for a file with NMS inside, whose boxes no tensor of the float net is."""
+    artifact = load_artifact(path)
+    if artifact is not None and artifact.nms is not None:
+        plain = path.with_name(artifact.nms["verified"])
+        raise UsageError(
+            f"{path} ends in NMS, and parity compares tensors: give it {plain}, the same net without, "
+            f"and hold boxes by `edgeconv eval {path} --data DIR`"
+        )
 
 
 def _run(paths: list[Path], asked: Asked, places: Sequence[Place]) -> Matrix:

@@ -39,6 +39,11 @@ def open(
     ct = _coremltools()
     program = open_program(path)
     check_shapes(path.name, program.input_specs(), shapes)
+    if program.parsed.thinned:
+        raise EdgeconvError(
+            f"{path.name} ends in NMS, which gives another number of boxes each time: take the file "
+            "without it that lies beside, or --runtime mil-reference"
+        )
     try:
         model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[compute_unit])
     except Exception as error:  # Core ML's errors arrive as RuntimeError or plain Exception

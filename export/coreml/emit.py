@@ -19,8 +19,10 @@ from edgeconv.export.coreml.integers import (
 )
 from edgeconv.export.coreml.known_issues import Target, avoid, known_issues
 from edgeconv.export.coreml.package import write_package
+from edgeconv.export.coreml.suppress import with_suppression
 from edgeconv.export.coreml.table import check_supported
 from edgeconv.export.graph import Graph
+from edgeconv.export.nms.suppression import Suppression
 from edgeconv.files import temporary_folder
 from edgeconv.formats.census import Census
 from edgeconv.mil import Program, open_program
@@ -72,6 +74,7 @@ def emit_coreml(
     metadata: Mapping[str, str] | None = None,
     avoid_known_issues: bool = False,
     coarse: Collection[str] = (),
+    nms: Suppression | None = None,
 ) -> EmittedCoreml:
     """Write ``graph`` as the package ``path``, read it again from disk, and check it.
 
@@ -81,12 +84,14 @@ def emit_coreml(
     ``labels`` a classifier with a softmax. ``metadata``: "author", "license", "version" and
     "description" are Core ML's own fields, every other key goes to the user-defined ones.
     Half precision would round the digits of the outputs ``coarse`` away (wide.py): their last layers
-    stay in float32. Raises UsageError for options that do not go together, UnsupportedOpError before any work.
+    stay in float32. ``nms`` makes a pipeline of a graph that gives what it takes (suppress.py);
+    ``labels`` then name its classes.
+    Raises UsageError for options that do not go together, UnsupportedOpError before any work.
     """
     compute, min_ios = settle(precision, compute, min_ios, weights_only)
     if precision == "int8" and not weights_only:
         _check_recipe(graph, recipe)
-    if labels is not None:
+    if labels is not None and nms is None:
         _check_labels(graph, labels)
     check_supported(graph)
     if avoid_known_issues:
@@ -103,12 +108,13 @@ def emit_coreml(
             plan,
             half=compute == "fp16",
             min_ios=min_ios,
-            border=Border(image_input, labels),
+            border=Border(image_input, None if nms else labels),
             folder=folder,
             coarse=coarse,
         )
         _describe(converted.spec, metadata or {})
-        model = converted.spec.SerializeToString(deterministic=True)
+        spec = converted.spec if nms is None else with_suppression(converted.spec, nms, labels)
+        model = spec.SerializeToString(deterministic=True)
         write_package(path, model, converted.weights)
     notes = [] if plan is None else _integer_notes(plan, compute)
     target = Target(precision, compute == "fp16", min_ios, weights_only, avoid_known_issues)

@@ -41,6 +41,7 @@ def _float_outputs(graph: "Graph", recipe: "Recipe") -> tuple[str, ...]:
 def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     from edgeconv.export.coreml.emit import emit_coreml
     from edgeconv.export.coreml.integers import INTEGER_READERS
+    from edgeconv.export.coreml.suppress import COORDINATES, for_coreml
     from edgeconv.export.coreml.wide import coarse_outputs
     from edgeconv.export.emit import Emitted, counts, inside, sentence
 
@@ -49,8 +50,12 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     metadata = {key: value for key, value in own.items() if value is not None}
     metadata["edgeconv"] = json.dumps(inside(request.description), sort_keys=True)
     metadata["description"] = sentence(request.description)
+    graph, labels, coarse = request.graph, request.labels, coarse_outputs(request.reference)
+    if request.nms is not None:
+        graph, labels = for_coreml(graph), request.description.get("labels")
+        coarse = (COORDINATES,) if coarse else ()
     made = emit_coreml(
-        request.graph,
+        graph,
         request.recipe,
         path=path,
         precision=options.precision,
@@ -58,10 +63,11 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
         min_ios=options.min_ios,
         weights_only=options.int8_weights,
         image_input=request.image,
-        labels=None if request.labels is None else unique(request.labels),
+        labels=None if labels is None else unique(labels),
         metadata=metadata,
         avoid_known_issues=options.avoid_known_issues,
-        coarse=coarse_outputs(request.reference),
+        coarse=coarse,
+        nms=request.nms,
     )
     census = made.census
     weighed = census.weight_only if options.int8_weights else 0
@@ -104,6 +110,7 @@ COREML = Target(
         "author",
         "license",
         "model_version",
+        "nms",
     ),
     alone=("image_input", "int8_weights"),
     verified=50,  # the reference evaluator takes up to 0.3 s a picture

@@ -160,6 +160,17 @@ class Builder:
         self._graph.operators.append(o)
         self.op_counts[code] = self.op_counts.get(code, 0) + 1
 
+    def custom(
+        self, name: str, inputs: Sequence[int], outputs: Sequence[int], options: bytes
+    ) -> None:
+        """Append an operator that runtimes know by ``name``; ``options`` are its flexbuffer."""
+        o = self._schema.OperatorT()
+        o.inputs, o.outputs = list(inputs), list(outputs)
+        o.customOptions = np.frombuffer(options, np.uint8)
+        o.opcodeIndex = self._opcode("CUSTOM", 1, name)
+        self._graph.operators.append(o)
+        self.op_counts[name] = self.op_counts.get(name, 0) + 1
+
     def finish(
         self, inputs: Mapping[str, int], outputs: Mapping[str, int], metadata: Mapping[str, bytes]
     ) -> bytes:
@@ -225,16 +236,17 @@ class Builder:
         }[key]
         return getattr(getattr(self._schema, enumeration), value)
 
-    def _opcode(self, code: str, version: int) -> int:
-        s = self._schema
-        if code not in self._codes:
+    def _opcode(self, code: str, version: int, custom: str | None = None) -> int:
+        s, key = self._schema, custom or code
+        if key not in self._codes:
             entry = s.OperatorCodeT()
+            entry.customCode = custom
             entry.builtinCode = getattr(s.BuiltinOperator, code)
             # readers older than schema 3a look only here; 127 sends them to builtinCode
             entry.deprecatedBuiltinCode = min(entry.builtinCode, 127)
             entry.version = version
-            self._codes[code] = len(self._model.operatorCodes)
+            self._codes[key] = len(self._model.operatorCodes)
             self._model.operatorCodes.append(entry)
-        entry = self._model.operatorCodes[self._codes[code]]
+        entry = self._model.operatorCodes[self._codes[key]]
         entry.version = max(entry.version, version)
-        return self._codes[code]
+        return self._codes[key]

@@ -8,7 +8,9 @@ import numpy as np
 
 from edgeconv.errors import UsageError
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.nms.suppression import Suppression
 from edgeconv.export.rewrites.table import Change
+from edgeconv.export.tflite.detection import add_detection
 from edgeconv.export.tflite.emission import Emission, Io, Precision
 from edgeconv.export.tflite.layout import (
     LAST,
@@ -61,6 +63,7 @@ def emit_tflite(
     io: Io = "float",
     metadata: Told | Describe | None = None,
     rewrites: Rewrites = ALL,
+    nms: Suppression | None = None,
 ) -> EmittedTflite:
     """Return the flatbuffer of a prepared graph.
 
@@ -70,6 +73,7 @@ def emit_tflite(
     integer; an input that the graph first centres on integers (exact pixels) then is the centred
     tensor: for uint8, the raw pixel. ``metadata``, or what it returns for the file's inputs and
     outputs, goes into the file: texts together as JSON, bytes as an entry of that name. ``rewrites`` are exact (rewrites.py).
+    ``nms`` puts the detection operator behind a graph that gives what it takes (detection.py).
 
     Raises UnsupportedOpError where the graph cannot be expressed, UsageError for options that
     contradict each other, MissingDependencyError without the export extra.
@@ -93,7 +97,11 @@ def emit_tflite(
     for name in graph.inputs:
         _add_input(em, name, inputs)
     islands = _emit_nodes(em)
-    outputs = {name: _add_output(em, name) for name in graph.outputs}
+    if nms is None:
+        outputs = {name: _add_output(em, name) for name in graph.outputs}
+    else:
+        boxes, scores = graph.outputs
+        outputs = add_detection(em, boxes, scores, nms)
     borders = (
         tuple(_spec(em, name, index) for name, index in inputs.items()),
         tuple(_spec(em, name, index) for name, index in outputs.items()),
@@ -218,6 +226,6 @@ def _copied_output(em: Emission, name: str) -> int:
 
 def _spec(em: Emission, name: str, index: int) -> TensorSpec:
     b = em.builder
-    last = len(em.graph.shape(name)) == 4 and em.layout(name) == LAST
+    last = len(b.shape(index)) == 4 and em.layout(name) == LAST
     layout: TensorLayout = "nhwc" if last else "other"
     return TensorSpec(name, b.shape(index), b.dtype(index).name, layout, b.quantization(index))

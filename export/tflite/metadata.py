@@ -13,6 +13,7 @@ from typing import Any
 
 from edgeconv.artifact import Preprocessing
 from edgeconv.deps import require
+from edgeconv.export.tflite.detection import CATEGORY, DETECTION, LOCATION
 from edgeconv.tensors import TensorSpec
 
 ENTRY = "TFLITE_METADATA"
@@ -21,14 +22,20 @@ IDENTIFIER = b"M001"
 
 MODEL_NAME, MODEL_DESCRIPTION, MODEL_VERSION, MODEL_SUBGRAPHS = 0, 1, 2, 3
 MODEL_AUTHOR, MODEL_LICENSE, MODEL_PARSER = 4, 5, 7
-SUBGRAPH_INPUTS, SUBGRAPH_OUTPUTS = 2, 3
+SUBGRAPH_INPUTS, SUBGRAPH_OUTPUTS, SUBGRAPH_GROUPS, SUBGRAPH_CUSTOM = 2, 3, 8, 9
 TENSOR_NAME, TENSOR_DESCRIPTION, TENSOR_CONTENT, TENSOR_UNITS, TENSOR_FILES = 0, 1, 3, 4, 6
-CONTENT_KIND, CONTENT = 0, 1
-FEATURE, IMAGE = 1, 2  # ContentProperties
+CONTENT_KIND, CONTENT, CONTENT_RANGE = 0, 1, 2
+FEATURE, IMAGE, BOX = 1, 2, 3  # ContentProperties
+BOX_INDEX, BOX_TYPE, BOUNDARIES = 0, 1, 1
+RANGE_MIN, RANGE_MAX = 0, 1
+GROUP_NAME, GROUP_TENSORS = 0, 1
+CUSTOM_NAME, CUSTOM_DATA = 0, 1
 IMAGE_COLOUR, UNKNOWN, RGB, GRAYSCALE = 0, 0, 1, 2
 UNIT_KIND, UNIT, NORMALIZATION = 0, 1, 1
 NORMALIZATION_MEAN, NORMALIZATION_STD = 0, 1
-FILE_NAME, FILE_DESCRIPTION, FILE_KIND, AXIS_LABELS = 0, 1, 2, 2
+FILE_NAME, FILE_DESCRIPTION, FILE_KIND, AXIS_LABELS, VALUE_LABELS = 0, 1, 2, 2, 3
+SEGMENTER, SEGMENTER_IDENTIFIER, ACTIVATION = "SEGMENTER_METADATA", b"V001", 0
+NO_ACTIVATION, SIGMOID, SOFTMAX = 0, 1, 2
 PARSER = "1.0.0"  # the first version of the format has all of these fields
 
 
@@ -37,7 +44,8 @@ class App:
     """What an app is told of a model besides its tensors; empty texts are left out.
 
     ``how`` is None where no picture goes in. ``labels`` name the last axis of the first output
-    that is as long.
+    that is as long, or what the detection operator calls a category. ``activation`` is what makes
+    a segmenter's map probabilities; None for other nets.
     """
 
     name: str
@@ -47,11 +55,12 @@ class App:
     version: str = ""
     author: str = ""
     license: str = ""
+    activation: int | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """A flatbuffer table: field number -> str, Byte, Table, or a list of floats or tables."""
+    """A flatbuffer table: field number -> str, bytes, int, Byte, Table, or a list of one kind of those, floats too."""
 
     fields: Mapping[int, Any] = field(default_factory=dict)
 
@@ -73,6 +82,8 @@ def app_metadata(app: App, inputs: Sequence[TensorSpec], outputs: Sequence[Tenso
         {
             SUBGRAPH_INPUTS: [_input(spec, app.how) for spec in inputs],
             SUBGRAPH_OUTPUTS: [_output(spec, spec is labelled) for spec in outputs],
+            SUBGRAPH_GROUPS: _groups(outputs),
+            SUBGRAPH_CUSTOM: [] if app.activation is None else [_segmenter(app.activation)],
         }
     )
     model = {
@@ -84,15 +95,26 @@ def app_metadata(app: App, inputs: Sequence[TensorSpec], outputs: Sequence[Tenso
         MODEL_LICENSE: app.license,
         MODEL_PARSER: PARSER,
     }
+    return _finished(Table(model), IDENTIFIER)
+
+
+def _finished(table: Table, identifier: bytes) -> bytes:
     builder = require("flatbuffers", "export").Builder(1024)
-    builder.Finish(_write(builder, Table(model)), IDENTIFIER)
+    builder.Finish(_write(builder, table), identifier)
     return bytes(builder.Output())
 
 
 def labelled_output(app: App, outputs: Sequence[TensorSpec]) -> TensorSpec | None:
-    """Return the output whose last axis the labels name, if any."""
+    """Return the output whose last axis, or whose values, the labels name, if any."""
+    if is_detection(outputs):
+        return outputs[1] if app.labels else None
     fitting = (s for s in outputs if app.labels and s.shape and s.shape[-1] == len(app.labels))
     return next(fitting, None)
+
+
+def is_detection(outputs: Sequence[TensorSpec]) -> bool:
+    """Whether a file ends in the detection operator."""
+    return [spec.name for spec in outputs] == list(DETECTION)
 
 
 def pack_labels(data: bytes, labels: Sequence[str]) -> bytes:
@@ -168,44 +190,66 @@ def _input(spec: TensorSpec, how: Preprocessing | None) -> Table:
 
 
 def _output(spec: TensorSpec, labelled: bool) -> Table:
-    about = {TENSOR_NAME: spec.name, TENSOR_CONTENT: _content(FEATURE, Table())}
+    content = _content(FEATURE, Table())
+    if spec.name == LOCATION:  # where left, top, right and bottom are: the operator says y first
+        sides = Table({BOX_INDEX: [1, 0, 3, 2], BOX_TYPE: Byte(BOUNDARIES)})
+        content = _content(BOX, sides, Table({RANGE_MIN: 2, RANGE_MAX: 2}))
+    about = {TENSOR_NAME: spec.name, TENSOR_CONTENT: content}
     if labelled:
         names = {
             FILE_NAME: LABELS,
             FILE_DESCRIPTION: "a class a line",
-            FILE_KIND: Byte(AXIS_LABELS),
+            FILE_KIND: Byte(VALUE_LABELS if spec.name == CATEGORY else AXIS_LABELS),
         }
         about[TENSOR_FILES] = [Table(names)]
     return Table(about)
 
 
-def _content(kind: int, properties: Table) -> Table:
-    return Table({CONTENT_KIND: Byte(kind), CONTENT: properties})
+def _content(kind: int, properties: Table, places: Table | None = None) -> Table:
+    about: dict[int, Any] = {CONTENT_KIND: Byte(kind), CONTENT: properties}
+    return Table(about if places is None else {**about, CONTENT_RANGE: places})
+
+
+def _groups(outputs: Sequence[TensorSpec]) -> list[Table]:
+    if not is_detection(outputs):
+        return []
+    return [Table({GROUP_NAME: "detection_result", GROUP_TENSORS: list(DETECTION[:3])})]
+
+
+def _segmenter(activation: int) -> Table:
+    options = _finished(Table({ACTIVATION: Byte(activation)}), SEGMENTER_IDENTIFIER)
+    return Table({CUSTOM_NAME: SEGMENTER, CUSTOM_DATA: options})
 
 
 def _write(builder: Any, table: Table) -> int:
     """Write ``table`` and all below it; return where it starts. Offsets come before their table."""
     given = {slot: value for slot, value in table.fields.items() if value not in ("", [])}
     offsets = {
-        slot: _place(builder, value) for slot, value in given.items() if not isinstance(value, Byte)
+        slot: _place(builder, value)
+        for slot, value in given.items()
+        if not isinstance(value, Byte | int)
     }
     builder.StartObject(max(given, default=-1) + 1)
     for slot, value in given.items():
         if isinstance(value, Byte):
             builder.PrependByteSlot(slot, value.value, 0)
+        elif isinstance(value, int):
+            builder.PrependInt32Slot(slot, value, 0)
         else:
             builder.PrependUOffsetTRelativeSlot(slot, offsets[slot], 0)
     return int(builder.EndObject())
 
 
-def _place(builder: Any, value: str | Table | list[Any]) -> int:
+def _place(builder: Any, value: str | bytes | Table | list[Any]) -> int:
     if isinstance(value, str):
         return int(builder.CreateString(value))
+    if isinstance(value, bytes):
+        return int(builder.CreateByteVector(value))
     if isinstance(value, Table):
         return _write(builder, value)
-    floats = isinstance(value[0], float)
-    items = value if floats else [_place(builder, item) for item in value]
+    plain = {float: builder.PrependFloat32, int: builder.PrependUint32}.get(type(value[0]))
+    items = value if plain else [_place(builder, item) for item in value]
     builder.StartVector(4, len(items), 4)
     for item in reversed(items):
-        builder.PrependFloat32(item) if floats else builder.PrependUOffsetTRelative(item)
+        (plain or builder.PrependUOffsetTRelative)(item)
     return int(builder.EndVector())

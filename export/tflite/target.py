@@ -34,6 +34,7 @@ def _float_outputs(graph: "Graph", recipe: "Recipe") -> tuple[str, ...]:
 
 def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     from edgeconv.export.emit import Emitted, counts, described, with_offset
+    from edgeconv.export.nms.tail import for_tflite
     from edgeconv.export.tflite import metadata
     from edgeconv.export.tflite.device_rules import device_rules
     from edgeconv.export.tflite.emit import emit_tflite
@@ -54,12 +55,13 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
         }
 
     made = emit_tflite(
-        request.graph,
+        request.graph if request.nms is None else for_tflite(request.graph),
         request.recipe,
         precision=request.options.precision,
         io=request.io,
         metadata=about,
         rewrites=chosen(request.options.cpu, request.options.prefer),
+        nms=request.nms,
     )
     inputs = tuple(with_offset(request, spec) for spec in made.inputs)
     data = made.data
@@ -70,7 +72,7 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     stats = {**summary_stats(summary), **counts(request, made.islands)}
     if request.recipe is not None:
         stats["device_rules"] = device_rules(summary)
-    refused = metadata.refused_by_apps(app, inputs)
+    refused = metadata.refused_by_apps(app, inputs) or _without_nms(request)
     notes = () if refused is None else (refused,)
     return Emitted(len(data), made.names, inputs, made.outputs, stats, notes, changes=made.changes)
 
@@ -90,7 +92,40 @@ def _app(request: "EmitRequest") -> "App":
         version=options.model_version or "",
         author=options.author or "",
         license=options.license or "",
+        activation=None if request.nms is not None else _activation(request.graph),
     )
+
+
+def _without_nms(request: "EmitRequest") -> str | None:
+    """Say what apps miss of a detector whose boxes are not thinned."""
+    from edgeconv.evaluate.task import task_of
+
+    graph, options = request.graph, request.options
+    shapes = [graph.shape(name) for name in graph.outputs]
+    if options.nms is not None or request.nms is not None or task_of(shapes) != "boxes":
+        return None
+    if len(graph.inputs) != 1 or len(graph.shape(graph.inputs[0])) != 4:
+        return None
+    return (
+        "MediaPipe's ObjectDetector takes boxes after NMS: --nms auto writes such a file beside, "
+        "where these outputs are a detector's"
+    )
+
+
+def _activation(graph: "Graph") -> int | None:
+    """Return what makes a segmenter's map of pixels probabilities; None where there is no such map."""
+    from edgeconv.evaluate.task import task_of
+    from edgeconv.export.tflite import metadata
+
+    shape, made = graph.shape(graph.outputs[0]), graph.producers()
+    if len(graph.outputs) != 1 or task_of([shape]) != "masks":
+        return None
+    node = made.get(graph.outputs[0])
+    while node is not None and node.op in ("Resize", "Transpose", "Reshape", "Identity"):
+        node = made.get(node.inputs[0])
+    if node is not None and node.op in ("Softmax", "Sigmoid"):
+        return metadata.NO_ACTIVATION
+    return metadata.SIGMOID if shape[1] == 1 else metadata.SOFTMAX
 
 
 TFLITE = Target(
@@ -102,5 +137,5 @@ TFLITE = Target(
     stops=_stops,
     emit=_emit,
     float_outputs=_float_outputs,
-    options=("cpu", "prefer", "author", "license", "model_version"),
+    options=("cpu", "prefer", "author", "license", "model_version", "nms"),
 )
