@@ -68,10 +68,25 @@ def open_picture(path: Path) -> Iterator[Any]:
     except (EdgeconvError, MemoryError):
         raise
     except Exception as error:  # every decoder has errors of its own
-        reason = "its format is not known" if "identify" in str(error) else error
+        reason = _unidentified(path) if "identify" in str(error) else error
         if isinstance(error, OSError) and error.strerror:
             reason = error.strerror
         raise EdgeconvError(f"{path} is not a readable picture: {reason}") from error
+
+
+BEGINNINGS = {
+    b"\x89PNG\r\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"RIFF": "WebP", b"II*\0": "TIFF",
+    b"MM\0*": "TIFF", b"BM": "BMP",
+}  # fmt: skip
+"""The first bytes of a file -> its format."""
+
+
+def _unidentified(path: Path) -> str:
+    """Say why Pillow takes a file for none of its formats: damage before the pixels is no reason to it."""
+    with open_file(path) as file:
+        begins = file.read(8)
+    kind = next((name for first, name in BEGINNINGS.items() if begins.startswith(first)), None)
+    return f"it begins as {kind} and is damaged" if kind else "its format is not known"
 
 
 def _check_pixels(path: Path, size: tuple[int, int]) -> None:

@@ -96,6 +96,19 @@ def test_an_exif_that_cannot_be_read_turns_nothing(tmp_path: Path, exif: bytes) 
     assert (read_picture(tmp_path / "x.png") == COLOURS).all()
 
 
+@pytest.mark.parametrize("chunk", [b"eXIf", b"IHDR"])
+def test_damage_before_the_pixels_is_named_as_such(tmp_path: Path, chunk: bytes) -> None:
+    path, turned = tmp_path / "x.png", Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(COLOURS).save(path, exif=turned)
+    data = bytearray(path.read_bytes())
+    at = data.index(chunk)
+    data[at + 4 + int.from_bytes(data[at - 4 : at], "big")] ^= 255  # its checksum
+    path.write_bytes(data)
+    with pytest.raises(EdgeconvError, match="x.png .*: it begins as PNG and is damaged"):
+        read_picture(path)
+
+
 def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
     path = tmp_path / "notes.png"
     path.write_text("no picture")
