@@ -191,6 +191,22 @@ def test_an_output_declared_by_symbol_is_settled_by_the_input() -> None:
     assert graph.shape("y") == (2, 3)
 
 
+def test_weights_whose_bytes_do_not_fit_are_named() -> None:
+    model = model_of("(float[2,3] x) => (float[2,3] y) { y = Relu(x) }")
+    long = numpy_helper.from_array(np.ones(4, np.float32), "w")
+    long.raw_data += b"1234"
+    model.graph.initializer.append(long)
+    with pytest.raises(EdgeconvError, match=r"the bytes of the weight w do not fit its shape \[4\]"):
+        from_onnx(model)
+    del model.graph.initializer[-1]
+    model.graph.node.append(helper.make_node("Constant", [], ["c"], value=long))
+    with pytest.raises(EdgeconvError, match="the bytes of the Constant c do not fit"):
+        from_onnx(model)
+    model.graph.node[-1].ClearField("attribute")
+    with pytest.raises(EdgeconvError, match="the Constant that makes c has 0 values, not one"):
+        from_onnx(model)
+
+
 @pytest.mark.parametrize(
     ("shapes", "says"),
     [

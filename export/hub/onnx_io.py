@@ -88,7 +88,7 @@ def from_onnx(model: onnx.ModelProto) -> Graph:
 def _graph(model: onnx.ModelProto) -> Graph:
     model = shape_inference.infer_shapes(_first_outputs_named(model), data_prop=True)
     source = model.graph
-    constants = {i.name: np.asarray(numpy_helper.to_array(i)) for i in source.initializer}
+    constants = {i.name: _array(i, f"the weight {i.name}") for i in source.initializer}
     nodes = []
     for number, proto in enumerate(source.node):
         if proto.op_type == "Constant":
@@ -149,11 +149,25 @@ def describe_shape(value: onnx.ValueInfoProto) -> str:
     return "[" + ", ".join(dims) + "]"
 
 
+def _array(tensor: onnx.TensorProto, what: str) -> Array:
+    try:
+        return np.asarray(numpy_helper.to_array(tensor))
+    except (ValueError, TypeError) as error:
+        raise EdgeconvError(
+            f"the bytes of {what} do not fit its shape {list(tensor.dims)} and element type: "
+            "the file is damaged, export or download it again"
+        ) from error
+
+
 def _constant_value(node: onnx.NodeProto) -> Array:
+    if len(node.attribute) != 1:
+        raise EdgeconvError(
+            f"the Constant that makes {node.output[0]} has {len(node.attribute)} values, not one"
+        )
     attribute = node.attribute[0]
     value = helper.get_attribute_value(attribute)
     if attribute.name == "value":
-        return np.asarray(numpy_helper.to_array(value))
+        return _array(value, f"the Constant {node.output[0]}")
     kind = np.float32 if attribute.name.startswith("value_float") else np.int64
     return np.asarray(value, kind)
 
@@ -180,7 +194,7 @@ def _node(node: onnx.NodeProto, number: int) -> Node:
         if isinstance(value, onnx.GraphProto):
             raise EdgeconvError(f"node {node.name or number} ({node.op_type}) holds a subgraph")
         if isinstance(value, onnx.TensorProto):
-            value = numpy_helper.to_array(value)
+            value = _array(value, f"{attribute.name} of {node.name or number}")
         elif isinstance(value, bytes):
             value = value.decode()
         elif isinstance(value, (list, tuple)) or hasattr(value, "extend"):
