@@ -202,6 +202,21 @@ def test_a_copy_that_breaks_off_is_not_taken_for_the_file(board: Path, tmp_path:
     assert [path.name for path in (base / "src-x").iterdir()] == ["a.py"]
 
 
+def test_jobs_that_nobody_fetched_go_a_day_after_their_end(board: Path) -> None:
+    jobs = board / "home" / ".cache" / "edgeconv-device" / "jobs"
+    kinds = {"ended": DEAD, "works": os.getpid(), "yesterday": DEAD, "never began": None}
+    for name, session in kinds.items():
+        (jobs / name).mkdir(parents=True)
+        if session is not None:
+            (jobs / name / "session").write_text(f"{session}\n")
+        if name != "ended":
+            for path in [*(jobs / name).iterdir(), jobs / name]:
+                os.utime(path, (1e9, 1e9))
+    behave(board, "run")
+    boards.ask(Connection(Host(HOST, "pi")))
+    assert sorted(path.name for path in jobs.iterdir()) == ["ended", "works"]
+
+
 def test_a_clock_that_is_years_off_changes_nothing(board: Path) -> None:
     late = board / "home" / "sitecustomize.py"
     late.write_text(

@@ -32,7 +32,7 @@ from edgeconv.schema import (
 BASE = '"${XDG_CACHE_HOME:-$HOME/.cache}/edgeconv-device"'
 """The folder there, as the board's shell reads it. Everything of ours lies below it."""
 
-ASK = """import json, os, platform, shutil, sys
+ASK = """import json, os, platform, shutil, sys, time
 base = sys.argv[1]
 there = base
 while not os.path.isdir(there):
@@ -51,11 +51,23 @@ def names(*parts):
     for path in [os.path.join(folder, n) for n in found if ".part." in n and dead(n)]:
         shutil.rmtree(path, True) if os.path.isdir(path) else os.unlink(path)
     return [n for n in found if ".part." not in n]
+def ended(job):
+    try:
+        with open(os.path.join(job, "session")) as file:
+            return dead("." + file.read().strip())
+    except OSError:
+        return True
+def newest(job):
+    return max(os.stat(p).st_mtime for p in [job, *(os.path.join(job, n) for n in os.listdir(job))])
+for job in [os.path.join(base, "jobs", n) for n in names("jobs")]:
+    if ended(job) and time.time() - newest(job) > 86400:
+        shutil.rmtree(job, True)
 print(json.dumps({"architecture": platform.machine(), "python": "%d.%d" % sys.version_info[:2],
  "bits": 64 if sys.maxsize > 2**32 else 32, "free_mib": shutil.disk_usage(there).free >> 20,
  "system": platform.platform(), "there": [*names(), *names("wheels"), *names("files")]}))
 """
-"""For any Python 3: a board with too old a one is told so. What a broken connection left half there goes."""
+"""For any Python 3: a board with too old a one is told so. What a broken connection left
+half there goes, and a day later the jobs whose results nobody fetched."""
 
 VERSION = re.compile(r"\d{1,3}\.\d{1,3}")
 

@@ -79,7 +79,8 @@ class Job:
                 lost += 1
                 if lost > RETRIES:
                     raise ConnectionLostError(
-                        f"{error}; the run there may go on: its result will be in {self.folder}/out"
+                        f"{error}; the run there may go on: its result will be in {self.folder}/out,"
+                        " for a day at least"
                     ) from error
                 say(f"{target}: connection lost, trying again ({lost})")
                 self.stopping.wait(PAUSE_S)

@@ -52,7 +52,8 @@ def prepared(
 ) -> Iterator[Prepared]:
     """Make a board ready for ``models``; end and remove the job at the end, whatever happened.
 
-    Only where the connection is lost for good the job stays: it goes on, and holds what it finds.
+    Only where the connection is lost for good the job stays: it goes on, and holds what it finds until a
+    session that comes a day after its end.
     """
     board = ask(connection)
     runtimes = runtime_for([model.suffix.lower() for model in models], board.platform)
