@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from quant_nets import pictures, shuffle_net
+from quant_nets import pictures, residual_net, shuffle_net
 
+from edgeconv.judge.measure import Context, measure
+from edgeconv.judge.run import all_placed
 from edgeconv.mil.call import Rule
 from edgeconv.mil.ops_move import OPS as MOVES
 from edgeconv.mil.ops_store import OPS as STORES
 from edgeconv.parity.baseline import compare_baseline
+from edgeconv.tensors import TensorSpec
 
 
 def called(rule: Rule, values: dict[str, Any]) -> Any:
@@ -98,3 +101,57 @@ def test_a_row_that_failed_before_asks_nothing() -> None:
     failed = {"rows": {"onnx": {"error": "no runtime"}}}
     assert list(compare_baseline(failed, OLD)) == []
     assert list(compare_baseline(OLD, OLD)) == []
+
+
+def test_an_output_that_equals_reference_and_floor_keeps_every_promise() -> None:
+    """Beyond half precision's range too, where it has no steps to forgive."""
+    values = np.array([[1e6, -2e6], [3e6, 1e6]], np.float32)
+    figures, _ = measure("y", values, values, Context(floor=values, scores=False))
+    assert figures["beyond_promise_db"] == figures["below_floor_db"] == 0.0
+
+
+def test_outputs_of_a_runtime_without_names_are_described_by_position() -> None:
+    known = [TensorSpec("a", (1, 3, 8, 8), layout="nhwc"), TensorSpec("b", (1, 4))]
+    found = all_placed([TensorSpec("0", (1, 3, 8, 8)), TensorSpec("1", (1, 4))], known)
+    assert [(spec.name, spec.layout) for spec in found] == [("0", "nhwc"), ("1", "other")]
+
+
+def test_weights_that_lie_on_their_grid_keep_their_integers() -> None:
+    """Those of a net that was INT8 before: GPTQ would move them for the sake of its pictures."""
+    pytest.importorskip("onnxruntime")
+    from edgeconv.export.quant.fit import LayerFit
+    from edgeconv.export.quant.observe import observe
+    from edgeconv.recipe import choose_scale
+
+    graph = residual_net()
+    node = next(n for n in graph.of("Conv") if n.inputs[0] in graph.inputs)
+    draw = np.random.default_rng(0)
+    weight = graph.constants[node.inputs[1]]
+    integers = draw.integers(-126, 127, weight.shape).astype(np.float32)
+    integers.reshape(len(integers), -1)[:, 0] = 127
+    graph.constants[node.inputs[1]] = integers * np.float32(0.01)
+    feeds = pictures(graph, 4)
+    activations: Any = {node.inputs[0]: choose_scale(-1.0, 1.0, "asymmetric")}
+    fit = LayerFit(graph, observe(graph, feeds), activations, "gptq", "none")
+    stored = draw.integers(0, 256, (8, *graph.shape(node.inputs[0])[1:])).astype(np.uint8)
+    assert (fit(node, stored).values == integers).all()
+
+
+def test_parity_gives_its_calls_when_they_are_asked_for() -> None:
+    from edgeconv import parity
+    from edgeconv.parity import api
+
+    assert parity.check_parity is api.check_parity
+    with pytest.raises(AttributeError, match="'judge_it'"):
+        parity.__getattr__("judge_it")
+
+
+@pytest.mark.parametrize(
+    ("zero_point", "sound"), [(-129, False), (-128, True), (127, True), (128, False)]
+)
+def test_a_recipe_has_zero_points_of_int8_alone(zero_point: int, sound: bool) -> None:
+    from edgeconv.export.quant.check import problems
+    from edgeconv.recipe import Activation, Recipe
+
+    recipe = Recipe("x", "asymmetric", {"t": Activation(0.1, zero_point, -1.0, 1.0)}, {}, ())
+    assert (problems(recipe) == []) is sound

@@ -196,7 +196,9 @@ def test_weights_whose_bytes_do_not_fit_are_named() -> None:
     long = numpy_helper.from_array(np.ones(4, np.float32), "w")
     long.raw_data += b"1234"
     model.graph.initializer.append(long)
-    with pytest.raises(EdgeconvError, match=r"the bytes of the weight w do not fit its shape \[4\]"):
+    with pytest.raises(
+        EdgeconvError, match=r"the bytes of the weight w do not fit its shape \[4\]"
+    ):
         from_onnx(model)
     del model.graph.initializer[-1]
     model.graph.node.append(helper.make_node("Constant", [], ["c"], value=long))

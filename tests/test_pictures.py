@@ -105,7 +105,7 @@ def test_damage_before_the_pixels_is_named_as_such(tmp_path: Path, chunk: bytes)
     at = data.index(chunk)
     data[at + 4 + int.from_bytes(data[at - 4 : at], "big")] ^= 255  # its checksum
     path.write_bytes(data)
-    with pytest.raises(EdgeconvError, match="x.png .*: it begins as PNG and is damaged"):
+    with pytest.raises(EdgeconvError, match=r"x\.png .*: it begins as PNG and is damaged"):
         read_picture(path)
 
 

@@ -79,6 +79,7 @@ def listing(work: Path) -> set[str]:
 def child(run: Callable[[], int], work: Path) -> NoReturn:
     """Let ``run`` give the exit code of this process, in ``work``; its output goes to .out and .err there."""
     code = 70
+    begun = False
     try:
         os.setsid()
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -102,11 +103,13 @@ def child(run: Callable[[], int], work: Path) -> NoReturn:
         signal.signal(
             signal.SIGINT, signal.default_int_handler
         )  # a shell mutes it in the background
+        begun = True
         code = run()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        if begun or not isinstance(error, KeyboardInterrupt):  # before, it is none of the command's
+            traceback.print_exc()
         code = 71
     finally:
         for stream in (sys.stdout, sys.stderr):

@@ -46,7 +46,7 @@ def run_kill(seed: int, export: Export, whole: dict[str, str], old: Path, second
         os.kill(pid, number)
         ended, _ = wait(pid, time.monotonic() + LIMIT_S)
     said = export.said()
-    faults = [] if "Traceback" not in said else ["traceback: after a signal"]
+    faults = [f"traceback: {said.strip()[-400:]}"] if "Traceback" in said else []
     if ended is None:
         faults.append("hang: after a signal")
     faults += export.after(whole, hashes(old) if over else {}, *more)

@@ -32,8 +32,12 @@ def forked_children(wanted: bool = True) -> Iterator[None]:
             pid: int = start(args, *rest)
             return pid
         streams, session = (rest[5], rest[8], rest[10]), bool(rest[14])
+        signal.pthread_sigmask(
+            signal.SIG_BLOCK, SIGNALS
+        )  # Python drops what is raised around a fork
         if (child := os.fork()) == 0:
             _serve(streams, session)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return child
 
     vars(subprocess)["_fork_exec"] = fork
@@ -52,6 +56,7 @@ def _serve(streams: tuple[int, ...], session: bool) -> NoReturn:
         for name in SIGNALS:
             signal.signal(name, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         for number, handle in enumerate(streams):
             if handle >= 0:
                 os.dup2(handle, number)
