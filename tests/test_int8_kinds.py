@@ -237,6 +237,21 @@ KINDS: dict[str, Kind] = {
         {"w": weights(4, 2, 3, 3, 3), "v": weights(3, 4, 1, 1, 1)},
         tflite=False,
     ),
+    "volumes that grow": Kind(
+        """(float[1,2,2,4,4] x) => (float[1,3,4,8,8] y) { a = ConvTranspose<strides=[2,2,2]>(x, w)
+ b = Relu(a)
+ y = Conv(b, v) }""",
+        {"w": weights(2, 4, 2, 2, 2, size=0.7), "v": weights(3, 4, 1, 1, 1)},
+        tflite=False,
+    ),
+    "a mean that hardly moves": Kind(
+        "(float[1,3,8,8] x) => (float[1,1,1,1] y) {"
+        + CONV
+        + "c = Add(b, far)\n y = ReduceMean<keepdims=1>(c, all) }",
+        {"w": W3, "far": scalar(3.0), "all": ints(1, 2, 3)},
+        least=50.0,
+        floats=("Add", "ReduceMean"),
+    ),
     "classes as indices": Kind(
         IN.replace("float[1,4,8,8] y", "float[1,4,8,8] a, int64[1,8,8] y")
         + "{ a = Conv<pads=[1,1,1,1]>(x, w)\n y = ArgMax<axis=1,keepdims=0>(a) }",

@@ -191,13 +191,34 @@ VOLUMES = {
 }
 
 
-@pytest.mark.parametrize("name", VOLUMES)
-def test_a_convolution_of_a_volume(name: str, tmp_path: Path) -> None:
-    shape, how = VOLUMES[name]
+TRANSPOSED = {
+    "plain": ((2, 4, 3, 3, 3), "pads = [1, 1, 1, 1, 1, 1]"),
+    "with strides and a longer end": (
+        (2, 3, 3, 3, 2),
+        "strides = [2, 2, 2], pads = [1, 1, 0, 1, 1, 0], output_padding = [1, 1, 0]",
+    ),
+    "in groups, side by side": ((2, 2, 2, 2, 2), "group = 2, strides = [2, 2, 2]"),
+    "dilated, with gaps": ((2, 3, 2, 2, 1), "dilations = [2, 1, 1], strides = [3, 1, 1]"),
+    "cut at both ends": ((2, 3, 1, 2, 2), "strides = [2, 1, 1], pads = [1, 0, 0, 2, 0, 1]"),
+}
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "how"),
+    [
+        *(("Conv", *v) for v in VOLUMES.values()),
+        *(("ConvTranspose", *v) for v in TRANSPOSED.values()),
+    ],
+    ids=[*VOLUMES, *(f"transposed, {name}" for name in TRANSPOSED)],
+)
+def test_a_convolution_of_a_volume(
+    op: str, shape: tuple[int, ...], how: str, tmp_path: Path
+) -> None:
+    outs = shape[0] if op == "Conv" else shape[1] * (2 if "group" in how else 1)
     model = model_of(
-        f"(float[2,2,5,6,7] x) => (float[N,C,D,H,W] y) {{ y = Conv<{how}>(x, w, b) }}",
+        f"(float[2,2,5,6,7] x) => (float[N,C,D,H,W] y) {{ y = {op}<{how}>(x, w, b) }}",
         w=floats(*shape),
-        b=floats(shape[0], seed=2),
+        b=floats(outs, seed=2),
     )
     feeds = {"x": floats(2, 2, 5, 6, 7)}
     same_everywhere(model, feeds, tmp_path, targets=("onnx", "tflite"))

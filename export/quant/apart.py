@@ -9,6 +9,9 @@ Result:  the Gemm computes in float
 Given:   Gemm -> output, a distance in hundreds beside an angle
 Result:  the Gemm computes in float
 
+Given:   Conv -> ReduceMean -> Mul -> output, which moves between 480 and 520
+Result:  ReduceMean and Mul compute in float
+
 Given:   Softmax over few nearly equal classes -> output, of values between 0.2 and 0.3
 Result:  the Softmax computes in float: INT8 prescribes steps of 1/256, of which it would use few
 """
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.rules import moves_integers
 from edgeconv.export.op_traits import RULES, WEIGHTED
+from edgeconv.export.quant.enclosed import APART
 from edgeconv.export.quant.observe import Observation
 
 FIXED = frozenset(op for op, rule in RULES.items() if rule.kind == "fixed")
@@ -26,6 +30,8 @@ FEW = 8.0
 """Times that an output's size may exceed what it moves by: three bits of eight."""
 MOST_FIGURES = 16
 """Longer vectors are class scores, of which one may hardly move, or embeddings."""
+MOST_CHEAP = 4096
+"""Elements of a tensor that costs nothing in float."""
 WIDEST = 4.0
 """Times that one part's values may exceed another's: two bits of the smaller one."""
 
@@ -50,28 +56,27 @@ def _far_from_zero(graph: Graph, seen: Observation) -> dict[str, str]:
 
     A scale covers 0, so that an output of 480 to 520 would have a step of 2; a prescribed one covers 1.
     """
-    makers = graph.producers()
+    makers, readers = graph.producers(), graph.consumers()
     found: dict[str, str] = {}
     for output in graph.outputs:
-        stats, nodes, tensor = seen.tensors.get(output), [], output
+        stats, last, tensor = seen.tensors.get(output), None, output
         while tensor in makers:
-            nodes.append(makers[tensor])
-            if not moves_integers(makers[tensor]):
+            last = makers[tensor]
+            if not moves_integers(last):
                 break
-            tensor = makers[tensor].inputs[0]
-        if stats is None or not nodes or nodes[-1].op not in (*WEIGHTED, *FIXED):
+            tensor = last.inputs[0]
+        if stats is None or last is None:
             continue
         low, high = stats.low.min(axis=0), stats.high.max(axis=0)
-        sums = nodes[-1].op in WEIGHTED
-        covered = max(float(np.abs(low).max()), float(np.abs(high).max())) if sums else 1.0
         moves = (high - low)[high > low]
+        covered = max(float(np.abs(low).max()), float(np.abs(high).max()))
         reason = None
-        if moves.size and float(moves.max()) < covered / FEW:
+        if moves.size and float(moves.max()) < (1.0 if last.op in FIXED else covered) / FEW:
             reason = f"its values move by less than 1/{FEW:g} of what 8 bits would cover"
-        elif sums and _uneven(graph, output, moves):
+        elif last.op in WEIGHTED and _uneven(graph, output, moves):
             reason = f"one of its figures moves by less than 1/{FEW:g} of what another does"
         if reason:
-            found.update(dict.fromkeys([node.name for node in nodes], reason))
+            found.update(dict.fromkeys(_cheap_tail(graph, output, makers, readers), reason))
     return found
 
 
@@ -80,6 +85,33 @@ def _uneven(graph: Graph, output: str, moves: NDArray[np.float32]) -> bool:
     shape = graph.shape(output)
     few = len(shape) == 2 and shape[1] <= MOST_FIGURES
     return few and moves.size > 1 and float(moves.max()) > FEW * float(moves.min())
+
+
+def _cheap_tail(
+    graph: Graph, output: str, makers: dict[str, Node], readers: dict[str, list[Node]]
+) -> list[str]:
+    """Return what ends in ``output`` alone, back to the layer before it or, behind moves only, with it.
+
+    Of the operators that have an INT8 form; a large tensor, which none but layers should make, ends it too.
+    """
+    found: dict[str, Node] = {}
+    waiting, only_moved = [output], True
+    while waiting:
+        tensor = waiting.pop()
+        node = makers.get(tensor)
+        if node is None or node.name in found or (node.op in APART and not only_moved):
+            continue
+        elsewhere = [r for r in readers.get(tensor, []) if r.name not in found]
+        if elsewhere or (tensor in graph.outputs and tensor != output):
+            continue
+        small = np.prod(graph.shape(tensor)) <= MOST_CHEAP
+        if not (small or node.op in APART or moves_integers(node)):
+            continue
+        found[node.name] = node
+        only_moved = only_moved and moves_integers(node)
+        if node.op not in APART:
+            waiting += [name for name in node.inputs if name]
+    return [n.name for n in graph.nodes if n.name in found and n.op in RULES]
 
 
 def _gates(graph: Graph, concat: Node, readers: dict[str, list[Node]]) -> list[Node]:
