@@ -97,6 +97,8 @@ def _refuse_pointless(options: "ExportOptions") -> None:
         flag, only = how.flag_of(name), readers(name) if name in special_fields() else []
         if how.recipe and not options.integer:
             raise UsageError(f"{flag} needs --int8 with a recipe: a float file holds no integers")
+        if name == "int8_weights" and options.precision != "int8":
+            raise UsageError(f"{flag} needs --int8")
         if name in MAKING and options.recipe_file is not None:
             raise UsageError(
                 f"{flag} is about making a recipe: {options.recipe} is one already, leave {flag} out"

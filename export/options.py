@@ -191,7 +191,7 @@ class ExportOptions:
         None, COREML, "Core ML: oldest iOS.", kind=int, metavar="15|16|17|18"
     )
     int8_weights: bool = option(
-        False, COREML, "Core ML, with --int8: weights only.", kind=bool
+        False, COREML, "Core ML, TFLite, with --int8: weights only.", kind=bool
     )
     avoid_known_issues: bool = option(
         False, COREML, "Core ML: rewrite reported patterns.", kind=bool

@@ -143,7 +143,8 @@ def test_a_channel_of_zeros_has_a_scale_that_half_precision_holds() -> None:
     pytest.importorskip("onnx")
     from graph_kit import graph_of
 
-    from edgeconv.export.coreml.integers import round_weights, stored_scales
+    from edgeconv.export.coreml.integers import stored_scales
+    from edgeconv.export.integer.weights_alone import round_weights
 
     values = np.array([[1, -127], [0, 0]], np.int8)
     kept = stored_scales(values, np.array([0.25, 1e-20], np.float32), 0)

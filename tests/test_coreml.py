@@ -23,10 +23,11 @@ from coreml_layers import teacher_forced
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.coreml.emit import emit_coreml
-from edgeconv.export.coreml.integers import round_weights, stored_form
+from edgeconv.export.coreml.integers import stored_form
 from edgeconv.export.coreml.known_issues import Target, avoid, known_issues
 from edgeconv.export.coreml.wide import coarse_outputs
 from edgeconv.export.graph import Graph
+from edgeconv.export.integer.weights_alone import round_weights
 from edgeconv.mil import Program, open_program
 from edgeconv.recipe import Activation, Recipe
 from edgeconv.runtimes.base import open_runner

@@ -360,6 +360,13 @@ BAD: list[tuple[list[str], int, str]] = [
     (["nothere.onnx"], 2, "nothere.onnx does not exist"),
     (["net.py"], 2, "say which function"),
     (["mobilenet_v2", "--fp16"], 2, "--fp16 is for TFLite"),
+    (["mobilenet_v2", "--int8", "--int8-weights"], 2, "real again in every run"),
+    (["mobilenet_v2", "--int8-weights", "--target", "tflite"], 2, "--int8-weights needs --int8"),
+    (
+        ["mobilenet_v2", "--int8", "--int8-weights", "--io", "int8", "--target", "tflite"],
+        2,
+        "leaves activations in float",
+    ),
     (["mobilenet_v2", "--int8", "--weights", "random"], 2, "give --calib"),
     (["mobilenet_v2", "--weights", "random", "--mean", "127"], 2, "on the 0..1 scale"),
     (["mobilenet_v2", "--weights", "random", "--io", "uint8"], 2, "needs --int8"),

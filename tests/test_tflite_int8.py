@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from quant_nets import RELU, NetBuilder
-from tflite_kit import Worker, feed, minmax_recipe, run_nchw, small_net
+from tflite_kit import Worker, feed, float_values, minmax_recipe, run_nchw, small_net
 
+from edgeconv.export.integer.weights_alone import round_weights
 from edgeconv.export.tflite.emission import Io
 from edgeconv.export.tflite.emit import EmittedTflite, emit_tflite
-from edgeconv.export.tflite.inspect import TfliteSummary, read_tflite, tflite_stats
+from edgeconv.export.tflite.inspect import TfliteSummary, read_tflite, tflite_census, tflite_stats
 from edgeconv.export.tflite.rewrites import ALL, NONE, Rewrites, rewrite
 from edgeconv.recipe import Activation, Form, Recipe, quantize_values
 
@@ -203,3 +204,29 @@ def test_foreign_files_are_read_for_what_they_are(file: str, ops: int, per_chann
     stats = tflite_stats(path.read_bytes())
     assert stats["compute"] == stats["int8_compute"] == ops
     assert stats["per_channel"] == per_channel
+
+
+@pytest.mark.parametrize("made_from", ["float weights", "a recipe"])
+def test_int8_weights_alone_compute_as_the_float_net_with_those_weights(
+    worker: Worker, made_from: str
+) -> None:
+    graph = small_net().graph
+    recipe = minmax_recipe(graph, feed(graph)) if made_from == "a recipe" else None
+    made = emit_tflite(graph, recipe, precision="int8", weights_only=True)
+    used, rounded = (recipe or round_weights(graph)).weights, graph.clone()
+    for node in rounded.of("Conv", "Gemm"):
+        w = used[node.name]
+        shape = [-1] + [1] * (w.values.ndim - 1)
+        real = w.values.astype(np.float32) * w.scales.reshape(shape)
+        node.inputs[1:] = [
+            rounded.add_constant("w", real),
+            rounded.add_constant("b", w.float_bias),
+        ]
+    for resolver in ("auto", "builtin"):
+        got, _ = run_nchw(worker, made, feed(graph), resolver)
+        for name, wanted in float_values(rounded, feed(graph)).items():
+            if name in graph.outputs:
+                np.testing.assert_allclose(got[name], wanted, rtol=1e-4, atol=1e-5)
+    census = tflite_census(read_tflite(made.data))
+    assert (census.integer, census.weight_only) == (0, census.compute)
+    assert len(made.data) < len(emit_tflite(graph).data)

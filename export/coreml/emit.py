@@ -14,7 +14,6 @@ from edgeconv.export.coreml.convert import Border, Converted, convert
 from edgeconv.export.coreml.integers import (
     IntegerPlan,
     faint_scales,
-    round_weights,
     weight_inputs,
 )
 from edgeconv.export.coreml.known_issues import Target, avoid, known_issues
@@ -22,6 +21,7 @@ from edgeconv.export.coreml.package import write_package
 from edgeconv.export.coreml.suppress import with_suppression
 from edgeconv.export.coreml.table import check_supported
 from edgeconv.export.graph import Graph
+from edgeconv.export.integer.weights_alone import round_weights
 from edgeconv.export.nms.suppression import Suppression
 from edgeconv.files import temporary_folder
 from edgeconv.formats.census import Census

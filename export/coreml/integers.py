@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.op_traits import WEIGHTED, Is, operators, output_axis
+from edgeconv.export.op_traits import WEIGHTED, Is, operators
 from edgeconv.recipe import Activation, Recipe
 
 INTEGER_READERS = operators(Is.COREML_INT8)
@@ -132,36 +132,6 @@ def faint_scales(plan: IntegerPlan) -> list[str]:
         if faint(stored_scales(weights.values, weights.scales, weights.axis)):
             found.append(name)
     return found
-
-
-def round_weights(graph: Graph) -> Recipe:
-    """Return a weight-only recipe made from the float weights, with no pictures at all.
-
-    Each output channel is rounded to int8 at absmax / 127, biases are kept.
-    """
-    from edgeconv.recipe import Weights
-
-    found: dict[str, Weights] = {}
-    for node in graph.of(*WEIGHTED):
-        real = graph.constant(node, 1)
-        if real is None or real.dtype != np.float32:
-            continue
-        groups = node.int("group", 1) if node.op == "ConvTranspose" else 1
-        if groups > 1:
-            continue  # output channels of a grouped transposed convolution are not one axis
-        axis = output_axis(node)
-        others = tuple(index for index in range(real.ndim) if index != axis)
-        peak = np.abs(real).max(axis=others).astype(np.float32)
-        scales = np.where(peak > 0, peak / np.float32(127), np.float32(1)).astype(np.float32)
-        shape = [1] * real.ndim
-        shape[axis] = -1
-        values = np.clip(np.rint(real / scales.reshape(shape)), -127, 127).astype(np.int8)
-        bias = graph.constant(node, 2)
-        real_bias = np.zeros(len(scales)) if bias is None else np.asarray(bias).reshape(-1)
-        found[node.name] = Weights(
-            values, scales, np.zeros(len(scales), np.int32), real_bias.astype(np.float32), axis
-        )
-    return Recipe("weight-only", "zero-point-free", {}, found)
 
 
 def weight_inputs(graph: Graph) -> Mapping[str, str]:

@@ -18,8 +18,6 @@ def _refuse(options: "ExportOptions") -> None:
     from edgeconv.errors import UsageError
     from edgeconv.export.coreml.choices import settle
 
-    if options.int8_weights and options.precision != "int8":
-        raise UsageError("--int8-weights needs --int8")
     if options.io not in (None, "float"):
         raise UsageError("--io: a Core ML package takes and returns floats or images")
     settle(options.precision, options.coreml_compute, options.min_ios, options.int8_weights)
@@ -107,12 +105,13 @@ COREML = Target(
         "coreml_compute",
         "min_ios",
         "avoid_known_issues",
+        "int8_weights",
         "author",
         "license",
         "model_version",
         "nms",
     ),
-    alone=("image_input", "int8_weights"),
+    alone=("image_input",),
     verified=50,  # the reference evaluator takes up to 0.3 s a picture
     then="parity",
 )

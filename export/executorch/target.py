@@ -22,6 +22,10 @@ def _refuse(options: "ExportOptions") -> None:
         raise UsageError(
             "--fp16 is for TFLite and Core ML: take --fp32 or --int8 for --target executorch"
         )
+    if options.int8_weights:
+        raise UsageError(
+            "--int8-weights is for TFLite and Core ML: take --int8 for --target executorch"
+        )
     if options.io == "uint8":
         raise UsageError("--io uint8: ExecuTorch's XNNPACK kernels take int8 or float")
 

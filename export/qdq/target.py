@@ -29,6 +29,11 @@ def _refuse(options: "ExportOptions") -> None:
             "--fp16 is for TFLite and Core ML: onnxruntime's CPU kernels would convert an fp16 .onnx back to "
             "float at every layer; take --fp32 or --int8 for --target onnx"
         )
+    if options.int8_weights:
+        raise UsageError(
+            "--int8-weights is for TFLite and Core ML, which read the weights once: onnxruntime would make them "
+            "real again in every run, and quantize activations anew in dynamic files; take --int8 for --target onnx"
+        )
 
 
 def _stops(graph: "Graph") -> "list[Refusal]":

@@ -24,7 +24,7 @@ from edgeconv.export.tflite.layout import (
     stored_shape,
 )
 from edgeconv.export.tflite.temporaries import Temporaries, border_op
-from edgeconv.recipe import Activation, Recipe, quantize_values
+from edgeconv.recipe import Activation, Recipe, Weights, quantize_values
 from edgeconv.tensors import Quantization
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -52,7 +52,8 @@ class Emission(Temporaries):
     its tensor in the file, in the layout of the plan. ``flattened`` holds, for a picture flattened
     channels last, the ONNX position of each stored column: its Gemms reorder their weights.
     ``shifts`` are nodes that centre an input's pixels and stay in float. ``ops`` is the op table,
-    for operators that are written as others.
+    for operators that are written as others. ``alone`` are int8 weights of layers, by name, that
+    compute on real values.
     """
 
     graph: Graph
@@ -65,6 +66,7 @@ class Emission(Temporaries):
     shifts: set[str] = field(default_factory=set)
     integer: bool = False
     ops: "Mapping[str, Entry[Emit]]" = field(default_factory=dict)
+    alone: Mapping[str, Weights] = field(default_factory=dict)
     _forms: dict[tuple[str, Layout, Quantization | None], int] = field(default_factory=dict)
 
     # -- what the recipe says

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgeconv.errors import UsageError
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.integer.weights_alone import round_weights
 from edgeconv.export.nms.suppression import Suppression
 from edgeconv.export.rewrites.table import Change
 from edgeconv.export.tflite.detection import add_detection
@@ -64,6 +65,7 @@ def emit_tflite(
     metadata: Told | Describe | None = None,
     rewrites: Rewrites = ALL,
     nms: Suppression | None = None,
+    weights_only: bool = False,
 ) -> EmittedTflite:
     """Return the flatbuffer of a prepared graph.
 
@@ -74,15 +76,19 @@ def emit_tflite(
     tensor: for uint8, the raw pixel. ``metadata``, or what it returns for the file's inputs and
     outputs, goes into the file: texts together as JSON, bytes as an entry of that name. ``rewrites`` are exact (rewrites.py).
     ``nms`` puts the detection operator behind a graph that gives what it takes (detection.py).
+    ``weights_only`` stores int8 weights, of ``recipe`` or rounded from the float ones, behind a
+    DEQUANTIZE, and computes in float.
 
     Raises UnsupportedOpError where the graph cannot be expressed, UsageError for options that
     contradict each other, MissingDependencyError without the export extra.
     """
-    if (precision == "int8") != (recipe is not None):
+    if weights_only:
+        recipe = recipe or round_weights(graph)
+    elif (precision == "int8") != (recipe is not None):
         raise UsageError(
             f"precision {precision} {'needs' if recipe is None else 'takes no'} recipe"
         )
-    if recipe is None and io != "float":
+    if (recipe is None or weights_only) and io != "float":
         raise UsageError(
             f"{io} inputs and outputs need an INT8 model: leave out --io or add --int8"
         )
@@ -90,9 +96,13 @@ def emit_tflite(
     known = graph.shapes.keys()
     if recipe is not None and io == "float":
         recipe = recipe.on("tflite")
+    if weights_only:  # the others need integers all through
+        rewrites = Rewrites(place_shuffles=rewrites.place_shuffles)
     graph, recipe, changes = rewrite(graph, recipe, rewrites)
+    alone = recipe.weights if recipe is not None and weights_only else {}
+    recipe = None if weights_only else recipe
     plan = plan_layouts(graph, lambda g, node: OPS[node.op].layout_rule(g, node))
-    em = Emission(graph, recipe, precision, io, plan, ops=OPS)
+    em = Emission(graph, recipe, precision, io, plan, ops=OPS, alone=alone)
     inputs: dict[str, int] = {}
     for name in graph.inputs:
         _add_input(em, name, inputs)

@@ -202,15 +202,28 @@ def _metadata(data: bytes, model: Any) -> dict[str, Any]:
 def tflite_census(summary: TfliteSummary) -> Census:
     """Count what a file holds; an integer operator reads and writes integers."""
     weighted = COMPUTE["tflite"]
+    full = {
+        op.outputs[0] for op in summary.ops if op.code == "DEQUANTIZE" and _is_stored(summary, op)
+    }
     return count(
         "tflite",
         (
-            Counted(op.code, summary.is_int8(op), _per_channel(summary, op))
+            Counted(
+                op.code,
+                summary.is_int8(op),
+                _per_channel(summary, op),
+                not full.isdisjoint(op.inputs),
+            )
             if op.code in weighted
             else Counted(op.code)
             for op in summary.ops
         ),
     )
+
+
+def _is_stored(summary: TfliteSummary, op: TfliteOp) -> bool:
+    source = summary.tensors[op.inputs[0]]
+    return source.data is not None and source.dtype == "int8"
 
 
 def tflite_stats(data: bytes) -> dict[str, Any]:

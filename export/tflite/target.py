@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def _refuse(options: "ExportOptions") -> None:
-    """Take every option that is not another target's."""
+    from edgeconv.errors import UsageError
+
+    if options.int8_weights and options.io not in (None, "float"):
+        raise UsageError("--int8-weights leaves activations in float: leave out --io")
 
 
 def _stops(graph: "Graph") -> "list[Refusal]":
@@ -38,7 +41,7 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     from edgeconv.export.tflite import metadata
     from edgeconv.export.tflite.device_rules import device_rules
     from edgeconv.export.tflite.emit import emit_tflite
-    from edgeconv.export.tflite.inspect import read_tflite, summary_stats
+    from edgeconv.export.tflite.inspect import read_tflite, summary_stats, tflite_census
     from edgeconv.export.tflite.rewrites import chosen
     from edgeconv.files import write_bytes
 
@@ -62,6 +65,7 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
         metadata=about,
         rewrites=chosen(request.options.cpu, request.options.prefer),
         nms=request.nms,
+        weights_only=request.options.int8_weights,
     )
     inputs = tuple(with_offset(request, spec) for spec in made.inputs)
     data = made.data
@@ -70,7 +74,9 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     write_bytes(path, data)
     summary = read_tflite(data)
     stats = {**summary_stats(summary), **counts(request, made.islands)}
-    if request.recipe is not None:
+    if request.options.int8_weights:
+        stats["int8_compute"] = tflite_census(summary).weight_only
+    elif request.recipe is not None:
         stats["device_rules"] = device_rules(summary)
     refused = metadata.refused_by_apps(app, inputs) or _without_nms(request)
     notes = () if refused is None else (refused,)
@@ -137,5 +143,5 @@ TFLITE = Target(
     stops=_stops,
     emit=_emit,
     float_outputs=_float_outputs,
-    options=("cpu", "prefer", "author", "license", "model_version", "nms"),
+    options=("cpu", "prefer", "int8_weights", "author", "license", "model_version", "nms"),
 )

@@ -44,6 +44,9 @@ def weight_operands(
             em.builder.constant(name, values, ChannelScales(w.scales, axis)),
             em.builder.constant(bias_name, w.bias, ChannelScales(steps, 0)),
         )
+    if (own := em.alone.get(node.name)) is not None:
+        stored = _dequantized(em, name, arrange(own.values), ChannelScales(own.scales, axis))
+        return stored, em.builder.shared(bias_name, own.float_bias)
     weight = em.graph.constants[name].astype(np.float32)
     bias = (
         em.graph.constants[bias_name].astype(np.float32).reshape(-1)
