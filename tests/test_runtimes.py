@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -457,3 +458,24 @@ def test_the_runtime_table_explains_a_missing_runtime(tmp_path: Path) -> None:
         open_runner(tmp_path / "x.txt")
     with pytest.raises(EdgeconvError, match="does not exist"):
         open_runner(tmp_path / "x.onnx")
+
+
+def test_why_no_board_runs_a_pte_is_said_wherever_one_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeconv.device import places
+    from edgeconv.device.parity import run_on_boards
+    from edgeconv.device.remote import check_models
+
+    monkeypatch.setattr(places, "check_host", lambda: None)
+    cells: Any = [SimpleNamespace(path=tmp_path / "m.pte", stage="int8")]
+    nothing: Any = None
+    board = places.EmulatedBoard("pi5")
+    asked: list[Callable[[], object]] = [
+        lambda: check_models([tmp_path / "m.pte"]),
+        lambda: run_on_boards(cells, [], nothing, nothing, tmp_path, print),
+        lambda: board.run(cells, nothing, nothing, tmp_path),
+    ]
+    for ask in asked:
+        with pytest.raises(UsageError, match=r"runs \.onnx and \.tflite; .* imports PyTorch"):
+            ask()

@@ -22,7 +22,7 @@ from edgeconv.parity.cells import Cell, elsewhere
 from edgeconv.parity.child import save_feeds
 from edgeconv.parity.matrix import Samples, Settings, described, job_for
 from edgeconv.parity.places import Found
-from edgeconv.runtimes.table import BOARD_SUFFIXES
+from edgeconv.runtimes.table import BOARD_SUFFIXES, off_board
 
 
 def run_on_boards(
@@ -41,9 +41,8 @@ def run_on_boards(
     files = dict.fromkeys(c.path for c in cells if c.stage in ("fp32", "fp16", "int8"))
     wanted = [path for path in files if path.suffix.lower() in BOARD_SUFFIXES]
     if not wanted:
-        raise UsageError(
-            f"--device: a board runs {' and '.join(BOARD_SUFFIXES)}, none is among the files"
-        )
+        suffixes = [path.suffix.lower() for path in files]
+        raise UsageError(f"--device: none of the files runs there: {off_board(suffixes)}")
 
     def work(connection: Connection, stopping: threading.Event) -> Found:
         with prepared(connection, wanted, cache, say, stopping) as ready:

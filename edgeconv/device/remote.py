@@ -17,7 +17,7 @@ from edgeconv.device.job import Job, new_job
 from edgeconv.device.ssh import Connection, ConnectionLostError
 from edgeconv.device.wheels import runtime_for
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.runtimes.table import BOARD_SUFFIXES
+from edgeconv.runtimes.table import BOARD_SUFFIXES, off_board
 
 LIMIT_S = 86_400.0
 
@@ -37,7 +37,7 @@ def check_models(models: Sequence[Path]) -> None:
     """Raise UsageError or EdgeconvError for a model that no board runs, before one is asked."""
     for model in models:
         if model.suffix.lower() not in BOARD_SUFFIXES:
-            raise UsageError(f"{model}: a board runs {' and '.join(BOARD_SUFFIXES)}")
+            raise UsageError(f"{model}: {off_board([model.suffix.lower()])}")
         if not model.is_file():
             raise UsageError(f"{model} does not exist")
 

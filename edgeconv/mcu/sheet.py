@@ -121,7 +121,10 @@ def mcu_sheet(path: Path, boards: Sequence[str] = (), npus: Sequence[str] = ()) 
     Raises UsageError for another kind of file or an unknown name, EdgeconvError for a damaged file.
     """
     if path.suffix.lower() != ".tflite":
-        raise UsageError(f"{path}: a microcontroller's sheet is of a .tflite file")
+        raise UsageError(
+            f"{path}: a microcontroller's sheet is of a .tflite file: edgeconv export MODEL.onnx --int8 "
+            "--io int8 --target tflite makes one, with the integers of an .onnx that holds some"
+        )
     if not path.is_file():
         raise UsageError(f"{path} does not exist")
     chosen = tuple(find_board(name) for name in boards)

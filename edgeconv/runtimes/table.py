@@ -6,7 +6,7 @@ A new runtime is a file here, with ``open`` (and ``open_model``, where it takes 
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -38,7 +38,8 @@ class Runtime:
     layer by layer; ``profiled``: it says what each operator takes; ``asked``: it runs only where it is
     named; ``slow``: tenths of a second a picture. It runs on ``system`` only
     (sys.platform; "": all), on boards with the processors ``boards``, up to Python ``last_python``;
-    ``other_python`` names the variable with another Python that has it.
+    ``other_python`` names the variable with another Python that has it; ``off_board`` says why no
+    board runs it, where one might be expected to.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Runtime:
     system: str = ""
     last_python: tuple[int, int] | None = None
     other_python: str = ""
+    off_board: str = ""
 
     def installed(self) -> bool:
         """Whether it can be imported (without importing it) and runs on this system."""
@@ -177,6 +179,7 @@ RUNTIMES = {
             (".pte",),
             "export, run and check .pte",
             packages=("executorch", "torch"),
+            off_board="ExecuTorch's Python runtime imports PyTorch, 0.4 GB to download for a board",
         ),
         Runtime(
             "openvino",
@@ -208,6 +211,16 @@ BOARD_SUFFIXES = tuple(
     dict.fromkeys(suffix for r in RUNTIMES.values() if ARM64 in r.boards for suffix in r.suffixes)
 )
 """The files that a board runs: what is bundled, and what is benched and compared there."""
+
+
+def off_board(suffixes: Iterable[str]) -> str:
+    """Return a sentence of what boards run, and why not files of ``suffixes`` where that is known."""
+    asked = set(suffixes)
+    why = [
+        row.off_board for row in RUNTIMES.values() if row.off_board and asked & set(row.suffixes)
+    ]
+    return "; ".join([f"a board runs {' and '.join(BOARD_SUFFIXES)}", *why])
+
 
 DISTRIBUTIONS = tuple(r.packages[0] for r in RUNTIMES.values() if r.packages)
 """The runtimes' packages, whose versions reports quote."""

@@ -1,0 +1,83 @@
+"""The arena planner beside TensorFlow Lite Micro's recorder: ``python scripts/make_arena_results.py``.
+
+Exports the four nets INT8 with integer borders at three sizes, plans each file's arena as ``edgeconv inspect
+--mcu`` does, and runs it in tflite-micro's interpreter, whose recording allocator says what it took.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from edgeconv import export_model
+from edgeconv.export.tflite.inspect import read_tflite
+from edgeconv.mcu.arena import plan_arena
+
+NETS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")
+HOST_POINTER = 8
+"""Bytes of a pointer where the recorder runs; a microcontroller has 4."""
+RECORDER = """
+import sys
+import numpy as np
+from tflite_micro.python.tflite_micro import runtime
+interpreter = runtime.Interpreter.from_file(sys.argv[1])
+detail = interpreter.get_input_details(0)
+interpreter.set_input(np.zeros(detail["shape"], detail["dtype"]), 0)
+interpreter.invoke()
+interpreter.print_allocations()
+"""
+
+
+def recorded(path: Path) -> tuple[int, int]:
+    """Return the head and the whole of the arena, in bytes, as TensorFlow Lite Micro's recorder counts them."""
+    ran = subprocess.run(
+        [sys.executable, "-c", RECORDER, str(path)], capture_output=True, text=True, check=True
+    )
+    return told(ran.stdout + ran.stderr)
+
+
+def told(text: str) -> tuple[int, int]:
+    """Read the recorder's words.
+
+    >>> told("x] Arena allocation total 9 bytes\\nx] Arena allocation head 7 bytes")
+    (7, 9)
+    """
+    head, total = (re.search(rf"allocation {part} (\d+)", text) for part in ("head", "total"))
+    if head is None or total is None:
+        raise click.ClickException(f"tflite-micro said no allocation: {text[-200:]}")
+    return int(head[1]), int(total[1])
+
+
+def row(net: str, size: int, folder: Path) -> str:
+    """Export one net and return its row."""
+    report = export_model(
+        net, targets=("tflite",), precision="int8", io="int8", recipe="fast", resolution=size,
+        calib_count=4, verify_count=4, output=folder, threads=1,
+    )  # fmt: skip
+    path = report.artifacts[0].path
+    planned = plan_arena(read_tflite(path.read_bytes()), pointer=HOST_POINTER)
+    head, total = recorded(path)
+    off = 100 * (planned.total / total - 1)
+    kib = " | ".join(f"{n / 1024:.1f}" for n in (planned.head, head, planned.total, total))
+    return f"| {net} | {size} | {kib} | {off:+.1f} % |"
+
+
+@click.command(help=__doc__)
+@click.option("--size", "sizes", type=int, multiple=True, default=(32, 48, 64), show_default=True)
+def main(sizes: tuple[int, ...]) -> None:
+    """Print the table, a row as it is made."""
+    click.echo(
+        "| net | size | head planned, KiB | recorded | whole planned, KiB | recorded | off |"
+    )
+    click.echo("|---" * 7 + "|")
+    with tempfile.TemporaryDirectory() as scratch:
+        for net in NETS:
+            for size in sizes:
+                click.echo(row(net, size, Path(scratch) / f"{net}_{size}"))
+
+
+if __name__ == "__main__":
+    main()
