@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from quant_nets import pictures, residual_net, shuffle_net
+from quant_nets import NetBuilder, pictures, residual_net, shuffle_net
 
 from edgeconv.judge.measure import Context, measure
 from edgeconv.judge.run import all_placed
@@ -155,3 +155,49 @@ def test_a_recipe_has_zero_points_of_int8_alone(zero_point: int, sound: bool) ->
 
     recipe = Recipe("x", "asymmetric", {"t": Activation(0.1, zero_point, -1.0, 1.0)}, {}, ())
     assert (problems(recipe) == []) is sound
+
+
+@pytest.mark.parametrize(("data", "integer"), [("dequantize", True), ("relu", False)])
+def test_a_core_ml_operator_counts_as_integer_with_both_operands(data: str, integer: bool) -> None:
+    from edgeconv.mil.census import mil_census
+    from edgeconv.mil.program import Operation, Reference
+
+    def made(kind: str, name: str, **arguments: Any) -> Operation:
+        return Operation(kind, {key: [value] for key, value in arguments.items()}, ((name, None),))  # type: ignore[arg-type]
+
+    program: Any = SimpleNamespace(
+        operations=(
+            made(data, "a"),
+            made("constexpr_affine_dequantize", "w", scale=np.ones(2, np.float32)),
+            made("conv", "y", x=Reference("a"), weight=Reference("w")),
+        )
+    )
+    found = mil_census(program)
+    assert (found.form, found.ops["conv"], found.compute) == ("mlpackage", 1, 1)
+    assert (found.integer, found.per_channel) == (int(integer), int(integer))
+
+
+def test_a_bound_behind_an_operator_carries_its_own_options() -> None:
+    """MAXIMUM and MINIMUM have some: a reader that looks at them must find them."""
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    from edgeconv.export.tflite.emit import emit_tflite
+
+    net = NetBuilder((1, 3, 4, 4))
+    made = emit_tflite(net.finish(net.conv("input", 4, clamp=(-1.0, 5.0))))
+    model = schema.ModelT.InitFromPackedBuf(made.data, 0)
+    bounds = [
+        op.builtinOptionsType
+        for op in model.subgraphs[0].operators
+        if model.operatorCodes[op.opcodeIndex].builtinCode
+        in (schema.BuiltinOperator.MAXIMUM, schema.BuiltinOperator.MINIMUM)
+    ]
+    assert bounds == [schema.BuiltinOptions.MaximumMinimumOptions] * 2
+
+
+def test_core_ml_runs_on_the_oldest_system_that_computes_so() -> None:
+    from edgeconv.export.coreml.choices import settle
+
+    assert settle("fp16", None, None, False) == ("fp16", 16)
+    assert settle("int8", None, None, True) == ("fp16", 16)
+    assert settle("int8", None, None, False) == ("fp16", 17)
+    assert settle("fp32", None, 15, False) == ("fp32", 15)

@@ -1,0 +1,156 @@
+"""Make the tables of docs/reliability.md from the lines in docs/reliability/.
+
+    python scripts/reliability_tables.py            # rewrite the tables
+    python scripts/reliability_tables.py --check    # exit code 1 where they are not what the lines say
+
+A figure stands in no table by hand: campaigns append their lines, and each row names its command.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "reliability.md"
+LINES = ROOT / "docs" / "reliability"
+
+Line = dict[str, Any]
+SEED = 10**6
+"""Cases of a campaign's seed begin at so many times the seed."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The lines of ``file`` that ``wanted`` takes, and what stands before their figures."""
+
+    file: str
+    wanted: Callable[[Line], bool]
+    words: tuple[str, ...]
+
+
+def seeds(*numbers: int) -> Callable[[Line], bool]:
+    """Take the lines of these campaigns."""
+    return lambda line: line["seed"] // SEED in numbers
+
+
+def mode(name: str) -> Callable[[Line], bool]:
+    """Take the lines of this way to hinder a call."""
+    return lambda line: bool(line["mode"] == name)
+
+
+INPUTS = (
+    Row("before", seeds(21), ("dc0329f, before", "`python -m fuzz.run --seed 21`")),
+    Row("before", seeds(22), ("dc0329f, before", "`python -m fuzz.run --seed 22 --kind manifest ... (seven kinds)`")),
+    Row("readers", seeds(*range(31, 36)), ("57cb528, its faults mended since", "`python -m fuzz.run --readers --seed 31 ... 35 --count 1600`")),
+    Row("commands", seeds(*range(51, 56)), ("886d578", "`python -m fuzz.run --cold --seed 51 ... 55`")),
+    Row("commands", seeds(61), ("f707668", "`python -m fuzz.run --seed 61 --count 2000`")),
+)  # fmt: skip
+KILLS = (
+    Row("calls", mode("kill before"), ("`python -m fuzz.faults --cold`: ended before each of 108 of the 201 calls",)),
+    Row("calls", mode("kill after"), ("ended after the call",)),
+    Row("calls", mode("error"), ("the call fails",)),
+    Row("calls", mode("full"), ("the disk is full from the call on (12 of 84; 253 calls are counted today)",)),
+    Row("kills", seeds(41), ("`python -m fuzz.kills --cold --seed 41`",)),
+    Row("kills", seeds(42), ("`python -m fuzz.kills --seed 42 --count 1000`, as far as it came",)),
+    Row("races", seeds(71), ("`python -m fuzz.races --seed 71`",)),
+)  # fmt: skip
+
+
+def lines_of(row: Row) -> list[Line]:
+    """Return a row's lines."""
+    found = map(json.loads, (LINES / f"{row.file}.jsonl").read_text().splitlines())
+    return [line for line in found if row.wanted(line)]
+
+
+def having(lines: Sequence[Line], *kinds: str) -> int:
+    """Return how many lines have a fault that begins with one of ``kinds``."""
+    return sum(any(fault.startswith(kinds) for fault in line["faults"]) for line in lines)
+
+
+def inputs_row(lines: Sequence[Line]) -> list[str]:
+    """Return cases, those with a fault, distinct tracebacks, hangs, signals, memory and minutes."""
+    tracebacks = {f for line in lines for f in line["faults"] if f.startswith("traceback")}
+    peak = max(line["peak_mib"] for line in lines)
+    return [
+        str(len(lines)), str(sum(bool(line["faults"]) for line in lines)), str(len(tracebacks)),
+        str(having(lines, "hang")), str(having(lines, "signal")), f"{peak:.0f} MiB", minutes(lines),
+    ]  # fmt: skip
+
+
+def kills_row(lines: Sequence[Line]) -> list[str]:
+    """Return cases, partial sets, reruns that failed, things left behind, tracebacks and the like, minutes."""
+    kinds = ("partial",), ("rerun",), ("left",), ("traceback", "silent", "signal", "hang")
+    return [str(len(lines)), *(str(having(lines, *kind)) for kind in kinds), minutes(lines)]
+
+
+def minutes(lines: Sequence[Line]) -> str:
+    """Return the minutes that cases took, by the clock."""
+    return f"{sum(line['seconds'] for line in lines) / 60:.1f}"
+
+
+def table(head: str, rows: Iterable[tuple[Row, list[str]]]) -> str:
+    """Return a Markdown table under ``head``, a line of column names."""
+    rule = "|".join(["---"] * (head.count("|") - 1))
+    body = (f"| {' | '.join([*row.words, *figures])} |" for row, figures in rows)
+    return "\n".join([head, f"|{rule}|", *body])
+
+
+def mutants() -> str:
+    """Return the share of mutants that died, by how, and those that lived with why."""
+    lines = list(map(json.loads, (LINES / "mutants.jsonl").read_text().splitlines()))
+    latest = {line["number"]: line for line in lines}
+    why: dict[str, str] = json.loads((LINES / "mutants_lived.json").read_text())
+    ways = [str(line["killed"] or "lived").split()[0] for line in latest.values()]
+    lived = [line for line in latest.values() if line["killed"] is None]
+    same = [line for line in lived if why.get(str(line["number"]), "").startswith("the same")]
+    counted = len(ways) - len(same)
+    died = len(ways) - len(lived)
+    text = (
+        f"{len(ways)} mutants of seed 2026: {ways.count('assertion')} died by an assertion, "
+        f"{ways.count('crash')} by a crash, {ways.count('time')} by the time limit, {len(lived)} lived, "
+        f"{len(same)} of these compute the same. Of the other {counted} the tests that need neither `--slow` "
+        f"nor `../shared` killed {died} ({100 * died / max(1, counted):.0f} %), by assertions alone "
+        f"{ways.count('assertion')}. Those that lived:"
+    )
+    rows = (
+        f"| {line['file']}:{line['line']} | {line['what']} | {why.get(str(line['number']), 'not looked into')} |"
+        for line in sorted(lived, key=lambda line: (line["file"], line["line"]))
+    )
+    return "\n".join([text, "", "| place | change | why |", "|---|---|---|", *rows])
+
+
+HEADS = {
+    "TABLE": "| commit | command (in tests/) | cases | with a fault | distinct tracebacks | hangs | signals | highest memory | minutes |",
+    "KILLS": "| command (in tests/) | cases | partial sets | reruns that failed | left behind | tracebacks, silent failures | minutes |",
+}
+
+
+def page(text: str) -> str:
+    """Return the page with its tables made anew: what stands between two equal marks."""
+    made = {
+        "TABLE": table(HEADS["TABLE"], [(row, inputs_row(lines_of(row))) for row in INPUTS]),
+        "KILLS": table(HEADS["KILLS"], [(row, kills_row(lines_of(row))) for row in KILLS]),
+        "MUTANTS": mutants(),
+    }
+    for name, body in made.items():
+        mark = f"<!-- {name} -->\n"
+        before, _, after = text.split(mark)
+        text = f"{before}{mark}{body}\n{mark}{after}"
+    return text
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Rewrite the page, or say whether it is what the lines make."""
+    healthy = PAGE.read_text()
+    made = page(healthy)
+    if "--check" in arguments:
+        return int(made != healthy)
+    PAGE.write_text(made)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
