@@ -49,8 +49,8 @@ AREAS: tuple[tuple[str, str], ...] = (
     (r"export/quant/", "core_values quant quant_calibration quant_robust quant_rewrites quant_copies quant_apart"
                        " by_value quant_read_qdq quant_command"),
     (r"export/(qdq|integer)/", "core_values qdq quant int8_kinds by_value int8_random quant_apart"),
-    (r"export/tflite/", "tflite tflite_int8 tflite_shuffles by_value tflite_nodes tflite_random"),
-    (r"export/coreml/", "coreml_ops coreml core_values by_value coreml_signatures mil_oracle coreml_command"),
+    (r"export/tflite/", "core_values tflite tflite_int8 tflite_shuffles by_value tflite_nodes recurrence tflite_random"),
+    (r"export/coreml/", "coreml_ops coreml core_values by_value coreml_signatures mil_oracle recurrence coreml_command"),
 )  # fmt: skip
 """Files -> the tests that hold them, the cheapest first."""
 

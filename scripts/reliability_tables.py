@@ -73,10 +73,9 @@ def having(lines: Sequence[Line], *kinds: str) -> int:
 def inputs_row(lines: Sequence[Line]) -> list[str]:
     """Return cases, those with a fault, distinct tracebacks, hangs, signals, memory and minutes."""
     tracebacks = {f for line in lines for f in line["faults"] if f.startswith("traceback")}
-    peak = max(line["peak_mib"] for line in lines)
     return [
         str(len(lines)), str(sum(bool(line["faults"]) for line in lines)), str(len(tracebacks)),
-        str(having(lines, "hang")), str(having(lines, "signal")), f"{peak:.0f} MiB", minutes(lines),
+        str(having(lines, "hang")), str(having(lines, "signal")), peak(lines), minutes(lines),
     ]  # fmt: skip
 
 
@@ -86,9 +85,16 @@ def kills_row(lines: Sequence[Line]) -> list[str]:
     return [str(len(lines)), *(str(having(lines, *kind)) for kind in kinds), minutes(lines)]
 
 
+def peak(lines: Sequence[Line]) -> str:
+    """Return the highest memory of a case; a dash where the lines do not hold it."""
+    known = [line["peak_mib"] for line in lines if "peak_mib" in line]
+    return f"{max(known):.0f} MiB" if known else "-"
+
+
 def minutes(lines: Sequence[Line]) -> str:
-    """Return the minutes that cases took, by the clock."""
-    return f"{sum(line['seconds'] for line in lines) / 60:.1f}"
+    """Return the minutes that cases took, by the clock; a dash where the lines do not hold them."""
+    known = [line["seconds"] for line in lines if "seconds" in line]
+    return f"{sum(known) / 60:.1f}" if known else "-"
 
 
 def table(head: str, rows: Iterable[tuple[Row, list[str]]]) -> str:

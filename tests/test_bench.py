@@ -6,16 +6,18 @@ import signal
 import statistics
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from bench_kit import PEER, row_of, subject, write_model
 from click.testing import CliRunner, Result
 
+from edgeconv.bench import engine
 from edgeconv.bench import plan as plans
 from edgeconv.bench.engine import measure, to_row
 from edgeconv.bench.loop import timed_runs, warm_up
-from edgeconv.bench.plan import Plan
+from edgeconv.bench.plan import Plan, Subject
 from edgeconv.bench.watch import (
     Sample,
     Spent,
@@ -125,6 +127,34 @@ def test_an_interrupt_ends_with_the_figures_so_far(tmp_path: Path) -> None:
     turns, partial = measure([subject(model)], Plan(runs=400, warmup=1), Watch(), stop)
     assert partial
     assert 0 < len(turns[0].times_ms) < 400
+
+
+def test_after_ctrl_c_nobody_waits_for_a_child_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float] = []
+
+    class AtWork:
+        process = SimpleNamespace(pid=os.getpid())
+
+        def receive(self, timeout_s: float, tick: object = None) -> dict[str, object]:
+            return {}
+
+        def ask(self, value: dict[str, object], timeout_s: float, tick: object = None) -> object:
+            if value["do"] == "warm":
+                return {"warmup_ns": [10**6], "first_ns": 10**6}
+            if value["do"] == "block":
+                raise KeyboardInterrupt
+            limits.append(timeout_s)
+            raise EdgeconvError("it did not answer")
+
+        def close(self, patience_s: float) -> None:
+            limits.append(patience_s)
+
+    monkeypatch.setattr(engine, "hold", lambda _: AtWork())
+    subjects = [Subject(name, "onnxruntime", 1) for name in "abc"]
+    turns, partial = measure(subjects, Plan(runs=4, warmup=1), Watch())
+    assert partial
+    assert limits == [engine.HURRIED_S, 0.0] * 3
+    assert [turn.error for turn in turns] == ["it did not answer"] * 3
 
 
 def test_against_gives_a_ratio_with_an_interval(tmp_path: Path) -> None:

@@ -360,3 +360,17 @@ def test_the_engines_own_time_is_that_beside_the_work() -> None:
     spent = timed(module)
     assert module.perform(300_000) == sum(range(300_000))
     assert spent[0] > 0
+
+
+def test_the_tables_of_reliability_are_what_its_lines_say() -> None:
+    import reliability_tables as tables
+
+    assert tables.main(["--check"]) == 0
+    lines = [
+        {"seed": 1, "faults": ["hang: over 60 s"], "seconds": 90.0, "peak_mib": 9.6},
+        {"seed": 2, "faults": ["traceback: A @ b.py:1", "left behind: x"], "seconds": 30.0},
+        {"seed": 3, "faults": ["traceback: A @ b.py:1", "rerun: it fails"], "seconds": 0.0},
+    ]
+    assert tables.inputs_row(lines) == ["3", "3", "1", "1", "0", "10 MiB", "2.0"]
+    assert tables.kills_row(lines) == ["3", "0", "1", "1", "3", "2.0"]
+    assert tables.inputs_row([{"faults": []}])[-2:] == ["-", "-"]

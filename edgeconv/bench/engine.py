@@ -27,6 +27,9 @@ from edgeconv.isolate import Worker
 from edgeconv.machine import Machine
 from edgeconv.memory import check_fits
 
+HURRIED_S = 0.5
+"""What a child's last figures may take after Ctrl-C: one in the middle of a block gives none."""
+
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of the whole that is done, 0 to 1."""
 
@@ -51,10 +54,10 @@ class Turn:
         self.error = str(error)
         self.close()
 
-    def close(self) -> None:
-        """End the child process."""
+    def close(self, patience_s: float = 2.0) -> None:
+        """End the child process, which has ``patience_s`` to do so itself."""
         if self.worker is not None:
-            self.worker.close()
+            self.worker.close(patience_s)
             self.worker = None
 
     @property
@@ -94,7 +97,7 @@ def measure(
         partial = True
     finally:
         for turn in turns:
-            _end(turn)
+            _end(turn, hurried=partial)
     return turns, partial
 
 
@@ -155,14 +158,15 @@ def plan_limit_s(plan: Plan) -> float:
     return 10 * (plan.seconds or 60.0)
 
 
-def _end(turn: Turn) -> None:
+def _end(turn: Turn, *, hurried: bool) -> None:
+    """Ask for a child's last figures and end it; ``hurried``: who pressed Ctrl-C waits for none at work."""
     if turn.worker is not None:
         try:
-            turn.ending = turn.worker.ask({"do": "end"}, 10.0)
+            turn.ending = turn.worker.ask({"do": "end"}, HURRIED_S if hurried else 10.0)
         except EdgeconvError as error:
             if not turn.blocks:
                 turn.error = str(error)
-    turn.close()
+    turn.close(0.0 if hurried else 2.0)
 
 
 def to_row(turn: Turn, watch: Watch, machine: Machine) -> Row:
