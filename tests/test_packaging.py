@@ -480,3 +480,33 @@ def test_the_installed_wheels_run(wheel: Path, demo_wheel: Path, tmp_path: Path)
     both = python(script, str(home), PYTHONPATH=f"{home}{os.pathsep}{demo.parent}")
     assert both.startswith(str([demo / "weights", demo / "pictures"]))
     assert "(bundled)" in both
+
+
+def test_a_checkout_without_links_builds_the_demo_all_the_same(tmp_path: Path) -> None:
+    demo, bundled = tmp_path / "demo", tmp_path / "models" / "bundled"
+    (demo / "edgeconv_demo").mkdir(parents=True)
+    bundled.mkdir(parents=True)
+    (bundled / "index.json").write_text("{}")
+    (tmp_path / "calib_data" / "test").mkdir(parents=True)
+    (tmp_path / "calib_data" / "test" / "0.png").write_bytes(b"a picture")
+    for name in ("pyproject.toml", "setup.py", "README.md", "edgeconv_demo/__init__.py"):
+        (demo / name).write_bytes((ROOT / "demo" / name).read_bytes())
+    build = [sys.executable, "-c", "import setuptools.build_meta as b; b.build_wheel('.')"]
+    for folder, target in {"weights": "models/bundled", "pictures": "calib_data"}.items():
+        (demo / "edgeconv_demo" / folder).write_text(f"../../{target}")  # as git writes a link there
+    subprocess.run(build, cwd=demo, check=True, capture_output=True)
+    names = zipfile.ZipFile(next(demo.glob("*.whl"))).namelist()
+    assert {"edgeconv_demo/weights/index.json", "edgeconv_demo/pictures/test/0.png"} <= set(names)
+    (demo / "edgeconv_demo" / "weights").write_text("../../gone")
+    failed = subprocess.run(build, cwd=demo, check=False, capture_output=True, text=True)
+    assert failed.returncode
+    assert "git config core.symlinks true" in failed.stderr
+
+
+def test_a_checkout_without_links_installs_models_and_export_from_where_they_are() -> None:
+    found = PROJECT["tool"]["setuptools"]["package-dir"]
+    links = [path for path in (ROOT / "edgeconv").iterdir() if path.is_symlink()]
+    for path in links:
+        assert (ROOT / found[f"edgeconv.{path.name}"]).resolve() == path.resolve()
+        assert not (ROOT / found[f"edgeconv.{path.name}"]).is_symlink()
+    assert {path.name for path in links} <= {"models", "export"}
