@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import re
 import runpy
 import sys
@@ -15,7 +16,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 from graph_kit import floats, model_of
-from mediapipe_accepts import boxes_agreeing, pixels_agreeing
+from mediapipe_accepts import ask, boxes_agreeing, pixels_agreeing
 
 from edgeconv import export_model, write_snippet
 from edgeconv.artifact import load_artifact
@@ -260,3 +261,12 @@ def test_agreement_with_mediapipe_is_counted() -> None:
     assert boxes_agreeing([[["dog", 0.9, 1, 2, 7, 9]]], [Seen()]) == 0  # type: ignore[list-item]
     assert boxes_agreeing([[]], [Seen()]) == 0  # type: ignore[list-item]
     assert pixels_agreeing([[[0, 1]]], [np.array([[0, 0]])]) == 0.5
+
+
+@pytest.mark.skipif(
+    "EDGECONV_MEDIAPIPE_PYTHON" not in os.environ,
+    reason="EDGECONV_MEDIAPIPE_PYTHON names no Python with mediapipe",
+)
+def test_mediapipe_gives_the_boxes_of_run(int8: Path, pictures: Path, tmp_path: Path) -> None:
+    said = ask(os.environ["EDGECONV_MEDIAPIPE_PYTHON"], int8, pictures, 3, tmp_path)
+    assert said.startswith("| d_int8_nms.tflite | taken | 3 of 3 pictures"), said

@@ -493,7 +493,9 @@ def test_a_checkout_without_links_builds_the_demo_all_the_same(tmp_path: Path) -
         (demo / name).write_bytes((ROOT / "demo" / name).read_bytes())
     build = [sys.executable, "-c", "import setuptools.build_meta as b; b.build_wheel('.')"]
     for folder, target in {"weights": "models/bundled", "pictures": "calib_data"}.items():
-        (demo / "edgeconv_demo" / folder).write_text(f"../../{target}")  # as git writes a link there
+        (demo / "edgeconv_demo" / folder).write_text(
+            f"../../{target}"
+        )  # as git writes a link there
     subprocess.run(build, cwd=demo, check=True, capture_output=True)
     names = zipfile.ZipFile(next(demo.glob("*.whl"))).namelist()
     assert {"edgeconv_demo/weights/index.json", "edgeconv_demo/pictures/test/0.png"} <= set(names)
