@@ -100,7 +100,10 @@ def test_a_mean_that_a_few_pictures_carry_moves_a_bias_less() -> None:
     rare = np.zeros((32, 1), np.float32)
     rare[5] = 16.0
     assert likely(sure.astype(np.float32))[0] == pytest.approx(0.5, rel=1e-3)
-    assert likely(rare)[0] == pytest.approx(0.25, rel=0.05)  # half of the mean
+    assert likely(rare)[0] == pytest.approx(0.5 / 16.5, rel=0.05)
+    exact = np.array([0.7])
+    assert likely(sure.astype(np.float32), exact)[0] == pytest.approx(0.7, rel=1e-3)
+    assert likely(rare, exact)[0] < 0.1
     together = likely_together(np.concatenate([sure, rare], axis=1).astype(np.float32))
     assert (together == 0.0).all()  # what one picture carries says nothing of its neighbours either
     assert likely_together(sure.astype(np.float32))[0] == pytest.approx(0.5, rel=1e-3)

@@ -199,7 +199,7 @@ def _averaged(graph: Graph, weighted: Sequence[Node], *, after: bool) -> dict[st
 
     Those of inputs without a plane are the inputs themselves. ``after``: outputs behind activations too.
     """
-    found = {n.inputs[0]: 1 for n in weighted if is_vector(graph, n)}
+    found = {n.inputs[0]: 1 for n in weighted if n.op == "Conv" or is_vector(graph, n)}
     if after:
         found |= {
             n.output: channel_axis(n, len(graph.shape(n.output))) for n in weighted if n.clamp

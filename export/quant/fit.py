@@ -1,5 +1,6 @@
 """Fix one layer's integers from the quantized inputs it will really see."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -28,6 +29,10 @@ from edgeconv.recipe import Activation, Recipe, Weights, bias_integers
 Rounding = Literal["nearest", "gptq"]
 THINNED = 24
 """Rows and columns of planes that are looked at in part."""
+FEW = (16, 32)
+"""Pictures that a mean is taken of: the least, where they have many places, and the most."""
+FEW_PLACES = 16 * 28 * 28
+"""Places a channel that are enough."""
 BiasCorrection = Literal["none", "before", "after"]
 """before: the mean before the activation is made that of the float net; after: then the mean behind
 it too, where saturation moved it."""
@@ -114,7 +119,45 @@ class LayerFit:
         picture = (mean(stored) - (quantization.zero_point + 128)) * quantization.scale
         shape = self.graph.shape(node.inputs[0])
         got = mean_output(picture.astype(np.float32).reshape(shape), exact, bias)
-        return np.asarray(bias + (wanted - got), np.float32)
+        shift = wanted - got
+        if node.op == "Conv" and node.inputs[0] in self.seen.means:
+            shift = likely(self._by_picture(node, real, exact, stored, quantization), shift)
+        return np.asarray(bias + shift, np.float32)
+
+    def _by_picture(
+        self,
+        node: Node,
+        real: Floats,
+        exact: Floats,
+        stored: NDArray[np.uint8],
+        quantization: Activation,
+    ) -> Floats:
+        """Return what the mean of each output channel lacks in a few pictures, (n, channels), but for borders."""
+        shape = self.graph.shape(node.inputs[0])
+        stored = stored[: few_pictures(shape)]
+        wanted = self.seen.means[node.inputs[0]][: len(stored)]
+        got = picture_means(stored[: len(wanted)].reshape(len(wanted), *shape), 1)
+        got = (got - (quantization.zero_point + 128)) * np.float32(quantization.scale)
+        means = (
+            _through_channels(
+                values, weights.sum(axis=tuple(range(2, weights.ndim))), node.int("group", 1)
+            )
+            for values, weights in ((wanted, real), (got, exact))
+        )
+        return next(means) - next(means)
+
+
+def few_pictures(shape: tuple[int, ...]) -> int:
+    """Return how many pictures tell the means of a tensor (1, channels, ...): fewer of wide planes."""
+    return int(np.clip(FEW_PLACES // max(1, math.prod(shape[2:])), *FEW))
+
+
+def _through_channels(values: Floats, weights: Floats, group: int) -> Floats:
+    """Return (n, out) of channels (n, in) and weights (out, in / group)."""
+    split = values.reshape(len(values), group, -1).transpose(1, 0, 2)
+    made = split @ weights.reshape(group, -1, weights.shape[1]).transpose(0, 2, 1)
+    joined: Floats = made.transpose(1, 0, 2).reshape(len(values), -1)
+    return joined
 
 
 def bounded_share(made: NDArray[np.uint8], axis: int) -> Floats:

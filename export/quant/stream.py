@@ -5,7 +5,6 @@ Each piece of the graph runs as the QDQ model that the emitter writes, so that l
 what the artifact will really compute.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +15,7 @@ import onnx
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.qdq.emit import emit_qdq
 from edgeconv.export.quant.batching import batched, channels_last_io, set_batch
-from edgeconv.export.quant.fit import has_integers
+from edgeconv.export.quant.fit import few_pictures, has_integers
 from edgeconv.export.quant.sessions import integer_kernels_are_exact, session
 from edgeconv.export.quant.workspace import Tensor, Workspace, channels_last
 from edgeconv.recipe import Recipe, Weights
@@ -25,11 +24,6 @@ Fit = Callable[[Node, Tensor], Weights]
 """Gives a weighted node its integers from its input over all pictures, uint8 (n, ...)."""
 Refine = Callable[[Node, Weights, Tensor], Weights | None]
 """Improves a node's integers from the output they gave, uint8 (n, ...); None leaves them."""
-
-REFINED = (16, 32)
-"""Pictures that refine a bias: the least, where they have many places, and the most."""
-REFINED_PLACES = 16 * 28 * 28
-"""Places a channel that are enough."""
 
 SLICE_BYTES = 4 << 20
 
@@ -74,7 +68,7 @@ def run_quantized(
             live[name] = _memory(workspace, runner, recipe, name, pictures, wide is not None)
         opened = _open(runner, replace(recipe, weights=weights), piece, wide is not None, threads)
         if refine is not None and fitted and first.output in piece.outputs:
-            few = min(_refining(graph.shape(first.output)), pictures)
+            few = min(few_pictures(graph.shape(first.output)), pictures)
             _run(runner, opened, weights.get(first.name), live, few)
             better = refine(first, weights[first.name], live[first.output][:few])
             if better is not None:
@@ -85,11 +79,6 @@ def run_quantized(
                 workspace.give(live.pop(name))
         progress((i + 1) / len(pieces))
     return replace(recipe, weights=weights)
-
-
-def _refining(shape: tuple[int, ...]) -> int:
-    """Return how many pictures refine the bias of a node with an output of this shape."""
-    return int(np.clip(REFINED_PLACES // max(1, math.prod(shape[2:])), *REFINED))
 
 
 def _memory(
