@@ -107,6 +107,21 @@ KINDS: dict[str, tuple[str, int, dict[str, Any]]] = {
         18,
         {"m": floats(1, 4, 1, 3, 5)},
     ),
+    "six axes between, along one of which it works": (
+        "(float[1,96] x) => (float[1,32] y) { a = Reshape(x, six)\n b = Softmax<axis = 3>(a)\n"
+        " c = Gather<axis = 2>(b, places)\n d = Concat<axis = -3>(c, b)\n e = Slice(d, one, nine, last)\n"
+        " f = Gather<axis = 4>(e, two)\n h = Reshape(f, row)\n y = Mul(h, h) }",
+        18,
+        {
+            "six": np.array([1, 2, 2, 2, 4, 3], np.int64),
+            "places": np.array([1, 1], np.int64),
+            "one": np.array([1], np.int64),
+            "nine": np.array([9], np.int64),
+            "last": np.array([-1], np.int64),
+            "two": np.array(2, np.int64),
+            "row": np.array([1, -1], np.int64),
+        },
+    ),
     "six axes of which two broadcast apart": (
         "(float[2,3,2,20] x) => (float[12,40] y) { a = Reshape(x, s)\n b = Mul(a, m)\n y = Reshape(b, t) }",
         18,

@@ -10,6 +10,9 @@
     Given:   x -> LayerNormalization | InstanceNormalization -> y of rank above 4
     Result:  the same between Reshapes: the axes that are normalized together are one, so are the rest
 
+    Given:   x -> Gather | Slice | Softmax | Concat along one axis -> y of rank above 5
+    Result:  the same between Reshapes: the axes before it are one, so are those behind it
+
 Windows of attention and pixel shuffles come with 5 and 6 axes; Core ML has 5, TFLite broadcasts over 4.
 """
 
@@ -23,6 +26,7 @@ from edgeconv.export.op_traits import TRAITS, Is
 FEW = 4  # axes over which every kernel moves and broadcasts
 MOST = 5  # axes that every target can hold
 APART = frozenset(["PRelu"])  # its slope belongs to an axis
+ALONG = ("Concat", "Gather", "LogSoftmax", "Slice", "Softmax")  # one axis, the others side by side
 
 
 def merge_axes(graph: Graph) -> bool:
@@ -33,6 +37,8 @@ def merge_axes(graph: Graph) -> bool:
     for node in graph.of("Transpose"):
         if len(graph.shape(node.output)) > FEW:
             changed |= _merge_transpose(graph, node)
+    for node in graph.of(*ALONG):
+        changed |= _merge_around(graph, node)
     for node in list(graph.nodes):
         row = TRAITS.get(node.op)
         if row is None or Is.BROADCASTS not in row.true or node.op in APART:
@@ -43,6 +49,32 @@ def merge_axes(graph: Graph) -> bool:
         if rank > MOST or (rank > FEW and (matrix or len(shapes) > 1)):
             changed |= _merge_broadcast(graph, node, 2 if matrix else 0)
     return changed
+
+
+def _merge_around(graph: Graph, node: Node) -> bool:
+    shape, made = graph.shape(node.inputs[0]), graph.shape(node.output)
+    axis = _only_axis(graph, node)
+    if axis is None or max(len(shape), len(made)) <= MOST or len(shape) <= 3:
+        return False
+    outer, inner = int(np.prod(shape[:axis])), int(np.prod(shape[axis + 1 :]))
+    data = node.inputs if node.op == "Concat" else node.inputs[:1]
+    kept = made[axis : len(made) - (len(shape) - axis - 1)]
+    inputs = [[outer, graph.shape(name)[axis], inner] for name in data]
+    _between(graph, node, inputs, [outer, *kept, inner])
+    if node.op == "Slice":
+        node.inputs[3] = graph.add_constant(f"{node.name}.axes", np.array([1], np.int64))
+    else:
+        node.attrs["axis"] = 1
+    return True
+
+
+def _only_axis(graph: Graph, node: Node) -> int | None:
+    """Return the axis that an operator works along; None where there is none or there are several."""
+    rank = len(graph.shape(node.inputs[0]))
+    if node.op != "Slice":
+        return node.int("axis", 0 if node.op == "Gather" else -1) % rank
+    axes = graph.constant(node, 3)
+    return None if axes is None or axes.size != 1 else int(axes.reshape(-1)[0]) % rank
 
 
 def _merge_norm(graph: Graph, node: Node) -> bool:

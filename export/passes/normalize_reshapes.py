@@ -3,7 +3,7 @@
 Given:   x -> Flatten | Squeeze | Unsqueeze | Reshape(shape with 0 or -1) -> y
 Result:  x -> Reshape(the static shape of y) -> y
 
-Given:   x -> Reshape -> Reshape -> y, the first read once
+Given:   x -> Reshape -> Reshape -> y, the first read by Reshapes alone
 Result:  x -> Reshape -> y
 """
 
@@ -38,9 +38,10 @@ def _merge_one(graph: Graph) -> bool:
             and first.op == "Reshape"
             and first.clamp is None
             and first.output not in graph.outputs
-            and len(readers[first.output]) == 1
+            and all(reader.op == "Reshape" for reader in readers[first.output])
         ):
-            node.inputs[0] = first.inputs[0]
+            for reader in readers[first.output]:
+                reader.inputs[0] = first.inputs[0]
             graph.nodes.remove(first)
             return True
     return False
