@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from quant_nets import NetBuilder, pictures, residual_net, shuffle_net
 
+from edgeconv.errors import EdgeconvError
 from edgeconv.judge.measure import Context, measure
 from edgeconv.judge.run import all_placed
 from edgeconv.mil.call import Rule
@@ -201,3 +202,22 @@ def test_core_ml_runs_on_the_oldest_system_that_computes_so() -> None:
     assert settle("int8", None, None, True) == ("fp16", 16)
     assert settle("int8", None, None, False) == ("fp16", 17)
     assert settle("fp32", None, 15, False) == ("fp32", 15)
+
+
+def test_a_constant_that_only_parametrizes_may_have_any_element_type() -> None:
+    from graph_kit import graph_of
+
+    from edgeconv.export.tflite.table import check_supported
+
+    resize = '{ y = Resize<mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor">(x, roi, scales) }'
+    scales = np.array([1, 1, 2, 2], np.float32)
+    for kind in (np.float32, np.float64):
+        graph = graph_of(
+            f"(float[1,2,4,4] x) => (float[1,2,8,8] y) {resize}",
+            roi=np.zeros(0, kind),
+            scales=scales,
+        )
+        check_supported(graph)
+    wide = graph_of("(double[1,4] x) => (double[1,4] y) { y = Neg(x) }")
+    with pytest.raises(EdgeconvError, match="float64"):
+        check_supported(wide)

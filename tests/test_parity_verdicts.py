@@ -1,9 +1,12 @@
 """Figures, budgets and the verdict that they give: no file is run."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from bench_kit import row_of
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.parity import DEFAULTS, Budget, compare, load_budgets
@@ -127,3 +130,51 @@ def test_accuracy_is_the_files_own_beside_the_references() -> None:
     assert figures["top1_high"] == pytest.approx(0.8318, abs=1e-4)
     with pytest.raises(EdgeconvError, match="9 classes of truth for 10 pictures"):
         compare({"y": reference}, {"y": other}, truth=truth[:9])
+
+
+def test_latencies_are_shares_of_the_floats_that_took_turns_with_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The reference's own median too; a reference that failed leaves medians alone, with its reason."""
+    from edgeconv.bench import engine, subjects
+    from edgeconv.bench.plan import Subject
+    from edgeconv.parity.cells import Cell
+    from edgeconv.parity.latency import measure_latencies
+
+    artifact: Any = SimpleNamespace()
+    cells = [
+        Cell("int8", "int8", Path("a.tflite"), "ai-edge-litert", artifact=artifact),
+        Cell("layers", "hub", Path("b.onnx"), "onnxruntime"),  # no file that anybody ships
+    ]
+    errors: dict[str, str] = {}
+    took = {"float": [4.0, 4.0, 4.0], "int8": [1.0, 1.0, 1.0]}
+
+    def measured(asked: list[Subject], *_: object) -> tuple[list[object], bool]:
+        named = [subject.label for subject in asked]
+        assert named == ["float", "int8"]
+        turns = [
+            SimpleNamespace(subject=subject, round_medians_ms=dict(enumerate(took[subject.label])))
+            for subject in asked
+        ]
+        return list(turns), False
+
+    def row(turn: Any, *_: object) -> Any:
+        label = turn.subject.label
+        return row_of(label, took[label], error=errors.get(label))
+
+    monkeypatch.setattr(engine, "measure", measured)
+    monkeypatch.setattr(engine, "to_row", row)
+    monkeypatch.setattr(subjects, "reference_rows", lambda *_: [Subject("float", "pytorch", 1)])
+    found, notes = measure_latencies(cells, threads=1)
+    assert notes == []
+    assert (found["int8"].median_ms, found["int8"].ratio, found["int8"].reference) == (
+        1.0,
+        0.25,
+        "float",
+    )
+    assert (found["reference"].median_ms, found["reference"].ratio) == (4.0, None)
+    errors["float"] = "it crashed"
+    found, notes = measure_latencies(cells, threads=1)
+    assert notes == ["latency of float: it crashed"]
+    assert found.keys() == {"int8"}
+    assert (found["int8"].median_ms, found["int8"].reference) == (1.0, None)
