@@ -237,6 +237,13 @@ KINDS: dict[str, Kind] = {
         {"w": weights(4, 2, 3, 3, 3), "v": weights(3, 4, 1, 1, 1)},
         tflite=False,
     ),
+    "a computed mask": Kind(
+        "(float[1,4,6] x, bool[1,6] m) => (float[1,4,6] y) { f = Where(m, zero, low)\n"
+        " r = Reshape(f, row)\n k = MatMul(x, w)\n a = Add(k, r)\n y = Softmax<axis=-1>(a) }",
+        {"zero": scalar(0.0), "low": scalar(-1e9), "row": ints(1, 1, 6), "w": weights(6, 6)},
+        least=15.0,
+        floats=("Where",),
+    ),
     "volumes that grow": Kind(
         """(float[1,2,2,4,4] x) => (float[1,3,4,8,8] y) { a = ConvTranspose<strides=[2,2,2]>(x, w)
  b = Relu(a)

@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.export.graph import Clamp, Graph
-from edgeconv.export.integer.groups import Groups, needed_bounds, same_scale
+from edgeconv.export.graph import Clamp, Graph, Node
+from edgeconv.export.integer.groups import COMMUTING, Groups, needed_bounds, same_scale
 from edgeconv.export.integer.rules import data_inputs, is_pixel_shift
-from edgeconv.export.op_traits import RULES
+from edgeconv.export.op_traits import RULES, Is, operators
 from edgeconv.export.quant.observe import Observation
 from edgeconv.recipe import Activation, Form, choose_scale
 
@@ -75,6 +75,11 @@ def conflicts(graph: Graph, fixed: Mapping[str, Activation]) -> dict[str, str]:
     return found
 
 
+FAR = 100.0
+"""Times that a mask is lower than all it has to be."""
+MOVES_MASKS = operators(Is.PASSES_MASK) & COMMUTING
+
+
 def choose_ranges(
     graph: Graph,
     seen: Observation,
@@ -112,20 +117,44 @@ def choose_ranges(
 
 
 def _mask_bounds(graph: Graph, seen: Observation, bounds: Mapping[str, Clamp]) -> dict[str, Clamp]:
-    """Return bounds of constants that are only added where the sum has a bound: attention masks."""
-    found: dict[str, Clamp] = {}
-    for name, readers in graph.consumers().items():
-        if name not in graph.constants or any(node.op != "Add" for node in readers):
-            continue
+    """Return bounds of attention masks: what is only added, or moved there, where the sum has a bound.
+
+    Of computed ones those that hold more than FAR times as much as that asks for.
+    """
+    readers, found = graph.consumers(), dict[str, Clamp]()
+    makers = graph.producers()
+    for name in [*reversed([n.output for n in graph.nodes]), *graph.inputs, *graph.constants]:
         if graph.dtype(name) != np.float32:  # an offset of indices
             continue
-        floors = []
-        for node in readers:
-            others = [other for other in node.inputs if other != name]
-            high = max((_ends(graph, seen, other)[1] for other in others), default=0.0)
-            floors.append(bounds[node.output][0] - max(high, 0.0))
-        found[name] = (min(floors), np.inf)
+        floors = [
+            _mask_floor(graph, seen, name, node, bounds, found) for node in readers.get(name, [])
+        ]
+        known = [floor for floor in floors if floor is not None]
+        if not known or len(known) < len(floors):
+            continue
+        floor = min(known)
+        computed = name in makers or name in graph.inputs
+        far = floor < 0.0 and _ends(graph, seen, name)[0] < FAR * floor
+        if not computed or (far and name not in graph.outputs):
+            found[name] = (floor, np.inf)
     return found
+
+
+def _mask_floor(
+    graph: Graph,
+    seen: Observation,
+    name: str,
+    reader: Node,
+    bounds: Mapping[str, Clamp],
+    found: Mapping[str, Clamp],
+) -> float | None:
+    """Return where a mask may end for this reader; None where it is read otherwise."""
+    if reader.op == "Add":
+        others = [other for other in reader.inputs if other != name]
+        high = max((_ends(graph, seen, other)[1] for other in others), default=0.0)
+        return bounds[reader.output][0] - max(high, 0.0)
+    moved = reader.op in MOVES_MASKS and reader.inputs[0] == name and reader.output in found
+    return found[reader.output][0] if moved else None
 
 
 def _extremes(
