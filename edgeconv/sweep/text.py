@@ -25,7 +25,11 @@ def print_sweep(report: SweepReport, console: "Console") -> None:
     print_table(console, columns, [_row(report, cell) for cell in cells], styles)
     for cell in report.cells:
         if report.status(cell) in ("failed", "impossible"):
-            console.print(Text(f"{report.status(cell):10} {cell.label}: {cell.error}"))
+            console.print(
+                Text(
+                    f"{report.status(cell):10} {cell.label}: {cell.error or 'the sweep was stopped'}"
+                )
+            )
     for sentence in report.sentences():
         console.print(Text(sentence))
     if report.command() is not None:
