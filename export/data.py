@@ -61,7 +61,15 @@ def choose_data(options: ExportOptions, source: Source, labels: Sequence[str] | 
 def refuse_uncalibrated(options: ExportOptions, source: Source) -> None:
     """Raise UsageError where INT8 has no samples: only bundled weights come with pictures of ours."""
     own = source.model is not None and _is_quantized(source.model)
-    if options.integer and options.calib is None and not source.bundled and not own:
+    if not options.integer or options.calib is not None or source.bundled or own:
+        return
+    if options.recipe_file is not None:
+        if options.verify is None:
+            raise UsageError(
+                f"{options.recipe} holds the integers, and the file is held against the float net on "
+                "your own pictures: give --verify DIR, FILE.npz, FILE.npy or file.py:function"
+            )
+    else:
         raise UsageError(
             "INT8 calibrates on your own pictures: give --calib DIR (a few hundred pictures like "
             "those the net will see), FILE.npz, FILE.npy or file.py:function"

@@ -88,11 +88,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def exported(head: str, folder: Path, pictures: Path, **options: Any) -> Any:
-    made = {"targets": "tflite", "nms": head.split()[0], "mean": 0.5, "std": 0.5, "crop": 1.0}
-    return export_model(
-        detector(head, folder / "d.onnx"), calib=pictures, output=folder / "out", fresh=True,
-        **{**made, **options},
-    )  # fmt: skip
+    usual = {
+        "targets": "tflite", "nms": head.split()[0], "mean": 0.5, "std": 0.5, "crop": 1.0,
+        "calib": pictures, "output": folder / "out", "fresh": True,
+    }  # fmt: skip
+    return export_model(detector(head, folder / "d.onnx"), **{**usual, **options})
 
 
 def boxes_line(report: Any) -> str:
@@ -187,6 +187,18 @@ def test_mediapipe_finds_what_it_looks_for(int8: Path) -> None:
     assert "CUSTOM:TFLite_Detection_PostProcess" in [op.code for op in summary.ops]
     for word in (*DETECTION, "detection_result"):
         assert word.encode() in data
+
+
+def test_a_recipes_file_asks_for_pictures_to_verify_on_alone(
+    int8: Path, pictures: Path, tmp_path: Path
+) -> None:
+    recipe = int8.parent / "d_int8.evidence" / "recipe.json"
+    options: dict[str, Any] = {"precision": "int8", "recipe": recipe, "calib": None, "nms": None}
+    with pytest.raises(UsageError, match="give verify"):
+        exported("yolov8", tmp_path, pictures, **options)
+    report = exported("yolov8", tmp_path, pictures, **options, verify=pictures)
+    assert report, str(report)
+    assert report.artifacts[0].verdict.pictures == 6
 
 
 def test_core_ml_gets_a_pipeline(tmp_path: Path, pictures: Path) -> None:
