@@ -33,6 +33,13 @@ def bundled() -> list[Case]:
     return [Case(f"{net}, bundled", net, {}, 0) for net in NETS]
 
 
+def named(nets: Sequence[str], calib: str | None) -> list[Case]:
+    """Nets by their files, calibrated and compared on the pictures of ``calib``."""
+    if nets and calib is None:
+        raise click.UsageError("--net is calibrated on pictures of yours: give --calib DIR")
+    return [Case(Path(net).stem, net, {"calib": calib}, 0) for net in nets]
+
+
 def compared(
     case: Case, folder: Path, pictures: int, slow: int, places: Sequence[Any]
 ) -> dict[str, Any]:
@@ -126,7 +133,19 @@ def main() -> None:
 @click.option("--pictures", default=200, show_default=True)
 @click.option("--slow", default=8, show_default=True, help="Pictures for mil-reference.")
 @click.option("--boards", is_flag=True, help="The emulated boards too.")
-def run(lines: Path, shared: Path | None, pictures: int, slow: int, boards: bool) -> None:
+@click.option("--net", "nets", multiple=True, metavar="FILE.onnx", help="More nets; repeat.")
+@click.option("--calib", help="Pictures for --net.")
+@click.option("--bundled/--no-bundled", "ours", default=True, help="The four bundled nets.")
+def run(
+    lines: Path,
+    shared: Path | None,
+    pictures: int,
+    slow: int,
+    boards: bool,
+    nets: tuple[str, ...],
+    calib: str | None,
+    ours: bool,
+) -> None:
     """Compare every net that has no line yet."""
     done = (
         {json.loads(line)["net"] for line in lines.read_text().splitlines()}
@@ -134,7 +153,7 @@ def run(lines: Path, shared: Path | None, pictures: int, slow: int, boards: bool
         else set()
     )
     with tempfile.TemporaryDirectory() as scratch:
-        cases = bundled()
+        cases = (bundled() if ours else []) + named(nets, calib)
         if shared is not None:
             cases += imagenet_cases(shared / "imagenet", Path(scratch))
         places = board_places(tuple(BOARDS)) if boards else ()

@@ -41,3 +41,12 @@ def test_the_bundled_nets_run_everywhere(tmp_path: Path) -> None:
         line["rows"]["tflite · tflite-micro"]["most"]
         <= 1 + line["rows"]["tflite · ai-edge-litert/no-xnnpack"]["most"]
     )
+
+
+def test_a_net_of_a_file_is_calibrated_on_pictures_that_are_named(tmp_path: Path) -> None:
+    words = ["run", "--lines", str(tmp_path / "l.jsonl"), "--no-bundled", "--net", "small.onnx"]
+    refused = CliRunner().invoke(matrix.main, words)
+    assert refused.exit_code == 2
+    assert "give --calib" in refused.output
+    (case,) = matrix.named(["nets/small.onnx"], "photos")
+    assert (case.title, case.options["calib"]) == ("small", "photos")

@@ -58,7 +58,10 @@ def _lowered(module: Any, inputs: tuple[Any, ...]) -> Any:
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
+    from torch.fx.traceback import NodeSource
 
+    # each of some hundred passes copies the whole history of every node; it is never changed, and not written
+    setattr(NodeSource, "__deepcopy__", lambda source, _memo: source)  # noqa: B010 - mypy
     with torch.no_grad():
         program = torch.export.export(module, inputs, strict=False)
         edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
