@@ -24,7 +24,8 @@ def explicit_padding(graph: Graph) -> bool:
             node.attrs["group"] = node.int("group", 1)
         mode = node.attrs.pop("auto_pad", "NOTSET")
         if node.op == "ConvTranspose" and (mode != "NOTSET" or "output_shape" in node.attrs):
-            node.attrs["pads"] = _transposed_pads(graph, node, str(mode))
+            pads, more = _transposed_pads(graph, node, str(mode))
+            node.attrs["pads"], node.attrs["output_padding"] = pads, more
             node.attrs.pop("output_shape", None)
         elif mode in ("SAME_UPPER", "SAME_LOWER"):
             node.attrs["pads"] = _same_pads(graph, node, str(mode))
@@ -51,10 +52,12 @@ def _same_pads(graph: Graph, node: Node, mode: str) -> list[int]:
     return begins + ends
 
 
-def _transposed_pads(graph: Graph, node: Node, mode: str) -> list[int]:
+def _transposed_pads(graph: Graph, node: Node, mode: str) -> tuple[list[int], list[int]]:
+    """Return pads and output padding: where the output is larger than its products reach, no pad is
+    below zero and the rest is at the end."""
     sizes, outs = graph.shape(node.inputs[0])[2:], graph.shape(node.output)[2:]
     extra = node.ints("output_padding", [0] * len(sizes))
-    begins, ends = [], []
+    begins, ends, rest = [], [], []
     for size, out, kernel, stride, dilation, more in zip(
         sizes,
         outs,
@@ -65,7 +68,9 @@ def _transposed_pads(graph: Graph, node: Node, mode: str) -> list[int]:
         strict=True,
     ):
         total = stride * (size - 1) + more + (kernel - 1) * dilation + 1 - out
+        rest.append(more + max(0, -total))
+        total = max(0, total)
         small = total // 2
         begins.append(small if mode == "SAME_UPPER" else total - small)
         ends.append(total - small if mode == "SAME_UPPER" else small)
-    return begins + ends
+    return begins + ends, rest
