@@ -1,6 +1,8 @@
 """Values of the core worked out by hand: which tensors, which bytes, which rows."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -221,3 +223,51 @@ def test_a_constant_that_only_parametrizes_may_have_any_element_type() -> None:
     wide = graph_of("(double[1,4] x) => (double[1,4] y) { y = Neg(x) }")
     with pytest.raises(EdgeconvError, match="float64"):
         check_supported(wide)
+
+
+def test_core_ml_reads_as_integers_what_is_computed_and_no_half_is_too_coarse_for() -> None:
+    from edgeconv.export.coreml.integers import IntegerPlan
+    from edgeconv.recipe import Activation, Recipe
+
+    net = NetBuilder((1, 4, 4, 4))
+    graph = net.finish(net.conv("input", 4))
+    graph.constants["c"] = np.ones((1, 4, 4, 4), np.float32)
+    conv = graph.nodes[0]
+    kinds = {name: Activation(0.1, 0, -1.0, 1.0) for name in ("input", "c")}
+    kinds["faint"] = Activation(1e-9, 0, -1.0, 1.0)
+    plan = IntegerPlan(Recipe("x", "asymmetric", kinds, {}, ()), 17, half=True)
+
+    def reads(tensor: str) -> bool:
+        return plan.reads_integers(graph, conv, tensor)
+
+    assert [reads(name) for name in ("input", "c", "faint", "unknown")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    whole = IntegerPlan(plan.recipe, 17)
+    assert whole.reads_integers(graph, conv, "faint")
+    apart = IntegerPlan(Recipe("x", "asymmetric", kinds, {}, (conv.name,)), 17)
+    assert not apart.reads_integers(graph, conv, "input")
+
+
+@pytest.mark.parametrize(
+    ("bias", "sound"), [(2**31 - 1, True), (2**31, False), (-(2**31), True), (-(2**31) - 1, False)]
+)
+def test_a_recipes_biases_are_int32(tmp_path: Path, bias: int, sound: bool) -> None:
+    from edgeconv.recipe import Activation, Recipe, Weights, load_recipe
+
+    one = np.ones(1, np.float32)
+    weights = Weights(np.ones((1, 1), np.int8), one, np.zeros(1, np.int32), one)
+    data: Any = Recipe(
+        "x", "asymmetric", {"t": Activation(0.1, 0, -1.0, 1.0)}, {"c": weights}, ()
+    ).to_json()
+    data["weights"]["c"]["bias"] = [bias]
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(data))
+    if sound:
+        assert load_recipe(path).weights["c"].bias.tolist() == [bias]
+    else:
+        with pytest.raises(EdgeconvError, match=r"weights\.c\.bias"):
+            load_recipe(path)
