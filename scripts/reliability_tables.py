@@ -53,6 +53,7 @@ KILLS = (
     Row("calls", mode("kill after"), ("ended after the call",)),
     Row("calls", mode("error"), ("the call fails",)),
     Row("calls", mode("full"), ("the disk is full from the call on (12 of 84; 253 calls are counted today)",)),
+    Row("calls_forked", mode("error"), ("`python -m fuzz.faults --mode error`: the call fails, of all that are counted today",)),
     Row("kills", seeds(41), ("`python -m fuzz.kills --cold --seed 41`",)),
     Row("kills", seeds(42), ("`python -m fuzz.kills --seed 42 --count 1000`, as far as it came",)),
     Row("races", seeds(71), ("`python -m fuzz.races --seed 71`",)),

@@ -271,3 +271,36 @@ def test_a_recipes_biases_are_int32(tmp_path: Path, bias: int, sound: bool) -> N
     else:
         with pytest.raises(EdgeconvError, match=r"weights\.c\.bias"):
             load_recipe(path)
+
+
+def test_pictures_that_cannot_be_read_are_left_out_and_named(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    from edgeconv.parity.data import Request, load_data
+
+    for name in ("a", "c"):
+        image.fromarray(np.full((8, 8, 3), 9, np.uint8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    request = Request(
+        data=str(tmp_path), mean=(0.0,) * 3, std=(1.0,) * 3, crop=1.0, channel_order="rgb"
+    )
+    found = load_data(request, [TensorSpec("x", (1, 3, 8, 8), layout="nchw")], None)
+    assert found.names == ("a.png", "c.png")
+    assert [reason.partition(" is not")[0] for reason in found.skipped] == [str(tmp_path / "b.png")]
+    assert found.inputs["x"].shape == (2, 3, 8, 8)
+
+
+def test_a_count_may_be_the_same_in_every_sample_and_a_picture_may_not() -> None:
+    from edgeconv.export.quant.calibration import _complaints
+
+    draw = np.random.default_rng(0)
+    feeds: list[dict[str, Any]] = [
+        {
+            "x": draw.standard_normal((1, 3, 4, 4)),
+            "ids": np.ones((1, 4), np.int64),
+            "t": np.ones(1, np.float32),
+        }
+        for _ in range(12)
+    ]
+    assert not any("ids" in said or "for t " in said for said in _complaints(feeds))
+    still: list[dict[str, Any]] = [{"x": feeds[0]["x"]} for _ in feeds]
+    assert "the calibration pictures for x are all the same" in _complaints(still)
