@@ -107,6 +107,11 @@ KINDS: dict[str, tuple[str, int, dict[str, Any]]] = {
         18,
         {"m": floats(1, 4, 1, 3, 5)},
     ),
+    "a root mean square norm of opset 23": (
+        "(float[1,3,8] x) => (float[1,3,8] y) { a = RMSNormalization<axis = -1>(x, g)\n y = Add(a, x) }",
+        23,
+        {"g": floats(8)},
+    ),
     "six axes between, along one of which it works": (
         "(float[1,96] x) => (float[1,32] y) { a = Reshape(x, six)\n b = Softmax<axis = 3>(a)\n"
         " c = Gather<axis = 2>(b, places)\n d = Concat<axis = -3>(c, b)\n e = Slice(d, one, nine, last)\n"

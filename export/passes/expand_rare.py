@@ -218,6 +218,19 @@ def _lp_normalization(graph: Graph, node: Node) -> bool:
     return True
 
 
+def _rms_normalization(graph: Graph, node: Node) -> bool:
+    steps, x = Steps(graph, node), node.inputs[0]
+    shape = list(graph.shape(x))
+    axes = list(range(len(shape)))[node.int("axis", -1) :]
+    mean_shape = [1 if axis in axes else size for axis, size in enumerate(shape)]
+    square = steps.do("Mul", x, x)
+    mean = steps.do("ReduceMean", square, steps.integers(axes), shape=mean_shape, keepdims=1)
+    small = steps.constant(node.float("epsilon", 1e-5))
+    root = steps.do("Sqrt", steps.do("Add", mean, small, shape=mean_shape), shape=mean_shape)
+    steps.finish("Mul", steps.do("Div", x, root), node.inputs[1])
+    return True
+
+
 def _trilu(graph: Graph, node: Node) -> bool:
     shift = graph.constant(node, 1) if len(node.inputs) > 1 and node.inputs[1] else np.array(0)
     if shift is None:
@@ -243,6 +256,7 @@ WRITTEN: dict[str, Callable[[Graph, Node], bool]] = {
     "LpPool": _lp_pool,
     "Mod": _signed_mod,
     "OneHot": _one_hot,
+    "RMSNormalization": _rms_normalization,
     "Shrink": _shrink,
     "Sinh": _hyperbolic,
     "Swish": _swish,
