@@ -53,7 +53,7 @@ def write_report(path: str | Path, bench: str | Path | None = None) -> str:
         "assumed": _assumed(about),
         "layers": _layers(artifact),
         "figures": [_figure(name, found) for name, found in checked["figures"].items()],
-        "commands": _commands(path),
+        "commands": _commands(path, artifact.nms),
         "program": _program(path),
         "made": ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
         **_pictures(artifact),
@@ -110,6 +110,11 @@ def _accuracy(checked: Mapping[str, Any]) -> list[Bar]:
         interval = None if low is None or high is None else (float(low), float(high))
         within = "" if interval is None else f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
         found.append(Bar(name, float(value), f"{100 * value:.1f} %{within}", interval))
+    if (boxes := checked.get("boxes")) and "interval" in boxes["matched"]:
+        held = boxes["matched"]
+        low, high = map(float, held["interval"])
+        said = f"{100 * held['share']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+        found.append(Bar("boxes as float", float(held["share"]), said, (low, high)))
     return found
 
 
@@ -120,7 +125,7 @@ def _assumed(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         mean, std = (" ".join(f"{v:g}" for v in how[key]) for key in ("mean", "std"))
         inside = ", inside the file" if how["embedded"] else ""
         found += [
-            ("picture", f"{how['size'][1]}x{how['size'][0]} {how['colour']}, crop {how['crop']:g}"),
+            ("picture", f"{how['size'][1]}x{how['size'][0]} {how['colour']}, crop {how['crop']}"),
             ("mean, std", f"{mean}; {std} on the 0..1 scale{inside}"),
         ]
     if calibration is not None:
@@ -154,8 +159,9 @@ def _figure(name: str, found: Mapping[str, Any]) -> tuple[str, str, str, str]:
     return name, shown("sqnr_db", ".1f"), shown("max_abs_error", ".3g"), share
 
 
-def _commands(path: Path) -> list[str]:
-    lines = [f"edgeconv parity {path.name}", f"edgeconv snippet {path.name} --output app"]
+def _commands(path: Path, nms: Mapping[str, Any] | None) -> list[str]:
+    checks = f"parity {path.name}" if nms is None else f"eval {path.name} --data DIR"
+    lines = [f"edgeconv {checks}", f"edgeconv snippet {path.name} --output app"]
     if path.suffix != ".mlpackage":
         lines.insert(0, f"edgeconv bench {path.name}")
     return lines

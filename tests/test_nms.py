@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from graph_kit import floats, model_of
 from mediapipe_accepts import ask, boxes_agreeing, pixels_agreeing
 
-from edgeconv import export_model, write_snippet
+from edgeconv import export_model, write_report, write_snippet
 from edgeconv.artifact import load_artifact
 from edgeconv.cli import main
 from edgeconv.errors import UsageError
@@ -142,7 +142,7 @@ def int8(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
     names = folder / "names.txt"
     names.write_text("cat\ndog\nemu\n")
     report = exported(
-        "yolov8", folder, pictures, precision="int8", recipe="fast", labels=names, nms="auto",
+        "yolov8", folder, pictures, precision="int8", recipe="fast", labels=names, nms="auto", crop="letterbox",
         nms_iou=0.5, nms_score=0.6,
     )  # fmt: skip
     path: Path = report.artifacts[1].path
@@ -167,6 +167,10 @@ def test_run_eval_and_the_snippet_read_the_boxes_and_parity_names_the_other_file
     assert len(said.getvalue().splitlines()) == 1 + len(seen.rows)
     assert seen.rows[0]["name"] in said.getvalue().splitlines()[1]
     assert "fun detect(picture: Bitmap): List<Found>" in write_snippet(int8, "kotlin")[1]
+    page = write_report(int8)
+    assert "boxes as float" in page
+    assert "edgeconv eval d_int8_nms.tflite --data DIR" in page
+    assert "<h2>Figures</h2>" not in page
     done = CliRunner().invoke(main, ["parity", str(int8)])
     assert done.exit_code == 2
     assert "d_int8.tflite, the same net without" in done.stderr.replace("\n", " ")

@@ -42,7 +42,7 @@ def made_again(options: ExportOptions, shelf: Shelf | None, stages: Stages) -> E
         refuse_existing(options, first.path.name.removesuffix(TARGETS[first.target].suffix))
         publish(staged, force=options.force)
     said = f"files of an equal export, their hashes checked; --fresh or {LIMIT}=0 converts anew"
-    told = [line for line in report.stages if line.stage in (*options.targets, "verify")]
+    told = [line for line in report.stages if line.stage in (*options.targets, "verify", "nms")]
     report.stages = [
         StageLine("kept", said, time.perf_counter() - start),
         *(replace(line, seconds=0.0) for line in told),
