@@ -319,7 +319,9 @@ def test_what_two_sweeps_keep_is_compared_latencies_apart(tmp_path: Path) -> Non
         table = {"partial": name == "c", "cells": [{**cell, "timing": {"latency_ms": latency}}]}
         (tmp_path / name / "results.json").write_text(json.dumps(table))
     a, b, c = (tmp_path / name for name in "abc")
+    Store(b / "cells").put("cc33", {"file": "n.onnx"}, {"n.onnx": b"more"})
     assert sweep_kills.differing(a, b) == []
+    assert sweep_kills.differing(b, a) == ["cells/cc/cc33/n.onnx", "cells/cc/cc33/result.json"]
     assert sweep_kills.differing(a, c) == ["cells/aa/aa11/m.onnx"]
     assert (sweep_kills.done(a), sweep_kills.done(c), sweep_kills.done(tmp_path)) == (
         True,
