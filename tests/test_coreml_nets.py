@@ -121,7 +121,10 @@ def test_our_lowering_agrees_with_pytorch_and_with_half_precision_pytorch(
     assert made > halved - 3
 
 
-@pytest.mark.parametrize("target", ["iOS15", "iOS16", "iOS17", "iOS18"])
+@pytest.mark.parametrize(
+    "target",
+    ["iOS15", *(pytest.param(ios, marks=pytest.mark.long) for ios in ("iOS16", "iOS17")), "iOS18"],
+)
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")

@@ -262,8 +262,10 @@ def busiest(artifact: Artifact, tensor: str) -> np.ndarray:
     "net",
     [
         "mobilenet_v2",
-        "ghostnet",
-        *(pytest.param(net, marks=pytest.mark.long) for net in ("mobilenet_v1", "shufflenet_v1")),
+        *(
+            pytest.param(net, marks=pytest.mark.long)
+            for net in ("mobilenet_v1", "shufflenet_v1", "ghostnet")
+        ),
     ],
 )
 def test_a_net_runs_on_pi4_and_pi5_alike_and_shows_no_latency(

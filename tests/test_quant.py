@@ -289,6 +289,14 @@ def test_both_forms_cover_the_range_to_half_a_quantum(first: float, second: floa
 
 
 def test_ctrl_c_ends_the_fits_with_the_layer_they_are_at() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a parallel run ignores it
+    try:
+        _interrupted_fit()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupted_fit() -> None:
     graph = residual_net()
     said: list[float] = []
 

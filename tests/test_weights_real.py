@@ -49,7 +49,7 @@ def right(net: nn.Module, paths: list[Path], size: int, crop: int | None) -> int
     ("net", "width", "size", "correct"),
     [
         ("mobilenet_v1", 0.25, 128, 224),
-        ("mobilenet_v1", 0.75, 192, 386),
+        pytest.param("mobilenet_v1", 0.75, 192, 386, marks=pytest.mark.long),
         pytest.param("mobilenet_v2", 1.0, 224, 427, marks=pytest.mark.long),
     ],
 )
