@@ -185,6 +185,16 @@ def test_paired_differences_and_the_pictures_that_would_tell() -> None:
     assert told_apart(point("a", None, first), point("b", None, second)) is None
 
 
+def test_a_cell_dropped_after_fewer_pictures_is_in_no_sentence() -> None:
+    forms, _ = expand(job_from({"nets": ["mobilenet_v2", "ghostnet"], "precision": ["fp32"]}))
+    known: dict[str, Any] = {"path": "file", "within": True, "bytes": 5}
+    cells = [Cell(form, 1, **known, correct=shares(8, 10)) for form in forms[:3]]
+    cells[0].correct, cells[0].dropped = shares(3, 4), True
+    report = SweepReport(job_from({"nets": ["ghostnet"]}), cells, truth=True, pictures=10)
+    assert not any(cells[0].label in text for text in report.to_json()["sentences"])
+    assert told_apart(point("a", None, shares(3, 4)), point("b", None, shares(8, 10))) is None
+
+
 def test_a_budget_is_kept_only_by_what_surely_keeps_it() -> None:
     good, poor = shares(190, 200), shares(150, 200)
     cells = [

@@ -1,5 +1,6 @@
 """``edgeconv train``: parse, one library call, print."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +151,8 @@ def command(net: str, *, as_json: bool, quiet: bool, **options: Any) -> None:
         f"[{100 * low:.1f}, {100 * high:.1f}] of {report.held_out} held-out pictures, as stored"
     )
     recipe = None if report.integers is None else report.integers.path
-    said = "" if recipe is None else f" --recipe {recipe}"
+    words = ["edgeconv", "export", net, "--weights", str(report.path), "--int8"]
+    words += ["--calib", str(options["data"])]
+    words += [] if recipe is None else ["--recipe", str(recipe)]
     if not quiet:
-        echo(
-            f"next       edgeconv export {net} --weights {report.path} --int8 --calib {options['data']}{said}"
-        )
+        echo(f"next       {shlex.join(words)}")

@@ -114,8 +114,13 @@ def dominated_by(points: Sequence[Point], confidence: float = 0.95) -> list[int 
 
 
 def told_apart(a: Point, b: Point) -> str | None:
-    """Say what is missing to tell the accuracies of two points apart; None where they are told."""
-    if a.correct is None or b.correct is None or _accuracy(a, b, 0.95) in (1, -1):
+    """Say what is missing to tell the accuracies of two points apart; None where they are told.
+
+    None too where they saw different pictures, as one that --adaptive dropped did.
+    """
+    if a.correct is None or b.correct is None or len(a.correct) != len(b.correct):
+        return None
+    if _accuracy(a, b, 0.95) in (1, -1):
         return None
     count = len(a.correct)
     if bool((a.correct == b.correct).all()):

@@ -116,7 +116,7 @@ class SweepReport:
         said = []
         if self.budgets:
             said.append(self._answer())
-        points = [self._points[id(cell)] for cell in self.front]
+        points = [self._points[id(cell)] for cell in self.front if not cell.dropped]
         if self.truth or any(p.correct is not None for p in points):
             ordered = sorted(points, key=lambda p: (p.latency_ms or (0, 0, 0))[1])
             pairs = itertools.pairwise(ordered)
