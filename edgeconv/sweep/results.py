@@ -95,8 +95,9 @@ class SweepReport:
         }
         self.front = [cell for (cell, _), index in zip(known, by, strict=True) if index is None]
         self.budgets = budgets_of(self.job)
-        index = pick(points, self.budgets) if self.budgets else None
-        self.answer = None if index is None else known[index][0]
+        whole = [(cell, point) for cell, point in known if not cell.dropped]
+        index = pick([point for _, point in whole], self.budgets) if self.budgets else None
+        self.answer = None if index is None else whole[index][0]
         self._points = {id(cell): point for cell, point in known}
 
     def status(self, cell: Cell) -> str:
