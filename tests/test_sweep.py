@@ -185,6 +185,22 @@ def test_paired_differences_and_the_pictures_that_would_tell() -> None:
     assert told_apart(point("a", None, first), point("b", None, second)) is None
 
 
+def test_a_sweep_that_was_stopped_judges_no_cell_whose_figures_are_not_all_there() -> None:
+    forms, _ = expand(job_from({"nets": ["mobilenet_v2", "ghostnet"], "precision": ["fp32"]}))
+    known: dict[str, Any] = {"path": "file", "within": True}
+    cells = [
+        Cell(forms[0], 1, **known, bytes=9, correct=shares(8, 10)),
+        Cell(forms[1], 1, **known, bytes=5),
+        Cell(forms[2], 1),
+    ]
+    job = job_from({"nets": ["ghostnet"], "bench": False})
+    stopped = SweepReport(job, cells, truth=True, pictures=10, partial=True)
+    assert [stopped.status(cell) for cell in cells] == ["front", "open", "open"]
+    assert stopped.unmade() == [f"open: {cells[2].label}: not done, the same command goes on"]
+    timed = SweepReport(job_from({"nets": ["ghostnet"]}), cells, True, 10, partial=True)
+    assert [timed.status(cell) for cell in cells] == ["open", "open", "open"]
+
+
 def test_a_cell_dropped_after_fewer_pictures_is_neither_the_answer_nor_in_a_sentence() -> None:
     forms, _ = expand(job_from({"nets": ["mobilenet_v2", "ghostnet"], "precision": ["fp32"]}))
     known: dict[str, Any] = {"path": "file", "within": True, "bytes": 5}

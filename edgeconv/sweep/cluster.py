@@ -6,6 +6,7 @@ bench on a board never is: the board is a resource of one worker, and times one 
 """
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -65,6 +66,7 @@ class Cluster:
         boards: Sequence[str] = (),
     ) -> None:
         self._distributed: Any = require("distributed", "sweep")
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # losses are told in our words
         self.store, self._inputs, self._address = store, inputs, address
         self._local = None if address is not None else self._processes(workers, boards)
         self._sent: dict[str, Any] = {}

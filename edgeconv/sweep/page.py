@@ -34,11 +34,7 @@ def page(report: SweepReport) -> str:
         charts=_charts(report, cells),
         header=("cell", "top-1 %" if report.truth else "as float %", "latency, ms", "MB", "remark"),
         cells=[_row(report, cell) for cell in cells],
-        rest=[
-            f"{report.status(cell)}: {cell.label} ({cell.error})"
-            for cell in report.cells
-            if report.status(cell) in ("failed", "impossible")
-        ],
+        rest=report.unmade(),
     )
 
 

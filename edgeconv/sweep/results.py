@@ -85,7 +85,8 @@ class SweepReport:
     def judge(self) -> None:
         """Decide which cells are dominated, and which one answers the budgets."""
         judged = [(cell, cell.point()) for cell in self.cells]
-        known = [(cell, point) for cell, point in judged if point is not None]
+        made = [(cell, point) for cell, point in judged if point is not None]
+        known = [(cell, point) for cell, point in made if not self._open(cell)]
         points = [point for _, point in known]
         by = dominated_by(points)
         self.dominated = {
@@ -98,12 +99,23 @@ class SweepReport:
         whole = [(cell, point) for cell, point in known if not cell.dropped]
         index = pick([point for _, point in whole], self.budgets) if self.budgets else None
         self.answer = None if index is None else whole[index][0]
-        self._points = {id(cell): point for cell, point in known}
+        self._points = {id(cell): point for cell, point in made}
+
+    def _open(self, cell: Cell) -> bool:
+        """Whether the sweep was stopped before all that it was to find of a cell."""
+        settled = cell.impossible or cell.dropped or cell.error is not None or cell.within is False
+        if settled or not self.partial:
+            return False
+        unseen = bool(self.pictures) and cell.correct is None
+        untimed = self.job.bench and cell.timing is None and cell.untimed is None
+        return cell.path is None or unseen or untimed
 
     def status(self, cell: Cell) -> str:
-        """Return impossible, failed, missed, dropped, dominated or front."""
+        """Return impossible, open, failed, missed, dropped, dominated or front."""
         if cell.impossible:
             return "impossible"
+        if self._open(cell):
+            return "open"
         if cell.error is not None or cell.path is None:
             return "failed"
         if not cell.within:
@@ -111,6 +123,14 @@ class SweepReport:
         if cell.dropped:
             return "dropped"
         return "dominated" if id(cell) in self.dominated else "front"
+
+    def unmade(self) -> list[str]:
+        """Return a line for each cell that has no file: what became of it, and why."""
+        return [
+            f"{self.status(cell)}: {cell.label}: {cell.error or 'not done, the same command goes on'}"
+            for cell in self.cells
+            if cell.path is None or cell.error is not None
+        ]
 
     def sentences(self) -> list[str]:
         """Return the answer to the budgets, and which neighbours on the front cannot be told apart."""

@@ -23,13 +23,8 @@ def print_sweep(report: SweepReport, console: "Console") -> None:
     cells = _ranked(report)
     styles = ["bold" if report.status(cell) == "front" else "dim" for cell in cells]
     print_table(console, columns, [_row(report, cell) for cell in cells], styles)
-    for cell in report.cells:
-        if report.status(cell) in ("failed", "impossible"):
-            console.print(
-                Text(
-                    f"{report.status(cell):10} {cell.label}: {cell.error or 'the sweep was stopped'}"
-                )
-            )
+    for line in report.unmade():
+        console.print(Text(line))
     for sentence in report.sentences():
         console.print(Text(sentence))
     if report.command() is not None:
@@ -42,7 +37,7 @@ def _row(report: SweepReport, cell: Cell) -> tuple[str, ...]:
 
 
 def _ranked(report: SweepReport) -> list[Cell]:
-    shown = [c for c in report.cells if report.status(c) not in ("failed", "impossible")]
+    shown = [c for c in report.cells if c.path is not None and c.error is None]
     return sorted(
         shown, key=lambda c: (report.status(c) != "front", _milliseconds(c), c.bytes, c.label)
     )
@@ -79,6 +74,7 @@ def remark(report: SweepReport, cell: Cell) -> str:
         "dominated": f"dominated by {report.dominated.get(id(cell))}",
         "missed": f"MISSED: {cell.missed}",
         "dropped": "dropped early",
+        "open": "not done, the same command goes on",
     }.get(status, status)
     if cell.untimed:
         said += f" · {cell.untimed}"
