@@ -97,6 +97,8 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(photos: Path, tmp_pat
         train(options(photos, cut, epochs=3, patience=0), stop)
     with pytest.raises(EdgeconvError, match=r"another rate \(0.002, now 0.001\): give --force"):
         train(options(photos, cut, epochs=3, patience=0, rate=1e-3))
+    with pytest.raises(EdgeconvError, match=r"another seed \(0, now 1\)"):
+        train(options(photos, cut, epochs=3, patience=0, seed=1))
     train(options(photos, cut, epochs=3, patience=0), lines.append)
     assert "goes on after epoch 2 of 3" in lines
     assert cut.read_bytes() == whole.read_bytes()

@@ -83,7 +83,7 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda _line: None
         torch.from_numpy(held.classes),
         how,
     )
-    job = options.decisive() | {"pictures": _digest(options), "weights": loaded.sha256}
+    job = options.decisive() | {"pictures": _digest(options), "content of weights": loaded.sha256}
     place_of_standing = keep.unfinished(output)
     if options.force:
         place_of_standing.unlink(missing_ok=True)
