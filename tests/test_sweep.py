@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from edgeconv.sweep.choose import (
     told_apart,
 )
 from edgeconv.sweep.data import choose
+from edgeconv.sweep.engine import Task, kept_result
 from edgeconv.sweep.forms import Form, expand
 from edgeconv.sweep.inputs import Inputs, unpack, wanted
 from edgeconv.sweep.job import job_from, listed, read_job
@@ -32,6 +34,11 @@ from edgeconv.sweep.results import Cell, SweepReport
 from edgeconv.sweep.store import Store, key_of, write_result
 from edgeconv.sweep.text import print_sweep
 from edgeconv.tables import open_console
+
+EXPORTED = {
+    "artifacts": {"onnx": {"file": "m.onnx", "bytes": 3, "verification": {"missed": []}}},
+    "refused": {},
+}
 
 
 def run(*words: str) -> Result:
@@ -183,6 +190,33 @@ def test_paired_differences_and_the_pictures_that_would_tell() -> None:
         told_apart(a, b) == "a and b cannot be told apart with these 100 pictures: 857 more would"
     )
     assert told_apart(point("a", None, first), point("b", None, second)) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda place: (place / "m.onnx").unlink(),
+        lambda place: os.mkfifo(place / "pipe"),
+        lambda place: (place / "link").symlink_to("/etc/passwd"),
+        lambda place: write_result(place, {"artifacts": {"onnx": {"file": "m.onnx"}}}),
+        lambda place: write_result(place, {**EXPORTED, "refused": [1]}),
+    ],
+)
+def test_a_kept_result_that_no_task_leaves_is_made_again(damage: Any, tmp_path: Path) -> None:
+    store, task = Store(tmp_path / "cells"), Task("export", {})
+    store.put(task.key, EXPORTED, {"m.onnx": b"abc"})
+    assert kept_result(store, task) is not None
+    damage(store.place(task.key))
+    assert kept_result(store, task) is None
+    assert not store.place(task.key).exists()
+
+
+def test_classes_of_two_lengths_are_no_kept_evaluation(tmp_path: Path) -> None:
+    store, task = Store(tmp_path / "cells"), Task("evaluate", {})
+    for predicted, kept in (([1, 2], True), ([1], False), (None, False)):
+        store.drop(task.key)
+        store.put(task.key, {"classifier": True, "predicted": predicted, "wanted": [1, 2]}, {})
+        assert (kept_result(store, task) is not None) is kept
 
 
 def test_a_sweep_that_was_stopped_judges_no_cell_whose_figures_are_not_all_there() -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.sweep.inputs import Inputs, wanted
+from edgeconv.sweep.kept import sound
 from edgeconv.sweep.store import Store, key_of, write_result
 from edgeconv.sweep.tasks import perform
 
@@ -99,12 +100,15 @@ class Here:
 
 
 def kept_result(store: Store, task: Task) -> Outcome | None:
-    """Return the outcome that the store holds for ``task``; None where it has to be run."""
-    if task.again:
-        store.drop(task.key)
-        return None
-    found = store.get(task.key)
-    return None if found is None else Outcome(task, found)
+    """Return the outcome that the store holds for ``task``; None where it has to be run.
+
+    A damaged one is removed and counts as none.
+    """
+    found = None if task.again else store.get(task.key)
+    if found is not None and sound(task.kind, found, store.place(task.key)):
+        return Outcome(task, found)
+    store.drop(task.key)
+    return None
 
 
 def run_here(task: Task, store: Store, inputs: Inputs) -> Outcome:

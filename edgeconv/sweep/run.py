@@ -229,8 +229,9 @@ class _State:
     def _timing(self, spec: Mapping[str, Any]) -> Task:
         """Return a bench; what was measured on a busy machine is measured again."""
         task = Task("bench", spec, self.versions)
-        kept = self.engine.store.get(task.key)
-        return replace(task, again=kept is not None and kept["busy"])
+        kept = kept_result(self.engine.store, task)
+        busy = kept is not None and kept.result is not None and kept.result["busy"]
+        return replace(task, again=bool(busy))
 
     def _time_here(self, cell: Cell, task: Task) -> None:
         self.progress.added()

@@ -96,11 +96,9 @@ def _evaluate(spec: Mapping[str, Any], _folder: Path) -> dict[str, Any]:
     else:
         with open_runner(Path(spec["hub"]), threads=1) as runner:
             wanted = _classes(runner, artifact, samples)
-    return {"classifier": True, "predicted": predicted.tolist(), "wanted": _list(wanted)}
-
-
-def _list(values: NDArray[np.int64] | None) -> list[int]:
-    return [] if values is None else [int(value) for value in values]
+        if wanted is None:
+            return {"classifier": False}
+    return {"classifier": True, "predicted": predicted.tolist(), "wanted": wanted.tolist()}
 
 
 def _samples(artifact: Artifact, spec: Mapping[str, Any]) -> list[Sample]:

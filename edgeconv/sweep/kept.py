@@ -1,0 +1,53 @@
+"""Whether a result on disk is one that its task could have left: who changed the folder is not known."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.schema import (
+    Check,
+    anything,
+    as_long,
+    checked,
+    flag,
+    items,
+    mapping,
+    maybe,
+    number,
+    table,
+    text,
+    whole,
+)
+
+VERIFIED = table({"missed": items(table({"text": text}))})
+ARTIFACT = table({"file": text, "bytes": whole(0), "verification": VERIFIED})
+CLASSES = table({"classifier": flag}, {"predicted": items(whole()), "wanted": items(whole())})
+TIMED = table(
+    {
+        "latency_ms": maybe(number(low=0.0)),
+        "interval_ms": maybe(items(number(), 2, 2)),
+        "arena_mib": maybe(number(low=0.0)),
+        "busy": flag,
+    }
+)
+FORMS: Mapping[str, Check] = {
+    "export": table({"artifacts": mapping(ARTIFACT), "refused": mapping(text)}),
+    "evaluate": as_long(CLASSES, "predicted", "wanted"),
+    "bench": TIMED,
+}
+"""By kind of task; others keep nothing that is read by name here."""
+
+
+def sound(kind: str, result: Mapping[str, Any], place: Path) -> bool:
+    """Whether ``result`` and the files in ``place`` have the form that a task of ``kind`` leaves."""
+    try:
+        checked(result, FORMS.get(kind, anything), kind)
+    except EdgeconvError:
+        return False
+    if result.get("classifier") and not {"predicted", "wanted"} <= result.keys():
+        return False
+    if any(path.is_symlink() or not (path.is_file() or path.is_dir()) for path in place.rglob("*")):
+        return False
+    names = [artifact["file"] for artifact in result.get("artifacts", {}).values()]
+    return all(Path(name).name == name and (place / name).exists() for name in names)
