@@ -18,9 +18,10 @@ from edgeconv.files import sha256
 from edgeconv.judge.budget import load_budgets
 from edgeconv.judge.outputs import load_outputs
 from edgeconv.parity.baseline import compare_baseline, load_baseline
+from edgeconv.parity.cells import FLOAT_OUTPUTS
 from edgeconv.pictures import read_picture
 from edgeconv.recipe import Activation, Recipe, Weights, load_recipe
-from edgeconv.schema import parse_json
+from edgeconv.schema import checked, parse_json
 from edgeconv.tensors import Quantization, TensorSpec
 
 MANIFEST: dict[str, Any] = {
@@ -281,3 +282,12 @@ def test_a_baselines_own_slack_goes_before_ours_and_survives_an_update(tmp_path:
 def test_bytes_that_are_no_text_are_said_to_be_none() -> None:
     with pytest.raises(EdgeconvError, match=r"a\.tflite is no recipe: it is no text"):
         parse_json(b"\x1c\x00\x00\x00TFL3\xff\xff", "a.tflite is no recipe")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"float_outputs": "../.."}, {"float_outputs": {"tflite": 3}}, "a"]
+)
+def test_what_parity_reads_of_a_recipe_is_checked(wrong: Any) -> None:
+    with pytest.raises(EdgeconvError, match=r"recipe\.json: "):
+        checked(wrong, FLOAT_OUTPUTS, "recipe.json")
+    assert checked({"float_outputs": {"tflite": ["y"]}}, FLOAT_OUTPUTS, "recipe.json")

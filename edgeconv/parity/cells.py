@@ -10,7 +10,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256
 from edgeconv.runtimes.choose import choose, ways
 from edgeconv.runtimes.table import RUNTIMES, Runtime
-from edgeconv.schema import read_json
+from edgeconv.schema import checked, items, mapping, read_json, table, text
 
 Stage = Literal["raw", "hub", "prepared", "fp32", "fp16", "recipe", "int8"]
 
@@ -24,6 +24,9 @@ TITLES = {
     "recipe": "recipe in float",
 }
 """How reports call the stages that are not artifacts of their own."""
+
+FLOAT_OUTPUTS = table({}, {"float_outputs": mapping(items(text))})
+"""What is read here of a recipe, by a side that has no engine."""
 
 
 @dataclass(frozen=True)
@@ -276,7 +279,8 @@ def _promise(artifact: Artifact) -> str:
     digest = _evidence(artifact).get("recipe.json", "")
     if not digest or not artifact.real_outputs:
         return digest
-    recipe = read_json(artifact.evidence("recipe.json"), "a recipe")
+    file = artifact.evidence("recipe.json")
+    recipe = checked(read_json(file, "a recipe"), FLOAT_OUTPUTS, str(file))
     return " ".join([digest, *recipe.get("float_outputs", {}).get(artifact.target, ())])
 
 
