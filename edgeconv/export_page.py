@@ -14,8 +14,36 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import in_bytes
 from edgeconv.reports.parts import Bar, confused, scaled
 from edgeconv.reports.png import thumbnail
-from edgeconv.schema import read_json
+from edgeconv.schema import (
+    anything,
+    checked,
+    flag,
+    items,
+    mapping,
+    maybe,
+    read_json,
+    table,
+    text,
+    whole,
+)
 from edgeconv.templates import render
+
+SHOWN = table(
+    {
+        "bytes": whole(0),
+        "graph": table({"ops": whole(0)}),
+        "verification": table(
+            {"ok": flag, "pictures": whole(0), "runtime": text, "figures": mapping(table({}))},
+            {"missed": items(anything), "doubts": items(anything)},
+        ),
+        "versions": table({}),
+        "net": table({"source": anything}),
+        "weights": table({"source": anything}),
+        "calibration": maybe(table({"count": anything, "origin": anything})),
+        "recipe": maybe(table({"name": anything, "form": anything, "notes": table({})})),
+    }
+)
+"""What a page is made of; a manifest may be sound without it."""
 
 WORST, LAYERS = 6, 10
 """Pictures and layers that are shown."""
@@ -39,20 +67,20 @@ def write_report(path: str | Path, bench: str | Path | None = None) -> str:
             f"{path} has no manifest beside it ({path.name}.json), which a report is made of; "
             "export it with edgeconv"
         )
-    about = artifact.manifest
-    checked = about["verification"]
+    about = checked(artifact.manifest, SHOWN, f"{path.name}.json holds too little for a page")
+    found = about["verification"]
     context = {
         "title": f"{path.name} · edgeconv",
         "file": path.name,
-        "ok": bool(checked["ok"]),
-        "verdict": _verdict(checked),
-        "sentences": [*checked.get("missed", ()), *checked.get("doubts", ())],
+        "ok": bool(found["ok"]),
+        "verdict": _verdict(found),
+        "sentences": [*found.get("missed", ()), *found.get("doubts", ())],
         "tiles": [*_tiles(artifact), *_latency(artifact, bench)],
-        "accuracy": _accuracy(checked),
-        "samples": f"{checked['pictures']} samples in {checked['runtime']}, read back from disk",
+        "accuracy": _accuracy(found),
+        "samples": f"{found['pictures']} samples in {found['runtime']}, read back from disk",
         "assumed": _assumed(about),
         "layers": _layers(artifact),
-        "figures": [_figure(name, found) for name, found in checked["figures"].items()],
+        "figures": [_figure(name, row) for name, row in found["figures"].items()],
         "commands": _commands(path, artifact.nms),
         "program": _program(path),
         "made": ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
@@ -189,11 +217,11 @@ def _pictures(artifact: Artifact) -> dict[str, Any]:
         return nothing
     chosen = np.linspace(0, len(inputs) - 1, min(LOOKED, len(inputs))).astype(int)
     made = _run(artifact, inputs[chosen])
-    if made is None:
+    if made is None or made.size != real[chosen].size:
         return nothing
     reference = real[chosen].reshape(made.shape)
     truth = kept["truth"][chosen] if "truth" in kept else np.full(len(chosen), -1)
-    names = [str(name) for name in kept["names"][chosen]]
+    names = [str(name) for name in kept.get("names", np.arange(len(inputs)))[chosen]]
     flipped = made.argmax(1) != reference.argmax(1)
     error = np.sqrt(np.square(made.astype(np.float64) - reference).mean(1))
     order = np.argsort(-(error + flipped * (error.max(initial=0.0) + 1)), kind="stable")[:WORST]
@@ -225,6 +253,8 @@ def _run(artifact: Artifact, inputs: NDArray[Any]) -> NDArray[Any] | None:
     spec, rows = artifact.inputs[0], []
     try:
         with open_runner(artifact.path) as runner:
+            if not (runner.inputs and runner.outputs):
+                return None
             output = runner.outputs[0]
             for picture in inputs:
                 fed = adapt_inputs(picture[None], "nchw", spec)

@@ -54,7 +54,9 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """Multiply-adds over the standard convolution's."""
+        """Multiply-adds over the standard convolution's; 1 where neither computes anything."""
+        if not self.standard_multiply_adds:
+            return 1.0
         return self.multiply_adds / self.standard_multiply_adds
 
 

@@ -46,7 +46,8 @@ INPUTS = (
     Row("before", seeds(22), ("dc0329f, before", "`python -m fuzz.run --seed 22 --kind manifest ... (seven kinds)`")),
     Row("readers", seeds(*range(31, 36)), ("57cb528, its faults mended since", "`python -m fuzz.run --readers --seed 31 ... 35 --count 1600`")),
     Row("commands", seeds(*range(51, 56)), ("886d578", "`python -m fuzz.run --cold --seed 51 ... 55`")),
-    Row("commands", seeds(61), ("f707668", "`python -m fuzz.run --seed 61 --count 2000`")),
+    Row("commands", seeds(61), ("f707668 and 507a78f, its faults mended since", "`python -m fuzz.run --seed 61 --count 2000`")),
+    Row("commands", seeds(62, 63), ("507a78f and 83e408c, their faults mended since", "`python -m fuzz.run --seed 62 --count 2000`, `--seed 63`, as far as it came")),
 )  # fmt: skip
 KILLS = (
     Row("calls", mode("kill before"), ("`python -m fuzz.faults --cold`: ended before each of 108 of the 201 calls",)),
@@ -55,7 +56,7 @@ KILLS = (
     Row("calls", mode("full"), ("the disk is full from the call on (12 of 84; 253 calls are counted today)",)),
     Row("calls_forked", mode("error"), ("`python -m fuzz.faults --mode error`: the call fails, of all that are counted today",)),
     Row("kills", seeds(41), ("`python -m fuzz.kills --cold --seed 41`",)),
-    Row("kills", seeds(42), ("`python -m fuzz.kills --seed 42 --count 1000`, as far as it came",)),
+    Row("kills", seeds(42), ("`python -m fuzz.kills --seed 42 --count 1000`",)),
     Row("races", seeds(71), ("`python -m fuzz.races --seed 71`",)),
 )  # fmt: skip
 

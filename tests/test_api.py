@@ -1,5 +1,6 @@
 """The library: any form of a net, typed arguments, errors in their words, every call that README lists."""
 
+import json
 import re
 import sys
 from dataclasses import fields
@@ -196,6 +197,11 @@ def test_files_as_text_and_live_modules_are_taken_alike_by_every_call(tmp_path: 
     assert summarize(module, input_shape=(1, 3, 16, 16)).inputs == ((1, 3, 16, 16),)
     assert write_snippet(path)[1]
     assert write_report(path)
+    manifest = Path(f"{path}.json")
+    held = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({k: v for k, v in held.items() if k != "graph"}))
+    with pytest.raises(EdgeconvError, match="holds too little for a page: graph is missing"):
+        write_report(path)
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,16 @@ def test_the_commands_print_and_set_exit_codes(made: tuple[Graph, Recipe], tmp_p
     assert "none.json does not exist" in missing.output
 
 
+def test_a_layer_of_one_scale_differs_from_one_of_a_scale_a_channel(
+    made: tuple[Graph, Recipe],
+) -> None:
+    recipe = made[1]
+    name, layer = next(iter(recipe.weights.items()))
+    single = replace(layer, scales=layer.scales[:1])
+    other = replace(recipe, weights={**recipe.weights, name: single})
+    assert differences(recipe, other) == [f"layer {name}: {layer.scales.size} -> 1 scales"]
+
+
 def test_check_takes_the_shape_that_a_file_leaves_open(
     made: tuple[Graph, Recipe], tmp_path: Path
 ) -> None:

@@ -479,3 +479,17 @@ def test_why_no_board_runs_a_pte_is_said_wherever_one_is_asked_for(
     for ask in asked:
         with pytest.raises(UsageError, match=r"runs \.onnx and \.tflite; .* imports PyTorch"):
             ask()
+
+
+def test_a_damaged_model_says_nothing_on_standard_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    from edgeconv.runtimes.onnxrt import open_model
+
+    data = bytearray(small_onnx())
+    place = data.index(b"Conv")
+    data[place : place + 4] = b"\xff\xfe\xfd\xfc"
+    with pytest.raises(EdgeconvError):
+        open_model(bytes(data))
+    assert capsys.readouterr().out == ""

@@ -81,7 +81,11 @@ def open_model(
         options.optimized_model_filepath = str(save_optimized)
     model = source if isinstance(source, bytes) else str(source)
     session_of = functools.partial(
-        ort.InferenceSession, model, options, providers=["CPUExecutionProvider"]
+        ort.InferenceSession,
+        model,
+        options,
+        providers=["CPUExecutionProvider"],
+        enable_fallback=0,  # to the same provider, and it prints so on standard output
     )
     try:
         session = session_of()

@@ -1,5 +1,6 @@
 """Whether a result on disk is one that its task could have left: who changed the folder is not known."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ def sound(kind: str, result: Mapping[str, Any], place: Path) -> bool:
     """Whether ``result`` and the files in ``place`` have the form that a task of ``kind`` leaves."""
     try:
         checked(result, FORMS.get(kind, anything), kind)
-    except EdgeconvError:
+        json.dumps(result, allow_nan=False)  # it is printed again
+    except (EdgeconvError, ValueError):
         return False
     if result.get("classifier") and not {"predicted", "wanted"} <= result.keys():
         return False

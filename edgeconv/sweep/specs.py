@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.artifact import load_artifact
+from edgeconv.errors import EdgeconvError
 from edgeconv.export.data import VERIFY_COUNT
 from edgeconv.samples import MOST_CALIBRATE
 from edgeconv.sweep.data import Evaluation
@@ -84,4 +85,9 @@ def with_manifest(path: Path) -> tuple[Path, Path]:
 
 
 def _hub(path: Path) -> Path:
-    return next(iter(sorted(path.parent.glob("*.evidence/hub.onnx"))))
+    found = sorted(path.parent.glob("*.evidence/hub.onnx"))
+    if not found:
+        raise EdgeconvError(
+            f"{path.parent} holds no hub.onnx any more: --force makes all forms anew"
+        )
+    return found[0]

@@ -163,10 +163,14 @@ def _layer_differences(name: str, first: Recipe, second: Recipe) -> list[str]:
     if changed := int((one.values != two.values).sum()):
         steps = int(np.abs(one.values.astype(int) - two.values.astype(int)).max())
         parts.append(f"{changed} of {one.values.size} weights, by up to {steps}")
-    if not np.array_equal(one.scales, two.scales):
-        parts.append(f"{int((one.scales != two.scales).sum())} of {one.scales.size} scales")
-    if not np.array_equal(one.bias, two.bias):
-        parts.append(f"{int((one.bias != two.bias).sum())} of {one.bias.size} biases")
+    for what, mine, others in (
+        ("scales", one.scales, two.scales),
+        ("biases", one.bias, two.bias),
+    ):
+        if mine.shape != others.shape:
+            parts.append(f"{mine.size} -> {others.size} {what}")
+        elif changed := int((mine != others).sum()):
+            parts.append(f"{changed} of {mine.size} {what}")
     return [f"layer {name}: {', '.join(parts)}"] if parts else []
 
 
