@@ -46,8 +46,8 @@ INPUTS = (
     Row("before", seeds(22), ("dc0329f, before", "`python -m fuzz.run --seed 22 --kind manifest ... (seven kinds)`")),
     Row("readers", seeds(*range(31, 36)), ("57cb528, its faults mended since", "`python -m fuzz.run --readers --seed 31 ... 35 --count 1600`")),
     Row("commands", seeds(*range(51, 56)), ("886d578", "`python -m fuzz.run --cold --seed 51 ... 55`")),
-    Row("commands", seeds(61), ("f707668 and 507a78f, its faults mended since", "`python -m fuzz.run --seed 61 --count 2000`")),
-    Row("commands", seeds(62, 63), ("507a78f and 83e408c, their faults mended since", "`python -m fuzz.run --seed 62 --count 2000`, `--seed 63`, as far as it came")),
+    Row("commands", seeds(61), ("f707668 and 3e85d62, its faults mended since", "`python -m fuzz.run --seed 61 --count 2000`")),
+    Row("commands", seeds(62, 63), ("3e85d62 and 043bab2, their faults mended since", "`python -m fuzz.run --seed 62 --count 2000`, `--seed 63`, as far as it came")),
 )  # fmt: skip
 KILLS = (
     Row("calls", mode("kill before"), ("`python -m fuzz.faults --cold`: ended before each of 108 of the 201 calls",)),
