@@ -89,10 +89,10 @@ def write_report(path: str | Path, bench: str | Path | None = None) -> str:
     return render("pages", "report.html.jinja", **context)
 
 
-def _verdict(checked: Mapping[str, Any]) -> str:
-    if checked["ok"] and checked.get("doubts"):
+def _verdict(verified: Mapping[str, Any]) -> str:
+    if verified["ok"] and verified.get("doubts"):
         return "Nothing was missed, and not all is decided:"
-    if checked["ok"]:
+    if verified["ok"]:
         return "The file does what the float model does, within the budget."
     return "The file is not within the budget: do not ship it before you know why."
 
@@ -124,8 +124,8 @@ def _latency(artifact: Artifact, bench: Path | None) -> list[tuple[str, str]]:
     return found
 
 
-def _accuracy(checked: Mapping[str, Any]) -> list[Bar]:
-    first: Mapping[str, Any] = next(iter(checked["figures"].values()), {})
+def _accuracy(verified: Mapping[str, Any]) -> list[Bar]:
+    first: Mapping[str, Any] = next(iter(verified["figures"].values()), {})
     found = []
     for name, key in (
         ("same class as float", "agreement_top1"),
@@ -138,7 +138,7 @@ def _accuracy(checked: Mapping[str, Any]) -> list[Bar]:
         interval = None if low is None or high is None else (float(low), float(high))
         within = "" if interval is None else f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
         found.append(Bar(name, float(value), f"{100 * value:.1f} %{within}", interval))
-    if (boxes := checked.get("boxes")) and "interval" in boxes["matched"]:
+    if (boxes := verified.get("boxes")) and "interval" in boxes["matched"]:
         held = boxes["matched"]
         low, high = map(float, held["interval"])
         said = f"{100 * held['share']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
