@@ -19,14 +19,13 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from edgeconv.arrays import read_arrays
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import digest, sha256, write_text
-from edgeconv.levels import unpack
 from edgeconv.manifest_schema import MANIFEST
 from edgeconv.schema import checked, read_json, table, whole
 from edgeconv.settle import settle_all
 from edgeconv.tensors import Quantization, TensorSpec
+from edgeconv.verification import read_verification
 
 MANIFEST_VERSION = 1
 
@@ -188,12 +187,8 @@ class Artifact:
         return path
 
     def verification(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays of verify.npz, inputs that are packed there unpacked."""
-        found = read_arrays(self.evidence("verify.npz"), rows=False)
-        for name in [n for n in found if n.startswith("packed:")]:
-            own = name.removeprefix("packed:")
-            found[f"input:{own}"] = unpack(found.pop(name), found.pop(f"levels:{own}"))
-        return found
+        """Return the pictures and float outputs that the export was verified on, by read_verification."""
+        return read_verification(self.evidence("verify.npz"))
 
 
 def load_artifact(path: Path) -> Artifact | None:

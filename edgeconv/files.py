@@ -16,6 +16,9 @@ TEMPORARY = "edgeconv-tmp-"
 TRIES = 3
 """How often a temporary folder is removed that is still there."""
 
+FOLDERS = ("/tmp", "/var/tmp", "/usr/tmp")
+"""Where temporary files go if none of TMPDIR, TEMP and TMP names a folder that may be written."""
+
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hex, read in 1 MiB pieces."""
@@ -91,6 +94,20 @@ def temporary_folder(parent: Path | None = None, prefix: str = TEMPORARY) -> Ite
                 break
         if held is not None:
             os.close(held)
+
+
+def choose_temporary_folder() -> None:
+    """Choose tempfile's folder as Python does, but without the file that Python tries each folder with.
+
+    A process that is killed between making that file and removing it leaves it, under a name nobody knows.
+    """
+    if tempfile.tempdir is not None or os.name != "posix":
+        return
+    named = filter(None, map(os.environ.get, ("TMPDIR", "TEMP", "TMP")))
+    for folder in (*named, *FOLDERS):
+        if os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK):
+            tempfile.tempdir = os.path.abspath(folder)
+            return
 
 
 def held_folder(parent: Path, prefix: str) -> tuple[Path, int | None]:

@@ -18,6 +18,7 @@ from types import FrameType
 import click
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.files import choose_temporary_folder
 from edgeconv.terminal import Answer, echo_lines, print_json
 
 ENDED_AT = 128
@@ -38,6 +39,7 @@ def guarded(command: Callable[[Answer], object], *, as_json: bool, debug: bool) 
     With ``as_json`` the sentence is also the ``error`` of a JSON object on standard output, unless
     the command printed its own. ``debug`` adds the traceback on standard error.
     """
+    choose_temporary_folder()
     answer = Answer()
     code = 0
     with _streams(), _signals():

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.files import choose_temporary_folder
 
 PR_SET_PDEATHSIG = 1
 """Linux's prctl: the signal that a process gets when its parent ends."""
@@ -186,6 +187,7 @@ def _answer(line: bytes) -> Any:
 
 def main() -> int:
     """Serve one parent: the child's side. Returns the exit code."""
+    choose_temporary_folder()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _limit()

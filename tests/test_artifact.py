@@ -22,6 +22,7 @@ from edgeconv.artifact import (
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import sha256
 from edgeconv.tensors import Quantization, TensorSpec
+from edgeconv.verification import read_verification
 
 real = st.floats(allow_nan=False, allow_infinity=False)
 quantizations = st.builds(Quantization, real, st.integers(-128, 255), real)
@@ -139,3 +140,42 @@ def test_a_manifest_has_the_same_bytes_every_time(artifact: Artifact) -> None:
     first = manifest_path(artifact.path).read_bytes()
     save_manifest(artifact)
     assert manifest_path(artifact.path).read_bytes() == first
+
+
+KEPT: dict[str, Any] = {
+    "input:x": np.zeros((3, 1, 2, 2), np.float32),
+    "output:y": np.ones((3, 4), np.float32),
+    "names": np.array(["a", "b", "c"]),
+    "truth": np.array([0, 1, -1]),
+}
+
+
+def test_what_was_verified_on_is_read_with_packed_pictures_unpacked(tmp_path: Path) -> None:
+    levels = np.linspace(-1, 1, 256, dtype=np.float32)[None]
+    packed = np.arange(12, dtype=np.uint8).reshape(3, 1, 2, 2)
+    kept = {**KEPT, "packed:x": packed, "levels:x": levels}
+    del kept["input:x"]
+    np.savez(tmp_path / "verify.npz", **kept)
+    found = read_verification(tmp_path / "verify.npz")
+    assert found.keys() == KEPT.keys()
+    assert np.array_equal(found["input:x"], levels[0][packed])
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "said"),
+    [
+        ("truth", np.array(3), "truth holds nothing for a picture"),
+        ("truth", np.array([0.5, 1, 2]), "truth holds nothing"),
+        ("names", np.array(["a"]), "different numbers of pictures: input:x 3, output:y 3, names 1"),
+        ("names", np.arange(3), "names holds nothing"),
+        ("output:y", np.ones((2, 4)), "output:y 2"),
+        ("input:x", np.array(["a"] * 3), "input:x holds nothing"),
+        ("packed:x", np.zeros((3, 1, 2, 2), np.uint8), "packed:x and its levels"),
+    ],
+)
+def test_what_does_not_belong_to_the_other_pictures_is_named(
+    tmp_path: Path, name: str, array: Any, said: str
+) -> None:
+    np.savez(tmp_path / "verify.npz", **{**KEPT, name: array})
+    with pytest.raises(EdgeconvError, match=said):
+        read_verification(tmp_path / "verify.npz")

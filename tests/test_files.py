@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.files import replacing, sha256, write_bytes, write_text
+from edgeconv.files import choose_temporary_folder, replacing, sha256, write_bytes, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -145,6 +145,23 @@ def test_the_temporary_file_is_on_the_same_file_system(
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     with replacing(tmp_path / "a") as part:
         assert part.parent == tmp_path
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Python chooses there")
+def test_the_temporary_folder_is_chosen_without_a_file_that_tries_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a kill meanwhile leaves that file."""
+    monkeypatch.setattr(tempfile, "_get_default_tempdir", None)
+    for name, chosen in ((str(tmp_path), tmp_path), (str(tmp_path / "gone"), Path("/tmp"))):
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        monkeypatch.setenv("TMPDIR", name)
+        monkeypatch.delenv("TEMP", raising=False)
+        monkeypatch.delenv("TMP", raising=False)
+        choose_temporary_folder()
+        assert Path(tempfile.gettempdir()) == chosen
+    choose_temporary_folder()
+    assert tempfile.gettempdir() == "/tmp"
 
 
 @pytest.mark.parametrize("size", [0, 5, (1 << 20) + 1])

@@ -1,5 +1,6 @@
 """Equal exports are kept: the second takes no conversion, and nothing else passes for equal."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -120,9 +121,14 @@ def test_what_is_kept_is_bounded_and_the_last_used_stays(tmp_path: Path, cache: 
     (folder / "file").write_bytes(bytes(2 << 20))
     shelves.Shelf(cache / "large", 3 << 20).keep(folder, {})
     assert not (cache / "large").exists()
-    (cache / "4" / shelves.ENTRY).write_text('{"files": {"../out": ""}, "report": {}}')
-    assert shelves.Shelf(cache / "4", 1).take(tmp_path) is None
-    assert not (cache / "4").exists()
+    outside = json.dumps({"files": {"../out": ""}, "report": {}})
+    noted = {"sha256": hashlib.sha256(outside.encode()).hexdigest(), "entry": json.loads(outside)}
+    altered = (cache / "4" / shelves.ENTRY).read_text().replace('"number": 4', '"number": null')
+    for text in (json.dumps(noted), altered, "[" * 50_000):
+        (cache / "4").mkdir(exist_ok=True)
+        (cache / "4" / shelves.ENTRY).write_text(text)
+        assert shelves.Shelf(cache / "4", 1).take(tmp_path) is None
+        assert not (cache / "4").exists()
 
 
 def test_the_limit_is_a_number_and_none_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

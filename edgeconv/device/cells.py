@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.files import choose_temporary_folder
 from edgeconv.machine import describe
 from edgeconv.parity.child import job_from_json, run_cell
 
@@ -33,5 +34,6 @@ def run(jobs: list[dict[str, Any]], timeout_s: float | None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    choose_temporary_folder()
     asked = json.loads(Path(sys.argv[1]).read_text())
     print(json.dumps(run(asked["jobs"], asked["timeout_s"])))

@@ -15,7 +15,7 @@ from edgeconv.bench.run import Request, bench
 from edgeconv.bench.subjects import Choice
 from edgeconv.device.checks import compare
 from edgeconv.errors import EdgeconvError
-from edgeconv.files import write_text
+from edgeconv.files import choose_temporary_folder, write_text
 from edgeconv.runtimes.table import BOARD_SUFFIXES
 
 
@@ -28,6 +28,7 @@ def main(folder: Path, arguments: Sequence[str]) -> int:
     parser.add_argument("--warmup", type=int, help="runs before")
     parser.add_argument("--output", type=Path, default=Path("results.json"))
     asked = parser.parse_args(arguments)
+    choose_temporary_folder()
     try:
         results = run(folder, asked)
         write_text(asked.output, json.dumps(results, indent=1) + "\n")

@@ -89,6 +89,11 @@ def stored_samples(reference: Outputs) -> Samples:
     """Return what saved outputs know of their pictures: count, names and truth, but no pixels."""
     count = min(len(a) for a in reference.arrays.values())
     truth = reference.about.get("truth")
+    for name in ("names", "truth"):
+        if len(reference.about.get(name) or range(count)) != count:
+            raise EdgeconvError(
+                f"{reference.label}: there are {count} outputs, but not as many {name}"
+            )
     return Samples(
         {"(not stored)": np.zeros((count, 0), np.float32)},
         tuple(reference.about.get("names") or (str(i) for i in range(count))),

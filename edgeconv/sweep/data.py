@@ -85,6 +85,8 @@ def choose(job: Job, inputs: Inputs, *, bundled: bool) -> Evaluation | None:
 
     inputs.add(path)  # refuses a missing file
     arrays = read_arrays(path)
+    if not arrays:
+        raise EdgeconvError(f"{path} holds no samples")
     count = _limited(job, len(next(iter(arrays.values()))))
     return Evaluation(path, None, count, ARRAYS if "truth" in arrays else "")
 

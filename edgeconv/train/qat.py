@@ -1,6 +1,5 @@
 """Going on with the integers: a recipe's own quantizers in PyTorch, taught by the labels and by the float net."""
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgeconv.export.graph import Graph
 from edgeconv.export.quant.judge import run_recipe
 from edgeconv.export.twin.distil import Descent, at_once, comparable
 from edgeconv.export.twin.net import Twin, why_not
+from edgeconv.files import temporary_folder
 from edgeconv.recipe import Recipe
 from edgeconv.train.loop import Data
 from edgeconv.train.options import TrainOptions, recipe_path
@@ -87,15 +87,15 @@ def _recipe(options: TrainOptions, weights: Path, learnt: Labelled) -> tuple[Gra
     from edgeconv.api import make_options
     from edgeconv.export.pipeline import measure
 
-    with tempfile.TemporaryDirectory(prefix="edgeconv-train-") as name:
+    with temporary_folder() as folder:
         count = min(CALIBRATED, len(learnt.paths))
         for place in range(count):
             path = learnt.paths[place * len(learnt.paths) // count].absolute()
-            (Path(name) / f"{place:03}{path.suffix}").symlink_to(path)
+            (folder / f"{place:03}{path.suffix}").symlink_to(path)
         work = measure(
             make_options(
                 options.net, precision="int8", targets=("onnx",), weights=str(weights),
-                calib=name, verify=name, threads=options.threads, allow_poor_calibration=True,
+                calib=str(folder), verify=str(folder), threads=options.threads, allow_poor_calibration=True,
             )
         )  # fmt: skip
     assert work.recipe is not None

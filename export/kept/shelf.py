@@ -1,10 +1,11 @@
 """Where finished exports are kept: a folder each, bounded in size, believed by its hashes alone.
 
-``CACHE/exports/KEY/`` holds the files as they were published and ``kept.json``: their digests and the
-report. It comes there whole, by one rename; one that is torn or altered nevertheless is no entry.
+``CACHE/exports/KEY/`` holds the files as they were published and ``kept.json``: their digests, the
+report, and a digest of both. It comes there whole, by one rename; one that is torn or altered nevertheless is no entry.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -38,7 +39,7 @@ class Shelf:
     def take(self, into: Path) -> Mapping[str, Any] | None:
         """Copy the kept files into an empty folder and return their report's data; None where there is none."""
         try:
-            entry = json.loads((self.place / ENTRY).read_bytes())
+            entry = _whole((self.place / ENTRY).read_text())
             for name, wanted in entry["files"].items():
                 copy = into / name
                 if not copy.resolve().is_relative_to(into.resolve()):
@@ -48,7 +49,7 @@ class Shelf:
                 if digest(copy) != wanted:
                     raise ValueError(name)
             report: Mapping[str, Any] = entry["report"]
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             shutil.rmtree(self.place, ignore_errors=True)
             return None
         with contextlib.suppress(OSError):
@@ -70,7 +71,8 @@ class Shelf:
                     shutil.copyfile(file, copy)
                 entry = {"files": {n: digest(folder / n) for n in names}, "report": report}
                 text = json.dumps(entry, default=lambda value: value.item())
-                (made / "whole" / ENTRY).write_text(text)
+                noted = {"sha256": _sha256(text), "entry": json.loads(text)}
+                (made / "whole" / ENTRY).write_text(json.dumps(noted))
                 shutil.rmtree(self.place, ignore_errors=True)
                 (made / "whole").rename(self.place)
             _make_room(self.place.parent, self.most)
@@ -91,6 +93,18 @@ def shelf_of(key: str) -> Shelf | None:
     """Return the place of ``key``; None where nothing is to be kept."""
     most = most_bytes()
     return Shelf(cache_dir() / "exports" / key, most) if most else None
+
+
+def _whole(text: str) -> Any:
+    """Return what ``keep`` noted; raises ValueError, TypeError or LookupError for any other text."""
+    noted = json.loads(text)
+    if _sha256(json.dumps(noted["entry"])) != noted["sha256"]:
+        raise ValueError(ENTRY)
+    return noted["entry"]
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _hidden(path: Path, folder: Path) -> bool:

@@ -16,7 +16,6 @@ import shutil
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from random import Random
@@ -24,7 +23,7 @@ from typing import Any
 
 from fuzz.exports import SMALL, Export, hashes, prepare, prepared_base
 from fuzz.harness import LIMIT_S, wait
-from fuzz.run import campaign, done
+from fuzz.run import campaign, done, scratch
 from fuzz.sessions import BENCH, Session
 from fuzz.warm import forked_children
 
@@ -115,12 +114,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--cold", action="store_true", help="start every child, fork none")
     asked = parser.parse_args(arguments)
     if "FSCALLS_PLACE" not in os.environ:  # once more, with the library in front
-        place = Path(tempfile.mkdtemp(prefix="fuzz-faults-"))
-        try:
+        with scratch() as place:
             again = [sys.executable, "-m", "fuzz.faults", *arguments]
             return subprocess.run(again, env={**os.environ, **preloaded(place)}).returncode
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
     with forked_children(not asked.cold):
         return _campaign(asked, Path(os.environ["FSCALLS_PLACE"]))
 

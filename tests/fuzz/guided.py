@@ -11,9 +11,10 @@ import importlib
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from fuzz.run import scratch
 
 READERS: dict[str, tuple[str, str]] = {
     "onnx": ("tiny.onnx", "wire_graph"),
@@ -78,11 +79,11 @@ def main(arguments: Sequence[str]) -> int:
 
     corpus = (asked.corpus / asked.target).absolute()
     seeded(corpus, healthy)
-    with tempfile.TemporaryDirectory(prefix="fuzz-guided-") as place:
+    with scratch() as place:
         with atheris.instrument_imports(include=OURS):
-            read = one_input(asked.target, healthy, Path(place))
+            read = one_input(asked.target, healthy, place)
             read((corpus / "healthy").read_bytes())  # what it imports late is instrumented too
-        os.environ["EDGECONV_CACHE"] = place
+        os.environ["EDGECONV_CACHE"] = str(place)
         words = [f"-runs={asked.runs}", f"-seed={asked.seed}", "-timeout=60", "-rss_limit_mb=8192",
                  f"-artifact_prefix={corpus.parent}/{asked.target}-", "-print_final_stats=1"]  # fmt: skip
         atheris.Setup(["guided", *words, str(corpus)], read)

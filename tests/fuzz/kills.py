@@ -9,7 +9,6 @@ import argparse
 import os
 import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 from random import Random
@@ -17,7 +16,7 @@ from typing import Any
 
 from fuzz.exports import PAIR, Export, hashes, prepare
 from fuzz.harness import LIMIT_S, wait
-from fuzz.run import campaign
+from fuzz.run import campaign, scratch
 from fuzz.warm import forked_children
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -69,8 +68,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--cold", action="store_true", help="start every child, fork none")
     asked = parser.parse_args(arguments)
     forked = forked_children(not asked.cold)
-    with tempfile.TemporaryDirectory(prefix="fuzz-kills-") as made, forked:
-        place = Path(made)
+    with scratch() as place, forked:
         export, whole, seconds = prepare(place, asked.base, LARGE if asked.large else PAIR)
         results = campaign(
             asked.out,

@@ -7,7 +7,6 @@ nothing may be left behind. Resumable.
 
 import argparse
 import sys
-import tempfile
 import time
 from pathlib import Path
 from random import Random
@@ -15,7 +14,7 @@ from typing import Any
 
 from fuzz.exports import SMALL, Export, hashes, prepare
 from fuzz.harness import LIMIT_S, wait
-from fuzz.run import campaign
+from fuzz.run import campaign, scratch
 
 
 def run_race(
@@ -53,8 +52,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("races.jsonl"))
     parser.add_argument("--base", type=Path)
     asked = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="fuzz-races-") as made:
-        place = Path(made)
+    with scratch() as place:
         export, whole, seconds = prepare(place, asked.base, SMALL)
         sets = [whole, hashes(place / "old")]
         results = campaign(

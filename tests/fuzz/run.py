@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,6 +50,19 @@ def campaign(
     results = list(done(out).values())
     print(summary(results))
     return results
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """Yield a folder in TMPDIR for a campaign; those that killed campaigns left go too."""
+    try:
+        from edgeconv.files import temporary_folder
+    except ImportError:  # a version that swept nothing yet
+        with tempfile.TemporaryDirectory(prefix="edgeconv-fuzz-") as name:
+            yield Path(name)
+    else:
+        with temporary_folder(prefix="edgeconv-fuzz-") as folder:
+            yield folder
 
 
 def summary(results: Iterable[dict[str, Any]]) -> str:
@@ -101,6 +114,32 @@ def _known(kinds: Iterable[Kind], base: Path) -> list[Kind]:
     return [kind for kind in kinds if kind.commands]
 
 
+def _cases(asked: argparse.Namespace, place: Path) -> None:
+    """Run the cases that ``asked.out`` has no line of, in ``place``."""
+    base = asked.base or place / "base"
+    if not (base / "weights" / "weights.safetensors").exists():
+        build_base(base, whole=not asked.readers)
+    load_all()
+    kinds = _known([KINDS[name] for name in asked.kind or KINDS], base)
+    if asked.readers:
+        kinds = [replace(kind, fast=True) for kind in kinds if kind.reader]
+    known = done(asked.out)
+    with asked.out.open("a") as file:
+        file.write("\n" if asked.out.stat().st_size else "")  # after a line that was cut off
+        for seed in range(asked.seed * 10**6, asked.seed * 10**6 + asked.count):
+            if seed in known:
+                continue
+            with forked_children(not asked.cold):
+                result = run_case(seed, base, place / "work", kinds)
+            if result.faults and not asked.cold:
+                result = run_case(seed, base, place / "work", kinds)
+            file.write(result.line().replace(str(place), "{place}") + "\n")
+            file.flush()
+            if result.faults and asked.keep is not None:
+                asked.keep.mkdir(parents=True, exist_ok=True)
+                shutil.move(place / "work", asked.keep / str(seed))
+
+
 def main(arguments: list[str]) -> int:
     """Run what is missing and print the figures; 1 where a case had a fault."""
     parser = argparse.ArgumentParser(prog="fuzz", description=__doc__)
@@ -119,32 +158,8 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--cold", action="store_true", help="start every child, fork none")
     asked = parser.parse_args(arguments)
-    place = Path(tempfile.mkdtemp(prefix="edgeconv-fuzz-"))
-    base = asked.base or place / "base"
-    if not (base / "weights" / "weights.safetensors").exists():
-        build_base(base, whole=not asked.readers)
-    load_all()
-    kinds = _known([KINDS[name] for name in asked.kind or KINDS], base)
-    if asked.readers:
-        kinds = [replace(kind, fast=True) for kind in kinds if kind.reader]
-    known = done(asked.out)
-    try:
-        with asked.out.open("a") as file:
-            file.write("\n" if asked.out.stat().st_size else "")  # after a line that was cut off
-            for seed in range(asked.seed * 10**6, asked.seed * 10**6 + asked.count):
-                if seed in known:
-                    continue
-                with forked_children(not asked.cold):
-                    result = run_case(seed, base, place / "work", kinds)
-                if result.faults and not asked.cold:
-                    result = run_case(seed, base, place / "work", kinds)
-                file.write(result.line().replace(str(place), "{place}") + "\n")
-                file.flush()
-                if result.faults and asked.keep is not None:
-                    asked.keep.mkdir(parents=True, exist_ok=True)
-                    shutil.move(place / "work", asked.keep / str(seed))
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    with scratch() as place:
+        _cases(asked, place)
     results = done(asked.out).values()
     print(summary(results))
     return 1 if any(r["faults"] for r in results) else 0
