@@ -17,7 +17,7 @@ from edgeconv.errors import UsageError
 from edgeconv.evaluate.draw import class_colour
 from edgeconv.evaluate.look import Looking, look
 from edgeconv.evaluate.report import Wish, evaluate
-from edgeconv.evaluate.run import Asked, open_subject
+from edgeconv.evaluate.run import Asked, open_subject, outputs_of
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -479,3 +479,20 @@ def test_a_letterbox_sees_all_of_a_wide_picture_and_its_boxes_are_the_pictures(
     rows = [line.split() for line in (texts / "0.txt").read_text().splitlines()]
     wanted = {(int(kind), 256 * float(x) - 32, 128 * float(y) - 32) for kind, x, y, *_ in rows}
     assert {(row["class"], *row["box"][:2]) for row in seen["seen"]} == wanted
+
+
+def test_whoever_stops_taking_outputs_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mask that is damaged ends an evaluation in the middle."""
+    from edgeconv.judge.outputs import Outputs
+    from edgeconv.samples import Sample
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    subject = open_subject(brightness_classifier(tmp_path / "net.onnx"), Asked())
+    feed = {"picture": np.zeros((1, 3, 64, 64), np.float32)}
+    samples = [Sample(str(n), lambda: feed, None, str) for n in range(9)]
+    made = Outputs({"y": np.zeros((1, 3))})
+    taken = outputs_of(subject, samples, lambda _: made)
+    next(taken)
+    assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]

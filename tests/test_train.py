@@ -18,6 +18,7 @@ pytest.importorskip("PIL.Image", reason="needs pillow")
 
 from edgeconv.models import SPECS, build  # noqa: E402 - they need torch
 from edgeconv.models.weights import load_weights  # noqa: E402
+from edgeconv.train import keep, loop  # noqa: E402
 from edgeconv.train.options import TrainOptions  # noqa: E402
 from edgeconv.train.pictures import augmented, find_labelled, split  # noqa: E402
 from edgeconv.train.run import train  # noqa: E402
@@ -230,6 +231,44 @@ def test_a_damaged_standing_and_a_missing_accelerator_are_named(
             EdgeconvError, match=r"--accelerator cuda: torch .* sees no such device"
         ):
             train(options(photos, path, accelerator="cuda"))
+
+
+EPOCH = {"loss": 1.0, "held_out_loss": 1.0, "right": 1, "seconds": 0.1}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"job": "["}, {"job": "[]"}, {"epochs": "[]"}, {"epochs": '[{"loss": "x"}]'}, {"net": {}}, {"net": None},
+        {"best": {"weight": torch.zeros(1)}}, {"best_epoch": 2}, {"best_epoch": "1"}, {"score": ()}, {"extra": 1},
+    ],
+)  # fmt: skip
+def test_a_standing_that_no_training_of_the_net_left_is_damaged(
+    tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    net = torch.nn.Linear(2, 3)
+    state = net.state_dict()
+    standing = keep.Standing([EPOCH], state, {}, state, 1, (0.5, -1.0))
+    keep.save_standing(tmp_path / "w", standing, {"rate": 1.0})
+    assert keep.load_standing(tmp_path / "w", {"rate": 1.0}, net).epochs == [EPOCH]
+    data = torch.load(tmp_path / "w", weights_only=True)
+    torch.save({**data, **wrong}, tmp_path / "w")
+    with pytest.raises(EdgeconvError, match="w is damaged: give --force to start anew, or delete"):
+        keep.load_standing(tmp_path / "w", {"rate": 1.0}, net)
+
+
+def test_a_training_does_not_go_on_with_the_optimizer_of_other_weights() -> None:
+    net = torch.nn.Linear(2, 3)
+    other = torch.optim.AdamW(torch.nn.Linear(3, 2).parameters())
+    for group in other.param_groups:
+        for weight in group["params"]:
+            weight.grad = torch.zeros_like(weight)
+    other.step()
+    optimizers: tuple[Any, ...] = (other.state_dict(), {}, None, {"state": 1, "param_groups": []})
+    for optimizer in optimizers:
+        standing = keep.Standing([EPOCH], net.state_dict(), optimizer)
+        with pytest.raises(EdgeconvError, match="optimizer is damaged: give --force"):
+            loop.go_on(net, torch.optim.AdamW(net.parameters()), standing)
 
 
 @pytest.mark.long

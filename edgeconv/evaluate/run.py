@@ -181,4 +181,5 @@ def outputs_of(
                 output_specs=own.outputs if own else (),
                 file_layout=None if own else subject.asked.layout,
             )
-            yield some, dict(run(job).arrays)
+            outputs = dict(run(job).arrays)
+        yield some, outputs  # outside: whoever stops taking them would leave the folder

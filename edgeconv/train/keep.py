@@ -14,8 +14,16 @@ from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import replacing
 from edgeconv.models.checkpoint import DESCRIBED
+from edgeconv.schema import anything, checked, items, mapping, number, parse_json, table, whole
 
 State = dict[str, Tensor]
+
+
+EPOCHS = items(
+    table({"loss": number(), "held_out_loss": number(), "right": whole(0), "seconds": number()}),
+    least=1,
+)
+"""What a standing says of the epochs that are done."""
 
 
 @dataclass
@@ -45,8 +53,8 @@ def save_standing(path: Path, standing: Standing, job: Mapping[str, Any]) -> Non
         torch.save(data, part)
 
 
-def load_standing(path: Path, job: Mapping[str, Any]) -> Standing:
-    """Return the standing in ``path``, a new one where there is none.
+def load_standing(path: Path, job: Mapping[str, Any], net: nn.Module) -> Standing:
+    """Return the standing in ``path`` of a training of ``net``, a new one where there is none.
 
     Raises EdgeconvError where it is damaged or belongs to another job, naming what differs.
     """
@@ -55,17 +63,12 @@ def load_standing(path: Path, job: Mapping[str, Any]) -> Standing:
     again = f"give --force to start anew, or delete {path}"
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
-        before, epochs = json.loads(data.pop("job")), json.loads(data.pop("epochs"))
-        standing = Standing(epochs=epochs, **data)
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        TypeError,
-        EOFError,
-        pickle.UnpicklingError,
-    ) as error:
+        before, epochs = parse_json(data.pop("job"), ""), parse_json(data.pop("epochs"), "")
+        standing = Standing(epochs=checked(epochs, EPOCHS, "epochs"), **data)
+        checked(before, mapping(anything), "job")
+        _check_standing(standing, net)
+    except (EdgeconvError, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError,
+            EOFError, pickle.UnpicklingError) as error:  # fmt: skip
         raise EdgeconvError(f"{path} is damaged: {again}") from error
     now = json.loads(json.dumps(job))
     for key in now:
@@ -75,6 +78,20 @@ def load_standing(path: Path, job: Mapping[str, Any]) -> Standing:
                 f"({before.get(key)}, now {now[key]}): {again}"
             )
     return standing
+
+
+def _check_standing(standing: Standing, net: nn.Module) -> None:
+    """Raise ValueError where ``standing`` cannot be one of ``net``."""
+    shapes = {key: value.shape for key, value in net.state_dict().items()}
+    for state in (standing.net, standing.best):
+        if {key: value.shape for key, value in state.items()} != shapes:
+            raise ValueError("other weights")
+    best = standing.best_epoch
+    if not (isinstance(best, int) and 1 <= best <= len(standing.epochs)):
+        raise ValueError("another epoch")
+    share, loss = standing.score
+    if not (0 <= share <= 1 and isinstance(loss, float)):
+        raise ValueError("another score")
 
 
 def on_processor(state: Mapping[str, Tensor]) -> State:

@@ -65,8 +65,7 @@ def fit(
     optimizer = _optimizer(net, options)
     scaler = torch.amp.GradScaler(place.type, enabled=place.type == "cuda")
     if standing.epochs:
-        net.load_state_dict(standing.net)
-        optimizer.load_state_dict(standing.optimizer)
+        go_on(net, optimizer, standing)
     while len(standing.epochs) < options.epochs and not _tired(standing, options):
         started = time.monotonic()
         loss = _epoch(net, data, options, len(standing.epochs), optimizer, scaler)
@@ -83,6 +82,24 @@ def fit(
         on_epoch(standing)
     net.load_state_dict(standing.best)
     return standing
+
+
+def go_on(net: nn.Module, optimizer: torch.optim.Optimizer, standing: Standing) -> None:
+    """Let both be where ``standing`` stopped. Raises EdgeconvError for an optimizer of other weights."""
+    net.load_state_dict(standing.net)
+    try:
+        optimizer.load_state_dict(standing.optimizer)
+        fits = all(
+            held.shape in (weight.shape, ())
+            for weight, state in optimizer.state.items()
+            for held in state.values()
+        )
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise EdgeconvError(
+            "the unfinished training's optimizer is damaged: give --force to start anew"
+        )
 
 
 def settle_norms(net: nn.Module, data: Data, options: TrainOptions) -> None:

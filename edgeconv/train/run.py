@@ -87,7 +87,7 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda _line: None
     place_of_standing = keep.unfinished(output)
     if options.force:
         place_of_standing.unlink(missing_ok=True)
-    standing = keep.load_standing(place_of_standing, job)
+    standing = keep.load_standing(place_of_standing, job, module)
     if standing.epochs:
         say(f"goes on after epoch {len(standing.epochs)} of {options.epochs}")
 

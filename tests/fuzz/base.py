@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from fuzz import tasks
+
 COLOURS, SIDE, CLASSES = 8, 16, 10
 
 
@@ -54,16 +56,23 @@ def build(folder: Path, whole: bool = False) -> None:
     _put(folder / "boxes/coco.json", json.dumps(_boxes()).encode())
     _put(
         folder / "defaults/edgeconv.toml",
-        b'[run]\ntop = 3\n[export]\ntarget = ["tflite"]\ncrop = 0.9\n',
+        b'[run]\ntop = 3\n[export]\ntarget = ["tflite"]\ncrop = 0.9\nmean = [0.5, 0.5, 0.5]\n'
+        b'[parity]\ncount = 2\n[bench]\nruns = 2\nwarmup = 0\nreference = false\nthreads = "1"\n'
+        b'[eval]\ncount = 2\ntruth = "classes"\n[sweep]\nwidth = "0.5,1"\nprecision = ["fp32"]\nbench = false\n',
     )
     _weights(folder / "weights")
     if whole:
         _commands_files(folder)
+        tasks.build(folder, _run)
 
 
 def _commands_files(folder: Path) -> None:
     """Make a bench's, a sweep's and an ExecuTorch export's files; one that cannot be made is left out."""
-    job = f'nets = ["{folder}/tiny.onnx"]\nprecision = ["fp32"]\ntarget = ["onnx"]\nbench = false\n'
+    job = (
+        f'nets = ["{folder}/tiny.onnx"]\nprecision = ["fp32"]\ntarget = ["onnx"]\nbench = false\n'
+        "count = 4\nshard = 2\nthreads = [1]\nmean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]\ncrop = 0.9\n"
+        "budget_mb = 9.0\nmin_top1 = 0.0\n"
+    )
     _put(
         folder / "sweep/job.toml",
         f'{job}calib = "{folder}/pics"\ndata = "{folder}/pics"\n'.encode(),

@@ -172,6 +172,40 @@ def checkpoint_of(rng: Random, source: Path, target: Path) -> None:
     return None
 
 
+def standing_of(rng: Random, source: Path, target: Path) -> None:
+    """Change what an unfinished training left: its job and epochs (JSON texts), its tensors, its fields."""
+    import torch
+
+    if rng.random() < 0.2:
+        return bytes_of(rng, source, target)
+    standing: Any = torch.load(source, weights_only=True)
+    name = rng.choice(sorted(standing))
+    match standing[name]:
+        case str() as said if rng.random() < 0.8:
+            standing[name] = mutate_json(rng, json.loads(said))
+        case dict() as inner if rng.random() < 0.8:
+            key = rng.choice(list(inner))
+            inner[key] = rng.choice((torch.ones(3), torch.zeros(()), 1, None, "x", []))
+        case _ if rng.random() < 0.3:
+            del standing[name]
+        case _:
+            standing[name] = rng.choice((None, 0, -1, 10**9, "", [], {}, (1.0,), torch.ones(2)))
+    torch.save(rng.choice((standing, standing, standing, standing, [], {}, [standing])), target)
+    return None
+
+
+def described_of(rng: Random, source: Path, target: Path) -> None:
+    """Change what a .safetensors file of ``edgeconv train`` says of itself."""
+    data = source.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    about = header["__metadata__"]
+    name = rng.choice(sorted(about))
+    about[name] = mutate_json(rng, json.loads(about[name]))
+    text = json.dumps(header).encode()
+    target.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+
+
 def tensors_of(rng: Random, source: Path, target: Path) -> None:
     """Change the header of a .safetensors file."""
     data = source.read_bytes()

@@ -37,6 +37,11 @@ LINES = (
     "sweep {base}/tiny.onnx --precision fp32 --target onnx --no-bench --data {base}/pics --output kept",
     "sweep mobilenet_v2 --width 0.25,0.5 --resolution 32 --dry-run",
     "bundle {base}/int8/tiny_int8.tflite --output out/b.tar.gz", "bundle --show {base}/results/results.json",
+    "train mobilenet_v1 --width 0.25 --resolution 32 --data {base}/classes --epochs 1 --batch 2 --output out/w.safetensors --json",
+    "rescue {base}/tiny.onnx --calib {base}/pics --target tflite --recipe fast --minutes 0 --json",
+    "eval {base}/detector/detector.onnx --head yolov8 --preprocessing unit --data {base}/pics --truth {base}/marked/yolo --json",
+    "export {base}/detector/detector.onnx --nms yolov8 --preprocessing unit --calib {base}/pics --target tflite --output out",
+    "run {base}/segmenter/segmenter.onnx {base}/pics/p00.png --preprocessing unit --draw out/drawn --json",
     "doctor --json", "device info ssh://127.0.0.1:9", "device setup ssh://127.0.0.1:9",
 )  # fmt: skip
 

@@ -6,12 +6,10 @@ sides are counted and hindered. The board's wheel is an empty one: its Python ha
 
 import json
 import os
-import platform
-import sys
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from fuzz.boards import equip
 from fuzz.exports import Export
 
 BENCH = (
@@ -37,14 +35,8 @@ class Session(Export):
     def fresh(self, old: Path | None) -> None:
         """Make ``work`` anew: the board's tools and an empty home, and wheels found earlier."""
         super().fresh(old)
-        tools = self.work / "tools"
-        for folder in (tools, self.work / "board"):
-            folder.mkdir()
-        (tools / "ssh").write_text(SSH.format(work=self.work))
-        (tools / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-        for tool in tools.iterdir():
-            tool.chmod(0o755)
-        self._wheels()
+        (self.work / "board").mkdir()
+        equip(self.work, SSH.format(work=self.work))
 
     def start(self, *more: str) -> int:
         """Start it as an export is started, with the board's tools in front."""
@@ -69,20 +61,3 @@ class Session(Export):
         if half:
             faults.append(f"left behind: {half[0].partition('.part.')[0][:12]} on the board")
         return faults + self.left()
-
-    def _wheels(self) -> None:
-        from edgeconv.device.wheels import Platform, requirements
-        from edgeconv.files import sha256
-
-        version = "{}.{}".format(*sys.version_info[:2])
-        here = Platform(platform.machine(), version)
-        folder = self.work / ".cache" / "wheels" / f"{here.architecture}-{version}"
-        folder.mkdir(parents=True)
-        wheel = folder / "nothing-1-py3-none-any.whl"
-        with zipfile.ZipFile(wheel, "w") as file:
-            file.writestr("nothing.py", "")
-        note = {
-            "requirements": requirements(["onnxruntime"], here),
-            "wheels": {wheel.name: sha256(wheel)},
-        }
-        (folder / "onnxruntime.json").write_text(json.dumps(note))

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from fuzz import formats, lines, readers
+from fuzz import boards, formats, lines, readers
 from fuzz.onnx_models import onnx_of
+from fuzz.tasks import TRAIN
 from fuzz.tflite_models import tflite_of
 
 
@@ -59,6 +60,8 @@ class Kind:
         if not self.fast or self.reader is None:
             from edgeconv.cli import main
 
+            if (tools := Path("tools")).is_dir():  # the case's own ssh
+                os.environ["PATH"] = f"{tools.resolve()}:{os.environ['PATH']}"
             main(command)
             return 0
         try:
@@ -100,6 +103,12 @@ def untouched(rng: Random, source: Path, target: Path) -> None:
     shutil.copy(source, target)
 
 
+KEPT = "export {base}/tiny.onnx --calib {base}/calib.npz --output out --target tflite"
+BOARD = "ssh://pi@board.test"
+SOURCE = "export {base}/tiny.onnx --output out"
+BOX_EXPORT = (
+    "export detector.onnx --calib {base}/pics --preprocessing unit --target tflite --output out"
+)
 EXPORT = "export tiny.onnx --calib {base}/calib.npz --output out"
 MODEL = (
     "inspect tiny.onnx --json", "summary tiny.onnx --json", f"{EXPORT} --target tflite",
@@ -122,9 +131,19 @@ def _file(name: str) -> tuple[str, ...]:
         f"bench {name} --runs 2 --warmup 0 --no-reference --json", f"snippet {name}",
         f"report {name} --html page.html", f"bundle {name} --output out/b.tar.gz",
         f"eval {name} --data {{base}}/pics --truth {{base}}/truth/truth.csv --json",
+        f"parity {name} --count 2 --layers --json", f"parity {name} --reference {{base}}/tiny.onnx --count 2 --json",
+        f"bench {name} --against {{base}}/fp32/tiny_fp32.onnx --runs 2 --warmup 0 --profile --json",
     )  # fmt: skip
 
 
+def _tflite(name: str) -> tuple[str, ...]:
+    return (*_file(name), f"inspect {name} --mcu --json", f"inspect {name} --mcu --board 256K",
+            f"inspect {name} --c-array net.h", f"snippet {name} --lang c", f"summary {name} --json",
+            f"parity {{base}}/int8/tiny_int8.tflite --reference {name} --count 2 --json")  # fmt: skip
+
+
+CLASSES = "--data {base}/classes --output w.safetensors --json"
+BOXES = "eval {base}/detector/detector.onnx --head yolov8 --preprocessing unit --data {base}/pics"
 WEIGHTS = "export mobilenet_v1 --width 0.25 --resolution 32 --verify-count 2 --output out --weights"
 SWEEP = "sweep job.toml --output kept"
 MADE = "int8/tiny_int8"
@@ -133,8 +152,8 @@ ALL = (
     Kind("onnx", "tiny.onnx", onnx_of, MODEL, readers.graph),
     Kind("onnx int8", f"{MADE}.onnx", onnx_of, _file("tiny_int8.onnx"), readers.graph),
     Kind("qdq", f"{MADE}.onnx", onnx_of, QDQ),
-    Kind("tflite", "fp32/tiny_fp32.tflite", tflite_of, _file("tiny_fp32.tflite"), readers.flatbuffer),
-    Kind("tflite int8", f"{MADE}.tflite", tflite_of, _file("tiny_int8.tflite"), readers.flatbuffer),
+    Kind("tflite", "fp32/tiny_fp32.tflite", tflite_of, _tflite("tiny_fp32.tflite"), readers.flatbuffer),
+    Kind("tflite int8", f"{MADE}.tflite", tflite_of, _tflite("tiny_int8.tflite"), readers.flatbuffer),
     Kind("mlpackage", f"{MADE}.mlpackage", formats.folder_of, _file("tiny_int8.mlpackage"), readers.package),
     Kind("mlmodel", "fp32/tiny_fp32.mlpackage", formats.folder_of, _file("tiny_fp32.mlpackage"), readers.package),
     Kind("pte", "pte/tiny_fp32.pte", formats.bytes_of, _file("tiny_fp32.pte")),
@@ -147,11 +166,16 @@ ALL = (
         "bench tiny_int8.tflite --runs 2 --warmup 0 --json")),
     Kind("recipe", "recipe/recipe.json", formats.json_of, (
         "recipe show recipe.json --json", "recipe check recipe.json --model {base}/tiny.onnx",
-        "recipe show recipe.json", "recipe diff recipe.json {base}/recipe/recipe.json",
+        "quantize {base}/tiny.onnx --calib {base}/pics --recipe recipe.json --output out --json",
+        "sweep {base}/tiny.onnx --recipe recipe.json --precision int8 --target onnx --no-bench --data {base}/pics --output kept",
+        "export {base}/tiny.onnx --int8 --recipe recipe.json --target coreml --output out --json",
+        "recipe show recipe.json", "recipe show recipe.json --html page.html", "recipe diff recipe.json {base}/recipe/recipe.json",
         "export {base}/tiny.onnx --int8 --recipe recipe.json --calib {base}/pics --output out",
     ), readers.recipe),
     Kind("baseline", "judge/baseline.json", formats.json_of, (
-        "parity {base}/int8/tiny_int8.tflite --count 2 --baseline baseline.json --json",), readers.baseline),
+        "parity {base}/int8/tiny_int8.tflite --count 2 --baseline baseline.json --json",
+        "parity {base}/int8/tiny_int8.tflite {base}/fp32/tiny_fp32.onnx --count 2 --baseline baseline.json --junit out.xml",
+        "parity {base}/int8/tiny_int8.tflite --count 2 --baseline baseline.json --update-baseline --html page.html"), readers.baseline),
     Kind("budget", "judge/budget.toml", formats.toml_of, (
         "parity {base}/int8/tiny_int8.tflite --count 2 --budget budget.toml --json",), readers.budget),
     Kind("budget json", "judge/budget.json", formats.json_of, (
@@ -167,6 +191,8 @@ ALL = (
     Kind("kept cells", "sweep/kept", formats.folder_of, (
         f"{SWEEP} --json", f"{SWEEP} --html page.html --csv cells.csv")),
     Kind("defaults", "defaults/edgeconv.toml", formats.toml_of, (
+        "parity {base}/int8/tiny_int8.tflite --json", "bench {base}/fp32/tiny_fp32.onnx --json",
+        "eval {base}/fp32/tiny_fp32.onnx --data {base}/pics --json", f"{SWEEP} {{base}}/tiny.onnx --dry-run",
         "run {base}/fp32/tiny_fp32.onnx {base}/pics/p00.png", "inspect {base}/fp32/tiny_fp32.onnx",
         "export {base}/tiny.onnx --output out --dry-run")),
     Kind("coco", "boxes/coco.json", formats.json_of, (
@@ -182,6 +208,42 @@ ALL = (
     Kind("pth", "weights/weights.pth", formats.checkpoint_of, (f"{WEIGHTS} weights.pth",), readers.weights),
     Kind("safetensors", "weights/weights.safetensors", formats.tensors_of,
          (f"{WEIGHTS} weights.safetensors",), readers.weights),
+    Kind("trained", "trained/weights.safetensors", formats.described_of, (
+        f"{WEIGHTS} weights.safetensors", f"train mobilenet_v1 --epochs 1 --weights weights.safetensors {CLASSES}")),
+    Kind("unfinished", "unfinished/w.safetensors.unfinished", formats.standing_of, (f"{TRAIN} {CLASSES}",)),
+    Kind("kept export", "kept/.cache", formats.folder_of, (KEPT, f"{KEPT} --json")),
+    Kind("labels", "labels/labels.txt", formats.text_of, (
+        f"{SOURCE} --labels labels.txt --target tflite", f"{SOURCE} --labels labels.txt --target coreml --image-input",
+        "sweep {base}/tiny.onnx --labels labels.txt --precision fp32 --target onnx --no-bench --data {base}/calib.npz --output kept")),
+    Kind("photos", "photos", formats.folder_of, (
+        f"{SOURCE} --int8 --recipe fast --calib photos", "eval {base}/fp32/tiny_fp32.onnx --data photos --json",
+        "parity {base}/int8/tiny_int8.tflite --data photos --json", "quantize {base}/tiny.onnx --calib photos --recipe fast")),
+    Kind("yolo labels", "marked/yolo", formats.folder_of, (f"{BOXES} --truth yolo --json", f"{BOXES} --truth yolo --draw drawn")),
+    Kind("coco boxes", "boxes/coco.json", formats.json_of, (f"{BOXES} --truth coco.json --json", f"{BOXES} --truth coco.json")),
+    Kind("masks", "marked/masks", formats.folder_of, (
+        "eval {base}/segmenter/segmenter.onnx --preprocessing unit --data {base}/pics --truth masks --json",)),
+    Kind("detector", "detector/detector.onnx", onnx_of, (
+        "run detector.onnx {base}/pics/p00.png --head yolov8 --preprocessing unit --draw drawn", f"{BOX_EXPORT} --json",
+        "eval detector.onnx --preprocessing unit --data {base}/pics --truth {base}/boxes/coco.json --json",
+        f"{BOX_EXPORT} --nms yolov8 --json")),
+    Kind("segmenter", "segmenter/segmenter.onnx", onnx_of, (
+        "run segmenter.onnx {base}/pics/p00.png --preprocessing unit --draw drawn",
+        "export segmenter.onnx --calib {base}/pics --preprocessing unit --int8 --recipe fast --target tflite --output out",
+        "eval segmenter.onnx --preprocessing unit --data {base}/pics --truth {base}/marked/masks --json")),
+    Kind("manifest pte", "pte/tiny_fp32.pte.json", formats.json_of, _file("tiny_fp32.pte")),
+    Kind("reference", "saved/reference.npz", formats.archive_of, (
+        "parity {base}/int8/tiny_int8.tflite --reference reference.npz --json",
+        "parity {base}/int8/tiny_int8.tflite --load-outputs . --json")),
+    Kind("sweep data", "saved/outputs.npz", formats.archive_of, (
+        "sweep {base}/tiny.onnx --data outputs.npz --target onnx --precision fp32 --no-bench --output kept --json",)),
+    Kind("sweep samples", "samples/calib.npz", formats.archive_of, (
+        "sweep {base}/tiny.onnx --data calib.npz --target onnx --precision fp32 --no-bench --output kept --json",
+        "sweep {base}/tiny.onnx --data {base}/calib.npz --calib calib.npz --target onnx --precision int8 --recipe fast"
+        " --no-bench --output kept --json")),
+    Kind("board", "board/seed.txt", boards.board_of, (
+        f"device info {BOARD}", f"device info {BOARD} --json",
+        f"bench {{base}}/fp32/tiny_fp32.onnx --device {BOARD} --runs 2 --warmup 0 --no-reference --json",
+        f"parity {{base}}/fp32/tiny_fp32.onnx --device {BOARD} --count 2 --json")),
     Kind("truth", "truth/truth.csv", formats.text_of, (
         "parity {base}/fp32/tiny_fp32.onnx --data {base}/pics --truth truth.csv --count 3 --json",), readers.truth),
     Kind("command line", "words/tiny.onnx", untouched, lines.LINES, twist=lines.odd_line),
