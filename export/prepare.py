@@ -12,6 +12,7 @@ from edgeconv.export.passes.crop_by_slice import crop_by_slice
 from edgeconv.export.passes.dilated_pools import dilated_pools
 from edgeconv.export.passes.divide_by_constant import divide_by_constant
 from edgeconv.export.passes.drop_empty import drop_empty
+from edgeconv.export.passes.drop_nan_guards import drop_nan_guards
 from edgeconv.export.passes.drop_noops import drop_noops
 from edgeconv.export.passes.embed_preprocessing import embed_preprocessing
 from edgeconv.export.passes.exact_pixels import can_take_pixels, exact_pixels, pixel_step
@@ -45,6 +46,7 @@ HUB: tuple[Pass, ...] = (
     drop_noops,
     complete_resize,
     finite_masks,
+    drop_nan_guards,
     expand_rare,
     expand_einsum,
     fuse_norms,

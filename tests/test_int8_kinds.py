@@ -20,6 +20,7 @@ from edgeconv.export.prepare import prepare, simplify_graph
 from edgeconv.export.qdq.emit import emit_qdq
 from edgeconv.export.quant import sessions
 from edgeconv.export.quant.batching import batched, set_batch
+from edgeconv.export.quant.check import problems
 from edgeconv.export.quant.engine import quantize
 from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.formats.census import onnx_census
@@ -369,6 +370,25 @@ def test_every_kind_is_right_in_int8(name: str, worker: Worker) -> None:
         assert sqnr(real, np.stack([row[i] for row in got])) > kind.least
         if kind.tflite:
             assert sqnr(real, np.stack([row[output] for row in lite])) > kind.least
+
+
+def test_what_is_only_moved_to_an_output_keeps_its_zero_point() -> None:
+    body = """(float[1,4,6,6] x) => (float[1,5,6,6] y) {
+ b = Conv(x, w)
+ s = Sigmoid(b)
+ t = Sub(s, small)
+ r = Relu(x)
+ c = Conv(r, v)
+ y = Concat<axis=1>(t, c) }"""
+    graph = simplify_graph(
+        graph_of(body, w=weights(4, 4, 1, 1), v=abs(weights(1, 4, 1, 1)), small=scalar(0.25))
+    )
+    made = quantize(prepare(graph, int8=True).graph, samples(graph, 8, 1), form="zero-point-free")
+    held = made.recipe.activations
+    joined = {name for node in made.graph.of("Concat") for name in [*node.inputs, node.output]}
+    assert {name for name, a in held.items() if a.final} == joined
+    assert {held[name].zero_point for name in joined}.isdisjoint({-128, 0})
+    assert problems(made.recipe) == []
 
 
 def test_outputs_that_nothing_computes_stay_in_the_onnx_file() -> None:

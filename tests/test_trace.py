@@ -68,6 +68,34 @@ def test_a_net_is_traced_in_eval_mode_at_the_hubs_opset() -> None:
     agrees(module, (2, 3, 8, 8))
 
 
+class Scripted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.jit.script(nn.Conv2d(3, 4, 3))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"y": torch.relu(self.layer(x))}
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_scripts_inside_a_module_are_traced() -> None:
+    module = Scripted().eval()
+    model = trace_module(module, {"x": (1, 3, 8, 8)})
+    assert names(model.graph.output) == ["y"]
+    wanted = module(torch.from_numpy(floats(1, 3, 8, 8)))["y"].detach().numpy()
+    np.testing.assert_allclose(run(model, {"x": floats(1, 3, 8, 8)})[0], wanted, atol=1e-5)
+
+
+def test_weights_that_are_computed_become_constants() -> None:
+    parts = nn.utils.parametrizations
+    layers = parts.spectral_norm(nn.Conv2d(3, 4, 3)), parts.orthogonal(nn.Linear(6, 6))
+    module = nn.Sequential(*layers).eval()
+    agrees(module, (1, 3, 8, 8))
+    assert nn.utils.parametrize.is_parametrized(module[1])
+    model = trace_module(module, {"x": (1, 3, 8, 8)})
+    assert {node.op_type for node in model.graph.node} <= {"Conv", "MatMul", "Add"}
+
+
 def test_the_same_module_gives_the_same_bytes() -> None:
     module = small()
     first, second = (trace_module(module, {"x": (1, 3, 8, 8)}) for _ in range(2))

@@ -42,6 +42,8 @@ class IntegerPlan:
             return False
         if node.name in self.recipe.float_nodes or tensor not in self.recipe.activations:
             return False
+        if node.op == "MaxPool" and _compared(graph, node, tensor):
+            return False
         if node.op == "Add":  # coremltools leaves an addition of a constant in float
             return not any(name in graph.constants or self._faint(name) for name in node.inputs)
         return tensor not in graph.constants and not self._faint(tensor)
@@ -86,6 +88,11 @@ class IntegerPlan:
             quantized_data=stored, zero_point=zero_point, scale=scales, axis=found.axis, name=name
         )
         return constant, found.float_bias
+
+
+def _compared(graph: Graph, pool: Node, tensor: str) -> bool:
+    """Whether an operator reads what is pooled beside the result: peaks are where both are equal."""
+    return any({tensor, pool.output} <= set(node.inputs) for node in graph.nodes)
 
 
 def stored_form(activation: Activation) -> tuple[str, int | None]:

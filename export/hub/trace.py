@@ -35,23 +35,34 @@ def trace_module(
     export. Raises EdgeconvError with both reasons where neither works.
     """
     torch = require("torch", "torch")
-    onnx_package = require("onnx", "export")
     generator = torch.Generator().manual_seed(0)
     kinds = dtypes or {}
     feeds = tuple(_feed(torch, s, kinds.get(n, "float32"), generator) for n, s in shapes.items())
     module.eval()
-    if output_names is None:
-        found, nested = _output_names(torch, module, feeds)
-        # torch renames an input that has the name of an output
-        output_names = [f"{name}_out" if name in shapes else name for name in found]
-        if nested:
-            module = _flat(torch, module)
+    with torch.nn.utils.parametrize.cached():  # weights that are computed become constants
+        if output_names is None:
+            found, nested = _output_names(torch, module, feeds)
+            # torch renames an input that has the name of an output
+            output_names = [f"{name}_out" if name in shapes else name for name in found]
+            if nested:
+                module = _flat(torch, module)
+        return _by_either(torch, module, feeds, list(shapes), output_names)
+
+
+def _by_either(
+    torch: Any,
+    module: "torch.nn.Module",
+    feeds: tuple["torch.Tensor", ...],
+    names: list[str],
+    output_names: Sequence[str],
+) -> "onnx.ModelProto":
+    onnx_package = require("onnx", "export")
     reasons = []
     for dynamo in (False, True):
         buffer = io.BytesIO()
         try:
             with _quiet(), torch.no_grad():
-                _export(torch, module, feeds, buffer, list(shapes), output_names, dynamo)
+                _export(torch, module, feeds, buffer, names, output_names, dynamo)
             model: onnx.ModelProto = onnx_package.load_from_string(buffer.getvalue())
             return model
         except Exception as error:  # torch's exporters raise of every kind
@@ -100,6 +111,18 @@ def _flat(torch: Any, module: "torch.nn.Module") -> Any:
     return Flat().eval()
 
 
+def _scripts_traced(
+    torch: Any, module: "torch.nn.Module", feeds: tuple["torch.Tensor", ...]
+) -> Any:
+    """Return a module that holds TorchScript as one trace: the exporter's own finds no scripts inside."""
+    parts = [part for part in module.modules() if part is not module]
+    if isinstance(module, torch.jit.ScriptModule) or not any(
+        isinstance(part, torch.jit.ScriptModule) for part in parts
+    ):
+        return module
+    return torch.jit.trace(module, feeds, check_trace=False, strict=False)
+
+
 def _export(
     torch: Any,
     module: "torch.nn.Module",
@@ -115,6 +138,7 @@ def _export(
         "opset_version": HUB_OPSET,
     }
     if not dynamo:
+        module = _scripts_traced(torch, module, feeds)
         torch.onnx.export(module, feeds, buffer, dynamo=False, **common)
         return
     program = torch.onnx.export(module, feeds, dynamo=True, external_data=False, **common)

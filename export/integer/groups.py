@@ -7,7 +7,7 @@ import numpy as np
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Clamp, Graph, Node
-from edgeconv.export.integer.rules import data_inputs
+from edgeconv.export.integer.rules import data_inputs, moves_integers
 from edgeconv.export.op_traits import RULES, Is, operators
 from edgeconv.recipe import Activation, Recipe
 
@@ -51,6 +51,21 @@ def same_scale(graph: Graph, float_nodes: frozenset[str]) -> Groups:
             if name:
                 groups.join(name, node.outputs[0])
     return groups
+
+
+def only_moved(graph: Graph, float_nodes: Collection[str]) -> set[str]:
+    """Return the tensors with whose integers nothing computes: unread outputs, and what is only moved there.
+
+    Boxes that a Concat joins for the output are such. Tensors of one scale are all of them or none.
+    """
+    readers, groups = graph.consumers(), same_scale(graph, frozenset(float_nodes))
+    members = groups.members([*graph.shapes, *graph.constants])
+    moved = {
+        root
+        for root, names in members.items()
+        if all(moves_integers(node) for name in names for node in readers.get(name, []))
+    }
+    return {name for root in moved for name in members[root]}
 
 
 NEGLIGIBLE = 12.0

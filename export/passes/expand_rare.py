@@ -51,6 +51,22 @@ def _xor(graph: Graph, node: Node) -> bool:
     return True
 
 
+def _is_nan(graph: Graph, node: Node) -> bool:
+    steps, x = Steps(graph, node), node.inputs[0]
+    steps.finish("Not", steps.do("Equal", x, x))
+    return True
+
+
+def _is_inf(graph: Graph, node: Node) -> bool:
+    steps, x = Steps(graph, node), node.inputs[0]
+    signs = [s for s in ("positive", "negative") if node.int(f"detect_{s}", 1)]
+    if len(signs) != 1:
+        x = steps.do("Abs", x, kind=np.float32)
+    end = {("negative",): -np.inf, (): -1.0}.get(tuple(signs), np.inf)  # no size is below 0
+    steps.finish("Equal", x, steps.constant(end, np.float32))
+    return True
+
+
 def _tan(graph: Graph, node: Node) -> bool:
     steps, x = Steps(graph, node), node.inputs[0]
     steps.finish("Div", steps.do("Sin", x), steps.do("Cos", x))
@@ -252,6 +268,8 @@ WRITTEN: dict[str, Callable[[Graph, Node], bool]] = {
     "Cosh": _hyperbolic,
     "GlobalLpPool": _global_lp_pool,
     "Hardmax": _hardmax,
+    "IsInf": _is_inf,
+    "IsNaN": _is_nan,
     "LpNormalization": _lp_normalization,
     "LpPool": _lp_pool,
     "Mod": _signed_mod,

@@ -9,7 +9,7 @@ import onnx
 from edgeconv.errors import UnsupportedOpError
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.hub.onnx_io import from_onnx
-from edgeconv.export.integer.groups import same_scale
+from edgeconv.export.integer.groups import only_moved, same_scale
 from edgeconv.export.integer.rules import data_inputs, float_weights, why_float
 from edgeconv.export.op_traits import RULES, WEIGHTED, Is, operators, output_axis
 from edgeconv.export.prepare import prepare
@@ -62,8 +62,8 @@ def read_qdq(model: onnx.ModelProto) -> QuantizedModel:
     for node in graph.of(*WEIGHTED):
         if node.name not in islands:
             weights[node.name] = _weights(graph, node, layers, before, activations, notes)
-    unread = graph.unread_outputs()
-    activations = {t: replace(a, final=t in unread) for t, a in activations.items()}
+    ends = only_moved(graph, islands)
+    activations = {t: replace(a, final=t in ends) for t, a in activations.items()}
     _saturate(graph, activations, islands)
     free = all(a.final or a.zero_point in (-128, 0) for a in activations.values())
     if not free:

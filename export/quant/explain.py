@@ -244,7 +244,7 @@ def schema() -> str:
             "low": {"type": "number"},
             "high": {"type": "number"},
             "fixed": {"type": "boolean"},
-            "final": {"type": "boolean", "description": "an output that no operator reads"},
+            "final": {"type": "boolean", "description": "nothing computes with its integers"},
         },
     }
     weights = {

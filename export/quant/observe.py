@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph
+from edgeconv.export.passes.finite_masks import MASKED
 from edgeconv.export.quant.batching import batched
 from edgeconv.export.quant.float_run import Feeds, Floats, run_float, with_highest
 from edgeconv.export.quant.gather import MOST_EXTREMES, SAMPLES, Gatherer, TensorStats
@@ -103,12 +104,12 @@ def observe(
         seen.sums.update({(tensor, n): total for n, total in gatherer.totals.items()})
     seen.means = {name: np.concatenate(parts) for name, parts in means.items()}
     seen.outputs = {name: np.concatenate(parts) for name, parts in pieces.items()}
-    seen.peaks = peaks.found
+    seen.peaks = {name: peak for name, peak in peaks.found.items() if np.isfinite(peak)}
     return seen
 
 
 class _Peaks:
-    """The least of the largest values in the rows of what each Softmax reads."""
+    """The least of the largest values in the rows of what each Softmax reads, wholly masked rows apart."""
 
     def __init__(self, graph: Graph, watched: Collection[str]) -> None:
         self.axes = {
@@ -121,8 +122,9 @@ class _Peaks:
     def take(self, values: Mapping[str, Floats]) -> None:
         """Look at a chunk."""
         for name, axis in self.axes.items():
-            peak = float(values[name].max(axis=axis).min())
-            self.found[name] = min(peak, self.found.get(name, peak))
+            tops = values[name].max(axis=axis)
+            peak = float(tops.min(where=tops > MASKED / 2, initial=np.inf))
+            self.found[name] = min(peak, self.found.get(name, np.inf))
 
 
 def _keep(pieces: dict[str, list[Floats]], peaks: _Peaks, values: Mapping[str, Floats]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Clamp, Graph, Node
-from edgeconv.export.integer.groups import COMMUTING, Groups, needed_bounds, same_scale
+from edgeconv.export.integer.groups import COMMUTING, Groups, needed_bounds, only_moved, same_scale
 from edgeconv.export.integer.rules import data_inputs, is_pixel_shift
 from edgeconv.export.op_traits import RULES, Is, operators
 from edgeconv.export.quant.observe import Observation
@@ -97,7 +97,7 @@ def choose_ranges(
     groups: Groups = same_scale(graph, float_nodes)
     bounds = needed_bounds(graph, seen.peaks, float_nodes)
     bounds.update(_mask_bounds(graph, seen, bounds))
-    finals = graph.unread_outputs()
+    ends = only_moved(graph, float_nodes)
     members = groups.members(names)
     chosen: dict[str, Activation] = {}
     for tensors in members.values():
@@ -108,7 +108,7 @@ def choose_ranges(
             if not whole:
                 values = _values(graph, seen, tensors, bounds)
                 low, high = clip_search(values, low, high, form)
-            if len(tensors) == 1 and tensors[0] in finals:
+            if tensors[0] in ends:
                 prescribed = replace(choose_scale(low, high, "asymmetric"), final=True)
             else:
                 prescribed = choose_scale(low, high, form)
