@@ -8,6 +8,7 @@ from edgeconv.export.emit import Emitted
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.verify import FileVerdict
 from edgeconv.files import in_bytes
+from edgeconv.judge.advice import said_once
 from edgeconv.judge.measures import show
 from edgeconv.judge.text import figures_text, judgement
 
@@ -138,8 +139,8 @@ def closing_lines(report: ExportReport, *, verbose: bool, quiet: bool) -> list[t
         lines += [("verdict", f"{a.target} {verdict_text(a.verdict)}") for a in report.artifacts]
     lines += [("REFUSED", f"{target} · {reason}") for target, reason in report.refused.items()]
     lines.append(("verdict", _closing(report)))
-    steps = dict.fromkeys(step for artifact in report.artifacts for step in artifact.advice)
-    lines += [("try", step) for step in steps]
+    steps = (step for artifact in report.artifacts for step in artifact.advice)
+    lines += [("try", step) for step in said_once(steps)]
     if not quiet:
         lines.append(("next", report.next_command))
     return lines

@@ -74,30 +74,30 @@ def clipped_branch(net: Healthy, rng: np.random.Generator) -> Planted | None:
     """A tensor loses what is below zero on its way to one reader."""
     readers = net.graph.consumers()
     signed = [t for t in _inner(net) if net.ranges[t][0] < -0.3 * net.ranges[t][1]]
-    tensor = _one(signed, rng)
+    tensor = one(signed, rng)
     if tensor is None:
         return None
     graph = net.graph.clone()
-    reader = str(_one([node.name for node in readers[tensor]], rng))
+    reader = str(one([node.name for node in readers[tensor]], rng))
     clipped = graph.declare(graph.fresh("clipped"), graph.shape(tensor), graph.dtype(tensor))
-    _insert(graph, Node("Relu", graph.fresh("clip"), [tensor], [clipped]), tensor, reader)
-    return Planted(graph, _alike(net.recipe, tensor, clipped), f"{tensor} into {reader}")
+    insert(graph, Node("Relu", graph.fresh("clip"), [tensor], [clipped]), tensor, reader)
+    return Planted(graph, alike(net.recipe, tensor, clipped), f"{tensor} into {reader}")
 
 
 def frozen_output(net: Healthy, rng: np.random.Generator) -> Planted | None:
     """The last layer before an output gives its bias, whatever the picture."""
-    node = _last_layer(net.graph, str(_one(net.graph.outputs, rng)))
+    node = last_layer(net.graph, str(one(net.graph.outputs, rng)))
     if node is None:
         return None
-    return _scaled(net, node, lambda weights: weights * 0, lambda bias: bias)
+    return scaled(net, node, lambda weights: weights * 0, lambda bias: bias)
 
 
 def lost_channels(net: Healthy, rng: np.random.Generator) -> Planted | None:
     """A quarter of a layer's channels are zero."""
-    node = _layer(net.graph, rng, lambda n: _width(net.graph, n) >= 4)
+    node = layer(net.graph, rng, lambda n: width_of(net.graph, n) >= 4)
     if node is None:
         return None
-    width = _width(net.graph, node)
+    width = width_of(net.graph, node)
     start = int(rng.integers(4)) * (width // 4)
 
     def without(values: Array) -> Array:
@@ -105,27 +105,27 @@ def lost_channels(net: Healthy, rng: np.random.Generator) -> Planted | None:
         made[start : start + max(1, width // 4)] = 0
         return made
 
-    return _scaled(net, node, without, without)
+    return scaled(net, node, without, without)
 
 
 def permuted_classes(net: Healthy, rng: np.random.Generator) -> Planted | None:
     """Half of the last layer's channels stand in another order."""
-    node = _last_layer(net.graph, str(_one(net.graph.outputs, rng)))
-    if node is None or _width(net.graph, node) < 4:
+    node = last_layer(net.graph, str(one(net.graph.outputs, rng)))
+    if node is None or width_of(net.graph, node) < 4:
         return None
-    width = _width(net.graph, node)
+    width = width_of(net.graph, node)
     order = np.r_[np.roll(np.arange(width // 2), 1), width // 2 : width]
-    return _scaled(net, node, lambda w: w[order], lambda b: b[order], lambda scales: scales[order])
+    return scaled(net, node, lambda w: w[order], lambda b: b[order], lambda scales: scales[order])
 
 
 def halved_scale(net: Healthy, rng: np.random.Generator) -> Planted | None:
     """A layer's outputs count half."""
-    node = _layer(net.graph, rng)
+    node = layer(net.graph, rng)
     if node is None:
         return None
     if net.recipe is None or node.name not in net.recipe.weights:
-        return _scaled(net, node, lambda w: w * np.float32(0.5), lambda b: b * np.float32(0.5))
-    return _scaled(net, node, lambda w: w, lambda b: b, lambda s: s * np.float32(0.5))
+        return scaled(net, node, lambda w: w * np.float32(0.5), lambda b: b * np.float32(0.5))
+    return scaled(net, node, lambda w: w, lambda b: b, lambda s: s * np.float32(0.5))
 
 
 def transposed_kernel(net: Healthy, rng: np.random.Generator) -> Planted | None:
@@ -135,10 +135,10 @@ def transposed_kernel(net: Healthy, rng: np.random.Generator) -> Planted | None:
         shape = net.graph.shape(node.inputs[1])
         return len(shape) == 4 and shape[2] == shape[3] > 1
 
-    node = _layer(net.graph, rng, fits)
+    node = layer(net.graph, rng, fits)
     if node is None:
         return None
-    return _scaled(net, node, lambda w: w.swapaxes(2, 3).copy(), lambda b: b)
+    return scaled(net, node, lambda w: w.swapaxes(2, 3).copy(), lambda b: b)
 
 
 def transposed_map(net: Healthy, rng: np.random.Generator) -> Planted | None:
@@ -149,14 +149,14 @@ def transposed_map(net: Healthy, rng: np.random.Generator) -> Planted | None:
         shape = graph.shape(node.inputs[0])
         return len(shape) == 4 and shape[2] == shape[3] > 1
 
-    node = _layer(graph, rng, fits)
+    node = layer(graph, rng, fits)
     if node is None:
         return None
     source = node.inputs[0]
     turned = graph.declare(graph.fresh("turned"), graph.shape(source), graph.dtype(source))
     perm = Node("Transpose", graph.fresh("turn"), [source], [turned], {"perm": [0, 1, 3, 2]})
-    _insert(graph, perm, source, node.name)
-    return Planted(graph, _alike(net.recipe, source, turned), node.name)
+    insert(graph, perm, source, node.name)
+    return Planted(graph, alike(net.recipe, source, turned), node.name)
 
 
 def wrong_pad(net: Healthy, rng: np.random.Generator) -> Planted | None:
@@ -192,39 +192,23 @@ def wrong_resize(net: Healthy, rng: np.random.Generator) -> Planted | None:
 
 def wrong_zero_point(net: Healthy, rng: np.random.Generator) -> Planted | None:
     """A layer takes another integer of its input for zero: 16 to 64 steps beside it."""
-    recipe = net.recipe
-    if recipe is None:
-        return None
-    node = _layer(net.graph, rng, lambda n: n.name in recipe.weights and n.op != "ConvTranspose")
-    if node is None:
-        return None
-    own = recipe.weights[node.name]
-    steps = int(rng.integers(16, 65)) * int(rng.choice([-1, 1]))
-    sums = own.values.reshape(len(own.values), -1).astype(np.int64).sum(axis=1) * steps
-    step = recipe.activations[node.inputs[0]].scale * own.scales
-    moved = replace(
-        own,
-        bias=np.clip(own.bias + sums, -(2**31), 2**31 - 1).astype(np.int32),
-        float_bias=(own.float_bias + sums * step).astype(np.float32),
-    )
-    weights = {**recipe.weights, node.name: moved}
-    return Planted(net.graph.clone(), replace(recipe, weights=weights), f"{node.name}, {steps}")
+    return zero_moved(net, rng, (16, 65))
 
 
 def lost_bias(net: Healthy, rng: np.random.Generator) -> Planted | None:
     """A layer adds nothing to its sums."""
-    node = _layer(net.graph, rng, lambda n: len(n.inputs) > 2 and n.inputs[2] != "")
-    return None if node is None else _scaled(net, node, lambda w: w, lambda b: b * 0)
+    node = layer(net.graph, rng, lambda n: len(n.inputs) > 2 and n.inputs[2] != "")
+    return None if node is None else scaled(net, node, lambda w: w, lambda b: b * 0)
 
 
 def next_channel(net: Healthy, rng: np.random.Generator) -> Planted | None:
     """Every channel of a layer stands one place further."""
-    node = _layer(net.graph, rng, lambda n: _width(net.graph, n) > 1)
+    node = layer(net.graph, rng, lambda n: width_of(net.graph, n) > 1)
 
     def moved(values: Array) -> Array:
         return np.roll(values, 1, axis=0)
 
-    return None if node is None else _scaled(net, node, moved, moved, moved)
+    return None if node is None else scaled(net, node, moved, moved, moved)
 
 
 def coarse_weights(net: Healthy, rng: np.random.Generator) -> Planted | None:
@@ -234,24 +218,24 @@ def coarse_weights(net: Healthy, rng: np.random.Generator) -> Planted | None:
         step = max(float(np.abs(values).max()) / 3, 1e-30)
         return np.rint(values / step) * step
 
-    node = _layer(net.graph, rng)
-    return None if node is None else _scaled(net, node, coarse, lambda b: b)
+    node = layer(net.graph, rng)
+    return None if node is None else scaled(net, node, coarse, lambda b: b)
 
 
 def other_range(net: Healthy, rng: np.random.Generator) -> Planted | None:
     """A layer reads its input by a scale half as large again, its bias stays."""
-    node = _layer(net.graph, rng)
+    node = layer(net.graph, rng)
     if node is None:
         return None
     if net.recipe is None or node.name not in net.recipe.weights:
-        return _scaled(net, node, lambda w: w * np.float32(1.5), lambda b: b)
-    return _scaled(net, node, lambda w: w, lambda b: b, lambda s: s * np.float32(1.5))
+        return scaled(net, node, lambda w: w * np.float32(1.5), lambda b: b)
+    return scaled(net, node, lambda w: w, lambda b: b, lambda s: s * np.float32(1.5))
 
 
 def lost_activation(net: Healthy, rng: np.random.Generator) -> Planted | None:
     """What follows an activation reads what it was made of."""
     graph = net.graph.clone()
-    node = _one([n.name for n in graph.of(*ACTIVATIONS) if n.output not in graph.outputs], rng)
+    node = one([n.name for n in graph.of(*ACTIVATIONS) if n.output not in graph.outputs], rng)
     if node is None:
         return None
     lost = next(n for n in graph.nodes if n.name == node)
@@ -284,7 +268,8 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def _one(items: Sequence[str], rng: np.random.Generator) -> str | None:
+def one(items: Sequence[str], rng: np.random.Generator) -> str | None:
+    """Return one of ``items``, None where there is none."""
     return items[int(rng.integers(len(items)))] if items else None
 
 
@@ -294,7 +279,7 @@ def _inner(net: Healthy) -> list[str]:
     return [t for t in made if t in read and t in net.ranges]
 
 
-def _layer(
+def layer(
     graph: Graph, rng: np.random.Generator, fits: Callable[[Node], bool] = lambda _: True
 ) -> Node | None:
     """Return one of the layers with constant weights that fit."""
@@ -302,7 +287,7 @@ def _layer(
     return found[int(rng.integers(len(found)))] if found else None
 
 
-def _last_layer(graph: Graph, output: str) -> Node | None:
+def last_layer(graph: Graph, output: str) -> Node | None:
     """Return the last layer on the way to an output, the last branch's where several join."""
     made = graph.producers()
     while (node := made.get(output)) is not None:
@@ -321,12 +306,13 @@ def _axis(node: Node) -> int:
     )
 
 
-def _width(graph: Graph, node: Node) -> int:
+def width_of(graph: Graph, node: Node) -> int:
+    """Return how many channels a layer gives."""
     grouped = node.int("group", 1) if node.op == "ConvTranspose" else 1
     return graph.shape(node.inputs[1])[_axis(node)] * grouped
 
 
-def _scaled(
+def scaled(
     net: Healthy,
     node: Node,
     weights: Callable[[Array], Array],
@@ -357,7 +343,28 @@ def _scaled(
     return Planted(graph, recipe, node.name)
 
 
-def _insert(graph: Graph, node: Node, tensor: str, reader: str) -> None:
+def zero_moved(net: Healthy, rng: np.random.Generator, steps: tuple[int, int]) -> Planted | None:
+    """Move what a layer takes for zero by ``steps`` (first, end) of its input's integers, up or down."""
+    recipe = net.recipe
+    if recipe is None:
+        return None
+    node = layer(net.graph, rng, lambda n: n.name in recipe.weights and n.op != "ConvTranspose")
+    if node is None:
+        return None
+    own = recipe.weights[node.name]
+    moved = int(rng.integers(*steps)) * int(rng.choice([-1, 1]))
+    sums = own.values.reshape(len(own.values), -1).astype(np.int64).sum(axis=1) * moved
+    step = recipe.activations[node.inputs[0]].scale * own.scales
+    made = replace(
+        own,
+        bias=np.clip(own.bias + sums, -(2**31), 2**31 - 1).astype(np.int32),
+        float_bias=(own.float_bias + sums * step).astype(np.float32),
+    )
+    weights = {**recipe.weights, node.name: made}
+    return Planted(net.graph.clone(), replace(recipe, weights=weights), f"{node.name}, {moved}")
+
+
+def insert(graph: Graph, node: Node, tensor: str, reader: str) -> None:
     """Put ``node``, which reads ``tensor``, between it and one of its readers."""
     for place, other in enumerate(graph.nodes):
         if other.name == reader:
@@ -366,7 +373,7 @@ def _insert(graph: Graph, node: Node, tensor: str, reader: str) -> None:
             return
 
 
-def _alike(recipe: Recipe | None, tensor: str, other: str) -> Recipe | None:
+def alike(recipe: Recipe | None, tensor: str, other: str) -> Recipe | None:
     """Give a new tensor the scale of an old one."""
     if recipe is None or tensor not in recipe.activations:
         return recipe

@@ -22,6 +22,7 @@ from typing import Any
 import click
 import numpy as np
 from faults import FAULTS, Healthy
+from order_faults import ORDER_FAULTS
 
 from edgeconv.api import make_options
 from edgeconv.arguments import settled
@@ -37,6 +38,7 @@ from edgeconv.judge.verdict import Verdict
 SLIGHT = 0.01
 """A fault that adds less than this share of an output's own spread as noise is drawn again elsewhere."""
 TRIES = 6
+KINDS = FAULTS | ORDER_FAULTS
 Line = dict[str, Any]
 
 
@@ -171,10 +173,10 @@ def _cases(
         about = {"net": net.name, "form": f"{precision} {target}"}
         drawn = np.random.default_rng(zlib.crc32(own.encode()))
         planted = 0
-        for name in drawn.permutation(list(FAULTS)):
+        for name in drawn.permutation(list(KINDS)):
             line = None
             if planted < each and f"{own} {name}" not in done:
-                line = plant(work, healthy, target, FAULTS[name], drawn, sound)
+                line = plant(work, healthy, target, KINDS[name], drawn, sound)
             if line is not None:
                 planted += "named" in line
                 yield {"case": f"{own} {name}", **about, "fault": str(name), **line}

@@ -370,6 +370,31 @@ def test_rare_classes_that_are_lost_to_the_commonest_one_are_named() -> None:
     assert compare({"y": wanted}, {"y": noisy}, budget=INT8)
 
 
+def test_rare_classes_that_noise_turns_both_ways_are_not_lost() -> None:
+    """As in a raw embedding of which one element is mostly the largest: near the border every other row changes."""
+    rng = np.random.default_rng(3)
+    wanted = rng.normal(size=(1000, 16))
+    wanted[:, 5] += 12.0
+    wanted[:24, 7] = wanted[:24, 5] + np.tile([0.05, -0.05], 12)
+    got = wanted + 0.1 * rng.normal(size=wanted.shape)
+    got[:16, 5], got[:16, 7] = wanted[:16, 7], wanted[:16, 5]
+    verdict = compare({"y": wanted}, {"y": got}, budget=INT8)
+    assert verdict, verdict
+    assert "agreement_rare_high" not in verdict.figures["y"]
+
+
+@pytest.mark.parametrize("name", ["image_embeds", "y"])
+def test_outputs_that_say_that_they_hold_no_classes_are_judged_by_their_values(name: str) -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(size=(100, 64)) * 0.2 + (0.0 if name == "image_embeds" else 3.0)
+    got = wanted + 0.03 * rng.normal(size=wanted.shape)
+    verdict = compare({name: wanted}, {name: got}, budget=INT8)
+    assert verdict, verdict
+    assert "agreement_top1" not in verdict.figures[name]
+    labelled = compare({name: wanted}, {name: got}, budget=INT8, truth=wanted.argmax(axis=1))
+    assert "top1" in labelled.figures[name]
+
+
 def test_the_largest_element_of_an_embedding_is_no_class() -> None:
     rng = np.random.default_rng(0)
     wanted = rng.normal(size=(100, 256))

@@ -76,7 +76,7 @@ def test_every_script_is_run_by_a_test() -> None:
 
 def test_faults_are_planted_where_they_change_what_a_net_computes() -> None:
     import plant_faults  # the whole run is long
-    from faults import FAULTS, Healthy
+    from faults import Healthy
 
     graph = residual_net()
     feeds, taps = (
@@ -84,11 +84,11 @@ def test_faults_are_planted_where_they_change_what_a_net_computes() -> None:
         {name: (-0.1, 0.1) for node in graph.nodes for name in node.outputs},
     )
     before, planted = run(graph, feeds)[0], 0
-    for fault in FAULTS.values():
+    for fault in plant_faults.KINDS.values():
         made = fault(Healthy(graph, None, taps), np.random.default_rng(0))
         if made is not None:
             planted += not np.allclose(run(made.graph, feeds)[0], before, atol=1e-6)
-    assert planted >= 3
+    assert planted >= 8
     assert plant_faults.main.commands.keys() == {"run", "table"}
 
 
@@ -120,14 +120,29 @@ def test_a_runtime_costs_what_it_and_its_needs_take() -> None:
 def test_scenes_and_their_nets_fit_each_other() -> None:
     import scene_heads
     import scene_nets
+    import scene_others
     import scenes
 
     drawn = scenes.draw(4, 0)
     assert drawn.pictures.shape == (4, 3, scenes.SIZE, scenes.SIZE)
-    for kind in ("plain", *scene_heads.KINDS):
+    losses = {**scene_heads.LOSSES, **scene_others.LOSSES}
+    for kind in ("plain", *losses):
         outputs = scene_nets.seeded(kind, 0).eval()(torch.from_numpy(drawn.pictures))
-        loss: scene_heads.Loss = scene_heads.LOSSES.get(kind, scene_nets.loss_by_shapes)
+        loss: scene_heads.Loss = losses.get(kind, scene_nets.loss_by_shapes)
         assert torch.isfinite(loss(outputs, drawn, np.arange(4))), kind
+
+
+def test_a_turned_choice_costs_what_sets_the_candidates_apart() -> None:
+    import perturb_choices
+
+    net = torch.nn.Conv2d(2, 2, 1)
+    before = net.weight.detach().clone()
+    perturb_choices.perturbed(net, 1)
+    moved = (net.weight.detach() / before - 1).abs()
+    assert 0 < float(moved.max()) < 1e-5
+    lines = [{"candidates": {"a": 1e-3, "b": 2e-3}}, {"candidates": {"a": 1e-3}}]
+    assert perturb_choices.turn_db(lines, ["a", "b"]) == pytest.approx(3.01, abs=0.01)
+    assert perturb_choices.turn_db(lines, ["a"]) == 0.0
 
 
 def test_a_net_is_made_hard_and_computes_what_it_did() -> None:

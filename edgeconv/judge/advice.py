@@ -1,7 +1,7 @@
 """What to do next where a verdict was missed, in the order of what its figures say."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgeconv.judge.verdict import NO_INTEGERS, Verdict
@@ -53,3 +53,15 @@ def advice(verdict: Verdict, path: str, known: Mapping[str, Any]) -> tuple[str, 
     said.append("--fp16: half the size without a recipe")
     said.append(f"edgeconv rescue {shlex.quote(path)}: tries these and says which is worth it")
     return tuple(said)
+
+
+def said_once(steps: Iterable[str]) -> list[str]:
+    """Return the steps of several files, those with the same reason once: as the first file has them.
+
+    >>> said_once(["edgeconv rescue a.onnx: tries these", "edgeconv rescue a.tflite: tries these"])
+    ['edgeconv rescue a.onnx: tries these']
+    """
+    found: dict[str, str] = {}
+    for step in steps:
+        found.setdefault(step.partition(": ")[2], step)
+    return list(found.values())

@@ -23,6 +23,8 @@ COARSE = 1 / 32
 """Steps in an output's spread: fewer leave it less than 40 dB."""
 FEWEST_RARE = 10
 """Fewer pictures of rare classes tell nothing of their share."""
+BY_CHANCE = 0.05
+"""A p-value above it says nothing."""
 MOST_CHANNELS = 4096
 """More are positions of a map, not channels."""
 SOFTMAX_STEP = 1 / 256
@@ -191,7 +193,7 @@ def _classes(
         "agreement_top1": float(top1.mean()),
         "agreement_top1_low": low,
         "agreement_top1_high": high,
-        **_rare(reference, top1),
+        **_rare(reference, other, top1),
         "agreement_top5": metrics.agreement(reference, other, 5, name),
         "flips": float((~top1).sum()),
     }
@@ -230,11 +232,20 @@ def _noise(name: str, reference: Array, figures: Figures, context: Context) -> f
     return metrics.rms_error(reference, context.floor, name)
 
 
-def _rare(reference: Array, agrees: Array) -> Figures:
-    """Return how many of the pictures agree that are not of a class that most are of."""
-    best = metrics.class_rows(reference).argmax(axis=1)
-    rare = best != np.bincount(best).argmax()
+def _rare(reference: Array, other: Array, agrees: Array) -> Figures:
+    """Return how many of the pictures agree that are not of a class that most are of.
+
+    Nothing where as many come to that class as leave it: near its border noise turns rare classes more often,
+    whatever the file is like.
+    """
+    best, now = (metrics.class_rows(side).argmax(axis=1) for side in (reference, other))
+    commonest = np.bincount(best).argmax()
+    rare = best != commonest
     if rare.sum() < FEWEST_RARE or rare.mean() >= 0.5:
+        return {}
+    if (now == commonest).sum() <= (~rare).sum() or metrics.mcnemar_p(
+        ~rare, now == commonest
+    ) > BY_CHANCE:
         return {}
     return {
         "agreement_rare_high": metrics.wilson_interval(int(agrees[rare].sum()), int(rare.sum()))[1]

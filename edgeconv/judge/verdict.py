@@ -20,6 +20,10 @@ from edgeconv.metrics import are_probabilities, class_rows, is_scores
 Array = NDArray[Any]
 EVEN = 1e-3
 """What the length of a normalized vector may differ by in float arithmetic, half precision too."""
+VECTORS = ("embed", "feature", "descriptor")
+"""What outputs are called that are compared with each other, not read as classes."""
+ENOUGH_SIGNS = 256
+"""Of fewer values none may be below 0 by chance."""
 NO_INTEGERS = "int8_compute"
 """What a finding is about that no figure measures: an INT8 file that computes in float."""
 
@@ -155,7 +159,7 @@ def compare(
             scale=(scales or {}).get(name),
             floor=None if floor is None else floor.get(name),
             truth=truth,
-            scores=_holds_scores(wanted, pieces) if scores is None else name in scores,
+            scores=_holds_scores(name, wanted, pieces, truth) if scores is None else name in scores,
         )
         figures[name], said = measure(name, wanted, got, context)
         notes.extend(said)
@@ -184,12 +188,34 @@ def no_integers(kind: str, stats: Mapping[str, Any]) -> tuple[Finding, ...]:
     return (Finding("", NO_INTEGERS, 0.0, 1.0, False, why),)
 
 
-def _holds_scores(reference: Array, pieces: Collection[Part]) -> bool:
-    """Whether an output holds class scores: by its shape, and its parts are of one range."""
-    if not is_scores(reference) or _unit_length(reference):
+def _holds_scores(
+    name: str,
+    reference: Array,
+    pieces: Collection[Part],
+    truth: NDArray[np.integer[Any]] | None,
+) -> bool:
+    """Whether an output holds class scores: by its shape, unless its name or its values say otherwise."""
+    if not is_scores(reference):
+        return False
+    if truth is None and (_named_vector(name) or _figures(reference) or _unit_length(reference)):
         return False
     spreads = [float(piece.of(reference).std()) for piece in pieces]
     return not spreads or max(spreads) <= GAP * min(spreads)
+
+
+def _named_vector(name: str) -> bool:
+    """Whether an output is called an embedding, whose largest element says nothing.
+
+    >>> _named_vector("image_embeds"), _named_vector("logits")
+    (True, False)
+    """
+    return any(word in name.casefold() for word in VECTORS)
+
+
+def _figures(reference: Array) -> bool:
+    """Whether no value is below 0 and some are above 1: distances, or features behind a ReLU; logits have either sign."""
+    many = reference.size >= ENOUGH_SIGNS
+    return many and bool(reference.min() >= 0.0 and reference.max() > 1.0 + EVEN)
 
 
 def _unit_length(reference: Array) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.judge.advice import said_once
 from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Row
 from edgeconv.parity.report import WORDS, environment, summary, table
@@ -49,7 +50,7 @@ def to_html(matrix: Matrix) -> str:
         ok=good == len(matrix.rows),
         within=f"{good} of {len(matrix.rows)} cells within budget",
         pictures=f"{matrix.samples.count} pictures · {matrix.samples.source}",
-        steps=list(dict.fromkeys(step for row in matrix.rows for step in row.advice)),
+        steps=said_once(step for row in matrix.rows for step in row.advice),
         sentences=[(_kind(said), said) for said in sentences if not said.startswith("try: ")],
         bars_title="Same class as the reference",
         hops=_bars(matrix),

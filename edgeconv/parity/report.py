@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 from edgeconv import __version__
 from edgeconv.deps import versions_of
+from edgeconv.judge.advice import said_once
 from edgeconv.judge.measures import show
 from edgeconv.judge.outputs import inputs_hash
 from edgeconv.judge.text import to_json as verdict_json
@@ -216,7 +217,7 @@ def summary(matrix: Matrix, layers: bool = True) -> list[str]:
         said.append(f"pictures: {matrix.samples.prepared}")
     if matrix.samples.told is not None:
         said.append(f"truth: {matrix.samples.told}")
-    steps = dict.fromkeys(step for row in matrix.rows for step in row.advice)
+    steps = said_once(step for row in matrix.rows for step in row.advice)
     said += [f"try: {step}" for step in steps]
     ran = sum(row.error is None for row in matrix.rows)
     good = sum(row.ok for row in matrix.rows)

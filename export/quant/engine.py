@@ -27,7 +27,7 @@ from edgeconv.export.quant.ranges import conflicts, fixed_scales
 from edgeconv.export.quant.relative import relative
 from edgeconv.recipe import Form, Recipe
 
-__all__ = ["Quantized", "float_nodes", "quantize", "split"]
+__all__ = ["Quantized", "float_nodes", "quantize"]
 
 FloatOutputs = Callable[[Graph, Recipe], tuple[str, ...]]
 FLOAT_OUTPUTS: Mapping[str, FloatOutputs] = {"onnx": logits}
@@ -132,17 +132,14 @@ def _still(graph: Graph, node: Node) -> bool:
     return all(name in graph.constants for name in node.inputs if name)
 
 
-def split(count: int) -> tuple[list[int], list[int]]:
-    """Return the places of the pictures to learn from and of those that judge, evenly thinned out.
+def _learnt(count: int) -> list[int]:
+    """Return the places of the pictures that may be learnt from: not every fifth, which judges.
 
-    Every fifth judges. With fewer than HELD_EVERY pictures both are all of them.
+    With fewer than HELD_EVERY pictures all are learnt from, and judge.
     """
-    places = list(range(count))
     if count < HELD_EVERY:
-        return places, places
-    held = places[HELD_EVERY - 1 :: HELD_EVERY]
-    learnt = [place for place in places if place % HELD_EVERY != HELD_EVERY - 1]
-    return learnt, _thinned(held, MOST_HELD)
+        return list(range(count))
+    return [place for place in range(count) if place % HELD_EVERY != HELD_EVERY - 1]
 
 
 def _widest(graph: Graph) -> int:
@@ -170,10 +167,10 @@ def _observe(
     candidates: Sequence[Candidate],
     report: Progress,
 ) -> Task:
-    learnt, held = split(len(feeds))
-    learnt = _thinned(learnt, int(np.clip(LIVE_BYTES // _widest(graph), LEAST_LEARNT, MOST_LEARNT)))
-    only_held = [place for place in held if place not in learnt]
-    first = [*learnt, *only_held]
+    most = int(np.clip(LIVE_BYTES // _widest(graph), LEAST_LEARNT, MOST_LEARNT))
+    learnt = _thinned(_learnt(len(feeds)), most)
+    unlearnt = [place for place in range(len(feeds)) if place not in learnt]
+    first = [*learnt, *_thinned(unlearnt, MOST_HELD)]
     rest = sorted(set(range(len(feeds))) - set(first))
     weighted = [n for n in graph.nodes if n.op in WEIGHTED and n.name not in floats]
     after = any(candidate.bias == "after" for candidate in candidates)
