@@ -1,23 +1,25 @@
-"""Whether --adaptive finds what a full sweep finds: ``python scripts/simulate_adaptive.py JOB.toml ...``.
+"""Whether --adaptive finds what a full sweep finds: ``python scripts/simulate_adaptive.py SAMPLES.json|JOB.toml ...``.
 
-Reads what each sweep has kept and repeats it on pictures drawn again with replacement (the
-same for all cells) and on latencies drawn from the measured intervals. The rule is that of sweep/run.py.
+Repeats what each sweep measured on pictures drawn again with replacement (the same for all cells) and on
+latencies drawn from the measured intervals; what drops cells is the function that the command calls. JOB.toml
+reads what the sweep has kept, and --keep writes that down as samples.
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.sweep.choose import Budgets, Point, lost, pick
+from edgeconv.sweep.adaptive import HALVING, Rung, narrow
+from edgeconv.sweep.choose import Budgets, Point, dominated_by, pick
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.job import job_from, read_job
 from edgeconv.sweep.open import open_engine
-from edgeconv.sweep.run import DROP_CONFIDENCE, RUNGS, sweep
+from edgeconv.sweep.run import sweep
 from edgeconv.sweep.store import Store
 
 STRICTEST, LOOSEST = 0.3, 0.9
@@ -32,47 +34,56 @@ class Measured:
     ms: NDArray[np.float64]
     around: NDArray[np.float64]
     bytes: tuple[int, ...]
+    labels: tuple[str, ...]
+    functions: tuple[str, ...]
 
 
-def repeat(found: Measured, generator: np.random.Generator) -> tuple[bool, float]:
-    """Return whether the rule gives the answer of a full sweep, and its share of the full cost.
+@dataclass(frozen=True)
+class Repeated:
+    """One repeat: whether the answer was that of the full sweep, and the shares of its pictures and seconds."""
 
-    Where no cell keeps the budget, that is the answer.
-    """
+    same: bool
+    pictures: float
+    seconds: float
+
+
+def answer(points: Sequence[Point], budgets: Budgets) -> set[str]:
+    """Return the cell to ship, none where none keeps the budgets; without budgets all worth shipping."""
+    if budgets:
+        chosen = pick(points, budgets)
+        return set() if chosen is None else {points[chosen].label}
+    by = dominated_by(points)
+    return {point.label for point, index in zip(points, by, strict=True) if index is None}
+
+
+def repeat(found: Measured, generator: np.random.Generator, budgeted: bool = True) -> Repeated:
+    """Draw a sweep and a budget of latency; measure it whole, and rung by rung."""
     cells, pictures = found.correct.shape
     right = found.correct[:, generator.integers(0, pictures, pictures)]
-    budgets = Budgets(ms=float(np.quantile(found.ms, generator.uniform(STRICTEST, LOOSEST))))
-    draws = generator.standard_normal((cells, len(RUNGS)))
-    live, cost, before = list(range(cells)), 0.0, 0.0
-    weights = np.diff([0.0, *RUNGS])
+    most = float(np.quantile(found.ms, generator.uniform(STRICTEST, LOOSEST)))
+    budgets = Budgets(ms=most if budgeted else None)
+    timed = [rung for rung in HALVING if rung.seconds]
+    draws = {rung: generator.standard_normal(cells) for rung in timed}
+    spent = np.zeros(2)
 
-    def points(chosen: Sequence[int], rung: int) -> list[Point]:
-        """What is known after a rung: the mean over the parts measured so far, and its interval."""
-        share = RUNGS[rung]
-        noise = draws[:, : rung + 1] @ np.sqrt(weights[: rung + 1]) / share
-        middle = found.ms + found.around / 1.96 * noise
-        half = found.around / share**0.5
-        count = max(1, round(pictures * share))
-        return [
-            Point(
-                str(i),
-                (middle[i] - half[i], middle[i], middle[i] + half[i]),
-                right[i, :count],
-                found.bytes[i],
-            )
-            for i in chosen
-        ]
+    def point(cell: int, rung: Rung) -> Point:
+        last = [r for r in timed if r.pictures <= rung.pictures][-1]
+        half = found.around[cell] / last.seconds**0.5
+        middle = found.ms[cell] + half / 1.96 * draws[last][cell]
+        correct = right[cell, : max(1, round(pictures * rung.pictures))]
+        times = (middle - half, middle, middle + half)
+        name, function = found.labels[cell], found.functions[cell]
+        return Point(name, times, correct, found.bytes[cell], None, function)
 
-    for rung, share in enumerate(RUNGS):
-        cost, before = cost + len(live) * (share - before), share
-        known = points(live, rung)
-        if share < 1.0:
-            gone = lost(known, budgets, DROP_CONFIDENCE)
-            live = [cell for cell, out in zip(live, gone, strict=True) if not out]
-    adaptive = pick(known, budgets) if live else None
-    full = pick(points(range(cells), len(RUNGS) - 1), budgets)
-    same = (None if adaptive is None else live[adaptive]) == full
-    return same, cost / cells
+    def measure(live: Sequence[int], rung: Rung) -> list[Point]:
+        before = max((r.pictures for r in HALVING if r.pictures < rung.pictures), default=0.0)
+        spent[:] += len(live) * np.array([rung.pictures - before, rung.seconds])
+        return [point(cell, rung) for cell in live]
+
+    live = narrow(cells, pictures, budgets, HALVING, measure)
+    chosen = answer([point(cell, HALVING[-1]) for cell in live], budgets)
+    whole = answer([point(cell, HALVING[-1]) for cell in range(cells)], budgets)
+    return Repeated(chosen == whole, *(spent / cells).tolist())
 
 
 def measured(path: Path) -> Measured:
@@ -98,25 +109,68 @@ def measured(path: Path) -> Measured:
         latencies[:, 1],
         (latencies[:, 2] - latencies[:, 0]) / 2,
         tuple(p.bytes for p in known),
+        tuple(p.label for p in known),
+        tuple(p.function for p in known),
+    )
+
+
+def write_samples(found: Measured, path: Path) -> None:
+    """Write ``found`` as JSON, a line of hexadecimal bits a cell."""
+    bits = [np.packbits(row).tobytes().hex() for row in found.correct]
+    about = {
+        **asdict(found),
+        "correct": bits,
+        "ms": found.ms.tolist(),
+        "around": found.around.round(6).tolist(),
+        "pictures": found.correct.shape[1],
+    }
+    path.write_text(json.dumps(about, indent=0) + "\n")
+
+
+def read_samples(path: Path) -> Measured:
+    """Return what ``write_samples`` wrote."""
+    about = json.loads(path.read_text())
+    rows = [np.frombuffer(bytes.fromhex(bits), np.uint8) for bits in about["correct"]]
+    correct = np.unpackbits(np.stack(rows), axis=1, count=about["pictures"]).astype(bool)
+    return Measured(
+        correct,
+        np.array(about["ms"]),
+        np.array(about["around"]),
+        tuple(about["bytes"]),
+        tuple(about["labels"]),
+        tuple(about["functions"]),
     )
 
 
 @click.command(help=__doc__)
-@click.argument("jobs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.argument("sweeps", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--repeats", default=20, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-def main(jobs: tuple[Path, ...], repeats: int, seed: int) -> None:
+@click.option(
+    "--budget/--no-budget", default=True, help="Of latency; without, the answer is the front."
+)
+@click.option(
+    "--keep", type=click.Path(path_type=Path, file_okay=False), help="Write samples there."
+)
+def main(
+    sweeps: tuple[Path, ...], repeats: int, seed: int, budget: bool, keep: Path | None
+) -> None:
     """Parse, simulate, print a table."""
-    click.echo(
-        "| sweep | cells | pictures | same answer | cost of the full sweep |\n|---|---|---|---|---|"
-    )
-    for job in jobs:
-        found, generator = measured(job), np.random.default_rng(seed)
-        made = [repeat(found, generator) for _ in range(repeats)]
-        same, cost = sum(one for one, _ in made), float(np.mean([part for _, part in made]))
+    click.echo("| sweep | cells | pictures | same answer | pictures seen | seconds timed |")
+    click.echo("|---|---|---|---|---|---|")
+    for path in sweeps:
+        found = read_samples(path) if path.suffix == ".json" else measured(path)
+        if keep is not None:
+            keep.mkdir(parents=True, exist_ok=True)
+            write_samples(found, keep / f"{path.stem}.json")
+        generator = np.random.default_rng(seed)
+        made = [repeat(found, generator, budget) for _ in range(repeats)]
+        same = sum(one.same for one in made)
+        seen = np.mean([(one.pictures, one.seconds) for one in made], axis=0)
         cells, pictures = found.correct.shape
         click.echo(
-            f"| {job.stem} | {cells} | {pictures} | {same} of {repeats} | {100 * cost:.0f} % |"
+            f"| {path.stem} | {cells} | {pictures} | {same} of {repeats} | "
+            f"{100 * seen[0]:.0f} % | {100 * seen[1]:.0f} % |"
         )
 
 

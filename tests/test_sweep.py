@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,12 +166,18 @@ def test_only_intervals_dominate() -> None:
     slow, fast = (2.0, 2.1, 2.2), (1.0, 1.1, 1.2)
     good, poor = shares(95, 100), shares(60, 100)
     assert dominates(point("a", fast, good), point("b", slow, poor))
-    assert dominates(point("a", fast, good), point("b", slow, good))  # right on the same pictures
+    many = shares(570, 600)  # right on the same pictures, so many that half a point would show
+    assert dominates(point("a", fast, many), point("b", slow, many))
+    assert not dominates(point("a", fast, good), point("b", slow, good))
+    one_net = {"function": "fp32"}
+    assert dominates(
+        replace(point("a", fast, good), **one_net), replace(point("b", slow, good), **one_net)
+    )
     assert not dominates(point("a", fast, good), point("b", (1.1, 1.2, 1.3), poor))
     nearly = [*shares(94, 99), True]
     assert not dominates(point("a", fast, good), point("b", slow, nearly))
     assert not dominates(point("a", fast, poor), point("b", slow, good))
-    assert dominates(point("a", None, good, 1), point("b", None, good, 2))
+    assert dominates(point("a", None, many, 1), point("b", None, many, 2))
     assert not dominates(point("a", None, good, 1), point("b", slow, good, 2))
     assert dominated_by([point("a", fast, good), point("b", slow, poor)]) == [None, 0]
 
@@ -184,12 +191,22 @@ def test_paired_differences_and_the_pictures_that_would_tell() -> None:
     losses = np.array([False] * 6 + [True] * 4 + [True] * 90, bool)
     # mean 0.02, variance 0.1 - 0.0004: 1.96^2 * 0.0996 / 0.0004 = 957 pictures, 100 are there
     assert pictures_needed(wins, losses) == 857
-    assert pictures_needed(first, first) is None
+    # 1.96 * sqrt(2 / 555) / sqrt(555) is just below half a point, two of them are the adjustment
+    assert pictures_needed(first, first) == 453
+    low, _, high = difference(np.ones(552, bool), np.ones(552, bool))
+    assert max(-low, high) > 0.005
+    low, _, high = difference(np.ones(553, bool), np.ones(553, bool))
+    assert max(-low, high) < 0.005
     a, b = point("a", None, wins), point("b", None, losses)
     assert (
         told_apart(a, b) == "a and b cannot be told apart with these 100 pictures: 857 more would"
     )
     assert told_apart(point("a", None, first), point("b", None, second)) is None
+    few = shares(9, 10)
+    assert told_apart(point("a", None, few), point("b", None, few)) == (
+        "a and b cannot be told apart with these 10 pictures: they are right equally often, "
+        "543 more would show that within half a point"
+    )
 
 
 @pytest.mark.parametrize(
@@ -272,8 +289,8 @@ def test_what_surely_cannot_be_the_answer_is_dropped_and_nothing_else() -> None:
         point("cannot be told", (0.8, 0.9, 1.0), shares(188, 200)),
         point("may be late", (0.9, 1.0, 1.2), good),
     ]
-    assert lost(cells, Budgets(ms=1.1), 0.999) == [False, True, True, False, False]
-    assert lost(cells, Budgets(), 0.999)[2] is False  # the fastest has no rival
+    assert lost(cells, Budgets(ms=1.1), 0.99, 400) == [False, True, True, False, False]
+    assert lost(cells, Budgets(), 0.99, 400)[2] is False  # the fastest has no rival
 
 
 def a_sweep(generator: np.random.Generator) -> Measured:
@@ -282,14 +299,16 @@ def a_sweep(generator: np.random.Generator) -> Measured:
     skills = generator.uniform(0.55, 0.95, 24)
     milliseconds = 1.0 + 9.0 * skills**6 * generator.uniform(0.5, 2.0, 24)
     right = (hard[None] < skills[:, None]) ^ (generator.random((24, 2000)) < 0.03)
-    return Measured(right, milliseconds, 0.02 * milliseconds, (1000,) * 24)
+    names = tuple(str(cell) for cell in range(24))
+    return Measured(right, milliseconds, 0.02 * milliseconds, (1000,) * 24, names, names)
 
 
 def test_adaptive_gives_the_full_answer_at_under_half_the_cost() -> None:
     generator = np.random.default_rng(20)
     found = [repeat(a_sweep(generator), generator) for _ in range(40)]
-    assert sum(same for same, _ in found) >= 38
-    assert np.mean([cost for _, cost in found]) < 0.5
+    assert sum(one.same for one in found) >= 38
+    assert np.mean([one.pictures for one in found]) < 0.5
+    assert np.mean([one.seconds for one in found]) < 0.5
 
 
 @pytest.fixture(scope="module")

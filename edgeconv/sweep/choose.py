@@ -6,7 +6,7 @@ of pictures that would tell.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 
 from edgeconv.metrics import wilson_interval
 
+EQUAL = 0.005
+"""Accuracies that are known to differ by less than this, half a point, count as one."""
+
 
 @dataclass(frozen=True)
 class Point:
     """One cell as it is judged. ``correct`` says for each picture whether it was right, None: not known.
 
-    ``latency_ms`` is (low, estimate, high), None where the cell was not timed. ``arena`` in bytes.
+    ``latency_ms`` is (low, estimate, high), None where the cell was not timed. ``arena`` in bytes. Cells of
+    one ``function`` compute the same but for rounding; "": no other cell does.
     """
 
     label: str
@@ -27,6 +31,18 @@ class Point:
     correct: NDArray[np.bool_] | None
     bytes: int
     arena: int | None = None
+    function: str = ""
+
+    def at(self, confidence: float) -> "Point":
+        """Return the cell with the 95 % interval of its latency stretched to ``confidence``."""
+        if self.latency_ms is None:
+            return self
+        low, middle, high = self.latency_ms
+        times = _deviations(confidence) / _deviations(0.95)
+        return replace(
+            self,
+            latency_ms=(middle - times * (middle - low), middle, middle + times * (high - middle)),
+        )
 
     @property
     def accuracy(self) -> float | None:
@@ -40,33 +56,48 @@ class Point:
         return wilson_interval(int(self.correct.sum()), len(self.correct), confidence)
 
 
+def _deviations(confidence: float) -> float:
+    """How many standard deviations a two-sided interval of ``confidence`` reaches to each side."""
+    return NormalDist().inv_cdf(0.5 + confidence / 2)
+
+
 def difference(
-    first: NDArray[np.bool_], second: NDArray[np.bool_], confidence: float = 0.95
+    first: NDArray[np.bool_],
+    second: NDArray[np.bool_],
+    confidence: float = 0.95,
+    of: int | None = None,
 ) -> tuple[float, float, float]:
     """Return (low, estimate, high) of the accuracy of ``first`` less that of ``second``, same pictures.
 
     The adjusted Wald interval for paired shares (Bonett and Price 2012, J. Educ. Behav. Stat. 37:479).
+    With ``of``, of the difference on so many pictures from which these were drawn, not on all there could be.
     """
     count = len(first)
     wins, losses = int((first & ~second).sum()), int((~first & second).sum())
     p, q = (wins + 1) / (count + 2), (losses + 1) / (count + 2)
-    half = NormalDist().inv_cdf(0.5 + confidence / 2)
-    half *= math.sqrt(max(p + q - (p - q) ** 2, 0.0) / (count + 2))
+    half = _deviations(confidence) * math.sqrt(max(p + q - (p - q) ** 2, 0.0) / (count + 2))
+    half *= 1.0 if of is None else math.sqrt(max(1 - count / of, 0.0))
     return p - q - half, (wins - losses) / count, p - q + half
 
 
-def pictures_needed(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> int | None:
+def pictures_needed(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> int:
     """Return how many more pictures would tell the two apart if they go on as so far.
 
-    None where they are equally often right, so that no number would.
+    Where they are right equally often: how many would show that they differ by less than EQUAL.
     """
     count = len(first)
     wins, losses = int((first & ~second).sum()), int((~first & second).sum())
     if wins == losses:
-        return None
+        # as ``difference`` of so many, with a picture more to each side
+        shares = (wins + losses) / count
+        reach = _deviations(0.95) / EQUAL
+        needed = math.ceil(
+            (reach**2 * shares + math.sqrt((reach**2 * shares) ** 2 + 8 * reach**2)) / 2
+        )
+        return max(needed - 2 - count, 1)
     mean = (wins - losses) / count
     variance = (wins + losses) / count - mean**2
-    needed = math.ceil(NormalDist().inv_cdf(0.975) ** 2 * variance / mean**2)
+    needed = math.ceil(_deviations(0.95) ** 2 * variance / mean**2)
     return max(needed - count, 1)
 
 
@@ -74,7 +105,8 @@ def dominates(a: Point, b: Point, confidence: float = 0.95) -> bool:
     """Whether ``a`` is surely no worse than ``b`` in accuracy and cost, and surely better in one.
 
     Cost is latency where both were timed, bytes where neither was. Surely: by intervals of
-    ``confidence``; answers that are equal on every picture count as equal accuracy.
+    ``confidence``; those right on the same pictures are equally accurate if they compute one
+    function, or if these are so many that they differ by less than EQUAL.
     """
     cost = _cost(a, b)
     accuracy = _accuracy(a, b, confidence)
@@ -94,12 +126,13 @@ def _cost(a: Point, b: Point) -> int | None:
     return None
 
 
-def _accuracy(a: Point, b: Point, confidence: float) -> int | None:
+def _accuracy(a: Point, b: Point, confidence: float, of: int | None = None) -> int | None:
     if a.correct is None or b.correct is None or len(a.correct) != len(b.correct):
         return 0 if a.correct is None and b.correct is None else None
+    low, _, high = difference(a.correct, b.correct, confidence, of)
     if bool((a.correct == b.correct).all()):
-        return 0
-    low, _, high = difference(a.correct, b.correct, confidence)
+        known = a.function == b.function != "" or (of is None and max(-low, high) < EQUAL)
+        return 0 if known else None
     if low > 0:
         return 1
     return -1 if high < 0 else None
@@ -120,14 +153,15 @@ def told_apart(a: Point, b: Point) -> str | None:
     """
     if a.correct is None or b.correct is None or len(a.correct) != len(b.correct):
         return None
-    if _accuracy(a, b, 0.95) in (1, -1):
-        return None
-    count = len(a.correct)
-    if bool((a.correct == b.correct).all()):
+    told, count = _accuracy(a, b, 0.95), len(a.correct)
+    if told == 0:
         return f"{a.label} and {b.label} are right on the same {count} pictures"
-    more = pictures_needed(a.correct, b.correct)
-    rest = "they are right equally often" if more is None else f"{more:,} more would"
-    return f"{a.label} and {b.label} cannot be told apart with these {count} pictures: {rest}"
+    if told is not None:
+        return None
+    more = f"{pictures_needed(a.correct, b.correct):,} more would"
+    if a.accuracy == b.accuracy:
+        more = f"they are right equally often, {more} show that within half a point"
+    return f"{a.label} and {b.label} cannot be told apart with these {count} pictures: {more}"
 
 
 @dataclass(frozen=True)
@@ -179,20 +213,26 @@ class Budgets:
         return None
 
 
-def lost(points: Sequence[Point], budgets: Budgets, confidence: float) -> list[bool]:
-    """Return which cells further measurement surely cannot make the answer.
+def lost(points: Sequence[Point], budgets: Budgets, confidence: float, of: int) -> list[bool]:
+    """Return which cells further measurement, of up to ``of`` pictures, surely cannot make the answer.
 
-    Without budgets the dominated ones. With them also those that surely miss one, and those surely
-    less accurate than a cell that surely keeps all. Surely: by intervals of ``confidence``.
+    Without budgets the dominated ones. With them those that surely miss one, and those that a cell which
+    surely keeps all surely beats: it is right more often, or as often and cheaper. Surely: by intervals
+    of ``confidence``.
     """
-    found = [index is not None for index in dominated_by(points, confidence)]
+    wide = [point.at(confidence) for point in points]
     if not budgets:
-        return found
-    keeping = [p for p in points if budgets.missed(p) is None and p.correct is not None]
-    for place, point in enumerate(points):
-        better = any(_accuracy(other, point, confidence) == 1 for other in keeping)
-        found[place] = found[place] or better or budgets.hopeless(point, confidence)
-    return found
+        return [index is not None for index in dominated_by(wide, confidence)]
+    keeping = [point for point in wide if budgets.missed(point) is None]
+
+    def beaten(point: Point, by: Point) -> bool:
+        accuracy = _accuracy(by, point, confidence, of)
+        return accuracy == 1 or (accuracy == 0 and _cost(by, point) == 1)
+
+    return [
+        budgets.hopeless(point, confidence) or any(beaten(point, other) for other in keeping)
+        for point in wide
+    ]
 
 
 def pick(points: Sequence[Point], budgets: Budgets) -> int | None:

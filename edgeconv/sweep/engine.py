@@ -15,15 +15,11 @@ from edgeconv.sweep.tasks import perform
 
 @dataclass(frozen=True)
 class Task:
-    """A piece of work: its kind, what it is told (JSON), and the versions that its result depends on.
-
-    ``again`` starts it anew although a result is there.
-    """
+    """A piece of work: its kind, what it is told (JSON), and the versions that its result depends on."""
 
     kind: str
     spec: Mapping[str, Any]
     versions: Mapping[str, Any] = field(default_factory=dict)
-    again: bool = False
 
     @property
     def key(self) -> str:
@@ -102,10 +98,14 @@ class Here:
 def kept_result(store: Store, task: Task) -> Outcome | None:
     """Return the outcome that the store holds for ``task``; None where it has to be run.
 
-    A damaged one is removed and counts as none.
+    A damaged one, and a figure that was timed on a busy machine, is removed and counts as none.
     """
-    found = None if task.again else store.get(task.key)
-    if found is not None and sound(task.kind, found, store.place(task.key)):
+    found = store.get(task.key)
+    if (
+        found is not None
+        and sound(task.kind, found, store.place(task.key))
+        and not found.get("busy")
+    ):
         return Outcome(task, found)
     store.drop(task.key)
     return None

@@ -57,7 +57,13 @@ class Cell:
         arena = None if self.timing is None else self.timing["arena_mib"]
         correct = None if self.correct is None else np.array(self.correct, bool)
         arena_bytes = None if arena is None else int(arena * (1 << 20))
-        return Point(self.label, latency, correct, self.bytes, arena_bytes)
+        return Point(self.label, latency, correct, self.bytes, arena_bytes, self._function())
+
+    def _function(self) -> str:
+        """Files of one float net compute the same but for rounding, and so does one file wherever it runs."""
+        return (
+            self.form.without_target().label if self.form.precision == "fp32" else str(self.sha256)
+        )
 
 
 @dataclass
@@ -106,7 +112,7 @@ class SweepReport:
         settled = cell.impossible or cell.dropped or cell.error is not None or cell.within is False
         if settled or not self.partial:
             return False
-        unseen = bool(self.pictures) and cell.correct is None
+        unseen = len(cell.correct or ()) < self.pictures
         untimed = self.job.bench and cell.timing is None and cell.untimed is None
         return cell.path is None or unseen or untimed
 

@@ -12,7 +12,8 @@ from edgeconv.export.targets import TARGETS, packages
 from edgeconv.files import digest
 from edgeconv.machine import describe
 from edgeconv.models.specs import SPECS
-from edgeconv.sweep.choose import Budgets, lost
+from edgeconv.sweep.adaptive import HALVING, WHOLE, Rung, narrow
+from edgeconv.sweep.choose import Point
 from edgeconv.sweep.data import Evaluation, choose
 from edgeconv.sweep.engine import Engine, Outcome, Task, kept_result, run_here
 from edgeconv.sweep.forms import MISSING, Form, Impossible, expand
@@ -24,12 +25,6 @@ from edgeconv.sweep.specs import bench_spec, export_spec, shard_specs
 
 RESULTS = 4
 """Form of what tasks answer: results of another form are made anew."""
-
-RUNGS = (0.25, 0.5, 1.0)
-"""Shares of the pictures after which --adaptive drops what surely cannot be the answer."""
-
-DROP_CONFIDENCE = 0.999
-"""Of each single comparison that drops a cell early: there are many of them."""
 
 
 def sweep(job: Job, inputs: Inputs, engine: Engine, say: Say) -> SweepReport:
@@ -52,12 +47,7 @@ def sweep(job: Job, inputs: Inputs, engine: Engine, say: Say) -> SweepReport:
         state.export()
         for cell in cells:
             state.settle(cell)
-        rungs = RUNGS if job.adaptive else RUNGS[-1:]
-        for share in rungs:
-            live = [cell for cell in cells if cell.path is not None and not cell.dropped]
-            state.measure(live, share)
-            if share < 1.0:
-                _drop(live, budgets_of(job))
+        state.narrow([cell for cell in cells if cell.path is not None])
     except KeyboardInterrupt:
         partial = True
     finally:
@@ -102,14 +92,6 @@ def _refuse_nothing(job: Job, forms: Sequence[Form], impossible: Sequence[Imposs
 
 def _impossible(item: Impossible) -> Cell:
     return Cell(item.form, 1, error=item.reason, impossible=True)
-
-
-def _drop(cells: Sequence[Cell], budgets: Budgets) -> None:
-    """Mark the cells that surely cannot be the answer, by the pictures so far."""
-    known = [(cell, point) for cell in cells if (point := cell.point()) is not None]
-    gone = lost([point for _, point in known], budgets, DROP_CONFIDENCE)
-    for (cell, _), is_lost in zip(known, gone, strict=True):
-        cell.dropped = is_lost
 
 
 class _State:
@@ -197,24 +179,37 @@ class _State:
         assert cell.path is not None
         return self.engine.store.folder.parent / cell.path
 
-    def measure(self, cells: Sequence[Cell], share: float) -> None:
-        """Evaluate every cell on the first ``share`` of the pictures, and time it for as much of the time.
+    def narrow(self, cells: Sequence[Cell]) -> None:
+        """Measure ``cells``: all of them whole, or with --adaptive those that may still be the answer."""
+
+        def measure(live: Sequence[int], rung: Rung) -> list[Point | None]:
+            for place in set(range(len(cells))).difference(live):
+                cells[place].dropped = True
+            self.measure([cells[place] for place in live], rung)
+            return [cells[place].point() for place in live]
+
+        rungs = HALVING if self.job.adaptive else WHOLE
+        narrow(len(cells), self.pictures, budgets_of(self.job), rungs, measure)
+
+    def measure(self, cells: Sequence[Cell], rung: Rung) -> None:
+        """Evaluate every cell on the pictures of ``rung``, and time it for as long as that says.
 
         Boards time beside the evaluations; this machine after all other work, a cell at a time.
         """
         machine = describe().to_json()
         benches: dict[int, Task] = {}
-        for cell in cells if self.job.bench else ():
+        for cell in cells if self.job.bench and rung.seconds else ():
+            cell.timing = None  # of a shorter one, while this one is not there yet
             spec = bench_spec(
                 self.inputs,
                 self._file(cell),
                 cell.threads,
-                self.job.seconds * share,
+                self.job.seconds * rung.seconds,
                 cell.place,
                 machine,
             )
-            benches[id(cell)] = self._timing(spec)
-        shards = self._shards(cells, share)
+            benches[id(cell)] = Task("bench", spec, self.versions)
+        shards = self._shards(cells, rung.pictures)
         tasks = [task for parts in shards.values() for task in parts]
         tasks += [task for task in benches.values() if task.board is not None]
         done = {outcome.task.key: outcome for outcome in self.outcomes(tasks)}
@@ -225,13 +220,6 @@ class _State:
         for cell in cells:
             if id(cell) in benches and not cell.place:
                 self._time_here(cell, benches[id(cell)])
-
-    def _timing(self, spec: Mapping[str, Any]) -> Task:
-        """Return a bench; what was measured on a busy machine is measured again."""
-        task = Task("bench", spec, self.versions)
-        kept = kept_result(self.engine.store, task)
-        busy = kept is not None and kept.result is not None and kept.result["busy"]
-        return replace(task, again=bool(busy))
 
     def _time_here(self, cell: Cell, task: Task) -> None:
         self.progress.added()
@@ -266,7 +254,7 @@ class _State:
         """Cut where earlier rungs ended, so that what they evaluated is not evaluated again."""
         if not self.job.adaptive:
             return []
-        ends = [max(1, round(evaluation.count * share)) for share in RUNGS]
+        ends = [max(1, round(evaluation.count * rung.pictures)) for rung in HALVING]
         return [end for end in ends if end < count]
 
 
