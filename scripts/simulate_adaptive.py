@@ -63,7 +63,7 @@ def repeat(found: Measured, generator: np.random.Generator, budgeted: bool = Tru
     most = float(np.quantile(found.ms, generator.uniform(STRICTEST, LOOSEST)))
     budgets = Budgets(ms=most if budgeted else None)
     timed = [rung for rung in HALVING if rung.seconds]
-    draws = {rung: generator.standard_normal(cells) for rung in timed}
+    draws = {rung: generator.standard_normal((cells,)) for rung in timed}
     spent = np.zeros(2)
 
     def point(cell: int, rung: Rung) -> Point:
@@ -83,7 +83,7 @@ def repeat(found: Measured, generator: np.random.Generator, budgeted: bool = Tru
     live = narrow(cells, pictures, budgets, HALVING, measure)
     chosen = answer([point(cell, HALVING[-1]) for cell in live], budgets)
     whole = answer([point(cell, HALVING[-1]) for cell in range(cells)], budgets)
-    return Repeated(chosen == whole, *(spent / cells).tolist())
+    return Repeated(chosen == whole, spent[0] / cells, spent[1] / cells)
 
 
 def measured(path: Path) -> Measured:

@@ -128,6 +128,13 @@ class Cluster:
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
         return max(1, sum(int(worker["nthreads"]) for worker in workers))
 
+    def running(self) -> int:
+        """Return how many tasks the workers have at hand, as far as the scheduler answers."""
+        try:
+            return min(self.width(), len(self._open))
+        except (OSError, TimeoutError, ValueError, KeyError):
+            return 0
+
     def submit(self, task: Task) -> None:
         """Queue ``task`` on the cluster, unless the store holds its result."""
         kept = kept_result(self.store, task)

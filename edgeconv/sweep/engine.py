@@ -67,6 +67,10 @@ class Engine(Protocol):
         """Yield every submitted task as it ends, until none is left."""
         ...
 
+    def running(self) -> int:
+        """Return how many tasks run now."""
+        ...
+
     def close(self) -> None:
         """Stop; what is done is kept."""
         ...
@@ -89,6 +93,10 @@ class Here:
             task = self._waiting.popleft()
             kept = kept_result(self.store, task)
             yield kept if kept is not None else run_here(task, self.store, self._inputs)
+
+    def running(self) -> int:
+        """One, of all that wait."""
+        return min(1, len(self._waiting))
 
     def close(self) -> None:
         """Forget what is queued."""

@@ -20,7 +20,7 @@ def page(report: SweepReport) -> str:
 
     Raises MissingDependencyError without jinja2.
     """
-    cells = [cell for cell in report.cells if not cell.impossible and cell.path is not None]
+    cells = [cell for cell in report.cells if cell.path is not None and cell.error is None]
     sentences = report.sentences()
     return render(
         "pages",

@@ -1,30 +1,51 @@
 """How far a sweep is, in a line at most once a second."""
 
 import time
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from edgeconv.sweep.engine import Outcome
+from edgeconv.sweep.engine import Engine, Outcome, Task
 
 Say = Callable[[str], None]
 
 
 @dataclass
 class Progress:
-    """Counts tasks and says where the sweep stands, at most once a second."""
+    """Counts cells and tasks, and says where the sweep stands, at most once a second.
+
+    ``cells`` are all there are; ``running`` says how many tasks run now; ``guess`` how many seconds a task
+    of each kind takes, for the time before one has ended.
+    """
 
     say: Say
-    total: int = 0
+    cells: int
+    running: Callable[[], int]
+    guess: Mapping[str, float]
     done: int = 0
     failed: int = 0
     kept: int = 0
     worked: float = 0.0
+    settled: set[int] = field(default_factory=set)
     started: float = field(default_factory=time.monotonic)
-    _last: float = 0.0
+    _expected: Counter[str] = field(default_factory=Counter)
+    _ended: Counter[str] = field(default_factory=Counter)
+    _seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    _last: float = float("-inf")
 
-    def added(self, count: int = 1) -> None:
-        """More tasks are known."""
-        self.total += count
+    def expect(self, **more: int) -> None:
+        """So many more tasks of each kind are still to come, besides those that ended."""
+        for kind, count in more.items():
+            self._expected[kind] = self._ended[kind] + count
+        self._show(due=False)
+
+    def watch(self, engine: Engine, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        """Run ``tasks`` on ``engine`` and yield each as it ends."""
+        for task in tasks:
+            engine.submit(task)
+        for outcome in engine.outcomes():
+            self.ended(outcome)
+            yield outcome
 
     @property
     def seconds(self) -> float:
@@ -33,16 +54,46 @@ class Progress:
 
     def ended(self, outcome: Outcome) -> None:
         """A task ended."""
+        kind = outcome.task.kind
         self.done += 1
-        self.failed += outcome.error is not None
+        self._ended[kind] += 1
         self.kept += outcome.seconds == 0.0
         self.worked += outcome.seconds
+        self._seconds[kind] += outcome.seconds
+        self._show(due=self.done == self._expected.total())
+
+    def settle(self, cell: int, failed: bool = False) -> None:
+        """Nothing more comes of the cell of this id."""
+        self.failed += failed and cell not in self.settled
+        self.settled.add(cell)
+
+    def left(self) -> float:
+        """Return the seconds that what is expected takes: of each kind as long as those so far, else as guessed."""
+        if not self.worked:
+            return 0.0
+        work = sum(
+            (count - self._ended[kind])
+            * (self._seconds[kind] / self._ended[kind] if self._ended[kind] else self.guess[kind])
+            for kind, count in self._expected.items()
+        )
+        return work * self.seconds / self.worked
+
+    def _show(self, due: bool) -> None:
         now = time.monotonic()
-        if now - self._last < 1.0 and self.done < self.total:
+        if now - self._last < 1.0 and not due:
             return
         self._last = now
-        made = self.done - self.kept
-        left = (self.total - self.done) * (now - self.started) / made if made else 0.0
-        text = f"{self.done} of {self.total} tasks done"
+        text = f"{len(self.settled)} of {self.cells} cells done, {self.running()} running"
         text += f", {self.failed} failed" if self.failed else ""
-        self.say(text + (f", about {left:.0f} s left" if left >= 1 else ""))
+        text += f", {self.done} of {self._expected.total()} tasks"
+        left = self.left()
+        self.say(text + (f", about {duration(left)} left" if left >= 1 else ""))
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words.
+
+    >>> duration(95), duration(4000)
+    ('95 s', '67 min')
+    """
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -21,7 +21,8 @@ class Cell:
     """One form with one number of threads in one place ("" is here).
 
     ``path`` is the file's place below the output folder. ``timing`` is what the bench found, ``correct``
-    whether each picture was right; ``error`` says why a cell has no file, ``untimed`` why no latency.
+    whether each picture was right; ``error`` says why a cell has no file, or none that can be evaluated,
+    ``untimed`` why no latency.
     """
 
     form: Form
@@ -46,8 +47,8 @@ class Cell:
         return self.form.label + threads + (f" on {self.place}" if self.place else "")
 
     def point(self) -> Point | None:
-        """Return the cell as it is judged; None where it has no file or is not within its budget."""
-        if self.path is None or not self.within:
+        """Return the cell as it is judged; None where it has no file, is not within its budget or failed."""
+        if self.path is None or not self.within or self.error is not None:
             return None
         latency = None
         if self.timing is not None and self.timing["latency_ms"] is not None:
