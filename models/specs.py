@@ -109,14 +109,24 @@ def find_spec(name: str) -> NetSpec:
         )
     if Path(name).suffix[1:].isalpha():
         raise UsageError(f"{name} does not exist")
+    raise UsageError(
+        f"unknown net {name!r}{_nearest(name)}: choose one of {', '.join(SPECS)}, "
+        "or name a file.py:factory or an .onnx file"
+    )
+
+
+def find_own(name: str) -> NetSpec:
+    """Return the spec of net ``name`` where files and modules will not do. Raises UsageError as ``find_spec``."""
+    if name in SPECS:
+        return SPECS[name]
+    raise UsageError(f"{name!r} is none of the nets here{_nearest(name)}: {', '.join(SPECS)}")
+
+
+def _nearest(name: str) -> str:
     simple = {key.replace("_", ""): key for key in SPECS}
     wanted = name.lower().replace("_", "").replace("-", "")
     near = [simple[match] for match in difflib.get_close_matches(wanted, simple, 2, 0.6)]
-    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-    raise UsageError(
-        f"unknown net {name!r}{hint}: choose one of {', '.join(SPECS)}, "
-        "or name a file.py:factory or an .onnx file"
-    )
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
 def resolve_options(name: str, given: Mapping[str, Value | None]) -> dict[str, Value]:

@@ -435,6 +435,12 @@ def test_two_sweeps_on_one_folder_and_a_full_disk_are_one_sentence(
 def test_bad_options_and_the_plan(tmp_path: Path) -> None:
     assert run().exit_code == 2
     assert run("ghostnet", "--workers", "2", "--scheduler", "tcp://x:1").exit_code == 2
+    for address in ("foo", "tcp://", "tcp://host", "http://host:80", "tcp://host:port", "host:8786"):
+        malformed = run("ghostnet", "--scheduler", address, "--output", str(tmp_path / "o"))
+        assert malformed.exit_code == 2
+        assert f"--scheduler {address}: write tcp://HOST:PORT" in malformed.output
+    assert run("no_net", "--output", str(tmp_path / "new" / "o")).exit_code == 2
+    assert list(tmp_path.iterdir()) == []  # nor is a folder left where nothing can be made
     assert run("ghostnet", "--resolution", "big").exit_code == 2
     assert run(str(tmp_path / "gone.toml")).exit_code == 2
     planned = run("ghostnet", "--resolution", "32,64", "--target", "onnx", "--dry-run")

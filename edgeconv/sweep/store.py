@@ -1,11 +1,11 @@
 """Results on disk, addressed by what they depend on: an interrupted sweep goes on where it stopped."""
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,13 @@ class Store:
 
     folder: Path
 
-    @contextmanager
+    @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the folder for one sweep. Raises EdgeconvError where another one does."""
+        """Hold the folder for one sweep; a new one that stays empty is removed.
+
+        Raises EdgeconvError where another one holds it.
+        """
+        new = [place for place in (self.folder, *self.folder.parents) if not place.exists()]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -45,6 +49,9 @@ class Store:
         try:
             yield
         finally:
+            with contextlib.suppress(OSError):  # what is in one keeps it
+                for place in new:
+                    place.rmdir()
             if handle is not None:
                 os.close(handle)
 
@@ -66,7 +73,7 @@ class Store:
             return None
         return found
 
-    @contextmanager
+    @contextlib.contextmanager
     def making(self, key: str) -> Iterator[Path]:
         """Yield an empty folder that becomes the result of ``key`` once ``result.json`` is in it.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgeconv.errors import UsageError
-from edgeconv.models.specs import resolve_options
+from edgeconv.models.specs import find_own, resolve_options
 from edgeconv.pictures import find_pictures
 
 AUGMENTATIONS = ("none", "crop", "flip", "full")
@@ -74,6 +74,7 @@ class TrainOptions:
 
     def check(self) -> None:
         """Raise UsageError naming the first option that cannot be right."""
+        find_own(self.net)
         resolve_options(self.net, self.net_options())
         if isinstance(self.held_out, float) and not 0 < self.held_out < 1:
             raise UsageError(
