@@ -27,10 +27,11 @@ from edgeconv.sweep.choose import (
     told_apart,
 )
 from edgeconv.sweep.data import choose
-from edgeconv.sweep.engine import Task, kept_result
+from edgeconv.sweep.engine import Outcome, Task, kept_result
 from edgeconv.sweep.forms import Form, expand
 from edgeconv.sweep.inputs import Inputs, unpack, wanted
 from edgeconv.sweep.job import job_from, listed, read_job
+from edgeconv.sweep.progress import Progress
 from edgeconv.sweep.results import Cell, SweepReport
 from edgeconv.sweep.store import Store, key_of, write_result
 from edgeconv.sweep.text import print_sweep
@@ -260,8 +261,29 @@ def test_a_cell_dropped_after_fewer_pictures_is_neither_the_answer_nor_in_a_sent
     job = job_from({"nets": ["ghostnet"], "budget_mb": 1.0})
     report = SweepReport(job, cells, truth=True, pictures=10)
     assert report.answer is cells[1]
+    assert f"0.0 points [-23.1, 23.1] above {cells[2].label}" in report.sentences()[0]
     assert not any(cells[0].label in text for text in report.to_json()["sentences"])
     assert told_apart(point("a", None, shares(3, 4)), point("b", None, shares(8, 10))) is None
+
+
+def test_time_left_counts_what_is_still_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(Progress, "seconds", 8.0)
+    guess = {"export": 10.0, "evaluate": 1.0, "bench": 4.0}
+    progress = Progress(said.append, 4, lambda: 2, guess)
+    progress.expect(export=4, evaluate=4, bench=4)
+    assert said == ["0 of 4 cells done, 2 running, 0 of 12 tasks"]
+    for _ in range(2):
+        progress.ended(Outcome(Task("export", {}), {}, None, 8.0))
+    # 16 s of work took 8: two exports as long as those two, and eight others as guessed
+    assert progress.left() == (2 * 8.0 + 4 * 1.0 + 4 * 4.0) / 2
+    progress.ended(Outcome(Task("evaluate", {}), {}))  # kept: the others may be, too
+    assert progress.left() == (2 * 8.0 + 4 * 4.0) / 2
+    progress.settle(1, failed=True)
+    progress.settle(1)
+    progress.expect(export=0, evaluate=0, bench=1)
+    progress.ended(Outcome(Task("bench", {}), {}, None, 4.0))
+    assert said[-1] == "1 of 4 cells done, 2 running, 1 failed, 4 of 4 tasks"
 
 
 def test_a_budget_is_kept_only_by_what_surely_keeps_it() -> None:
@@ -435,7 +457,14 @@ def test_two_sweeps_on_one_folder_and_a_full_disk_are_one_sentence(
 def test_bad_options_and_the_plan(tmp_path: Path) -> None:
     assert run().exit_code == 2
     assert run("ghostnet", "--workers", "2", "--scheduler", "tcp://x:1").exit_code == 2
-    for address in ("foo", "tcp://", "tcp://host", "http://host:80", "tcp://host:port", "host:8786"):
+    for address in (
+        "foo",
+        "tcp://",
+        "tcp://host",
+        "http://host:80",
+        "tcp://host:port",
+        "host:8786",
+    ):
         malformed = run("ghostnet", "--scheduler", address, "--output", str(tmp_path / "o"))
         assert malformed.exit_code == 2
         assert f"--scheduler {address}: write tcp://HOST:PORT" in malformed.output

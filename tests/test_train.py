@@ -176,7 +176,11 @@ def test_pictures_are_split_by_class_and_augmented_by_the_generator(photos: Path
     ("words", "says", "code"),
     [
         (("ghostnett", "--data", "."), "did you mean ghostnet", 2),
-        (("net.py:make", "--data", "."), "'net.py:make' is none of the nets here: mobilenet_v1,", 2),
+        (
+            ("net.py:make", "--data", "."),
+            "'net.py:make' is none of the nets here: mobilenet_v1,",
+            2,
+        ),
         (("ghostnet", "--data", "nowhere"), "nowhere does not exist", 2),
         (("ghostnet", "--data", "flat"), "into a folder of its own, flat/cat/1.jpg", 2),
         (("ghostnet", "--data", "single"), "class a has 1 picture", 1),

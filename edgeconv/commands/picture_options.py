@@ -23,17 +23,14 @@ def picture_options(command: Command) -> Command:
                 type=click.Choice(list(NAMED)),
                 help="Instead of --mean and --std. Default: the manifest's.",
             ),
-            click.option(
-                "--mean",
-                callback=reading(numbers),
-                metavar="M[,M,M]",
-                help="On the 0..1 scale, in the tensor's order.",
-            ),
-            click.option(
-                "--std",
-                callback=reading(numbers),
-                metavar="S[,S,S]",
-                help="On the 0..1 scale, in the tensor's order.",
+            *(
+                click.option(
+                    f"--{name}",
+                    callback=reading(numbers),
+                    metavar=f"{letter}[,{letter},{letter}]",
+                    help="On the 0..1 scale, in the tensor's order.",
+                )
+                for name, letter in (("mean", "M"), ("std", "S"))
             ),
             click.option(
                 "--crop",

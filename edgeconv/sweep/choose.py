@@ -164,6 +164,14 @@ def told_apart(a: Point, b: Point) -> str | None:
     return f"{a.label} and {b.label} cannot be told apart with these {count} pictures: {more}"
 
 
+def over(a: Point, b: Point) -> str | None:
+    """Say by how many points ``a`` is more often right than ``b``; None where that is not known."""
+    if a.correct is None or b.correct is None or len(a.correct) != len(b.correct):
+        return None
+    low, middle, high = (100 * value for value in difference(a.correct, b.correct))
+    return f"{middle:.1f} points [{low:.1f}, {high:.1f}] above {b.label}"
+
+
 @dataclass(frozen=True)
 class Budgets:
     """Upper bounds of latency (ms), size and arena (bytes), and the least top-1 (percent)."""

@@ -36,6 +36,7 @@ TIMED = table(
         "latency_ms": maybe(number(low=0.0)),
         "interval_ms": maybe(items(number(), 2, 2)),
         "arena_mib": maybe(number(low=0.0)),
+        "peak_mib": maybe(number(low=0.0)),
         "busy": flag,
     }
 )

@@ -1,16 +1,41 @@
 """A sweep as one page that needs nothing else: accuracy against cost, the front drawn, a table beside."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from edgeconv.reports import svg
 from edgeconv.sweep.results import Cell, SweepReport
-from edgeconv.sweep.text import accuracy_text, latency_text, remark
+from edgeconv.sweep.text import accuracy_text, latency_text, ranked, remark
 from edgeconv.templates import render
 
 LARGE = svg.Canvas(width=760.0, height=430.0)
 SHAPES = ("circle", "square", "diamond", "triangle")
+Cost = tuple[float, float, float]
+"""Low, estimate and high."""
+
+
+def _latency(cell: Cell) -> Cost | None:
+    point = cell.point()
+    return None if point is None else point.latency_ms
+
+
+def _of_bench(name: str) -> Callable[[Cell], Cost | None]:
+    def read(cell: Cell) -> Cost | None:
+        value = None if cell.timing is None else cell.timing[name]
+        return None if value is None else (float(value),) * 3
+
+    return read
+
+
+COSTS: dict[str, Callable[[Cell], Cost | None]] = {
+    "latency, ms": _latency,
+    "size, MB": lambda cell: (cell.bytes / 1e6,) * 3,
+    "memory, MiB": _of_bench("peak_mib"),
+    "arena, MiB": _of_bench("arena_mib"),
+}
+"""What accuracy is drawn against, a chart each: the axis' title, and how a cell says it; None: not known."""
+
 TOLD = ("net", "precision", "target")
 """What the page's filters tell cells apart by."""
 
@@ -20,7 +45,7 @@ def page(report: SweepReport) -> str:
 
     Raises MissingDependencyError without jinja2.
     """
-    cells = [cell for cell in report.cells if cell.path is not None and cell.error is None]
+    cells = ranked(report)
     sentences = report.sentences()
     return render(
         "pages",
@@ -67,59 +92,56 @@ def _row(report: SweepReport, cell: Cell) -> dict[str, Any]:
 
 
 def _charts(report: SweepReport, cells: Sequence[Cell]) -> dict[str, Any] | None:
-    """Return both charts and their keys, None where no cell has an accuracy."""
+    """Return a chart for each cost that is known, and their keys, None where no cell has an accuracy."""
     nets = list(dict.fromkeys(cell.form.net for cell in cells))
     targets = list(dict.fromkeys(cell.form.target for cell in cells))
     accuracy = "top-1" if report.truth else "agreement with the float net"
     known = [c for c in cells if (p := c.point()) is not None and p.accuracy is not None]
     if not known:
         return None
-    timed = [c for c in known if c.timing is not None and c.timing["latency_ms"] is not None]
-    drawn = [("latency", timed, "ms"), ("size", known, "MB")]
+    drawn = [
+        (cost, [(cell, found) for cell in known if (found := read(cell)) is not None])
+        for cost, read in COSTS.items()
+    ]
     return {
         "key": nets if len(nets) <= svg.COLOURS else [],
         "shapes": ", ".join(f"{SHAPES[i % len(SHAPES)]}: {t}" for i, t in enumerate(targets)),
         "drawn": [
-            (f"{accuracy} against {cost}", _chart(report, some, nets, targets, accuracy, unit))
-            for cost, some, unit in drawn
+            (
+                f"{accuracy} against {cost.partition(',')[0]}",
+                _chart(report, some, nets, targets, accuracy, cost),
+            )
+            for cost, some in drawn
             if some
         ],
     }
 
 
-def _cost(cell: Cell, unit: str) -> tuple[float, float, float]:
-    if unit == "MB" or cell.timing is None:
-        return (cell.bytes / 1e6,) * 3
-    middle = float(cell.timing["latency_ms"])
-    low, high = cell.timing["interval_ms"] or (middle, middle)
-    return float(low), middle, float(high)
-
-
 def _chart(
     report: SweepReport,
-    cells: Sequence[Cell],
+    cells: Sequence[tuple[Cell, Cost]],
     nets: Sequence[str],
     targets: Sequence[str],
     accuracy: str,
-    unit: str,
+    what: str,
 ) -> str:
     places = []
-    for cell in cells:
+    for cell, cost in cells:
         point = cell.point()
         assert point is not None
         interval = point.accuracy_interval()
         assert interval is not None
         assert point.accuracy is not None
         low, high = (100 * value for value in interval)
-        places.append((cell, _cost(cell, unit), (low, 100 * point.accuracy, high)))
+        places.append((cell, cost, (low, 100 * point.accuracy, high)))
     costs = [value for _, cost, _ in places for value in cost]
     shares = [value for _, _, share in places for value in share]
     wide = max(costs) > 8 * max(min(costs), 1e-9)
-    x = svg.axis_over(f"latency, {unit}" if unit == "ms" else "size, MB", costs, log=wide)
+    x = svg.axis_over(what, costs, log=wide)
     y = svg.axis_over(f"{accuracy}, %", shares)
     body = _front(report, places, x, y)
     for cell, cost, share in places:
-        body += _mark(report, cell, cost, share, x, y, nets, targets, unit)
+        body += _mark(report, cell, cost, share, x, y, nets, targets, what.rpartition(" ")[2])
     return svg.frame(x, y, body, f"{accuracy} against {x.title}", LARGE)
 
 

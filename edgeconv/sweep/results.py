@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgeconv.reports import spreadsheet
-from edgeconv.sweep.choose import Budgets, Point, dominated_by, pick, told_apart
+from edgeconv.sweep.choose import Budgets, Point, dominated_by, over, pick, told_apart
 from edgeconv.sweep.forms import Form
 from edgeconv.sweep.job import Job
 
@@ -106,6 +106,7 @@ class SweepReport:
         whole = [(cell, point) for cell, point in known if not cell.dropped]
         index = pick([point for _, point in whole], self.budgets) if self.budgets else None
         self.answer = None if index is None else whole[index][0]
+        self.rivals = [point for place, (_, point) in enumerate(whole) if place != index]
         self._points = {id(cell): point for cell, point in made}
 
     def _open(self, cell: Cell) -> bool:
@@ -172,6 +173,9 @@ class SweepReport:
             parts.append(
                 f"{what} {100 * point.accuracy:.1f} % [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
             )
+        second = pick(self.rivals, self.budgets)
+        if second is not None and (margin := over(point, self.rivals[second])) is not None:
+            parts.append(margin)
         parts.append(f"{point.bytes / 1e6:.2f} MB")
         return f"ship {self.answer.label}: {', '.join(parts)} (95 % intervals)"
 

@@ -20,7 +20,7 @@ def print_sweep(report: SweepReport, console: "Console") -> None:
         *(Column(name, right=True) for name in figures),
         Column("", named=False),
     )
-    cells = _ranked(report)
+    cells = ranked(report)
     styles = ["bold" if report.status(cell) == "front" else "dim" for cell in cells]
     print_table(console, columns, [_row(report, cell) for cell in cells], styles)
     for line in report.unmade():
@@ -36,7 +36,8 @@ def _row(report: SweepReport, cell: Cell) -> tuple[str, ...]:
     return cell.label, accuracy_text(cell), latency_text(cell), size, remark(report, cell)
 
 
-def _ranked(report: SweepReport) -> list[Cell]:
+def ranked(report: SweepReport) -> list[Cell]:
+    """Return the cells that have a file: those worth shipping first, then the faster, then the smaller."""
     shown = [c for c in report.cells if c.path is not None and c.error is None]
     return sorted(
         shown, key=lambda c: (report.status(c) != "front", _milliseconds(c), c.bytes, c.label)
