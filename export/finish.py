@@ -136,7 +136,7 @@ def _promise(work: Work, target: str) -> Promise | None:
 
 def verify(work: Work, target: str) -> None:
     """Read a target's file back, judge it, and write its manifest."""
-    options, file, most = work.options, work.emitted[target], TARGETS[target].verified
+    options, file, row = work.options, work.emitted[target], TARGETS[target]
     path, folder = work.file(target, work.place), work.place / f"{work.stem}.evidence"
     with work.stages.stage("verify") as say:
         try:
@@ -149,7 +149,8 @@ def verify(work: Work, target: str) -> None:
                 _promise(work, target),
                 file.stats,
                 work.description["weights"].get("source"),
-                most,
+                row.verified,
+                row.aborts,
             )
         except EdgeconvError as error:
             work.refused[target] = f"its file does not run: {error}"

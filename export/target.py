@@ -22,7 +22,8 @@ class Target:
     target and no other. ``refuse`` raises UsageError for options that cannot be, ``stops`` returns
     what of a graph cannot be expressed, both before any work. ``emit`` writes the file.
     ``float_outputs`` says which outputs an INT8 file with float borders does not store as integers.
-    ``verified``: at most so many samples verify it (None: all). ``then`` is the command to go on with.
+    ``verified``: at most so many samples verify it (None: all). ``aborts``: its runtime ends the process
+    over a file that others refuse, and is tried in a child before. ``then`` is the command to go on with.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Target:
     alone: tuple[str, ...] = ()
     float_outputs: "Callable[[Graph, Recipe], tuple[str, ...]]" = lambda graph, recipe: ()
     verified: int | None = None
+    aborts: bool = False
     then: str = "bench"
 
     def check(self, graph: "Graph") -> None:

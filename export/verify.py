@@ -139,14 +139,16 @@ def verify_file(
     stats: Mapping[str, Any] | None = None,
     weights: object = None,
     most: int | None = None,
+    isolate: bool = False,
 ) -> FileVerdict:
     """Open ``path`` in its runtime, run the feeds, ``most`` of them at most, and judge the outputs.
 
     ``borders`` are the file's inputs and outputs as it was written; ``promise`` is what its
     recipe promises; ``stats`` are what was counted in the file and ``weights`` says what the net's are.
+    ``isolate`` opens and runs it in a child first.
     """
     few = expected if most is None else expected.spread(most)
-    with open_runner(path, threads=threads) as runner:
+    with open_runner(path, threads=threads, isolate=isolate) as runner:
         inputs = all_placed(runner.inputs, borders[0])
         outputs = all_placed(runner.outputs, borders[1])
         got, _ = run_feeds(runner, few.feeds, inputs, outputs)

@@ -556,3 +556,29 @@ def test_verify_count_holds_for_the_bundled_pictures_too(count: int | None) -> N
     assert len(data.verification) == (count or 1000)
     assert len({sample.truth for sample in data.verification}) == 10
     assert len(data.calibration) == 128
+
+
+def test_a_runtime_that_crashes_while_verifying_costs_its_own_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from quant_nets import residual_net
+
+    from edgeconv.export.hub.onnx_io import save_model, to_onnx
+    from edgeconv.isolate import call
+    from edgeconv.runtimes import base
+
+    def crash(path: Path, runtime: str, **_: Any) -> None:
+        call("ctypes:string_at", 0, f"{runtime} on {path.name}")
+
+    monkeypatch.setattr(base, "probe", crash)
+    (tmp_path / "net.onnx").write_bytes(save_model(to_onnx(residual_net())))
+    np.save(tmp_path / "calib.npy", np.zeros((2, 3, 16, 16), np.float32))
+    done = invoke(
+        "export", str(tmp_path / "net.onnx"), "--target", "tflite", "--target", "onnx", "--fresh",
+        "--calib", str(tmp_path / "calib.npy"), "--output", str(tmp_path / "out"),
+    )  # fmt: skip
+    assert done.exit_code == 1
+    assert "net_fp32.tflite crashed with SIGSEGV" in done.output
+    assert {path.name for path in (tmp_path / "out").glob("*.*")} == {
+        "net_fp32.onnx", "net_fp32.onnx.json", "net_fp32.evidence",
+    }  # fmt: skip

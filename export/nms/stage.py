@@ -58,7 +58,7 @@ def suppress(work: Work, target: str, request: EmitRequest) -> None:
         asked = replace(request, graph=decoded(work.graph, head), labels=None, nms=limits)
         made = TARGETS[target].emit(asked, path)
         expected = work.expected.spread(min(MOST_PICTURES[target], len(work.expected.feeds)))
-        got, runtime = _outputs(path, made, expected, work.threads)
+        got, runtime = _outputs(path, made, expected, work.threads, TARGETS[target].aborts)
         boxes = kept(candidates(got, FINAL[target], size), limits.score, limits.iou, limits.most)
         own, _ = _outputs(plain, work.emitted[target], expected, work.threads)
         same = box_parity(_thinned(own, head, limits), boxes)
@@ -75,9 +75,11 @@ def suppress(work: Work, target: str, request: EmitRequest) -> None:
     work.report.artifacts.append(ArtifactReport(target, final, made.size, made.figures(), whole))
 
 
-def _outputs(path: Path, made: Emitted, expected: Expected, threads: int) -> tuple[Arrays, str]:
-    """Run a file over the feeds; return its outputs (pictures, ...) and the runtime."""
-    with open_runner(path, threads=threads) as runner:
+def _outputs(
+    path: Path, made: Emitted, expected: Expected, threads: int, isolate: bool = False
+) -> tuple[Arrays, str]:
+    """Run a file over the feeds, in a child first where ``isolate``; return its outputs (pictures, ...) and the runtime."""
+    with open_runner(path, threads=threads, isolate=isolate) as runner:
         inputs = all_placed(runner.inputs, made.inputs)
         outputs = all_placed(runner.outputs, made.outputs)
         got, _ = run_feeds(runner, expected.feeds, inputs, outputs)

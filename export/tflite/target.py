@@ -144,4 +144,5 @@ TFLITE = Target(
     emit=_emit,
     float_outputs=_float_outputs,
     options=("cpu", "prefer", "int8_weights", "author", "license", "model_version", "nms"),
+    aborts=True,
 )

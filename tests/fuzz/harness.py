@@ -20,6 +20,8 @@ from fuzz.subjects import Kind
 
 MEMORY = 8 << 30
 LIMIT_S = 60.0
+"""What a case may take on an idle machine; so many times as long where more processes run than processors."""
+
 OFFLINE = {
     "http_proxy": "http://127.0.0.1:9",
     "https_proxy": "http://127.0.0.1:9",
@@ -61,7 +63,8 @@ def run_case(seed: int, base: Path, work: Path, kinds: Sequence[Kind]) -> Result
     pid = os.fork()
     if pid == 0:
         child(lambda: kind.run(command), work)
-    code, peak = wait(pid, start + LIMIT_S)
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    code, peak = wait(pid, start + LIMIT_S * busy)
     result = Result(seed, kind.name, command, code, round(time.monotonic() - start, 2), peak)
     result.faults = judge(result, work, before)
     return result
