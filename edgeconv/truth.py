@@ -1,46 +1,83 @@
 """What pictures really show: from a CSV, or from the names of their folders or files."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.foreign import read_text
 from edgeconv.pictures import picture_names
 
+MOST_CLASSES = 1 << 20
+"""A larger number is no class."""
+SEPARATORS = ",;\t"
 
-def read_truth(source: str, folder: Path, labels: Sequence[str] | None) -> dict[str, int]:
+
+def read_truth(
+    source: str, folder: Path, labels: Sequence[str] | None, classes: int | None = None
+) -> dict[str, int]:
     """Return picture -> class from a CSV (file, class) or, for "folders", from the folders' names.
 
     A class is an index or a name in ``labels``, case and punctuation apart; folder names that are neither are numbered in
-    sorted order. Raises EdgeconvError naming the first row that does not fit.
+    sorted order, where the net has as many ``classes`` (by default one a label). Raises EdgeconvError naming the first row
+    that does not fit.
     """
     if source == "folders":
-        pictures = picture_names(folder)
-        names = sorted({folder_name(picture, folder) for picture in pictures})
-        index = {name: _class(name, labels) for name in names}
-        unknown = [name for name, value in index.items() if value is None]
-        if labels is not None and 0 < len(unknown) < len(names):
-            raise EdgeconvError(f"--truth folders: {unknown[0]!r} is no class that --labels names")
-        if unknown:
-            index = {name: number for number, name in enumerate(names)}
-        return {picture: index[folder_name(picture, folder)] or 0 for picture in pictures}
+        named = None if labels is None else len(labels)
+        return _by_folders(folder, labels, named if classes is None else classes)
     path = Path(source)
     if not path.is_file():
         raise UsageError(f"{path} does not exist (--truth takes a CSV or the word folders)")
-    truth = {}
-    for number, row in enumerate(csv.reader(_text(path).splitlines())):
-        if len(row) < 2:
-            continue
+    truth: dict[str, int] = {}
+    for number, (line, row) in enumerate(_rows(path)):
         known = _class(row[1].strip(), labels)
+        picture = row[0].strip()
         if known is None:
-            if number == 0:
+            if number == 0 and not Path(picture).suffix:
                 continue  # a header
-            raise EdgeconvError(f"{path}, line {number + 1}: {row[1]!r} is no class")
-        truth[row[0].strip()] = known
+            raise EdgeconvError(f"{path}, line {line}: {row[1]!r} is no class")
+        if truth.setdefault(picture, known) != known:
+            raise EdgeconvError(
+                f"{path}, line {line}: {picture} is of class {known} here and of class {truth[picture]} before"
+            )
     if not truth:
         raise EdgeconvError(f"{path} names no picture and class (two columns: file, class)")
     return truth
+
+
+def _by_folders(folder: Path, labels: Sequence[str] | None, classes: int | None) -> dict[str, int]:
+    pictures = picture_names(folder)
+    names = sorted({folder_name(picture, folder) for picture in pictures})
+    index = {name: _class(name, labels) for name in names}
+    unknown = [name for name, value in index.items() if value is None]
+    if labels is not None and 0 < len(unknown) < len(names):
+        raise EdgeconvError(f"--truth folders: {unknown[0]!r} is no class that --labels names")
+    if unknown and classes not in (None, len(names)):
+        raise EdgeconvError(
+            f"--truth folders: {folder} has {len(names)} folders of pictures and the net {classes} classes: call the "
+            "folders by the classes' names or numbers, or give a CSV"
+        )
+    if unknown:
+        index = {name: number for number, name in enumerate(names)}
+    return {picture: index[folder_name(picture, folder)] or 0 for picture in pictures}
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of each line of a CSV that is not empty, and its columns, two or more."""
+    lines = _text(path).splitlines()
+    first = next(filter(str.strip, lines), "")
+    separator = next((s for s in SEPARATORS if s in first), ",")
+    reader = csv.reader(lines, delimiter=separator)
+    try:
+        for row in reader:
+            if len(row) > 1:
+                yield reader.line_num, row
+            elif row and row[0].strip():
+                raise EdgeconvError(
+                    f"{path} names no picture and class in line {reader.line_num} (two columns: file, class)"
+                )
+    except csv.Error as error:
+        raise EdgeconvError(f"{path}, line {reader.line_num}: {error}") from error
 
 
 def class_folders(folder: Path) -> list[str] | None:
@@ -77,13 +114,16 @@ def folders_name_classes(data: Path, labels: Sequence[str] | None, classes: int)
 def _text(path: Path) -> str:
     try:
         return read_text(path, "utf-8-sig")  # spreadsheets put a byte order mark first
-    except (OSError, UnicodeDecodeError) as error:
-        raise EdgeconvError(f"{path} is not a readable CSV file: {error}") from error
+    except UnicodeDecodeError as error:
+        raise EdgeconvError(f"{path} is no text in UTF-8: save it as such") from error
+    except OSError as error:
+        raise EdgeconvError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _class(text: str, labels: Sequence[str] | None) -> int | None:
-    if text.isdecimal():
-        return int(text)
+    whole = text.partition(".")[0] if not text.partition(".")[2].strip("0") else text
+    if whole.isdecimal():  # 3.0 is what a table with a gap makes of 3
+        return int(whole) if int(whole) < MOST_CLASSES else None
     if labels is None or text in labels:
         return None if labels is None else labels.index(text)
     alike = [index for index, label in enumerate(labels) if _plain(label) == _plain(text)]

@@ -35,13 +35,42 @@ def test_a_csv_of_a_spreadsheet_may_start_with_a_byte_order_mark(tmp_path: Path)
     assert read_truth(table(tmp_path, "\ufeffa.png,2\n"), tmp_path, None) == {"a.png": 2}
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_csv_of_another_separator_and_with_floats_is_read(tmp_path: Path, separator: str) -> None:
+    rows = "file,class\na.png,2.0\nb.png,1.\n".replace(",", separator)
+    assert read_truth(table(tmp_path, rows), tmp_path, None) == {"a.png": 2, "b.png": 1}
+
+
+def test_a_picture_of_two_classes_and_a_first_row_that_does_not_fit_are_named(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(
+        EdgeconvError, match=r"line 3: a.png is of class 2 here and of class 1 before"
+    ):
+        read_truth(table(tmp_path, "a.png,1\nb.png,1\na.png,2\n"), tmp_path, None)
+    with pytest.raises(EdgeconvError, match=r"line 1: 'horse' is no class"):
+        read_truth(table(tmp_path, "a.png,horse\nb.png,1\n"), tmp_path, LABELS)
+    with pytest.raises(EdgeconvError, match=r"line 1: '99999999999999999999' is no class"):
+        read_truth(table(tmp_path, "a.png,99999999999999999999\n"), tmp_path, None)
+
+
+def test_folders_are_numbered_only_where_there_are_as_many_as_classes(tmp_path: Path) -> None:
+    folder = pictures(tmp_path, "n01/a.png", "n02/b.png")
+    assert read_truth("folders", folder, None, 2) == {"n01/a.png": 0, "n02/b.png": 1}
+    for labels, classes in ((None, 10), (LABELS, None)):
+        with pytest.raises(
+            EdgeconvError, match=r"2 folders of pictures and the net (10|3) classes"
+        ):
+            read_truth("folders", folder, labels, classes)
+
+
 @pytest.mark.parametrize("text", ["horse", "-1", "1.5", "²", ""])
 def test_a_class_that_is_none_names_its_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(EdgeconvError, match=rf"truth\.csv, line 3: '{text}' is no class"):
         read_truth(table(tmp_path, f"file,class\na.png,1\nb.png,{text}\n"), tmp_path, LABELS)
 
 
-@pytest.mark.parametrize("text", ["", "file,class\n", "a.png;1\nb.png;2\n"])
+@pytest.mark.parametrize("text", ["", "file,class\n", "a.png 1\nb.png 2\n", "a.png,1\nb.png\n"])
 def test_a_csv_without_two_columns_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(EdgeconvError, match=r"truth\.csv names no picture and class"):
         read_truth(table(tmp_path, text), tmp_path, LABELS)
@@ -51,7 +80,7 @@ def test_a_csv_that_is_missing_or_binary_is_named(tmp_path: Path) -> None:
     with pytest.raises(EdgeconvError, match=r"gone\.csv does not exist"):
         read_truth(str(tmp_path / "gone.csv"), tmp_path, None)
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(EdgeconvError, match=r"b\.csv is not a readable CSV file"):
+    with pytest.raises(EdgeconvError, match=r"b\.csv is no text in UTF-8"):
         read_truth(str(tmp_path / "b.csv"), tmp_path, None)
 
 

@@ -12,7 +12,7 @@ from edgeconv.evaluate.masks import Masks
 from edgeconv.evaluate.part import Measure, asked_of, measure_here
 from edgeconv.evaluate.result import Report
 from edgeconv.evaluate.run import Asked, Subject, open_subject, pictures
-from edgeconv.evaluate.task import task_of
+from edgeconv.evaluate.task import scores_count, task_of
 from edgeconv.evaluate.yolo_txt import is_yolo_folder
 from edgeconv.pictures import picture_names
 from edgeconv.truth import BY_FOLDERS, class_folders, folder_name, read_truth
@@ -100,7 +100,8 @@ def _classified(plain: Report, subject: Subject, data: str, wish: Wish, measure:
             "(folders, a CSV of file and class, or a folder of masks), or sort them into folders by "
             "class"
         )
-    known = read_truth(truth, Path(data), list(plain.labels) or None)
+    classes = scores_count([spec.shape for spec in subject.outputs])
+    known = read_truth(truth, Path(data), list(plain.labels) or None, classes)
     labels = plain.labels
     if not labels and truth == "folders":
         names = picture_names(Path(data))

@@ -33,6 +33,15 @@ def _is_vector(shape: Sequence[int]) -> bool:
     return len(shape) >= 2 and math.prod(shape[1:]) == max(shape[1:]) > 1
 
 
+def scores_count(shapes: Sequence[Sequence[int]]) -> int | None:
+    """Return how many classes the first output of class scores has, by the outputs' shapes; None without one.
+
+    >>> scores_count([(1, 10)]), scores_count([(1, 21, 65, 65)])
+    (10, None)
+    """
+    return next((math.prod(shape[1:]) for shape in shapes if _is_vector(shape)), None)
+
+
 def scores_output(arrays: Mapping[str, Array]) -> Array | None:
     """Return the output that holds class scores, (pictures, classes), if there is one."""
     for array in arrays.values():

@@ -10,9 +10,15 @@ def lines(report: Report) -> list[str]:
     said = [
         f"{report.path} ({report.runtime}), {report.pictures} pictures",
         f"  pictures: {report.prepared}",
-        f"  truth: {report.truth}",
+        f"  truth: {report.truth}{_labelled(report)}",
     ]
     return [*said, *_classes(report), *_boxes(report)]
+
+
+def _labelled(report: Report) -> str:
+    """Say how many pictures the truth knows, where that is not all of them."""
+    counted = report.pictures if report.classes is None else report.classes.top1.count
+    return "" if counted == report.pictures else f" (of {counted} of them)"
 
 
 def _classes(report: Report) -> list[str]:
@@ -20,6 +26,12 @@ def _classes(report: Report) -> list[str]:
     if counted is None:
         return []
     said = [f"  top-1 {counted.top1}, top-5 {counted.top5}"]
+    if counted.shift:
+        beside = "before" if counted.shift > 0 else "behind"
+        said.append(
+            f"  THE LABELS LOOK SHIFTED: most pictures are given the class {beside} theirs; does the truth count "
+            "from another number, or one of both have a background class?"
+        )
     present = [k for k in range(counted.classes) if counted.confusion[k].any()]
     worst = sorted(present, key=lambda k: counted.of_class(k).value)[:SHOWN]
     said += [
