@@ -39,6 +39,7 @@ from edgeconv.export.passes.normalize_reshapes import normalize_reshapes
 from edgeconv.export.passes.pool_to_depthwise import pool_to_depthwise
 from edgeconv.export.passes.product_to_conv import product_to_conv
 from edgeconv.export.passes.tokens_to_gemm import tokens_to_gemm
+from edgeconv.export.passes.unpool import unpool
 
 HUB: tuple[Pass, ...] = (
     fold_constants,
@@ -48,6 +49,7 @@ HUB: tuple[Pass, ...] = (
     finite_masks,
     drop_nan_guards,
     expand_rare,
+    unpool,
     expand_einsum,
     fuse_norms,
     fuse_softmax,

@@ -27,7 +27,8 @@ class UserNet:
 
     ``name`` is how the user says it, ``stem`` begins the files' names. ``inputs`` are the names of
     forward's required arguments; ``shapes`` and ``dtypes`` (numpy's names, where not float32) are
-    what the file itself says of them. ``rewidened`` says that weights of another width became float32.
+    what the file itself says of them. ``rewidened`` says that weights of another width became float32,
+    ``open_batch`` that only the batch is free, for which ``shapes`` have 1.
     """
 
     module: nn.Module
@@ -37,6 +38,7 @@ class UserNet:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     dtypes: Mapping[str, str] = field(default_factory=dict)
     rewidened: bool = False
+    open_batch: bool = False
 
 
 def open_user_net(net: str | nn.Module) -> UserNet:
@@ -160,15 +162,35 @@ def _program(path: Path) -> UserNet:
             f"{path} takes other inputs than tensors in order; export it with those"
         )
     tensors: dict[str, Any] = dict(zip(names, given, strict=True))
+    shapes = {n: tuple(x.shape) for n, x in tensors.items()}
+    single = _of_one(program, names, shapes)
     kinds = {n: str(x.dtype).removeprefix("torch.") for n, x in tensors.items()}
     return UserNet(
         module,
         str(path),
         path.stem,
         names,
-        {n: tuple(x.shape) for n, x in tensors.items()},
+        single or shapes,
         {n: kind for n, kind in kinds.items() if kind != "float32"},
+        open_batch=single is not None,
     )
+
+
+def _of_one(
+    program: Any, names: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]] | None:
+    """Return the inputs' shapes with 1 for a batch that alone is free; None where that is not so."""
+    held = {
+        node.name: node.meta["val"].shape
+        for node in program.graph.nodes
+        if node.op == "placeholder"
+    }
+    free = {n: [i for i, s in enumerate(held.get(n, ())) if not isinstance(s, int)] for n in names}
+    if not any(free.values()) or any(axes not in ([], [0]) for axes in free.values()):
+        return None
+    if any(int(limits.lower) > 1 for limits in program.range_constraints.values()):
+        return None
+    return {n: (1, *shapes[n][1:]) if free[n] else shapes[n] for n in names}
 
 
 def save_program(module: nn.Module, shape: tuple[int, ...], path: Path) -> None:

@@ -238,6 +238,19 @@ KINDS: dict[str, tuple[str, int, dict[str, Any]]] = {
         21,
         {"s": floats(4), "b": floats(4, seed=1)},
     ),
+    "AffineGrid of opset 20": (
+        "(float[2,2,3] t) => (float[2,4,5,2] y) { y = AffineGrid<align_corners = 1>(t, s) }",
+        20,
+        {"s": np.array([2, 3, 4, 5], np.int64)},
+    ),
+    "maxima put back where they were": (
+        """(float[1,3,4,6] x) => (float[1,3,4,6] y) {
+ p, i = MaxPool<kernel_shape = [2,2], strides = [2,2]>(x)
+ d = Neg(p)
+ y = MaxUnpool<kernel_shape = [2,2], strides = [2,2]>(d, i) }""",
+        18,
+        {},
+    ),
     "Gelu of opset 20": ("(float[2,7] x) => (float[2,7] y) { y = Gelu(x) }", 20, {}),
     "Hardmax of opset 11 over all that follows": (
         "(float[2,3,4] x) => (float[2,3,4] y) { y = Hardmax(x) }",

@@ -94,14 +94,18 @@ def test_a_factory_of_an_importable_module(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-@pytest.mark.parametrize("form", ["pt2", "pt"])
+@pytest.mark.parametrize("form", ["pt2", "pt2 of any batch", "pt"])
 def test_a_saved_program_and_torchscript_give_what_the_module_gives(
     tmp_path: Path, form: str
 ) -> None:
     module, example = small().eval(), torch.from_numpy(PIXELS)
-    file = tmp_path / f"net.{form}"
+    file = tmp_path / f"net.{form.split()[0]}"
     if form == "pt2":
         torch.export.save(torch.export.export(module, (example,)), file)
+        path = one_file(tmp_path, file)  # the file itself knows its input
+    elif form == "pt2 of any batch":
+        two, free = torch.cat([example, example]), ({0: torch.export.Dim("batch")},)
+        torch.export.save(torch.export.export(module, (two,), dynamic_shapes=free), file)
         path = one_file(tmp_path, file)  # the file itself knows its input
     else:
         torch.jit.trace(module, example).save(str(file))

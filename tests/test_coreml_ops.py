@@ -134,6 +134,8 @@ CASES: dict[str, tuple[list[Spec], dict[str, Any]]] = {
     "pad-constant": ([("Pad", ["x", "p", "v"], ["y"], {})], {"p": i64(0, 0, 1, 2, 0, 1, 3, 0), "v": np.float32(0.5)}),
     "pad-reflect": binary("Pad", i64(0, 0, 1, 2, 0, 0, 3, 1), mode="reflect"),
     "pad-edge": binary("Pad", i64(0, 0, 1, 2, 0, 0, 3, 1), mode="edge"),
+    "pad-wrap": binary("Pad", i64(0, 2, 1, 2, 0, 0, 3, 1), mode="wrap"),
+    "pad-edge-channels": binary("Pad", i64(0, 2, 1, 0, 0, 1, 0, 1), mode="edge"),
     "pad-axes": ([("Pad", ["x", "p", "", "a"], ["y"], {})], {"p": i64(1, 2), "a": i64(3)}),
     "tile": binary("Tile", i64(1, 2, 1, 3)),
     "expand": ([("GlobalAveragePool", ["x"], ["m"], {}), ("Expand", ["m", "s"], ["y"], {})], {"s": i64(1, 6, 4, 5)}),

@@ -154,6 +154,12 @@ def test_a_recipe_that_is_too_coarse_is_not_excused_by_its_own_noise_floor() -> 
     assert not broken.converted
 
 
+def test_what_floats_round_is_no_loss_where_nothing_is_integers() -> None:
+    wanted = np.random.default_rng(0).normal(size=(30, 10)).astype(np.float32)
+    other = wanted * np.float32(1 + 1e-6)
+    assert compare({"y": wanted}, {"y": other}, budget=INT8, floor={"y": wanted}).converted
+
+
 def test_an_int8_file_without_integers_is_none() -> None:
     wanted = np.random.default_rng(0).normal(size=(30, 10))
     found = no_integers("int8", {"compute": 3, "int8_compute": 0})

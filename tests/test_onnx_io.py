@@ -49,6 +49,12 @@ def external(folder: Path, location: str, write_to: Path | None) -> Path:
     return saved(folder, model)
 
 
+def test_an_output_without_a_shape_is_read(tmp_path: Path) -> None:
+    model = model_of("(float[2,3] x) => (float[2,3] y) { y = Neg(x) }")
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    assert from_onnx(load_model(saved(tmp_path, model))).shape("y") == (2, 3)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(EdgeconvError, match=r"gone\.onnx does not exist"):
         load_model(tmp_path / "gone.onnx")

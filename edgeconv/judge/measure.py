@@ -143,10 +143,12 @@ def _floor(
 ) -> Figures:
     if context.floor is None:
         return {}
-    # two sound kernels may round an output apart: less than its own step is no loss, and where Core
-    # ML computes in half precision an output around 500 has steps of a quarter
+    # two sound kernels may round an output apart: less than its own step, or than what floats round
+    # where nothing is integers, is no loss, and where Core ML computes in half precision an output
+    # around 500 has steps of a quarter
     implied = metrics.rms_error(reference, context.floor, name)
-    least = max(implied, context.scale or 0.0, 0.5 * _half_step(other))
+    floats = ROUNDING * float(np.abs(reference).max())
+    least = max(implied, context.scale or 0.0, 0.5 * _half_step(other), floats)
     return {
         "floor_sqnr_db": metrics.sqnr_db(reference, context.floor, name),
         "below_floor_db": _beyond_db(figures["rms_error"], least),

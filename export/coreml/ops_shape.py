@@ -125,28 +125,37 @@ PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
 
 
 def _pad(c: Lowering, node: Node, name: str) -> Any:
+    mode, widths = node.str("mode", "constant"), _pad_widths(c.graph, node)
+    if mode == "wrap" or (mode != "constant" and any(widths[:-4])):
+        return _pad_by_rows(c, node, name, mode, widths)
     value = c.graph.constant(node, 2)
     fill = 0.0 if value is None else float(np.asarray(value).reshape(-1)[0])
     return c.mb.pad(
         x=c.tensor(node.inputs[0]),
-        pad=_pad_widths(c.graph, node),
-        mode=PAD_MODES[node.str("mode", "constant")],
+        pad=widths,
+        mode=PAD_MODES[mode],
         constant_val=np.float32(fill),
         name=name,
     )
 
 
+def _pad_by_rows(c: Lowering, node: Node, name: str, mode: Any, widths: list[int]) -> Any:
+    """Gather along each axis: MIL wraps nowhere, and reflects and repeats on the last two axes only."""
+    x = c.variable(node.inputs[0], name)
+    axes = sorted({place // 2 for place, width in enumerate(widths) if width})
+    for axis in axes:
+        size, pair = c.shape(node.inputs[0])[axis], tuple(widths[2 * axis : 2 * axis + 2])
+        rows = np.pad(np.arange(size, dtype=np.int32), pair, mode=mode)
+        made = name if axis == axes[-1] else c.name(f"{name}_{axis}")
+        x = c.mb.gather(x=x, indices=rows, axis=axis, name=made)
+    return x
+
+
 def _refuse_pad(graph: Graph, node: Node) -> str | None:
-    mode = node.str("mode", "constant")
-    if mode not in PAD_MODES:
-        return f"mode {mode} has no Core ML form; constant, reflect and edge have"
     if any(graph.constant(node, i) is None for i in range(1, len(node.inputs)) if node.inputs[i]):
         return "its widths and value must be constant"
-    widths = _pad_widths(graph, node)
-    if any(width < 0 for width in widths):
+    if any(width < 0 for width in _pad_widths(graph, node)):
         return "negative widths have no Core ML form; a Slice has"
-    if mode != "constant" and any(widths[:-4]):
-        return f"mode {mode} works on the last two axes only"
     return None
 
 

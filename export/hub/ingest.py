@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference
 
+from edgeconv.export.hub.affine_grid import write_affine_grids
 from edgeconv.export.hub.trace import HUB_OPSET
 from edgeconv.export.qdq.qoperator import as_qdq, is_qoperator, refuse_dynamic
 
@@ -31,6 +32,7 @@ def ingest(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
     refuse_dynamic(model)
     if is_qoperator(model):
         model = as_qdq(model)
+    write_affine_grids(model)
     model = _without_claims(_without_newer_operators(model))
     notes = _widen(model)
     for value in _values(model.graph):

@@ -29,6 +29,8 @@ def load_model(path: Path) -> onnx.ModelProto:
         _check_types(model, path)
         _check_external_data(model, path)
         onnx.load_external_data_for_model(model, str(path.parent))
+        if not all(o.type.tensor_type.HasField("shape") for o in model.graph.output):
+            model = onnx.shape_inference.infer_shapes(model)  # the checker asks for them
         onnx.checker.check_model(model)
     except EdgeconvError:
         raise

@@ -48,6 +48,8 @@ def from_user(options: ExportOptions) -> Source:
     open_shapes = (shape for n, shape in net.shapes.items() if n not in frozen)
     own = tuple(open_shapes) or (((1, 3, *size),) if len(names) <= 1 else ())
     given = options.shapes_given() or own
+    if net.open_batch and not options.shapes_given():
+        notes.append(f"the dynamic batch of {', '.join(names)} became 1")
     if len(names) == 0:
         named = options.input_shapes
         usual = ["input", *(f"input_{i}" for i in range(1, len(given)))]
