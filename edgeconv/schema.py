@@ -13,6 +13,9 @@ from typing import Any
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.foreign import read_bytes
 
+EXACT = 1 << 53
+"""A whole number beyond it is taken as a float, which arithmetic with arrays bears."""
+
 Check = Callable[[Any, str], Any]
 
 
@@ -100,7 +103,7 @@ def number(
             return value
         if not (math.isfinite(real) and real > above and low <= real <= high):
             raise _misfit(value, field, wanted)
-        return value
+        return real if abs(value) > EXACT else value
 
     return check
 

@@ -59,7 +59,7 @@ def listed(root: Path, name: str) -> dict[str, str]:
     """Return the table ``name`` (COMMIT or DONE) of a staging folder; empty where it has none."""
     try:
         found = json.loads((root / name).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     inside = isinstance(found, dict) and all(isinstance(v, str) for v in found.values())
     # a name that leaves the output folder is none that we wrote

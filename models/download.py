@@ -138,7 +138,7 @@ def _recorded(folder: Path) -> dict[str, str]:
         return {}
     try:
         data = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EdgeconvError(f"{path} cannot be read ({error}): delete it to start anew") from error
     if not isinstance(data, dict):
         raise EdgeconvError(f"{path} is not a table of hashes: delete it to start anew")

@@ -2,12 +2,14 @@
 
 import copy
 import html.parser
+import io
 import json
 import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from bench_kit import report_of, row_of, write_model
 from click.testing import CliRunner
@@ -18,9 +20,11 @@ from edgeconv.bench.read import report_from_json
 from edgeconv.bench.text import to_csv
 from edgeconv.bench.watch import Mark, Sample
 from edgeconv.cli import main
+from edgeconv.device import parity
 from edgeconv.device.bundle import bundle_name
 from edgeconv.device.ssh import Host, parse_host
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.schema import checked
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&"
 
@@ -155,3 +159,62 @@ def test_a_bundle_says_where_it_unpacks(tmp_path: Path) -> None:
     assert "tar -xf 'my model.v2.tar.gz' && cd 'my model.v2' && python3 run.py" in said.stdout
     with tarfile.open(output) as archive:
         assert {name.partition("/")[0] for name in archive.getnames()} == {"my model.v2"}
+
+
+class Answering:
+    """A connection to a board that answers every command so."""
+
+    host = Host("board.test")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def run(self, *_: Any, **__: Any) -> bytes:
+        return self.data
+
+
+def _tar(**files: bytes) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(f"{name}.npz")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return made.getvalue()
+
+
+def test_outputs_of_a_board_are_rows_of_numbers_or_named_as_damaged() -> None:
+    whole = io.BytesIO()
+    np.savez(whole, y=np.ones((2, 3)))
+    found = parity._outputs(Answering(_tar(out0=whole.getvalue())), "job")  # type: ignore[arg-type]
+    assert found["out0.npz"]["y"].shape == (2, 3)
+    scalar = io.BytesIO()
+    np.savez(scalar, y=np.array(1.0))
+    sound = _tar(out0=whole.getvalue())
+    for data in (
+        b"x" * 600,
+        sound[:700],
+        _tar(out0=b"PK"),
+        _tar(out0=scalar.getvalue()),
+        b"\x00" * 9,
+    ):
+        with pytest.raises(EdgeconvError, match=r"outputs that come from board\.test are damaged"):
+            parity._outputs(Answering(data), "job")  # type: ignore[arg-type]
+
+
+def test_every_wrong_value_in_what_a_board_says_of_its_cells_is_named() -> None:
+    about = {"runtime": "onnxruntime", "version": "1", "threads": 1, "infer_s": 0.1, "scales": {"y": 0.5},
+             "delegation": {"fallback_nodes": 1.0}, "doubts": ["no"], "integer": False}  # fmt: skip
+    said = {
+        "emulated": False,
+        "machine": "a board",
+        "cells": [{"about": about}, {"error": "crashed"}],
+    }
+    assert checked(said, parity.ANSWER, "it") == said
+    refused = set()
+    for place, wrong in wrongs(said):
+        try:
+            checked(put(said, place, wrong), parity.ANSWER, "it")
+        except EdgeconvError:
+            refused.add(place)
+    assert refused == set(places(said))

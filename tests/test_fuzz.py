@@ -5,6 +5,7 @@
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ if not sys.platform.startswith("linux"):
 
 from dataclasses import replace
 
-from fuzz import guided, harness, run
+from fuzz import guided, harness, run, tasks
 from fuzz.harness import Result, judge, run_case
 from fuzz.subjects import KINDS, Kind, build_base
 from fuzz.warm import forked_children
@@ -148,6 +149,28 @@ def test_the_same_seed_makes_the_same_case(base: Path, tmp_path: Path) -> None:
 
     for name in ("onnx", "tflite", "manifest"):
         assert made(name, f"{name} a") == made(name, f"{name} b")
+
+
+def test_the_files_of_every_task_are_made(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tmp_path / "base"
+    shutil.copytree(base, whole)
+    asked: list[str] = []
+    monkeypatch.setattr(tasks, "_training", lambda *_: None)  # seconds; a campaign begins with it
+    tasks.build(whole, asked.append)
+    assert "--output" in asked[0]
+    later = {
+        "unfinished",
+        "trained",
+        "pte",
+        "timed",
+        "sweep",
+    }  # what trainings and other commands make
+    sources = {kind.source for kind in KINDS.values()}
+    assert {s for s in sources if not (whole / s).exists()} <= {
+        s for s in sources if s.split("/")[0] in later | {"kept"}
+    }
 
 
 def test_a_campaign_forks_the_children_that_isolate_starts(monkeypatch: pytest.MonkeyPatch) -> None:

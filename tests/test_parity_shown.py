@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from page_kit import look_at
 
 from edgeconv.cli import main
+from edgeconv.errors import EdgeconvError
 from edgeconv.judge.outputs import Outputs, save_outputs
 from edgeconv.parity.api import check_parity
 from edgeconv.parity.page import to_html
@@ -110,3 +112,37 @@ def test_a_block_breaks_between_figures_only() -> None:
     columns = (Column("file"), Column("ms", right=True), Column("ratio"), Column("verdict", named=False))  # fmt: skip
     lines = table_lines(columns, [["net.onnx", "12.3", "1.20x [1.10, 1.30]", "ok"]], 31)
     assert lines == [[], ["net.onnx", "  ms 12.3", "  ratio 1.20x [1.10, 1.30] · ok"]]
+
+
+def test_saved_outputs_that_name_each_other_in_a_circle_come_to_an_end(tmp_path: Path) -> None:
+    outputs = {"y": np.random.default_rng(0).normal(size=(4, 5))}
+    for label, before in (("reference", None), ("a", "b"), ("b", "a")):
+        stage = "reference" if before is None else "int8"
+        about = {
+            "label": label,
+            "stage": stage,
+            "kind": "int8",
+            "before": before,
+            "inputs_sha256": "x",
+        }
+        save_outputs(tmp_path / f"{label}.npz", Outputs(outputs, about))
+    assert check_parity([], load_outputs=tmp_path).matrix.rows
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"doubts": 1}, "doubts is 1, not a list"),
+        ({"infer_s": "long"}, 'infer_s is "long", not a number'),
+        ({"weights": []}, r"weights is \[\], not a text"),
+        ({"names": ["a"]}, "there are 4 outputs, but not as many names"),
+        ({"truth": [0] * 5}, "there are 4 outputs, but not as many truth"),
+    ],
+)
+def test_what_saved_outputs_say_of_themselves_is_checked(
+    tmp_path: Path, about: dict[str, Any], said: str
+) -> None:
+    whole = {"label": "reference", "stage": "reference", "inputs_sha256": "x", **about}
+    save_outputs(tmp_path / "a.npz", Outputs({"y": np.ones((4, 5))}, whole))
+    with pytest.raises(EdgeconvError, match=said):
+        check_parity([], load_outputs=tmp_path)

@@ -21,7 +21,7 @@ from edgeconv.parity.baseline import compare_baseline, load_baseline
 from edgeconv.parity.cells import FLOAT_OUTPUTS
 from edgeconv.pictures import read_picture
 from edgeconv.recipe import Activation, Recipe, Weights, load_recipe
-from edgeconv.schema import checked, parse_json
+from edgeconv.schema import checked, number, parse_json
 from edgeconv.tensors import Quantization, TensorSpec
 
 MANIFEST: dict[str, Any] = {
@@ -291,3 +291,11 @@ def test_what_parity_reads_of_a_recipe_is_checked(wrong: Any) -> None:
     with pytest.raises(EdgeconvError, match=r"recipe\.json: "):
         checked(wrong, FLOAT_OUTPUTS, "recipe.json")
     assert checked({"float_outputs": {"tflite": ["y"]}}, FLOAT_OUTPUTS, "recipe.json")
+
+
+def test_a_whole_number_that_no_array_holds_is_taken_as_a_float() -> None:
+    """Arithmetic with arrays would make objects of it."""
+    assert isinstance(checked(10**300, number(), "it"), float)
+    assert isinstance(checked(2**53, number(), "it"), int)
+    with pytest.raises(EdgeconvError, match="it is 1000"):
+        checked(10**400, number(), "it")

@@ -117,9 +117,10 @@ def test_a_toml_job_names_the_nearest_key_and_the_wrong_type(tmp_path: Path) -> 
     path.write_text('seconds = "long"\n')
     with pytest.raises(UsageError, match="seconds cannot be 'long'"):
         read_job(path)
-    path.write_text("nets = [")
-    with pytest.raises(UsageError, match="is not TOML"):
-        read_job(path)
+    for text in ("nets = [", "count = " + "9" * 5000):
+        path.write_text(text)
+        with pytest.raises(UsageError, match="is not TOML"):
+            read_job(path)
     assert listed("mean", ["0.5,0.5"]) == (0.5, 0.5)
 
 

@@ -113,3 +113,8 @@ def test_one_folder_that_labels_do_not_name_is_refused(tmp_path: Path) -> None:
     folder = pictures(tmp_path, "snail/a.png", "dgo/b.png")
     with pytest.raises(EdgeconvError, match="'dgo' is no class that --labels names"):
         read_truth("folders", folder, LABELS)
+
+
+def test_a_cell_that_never_ends_is_no_csv(tmp_path: Path) -> None:
+    with pytest.raises(EdgeconvError, match=r"truth\.csv, line \d: field larger"):
+        read_truth(table(tmp_path, 'a,"' + "1" * 200_000), tmp_path, None)

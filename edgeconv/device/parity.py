@@ -9,20 +9,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgeconv.device.board import Say, put_files
 from edgeconv.device.remote import LIMIT_S, Prepared, prepared, side_by_side
 from edgeconv.device.ssh import Connection
 from edgeconv.device.wheels import runtime_for
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import EdgeconvError, UsageError, brief
 from edgeconv.files import temporary_folder
-from edgeconv.judge.outputs import Outputs, inputs_hash
+from edgeconv.judge.outputs import ABOUT, Outputs, inputs_hash, load_outputs
 from edgeconv.parity.cells import Cell, elsewhere
 from edgeconv.parity.child import save_feeds
 from edgeconv.parity.matrix import Samples, Settings, described, job_for
 from edgeconv.parity.places import Found
 from edgeconv.runtimes.table import BOARD_SUFFIXES, off_board
+from edgeconv.schema import checked, either, flag, items, maybe, table, text
+
+ANSWER = table(
+    {
+        "cells": items(either(table({"error": text}), table({"about": ABOUT}))),
+        "machine": maybe(text),
+        "emulated": flag,
+    }
+)
+"""What edgeconv.device.cells says."""
 
 
 def run_on_boards(
@@ -89,15 +97,19 @@ def _on_one(
         put_files(connection, ready.board, models, f"{folder}/models", say)
         put_files(connection, ready.board, [request], folder, say)
         ready.job.start(ready.path, ["edgeconv.device.cells", "jobs.json"])
-        said = ready.job.wait(say, LIMIT_S)
+        what = f"what {connection.host.target} answers"
+        said = checked(ready.job.wait(say, LIMIT_S), ANSWER, what)
+    if len(said["cells"]) != len(cells):
+        raise EdgeconvError(f"{what}: {len(said['cells'])} cells, not the {len(cells)} asked for")
     arrays = _outputs(connection, folder)
     digest = inputs_hash(samples.inputs)
     done: Found = []
     for number, (cell, answer) in enumerate(zip(cells, said["cells"], strict=True)):
-        if "error" in answer:
-            done.append((cell, str(answer["error"])))
+        stored = arrays.get(f"out{number}.npz")
+        if error := answer.get("error", None if stored else "no outputs came back"):
+            done.append((cell, error))
             continue
-        there = Outputs(arrays[f"out{number}.npz"], {**answer["about"], "machine": said["machine"]})
+        there = Outputs(stored or {}, {**answer["about"], "machine": said["machine"]})
         done.append((cell, described(cell, there, digest, bool(said["emulated"]))))
     return done
 
@@ -112,17 +124,25 @@ def _job(
 
 
 def _outputs(connection: Connection, folder: str) -> dict[str, dict[str, Any]]:
-    """Fetch every output there, file name -> output name -> array."""
+    """Fetch every output there, file name -> output name -> array.
+
+    Raises EdgeconvError where what comes is no archive, or holds no rows of numbers.
+    """
     data = connection.run(f"cd {folder} && tar -cf - out*.npz 2>/dev/null; true", timeout_s=1800.0)
     found: dict[str, dict[str, Any]] = {}
     if not data:
         return found
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        for member in tar:
-            content = tar.extractfile(member)
-            if content is None:
-                continue
-            with np.load(io.BytesIO(content.read()), allow_pickle=False) as stored:
-                names = stored.files
-                found[member.name] = {n.removeprefix("output:"): stored[n] for n in names}
+    with temporary_folder() as scratch:
+        try:
+            with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+                members = [(m.name, tar.extractfile(m)) for m in tar if m.isfile()]
+                for number, (name, content) in enumerate(members):
+                    path = scratch / f"{number}.npz"
+                    path.write_bytes(content.read() if content else b"")
+                    found[name] = dict(load_outputs(path).arrays)
+        except (EOFError, ValueError, tarfile.TarError, EdgeconvError) as error:
+            where = connection.host.target
+            raise EdgeconvError(
+                f"the outputs that come from {where} are damaged: {brief(error)}"
+            ) from error
     return found

@@ -126,7 +126,7 @@ def _noted(note: Path, names: Sequence[str]) -> list[Path]:
         known = json.loads(note.read_text())
         hashes = {note.parent / str(name): str(digest) for name, digest in known["wheels"].items()}
         complete = known["requirements"] == list(names) and all(w.is_file() for w in hashes)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
     if not complete:
         return []

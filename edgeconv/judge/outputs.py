@@ -15,6 +15,7 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.files import replacing
 from edgeconv.schema import (
     checked,
+    flag,
     items,
     mapping,
     maybe,
@@ -45,6 +46,21 @@ ABOUT = table(
         "source": maybe(text),
         "file": mapping(number()),
         "cuts": maybe(mapping(items(whole(0), 2))),
+        "runtime": maybe(text),
+        "version": maybe(text),
+        "threads": whole(0),
+        "infer_s": number(low=0.0),
+        "loop_s": number(low=0.0),
+        "load_s": number(low=0.0),
+        "delegation": mapping(number()),
+        "doubts": items(text),
+        "integer": flag,
+        "machine": maybe(text),
+        "emulated": maybe(text),
+        "before": maybe(text),
+        "foreign": flag,
+        "weights": maybe(text),
+        "noise": mapping(number()),
     },
 )
 """What ``about`` of saved outputs must hold, where it holds it."""

@@ -161,7 +161,7 @@ def described(cell: Cell, outputs: Outputs, digest: str, emulated: bool) -> Outp
     }
     about["scales"] = {**about.get("scales", {}), **_recipe_scales(cell)}
     shipped = None if cell.stage == "recipe" else cell.artifact  # it is written here, in ONNX
-    about["file"] = {**file_figures(cell.path, shipped), **outputs.about["delegation"]}
+    about["file"] = {**file_figures(cell.path, shipped), **(outputs.about.get("delegation") or {})}
     if cell.stage == "recipe":
         about["noise"] = noise_map(cell.artifact)
     if emulated:  # seconds under emulation are no figure of the board's
@@ -254,9 +254,11 @@ def judge(
 def _promised(found: Outputs, by_label: Mapping[str, Outputs]) -> Outputs | None:
     """Return the outputs of the recipe that ``found`` was made from, by the hops before it."""
     before = by_label.get(str(found.about.get("before")))
-    while before is not None and before.about.get("stage") != "recipe":
+    for _ in by_label:  # saved outputs may name each other in a circle
+        if before is None or before.about.get("stage") == "recipe":
+            return before
         before = by_label.get(str(before.about.get("before")))
-    return before
+    return None
 
 
 def _budget(kind: str, reference: Outputs, settings: Settings) -> Budget:
@@ -280,7 +282,9 @@ def _against(
     count = min(len(array) for array in other.arrays.values())
     own = int(other.about.get("class_offset", offset if other.about.get("foreign") else 0))
     base = int(reference.about.get("class_offset", offset if reference.about.get("foreign") else 0))
-    wanted = {n: (a[:, base:] if base else a)[:count] for n, a in reference.arrays.items()}
+    wanted = {
+        n: (a[:, base:] if base and a.ndim > 1 else a)[:count] for n, a in reference.arrays.items()
+    }
     return compare(
         wanted,
         other.arrays,

@@ -171,7 +171,7 @@ def read_job(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read: {error}") from error
     except RecursionError as error:
         raise UsageError(f"{path} is nested too deeply") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError and numbers of too many digits
         raise UsageError(f"{path} is not TOML: {error}") from error
     known = {field.name: field for field in fields(Job)}
     found: dict[str, Any] = {}

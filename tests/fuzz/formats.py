@@ -94,6 +94,17 @@ def archive_of(rng: Random, source: Path, target: Path) -> None:
     return None
 
 
+def outputs_of(rng: Random, source: Path, target: Path) -> None:
+    """Change what saved outputs say of themselves; half the time their arrays."""
+    if rng.random() < 0.5:
+        return archive_of(rng, source, target)
+    with np.load(source, allow_pickle=False) as stored:
+        arrays: dict[str, Any] = dict(stored)
+    arrays["about"] = np.array(mutate_json(rng, json.loads(str(arrays["about"]))))
+    np.savez(target, **arrays)
+    return None
+
+
 def npy_claiming(rng: Random) -> bytes:
     """Return an .npy whose header says more or other than it has."""
     shape = rng.choice(((1 << 40,), (-1,), (2, 3), (1 << 20, 1 << 20)))
@@ -217,7 +228,7 @@ def tensors_of(rng: Random, source: Path, target: Path) -> None:
 
 ODD_TEXTS = (
     b"\xff\xfe", b"\x00", b"a=" + b"[" * 20_000, b"[int8]\nsqnr_db=nan", b"a,b,c\n,,\n", b"p00.png,-1",
-    b"", b'"', b"\x1b[2J,1\n", b"a\n" * 50_000,
+    b"", b'"', b'"' + b"a" * 200_000, b"crop = " + b"9" * 5000, b"\x1b[2J,1\n", b"a\n" * 50_000,
 )  # fmt: skip
 
 

@@ -180,7 +180,7 @@ ALL = (
         "parity {base}/int8/tiny_int8.tflite --count 2 --budget budget.toml --json",), readers.budget),
     Kind("budget json", "judge/budget.json", formats.json_of, (
         "parity {base}/int8/tiny_int8.tflite --count 2 --budget budget.json --json",), readers.budget),
-    Kind("outputs", "saved/outputs.npz", formats.archive_of, ("parity --load-outputs . --json",), readers.outputs),
+    Kind("outputs", "saved/outputs.npz", formats.outputs_of, ("parity --load-outputs . --json",), readers.outputs),
     Kind("results", "results/results.json", formats.json_of, ("bundle --show results.json",), readers.results),
     Kind("bench result", "timed/bench.json", formats.json_of, (
         "report {base}/fp32/tiny_fp32.onnx --bench bench.json --html page.html",)),
@@ -231,7 +231,7 @@ ALL = (
         "export segmenter.onnx --calib {base}/pics --preprocessing unit --int8 --recipe fast --target tflite --output out",
         "eval segmenter.onnx --preprocessing unit --data {base}/pics --truth {base}/marked/masks --json")),
     Kind("manifest pte", "pte/tiny_fp32.pte.json", formats.json_of, _file("tiny_fp32.pte")),
-    Kind("reference", "saved/reference.npz", formats.archive_of, (
+    Kind("reference", "saved/reference.npz", formats.outputs_of, (
         "parity {base}/int8/tiny_int8.tflite --reference reference.npz --json",
         "parity {base}/int8/tiny_int8.tflite --load-outputs . --json")),
     Kind("sweep data", "saved/outputs.npz", formats.archive_of, (

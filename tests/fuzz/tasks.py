@@ -11,6 +11,10 @@ import numpy as np
 
 SIDE = 16
 PHOTOS = {"jpg": "JPEG", "webp": "WEBP", "tif": "TIFF", "gif": "GIF", "bmp": "BMP", "ppm": "PPM"}
+FOLDERS = (
+    "detector", "segmenter", "photos", "labels", "classes/a", "classes/b", "kept", "samples", "board", "trained",
+    "unfinished",
+)  # fmt: skip
 CLASSES = ("cat", "dog", "a b", "é")
 
 
@@ -19,16 +23,7 @@ def build(folder: Path, run: Callable[[str], None]) -> None:
     from PIL import Image
 
     rng = np.random.default_rng(4)
-    for name in (
-        "detector",
-        "segmenter",
-        "photos",
-        "labels",
-        "classes/a",
-        "classes/b",
-        "kept",
-        "samples",
-    ):
+    for name in FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
     for name in ("yolo", "masks"):
         (folder / "marked" / name).mkdir(parents=True, exist_ok=True)
@@ -104,7 +99,7 @@ def _kept(folder: Path, run: Callable[[str], None]) -> None:
         os.environ.pop("EDGECONV_CACHE")
         if before is not None:
             os.environ["EDGECONV_CACHE"] = before
-    shutil.rmtree(folder / "kept/out")
+    shutil.rmtree(folder / "kept/out", ignore_errors=True)
 
 
 TRAIN = "train mobilenet_v1 --width 0.25 --resolution 32 --held-out 0.34 --epochs 2 --batch 2"
@@ -123,8 +118,6 @@ def _training(folder: Path, run: Callable[[str], None]) -> None:
         if line.startswith("epoch 1/"):
             raise _StopError
 
-    for name in ("trained", "unfinished"):
-        (folder / name).mkdir(exist_ok=True)
     run(f"{TRAIN} --data {folder}/classes --output {folder}/trained/weights.safetensors")
     options = TrainOptions(
         net="mobilenet_v1", data=folder / "classes", width=0.25, resolution=32, held_out=0.34, epochs=2,

@@ -10,7 +10,7 @@ from json_kit import WRONG, Place, at, places
 NUMBERS = (0, 1, 2, 7, 8, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1)
 
 ODD: tuple[Any, ...] = (
-    *WRONG, 0, 128, -0.0, 1e308, float("inf"), "", "x" * 30, "\x1b[31m", "\u202egnp", "é\n",
+    *WRONG, 0, 128, 10**400, 2**64, "\ud800", "a\nb", -0.0, 1e308, float("inf"), "", "x" * 30, "\x1b[31m", "\u202egnp", "é\n",
     "/etc/passwd", "../..", "<img src=x>", [1],
 )  # fmt: skip
 
