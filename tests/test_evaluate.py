@@ -218,7 +218,27 @@ def test_bad_labels_and_heads_are_one_sentence(tmp_path: Path) -> None:
     fewer.write_text(json.dumps({**data, "images": data["images"][:1]}))
     names = tmp_path / "names.csv"
     names.write_text("00.png,0\n")
+    first = data["annotations"][0]
+    changed = {
+        "shares": {"annotations": [{**first, "bbox": [0.1, 0.1, 0.2, 0.2]}]},
+        "corners": {"annotations": [{**first, "bbox": [96, 96, 128, 128]}]},
+        "negative": {"annotations": [{**first, "bbox": [9, 9, -4, 4]}]},
+        "foreign": {"annotations": [{**first, "category_id": 9}]},
+        "twice": {"images": data["images"] + data["images"][:1]},
+        "small": {"images": [{**image, "width": 640, "height": 640} for image in data["images"]]},
+    }
+    for name, change in changed.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps({**data, **change}))
+    refused = {
+        "shares": "all lie within 0 and 1",
+        "corners": "1 of 1 reach beyond their pictures",
+        "negative": "annotations[0].bbox has a negative width",
+        "foreign": "annotations[0] is of category 9, which categories lacks",
+        "twice": "2 images have the id 0",
+        "small": "small.json says 640x640",
+    }
     cases = [
+        *(([*plain, "--truth", str(tmp_path / f"{n}.json")], said) for n, said in refused.items()),
         (["eval", str(path), "--data", str(tmp_path / "empty")], "holds no picture"),
         ([*plain, "--truth", str(fewer)], "fewer.json knows nothing of 01.png"),
         ([*plain, "--truth", str(coco), "--head", "ssd"], "--head ssd does not fit"),

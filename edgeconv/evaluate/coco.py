@@ -1,5 +1,6 @@
 """Labelled boxes of a COCO file."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,14 @@ from typing import Any
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.evaluate.labelled import Row, Truth, labelled, refuse_unlabelled
+from edgeconv.pictures import read_picture
 from edgeconv.samples import Sample
 from edgeconv.schema import checked, items, maybe, number, read_json, table, text, whole
+
+SLACK = 0.01
+"""Share of a picture's sides by which a box may reach beyond it, and a pixel."""
+MOST_BEYOND = 0.1
+"""More boxes than this share reach beyond their pictures where they are corners or of other pictures."""
 
 COCO = table(
     {
@@ -29,11 +36,47 @@ COCO = table(
 def read_coco(path: Path) -> Any:
     """Return the data of a COCO file of boxes. Raises UsageError naming what it lacks."""
     try:
-        return checked(read_json(path, "a COCO file"), COCO, str(path))
+        data = checked(read_json(path, "a COCO file"), COCO, str(path))
     except EdgeconvError as error:
         raise UsageError(
             f"{error}; --truth FILE.json takes COCO's images, annotations, categories"
         ) from error
+    for part, key in (("images", "id"), ("images", "file_name"), ("categories", "id")):
+        (most, times), *_ = Counter(item[key] for item in data[part]).most_common(1)
+        if times > 1:
+            raise UsageError(f"{path}: {times} {part} have the {key} {most}")
+    _check_boxes(path, data)
+    return data
+
+
+def _check_boxes(path: Path, data: Any) -> None:
+    """Raise UsageError where boxes are of no category, or surely not x, y, width and height in pixels."""
+    images = {image["id"]: image for image in data["images"]}
+    categories = {category["id"] for category in data["categories"]}
+    beyond, within, reach = 0, 0, 0.0
+    for place, item in enumerate(data["annotations"]):
+        x, y, width, height = item["bbox"]
+        if item["category_id"] not in categories:
+            raise UsageError(
+                f"{path}: annotations[{place}] is of category {item['category_id']}, which categories lacks"
+            )
+        if width < 0 or height < 0:
+            raise UsageError(f"{path}: annotations[{place}].bbox has a negative width or height")
+        if (image := images.get(item["image_id"])) is not None:
+            wide, high = (side * (1 + SLACK) + 1 for side in (image["width"], image["height"]))
+            beyond += (
+                x + width > wide or y + height > high or min(x, y) < -1 - SLACK * max(wide, high)
+            )
+            within, reach = within + 1, max(reach, x + width, y + height)
+    if within and (beyond > MOST_BEYOND * within or reach <= 1):
+        what = (
+            "all lie within 0 and 1"
+            if reach <= 1
+            else f"{beyond} of {within} reach beyond their pictures"
+        )
+        raise UsageError(
+            f"{path}: the boxes are not COCO's x, y, width, height in pixels of the picture: {what}"
+        )
 
 
 def coco_names(data: Any) -> tuple[str, ...]:
@@ -72,9 +115,20 @@ def coco_truth(
         unknown, folder, path, "list them under images (without boxes: nothing there)"
     )
     found = [(rows[k], images[k]) for k in places if k is not None]
+    _check_size(path, Path(folder) / samples[0].name, found[0][1])
     pictures = tuple(labelled(own, (i["height"], i["width"]), how) for own, i in found)
     names = {kinds[c["id"]]: c.get("name") or f"category {c['id']}" for c in data["categories"]}
     return Truth(pictures, tuple(names.get(k, f"class {k}") for k in range(max(names) + 1)))
+
+
+def _check_size(path: Path, picture: Path, image: Any) -> None:
+    """Raise UsageError where a picture has not the size that its labels were drawn in."""
+    high, wide = read_picture(picture).shape[:2]
+    if {high, wide} != {image["height"], image["width"]}:  # either way up: EXIF may turn it
+        raise UsageError(
+            f"{picture} has {wide}x{high} pixels, {path} says {image['width']}x{image['height']}: the boxes are of "
+            "pictures of another size"
+        )
 
 
 def _class_of(ids: set[int], classes: int | None, path: Path) -> dict[int, int]:

@@ -10,7 +10,7 @@ from edgeconv.evaluate.boxes import Boxes, best_first
 from edgeconv.evaluate.coco import coco_names, coco_truth, read_coco
 from edgeconv.evaluate.draw import draw_both, drawings, picture_path
 from edgeconv.evaluate.labelled import Truth
-from edgeconv.evaluate.part import Found, Measure, asked_of, measure_here, with_head
+from edgeconv.evaluate.part import Found, Measure, Question, asked_of, measure_here, with_head
 from edgeconv.evaluate.precision import LEAST, average_precision, check_installed
 from edgeconv.evaluate.result import Report
 from edgeconv.evaluate.run import Subject, open_subject
@@ -59,11 +59,12 @@ def detector_report(
     other = _reference(subject, reference)
     if other is not None:
         # the pictures are those of the file: the reference takes what the file's input takes, NCHW
-        nms = None if subject.artifact is None else subject.artifact.nms
-        held = replace(asked, least=least, head=nms["head"] if nms and reference is None else head)
+        held = _held_to(
+            subject, replace(asked, least=least, head=head), own_graph=reference is None
+        )
         wanted = measure(other, samples, with_head(other, samples, held))
         assert isinstance(wanted, Found)
-        shown = [best_first(boxes, least) for boxes in found.boxes]
+        shown = [best_first(boxes, held.least) for boxes in found.boxes]
         report = replace(report, parity=box_parity(wanted.boxes, shown))
         if draw is not None:
             report = _drawn(report, wanted.boxes, shown, subject, data, draw)
@@ -73,6 +74,20 @@ def detector_report(
             "YOLO's .txt files, or --reference FILE"
         )
     return report
+
+
+def _held_to(subject: Subject, asked: Question, *, own_graph: bool) -> Question:
+    """Return what is asked of the reference: of a file with NMS inside its score, overlap and number."""
+    nms = None if subject.artifact is None else subject.artifact.nms
+    if nms is None:
+        return asked
+    return replace(
+        asked,
+        head=str(nms["head"]) if own_graph else asked.head,
+        least=max(asked.least, float(nms["score"])),
+        iou=float(nms["iou"]),
+        most=int(nms["most"]),
+    )
 
 
 def _with_precision(report: Report, known: Truth, found: Sequence[Boxes]) -> Report:

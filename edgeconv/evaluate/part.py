@@ -11,7 +11,7 @@ import numpy as np
 
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import UsageError
-from edgeconv.evaluate.boxes import Boxes, boxes_from_json
+from edgeconv.evaluate.boxes import MOST, NMS_IOU, Boxes, boxes_from_json
 from edgeconv.evaluate.classes import Classes, classes_from_json
 from edgeconv.evaluate.heads import candidates, find_head, kept
 from edgeconv.evaluate.masks import Masks, masks_from_json, read_mask
@@ -48,7 +48,7 @@ class Question:
     """What is asked of pictures below ``data`` that become an input of ``shape`` (NCHW) by ``how``.
 
     Of masks their ``folder``; of boxes the ``head`` (None: told by the outputs, with the number of
-    ``classes`` where it is known) and the ``least`` score.
+    ``classes`` where it is known), the ``least`` score, and how far and how many may overlap where NMS is ours.
     """
 
     task: Task
@@ -59,6 +59,8 @@ class Question:
     head: str | None = None
     classes: int | None = None
     least: float = 0.0
+    iou: float = NMS_IOU
+    most: int = MOST
 
 
 Measure = Callable[[Subject, Sequence[Sample], Question], Part]
@@ -123,7 +125,8 @@ def _boxes(
 ) -> Found:
     assert question.head is not None
     found = candidates(arrays, question.head, question.how.size)
-    return Found(tuple(kept(found, question.least)), found.count)
+    boxes = kept(found, question.least, question.iou, question.most)
+    return Found(tuple(boxes), found.count)
 
 
 READERS: dict[Task, Callable[[Subject, Sequence[Sample], Mapping[str, Array], Question], Part]] = {

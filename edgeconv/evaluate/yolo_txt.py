@@ -12,6 +12,9 @@ from edgeconv.foreign import read_text
 from edgeconv.pictures import read_picture
 from edgeconv.samples import Sample
 
+MOST_OFF = 0.51
+"""How far a share may lie from a half: 0 to 1, a little rounded."""
+
 
 def is_yolo_folder(folder: Path) -> bool:
     """Whether a folder holds .txt files of boxes."""
@@ -52,10 +55,13 @@ def _row(line: str, size: tuple[int, int], path: Path) -> Row:
     """Read one line; ``size`` is (height, width) of the picture."""
     try:
         kind, x, y, width, height = (float(part) for part in line.split())
-        sound = kind >= 0 and kind == int(kind) and np.isfinite([x, y, width, height]).all()
+        shares = np.array([x, y, width, height])
+        sound = kind >= 0 and kind == int(kind) and bool((np.abs(shares - 0.5) <= MOST_OFF).all())
     except (ValueError, OverflowError):
         sound = False
     if not sound:
-        raise UsageError(f"{path}: {line[:40]!r} is not 'class x y width height'")
+        raise UsageError(
+            f"{path}: {line[:40]!r} is not 'class x y width height', the four as shares of the picture"
+        )
     x, width, y, height = x * size[1], width * size[1], y * size[0], height * size[0]
     return Row((x - width / 2, y - height / 2, x + width / 2, y + height / 2), int(kind))

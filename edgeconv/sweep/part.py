@@ -40,6 +40,8 @@ def part_spec(
             "folder": masks,
             "head": question.head,
             "least": question.least,
+            "iou": question.iou,
+            "most": question.most,
         },
     }
 
