@@ -27,13 +27,15 @@ from edgeconv.sweep.choose import (
     told_apart,
 )
 from edgeconv.sweep.data import choose
-from edgeconv.sweep.engine import Outcome, Task, kept_result
+from edgeconv.sweep.engine import Here, Outcome, Task, kept_result
+from edgeconv.sweep.figures import judge
 from edgeconv.sweep.forms import Form, expand
 from edgeconv.sweep.inputs import Inputs, unpack, wanted
 from edgeconv.sweep.job import job_from, listed, read_job
 from edgeconv.sweep.progress import Progress
-from edgeconv.sweep.results import Cell, SweepReport
+from edgeconv.sweep.results import ON_A_MAC, Cell, SweepReport
 from edgeconv.sweep.store import Store, key_of, write_result
+from edgeconv.sweep.tasks import timed
 from edgeconv.sweep.text import print_sweep
 from edgeconv.tables import open_console
 
@@ -249,7 +251,7 @@ def test_a_sweep_that_was_stopped_judges_no_cell_whose_figures_are_not_all_there
     job = job_from({"nets": ["ghostnet"], "bench": False})
     stopped = SweepReport(job, cells, truth=True, pictures=10, partial=True)
     assert [stopped.status(cell) for cell in cells] == ["front", "open", "open"]
-    assert stopped.unmade() == [f"open: {cells[2].label}: not done, the same command goes on"]
+    assert stopped.unmade() == ["2 of 3 cells are not done: the same command goes on"]
     timed = SweepReport(job_from({"nets": ["ghostnet"]}), cells, True, 10, partial=True)
     assert [timed.status(cell) for cell in cells] == ["open", "open", "open"]
 
@@ -267,12 +269,37 @@ def test_a_cell_dropped_after_fewer_pictures_is_neither_the_answer_nor_in_a_sent
     assert told_apart(point("a", None, shares(3, 4)), point("b", None, shares(8, 10))) is None
 
 
-def test_time_left_counts_what_is_still_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_that_was_not_timed_or_not_evaluated_is_a_failure_that_is_said() -> None:
+    forms, _ = expand(job_from({"nets": ["ghostnet"], "precision": ["fp32"], "target": ["onnx"]}))
+    for reason, failed in (("No space left on device", True), (ON_A_MAC, False), (None, False)):
+        cell = Cell(forms[0], 1, path="file", within=True, bytes=5, untimed=reason)
+        assert SweepReport(job_from({"nets": ["ghostnet"]}), [cell], False, 0).failed() is failed
+    task = Task("evaluate", {})
+    right = {"classifier": True, "predicted": [1, 2], "wanted": [1, 1]}
+    judge(cell, [Outcome(task, right), Outcome(task, right)])
+    assert cell.correct == [True, False, True, False]
+    judge(cell, [Outcome(task, right), Outcome(task, None, "a.png is not a readable picture")])
+    report = SweepReport(job_from({"nets": ["ghostnet"]}), [cell], True, 4)
+    assert report.failed()
+    assert report.unmade() == ["failed: ghostnet fp32 onnx: a.png is not a readable picture"]
+
+
+def test_an_emulated_board_gives_an_arena_and_no_latency() -> None:
+    row: dict[str, Any] = {"error": None, "summary": {"median": 1.0}, "arena_mib": 2.0, "peak_mib": None, "marks": [], "runtime": "litert", "version": "1"}  # fmt: skip
+    machine = {"processor": "Cortex-A76", "emulated": True}
+    found = timed({"rows": [row], "machine": machine, "load_before": 0.0})
+    assert (found["latency_ms"], found["arena_mib"]) == (None, 2.0)
+
+
+def test_time_left_counts_what_is_still_to_come(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     said: list[str] = []
     monkeypatch.setattr(Progress, "seconds", 8.0)
     guess = {"export": 10.0, "evaluate": 1.0, "bench": 4.0}
     progress = Progress(said.append, 4, lambda: 2, guess)
     progress.expect(export=4, evaluate=4, bench=4)
+    assert list(progress.watch(Here(Store(tmp_path), Inputs()), [])) == []
     assert said == ["0 of 4 cells done, 2 running, 0 of 12 tasks"]
     for _ in range(2):
         progress.ended(Outcome(Task("export", {}), {}, None, 8.0))

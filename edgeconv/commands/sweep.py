@@ -189,8 +189,7 @@ def _write(
 def _exit(report: "SweepReport") -> None:
     if report.partial:
         raise SystemExit(130)
-    failed = [cell for cell in report.cells if report.status(cell) == "failed"]
-    if failed:
+    if report.failed():
         raise SystemExit(1)
     if report.budgets and report.answer is None:
         raise BudgetMissedError(report.sentences()[0])

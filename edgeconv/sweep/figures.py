@@ -13,7 +13,7 @@ from edgeconv.sweep.engine import Engine, Outcome, Task, kept_result, run_here
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.job import Job
 from edgeconv.sweep.progress import Progress
-from edgeconv.sweep.results import Cell, budgets_of
+from edgeconv.sweep.results import ON_A_MAC, Cell, budgets_of
 from edgeconv.sweep.specs import bench_spec, shard_specs
 
 
@@ -79,7 +79,7 @@ class Figures:
         done = {o.task.key: o for o in self._progress.watch(self._engine, [*fresh, *there])}
         self._evaluated |= {task.key: done[task.key] for task in fresh}
         for cell in cells:
-            _judge(cell, [self._evaluated[task.key] for task in shards[cell.sha256]])
+            judge(cell, [self._evaluated[task.key] for task in shards[cell.sha256]])
         for cell in cells:
             bench = benches.get(id(cell))
             if bench is not None:
@@ -105,7 +105,7 @@ class Figures:
 
     def _time_here(self, cell: Cell, task: Task) -> Outcome:
         if self._file(cell).suffix == ".mlpackage":
-            outcome = Outcome(task, None, "Core ML is timed on a Mac")
+            outcome = Outcome(task, None, ON_A_MAC)
         else:
             kept = kept_result(self._engine.store, task)
             outcome = kept or run_here(task, self._engine.store, self._inputs)
@@ -130,7 +130,7 @@ class Figures:
         return [Task("evaluate", spec, self.versions) for spec in specs]
 
 
-def _judge(cell: Cell, shards: Sequence[Outcome]) -> None:
+def judge(cell: Cell, shards: Sequence[Outcome]) -> None:
     """Write into ``cell`` which pictures were right, in order; nothing of what is no classifier."""
     cell.error = next((shard.error for shard in shards if shard.error is not None), None)
     results = [shard.result for shard in shards if shard.result is not None]

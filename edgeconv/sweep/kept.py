@@ -38,6 +38,7 @@ TIMED = table(
         "arena_mib": maybe(number(low=0.0)),
         "peak_mib": maybe(number(low=0.0)),
         "busy": flag,
+        "emulated": flag,
     }
 )
 FORMS: Mapping[str, Check] = {

@@ -37,12 +37,12 @@ class Progress:
         """So many more tasks of each kind are still to come, besides those that ended."""
         for kind, count in more.items():
             self._expected[kind] = self._ended[kind] + count
-        self._show(due=False)
 
     def watch(self, engine: Engine, tasks: Iterable[Task]) -> Iterator[Outcome]:
         """Run ``tasks`` on ``engine`` and yield each as it ends."""
         for task in tasks:
             engine.submit(task)
+        self._show(due=False)
         for outcome in engine.outcomes():
             self.ended(outcome)
             yield outcome

@@ -15,6 +15,12 @@ from edgeconv.sweep.job import Job
 
 SWEEP_VERSION = 1
 
+ON_A_MAC = "Core ML is timed on a Mac"
+"""Why a cell has no latency that is no failure."""
+
+GO_ON = "the same command goes on"
+"""Of a sweep that was stopped."""
+
 
 @dataclass
 class Cell:
@@ -133,12 +139,23 @@ class SweepReport:
         return "dominated" if id(cell) in self.dominated else "front"
 
     def unmade(self) -> list[str]:
-        """Return a line for each cell that has no file: what became of it, and why."""
-        return [
-            f"{self.status(cell)}: {cell.label}: {cell.error or 'not done, the same command goes on'}"
+        """Return a line for each cell that has no file: what became of it, and why; one for all not done yet."""
+        lines = [
+            f"{self.status(cell)}: {cell.label}: {cell.error}"
             for cell in self.cells
-            if cell.path is None or cell.error is not None
+            if cell.error is not None
         ]
+        count = sum(self.status(cell) == "open" for cell in self.cells)
+        return lines + (
+            [f"{count} of {len(self.cells)} cells are not done: {GO_ON}"] if count else []
+        )
+
+    def failed(self) -> bool:
+        """Whether a cell failed, or could not be timed where it should have been."""
+        return any(
+            self.status(cell) == "failed" or cell.untimed not in (None, ON_A_MAC)
+            for cell in self.cells
+        )
 
     def sentences(self) -> list[str]:
         """Return the answer to the budgets, and which neighbours on the front cannot be told apart."""
@@ -153,6 +170,8 @@ class SweepReport:
         return said
 
     def _answer(self) -> str:
+        if self.answer is None and self.partial:
+            return f"stopped before a cell was sure to keep the budgets: {GO_ON}"
         if self.answer is None:
             close = [
                 f"{point.label}: {self.budgets.missed(point)}"

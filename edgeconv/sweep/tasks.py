@@ -168,12 +168,17 @@ def _bench(spec: Mapping[str, Any], _folder: Path) -> dict[str, Any]:
 
 
 def timed(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a sweep keeps of a bench's report of one row. Raises EdgeconvError where it failed."""
+    """Return what a sweep keeps of a bench's report of one row; of an emulated board no latency.
+
+    Raises EdgeconvError where it failed.
+    """
     row = report["rows"][0]
     if row["error"] is not None:
         raise EdgeconvError(str(row["error"]))
-    summary = row["summary"]
+    emulated = report["machine"]["emulated"]
+    summary = None if emulated else row["summary"]
     return {
+        "emulated": emulated,
         "latency_ms": None if summary is None else summary["median"],
         "interval_ms": None
         if summary is None or summary["median_interval"] is None

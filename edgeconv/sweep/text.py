@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from edgeconv.sweep.results import Cell, SweepReport
+from edgeconv.sweep.results import GO_ON, Cell, SweepReport
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +22,8 @@ def print_sweep(report: SweepReport, console: "Console") -> None:
     )
     cells = ranked(report)
     styles = ["bold" if report.status(cell) == "front" else "dim" for cell in cells]
-    print_table(console, columns, [_row(report, cell) for cell in cells], styles)
+    if cells:
+        print_table(console, columns, [_row(report, cell) for cell in cells], styles)
     for line in report.unmade():
         console.print(Text(line))
     for sentence in report.sentences():
@@ -75,10 +76,12 @@ def remark(report: SweepReport, cell: Cell) -> str:
         "dominated": f"dominated by {report.dominated.get(id(cell))}",
         "missed": f"MISSED: {cell.missed}",
         "dropped": "dropped early",
-        "open": "not done, the same command goes on",
+        "open": f"not done: {GO_ON}",
     }.get(status, status)
     if cell.untimed:
         said += f" · {cell.untimed}"
+    if cell.timing is not None and cell.timing["emulated"]:
+        said += " · an emulated board has no latency"
     if cell.timing is not None and cell.timing["busy"]:
         said += " · timed on a busy machine"
     return said
