@@ -75,6 +75,10 @@ class Cluster:
         self._late: list[tuple[Task, int]] = []
         try:
             self._connect()
+        except TypeError as error:  # dask's own, of tls:// without certificates
+            raise EdgeconvError(
+                f"{address} wants certificates: name them in dask's configuration (distributed.comm.tls)"
+            ) from error
         except (OSError, TimeoutError, ValueError) as error:
             raise EdgeconvError(f"no scheduler answers at {address}: {error}") from error
         if address is not None:
@@ -85,22 +89,27 @@ class Cluster:
                 raise
 
     def _processes(self, workers: int, boards: Sequence[str]) -> Any:
-        """Start a scheduler and workers on the loopback; the boards are shared out among them."""
+        """Start a scheduler and workers on the loopback; the boards are shared out among them.
+
+        They speak TLS where the user's configuration of dask asks for it.
+        """
+        config = require("dask", "sweep").config
+        encrypted = config.get("distributed.comm.require-encryption", False)
+        own = {"host": "127.0.0.1", "protocol": "tls" if encrypted else "tcp"}
         options: list[dict[str, Any]] = [
-            {"nthreads": 1, "host": "127.0.0.1", "silence_logs": 50, "resources": {}}
-            for _ in range(workers)
+            {"nthreads": 1, "silence_logs": 50, "resources": {}, **own} for _ in range(workers)
         ]
         for index, board in enumerate(boards):
             options[index % workers]["resources"][resource(board)] = 1
         nanny, scheduler = self._distributed.Nanny, self._distributed.Scheduler
-        with require("dask", "sweep").config.set(SETTINGS):
+        with config.set(SETTINGS):
             return self._distributed.SpecCluster(
                 workers={
-                    index: {"cls": nanny, "options": own} for index, own in enumerate(options)
+                    index: {"cls": nanny, "options": told} for index, told in enumerate(options)
                 },
                 scheduler={
                     "cls": scheduler,
-                    "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"},
+                    "options": {"port": 0, "dashboard_address": "127.0.0.1:0", **own},
                 },
                 silence_logs=50,
             )
@@ -222,7 +231,8 @@ class Cluster:
             text = f"its worker died while {task.board} was timing it: run the same sweep again"
             return Outcome(task, None, text)
         if attempt == ATTEMPTS:
-            return Outcome(task, None, f"{ATTEMPTS} workers died of it, one after the other")
+            text = f"{ATTEMPTS} workers died of it, one after the other: run the same sweep again if they were killed"
+            return Outcome(task, None, text)
         self._start(task, attempt + 1)
         return None
 
