@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +99,16 @@ def test_what_cannot_be_is_listed_with_its_reason_before_any_work(tmp_path: Path
         ({"nets": ["ghostnet"], "weights": "{nett}.pth"}, "may hold {net}"),
         ({"nets": ["ghostnet"], "budget_arena": "5Q"}, "--budget-arena"),
         ({"nets": ["ghostnet"], "bench": False, "budget_ms": 1.0}, "--no-bench"),
+        ({"nets": ["ghostnet"], "seconds": math.nan}, "--seconds must be positive"),
+        ({"nets": ["ghostnet"], "resolution": ["0"]}, "--resolution must be at least 1"),
+        ({"nets": ["ghostnet"], "cpu": ["foo"]}, "--cpu foo is unknown: any"),
+        ({"nets": ["ghostnet"], "recipe": ["slow"]}, "--recipe slow: fast, std, best or a .json"),
+        ({"nets": ["ghostnet"], "recipe": ["gone.json"]}, "gone.json does not exist"),
+        ({"nets": ["ghostnet"], "truth": "gone.csv"}, "gone.csv does not exist"),
+        ({"nets": ["ghostnet"], "device": ["pi"]}, "--device takes ssh://"),
+        ({"nets": ["ghostnet"], "crop": "wide"}, "--crop is a fraction in (0, 1] or letterbox"),
+        ({"nets": ["ghostnet"], "channel_order": "gbr"}, "--channel-order gbr is unknown: rgb"),
+        ({"nets": ["ghostnet"], "preprocessing": "unit", "mean": ["0"]}, "leave --mean"),
         ({}, "name at least one net"),
     ],
 )

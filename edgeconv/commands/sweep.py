@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeconv.commands.page_option import page_option
+from edgeconv.commands.reading import reading
 from edgeconv.errors import BudgetMissedError, UsageError
-from edgeconv.preprocessing import ORDERS
+from edgeconv.preprocessing import NAMED, ORDERS, read_crop
 from edgeconv.terminal import echo, echo_lines, print_json, rewrite
 
 if TYPE_CHECKING:
@@ -47,9 +48,12 @@ AXIS = "[,..]"
 @click.option("--data", metavar="DIR|FILE.npz", help="Samples on which every form is evaluated.")
 @click.option("--truth", metavar="FILE.csv|folders", help="What they show; class folders say it themselves.")  # fmt: skip
 @click.option("--labels", metavar="NAMES.txt", help="Class names, a line each.")
+@click.option(
+    "--preprocessing", type=click.Choice(list(NAMED)), help="Instead of --mean and --std."
+)
 @click.option("--mean", metavar="M[,M,M]", help="On the 0..1 scale.")
 @click.option("--std", metavar="S[,S,S]", help="On the 0..1 scale.")
-@click.option("--crop", type=float, metavar="FRACTION", help="Centre crop of the resized picture.")
+@click.option("--crop", callback=reading(read_crop), metavar="FRACTION|letterbox", help="Centre crop of the resized picture, or all of it between bars.")  # fmt: skip
 @click.option("--channel-order", type=click.Choice(ORDERS), help="Of the tensor.")
 @click.option("--count", type=int, help="Evaluate on at most so many samples.")
 @click.option("--shard", type=int, help="Samples a task of an evaluation.  [default: 1000]")

@@ -1,16 +1,20 @@
 """What a sweep is asked for, from options or from a TOML file, checked before any work."""
 
 import difflib
+import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
+from edgeconv.artifact import Crop, Order
+from edgeconv.device.ssh import parse_host
 from edgeconv.errors import UsageError
-from edgeconv.export.kinds import Io, Precision
+from edgeconv.export.kinds import RECIPES, Cpu, Io, Precision
 from edgeconv.export.targets import TARGETS
 from edgeconv.foreign import read_text
+from edgeconv.preprocessing import NAMED, ORDERS, check_wished
 
 MEBIBYTE = 1 << 20
 UNITS = {"": 1, "k": 1 << 10, "m": MEBIBYTE, "g": 1 << 30}
@@ -45,10 +49,11 @@ class Job:
     data: str | None = None
     truth: str | None = None
     labels: str | None = None
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    crop: float | None = None
-    channel_order: str | None = None
+    preprocessing: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    crop: Crop | None = None
+    channel_order: Order | None = None
     count: int | None = None
     shard: int = 1000
     seconds: float = 2.0
@@ -72,15 +77,37 @@ class Job:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
         for name in ("seconds", "budget_ms", "budget_mb"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"--{name.replace('_', '-')} must be positive, not {value:g}")
+        for name in ("threads", "resolution", "groups", "ratio"):
+            low = min(getattr(self, name), default=1)
+            if low < 1:
+                raise UsageError(f"--{name} must be at least 1, not {low}")
         if self.min_top1 is not None and not 0 <= self.min_top1 <= 100:
             raise UsageError(f"--min-top1 is a percentage, not {self.min_top1:g}")
-        if any(count < 1 for count in self.threads):
-            raise UsageError(f"--threads must be at least 1, not {min(self.threads)}")
         if (self.budget_ms is not None or self.budget_arena is not None) and not self.bench:
             raise UsageError("--budget-ms and --budget-arena need the bench: no --no-bench")
         self.arena_bytes()
+        self._check_names()
+        check_wished(self)
+
+    def _check_names(self) -> None:
+        """Raise UsageError for what has to be one of a few words, or a file that is there."""
+        words = {"channel_order": ORDERS, "preprocessing": tuple(NAMED)}
+        for name, known in words.items():
+            if getattr(self, name) not in (None, *known):
+                said = f"--{name.replace('_', '-')} {getattr(self, name)}"
+                raise UsageError(f"{said} is unknown: {', '.join(known)}")
+        for recipe in self.recipe:
+            if recipe not in RECIPES and not recipe.endswith(".json"):
+                raise UsageError(f"--recipe {recipe}: {', '.join(RECIPES)} or a .json file")
+        recipes = [recipe for recipe in self.recipe if recipe.endswith(".json")]
+        truth = [] if self.truth in (None, "folders") else [str(self.truth)]
+        for path in (*recipes, *truth):
+            if not Path(path).exists():
+                raise UsageError(f"{path} does not exist")
+        for device in self.device:
+            parse_host(device)
 
     def arena_bytes(self) -> int | None:
         """Return ``budget_arena`` in bytes: 524288 or 512K or 2M."""
@@ -116,6 +143,7 @@ CHOICES = {
     "precision": get_args(Precision),
     "io": get_args(Io),
     "target": tuple(TARGETS),
+    "cpu": get_args(Cpu),
 }
 
 
@@ -152,6 +180,8 @@ def job_from(given: Mapping[str, Any]) -> Job:
             continue
         if name in LISTS:
             value = listed(name, value if isinstance(value, (list, tuple)) else [value])
+        if name == "crop" and isinstance(value, int):
+            value = float(value)
         made[name] = Path(value) if name == "output" else value
     made.setdefault("nets", ())
     job = Job(**made)
@@ -192,7 +222,7 @@ def _check_type(path: Path, key: str, name: str, value: Any) -> None:
     if isinstance(value, list) and name not in LISTS:
         raise UsageError(f"{path}: {key} takes one value, not a list")
     default = next(field.default for field in fields(Job) if field.name == name)
-    number = name in ("seconds", "budget_ms", "budget_mb", "min_top1", "crop")
+    number = name in ("seconds", "budget_ms", "budget_mb", "min_top1")
     wanted: tuple[type, ...] | None = None
     if isinstance(default, bool):
         wanted = (bool,)
@@ -200,6 +230,8 @@ def _check_type(path: Path, key: str, name: str, value: Any) -> None:
         wanted = (int, float)
     elif name in ("count", "shard", "calib_count", "classes"):
         wanted = (int,)
+    elif name == "crop":
+        wanted = (int, float, str)
     elif name not in LISTS:
         wanted = (str,)
     wrong = wanted is not None and (

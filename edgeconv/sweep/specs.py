@@ -38,8 +38,9 @@ def export_spec(job: Job, inputs: Inputs, group: Form, targets: Sequence[str]) -
     given = {
         "classes": job.classes,
         "input_shapes": [list(job.input_shape)] if job.input_shape else None,
-        "mean": list(job.mean) or None,
-        "std": list(job.std) or None,
+        "preprocessing": job.preprocessing,
+        "mean": job.mean and list(job.mean),
+        "std": job.std and list(job.std),
         "crop": job.crop,
         "channel_order": job.channel_order,
     }
