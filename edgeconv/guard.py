@@ -116,6 +116,8 @@ def explain(error: BaseException) -> tuple[str, int]:
             return explain(error.__cause__)
         case ImportError():
             return f"a package cannot be loaded: {error}; edgeconv doctor lists them all", 1
+    if isinstance(error, ValueError) and "for integer string conversion" in str(error):
+        return "a number that was read or given has too many digits", 1
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return "this machine lets the process start no more threads (ulimit -u)", 1
     return (

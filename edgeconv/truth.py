@@ -122,7 +122,7 @@ def _text(path: Path) -> str:
 
 def _class(text: str, labels: Sequence[str] | None) -> int | None:
     whole = text.partition(".")[0] if not text.partition(".")[2].strip("0") else text
-    if whole.isdecimal():  # 3.0 is what a table with a gap makes of 3
+    if whole.isdecimal() and len(whole) < 10:  # 3.0 is what a table with a gap makes of 3
         return int(whole) if int(whole) < MOST_CLASSES else None
     if labels is None or text in labels:
         return None if labels is None else labels.index(text)

@@ -101,8 +101,8 @@ def _choices(state: _State) -> Iterator[_State]:
     assert state.pending is not None
     node, rest = state.pending
     names = list(node.children)
-    numbers = sorted((name for name in names if name.isdigit()), key=int)
-    for first in [name for name in names if not name.isdigit() or name == numbers[0]]:
+    numbers = sorted(filter(_is_number, names), key=int)
+    for first in [name for name in names if not _is_number(name) or name == numbers[0]]:
         others = {_kind(name) for name in names} - {_kind(first)}
         if any((node.path, other, _kind(first)) in state.before for other in others):
             continue
@@ -118,8 +118,13 @@ def _fits_next(done: int, wanted: list[dict[str, Shape]], theirs: Mapping[str, S
     return done < len(wanted) and fits(wanted[done], theirs, done == len(wanted) - 1)
 
 
+def _is_number(part: str) -> bool:
+    """Whether a part of a name counts: what only looks like digits, or has very many, does not."""
+    return part.isascii() and part.isdigit() and len(part) < 10
+
+
 def _kind(name: str) -> str:
-    return "#" if name.isdigit() else name
+    return "#" if _is_number(name) else name
 
 
 def _unlink(linked: Linked) -> list[str]:
@@ -148,5 +153,5 @@ def natural(name: str) -> list[tuple[int, str]]:
     ['block2', 'block10']
     """
     return [
-        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)
+        (int(part), "") if _is_number(part) else (-1, part) for part in re.split(r"([0-9]+)", name)
     ]

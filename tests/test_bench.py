@@ -219,6 +219,8 @@ def test_durations_and_lists_are_read_as_people_write_them() -> None:
     assert plans.parse_shapes(("x=1,3,8,8", "2,3")) == {"x": (1, 3, 8, 8), "": (2, 3)}
     with pytest.raises(UsageError):
         plans.parse_duration("0s")
+    with pytest.raises(UsageError, match="--affinity takes processors"):
+        plans.parse_cpus("0-99999999999")
 
 
 def test_mlperf_asks_for_both_minima() -> None:

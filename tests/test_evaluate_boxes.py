@@ -1,10 +1,12 @@
 """Boxes: every usual head decoded to known ones, their parity, and mAP where the answer is known."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from edgeconv.artifact import Preprocessing
 from edgeconv.errors import UsageError
 from edgeconv.evaluate import HEADS
 from edgeconv.evaluate.box_parity import box_parity
@@ -14,6 +16,8 @@ from edgeconv.evaluate.held import boxes_held
 from edgeconv.evaluate.labelled import Labelled, Truth
 from edgeconv.evaluate.maps import ANCHORS
 from edgeconv.evaluate.precision import average_precision
+from edgeconv.evaluate.yolo_txt import yolo_truth
+from edgeconv.samples import Sample
 
 SIZE = (64, 64)
 CORNERS = np.array([[8.0, 8, 24, 24], [9, 9, 25, 25], [32, 32, 60, 60]])
@@ -263,3 +267,17 @@ def test_the_interval_of_miou_holds_what_other_pictures_of_the_kind_give() -> No
     assert sum(m.interval[0] <= whole <= m.interval[1] for m in held) >= 34
     assert held[0].interval == measured(0, 40).interval
     assert measured(0, 1).interval == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "line", ["1000000000 .5 .5 .2 .2", "1e300 .5 .5 .2 .2", "-1 0 0 1 1", "0 nan 0 1 1"]
+)
+def test_a_class_that_no_net_has_is_no_box(tmp_path: Path, line: str) -> None:
+    """A list of as many names would take all memory."""
+    from PIL import Image
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text(line)
+    how = Preprocessing((0.0,), (1.0,), 1.0, (8, 8))
+    with pytest.raises(UsageError, match=r"a\.txt: .* is not 'class x y width height'"):
+        yolo_truth(tmp_path, str(tmp_path), [Sample("a.png", dict, None, str)], how, ())

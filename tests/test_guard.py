@@ -25,6 +25,15 @@ from edgeconv.terminal import plain
 
 EDGECONV = [sys.executable, "-P", "-m", "edgeconv"]
 
+
+def _too_many_digits() -> ValueError:
+    try:
+        int("9" * 5000)
+    except ValueError as error:
+        return error
+    raise AssertionError
+
+
 FAILURES: list[tuple[BaseException, int, str]] = [
     (EdgeconvError("conv_1 holds NaN"), 1, "conv_1 holds NaN"),
     (UsageError("--width takes a number"), 2, "--width takes"),
@@ -32,6 +41,7 @@ FAILURES: list[tuple[BaseException, int, str]] = [
     (OSError(errno.EACCES, "Permission denied", "net.onnx"), 1, "net.onnx: Permission denied"),
     (OSError(errno.ENOSPC, "No space left on device"), 1, "TMPDIR"),
     (BrokenPipeError(), 1, "standard output"),
+    (_too_many_digits(), 1, "too many digits"),
     (MemoryError(), 1, "memory"),
     (RecursionError("maximum recursion depth exceeded"), 1, "nested too deeply"),
     (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), 1, "not valid"),

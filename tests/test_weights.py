@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.models import build
 from edgeconv.models.key_layouts import group_layers, shuffle_before_depthwise
-from edgeconv.models.layer_order import Mismatch, match_by_order
+from edgeconv.models.layer_order import Mismatch, match_by_order, natural
 from edgeconv.models.shufflenet_v1 import channel_shuffle
 from edgeconv.models.weights import LoadedWeights, load_weights
 
@@ -295,3 +295,9 @@ def test_random_weights_come_from_the_seed() -> None:
     )
     assert one.sha256 == same.sha256 != other.sha256
     assert (one.classes, one.accuracy) == (3, None)
+
+
+def test_what_only_looks_like_a_number_in_a_name_counts_as_a_word() -> None:
+    assert natural("b\u00b2") == [(-1, "b\u00b2")]
+    assert natural("b10")[1] == (10, "")
+    assert natural("9" * 5000)[1] == (-1, "9" * 5000)

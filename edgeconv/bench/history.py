@@ -35,7 +35,7 @@ def keep(report: Report, folder: Path, device: str | None = None) -> Report:
         report = replace(report, settings={**report.settings, "device": device})
     earlier = list(_earlier(folder))
     found = [_judge(row, report, earlier) for row in report.rows if row.summary is not None]
-    names = [int(path.stem) for path in folder.glob("[0-9]*.json") if path.stem.isdigit()]
+    names = [int(path.stem) for path in folder.glob("[0-9]*.json") if path.stem.isdecimal()]
     target = folder / f"{max(names, default=0) + 1:06d}.json"
     judged = replace(report, regressions=tuple(found))
     write_text(target, json.dumps(judged.to_json()) + "\n")

@@ -81,12 +81,16 @@ def parse_threads(text: str) -> list[int]:
     return list(dict.fromkeys(counts))
 
 
+MOST_DIGITS = 5
+"""No machine numbers its processors with more."""
+
+
 def parse_cpus(text: str) -> list[int]:
     """Return the processors of "0-3,6". Raises UsageError for anything else."""
     cpus: list[int] = []
     for part in text.split(","):
         found = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
-        if not found:
+        if not found or max(len(number or "") for number in found.groups()) > MOST_DIGITS:
             raise UsageError(f"--affinity takes processors such as 0-3 or 4,5, not {text!r}")
         cpus.extend(range(int(found[1]), int(found[2] or found[1]) + 1))
     return sorted(set(cpus))

@@ -11,6 +11,7 @@ from edgeconv.evaluate.labelled import Row, Truth, labelled, refuse_unlabelled
 from edgeconv.foreign import read_text
 from edgeconv.pictures import read_picture
 from edgeconv.samples import Sample
+from edgeconv.truth import MOST_CLASSES
 
 MOST_OFF = 0.51
 """How far a share may lie from a half: 0 to 1, a little rounded."""
@@ -56,7 +57,8 @@ def _row(line: str, size: tuple[int, int], path: Path) -> Row:
     try:
         kind, x, y, width, height = (float(part) for part in line.split())
         shares = np.array([x, y, width, height])
-        sound = kind >= 0 and kind == int(kind) and bool((np.abs(shares - 0.5) <= MOST_OFF).all())
+        known = 0 <= kind < MOST_CLASSES and kind == int(kind)
+        sound = known and bool((np.abs(shares - 0.5) <= MOST_OFF).all())
     except (ValueError, OverflowError):
         sound = False
     if not sound:
