@@ -105,6 +105,7 @@ def test_fields_of_another_kind_are_named(board: Path) -> None:
     for wrong in (
         good.replace("[]", "3"),
         good.replace('"3.11"', '"3.x"'),
+        good.replace("aarch64", "../../elsewhere"),
         good.replace("64,", '"b",'),
     ):
         behave(board, f"echo '{wrong}'")

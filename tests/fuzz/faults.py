@@ -5,7 +5,8 @@ With ``--session`` it is a session on a board instead, the board's calls include
 A library that is loaded before all others (fscalls.c) counts the calls on files of the case's folder,
 in child processes too. Case by case the process that makes call number n ends before or after it, the
 call fails, or the disk is full from then on. The old set or the new one must be there, errors must be
-named, the same command must work, and nothing may be left behind.
+named, the same command must work, and nothing may be left behind. Where the disk is as it was after
+another case, the same command is not run once more.
 """
 
 import argparse
