@@ -29,6 +29,7 @@ check: .venv/.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 edgeconv
 
 fix: .venv/.stamp
 	$(BIN)/ruff check --fix .

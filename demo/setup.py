@@ -29,7 +29,7 @@ class BuildPy(build_py):
 
 def folder_of(link: Path) -> Path:
     """Return the folder that a link's text names."""
-    source = link.parent / link.read_text().strip() if link.is_file() else link
+    source = link.parent / link.read_text(encoding="utf-8").strip() if link.is_file() else link
     if not source.is_dir():
         raise SystemExit(
             f"{link} leads to no folder: build from the whole repository, or say `git config "

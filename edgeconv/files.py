@@ -135,6 +135,23 @@ def _sweep(folder: Path, prefix: str, suffix: str) -> None:
             os.close(held)
 
 
+def link(source: Path, place: Path) -> bool:
+    """Let ``place`` show a file or folder by a symbolic link; return False where the system makes none."""
+    try:
+        place.symlink_to(source.absolute(), target_is_directory=source.is_dir())
+    except OSError:
+        if os.path.lexists(place):
+            raise
+        return False
+    return True
+
+
+def lay(source: Path, place: Path) -> None:
+    """Let ``place`` show a file or folder: by a link, else by a copy. Raises OSError where it is taken."""
+    if not link(source, place):
+        shutil.copytree(source, place) if source.is_dir() else shutil.copyfile(source, place)
+
+
 def in_bytes(size: int) -> str:
     """Return a size as it is read: in MB from a tenth of one, below it in kB.
 

@@ -6,13 +6,10 @@ file: the values name the files. What runtimes print is no answer: it goes where
 """
 
 import contextlib
-import ctypes
 import importlib
 import inspect
 import json
 import os
-import selectors
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,13 +20,7 @@ from typing import Any
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import choose_temporary_folder
-
-PR_SET_PDEATHSIG = 1
-"""Linux's prctl: the signal that a process gets when its parent ends."""
-
-MEMORY_FACTOR, MEMORY_LEAST = 2, 8 << 30
-"""Address space of a child: so many times this machine's memory, for runtimes reserve more than
-they use, and so many bytes at least."""
+from edgeconv.system import Printed, crash, limit_child, start_apart
 
 TICK_S = 0.2
 """How often a Worker's parent may look at something else while it waits."""
@@ -59,9 +50,8 @@ def call(
     except subprocess.TimeoutExpired as error:
         raise EdgeconvError(f"{what} did not end within {timeout_s:g} s") from error
     line = child.stdout.strip()
-    if (
-        child.returncode < 0 or not line
-    ):  # an answer is worth nothing where closing the file crashed
+    # an answer is worth nothing where closing the file crashed
+    if crash(child.returncode) or not line:
         said = child.stderr.decode(errors="replace")
         raise EdgeconvError(child_failure(what, child.returncode, said))
     return _answer(line)
@@ -76,13 +66,12 @@ class Worker:
     def __init__(self, function: str, value: Any, what: str) -> None:
         self.what = what
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
-        self.process = subprocess.Popen(
-            _command(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            start_new_session=True,  # Ctrl-C is for the parent, which still wants the answers so far
+        # Ctrl-C is for the parent, which still wants the answers so far
+        self.process = start_apart(
+            _command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
         )
+        assert self.process.stdout is not None
+        self._printed = Printed(self.process.stdout)
         self._pending = b""
         self._write(_first_line(function, value, what))
 
@@ -102,22 +91,18 @@ class Worker:
 
     def receive(self, timeout_s: float, tick: Callable[[], None] | None = None) -> Any:
         """Wait for the next answer. Raises EdgeconvError where the child dies, errs or takes too long."""
-        if self.process.stdout is None:
-            raise EdgeconvError(self._ending())
         end = time.monotonic() + timeout_s
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.process.stdout, selectors.EVENT_READ)
-            while b"\n" not in self._pending:
-                if selector.select(TICK_S):
-                    piece = os.read(self.process.stdout.fileno(), 1 << 16)
-                    if not piece:
-                        raise EdgeconvError(self._ending())
-                    self._pending += piece
-                elif tick is not None:
-                    tick()
-                if time.monotonic() > end:
-                    self.kill()
-                    raise EdgeconvError(f"{self.what} did not answer within {timeout_s:g} s")
+        while b"\n" not in self._pending:
+            piece = self._printed.piece(TICK_S)
+            if piece:
+                self._pending += piece
+            elif piece is not None:
+                raise EdgeconvError(self._ending())
+            elif tick is not None:
+                tick()
+            if time.monotonic() > end:
+                self.kill()
+                raise EdgeconvError(f"{self.what} did not answer within {timeout_s:g} s")
         line, _, self._pending = self._pending.partition(b"\n")
         return _answer(line)
 
@@ -137,27 +122,22 @@ class Worker:
 
     def close(self, patience_s: float = 2.0) -> None:
         """End the child, which has ``patience_s`` to notice, and free what belongs to it."""
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                # it may have died with something unread; what it answered is already known
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
+        if self.process.stdin is not None:
+            # it may have died with something unread; what it answered is already known
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
         try:
             self.process.wait(timeout=patience_s)
         except subprocess.TimeoutExpired:
             self.kill()
+        self._printed.close()
         self._log.close()
 
 
 def child_failure(what: str, returncode: int, stderr: str) -> str:
     """Say in one sentence how a child process ended: its own last line, or the signal's name."""
-    if returncode < 0:
-        try:
-            name = signal.Signals(-returncode).name
-        except ValueError:
-            name = f"signal {-returncode}"
-        hint = ", most likely for want of memory" if name == "SIGKILL" else ""
-        return f"{what} crashed with {name}{hint}"
+    if crashed := crash(returncode):
+        return f"{what} crashed with {crashed}"
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     if not lines:
         return f"{what} ended with exit code {returncode}"
@@ -190,7 +170,7 @@ def main() -> int:
     choose_temporary_folder()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    _limit()
+    limit_child()
     asked = json.loads(sys.stdin.readline())
     try:
         for answer in _answers(asked["function"], asked["value"]):
@@ -207,19 +187,6 @@ def main() -> int:
         with contextlib.suppress(BrokenPipeError):  # the parent has gone: nobody left to tell
             answers.close()
     return 0
-
-
-def _limit() -> None:
-    """Let this process end with its parent, and ask for no more memory than could be there."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
-
-        most = MEMORY_FACTOR * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        if hard == resource.RLIM_INFINITY or most < hard:
-            resource.setrlimit(resource.RLIMIT_AS, (max(most, MEMORY_LEAST), hard))
 
 
 def _answers(function: str, value: Any) -> Iterator[Any]:

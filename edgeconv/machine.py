@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeconv.system import memory_bytes, processors
+
 ROOT = Path("/")
 
 ARM_PARTS = {
@@ -99,7 +101,7 @@ class Machine:
 
 def describe(root: Path = ROOT, environ: Mapping[str, str] = os.environ) -> Machine:
     """Describe this machine, or the one whose /proc, /sys and /etc lie below ``root``."""
-    blocks = _cpuinfo(root)
+    blocks = _blocks(root)
     flags = {
         flag
         for block in blocks
@@ -131,7 +133,7 @@ def describe(root: Path = ROOT, environ: Mapping[str, str] = os.environ) -> Mach
 def read(path: Path) -> str | None:
     """Return the text of a small file without its last newline and NULs, or None."""
     try:
-        return path.read_text(errors="replace").strip().strip("\0")
+        return path.read_text(encoding="utf-8", errors="replace").strip().strip("\0")
     except OSError:
         return None
 
@@ -145,10 +147,14 @@ def number(path: Path) -> int | None:
         return None
 
 
-def _cpuinfo(root: Path) -> list[dict[str, str]]:
-    text = read(root / "proc/cpuinfo") or ""
+def cpuinfo(root: Path = ROOT) -> str:
+    """Return what Linux says of the processors; nothing on other systems."""
+    return read(root / "proc/cpuinfo") or ""
+
+
+def _blocks(root: Path) -> list[dict[str, str]]:
     blocks = []
-    for part in text.split("\n\n"):
+    for part in cpuinfo(root).split("\n\n"):
         pairs = (line.partition(":") for line in part.splitlines() if ":" in line)
         blocks.append({key.strip(): value.strip() for key, _, value in pairs})
     return [block for block in blocks if block]
@@ -186,10 +192,7 @@ def _board(root: Path) -> str | None:
 
 def cpus_usable(root: Path = ROOT) -> float:
     """Processors that this process may use: its affinity, cut by the container's CPU quota."""
-    try:
-        cpus = float(len(os.sched_getaffinity(0)))
-    except AttributeError:  # not on macOS
-        cpus = float(os.cpu_count() or 1)
+    cpus = float(len(processors()))
     quota = (read(root / "sys/fs/cgroup/cpu.max") or "max").split()
     if len(quota) == 2 and quota[0].isdigit():
         cpus = min(cpus, int(quota[0]) / int(quota[1]))
@@ -207,8 +210,8 @@ def meminfo_mib(root: Path, key: str) -> int | None:
 
 def _memory_mib(root: Path) -> int | None:
     total = meminfo_mib(root, "MemTotal")
-    if total is None and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+    if total is None and (whole := memory_bytes()) is not None:
+        return whole // 2**20
     return total
 
 

@@ -1,12 +1,12 @@
 """What changes while a model runs: clocks, temperature, throttling, load, and the time stolen from us."""
 
-import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeconv.machine import ROOT, number, read
+from edgeconv.machine import ROOT, cpuinfo, number, read
+from edgeconv.system import ticks_per_s
 
 THROTTLE_BITS = {
     0: "under-voltage",
@@ -49,7 +49,7 @@ def clocks(root: Path = ROOT) -> list[Clock]:
             )
             for folder in folders
         ]
-    lines = (read(root / "proc/cpuinfo") or "").splitlines()
+    lines = cpuinfo(root).splitlines()
     values = [float(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")]
     return [Clock(cpu, mhz, None, None, None) for cpu, mhz in enumerate(values)]
 
@@ -83,12 +83,10 @@ def throttled() -> int | None:
     if tool is None:
         return None
     try:
-        said = subprocess.run(
-            [tool, "get_throttled"], capture_output=True, text=True, timeout=2, check=True
-        )
+        said = subprocess.run([tool, "get_throttled"], capture_output=True, timeout=2, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return parse_throttled(said.stdout)
+    return parse_throttled(said.stdout.decode(errors="replace"))
 
 
 def parse_throttled(text: str) -> int | None:
@@ -108,14 +106,6 @@ def throttle_reasons(bits: int) -> list[str]:
     return [name for bit, name in THROTTLE_BITS.items() if bits >> bit & 1]
 
 
-def load_average() -> float | None:
-    """Return the one-minute load average."""
-    try:
-        return os.getloadavg()[0]
-    except OSError:
-        return None
-
-
 @dataclass(frozen=True)
 class Ticks:
     """Seconds of processor time since boot, over all processors: doing work, and stolen by a hypervisor."""
@@ -129,7 +119,7 @@ def ticks(root: Path = ROOT) -> Ticks | None:
     fields = (read(root / "proc/stat") or "").partition("\n")[0].split()
     if len(fields) < 9 or fields[0] != "cpu":
         return None
-    hertz = os.sysconf("SC_CLK_TCK")
+    hertz = ticks_per_s()
     user, nice, system, _idle, _iowait, irq, softirq, steal = (int(f) for f in fields[1:9])
     return Ticks((user + nice + system + irq + softirq) / hertz, steal / hertz)
 
@@ -139,13 +129,13 @@ def process_time_s(pid: int, root: Path = ROOT) -> float:
     fields = (read(root / f"proc/{pid}/stat") or "").rpartition(")")[2].split()
     if len(fields) < 13:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return (int(fields[11]) + int(fields[12])) / ticks_per_s()
 
 
 def thread_times_s(root: Path = ROOT) -> dict[int, float]:
     """Thread number -> seconds of processor time that this process's threads have used so far."""
     times = {}
-    hertz = os.sysconf("SC_CLK_TCK")
+    hertz = ticks_per_s()
     for task in (root / "proc/self/task").glob("[0-9]*"):
         precise = read(task / "schedstat")
         if precise and precise.split()[0].isdigit():

@@ -32,7 +32,7 @@ def lock(path: Path, *, wait: bool) -> int | None:
     A symbolic link and what belongs to another user are never ours to lock. Without ``wait`` a held lock
     is not waited for.
     """
-    if fcntl is None:
+    if sys.platform == "win32" or fcntl is None:
         return None
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
@@ -58,7 +58,7 @@ def locks() -> bool:
 def listed(root: Path, name: str) -> dict[str, str]:
     """Return the table ``name`` (COMMIT or DONE) of a staging folder; empty where it has none."""
     try:
-        found = json.loads((root / name).read_text())
+        found = json.loads((root / name).read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     inside = isinstance(found, dict) and all(isinstance(v, str) for v in found.values())
@@ -89,7 +89,7 @@ def _keep(target: Path, kept: Path) -> None:
         return
     try:
         os.link(target, kept, follow_symlinks=False)
-    except OSError:
+    except (OSError, NotImplementedError):
         os.replace(target, kept)
 
 

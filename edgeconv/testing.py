@@ -55,7 +55,7 @@ def assert_parity(
     with temporary_folder() as folder:
         if isinstance(budget, Mapping):
             file = folder / "budget.json"
-            file.write_text(json.dumps(budget))
+            file.write_text(json.dumps(budget), encoding="utf-8")
             budget = file
         limits = None if budget is None else Path(budget)
         places = board_places(options.pop("emulate", ()), options.pop("devices", ()))

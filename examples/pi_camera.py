@@ -19,7 +19,8 @@ from PIL import Image
 def load_program(model: Path, folder: Path) -> ModuleType:
     """Write the snippet of ``model`` into ``folder`` and import it."""
     command = ["edgeconv", "snippet", str(model), "--output", str(folder)]
-    written = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    said = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
+    written = said.stdout.strip()
     spec = importlib.util.spec_from_file_location("program", written)
     assert spec is not None
     assert spec.loader is not None

@@ -48,7 +48,7 @@ class Spool(Sequence[Feed]):
         except OSError as error:
             raise EdgeconvError(
                 f"{tempfile.gettempdir()} has no room for the calibration pictures"
-                f" ({error.strerror}): free some, or set TMPDIR"
+                f" ({error.strerror or error}): free some, or set TMPDIR"
             ) from error
         self._places.append(places)
 

@@ -24,6 +24,7 @@ from edgeconv.export.stages import Stages
 from edgeconv.export.targets import TARGETS, readers
 from edgeconv.export.work import Stage, Work
 from edgeconv.recipe import Recipe
+from edgeconv.system import processors
 
 
 def _quantize(work: Work) -> None:
@@ -143,7 +144,7 @@ def _converted(
     options: ExportOptions, given: Recipe | None, shelf: Shelf | None, stages: Stages
 ) -> ExportReport:
     with early_simplifier(_foreign(options)) as simplifier:  # it imports while torch does
-        work = Work(options, stages, options.threads or processors(), simplifier, given=given)
+        work = Work(options, stages, options.threads or len(processors()), simplifier, given=given)
         with _starting():
             _walk(work, LOWERING)
         simplifier.close()
@@ -188,7 +189,7 @@ def _starting() -> Iterator[None]:
 def measure(options: ExportOptions, *, quantized: bool = True) -> Work:
     """Walk an export up to its files: the float reference ran, and the recipe is made if asked for."""
     with _reading(options), early_simplifier(_foreign(options)) as simplifier:
-        work = Work(options, Stages(), options.threads or processors(), simplifier)
+        work = Work(options, Stages(), options.threads or len(processors()), simplifier)
         work.given = check_first(options)
         _walk(work, LOWERING)
         _walk(work, MEASURING if quantized else MEASURING[:1])
@@ -207,7 +208,7 @@ def plan(options: ExportOptions) -> list[str]:
     The net is found, traced and simplified, so that what is wrong with it is said here too.
     """
     with _reading(options), early_simplifier(_foreign(options)) as simplifier:
-        work = Work(options, Stages(), options.threads or processors(), simplifier, dry=True)
+        work = Work(options, Stages(), options.threads or len(processors()), simplifier, dry=True)
         work.given = check_first(options)
         lines: list[tuple[str, str]] = []
         for stage in stages_of(options.targets):
@@ -226,10 +227,3 @@ def plan(options: ExportOptions) -> list[str]:
 def _reading(options: ExportOptions) -> AbstractContextManager[None]:
     foreign = options.named.lower().endswith(".onnx")
     return reading(f"{options.named} cannot be converted") if foreign else nullcontext()
-
-
-def processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1

@@ -13,6 +13,10 @@ from pathlib import Path
 from edgeconv import settle
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import digest, held_folder
+from edgeconv.system import start_apart
+
+SYNCED = os.O_RDONLY if os.name == "posix" else os.O_RDWR
+"""How a file is opened to bring it to the disk: Windows wants to be allowed to write."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def publish(staged: Staged, *, force: bool) -> None:
                 "another --output"
             )
     note = staged.place / ".note"
-    note.write_text(json.dumps(units))
+    note.write_bytes(json.dumps(units).encode())
     _sync(staged)
     os.replace(note, staged.place / settle.COMMIT)
     _move(staged)
@@ -108,7 +112,7 @@ def _sync(staged: Staged) -> None:
     """Bring the files to the disk before the note that vouches for them."""
     for path in staged.place.rglob("*"):
         if path.is_file():
-            handle = os.open(path, os.O_RDONLY)
+            handle = os.open(path, SYNCED)
             try:
                 os.fsync(handle)
             finally:
@@ -121,9 +125,7 @@ def _move(staged: Staged) -> None:
     command = [sys.executable, "-I", "-S", settle.__file__, str(staged.place.absolute())]
     quiet = subprocess.DEVNULL
     with contextlib.suppress(OSError, ValueError):
-        mover = subprocess.Popen(
-            command, pass_fds=held, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True
-        )
+        mover = start_apart(command, stdin=quiet, stdout=quiet, stderr=quiet, pass_fds=held)
         try:
             mover.wait()
         except BaseException:

@@ -137,7 +137,7 @@ def _recorded(folder: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise EdgeconvError(f"{path} cannot be read ({error}): delete it to start anew") from error
     if not isinstance(data, dict):

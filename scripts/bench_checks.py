@@ -74,7 +74,7 @@ def median_ms(report: Report) -> float:
 def by_loop(path: Path, seconds: float) -> float:
     """Return the median latency of the bare loop in a process of its own, ms."""
     command = [sys.executable, "-c", LOOP, str(path), str(seconds)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return float(subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout)
 
 
 def by_litert(path: Path, seconds: float, guess_ms: float) -> float | None:
@@ -87,10 +87,10 @@ def by_litert(path: Path, seconds: float, guess_ms: float) -> float | None:
         saved = Path(folder) / "result.json"
         command = [str(tool), "--model", str(path), "--num_runs", str(runs), "--num_threads", "1"]
         command += ["--warmup_runs", str(max(3, runs // 4)), "--result_json", str(saved)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8")
         if done.returncode or not saved.is_file():
             return None
-        found: dict[str, Any] = json.loads(saved.read_text())
+        found: dict[str, Any] = json.loads(saved.read_text(encoding="utf-8"))
     return _median_of(found)
 
 

@@ -25,7 +25,10 @@ def build(outdir: Path, projects: Sequence[str] = PROJECTS) -> None:
     """Build ``projects`` of the commit into ``outdir``."""
     git = ["git", "-C", str(ROOT)]
     committed = subprocess.run(
-        [*git, "log", "-1", "--format=%ct"], capture_output=True, text=True, check=True
+        [*git, "log", "-1", "--format=%ct"],
+        capture_output=True,
+        check=True,
+        encoding="utf-8",
     )
     environment = {**os.environ, "SOURCE_DATE_EPOCH": committed.stdout.strip()}
     builder = [sys.executable, "-m", "build", "-q"]
@@ -42,7 +45,7 @@ def build(outdir: Path, projects: Sequence[str] = PROJECTS) -> None:
         for project in projects:
             built = subprocess.run(
                 [*builder, "--outdir", str(outdir.absolute()), project],
-                cwd=tree, env=environment, umask=0o022, capture_output=True, text=True,
+                cwd=tree, env=environment, umask=0o022, capture_output=True, encoding="utf-8",
             )  # fmt: skip
             if built.returncode:
                 raise SystemExit(f"{project} cannot be built:\n{built.stdout}{built.stderr}")

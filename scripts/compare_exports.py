@@ -21,7 +21,7 @@ def hashes(tree: Path, into: Path) -> dict[str, str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tree), str(tree / "tests")])}
     command = [sys.executable, str(tree / "tests" / "export_forms.py"), str(into)]
     subprocess.run(command, cwd=tree, env=environment, check=True)
-    found: dict[str, str] = json.loads(into.read_text())
+    found: dict[str, str] = json.loads(into.read_text(encoding="utf-8"))
     return found
 
 

@@ -109,5 +109,5 @@ def write(made: DetectionSet, folder: Path) -> Path:
     categories = [{"id": k + 1, "name": name} for k, name in enumerate(made.names)]
     path = folder.with_suffix(".json")
     data = {"images": images, "annotations": annotations, "categories": categories}
-    path.write_text(json.dumps(data) + "\n")
+    path.write_text(json.dumps(data) + "\n", encoding="utf-8")
     return path

@@ -34,7 +34,10 @@ interpreter.print_allocations()
 def recorded(path: Path) -> tuple[int, int]:
     """Return the head and the whole of the arena, in bytes, as TensorFlow Lite Micro's recorder counts them."""
     ran = subprocess.run(
-        [sys.executable, "-c", RECORDER, str(path)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", RECORDER, str(path)],
+        capture_output=True,
+        check=True,
+        encoding="utf-8",
     )
     return told(ran.stdout + ran.stderr)
 

@@ -141,10 +141,15 @@ def count(board: str, qemu: str, plugin: Path, paths: list[Path], folder: Path) 
     fixed = {"QEMU_PLUGIN": f"file={plugin},out={out}", "PYTHONHASHSEED": "0"}
     fixed |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [*settings, qemu, python, str(HERE / "arm_guest.py"), str(RUNS), *map(str, paths)]
-    ran = subprocess.run(command, env={**os.environ, **fixed}, capture_output=True, text=True)
+    ran = subprocess.run(
+        command, env={**os.environ, **fixed}, capture_output=True, encoding="utf-8"
+    )
     if ran.returncode:
         raise EdgeconvError(f"the emulated {BOARDS[board].title} failed: {ran.stderr[-300:]}")
-    lines = [[int(part) for part in line.split()] for line in out.read_text().splitlines()]
+    lines = [
+        [int(part) for part in line.split()]
+        for line in out.read_text(encoding="utf-8").splitlines()
+    ]
     groups = [lines[at : at + RUNS + 1] for at in range(0, len(lines), RUNS + 1)]
     checksums = ran.stdout.split()
     return [Count(median_run(g), c) for g, c in zip(groups, checksums, strict=True)]
@@ -211,7 +216,7 @@ def find_qemu(given: str | None) -> str:
     """Return a qemu-aarch64 that loads plugins."""
     path = given or shutil.which("qemu-aarch64")
     help_of = [path or "true", "--help"]
-    said = subprocess.run(help_of, capture_output=True, text=True, check=False).stdout
+    said = subprocess.run(help_of, capture_output=True, check=False, encoding="utf-8").stdout
     if path is None or "-plugin" not in said:
         raise EdgeconvError("no qemu-aarch64 that loads plugins: sudo apt-get install qemu-user")
     return path

@@ -16,7 +16,7 @@ from typing import Any
 import bench_checks as checks
 import click
 
-from edgeconv import export_model, sensors
+from edgeconv import export_model, system
 from edgeconv.bench.plan import Plan
 from edgeconv.bench.results import Row
 from edgeconv.bench.run import Request, bench
@@ -187,7 +187,9 @@ def middle_layers(model: Path) -> list[str]:
     """Return ISLANDS convolutions of a quantized file, apart from each other, by the names in its recipe."""
     import json
 
-    recipe = json.loads((model.parent / f"{model.stem}.evidence" / "recipe.json").read_text())
+    recipe = json.loads(
+        (model.parent / f"{model.stem}.evidence" / "recipe.json").read_text(encoding="utf-8")
+    )
     names = list(recipe["weights"])
     return [names[len(names) * part // (ISLANDS + 1)] for part in range(1, ISLANDS + 1)]
 
@@ -205,7 +207,7 @@ SECTIONS: dict[str, tuple[str, Section]] = {
 
 def head() -> str:
     """Say what made the page, and where."""
-    machine, load = describe(), sensors.load_average()
+    machine, load = describe(), system.load_average()
     return (
         "# What the bench measures here\n\n"
         "Made by `python scripts/make_bench_results.py`; what the marks mean is in"

@@ -104,7 +104,7 @@ def write_pictures(source: Path, folder: Path, count: int) -> None:
         name = f"{index:05}.png"
         Image.fromarray(pictures[index]).save(folder / name)
         rows.append(f"{name},{int(labels[index])}\n")
-    (folder / "truth.csv").write_text("".join(rows))
+    (folder / "truth.csv").write_text("".join(rows), encoding="utf-8")
 
 
 def evidence_of(file: Path) -> tuple[Graph, Recipe]:
@@ -250,7 +250,7 @@ def main(
     if output is None:
         click.echo(text)
     else:
-        output.write_text(text)
+        output.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

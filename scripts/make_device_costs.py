@@ -46,7 +46,7 @@ print(json.dumps({"s": took, "cpu_s": busy, "mib": peak / 1024, "modules": sorte
 
 def run(command: list[str]) -> str:
     """Run a command and return what it says. Raises RuntimeError with its last line."""
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or ["failed"])[-1])
     return done.stdout

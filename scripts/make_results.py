@@ -67,7 +67,7 @@ def imagenet_cases(folder: Path, scratch: Path) -> list[Case]:
     link(calibration, [p for p in pictures if int(p.name[:4]) % 10 == 0])
     link(rest, [p for p in pictures if int(p.name[:4]) % 10])
     rows = "".join(f"{p.name},{int(p.name[:4])}\n" for p in pictures)
-    (scratch / "imagenet.csv").write_text(rows)
+    (scratch / "imagenet.csv").write_text(rows, encoding="utf-8")
     common = {
         "mean": (0.5,),
         "std": (0.5,),
@@ -115,7 +115,9 @@ def cifar_cases(folder: Path, scratch: Path) -> list[Case]:
     calibration, rest = scratch / "cifar-calibration", scratch / "cifar-rest"
     link(calibration, pictures[::10])
     link(rest, [p for i, p in enumerate(pictures) if i % 10])
-    (scratch / "cifar.csv").write_text("".join(f"{p.name},{p.name[0]}\n" for p in pictures))
+    (scratch / "cifar.csv").write_text(
+        "".join(f"{p.name},{p.name[0]}\n" for p in pictures), encoding="utf-8"
+    )
     common = {
         "mean": (0.5,),
         "std": (0.5,),
@@ -160,7 +162,7 @@ def write_fashion_mnist(source: Path, folder: Path) -> Path:
         name = f"{index:05}.png"
         Image.fromarray(np.asarray(picture, np.uint8)).save(folder / name)
         rows.append(f"{name},{int(label)}\n")
-    (folder / "truth.csv").write_text("".join(rows))
+    (folder / "truth.csv").write_text("".join(rows), encoding="utf-8")
     return folder
 
 
@@ -326,7 +328,7 @@ def main(
     )
     click.echo(table(rows))
     if json_file is not None:
-        json_file.write_text(json.dumps(rows, indent=1) + "\n")
+        json_file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ def run(
 ) -> None:
     """Compare every net that has no line yet."""
     done = (
-        {json.loads(line)["net"] for line in lines.read_text().splitlines()}
+        {json.loads(line)["net"] for line in lines.read_text(encoding="utf-8").splitlines()}
         if lines.exists()
         else set()
     )
@@ -170,7 +170,10 @@ def run(
 @click.option("--lines", type=click.Path(path_type=Path), required=True)
 def table(lines: Path) -> None:
     """Print the table of all lines."""
-    click.echo(page([json.loads(line) for line in lines.read_text().splitlines()]), nl=False)
+    click.echo(
+        page([json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]),
+        nl=False,
+    )
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def run(
             "counts": [calib_count, verify_count],
         }
         line = _in_process(job, timeout)
-        with lines.open("a") as file:
+        with lines.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         click.echo(f"{name}: {json.dumps(line.get('exits', line))}")
 
@@ -100,14 +100,18 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """Return the lines of a file, the last of each net."""
     if not path.exists():
         return []
-    found = {line["net"]: line for line in map(json.loads, path.read_text().splitlines())}
+    found = {
+        line["net"]: line for line in map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    }
     return list(found.values())
 
 
 def _in_process(job: dict[str, Any], timeout: int) -> dict[str, Any]:
     command = [sys.executable, __file__, "one", json.dumps(job)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            command, capture_output=True, timeout=timeout, check=False, encoding="utf-8"
+        )
     except subprocess.TimeoutExpired:
         return {"net": job["net"], "failed": f"more than {timeout} s"}
     last = done.stdout.strip().splitlines()[-1:]

@@ -99,7 +99,7 @@ class Taken:
 def judged(python: str, file: Path, pictures: Sequence[str], task: str = JUDGE) -> Any:
     """Return what MediaPipe sees in each picture, by default five classes; None where it refuses the file."""
     asked = [python, "-c", task, str(file), *pictures]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    done = subprocess.run(asked, capture_output=True, check=False, encoding="utf-8")
     return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
 
 
@@ -185,7 +185,7 @@ def examine(net: str, form: str, judge: str, photos: Path, count: int, folder: P
     classes = next(iter(first.artifacts[0].verdict.figures))
     shape = next(s.shape for s in _artifact(first).outputs if s.name == classes)
     labels = folder / "labels.txt"
-    labels.write_text("".join(f"class {number}\n" for number in range(shape[-1])))
+    labels.write_text("".join(f"class {number}\n" for number in range(shape[-1])), encoding="utf-8")
     report = export_model(
         net, targets="tflite", precision="int8", recipe="fast", calib=photos, verify_count=4,
         labels=labels, output=folder / "int8", **options,

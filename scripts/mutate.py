@@ -68,7 +68,7 @@ def chosen(seed: int, count: int) -> list[tuple[int, Mutant]]:
     found: list[tuple[int, Mutant]] = []
     while len(found) < count:
         file = rng.choice(files)
-        mutant = mutant_of(file, (ROOT / file).read_text(), rng)
+        mutant = mutant_of(file, (ROOT / file).read_text(encoding="utf-8"), rng)
         if mutant is not None:
             found.append((seed * 10**6 + len(found), mutant))
     return found
@@ -93,7 +93,7 @@ def run_tests(
     status = _forked(lambda: _pytest([*tests, "-x"], slow), place, log, seconds)
     if status == 0:
         return None
-    said = log.read_text(errors="replace")
+    said = log.read_text(errors="replace", encoding="utf-8")
     if status is None or status == -signal.SIGXCPU:
         return "time"
     asserted = re.search(r"^E +(AssertionError|assert|Failed)", said, re.MULTILINE)
@@ -127,7 +127,7 @@ def _child(work: Callable[[], int], place: Path, log: Path, seconds: float) -> N
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(handle, 1)
         os.dup2(handle, 2)
-        sys.stdout = sys.stderr = open(handle, "w", buffering=1)  # noqa: SIM115 - until the process ends
+        sys.stdout = sys.stderr = open(handle, "w", buffering=1, encoding="utf-8")  # noqa: SIM115 - until the process ends
         code = work()
     except BaseException:
         traceback.print_exc()
@@ -155,7 +155,10 @@ def reach_of(files: Sequence[str], place: Path, kept: Path, slow: bool) -> reach
         if file not in known:
             log = place / ".mutant.log"
             _forked(lambda: reach.record(file, place, kept, _words(slow)), place, log, 3600.0)  # noqa: B023
-            print(f"{file}: {log.read_text(errors='replace').splitlines()[-1:]}", flush=True)
+            print(
+                f"{file}: {log.read_text(errors='replace', encoding='utf-8').splitlines()[-1:]}",
+                flush=True,
+            )
     found = reach.Reach()
     for file, one in reach.known(kept).items():
         if file in files:
@@ -255,7 +258,7 @@ def changed(target: Path, source: str) -> Iterator[None]:
 
 def campaign(asked: argparse.Namespace, place: Path) -> list[dict[str, object]]:
     """Try the mutants that have no line, and with ``--again`` those that lived; return all lines."""
-    lines = asked.lines.read_text().splitlines() if asked.lines.exists() else ()
+    lines = asked.lines.read_text(encoding="utf-8").splitlines() if asked.lines.exists() else ()
     known = {line["number"]: line for line in map(json.loads, lines)}
     mutants = [
         (number, mutant)
@@ -272,7 +275,7 @@ def campaign(asked: argparse.Namespace, place: Path) -> list[dict[str, object]]:
         known[number] = {"number": number, "file": mutant.file, "line": mutant.line,
                          "what": mutant.what, "killed": killed, "slow": asked.slow,
                          "seconds": round(sum(os.times()[:4]) - start, 1)}  # fmt: skip
-        with asked.lines.open("a") as out:
+        with asked.lines.open("a", encoding="utf-8") as out:
             out.write(json.dumps(known[number]) + "\n")
     return list(known.values())
 

@@ -37,7 +37,7 @@ def normal(name: str) -> str:
 
 def required() -> list[str]:
     """Return the requirements of pyproject.toml: the package's, its extras', the developers'."""
-    data = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     project = data["project"]
     return [
         *project["dependencies"],
@@ -152,11 +152,11 @@ def main(arguments: list[str]) -> int:
     """Do what is asked; 1 where a package is not what was pinned."""
     match arguments:
         case ["pin"]:
-            LOCK.write_text(lock())
+            LOCK.write_text(lock(), encoding="utf-8")
         case ["licences"]:
-            LICENCES.write_text(licences())
+            LICENCES.write_text(licences(), encoding="utf-8")
         case ["check"]:
-            text = LOCK.read_text()
+            text = LOCK.read_text(encoding="utf-8")
             if (made_for := text.splitlines()[0].removeprefix("# ")) != here():
                 print(f"packages are not checked: the lock is for {made_for}")
                 return 0

@@ -67,7 +67,7 @@ def run(
                 if case not in done:
                     made = chosen(perturbed(make(), seed), {**options, "recipe": recipe})
                     line = {"case": case, "net": name, "recipe": recipe, "seed": seed, **made}
-                    with lines.open("a") as file:
+                    with lines.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(line) + "\n")
 
 

@@ -95,7 +95,7 @@ def run(
             ]
             if not wanted:
                 continue
-            with lines.open("a") as file:
+            with lines.open("a", encoding="utf-8") as file:
                 for line in cases(net, precision, tuple(wanted), each, done):
                     file.write(json.dumps(line) + "\n")
                     file.flush()
@@ -285,7 +285,11 @@ def said(verdict: Verdict) -> Line:
 
 def read_lines(path: Path) -> list[Line]:
     """Return the lines of a file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if path.exists()
+        else []
+    )
 
 
 @main.command()

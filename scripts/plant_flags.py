@@ -68,7 +68,7 @@ def run(lines: Path, work: Path, kinds: str, **given: Path | None) -> None:
     done = {line["case"] for line in read_lines(lines)}
     for net in nets(work, kinds.split(","), given):
         for case, line in cases(net, done):
-            with lines.open("a") as file:
+            with lines.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"case": case, "net": net.name, **line}) + "\n")
 
 

@@ -134,7 +134,7 @@ def known(path: Path) -> dict[str, Reach]:
     """Return what an earlier run found, by test file."""
     if not path.exists():
         return {}
-    return {line["file"]: Reach(line["tests"], line["places"]) for line in map(json.loads, path.read_text().splitlines())}  # fmt: skip
+    return {line["file"]: Reach(line["tests"], line["places"]) for line in map(json.loads, path.read_text(encoding="utf-8").splitlines())}  # fmt: skip
 
 
 def record(file: str, root: Path, lines: Path, words: list[str]) -> int:
@@ -143,6 +143,6 @@ def record(file: str, root: Path, lines: Path, words: list[str]) -> int:
     code = int(pytest.main([*words, file], plugins=[recorder]))
     if code in (0, 1):
         found = {"file": file, "tests": recorder.reach.tests, "places": recorder.reach.places}
-        with lines.open("a") as out:
+        with lines.open("a", encoding="utf-8") as out:
             out.write(json.dumps(found) + "\n")
     return code

@@ -75,7 +75,7 @@ def run(
                 more = {} if copies is None else {"copies": copies}
                 more |= {} if minutes is None else {"minutes": minutes}
                 line |= measured(case, scratch / "out", recipe=name, threads=threads, **more)
-                with lines.open("a") as file:
+                with lines.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
 
 
@@ -92,7 +92,7 @@ def torchvision_case(weights: Path, folder: Path, scratch: Path) -> Case:
             Image.open(path).transpose(Image.Transpose.ROTATE_180).save(into / f"{path.stem}.png")
         made.append(into)
     rows = "".join(f"{path.name},{int(path.name[:4])}\n" for path in sorted(made[1].iterdir()))
-    (scratch / "upright.csv").write_text(rows)
+    (scratch / "upright.csv").write_text(rows, encoding="utf-8")
     options = {"weights": str(weights), "resolution": 224, "truth": str(scratch / "upright.csv")}
     options |= {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "crop": 0.875}
     options["verify"] = str(made[1])
@@ -125,7 +125,11 @@ def measured(case: Case, output: Path, **options: Any) -> Line:
 
 def read_lines(path: Path) -> list[Line]:
     """Return what was measured so far."""
-    return [json.loads(row) for row in path.read_text().splitlines()] if path.exists() else []
+    return (
+        [json.loads(row) for row in path.read_text(encoding="utf-8").splitlines()]
+        if path.exists()
+        else []
+    )
 
 
 def _key(line: Mapping[str, Any]) -> tuple[Any, ...]:

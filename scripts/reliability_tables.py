@@ -63,7 +63,7 @@ KILLS = (
 
 def lines_of(row: Row) -> list[Line]:
     """Return a row's lines."""
-    found = map(json.loads, (LINES / f"{row.file}.jsonl").read_text().splitlines())
+    found = map(json.loads, (LINES / f"{row.file}.jsonl").read_text(encoding="utf-8").splitlines())
     return [line for line in found if row.wanted(line)]
 
 
@@ -108,9 +108,11 @@ def table(head: str, rows: Iterable[tuple[Row, list[str]]]) -> str:
 
 def mutants() -> str:
     """Return the share of mutants that died, by how, and those that lived with why."""
-    lines = list(map(json.loads, (LINES / "mutants.jsonl").read_text().splitlines()))
+    lines = list(
+        map(json.loads, (LINES / "mutants.jsonl").read_text(encoding="utf-8").splitlines())
+    )
     latest = {line["number"]: line for line in lines}
-    why: dict[str, str] = json.loads((LINES / "mutants_lived.json").read_text())
+    why: dict[str, str] = json.loads((LINES / "mutants_lived.json").read_text(encoding="utf-8"))
     ways = [str(line["killed"] or "lived").split()[0] for line in latest.values()]
     lived = [line for line in latest.values() if line["killed"] is None]
     same = [line for line in lived if why.get(str(line["number"]), "").startswith("the same")]
@@ -152,11 +154,11 @@ def page(text: str) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Rewrite the page, or say whether it is what the lines make."""
-    healthy = PAGE.read_text()
+    healthy = PAGE.read_text(encoding="utf-8")
     made = page(healthy)
     if "--check" in arguments:
         return int(made != healthy)
-    PAGE.write_text(made)
+    PAGE.write_text(made, encoding="utf-8")
     return 0
 
 

@@ -92,7 +92,10 @@ def measured(path: Path) -> Measured:
     kept = job.output / "results.json"
     if not kept.is_file():
         raise click.UsageError(f"{kept} does not exist: run edgeconv sweep {path} first")
-    timings = {cell["label"]: cell["timing"] for cell in json.loads(kept.read_text())["cells"]}
+    timings = {
+        cell["label"]: cell["timing"]
+        for cell in json.loads(kept.read_text(encoding="utf-8"))["cells"]
+    }
     store, inputs = Store(job.output.absolute() / "cells"), Inputs()
     with store.held():
         engine = open_engine(store, inputs, None, None)
@@ -124,12 +127,12 @@ def write_samples(found: Measured, path: Path) -> None:
         "around": found.around.round(6).tolist(),
         "pictures": found.correct.shape[1],
     }
-    path.write_text(json.dumps(about, indent=0) + "\n")
+    path.write_text(json.dumps(about, indent=0) + "\n", encoding="utf-8")
 
 
 def read_samples(path: Path) -> Measured:
     """Return what ``write_samples`` wrote."""
-    about = json.loads(path.read_text())
+    about = json.loads(path.read_text(encoding="utf-8"))
     rows = [np.frombuffer(bytes.fromhex(bits), np.uint8) for bits in about["correct"]]
     correct = np.unpackbits(np.stack(rows), axis=1, count=about["pictures"]).astype(bool)
     return Measured(

@@ -61,7 +61,7 @@ class House:
 
     def _imports(self, module: str) -> frozenset[str]:
         found = set()
-        for node in _run(ast.parse(self.modules[module].read_text())):
+        for node in _run(ast.parse(self.modules[module].read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module is not None:
@@ -111,7 +111,7 @@ class House:
             f"{module}: {node.value}"
             for module, path in self.modules.items()
             if self.area(module) != "runtimes"
-            for node in ast.walk(ast.parse(path.read_text()))
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
             if isinstance(node, ast.Constant) and node.value in RUNTIMES
         ]
 
@@ -119,7 +119,7 @@ class House:
     def lines(self) -> dict[str, int]:
         """Return the lines of each shipped file."""
         return {
-            str(path.relative_to(self.root)): len(path.read_text().splitlines())
+            str(path.relative_to(self.root)): len(path.read_text(encoding="utf-8").splitlines())
             for path in self.modules.values()
         }
 

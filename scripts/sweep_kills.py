@@ -114,7 +114,7 @@ def killed(job: Path, folder: Path, planned: Sequence[tuple[int, str]], seed: in
     Deaths are noted beside ``folder`` as they come, and not repeated when the run goes on later.
     """
     noted = folder.with_suffix(".deaths.jsonl")
-    dead = len(noted.read_text().splitlines()) if noted.exists() else 0
+    dead = len(noted.read_text(encoding="utf-8").splitlines()) if noted.exists() else 0
     generator = random.Random(seed + dead)
     cluster = Cluster()
     cluster.start()
@@ -128,7 +128,7 @@ def killed(job: Path, folder: Path, planned: Sequence[tuple[int, str]], seed: in
                     time.sleep(generator.uniform(0, LATE_S))
                     cluster.kill(planned[dead][1], generator.randrange(WORKERS))
                     dead += 1
-                    with noted.open("a") as file:
+                    with noted.open("a", encoding="utf-8") as file:
                         file.write(json.dumps({"died": planned[dead - 1][1], "kept": kept}) + "\n")
             if sweep.returncode in (0, 3):
                 return tries
@@ -186,7 +186,7 @@ def main(job: Path, output: Path, kills: int, restarts: int, seed: int) -> None:
     if not done(folders[2]):
         tries = killed(job, folders[2], planned, seed)
         click.echo(f"with deaths the command was given {tries} times")
-    deaths = folders[2].with_suffix(".deaths.jsonl").read_text()
+    deaths = folders[2].with_suffix(".deaths.jsonl").read_text(encoding="utf-8")
     count = deaths.count('"worker"'), deaths.count('"scheduler"')
     files = sum(1 for name in _hashes(folders[0]))
     click.echo(

@@ -47,7 +47,7 @@ def watched(command: Sequence[str], folder: Path | None = None) -> Line:
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         cwd=folder,
         env={**os.environ, "EDGECONV_KEPT_MIB": "0"},  # what is kept takes no conversion
     )
@@ -74,7 +74,9 @@ def watched(command: Sequence[str], folder: Path | None = None) -> Line:
 def _cpu(process: int) -> float:
     """Return the CPU seconds of a running process and of its children that have ended."""
     try:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        fields = (
+            Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        )
     except OSError:
         return 0.0
     return sum(int(field) for field in fields[11:15]) / TICKS
@@ -83,8 +85,8 @@ def _cpu(process: int) -> float:
 def _peak(process: int) -> float:
     """Return the highest resident MiB since the last call."""
     try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
-        Path(f"/proc/{process}/clear_refs").write_text("5")
+        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+        Path(f"/proc/{process}/clear_refs").write_text("5", encoding="utf-8")
     except OSError:
         return 0.0
     return next((int(row.split()[1]) / 1024 for row in lines if row.startswith("VmHWM")), 0.0)
@@ -165,7 +167,7 @@ def run(
                             line["options"] += extra.split()
                             asked = [*what, *line["options"], *verify]
                             line |= watched(export(trees[tree], asked, scratch / "out"), scratch)
-                            with lines.open("a") as file:
+                            with lines.open("a", encoding="utf-8") as file:
                                 file.write(json.dumps(line) + "\n")
                             said = f"{line['seconds']:.1f} s, {line['cpu']:.1f} s CPU"
                             click.echo(
@@ -185,7 +187,11 @@ def _model(source: Sequence[str], scratch: Path, side: int) -> list[str]:
 
 def read_lines(path: Path) -> list[Line]:
     """Return what was measured so far."""
-    return [json.loads(row) for row in path.read_text().splitlines()] if path.exists() else []
+    return (
+        [json.loads(row) for row in path.read_text(encoding="utf-8").splitlines()]
+        if path.exists()
+        else []
+    )
 
 
 def _key(line: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -42,7 +42,7 @@ def float_operators(evidence: Path) -> dict[str, int]:
 
 
 def _prepared(evidence: Path) -> tuple[Graph, dict[str, Any]]:
-    recipe: dict[str, Any] = json.loads((evidence / "recipe.json").read_text())
+    recipe: dict[str, Any] = json.loads((evidence / "recipe.json").read_text(encoding="utf-8"))
     return from_onnx(load_model(evidence / "prepared.onnx")), recipe
 
 

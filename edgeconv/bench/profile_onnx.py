@@ -36,7 +36,7 @@ def profile(path: Path, threads: int, shapes: Shapes | None) -> list[OpCost]:
             warm = warm_up(call, None, 0.2)
             runs = max(MIN_RUNS, math.ceil(SECONDS * 1e9 / max(1, min(warm))))
             timed_runs(call, runs)
-            trace = json.loads(runner.end_profile().read_text())
+            trace = json.loads(runner.end_profile().read_bytes())
         graph = read_onnx(saved.read_bytes(), path.name)
     return costs_of_trace(trace, graph, skip=len(warm))
 

@@ -21,6 +21,7 @@ from edgeconv.deps import version_of
 from edgeconv.errors import EdgeconvError
 from edgeconv.machine import Machine, describe
 from edgeconv.runtimes.table import DISTRIBUTIONS
+from edgeconv.system import load_average
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def bench(request: Request, progress: Progress | None = None) -> Report:
     lineup = line_up(request.models, request.against, request.choice)
     machine = describe()
     watch = Watch()
-    started, load = time.time(), sensors.load_average()
+    started, load = time.time(), load_average()
     turns, partial = measure(lineup.subjects, request.plan, watch, progress)
     rows = _with_ratios([to_row(turn, watch, machine) for turn in turns], turns, lineup)
     report = Report(

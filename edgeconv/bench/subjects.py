@@ -2,13 +2,13 @@
 
 import difflib
 import importlib.util
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from edgeconv import system
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.bench.plan import Subject
 from edgeconv.errors import EdgeconvError, UsageError
@@ -75,8 +75,10 @@ def _check(models: Sequence[str], choice: Choice) -> None:
         named(choice.runtime)
     for threads in choice.threads:
         check_threads(threads)
-    known = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    known = system.processors()
     for cpu in choice.affinity:
+        if not system.can_pin():
+            raise UsageError("--affinity: this system keeps no process on given processors")
         if cpu not in known:
             raise UsageError(
                 f"--affinity {cpu}: this process may use {','.join(map(str, sorted(known)))}"

@@ -1,8 +1,6 @@
 """A child process that holds one model open and times it when told to."""
 
 import importlib
-import os
-import resource
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict
@@ -11,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from edgeconv import sensors
+from edgeconv import sensors, system
 from edgeconv.bench.loop import timed_runs, warm_up
 from edgeconv.bench.plan import Subject
 from edgeconv.isolate import Worker
+from edgeconv.machine import ROOT, read
 from edgeconv.runtimes.base import Delegates, Provides, Runner, open_runner
 from edgeconv.runtimes.table import RUNTIMES
 
@@ -76,17 +75,17 @@ class Held:
     def block(self, runs: int, settle: int) -> dict[str, Any]:
         """Time ``runs`` inferences after ``settle`` that nobody counts."""
         timed_runs(self.call, settle)
-        before = resource.getrusage(resource.RUSAGE_SELF)
+        interrupted = system.involuntary_switches()
         cpu, wall, start = time.process_time(), time.perf_counter(), time.time()
         times = timed_runs(self.call, runs)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        after = resource.getrusage(resource.RUSAGE_SELF)
+        interrupted = system.involuntary_switches() - interrupted
         return {
             "times_ns": times,
             "started": start,
             "cpu_s": cpu,
             "wall_s": wall,
-            "involuntary": after.ru_nivcsw - before.ru_nivcsw,
+            "involuntary": interrupted,
         }
 
     def threads(self) -> dict[str, Any]:
@@ -98,14 +97,11 @@ class Held:
 
 def memory_mib(key: str) -> float | None:
     """An entry of /proc/self/status (VmHWM: the peak, VmRSS: now), in MiB."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(key + ":"):
-                return int(line.split()[1]) / 1024
-    except OSError:
-        pass
-    # macOS: bytes, and only the peak
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 if key == "VmHWM" else None
+    for line in (read(ROOT / "proc/self/status") or "").splitlines():
+        if line.startswith(key + ":"):
+            return int(line.split()[1]) / 1024
+    peak = system.peak_memory_bytes() if key == "VmHWM" else None
+    return None if peak is None else peak / 2**20
 
 
 def facts(runner: Runner) -> dict[str, Any]:
@@ -147,7 +143,7 @@ def serve(
 ) -> Generator[dict[str, Any], None, None]:
     """Open the model and obey until there are no more commands: the child's side of ``hold``."""
     if subject["affinity"]:
-        os.sched_setaffinity(0, subject["affinity"])
+        system.pin(subject["affinity"])
     import_s = _import_runtime(subject["runtime"])
     before = memory_mib("VmRSS")
     start = time.perf_counter()

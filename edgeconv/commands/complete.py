@@ -47,7 +47,7 @@ def complete_hosts(
 def ssh_hosts(config: Path) -> Iterator[str]:
     """Yield the names after ``Host`` in an ssh configuration, patterns left out."""
     try:
-        text = config.read_text(errors="replace")
+        text = config.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return
     for line in text.splitlines():

@@ -157,10 +157,10 @@ sources = json.loads(sys.argv[1])
 for name, text in sources.items():
     module = sys.modules[name] = types.ModuleType(name)
     exec(text, module.__dict__)
-machine, sensors = (sys.modules["edgeconv." + name] for name in ("machine", "sensors"))
+system, machine, sensors = (sys.modules["edgeconv." + n] for n in ("system", "machine", "sensors"))
 from dataclasses import asdict
 print(json.dumps({"machine": machine.describe().to_json(), "throttled": sensors.throttled(),
- "temperature_c": sensors.temperature_c(), "load": sensors.load_average(),
+ "temperature_c": sensors.temperature_c(), "load": system.load_average(),
  "clocks": [asdict(clock) for clock in sensors.clocks()]}))
 """
 
@@ -170,10 +170,11 @@ def describe(connection: Connection) -> dict[str, Any]:
 
     Keys: machine, clocks, temperature_c, throttled (bits, None without vcgencmd), load.
     """
-    from edgeconv import machine, sensors
+    from edgeconv import machine, sensors, system
 
     texts = {
-        module.__name__: Path(str(module.__file__)).read_text() for module in (machine, sensors)
+        module.__name__: Path(str(module.__file__)).read_text(encoding="utf-8")
+        for module in (system, machine, sensors)
     }
     command = f"python3 - {shlex.quote(json.dumps({'edgeconv': '', **texts}))}"
     return answer(connection, connection.run(command, LOADER.encode(), timeout_s=120.0), DESCRIBED)

@@ -35,5 +35,5 @@ def run(jobs: list[dict[str, Any]], timeout_s: float | None) -> dict[str, Any]:
 
 if __name__ == "__main__":
     choose_temporary_folder()
-    asked = json.loads(Path(sys.argv[1]).read_text())
+    asked = json.loads(Path(sys.argv[1]).read_bytes())
     print(json.dumps(run(asked["jobs"], asked["timeout_s"])))

@@ -131,7 +131,11 @@ def _run(command: Sequence[str], what: str, log: Path) -> None:
     with log.open("ab") as file:
         ran = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT)
     if ran.returncode:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        lines = [
+            line
+            for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+            if line.strip()
+        ]
         said = lines[-1] if lines else f"exit code {ran.returncode}"
         raise EdgeconvError(f"{what} failed: {said} (all of it: {log})")
 
@@ -179,7 +183,7 @@ def _unpack(root: Path, arch: str, packages: Sequence[str], folder: Path) -> Non
 def _sources(state: Path) -> dict[str, Path | str]:
     """Return apt's own sources on Debian 12, and Debian 12's where this host is something else."""
     release = Path("/etc/os-release")
-    if release.is_file() and "VERSION_CODENAME=bookworm" in release.read_text():
+    if release.is_file() and "VERSION_CODENAME=bookworm" in release.read_text(encoding="utf-8"):
         return {}
     if not KEYRING.is_file():
         raise EdgeconvError(
@@ -187,7 +191,8 @@ def _sources(state: Path) -> dict[str, Path | str]:
             "debian-archive-keyring"
         )
     listing = state / "sources.list"
-    listing.write_text(f"deb [signed-by={KEYRING}] http://deb.debian.org/debian bookworm main\n")
+    source = f"deb [signed-by={KEYRING}] http://deb.debian.org/debian bookworm main\n"
+    listing.write_bytes(source.encode())
     return {"Dir::Etc::SourceList": listing, "Dir::Etc::SourceParts": "/dev/null"}
 
 
@@ -247,7 +252,7 @@ def _board_tree(board: Board, root: Path, folder: Path) -> Path:
         (tree / ".complete").unlink()  # a link to the root's: made again once the rest is there
         for path, text in _board_files(board).items():
             (tree / path).parent.mkdir(parents=True, exist_ok=True)
-            (tree / path).write_text(text)
+            (tree / path).write_bytes(text.encode())
         (tree / ".complete").touch()
     return tree
 

@@ -91,7 +91,8 @@ def _on_one(
         feeds = save_feeds(samples.inputs, scratch)
         jobs = [_job(cell, feeds, samples, settings, n) for n, cell in enumerate(cells)]
         request = scratch / "jobs.json"
-        request.write_text(json.dumps({"jobs": jobs, "timeout_s": settings.timeout_s}))
+        asked = {"jobs": jobs, "timeout_s": settings.timeout_s}
+        request.write_bytes(json.dumps(asked).encode())
         put_files(connection, ready.board, list(feeds.values()), f"{folder}/inputs", say)
         models = list(dict.fromkeys(cell.path for cell in cells))
         put_files(connection, ready.board, models, f"{folder}/models", say)

@@ -21,7 +21,9 @@ def sources() -> list[tuple[str, bytes]]:
         for name in sorted(files):
             if name.endswith(".py"):
                 path = Path(folder) / name
-                found.append((f"edgeconv/{path.relative_to(PACKAGE)}", path.read_bytes()))
+                found.append(
+                    (f"edgeconv/{path.relative_to(PACKAGE).as_posix()}", path.read_bytes())
+                )
     return found
 
 

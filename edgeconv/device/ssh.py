@@ -1,12 +1,8 @@
 """A board by the system's own OpenSSH (the user's keys, configuration and jump hosts all apply), or by adb."""
 
-import contextlib
-import os
 import re
-import selectors
 import shlex
 import shutil
-import signal
 import subprocess
 import tempfile
 import threading
@@ -17,13 +13,12 @@ from typing import IO, Protocol
 
 from edgeconv.device.adb import Phone
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.system import Child, Printed, end_tree, start_apart
 
 CONNECT_S = 15
 TICK_S = 0.2
 MAX_ANSWER, MAX_LOG = 256 << 20, 1 << 20
 """Bytes that a command there may answer, and that are read of its complaints."""
-
-Child = subprocess.Popen[bytes]
 
 CONNECTIONS_SAY = (
     ("Host key verification failed", "its host key is unknown or has changed: connect once by hand, ssh {target}, and check the fingerprint"),
@@ -137,7 +132,7 @@ class Connection:
             try:
                 answer = self._answer(child, end, timeout_s)
             finally:
-                _end(child)
+                end_tree(child)
             if child.returncode == 0:
                 return answer
             errors.seek(0)
@@ -145,12 +140,11 @@ class Connection:
 
     def _start(self, command: str, given: IO[bytes] | int, errors: IO[bytes]) -> Child:
         """Start ssh in a session of its own: Ctrl-C is for us, and its proxy command ends with it."""
-        return subprocess.Popen(
+        return start_apart(
             self.host.arguments(command, self.options),
             stdin=given,
             stdout=subprocess.PIPE,
             stderr=errors,
-            start_new_session=True,
         )
 
     def _answer(self, child: Child, end: float, timeout_s: float) -> bytes:
@@ -190,7 +184,7 @@ class Connection:
                     pending = pending[-MAX_LOG:]
                 ended = child.poll() is not None
             finally:
-                _end(child)
+                end_tree(child)
             if ended and child.returncode != 0:
                 errors.seek(0)
                 raise self._failure(child.returncode, errors.read(MAX_LOG).decode(errors="replace"))
@@ -208,25 +202,12 @@ class Connection:
 
 def _pieces(child: Child, enough: Callable[[], bool]) -> Iterator[bytes]:
     """Yield what the child prints until it ends of itself, which is waited for, or it is enough."""
-    if child.stdout is None:
-        return
-    with selectors.DefaultSelector() as selector:
-        selector.register(child.stdout, selectors.EVENT_READ)
-        while not enough():
-            if not selector.select(TICK_S):
-                continue
-            piece = os.read(child.stdout.fileno(), 1 << 16)
-            if not piece:
-                child.wait()
-                return
+    assert child.stdout is not None
+    printed = Printed(child.stdout)
+    while not enough():
+        piece = printed.piece(TICK_S)
+        if piece:
             yield piece
-
-
-def _end(child: Child) -> None:
-    """End a child and all that it started here."""
-    if child.poll() is None:
-        with contextlib.suppress(OSError):
-            os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    if child.stdout is not None:
-        child.stdout.close()
+        elif piece is not None:
+            child.wait()
+            return

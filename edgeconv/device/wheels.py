@@ -77,7 +77,9 @@ def download(runtimes: Sequence[str], platform: Platform, folder: Path) -> list[
         if platform.architecture == "armv7l":
             command.append("--no-deps")  # its numpy would come along otherwise
             names = [*names, "markdown-it-py", "mdurl", "pygments"]
-        said = subprocess.run([*command, *names], capture_output=True, text=True)
+        said = subprocess.run(
+            [*command, *names], capture_output=True, encoding="utf-8", errors="replace"
+        )
         if said.returncode != 0:
             lines = [line for line in said.stderr.splitlines() if line.startswith("ERROR")]
             reason = (lines or said.stderr.splitlines() or ["pip failed"])[-1]
@@ -123,7 +125,7 @@ def resolve(
 def _noted(note: Path, names: Sequence[str]) -> list[Path]:
     """Return the wheels of an earlier answer to the same question, if all are still there."""
     try:
-        known = json.loads(note.read_text())
+        known = json.loads(note.read_bytes())
         hashes = {note.parent / str(name): str(digest) for name, digest in known["wheels"].items()}
         complete = known["requirements"] == list(names) and all(w.is_file() for w in hashes)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

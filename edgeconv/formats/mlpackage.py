@@ -58,7 +58,7 @@ def open_package(path: Path) -> Package:
         item = data["itemInfoEntries"][data["rootModelIdentifier"]]["path"]
     except OSError as error:
         raise CorruptFileError(
-            f"{path} is no .mlpackage: {manifest.name}: {error.strerror}"
+            f"{path} is no .mlpackage: {manifest.name}: {error.strerror or error}"
         ) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptFileError(f"{manifest} is not a package manifest: {error}") from error

@@ -1,6 +1,7 @@
 """The forms of a sweep: every combination of its axes, once, and those that cannot be with the reason."""
 
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,7 +36,11 @@ class Form:
     @property
     def label(self) -> str:
         """How tables and sentences call it."""
-        parts = [Path(self.net.partition(":")[0]).stem if self.net not in SPECS else self.net]
+        parts = [
+            Path(os.path.splitdrive(self.net)[1].partition(":")[0]).stem
+            if self.net not in SPECS
+            else self.net
+        ]
         parts += [f"{self.width:g}" if self.width is not None else ""]
         parts += [f"g{self.groups}" if self.groups is not None else ""]
         parts += [f"s{self.ratio}" if self.ratio is not None else ""]

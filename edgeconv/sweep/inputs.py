@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeconv.errors import UsageError
-from edgeconv.files import digest
+from edgeconv.files import digest, lay, link
 from edgeconv.pictures import picture_names
 from edgeconv.samples import spread
 
@@ -22,14 +22,13 @@ class Files:
     alone: bool = False
 
     def lay(self, place: Path) -> None:
-        """Make ``place`` show them, by links."""
-        if not self.alone:
-            place.symlink_to(self.folder.absolute(), target_is_directory=True)
+        """Make ``place`` show them."""
+        if not self.alone and link(self.folder, place):
             return
-        for name in self.names:
+        for name in self.names or [path.name for path in self.folder.iterdir()]:
             shown = place / name
             shown.parent.mkdir(parents=True, exist_ok=True)
-            shown.symlink_to(self.folder / name)
+            lay(self.folder / name, shown)
 
 
 @dataclass

@@ -40,7 +40,7 @@ class Store:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise EdgeconvError(f"cannot write {self.folder}: {error.strerror}") from error
+            raise EdgeconvError(f"cannot write {self.folder}: {error.strerror or error}") from error
         handle = lock(self.folder, wait=False)
         if handle is None and locks():
             raise EdgeconvError(
@@ -84,16 +84,20 @@ class Store:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise EdgeconvError(f"cannot write {place.parent}: {error.strerror}") from error
+            raise EdgeconvError(
+                f"cannot write {place.parent}: {error.strerror or error}"
+            ) from error
         with temporary_folder(place.parent, f".{key[:8]}.") as part:
             try:
                 yield part
                 if (part / RESULT).is_file():
                     part.chmod(0o755)
-                    os.rename(part, place)
+                    os.replace(part, place)
             except OSError as error:
                 if not (place / RESULT).is_file():
-                    raise EdgeconvError(f"cannot write {place}: {error.strerror}") from error
+                    raise EdgeconvError(
+                        f"cannot write {place}: {error.strerror or error}"
+                    ) from error
 
     def put(self, key: str, result: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
         """Keep a result that was made elsewhere with its files (relative name -> content)."""

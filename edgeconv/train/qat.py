@@ -15,7 +15,7 @@ from edgeconv.export.graph import Graph
 from edgeconv.export.quant.judge import run_recipe
 from edgeconv.export.twin.distil import Descent, at_once, comparable
 from edgeconv.export.twin.net import Twin, why_not
-from edgeconv.files import temporary_folder
+from edgeconv.files import lay, temporary_folder
 from edgeconv.recipe import Recipe
 from edgeconv.train.loop import Data
 from edgeconv.train.options import TrainOptions, recipe_path
@@ -91,7 +91,7 @@ def _recipe(options: TrainOptions, weights: Path, learnt: Labelled) -> tuple[Gra
         count = min(CALIBRATED, len(learnt.paths))
         for place in range(count):
             path = learnt.paths[place * len(learnt.paths) // count].absolute()
-            (folder / f"{place:03}{path.suffix}").symlink_to(path)
+            lay(path, folder / f"{place:03}{path.suffix}")
         work = measure(
             make_options(
                 options.net, precision="int8", targets=("onnx",), weights=str(weights),

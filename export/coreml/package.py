@@ -32,7 +32,7 @@ def write_package(path: Path, model: bytes, weights: Path | None) -> None:
         if weights is not None:
             (data / WEIGHTS).mkdir()
             shutil.copyfile(weights, data / WEIGHTS / "weight.bin")
-        (part / "Manifest.json").write_text(_manifest(model, weights is not None))
+        (part / "Manifest.json").write_bytes(_manifest(model, weights is not None).encode())
         _swap(part, path)
     except OSError as error:
         raise EdgeconvError(f"cannot write {path}: {error.strerror or error}") from error

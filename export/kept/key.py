@@ -16,6 +16,7 @@ from edgeconv.demo_files import find_demo
 from edgeconv.export.manifest import versions
 from edgeconv.export.options import ExportOptions
 from edgeconv.files import digest
+from edgeconv.machine import cpuinfo
 from edgeconv.models.specs import SPECS
 
 PACKAGE = Path(edgeconv.__file__).parent
@@ -97,9 +98,9 @@ def _state(folder: Path) -> Iterator[tuple[str, int, int]]:
 
 def _features() -> str:
     """Return what the processor can do, as far as the system says it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    rows = (line for line in lines if line.lower().startswith(("flags", "features", "model name")))
-    return "\n".join(dict.fromkeys(rows))
+    rows = (
+        line
+        for line in cpuinfo().splitlines()
+        if line.lower().startswith(("flags", "features", "model name"))
+    )
+    return "\n".join(dict.fromkeys(rows)) or platform.processor()

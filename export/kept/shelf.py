@@ -39,7 +39,7 @@ class Shelf:
     def take(self, into: Path) -> Mapping[str, Any] | None:
         """Copy the kept files into an empty folder and return their report's data; None where there is none."""
         try:
-            entry = _whole((self.place / ENTRY).read_text())
+            entry = _whole((self.place / ENTRY).read_bytes())
             for name, wanted in entry["files"].items():
                 copy = into / name
                 if not copy.resolve().is_relative_to(into.resolve()):
@@ -72,7 +72,7 @@ class Shelf:
                 entry = {"files": {n: digest(folder / n) for n in names}, "report": report}
                 text = json.dumps(entry, default=lambda value: value.item())
                 noted = {"sha256": _sha256(text), "entry": json.loads(text)}
-                (made / "whole" / ENTRY).write_text(json.dumps(noted))
+                (made / "whole" / ENTRY).write_bytes(json.dumps(noted).encode())
                 shutil.rmtree(self.place, ignore_errors=True)
                 (made / "whole").rename(self.place)
             _make_room(self.place.parent, self.most)
@@ -95,7 +95,7 @@ def shelf_of(key: str) -> Shelf | None:
     return Shelf(cache_dir() / "exports" / key, most) if most else None
 
 
-def _whole(text: str) -> Any:
+def _whole(text: bytes) -> Any:
     """Return what ``keep`` noted; raises ValueError, TypeError or LookupError for any other text."""
     noted = json.loads(text)
     if _sha256(json.dumps(noted["entry"])) != noted["sha256"]:

@@ -1,12 +1,12 @@
 """onnxruntime sessions for calibration: quiet, a given thread count, nothing left running."""
 
 import functools
-from pathlib import Path
 from typing import Any
 
 import onnx
 
 from edgeconv.deps import require
+from edgeconv.machine import cpuinfo
 
 
 def session(
@@ -49,8 +49,5 @@ def integer_kernels_are_exact() -> bool:
     x86 without VNNI multiplies uint8 by int8 into saturating 16 bits; calibration there runs the
     same integers in float instead.
     """
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
+    text = cpuinfo()
     return "vnni" in text or "asimd" in text
