@@ -48,6 +48,8 @@ INPUTS = (
     Row("commands", seeds(*range(51, 56)), ("886d578", "`python -m fuzz.run --cold --seed 51 ... 55`")),
     Row("commands", seeds(61), ("f707668 and 3e85d62, its faults mended since", "`python -m fuzz.run --seed 61 --count 2000`")),
     Row("commands", seeds(62, 63), ("3e85d62 and 043bab2, their faults mended since", "`python -m fuzz.run --seed 62 --count 2000`, `--seed 63`, as far as it came")),
+    Row("commands", seeds(64), ("62598de, its faults mended since", "`python -m fuzz.run --seed 64 --count 2000`")),
+    Row("commands", seeds(65), ("4048c01, with 15 kinds more", "`python -m fuzz.run --seed 65`, as far as it came")),
 )  # fmt: skip
 KILLS = (
     Row("calls", mode("kill before"), ("`python -m fuzz.faults --cold`: ended before each of 108 of the 201 calls",)),
