@@ -29,7 +29,7 @@ class Part:
 
 
 PARTS = (
-    *(Part(r.packages[0], "runtime", r.extra, r.adds) for r in RUNTIMES.values() if r.boards),
+    *(Part(r.packages[0], "runtime", r.extra, r.adds) for r in RUNTIMES.values() if r.boards and not r.apart),
     Part("torch", "runtime", "torch", "build the nets, trace modules, the float reference"),
     Part("coremltools", "converter", "coreml", "write Core ML packages (and run them on a Mac)"),
     Part("onnx", "converter", "export", "read and write ONNX graphs"),

@@ -3,16 +3,20 @@
 import platform
 import shutil
 from pathlib import Path
+from typing import Any
 
 import parity_kit as kit
 import pytest
+from click.testing import CliRunner
 
 from edgeconv.artifact import load_artifact
-from edgeconv.device import emulate
+from edgeconv.cli import main
+from edgeconv.device import emulate, places
 from edgeconv.device.places import board_places
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.parity.api import check_parity
-from edgeconv.parity.cells import elsewhere, plan
+from edgeconv.parity.cells import Cell, elsewhere, plan
+from edgeconv.parity.places import Here
 from edgeconv.testing import assert_parity
 
 pytest.importorskip("onnx")
@@ -36,12 +40,66 @@ def test_other_hosts_are_told_what_to_do_instead(monkeypatch: pytest.MonkeyPatch
 def test_an_emulated_cell_departs_from_the_same_file_here(tmp_path: Path) -> None:
     path = kit.fp32_export(tmp_path, count=2)
     cells, _ = plan([path])
-    runtimes = emulate.BOARDS["pi4"].runtimes
-    (cell,) = elsewhere(cells, "pi4", runtimes, "pi4 (emulated)", ("qemu", "python"))
+    (cell,) = elsewhere(cells, "pi4", ["onnxruntime"], "pi4 (emulated)", ("qemu", "python"))
     assert cell.label == "small_fp32.onnx · onnxruntime on pi4 (emulated)"
     assert cell.before == "small_fp32.onnx · onnxruntime"
     assert cell.python == ("qemu", "python")
     assert elsewhere(cells, "pi-32bit", emulate.BOARDS["pi-32bit"].runtimes, "there") == []
+
+
+@pytest.mark.parametrize("asked", [(), ("openvino",)])
+def test_a_board_runs_a_file_in_its_runtimes_and_in_others_where_they_are_asked_for(
+    asked: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "check_host", lambda: None)
+    monkeypatch.setattr(places, "prepare_board", lambda name, runtime: ["python", name, runtime])
+    monkeypatch.setattr(Here, "run", lambda self, cells, *rest: [(c, "") for c in cells])
+    nothing: Any = None
+    board = places.EmulatedBoard("pi5")
+    for suffix, runtimes in ((".onnx", ["onnxruntime", *asked]), (".pte", ["executorch"])):
+        path = tmp_path / f"net{suffix}"
+        cells = [Cell(f"net · {name}", "fp32", path, name) for name in runtimes]
+        found = [cell for cell, _ in board.run(cells, nothing, nothing, tmp_path)]
+        assert [cell.runtime for cell in found] == runtimes
+        assert [cell.python for cell in found] == [("python", "pi5", name) for name in runtimes]
+
+
+def test_a_runtime_with_packages_of_its_own_has_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: dict[str, list[str]] = {}
+    monkeypatch.setattr(emulate, "cache_dir", lambda: tmp_path)
+    monkeypatch.setattr(emulate, "check_host", lambda: None)
+    monkeypatch.setattr(emulate, "_qemu", lambda *_: "qemu")
+    monkeypatch.setattr(emulate, "_unpack", lambda root, *_: root.mkdir(parents=True))
+
+    def wheels(board: emulate.Board, site: Path, wanted: list[str]) -> None:
+        site.mkdir()
+        fetched[site.name] = wanted
+
+    monkeypatch.setattr(emulate, "_wheels", wheels)
+    for runtime in ("onnxruntime", "ai-edge-litert", "executorch", "executorch"):
+        command = emulate.prepare_board("pi4", runtime)
+        folder = "-executorch" if runtime == "executorch" else ""
+        assert f"PYTHONPATH={tmp_path}/emulate/site-aarch64{folder}" in command
+    assert list(fetched) == ["site-aarch64", "site-aarch64-executorch"]
+    assert not [item for item in fetched["site-aarch64"] if "torch" in item]
+    assert "--no-deps" in fetched["site-aarch64-executorch"]
+    assert any(item.startswith("torch==") for item in fetched["site-aarch64-executorch"])
+
+
+@pytest.mark.long
+def test_an_emulated_board_runs_a_pte(tmp_path: Path) -> None:
+    pytest.importorskip("executorch")
+    words = "mobilenet_v1 --weights random --width 0.25 --resolution 32 --classes 4"
+    words += f" --target executorch --output {tmp_path}"
+    made = CliRunner().invoke(main, ["export", *words.split()])
+    assert made.exit_code == 0, made.output
+    (path,) = tmp_path.glob("*.pte")
+    matrix = check_parity([path], places=board_places(["pi5"]), count=2).matrix
+    assert matrix.rows[-1].label.endswith("executorch on pi5 (emulated)")
+    assert matrix.rows[-1].error is None
+    assert matrix.exit_code == 0
 
 
 def test_a_board_says_what_its_own_proc_says() -> None:

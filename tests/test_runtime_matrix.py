@@ -35,7 +35,7 @@ def test_the_table_has_a_column_a_runtime_and_says_what_failed(tmp_path: Path) -
 def test_the_bundled_nets_run_everywhere(tmp_path: Path) -> None:
     pytest.importorskip("executorch")
     case = matrix.bundled()[2]
-    line = matrix.compared(case, tmp_path, pictures=4, slow=1, places=())
+    line = matrix.compared(case, tmp_path, matrix.HERE, pictures=4, slow=1)
     assert line["rows"]["pte · executorch"]["equal"] == 1.0
     assert (
         line["rows"]["tflite · tflite-micro"]["most"]
@@ -45,6 +45,7 @@ def test_the_bundled_nets_run_everywhere(tmp_path: Path) -> None:
 
 def test_a_net_of_a_file_is_calibrated_on_pictures_that_are_named(tmp_path: Path) -> None:
     words = ["run", "--lines", str(tmp_path / "l.jsonl"), "--no-bundled", "--net", "small.onnx"]
+    words += ["--files", str(tmp_path)]
     refused = CliRunner().invoke(matrix.main, words)
     assert refused.exit_code == 2
     assert "give --calib" in refused.output

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from edgeconv.artifact import spec_to_json
+from edgeconv.device.wheels import Platform, requirements, runtime_for
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.isolate import child_failure
 from edgeconv.runtimes import probe as probing
@@ -199,7 +200,8 @@ CASES: dict[str, Callable[[int, Path], Any]] = {
 
 
 def test_the_contract_holds_every_runtime_in_every_variant() -> None:
-    known = {row.name + variant.suffix for row in RUNTIMES.values() for variant in row.variants}
+    rows = [row for row in RUNTIMES.values() if not row.apart]
+    known = {row.name + variant.suffix for row in rows for variant in row.variants}
     assert known <= CASES.keys()
 
 
@@ -460,7 +462,7 @@ def test_the_runtime_table_explains_a_missing_runtime(tmp_path: Path) -> None:
         open_runner(tmp_path / "x.onnx")
 
 
-def test_why_no_board_runs_a_pte_is_said_wherever_one_is_asked_for(
+def test_what_boards_run_is_said_wherever_another_file_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from edgeconv.device import places
@@ -468,17 +470,54 @@ def test_why_no_board_runs_a_pte_is_said_wherever_one_is_asked_for(
     from edgeconv.device.remote import check_models
 
     monkeypatch.setattr(places, "check_host", lambda: None)
-    cells: Any = [SimpleNamespace(path=tmp_path / "m.pte", stage="int8")]
+    cells: Any = [SimpleNamespace(path=tmp_path / "m.mlpackage", stage="int8")]
     nothing: Any = None
     board = places.EmulatedBoard("pi5")
     asked: list[Callable[[], object]] = [
-        lambda: check_models([tmp_path / "m.pte"]),
+        lambda: check_models([tmp_path / "m.mlpackage"]),
         lambda: run_on_boards(cells, [], nothing, nothing, tmp_path, print),
         lambda: board.run(cells, nothing, nothing, tmp_path),
     ]
     for ask in asked:
-        with pytest.raises(UsageError, match=r"runs \.onnx and \.tflite; .* imports PyTorch"):
+        with pytest.raises(UsageError, match=r"a board runs \.onnx, \.tflite and \.pte"):
             ask()
+
+
+def test_a_newer_onnxruntime_runs_where_its_python_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = RUNTIMES["onnxruntime-newest"]
+    monkeypatch.delenv(row.other_python, raising=False)
+    with pytest.raises(EdgeconvError, match=f"name a Python that has .* in {row.other_python}"):
+        ways(tmp_path / "m.onnx", [row.name])
+    assert row.name not in [way.label for way in ways(tmp_path / "m.onnx")]
+    monkeypatch.setenv(row.other_python, "/opt/newer/bin/python")
+    found = {way.label: way.python for way in ways(tmp_path / "m.onnx", [row.name])}
+    assert found[row.name] == "/opt/newer/bin/python"
+    assert found["onnxruntime"] == ""
+
+
+def test_what_a_board_gets_for_a_pte_is_a_list_of_its_own() -> None:
+    board = Platform("aarch64", "3.11")
+    assert runtime_for([".pte"], board) == ["executorch"]
+    wanted = requirements(["executorch"], board)
+    assert wanted[-4:] == list(RUNTIMES["executorch"].board_packages)
+    assert "torch" not in wanted
+    with pytest.raises(UsageError, match="32-bit ARM has no executorch"):
+        runtime_for([".pte"], Platform("armv7l", "3.11"))
+
+
+def test_an_executorch_without_its_runtime_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("executorch")
+    from edgeconv.runtimes import executorch
+
+    monkeypatch.setattr(executorch, "BINDINGS", ("_of_another_version",))
+    path = tmp_path / "m.pte"
+    path.write_bytes(b"\0\0\0\0ET12" + bytes(64))
+    with pytest.raises(EdgeconvError, match="has no Python runtime that is known here"):
+        open_runner(path)
 
 
 def test_a_damaged_model_says_nothing_on_standard_output(

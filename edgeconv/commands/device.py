@@ -75,17 +75,18 @@ def _lines(board: "Board", found: dict[str, Any]) -> list[tuple[str, str]]:
 @click.argument("device", metavar="ssh://USER@HOST|adb://SERIAL", shell_complete=complete_hosts)
 @click.option("--onnx", is_flag=True, help="onnxruntime, for .onnx.")
 @click.option("--tflite", is_flag=True, help="LiteRT (32-bit: tflite-runtime), for .tflite.")
-def setup(device: str, onnx: bool, tflite: bool) -> None:
+@click.option("--pte", is_flag=True, help="ExecuTorch with PyTorch (64-bit, 0.2 GB), for .pte.")
+def setup(device: str, onnx: bool, tflite: bool, pte: bool) -> None:
     """Copy our code and the runtimes there, newer ones included; the board needs no network.
 
-    Both runtimes, unless --onnx or --tflite asks for one."""
+    Those for .onnx and .tflite, unless options ask for others."""
     from edgeconv.cache import cache_dir
     from edgeconv.device import board as boards
     from edgeconv.device.ssh import Connection, parse_host
     from edgeconv.device.wheels import runtime_for
 
-    wanted = ((".onnx", onnx), (".tflite", tflite))
-    suffixes = [s for s, on in wanted if on] or [s for s, _ in wanted]
+    wanted = ((".onnx", onnx), (".tflite", tflite), (".pte", pte))
+    suffixes = [s for s, on in wanted if on] or [".onnx", ".tflite"]
     connection = Connection(parse_host(device))
     board = boards.ask(connection)
     runtimes = runtime_for(suffixes, board.platform)

@@ -87,7 +87,7 @@ GROUPS = {
 @click.option(
     "--also",
     multiple=True,
-    metavar="openvino|tflite-micro",
+    metavar="openvino|tflite-micro|onnxruntime-newest",
     help="Run the files in this runtime too; repeat for several.",
 )
 @click.option(

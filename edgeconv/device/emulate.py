@@ -91,11 +91,13 @@ BOARDS = {
 """Boards by the name that --emulate takes."""
 
 
-def prepare_board(name: str) -> list[str]:
+def prepare_board(name: str, runtime: str = "") -> list[str]:
     """Return the command that starts Python on the emulated board, building it on first use.
 
-    About 85 s and 640 MB the first time. Raises EdgeconvError on machines that are neither Debian
-    nor Ubuntu on x86-64, and where apt or pip fails (with its last line).
+    About 85 s and 640 MB the first time. With a ``runtime`` that has packages of its own there
+    (``board_packages``) they are what that Python has, in a folder made when first asked for. Raises
+    EdgeconvError on machines that are neither Debian nor Ubuntu on x86-64, and where apt or pip fails
+    (with its last line).
     """
     board = BOARDS[name]
     check_host()
@@ -108,9 +110,10 @@ def prepare_board(name: str) -> list[str]:
         if board.arch == "armhf":
             _link_blas(root)
         (root / ".complete").touch()
-    site = folder / f"site-{board.machine}"
+    own = runtime != "" and RUNTIMES[runtime].board_packages
+    site = folder / (f"site-{board.machine}-{runtime}" if own else f"site-{board.machine}")
     if not (site / ".complete").exists():
-        _wheels(board, site)
+        _wheels(board, site, ["--no-deps", "click", *own] if own else _shared(board))
         (site / ".complete").touch()
     tree = _board_tree(board, root, folder)
     return _command(board, tree, qemu, site)
@@ -205,17 +208,21 @@ def _link_blas(root: Path) -> None:
             link.symlink_to(name)
 
 
-def _wheels(board: Board, site: Path) -> None:
-    """Fetch the wheels that the board's own pip would; the runtimes in this machine's versions."""
+def _shared(board: Board) -> list[str]:
+    """Return what pip finds for the runtimes that share a folder, in this machine's versions."""
+    rows = [RUNTIMES[name] for name in board.runtimes]
+    wanted = [_same_version(row.packages[0]) for row in rows if not row.board_packages]
+    # tflite-runtime was built for numpy 1, and one folder serves all three runtimes
+    more = ["--no-deps", "flatbuffers"] if board.arch == "armhf" else ["numpy==1.26.4"]
+    return ["click", *wanted, *more]
+
+
+def _wheels(board: Board, site: Path, wanted: Sequence[str]) -> None:
+    """Fetch the wheels that the board's own pip would."""
     shutil.rmtree(site, ignore_errors=True)
     site.mkdir(parents=True)
-    wanted = ["click", *(_same_version(RUNTIMES[name].packages[0]) for name in board.runtimes)]
-    if board.arch == "arm64":
-        # tflite-runtime was built for numpy 1, and one folder serves all three runtimes
-        wanted.append("numpy==1.26.4")
     tags = [f"manylinux{level}_{board.machine}" for level in GLIBC]
     platforms = [item for tag in tags for item in ("--platform", tag)]
-    more = ["--no-deps", "flatbuffers"] if board.arch == "armhf" else []
     command = [
         sys.executable,
         "-P",
@@ -228,7 +235,7 @@ def _wheels(board: Board, site: Path) -> None:
         str(site),
     ]
     command += [*platforms, "--only-binary=:all:", "--implementation", "cp"]
-    command += ["--python-version", "3.11", *wanted, *more]
+    command += ["--python-version", "3.11", *wanted]
     _run(command, f"pip for {board.machine}", site.with_suffix(".log"))
 
 

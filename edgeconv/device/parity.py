@@ -49,8 +49,7 @@ def run_on_boards(
     files = dict.fromkeys(c.path for c in cells if c.stage in ("fp32", "fp16", "int8"))
     wanted = [path for path in files if path.suffix.lower() in BOARD_SUFFIXES]
     if not wanted:
-        suffixes = [path.suffix.lower() for path in files]
-        raise UsageError(f"--device: none of the files runs there: {off_board(suffixes)}")
+        raise UsageError(f"--device: none of the files runs there: {off_board()}")
 
     def work(connection: Connection, stopping: threading.Event) -> Found:
         with prepared(connection, wanted, cache, say, stopping) as ready:

@@ -12,7 +12,7 @@ from edgeconv.errors import UsageError
 from edgeconv.parity.cells import Cell, elsewhere
 from edgeconv.parity.matrix import Samples, Settings
 from edgeconv.parity.places import Found, Here, Place
-from edgeconv.runtimes.table import BOARD_SUFFIXES, off_board
+from edgeconv.runtimes.table import BOARD_SUFFIXES, RUNTIMES, off_board
 
 
 class EmulatedBoard:
@@ -33,10 +33,14 @@ class EmulatedBoard:
         """Build the board on first use, and run the files in its Python; raises UsageError where it runs none."""
         suffixes = {c.path.suffix.lower() for c in cells if c.stage in ("fp32", "fp16", "int8")}
         if not suffixes & set(BOARD_SUFFIXES):
-            raise UsageError(f"--emulate: none of the files runs there: {off_board(suffixes)}")
-        python = tuple(prepare_board(self.name))
-        where, runtimes = f"{self.name} (emulated)", BOARDS[self.name].runtimes
-        mine = elsewhere(cells, self.name, runtimes, where, python)
+            raise UsageError(f"--emulate: none of the files runs there: {off_board()}")
+        where, asked = f"{self.name} (emulated)", {cell.runtime for cell in cells}
+        mine: list[Cell] = []
+        for runtime in BOARDS[self.name].runtimes:
+            row = RUNTIMES[runtime]
+            if suffixes & set(row.suffixes) and (not row.asked or runtime in asked):
+                python = tuple(prepare_board(self.name, runtime))
+                mine += elsewhere(cells, self.name, [runtime], where, python)
         return Here().run(mine, samples, settings, scratch)
 
 

@@ -37,7 +37,7 @@ def check_models(models: Sequence[Path]) -> None:
     """Raise UsageError or EdgeconvError for a model that no board runs, before one is asked."""
     for model in models:
         if model.suffix.lower() not in BOARD_SUFFIXES:
-            raise UsageError(f"{model}: {off_board([model.suffix.lower()])}")
+            raise UsageError(f"{model}: {off_board()}")
         if not model.is_file():
             raise UsageError(f"{model} does not exist")
 

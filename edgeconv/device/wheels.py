@@ -53,7 +53,8 @@ def requirements(runtimes: Sequence[str], platform: Platform) -> list[str]:
     """Return what pip resolves; on 32-bit ARM numpy is the system's (python3-numpy), for it has no wheel."""
     found = list(COMMON)
     for runtime in runtimes:
-        for item in RUNTIMES[runtime].packages:
+        row = RUNTIMES[runtime]
+        for item in row.board_packages or row.packages:
             if platform.architecture == "armv7l" and item.startswith("numpy"):
                 continue
             found.append(item)
@@ -67,6 +68,8 @@ def download(runtimes: Sequence[str], platform: Platform, folder: Path) -> list[
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = requirements(runtimes, platform)
+    # 32-bit ARM has the system's numpy, and what is listed whole brings nothing along
+    whole = platform.architecture == "armv7l" or any(RUNTIMES[r].board_packages for r in runtimes)
     with temporary_folder(folder) as fresh:
         command = [sys.executable, "-P", "-m", "pip", "download", "--quiet"]
         command += ["--disable-pip-version-check", "--only-binary=:all:", "--implementation", "cp"]
@@ -74,8 +77,8 @@ def download(runtimes: Sequence[str], platform: Platform, folder: Path) -> list[
         command += ["--find-links", str(folder)]
         for tag in platform.tags():
             command += ["--platform", tag]
-        if platform.architecture == "armv7l":
-            command.append("--no-deps")  # its numpy would come along otherwise
+        if whole:
+            command.append("--no-deps")
             names = [*names, "markdown-it-py", "mdurl", "pygments"]
         said = subprocess.run(
             [*command, *names], capture_output=True, encoding="utf-8", errors="replace"

@@ -33,7 +33,7 @@ def listed(timed: bool = False) -> str:
     >>> listed(timed=True)
     'onnxruntime, ai-edge-litert, tflite-runtime, coreml-runtime, executorch or openvino'
     """
-    names = [row.name for row in RUNTIMES.values() if row.timed or not timed]
+    names = [row.name for row in RUNTIMES.values() if (row.timed or not timed) and not row.apart]
     return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
@@ -71,12 +71,13 @@ def ways(path: Path, also: Sequence[str] = ()) -> list[Way]:
     EdgeconvError for one in ``also`` that is not installed.
     """
     for name in also:
-        if not named(name).installed() and path.suffix.lower() in RUNTIMES[name].suffixes:
-            raise EdgeconvError(_missing(path, [RUNTIMES[name]]))
+        row = named(name)
+        if not _found(row) and path.suffix.lower() in row.suffixes:
+            raise EdgeconvError(_missing(path, [row]))
     rows = [row for row in fitting(path) if not row.asked or row.name in also]
     found: list[Way] = []
     for row in rows:
-        if row.installed():
+        if row.installed() and not row.apart:
             found += [Way(row, v.options, row.name + v.suffix) for v in row.variants]
         elif python := os.environ.get(row.other_python or "-"):
             found.append(Way(row, {}, row.name, python))
@@ -85,14 +86,24 @@ def ways(path: Path, also: Sequence[str] = ()) -> list[Way]:
     return found
 
 
+def _found(row: Runtime) -> bool:
+    """Whether parity runs it: in this Python, or in the other one that is named."""
+    if row.installed() and not row.apart:
+        return True
+    return bool(os.environ.get(row.other_python or "-"))
+
+
 def _missing(path: Path, rows: list[Runtime]) -> str:
-    extras = " or ".join(f"pip install 'edgeconv[{row.extra}]'" for row in rows)
-    return f"nothing installed runs {path.name}: {extras}"
+    apart = [
+        f"name a Python that has {row.name} in {row.other_python}" for row in rows if row.apart
+    ]
+    extras = [f"pip install 'edgeconv[{row.extra}]'" for row in rows if not row.apart]
+    return f"nothing installed runs {path.name}: {' or '.join([*extras, *apart])}"
 
 
 def for_board(suffix: str, processor: str) -> Runtime:
     """Return the preferred runtime for files of ``suffix`` on a board. Raises UsageError without one."""
-    rows = fitting(Path(f"model{suffix}"))
+    rows = [row for row in fitting(Path(f"model{suffix}")) if not row.asked]
     for row in rows:
         if processor in row.boards:
             return row

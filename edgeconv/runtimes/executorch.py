@@ -1,6 +1,8 @@
 """ExecuTorch's Python runtime with its XNNPACK backend, for .pte files. It imports torch."""
 
+import importlib
 import importlib.metadata
+import importlib.util
 import warnings
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,9 @@ from edgeconv.runtimes.closing import Closing
 from edgeconv.runtimes.quiet import quiet_stderr
 from edgeconv.tensors import TensorSpec
 
+BINDINGS = ("_C", "_portable_lib")
+"""Where ExecuTorch 1.5 and later ones, and those before, have their runtime."""
+
 IDENTIFIER = b"ET12"
 """Bytes 4 to 8 of a program of the format that ExecuTorch 0.3 and later write."""
 
@@ -41,11 +46,10 @@ def open(path: Path, *, threads: int = 1, shapes: Shapes | None = None) -> "Exec
     # its libraries complain of what they do not need
     with quiet_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        library = require("executorch.extension.pybindings.portable_lib", "executorch")
-        runtime = require("executorch.runtime", "executorch").Runtime
+        library = _bindings()
         try:
             library._unsafe_reset_threadpool(threads)
-            program = runtime.get().load_program(path)
+            program = library._load_program(str(path))
             method = program.load_method("forward")
         except Exception as error:  # RuntimeError, whatever is wrong with the file
             problem = error
@@ -54,6 +58,20 @@ def open(path: Path, *, threads: int = 1, shapes: Shapes | None = None) -> "Exec
     runner = ExecutorchRunner(torch, program, method, path, threads)
     check_shapes(path.name, runner.inputs, shapes)
     return runner
+
+
+def _bindings() -> Any:
+    """Import the runtime alone: ``executorch.runtime`` would import the exporter with it."""
+    require("executorch", "executorch")
+    package = "executorch.extension.pybindings"
+    found = [name for name in BINDINGS if importlib.util.find_spec(f"{package}.{name}")]
+    if not found:
+        version = importlib.metadata.version("executorch")
+        raise EdgeconvError(
+            f"executorch {version} has no Python runtime that is known here: pip install "
+            "'edgeconv[executorch]'"
+        )
+    return importlib.import_module(f"{package}.{found[0]}")
 
 
 def check_whole(path: Path) -> None:
@@ -76,7 +94,7 @@ class ExecutorchRunner(Closing):
         self.version = importlib.metadata.version("executorch")
         self.threads = threads
         self._torch, self._program, self._method, self._model = torch, program, method, path.name
-        self.inputs, self.outputs = _borders(method.metadata, load_artifact(path), path.name)
+        self.inputs, self.outputs = _borders(method.method_meta(), load_artifact(path), path.name)
 
     def infer(self, feeds: Feeds) -> Outputs:
         """Run the model once."""
@@ -90,10 +108,10 @@ class ExecutorchRunner(Closing):
         return {s.name: np.array(v.numpy()) for s, v in zip(self.outputs, made, strict=True)}
 
     def call(self, feeds: Feeds) -> PreparedCall:
-        """Wrap the inputs once; the call is the method's own ``execute``."""
+        """Wrap the inputs once; the call is the method's own."""
         check_feeds(self._model, self.inputs, feeds)
         fed = [self._torch.from_numpy(np.array(feeds[s.name], order="C")) for s in self.inputs]
-        return lambda: self._method.execute(fed)
+        return lambda: self._method(fed)
 
     def close(self) -> None:
         """Let go of the model."""

@@ -6,7 +6,7 @@ A new runtime is a file here, with ``open`` (and ``open_model``, where it takes 
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -38,8 +38,9 @@ class Runtime:
     layer by layer; ``profiled``: it says what each operator takes; ``asked``: it runs only where it is
     named; ``slow``: tenths of a second a picture. It runs on ``system`` only
     (sys.platform; "": all), on boards with the processors ``boards``, up to Python ``last_python``;
-    ``other_python`` names the variable with another Python that has it; ``off_board`` says why no
-    board runs it, where one might be expected to.
+    ``other_python`` names the variable with another Python that has it, and ``apart`` says that parity
+    runs it there alone. ``board_packages`` is what a board gets for it in place of ``packages``: all of it, in a
+    folder of its own where the board is emulated.
     """
 
     name: str
@@ -61,7 +62,8 @@ class Runtime:
     system: str = ""
     last_python: tuple[int, int] | None = None
     other_python: str = ""
-    off_board: str = ""
+    apart: bool = False
+    board_packages: tuple[str, ...] = ()
 
     def installed(self) -> bool:
         """Whether it can be imported (without importing it) and runs on this system."""
@@ -179,7 +181,10 @@ RUNTIMES = {
             (".pte",),
             "export, run and check .pte",
             packages=("executorch", "torch"),
-            off_board="ExecuTorch's Python runtime imports PyTorch, 0.4 GB to download for a board",
+            boards=(ARM64,),
+            # it imports PyTorch, whose wheels for ARM hold CUDA from 2.11 on (2.7 GB with its
+            # libraries); 2.10 is 0.15 GB, and 1.2 the last ExecuTorch that was built for it
+            board_packages=("executorch==1.2.0", "torch==2.10.0", "numpy", "typing-extensions"),
         ),
         Runtime(
             "openvino",
@@ -190,6 +195,24 @@ RUNTIMES = {
             "run, bench and check .onnx and .tflite in OpenVINO",
             packages=("openvino", "numpy"),
             asked=True,
+            boards=(ARM64,),
+            board_packages=("openvino", "numpy"),
+        ),
+        Runtime(
+            "onnxruntime-newest",
+            "onnxrt",
+            "onnxruntime",
+            "onnx",
+            (".onnx",),
+            "check .onnx in a newer onnxruntime, of another Python",
+            packages=("onnxruntime", "numpy"),
+            options={"optimize": bool, "integers": bool, "profile": Path, "save_optimized": Path},
+            timed=False,
+            asked=True,
+            boards=(ARM64,),
+            other_python="EDGECONV_NEWEST_ONNXRUNTIME_PYTHON",
+            apart=True,
+            board_packages=("onnxruntime", "numpy"),
         ),
         Runtime(
             "tflite-micro",
@@ -213,14 +236,10 @@ BOARD_SUFFIXES = tuple(
 """The files that a board runs: what is bundled, and what is benched and compared there."""
 
 
-def off_board(suffixes: Iterable[str]) -> str:
-    """Return a sentence of what boards run, and why not files of ``suffixes`` where that is known."""
-    asked = set(suffixes)
-    why = [
-        row.off_board for row in RUNTIMES.values() if row.off_board and asked & set(row.suffixes)
-    ]
-    return "; ".join([f"a board runs {' and '.join(BOARD_SUFFIXES)}", *why])
+def off_board() -> str:
+    """Return the sentence that says which files boards run."""
+    return f"a board runs {', '.join(BOARD_SUFFIXES[:-1])} and {BOARD_SUFFIXES[-1]}"
 
 
-DISTRIBUTIONS = tuple(r.packages[0] for r in RUNTIMES.values() if r.packages)
+DISTRIBUTIONS = tuple(dict.fromkeys(r.packages[0] for r in RUNTIMES.values() if r.packages))
 """The runtimes' packages, whose versions reports quote."""
