@@ -48,7 +48,7 @@ class ExportOptions:
     net: "str | torch.nn.Module"
 
     targets: tuple[str, ...] = option(
-        ("onnx",), WRITE, "Format to write; repeat for several.",
+        ("onnx",), WRITE, "Format to write; several between commas, or repeated.",
         flag="target", choices=tuple(TARGETS), many=True, shown=True,
     )
     precision: Precision = "fp32"

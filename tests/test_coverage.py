@@ -54,10 +54,13 @@ def test_a_net_that_no_target_takes_is_an_error_before_any_work(net: str, tmp_pa
 
 
 def test_dry_run_says_which_target_takes_which_operator(net: str, tmp_path: Path) -> None:
-    made = command(
-        net, "--target", "onnx", "--target", "tflite", "--dry-run", "--output", str(tmp_path / "o")
-    )
+    more = ("--dry-run", "--output", str(tmp_path / "o"))
+    made = command(net, "--target", "onnx", "--target", "tflite", *more)
     assert made.exit_code == 0
+    assert command(net, "--target", "onnx, tflite,onnx", *more).output == made.output
+    unknown = command(net, "--target", "onnx,ncnn", *more)
+    assert unknown.exit_code == 2
+    assert "'ncnn' is not one of 'onnx'" in unknown.output
     rows = {line.split()[0]: line.split()[1:] for line in made.output.splitlines() if line}
     assert rows["Relu"] == ["1", "yes", "yes"]
     assert rows["GridSample"] == ["1", "yes", "no"]

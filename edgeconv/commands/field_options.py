@@ -1,6 +1,7 @@
 """The options of ``export`` and ``quantize``, derived from the fields of ExportOptions."""
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +29,22 @@ def section(title: str) -> tuple[str, ...]:
     return tuple(name for name, (_, how) in FIELDS.items() if how.section == title)
 
 
+class Listed(click.Choice[str]):
+    """Words out of a choice, between commas; what is repeated, ``joined`` makes one list of."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a tuple of the words."""
+        choose = super().convert
+        return tuple(choose(word.strip(), param, ctx) for word in str(value).split(","))
+
+
+def joined(
+    ctx: click.Context, parameter: click.Parameter, values: Sequence[tuple[str, ...]]
+) -> tuple[str, ...]:
+    """Return the words of all ``values``, each once."""
+    return tuple(dict.fromkeys(itertools.chain.from_iterable(values)))
+
+
 def field_options(*names: str) -> Callable[[Command], Command]:
     """Return a decorator that gives a command the options of these fields."""
 
@@ -45,8 +62,10 @@ def _click_option(name: str) -> Callable[[Command], Command]:
     if how.kind is bool:
         return click.option(flag, name, is_flag=True, help=how.help)
     kind: Any = str if how.read else how.kind
+    callback: Any = reading(how.read, default) if how.read else None
     if how.choices and not how.open:
-        kind = click.Choice(list(how.choices))
+        kind = Listed(list(how.choices)) if how.many else click.Choice(list(how.choices))
+        callback = joined if how.many else callback
     elif how.kind is Path:
         kind = click.Path(path_type=Path)
     return click.option(
@@ -58,6 +77,6 @@ def _click_option(name: str) -> Callable[[Command], Command]:
         multiple=how.many,
         metavar=how.metavar,
         help=how.help,
-        callback=reading(how.read, default) if how.read else None,
+        callback=callback,
         shell_complete=COMPLETE.get(name),
     )
