@@ -51,6 +51,5 @@ def narrow(
             break
         known = [(place, point) for place, point in zip(live, points, strict=True) if point]
         gone = lost([point for _, point in known], budgets, confidence, pictures)
-        out = {place for (place, _), is_lost in zip(known, gone, strict=True) if is_lost}
-        live = [place for place in live if place not in out]
+        live = [place for (place, _), is_lost in zip(known, gone, strict=True) if not is_lost]
     return live

@@ -83,10 +83,12 @@ class Figures:
         for cell in cells:
             bench = benches.get(id(cell))
             if bench is not None:
+                self._progress.here = 0 if cell.place else 1
                 outcome = done.get(bench.key) or self._time_here(cell, bench)
                 cell.timing, cell.untimed = outcome.result, outcome.error
             if rung is self._rungs[-1]:
                 self._progress.settle(id(cell), failed=cell.error is not None)
+        self._progress.here = 0
 
     def _file(self, cell: Cell) -> Path:
         assert cell.path is not None

@@ -14,8 +14,8 @@ Say = Callable[[str], None]
 class Progress:
     """Counts cells and tasks, and says where the sweep stands, at most once a second.
 
-    ``cells`` are all there are; ``running`` says how many tasks run now; ``guess`` how many seconds a task
-    of each kind takes, for the time before one has ended.
+    ``cells`` are all there are; ``running`` says how many tasks the engine runs now, ``here`` is how many run
+    beside it; ``guess`` how many seconds a task of each kind takes, for the time before one has ended.
     """
 
     say: Say
@@ -24,6 +24,7 @@ class Progress:
     guess: Mapping[str, float]
     done: int = 0
     failed: int = 0
+    here: int = 0
     kept: int = 0
     worked: float = 0.0
     settled: set[int] = field(default_factory=set)
@@ -83,7 +84,7 @@ class Progress:
         if now - self._last < 1.0 and not due:
             return
         self._last = now
-        text = f"{len(self.settled)} of {self.cells} cells done, {self.running()} running"
+        text = f"{len(self.settled)} of {self.cells} cells done, {self.running() + self.here} running"
         text += f", {self.failed} failed" if self.failed else ""
         text += f", {self.done} of {self._expected.total()} tasks"
         left = self.left()
