@@ -105,6 +105,8 @@ def test_a_board_that_no_worker_or_two_workers_offer_is_refused(
         )
     with pytest.raises(EdgeconvError, match=r"no scheduler answers at tcp://127.0.0.1:1"):
         cluster_at("tcp://127.0.0.1:1", tmp_path)
+    with pytest.raises(EdgeconvError, match=r"tls://127.0.0.1:1 wants certificates"):
+        cluster_at("tls://127.0.0.1:1", tmp_path)
 
 
 def cluster_at(address: str, folder: Path) -> Cluster:

@@ -84,7 +84,8 @@ class Progress:
         if now - self._last < 1.0 and not due:
             return
         self._last = now
-        text = f"{len(self.settled)} of {self.cells} cells done, {self.running() + self.here} running"
+        running = self.running() + self.here
+        text = f"{len(self.settled)} of {self.cells} cells done, {running} running"
         text += f", {self.failed} failed" if self.failed else ""
         text += f", {self.done} of {self._expected.total()} tasks"
         left = self.left()
