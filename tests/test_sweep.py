@@ -486,7 +486,7 @@ def test_two_sweeps_on_one_folder_and_a_full_disk_are_one_sentence(
 
     key = key_of("export", {"net": "b"}, {})
     store.put(key, {"ok": 1}, {"a.bin": b"kept"})
-    monkeypatch.setattr("edgeconv.sweep.store.os.rename", full)
+    monkeypatch.setattr("edgeconv.sweep.store.os.replace", full)
     with pytest.raises(EdgeconvError, match=r"cannot write .*: No space left on device"):
         store.put(key_of("export", {"net": "c"}, {}), {"ok": 1}, {"a.bin": b"lost"})
     assert store.get(key) == {"ok": 1}
