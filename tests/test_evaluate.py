@@ -429,6 +429,18 @@ def test_a_segmentation_net_is_measured_against_masks(tmp_path: Path) -> None:
     right = 3 * 64 * 64 - left
     wanted = {"class 0": (left - 192) / left, "class 1": right / (right + 192)}
     assert found["iou"] == pytest.approx(wanted)
+    own = image.open(masks / "1.png").copy()
+    image.new("L", (64, 32)).save(masks / "1.png")
+    ran = CliRunner().invoke(main, ["eval", str(path), *options, "--truth", str(masks)])
+    assert ran.exit_code == 1
+    assert "1.png is 64x32" in " ".join(ran.output.split())
+    binary = tmp_path / "binary"
+    binary.mkdir()
+    for mask in masks.iterdir():
+        image.fromarray(np.asarray(own) * np.uint8(255)).save(binary / mask.name)
+    ran = CliRunner().invoke(main, ["eval", str(path), *options, "--truth", str(binary)])
+    assert ran.exit_code == 2
+    assert "nothing but 0 and 255" in " ".join(ran.output.split())
     (masks / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n no mask")
     ran = CliRunner().invoke(main, ["eval", str(path), *options, "--truth", str(masks)])
     assert ran.exit_code == 1

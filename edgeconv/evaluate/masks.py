@@ -18,13 +18,18 @@ Array = NDArray[Any]
 
 @dataclass
 class Masks:
-    """Pixels of ``classes`` by picture, (pictures, classes): in truth and file both, and in either."""
+    """Pixels of ``classes`` by picture, (pictures, classes): in truth and file both, and in either.
+
+    ``truths`` are all pictures' pixels of each class in the truth, those without a class last.
+    """
 
     classes: int
     both: NDArray[np.int64] = field(init=False)
     either: NDArray[np.int64] = field(init=False)
+    truths: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.truths = np.zeros(self.classes + 1, np.int64)
         self.both = np.zeros((0, self.classes), np.int64)
         self.either = np.zeros((0, self.classes), np.int64)
 
@@ -41,6 +46,8 @@ class Masks:
             raise EdgeconvError(
                 f"a mask holds class {int(truth[known].max())}, the file has {self.classes} classes"
             )
+        places = np.where(known, truth, self.classes)
+        self.truths += np.bincount(places.reshape(-1), minlength=self.classes + 1)
         found = scores.argmax(axis=1)
         both = np.zeros((len(truth), self.classes), np.int64)
         either = np.zeros_like(both)
@@ -58,11 +65,17 @@ class Masks:
         made = Masks(self.classes)
         made.both = np.concatenate([self.both, other.both])
         made.either = np.concatenate([self.either, other.either])
+        made.truths = self.truths + other.truths
         return made
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether the truth is 0 and 255 alone: what should be a class is none."""
+        return bool(self.truths[-1]) and not self.truths[1:-1].any()
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts as JSON data."""
-        return {"both": self.both.tolist(), "either": self.either.tolist()}
+        return {name: getattr(self, name).tolist() for name in ("both", "either", "truths")}
 
     def of_class(self, index: int) -> float | None:
         """Return a class's intersection over union; None where neither side has it."""
@@ -88,9 +101,9 @@ class Masks:
 
 def masks_from_json(data: Mapping[str, Any]) -> Masks:
     """Read what Masks.to_json returned."""
-    both, either = (np.array(data[side], np.int64) for side in ("both", "either"))
-    made = Masks(both.shape[1])
-    made.both, made.either = both, either
+    both, either, truths = (np.array(data[n], np.int64) for n in ("both", "either", "truths"))
+    made = Masks(len(truths) - 1)
+    made.both, made.either, made.truths = both, either, truths
     return made
 
 
@@ -99,16 +112,34 @@ def mask_name(name: str) -> str:
     return Path(name).with_suffix(".png").as_posix()
 
 
-def read_mask(folder: Path, name: str, crop: Crop, size: tuple[int, int]) -> NDArray[np.int64]:
+def read_mask(
+    folder: Path, picture: tuple[Path, str], crop: Crop, size: tuple[int, int]
+) -> NDArray[np.int64]:
     """Return the mask of a picture as its input shows it, (height, width) of class numbers.
 
-    A mask is a .png of the picture's name whose pixels are classes. Raises UsageError where it is
-    not there.
+    ``picture`` is the folder and the name in it. A mask is a .png of the same name whose pixels are classes, of the
+    picture's size or a multiple of it. Raises UsageError where it is not there.
     """
+    data, name = picture
     path = folder / mask_name(name)
     if not path.is_file():
         raise UsageError(f"{path} does not exist: --truth DIR holds a .png mask for each picture")
     with open_picture(path) as image:
         if image.mode not in ("L", "P", "I", "1"):
             raise EdgeconvError(f"{path} is {image.mode}, not one class number a pixel")
+        with open_picture(data / name) as shown:
+            if not _alike(image.size, shown.size):
+                raise EdgeconvError(
+                    f"{path} is {image.width}x{image.height} and {data / name} {shown.width}x{shown.height}: no mask of it"
+                )
         return crop_mask(image, size, crop)
+
+
+def _alike(mask: tuple[int, int], picture: tuple[int, int]) -> bool:
+    """Whether two (width, height) are of one shape but for a pixel, either way up: EXIF may turn a picture.
+
+    >>> _alike((33, 22), (100, 66)), _alike((20, 32), (32, 32))
+    (True, False)
+    """
+    off = min(abs(mask[0] * side - mask[1] * other) for side, other in (picture[::-1], picture))
+    return off <= max(*mask, *picture)

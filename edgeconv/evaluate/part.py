@@ -115,7 +115,8 @@ def _masks(
     maps = pixel_scores(arrays, subject.path)
     counted = Masks(maps.shape[1])
     size = (maps.shape[2], maps.shape[3])
-    masks = [read_mask(question.folder, s.name, question.how.crop, size) for s in some]
+    crop, pictures = question.how.crop, [(question.data, s.name) for s in some]
+    masks = [read_mask(question.folder, picture, crop, size) for picture in pictures]
     counted.add(maps, np.stack(masks))
     return counted
 

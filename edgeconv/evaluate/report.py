@@ -84,6 +84,11 @@ def _one(subject: Subject, data: str, wish: Wish, measure: Measure) -> Report:
         samples = pictures(subject, data, None, wish.count)
         counted = measure(subject, samples, asked_of(subject, "masks", data, folder=place))
         assert isinstance(counted, Masks)
+        if counted.says_nothing:
+            raise UsageError(
+                f"the masks of {place} hold nothing but 0 and 255, and 255 is a pixel without a class: write the classes' "
+                "numbers"
+            )
         plain = replace(plain, truth=f"masks of {place}")
         return replace(plain, pictures=len(samples), masks=counted)
     return _classified(plain, subject, data, wish, measure)
