@@ -1,6 +1,6 @@
 """One page about an exported file, to send to somebody who was not there."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,12 @@ SHOWN = table(
         "graph": table({"ops": whole(0)}),
         "verification": table(
             {"ok": flag, "pictures": whole(0), "runtime": text, "figures": mapping(table({}))},
-            {"missed": items(anything), "doubts": items(anything)},
+            {
+                "missed": items(table({"text": text})),
+                "doubts": items(text),
+                "parts": mapping(mapping(table({}))),
+                "try": items(text),
+            },
         ),
         "versions": table({}),
         "net": table({"source": anything}),
@@ -74,13 +79,17 @@ def write_report(path: str | Path, bench: str | Path | None = None) -> str:
         "file": path.name,
         "ok": bool(found["ok"]),
         "verdict": _verdict(found),
-        "sentences": [*found.get("missed", ()), *found.get("doubts", ())],
+        "sentences": [
+            *(each["text"] for each in found.get("missed", ())),
+            *found.get("doubts", ()),
+        ],
+        "steps": found.get("try", ()),
         "tiles": [*_tiles(artifact), *_latency(artifact, bench)],
         "accuracy": _accuracy(found),
         "samples": f"{found['pictures']} samples in {found['runtime']}, read back from disk",
         "assumed": _assumed(about),
         "layers": _layers(artifact),
-        "figures": [_figure(name, row) for name, row in found["figures"].items()],
+        "figures": [_figure(place, row) for place, row in _places(found)],
         "commands": _commands(path, artifact.nms),
         "program": _program(path),
         "made": ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
@@ -95,6 +104,14 @@ def _verdict(verified: Mapping[str, Any]) -> str:
     if verified["ok"]:
         return "The file does what the float model does, within the budget."
     return "The file is not within the budget: do not ship it before you know why."
+
+
+def _places(verified: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the figures of each output and, behind it, of its parts."""
+    for output, figures in verified["figures"].items():
+        yield output, figures
+        for part, own in verified.get("parts", {}).get(output, {}).items():
+            yield f"{output}, {part}", own
 
 
 def _tiles(artifact: Artifact) -> list[tuple[str, str]]:
@@ -178,13 +195,18 @@ def _layers(artifact: Artifact) -> list[Bar]:
     return scaled([(name, added, f"{100 * added / most:.0f} %") for name, added in known])
 
 
-def _figure(name: str, found: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    def shown(key: str, form: str) -> str:
-        return "exact" if found.get(key) is None else format(found[key], form)
+def _figure(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
+    def shown(key: str, form: str, missing: str) -> str:
+        value = found.get(key, missing)
+        return value if isinstance(value, str) else format(value, form)
 
-    relative = found.get("relative_error")
-    share = "-" if relative is None else f"{100 * relative:.2f} %"
-    return name, shown("sqnr_db", ".1f"), shown("max_abs_error", ".3g"), share
+    return (
+        name,
+        shown("sqnr_db", ".1f", "exact"),
+        shown("sqnr_centred_db", ".1f", "-"),
+        shown("max_abs_error", ".3g", "exact"),
+        shown("relative_error", ".2%", "-"),
+    )
 
 
 def _commands(path: Path, nms: Mapping[str, Any] | None) -> list[str]:

@@ -18,6 +18,10 @@ UNSAFE = re.compile(
 """Controls but tab and line feed, marks that reorder or break a line, and halves of a surrogate pair."""
 
 
+HANGING = "  "
+"""What stands before the second line and those that follow."""
+
+
 def plain(text: str) -> str:
     r"""Return ``text`` with what could command a terminal written as an escape.
 
@@ -45,6 +49,16 @@ def echo_lines(text: str, *, err: bool = False) -> None:
     """Print ``text``, whose line feeds are ours, as ``echo`` does."""
     with contextlib.suppress(OSError) if err else contextlib.nullcontext():
         click.echo(plain(text), err=err)
+
+
+def echo_folded(text: str) -> None:
+    """Print one line: on a terminal folded between words under its own indent, whole in a pipe."""
+    body = text.lstrip()
+    indent = " " * (len(text) - len(body))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else len(text) + 1
+    first, *others = fold(body, width - len(indent) - len(HANGING))
+    for line in (first, *(HANGING + other for other in others)):
+        echo(indent + line)
 
 
 def fold(text: str, room: int) -> list[str]:

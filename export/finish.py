@@ -172,7 +172,7 @@ def verify(work: Work, target: str) -> None:
         digest(path),
         file,
         evidence,
-        verdict.to_json(),
+        {**verdict.to_json(), "try": list(advice(verdict.verdict, path.name, work.description))},
         work.expected.cuts,
     )
     save_manifest(Artifact(path, content))

@@ -112,13 +112,12 @@ def verdict_text(found: FileVerdict) -> str:
     pictures = (
         f"{found.pictures}" if found.pictures == found.of else f"{found.pictures} of {found.of}"
     )
-    return " · ".join(
-        [
-            figures_text(found.verdict),
-            f"{pictures} pictures, {found.runtime}",
-            judgement(found.verdict, integer=found.integer),
-        ]
+    said = (
+        figures_text(found.verdict),  # none where a value was not finite
+        f"{pictures} pictures, {found.runtime}",
+        judgement(found.verdict, integer=found.integer),
     )
+    return " · ".join(filter(None, said))
 
 
 def closing_lines(report: ExportReport, *, verbose: bool, quiet: bool) -> list[tuple[str, str]]:

@@ -376,6 +376,16 @@ def test_rare_classes_that_are_lost_to_the_commonest_one_are_named() -> None:
     assert compare({"y": wanted}, {"y": noisy}, budget=INT8)
 
 
+def test_half_precision_that_overflows_is_told_what_to_try() -> None:
+    wanted = np.full((8, 4), 7e4)
+    missed = compare({"y": wanted}, {"y": np.full((8, 4), np.inf)}, budget=INT8)
+    steps = [advice(missed, name, {}) for name in ("net.mlpackage", "net.tflite")]
+    assert [any("--coreml-compute fp32" in step for step in each) for each in steps] == [
+        True,
+        False,
+    ]
+
+
 def test_rare_classes_that_noise_turns_both_ways_are_not_lost() -> None:
     """As in a raw embedding of which one element is mostly the largest: near the border every other row changes."""
     rng = np.random.default_rng(3)

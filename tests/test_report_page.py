@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from bench_kit import report_of, row_of
 from click.testing import CliRunner
@@ -12,6 +13,9 @@ from page_kit import look_at
 
 from edgeconv.cli import main
 from edgeconv.files import in_bytes
+from edgeconv.judge.budget import DEFAULTS
+from edgeconv.judge.text import to_json
+from edgeconv.judge.verdict import compare
 
 pytest.importorskip("jinja2")
 
@@ -102,7 +106,8 @@ def test_a_file_outside_its_budget_is_not_praised(exported: Path, tmp_path: Path
     whole = beside.read_text()
     data = json.loads(whole)
     data["verification"]["ok"] = False
-    data["verification"]["missed"] = ["logits: SQNR 3.0 dB, wanted at least 18.0"]
+    missed = compare({"y": np.eye(8)}, {"y": np.zeros((8, 8))}, budget=DEFAULTS["int8"])
+    data["verification"] |= {**to_json(missed), "try": ["--recipe best: this one was std"]}
     try:
         beside.write_text(json.dumps(data))
         assert load_artifact(exported) is not None
@@ -112,7 +117,9 @@ def test_a_file_outside_its_budget_is_not_praised(exported: Path, tmp_path: Path
         beside.write_text(whole)
     text = read(tmp_path / "p.html").text
     assert "not within the budget" in text
-    assert "wanted at least 18.0" in text
+    assert all(str(finding) in text for finding in missed.missed)
+    assert "'metric'" not in text  # sentences, not data
+    assert "--recipe best: this one was std" in text
     assert "Worst pictures" in text
 
 

@@ -9,7 +9,7 @@ import click
 from edgeconv.commands.grouped import grouped
 from edgeconv.commands.picture_options import WISHED, picture_options
 from edgeconv.evaluate import HEADS, MIN_SCORE
-from edgeconv.terminal import echo, print_json
+from edgeconv.terminal import echo_folded, print_json
 
 if TYPE_CHECKING:
     from edgeconv.evaluate.report import Wish
@@ -106,7 +106,7 @@ def command(files: tuple[Path, ...], as_json: bool, **options: Any) -> None:
         print_json({"files": [report.to_json() for report in reports]})
     else:
         for line in (line for report in reports for line in lines(report)):
-            echo(line)
+            echo_folded(line)
 
 
 def _reports(

@@ -1,5 +1,6 @@
 """What to do next where a verdict was missed, in the order of what its figures say."""
 
+import math
 import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -23,6 +24,8 @@ def advice(verdict: Verdict, path: str, known: Mapping[str, Any]) -> tuple[str, 
     layers = f"edgeconv parity {shlex.quote(path)} --layers"
     if better := better_wish(known):
         said.append(f"{flags(better)}: the net was trained on such pictures")
+    if path.endswith(".mlpackage") and any(map(math.isnan, (f.got for f in verdict.missed))):
+        said.append("--coreml-compute fp32: half precision has no number above 65504")
     broken = {finding.metric for finding in verdict.missed if not finding.about_recipe}
     if NO_INTEGERS in broken:
         said.append(
