@@ -243,6 +243,14 @@ KINDS: dict[str, tuple[str, int, dict[str, Any]]] = {
         20,
         {"s": np.array([2, 3, 4, 5], np.int64)},
     ),
+    "six axes that all move": (
+        """(float[2,3,4,60] x) => (float[60,2,3,4] y) {
+ a = Reshape(x, s)
+ t = Transpose<perm = [5,3,1,4,2,0]>(a)
+ y = Reshape(t, r) }""",
+        18,
+        {"s": np.array([2, 3, 2, 2, 12, 5], np.int64), "r": np.array([60, 2, 3, 4], np.int64)},
+    ),
     "maxima put back where they were": (
         """(float[1,3,4,6] x) => (float[1,3,4,6] y) {
  p, i = MaxPool<kernel_shape = [2,2], strides = [2,2]>(x)

@@ -1,6 +1,7 @@
 """Figures by value: what a report says is worked out by hand here, not by the code that says it."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,6 +117,28 @@ def test_the_other_form_leaves_prescribed_and_last_scales_alone() -> None:
     assert moved.zero_point == 0
     assert moved.scale == pytest.approx(3 / 127)
     assert recipe.weights["conv"].bias.tolist() == [round(2.0 / (0.5 * 3 / 127))]
+
+
+def test_every_output_counts_alike_in_the_contest_and_indices_do_not() -> None:
+    pytest.importorskip("onnx")
+    from graph_kit import graph_of
+
+    from edgeconv.export.quant.judge import score
+
+    graph = graph_of(
+        "(float[4] x) => (float[4] a, float[4] b, int64 i) { a = Relu(x)\n b = Neg(x)\n i = ArgMax<keepdims=0>(x) }"
+    )
+    real: dict[str, Any] = {
+        "a": np.ones((2, 4), np.float32),
+        "b": np.full((2, 4), 9, np.float32),
+        "i": np.zeros(2, np.int64),
+    }
+    noisy = {
+        "a": real["a"] * np.float32(1.1),
+        "b": real["b"] * np.float32(1.001),
+        "i": real["i"] + 1,
+    }
+    assert score(graph, real, noisy).noise == pytest.approx((1e-2 * 1e-6) ** 0.5, rel=1e-3)
 
 
 def test_the_contest_measures_logits_without_their_mean_and_counts_agreement() -> None:

@@ -286,6 +286,13 @@ KINDS: dict[str, Kind] = {
         "(int64[1,6] i) => (float[1,6,4] y) { e = Gather(t, i)\n y = MatMul(e, k) }",
         {"t": weights(10, 8, size=1), "k": weights(8, 4)},
     ),
+    "a logarithm less its mean": Kind(
+        "(float[1,4,12] x) => (float[1,4,12] y) { a = Mul(x, x)\n b = Add(a, k)\n l = Log(b)\n "
+        "m = ReduceMean(l, axes)\n y = Sub(l, m) }",
+        {"k": scalar(20.0), "axes": ints(1, 2)},
+        floats=("ReduceMean", "Sub", "Log"),
+        least=27.0,
+    ),
     "a mask in": Kind(
         "(float[1,4,6] x, bool[1,4,6] m) => (float[1,4,6] y) "
         "{ a = Where(m, x, n)\n y = Softmax<axis=-1>(a) }",

@@ -2,7 +2,7 @@
 
     Given:   x -> Transpose(perm) -> y of rank above 4
     Result:  x -> Reshape -> Transpose of fewer axes -> Reshape -> y: axes of size 1 go, axes that stay
-             neighbours are one
+             neighbours are one; where more than 5 axes are left, one moves after the other
 
     Given:   x, z -> Add | Where | ... -> y, broadcast over more than 4 axes
     Result:  the same between Reshapes: axes over which all operands broadcast alike are one
@@ -22,6 +22,7 @@ import numpy as np
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_traits import TRAITS, Is
+from edgeconv.export.passes.steps import Steps
 
 FEW = 4  # axes over which every kernel moves and broadcasts
 MOST = 5  # axes that every target can hold
@@ -106,11 +107,29 @@ def _merge_transpose(graph: Graph, node: Node) -> bool:
         else:
             runs.append([axis])
     if len(runs) == len(shape):
-        return False
+        return len(runs) > MOST and _move_first(graph, node, shape, perm)
     kept = sorted(runs)
     sizes = [int(np.prod([shape[axis] for axis in run])) for run in kept]
     node.attrs["perm"] = [kept.index(run) for run in runs]
     _between(graph, node, [sizes], [sizes[place] for place in node.ints("perm", ())])
+    return True
+
+
+def _move_first(graph: Graph, node: Node, shape: tuple[int, ...], perm: list[int]) -> bool:
+    """Bring the first axis that moves to its place by a Transpose of four, and leave the rest to the node."""
+    still = next(place for place, axis in enumerate(perm) if place != axis)
+    axis = perm[still]
+    order = [*perm[:still], axis, *(i for i in range(still, len(shape)) if i != axis)]
+    blocks = shape[:still], shape[still:axis], (shape[axis],), shape[axis + 1 :]
+    sizes = [int(np.prod(block)) for block in blocks]
+    steps = Steps(graph, node)
+    kind = graph.dtype(node.output).type
+    moved = [sizes[place] for place in (0, 2, 1, 3)]
+    apart = steps.do("Reshape", node.inputs[0], steps.integers(sizes), shape=sizes, kind=kind)
+    turned = steps.do("Transpose", apart, shape=moved, kind=kind, perm=[0, 2, 1, 3])
+    whole = [shape[i] for i in order]
+    back = steps.do("Reshape", turned, steps.integers(whole), shape=whole, kind=kind)
+    steps.finish("Transpose", back, perm=[order.index(i) for i in perm])
     return True
 
 

@@ -15,6 +15,8 @@ from edgeconv.recipe import Recipe
 
 NEAR_DB = 0.1
 """Candidates this near to the best are as good: the one to trust most is taken."""
+INAUDIBLE = 1e-8
+"""Less noise than this share of an output's power, 80 dB, is no reason for anything."""
 FORM_DB = 0.2
 """What the zero-point-free form may cost."""
 
@@ -23,8 +25,9 @@ FORM_DB = 0.2
 class Score:
     """How far a recipe is from float on held-out pictures.
 
-    ``noise`` decides: the geometric mean over pictures of the noise's share of the outputs' power,
-    where they are scores without what moves all of a picture's alike. ``loss`` is the mean KL divergence (nats) where the net gives
+    ``noise`` decides: the geometric mean over pictures and outputs of the noise's share of an output's
+    power, where they are scores without what moves all of a picture's alike; of indices only where
+    there is nothing else. ``loss`` is the mean KL divergence (nats) where the net gives
     class scores, else the plain share of noise; a few pictures with close classes carry most of a
     divergence, so that its mean is often luck. ``agreement`` is in percent, None without class
     scores.
@@ -67,10 +70,13 @@ def run_recipe(graph: Graph, recipe: Recipe, feeds: Feeds, threads: int) -> dict
 
 def score(graph: Graph, wanted: Mapping[str, Floats], got: Mapping[str, Floats]) -> Score:
     """Compare outputs (n, ...) of the float and the quantized net."""
-    shares = np.mean([_noise_shares(wanted[name], got[name]) for name in graph.outputs], axis=0)
+    each_output = {name: _noise_shares(wanted[name], got[name]) for name in graph.outputs}
+    shares = np.mean(list(each_output.values()), axis=0)
     sqnr = float(-10 * np.log10(max(float(shares.mean()), 1e-12)))
     if not class_scores(graph):
-        return Score(_typical(shares), float(shares.mean()), sqnr, None)
+        values = [own for name, own in each_output.items() if wanted[name].dtype.kind == "f"]
+        heard = [max(_typical(own), INAUDIBLE) for own in values or each_output.values()]
+        return Score(float(np.exp(np.log(heard).mean())), float(shares.mean()), sqnr, None)
     name = graph.outputs[0]
     rows = len(wanted[name])
     real, quantized = wanted[name].reshape(rows, -1), got[name].reshape(rows, -1)

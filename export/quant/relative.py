@@ -35,6 +35,8 @@ SMALL = {"Tanh": 0.5, "Softmax": 0.125, "Sigmoid": 0.125, "HardSigmoid": 0.125}
 """Operator -> least of the values 0 to 1, which its prescribed steps are made for, that it has to reach."""
 WIDE = 8.0
 """Times that the largest of these values exceeds the smallest: three bits of eight."""
+CANCELS = 4.0
+"""Times that a difference is smaller than what it is of: two bits of eight (log-mels less their mean)."""
 
 
 def relative(graph: Graph, seen: Observation) -> dict[str, str]:
@@ -71,7 +73,7 @@ def _cancels(graph: Graph, seen: Observation, node: Node) -> bool:
     if any(name in graph.constants for name in node.inputs):
         return False
     taken = min(_size(seen, name) for name in node.inputs)
-    return _size(seen, node.output) * WIDE < taken
+    return _size(seen, node.output) * CANCELS < taken
 
 
 def _size(seen: Observation, tensor: str) -> float:
