@@ -460,7 +460,7 @@ def test_pictures_of_one_name_are_drawn_each_by_itself(tmp_path: Path) -> None:
         cell_detector(tmp_path / "net.onnx"), Asked(preprocessing="unit", crop=1.0)
     )
     seen = look(subject, pictures, Looking(draw=tmp_path / "drawn"))
-    assert [one.drawn and one.drawn.name for one in seen] == ["00.png.png", "00.png_2.png"]
+    assert [one.drawn and one.drawn.name for one in seen] == ["00.png", "00_2.png"]
     painted = [np.asarray(image.open(one.drawn)) for one in seen if one.drawn]
     assert not np.array_equal(painted[0], painted[1])
     net = tmp_path / "net.onnx"

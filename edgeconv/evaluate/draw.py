@@ -3,7 +3,7 @@
 import colorsys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -126,11 +126,11 @@ def drawings(names: Sequence[str]) -> list[str]:
     """Return a file name for the drawing of each picture, no two the same.
 
     >>> drawings(["street/01.jpg", "street_01.jpg", "02.jpg"])
-    ['street_01.jpg.png', 'street_01.jpg_2.png', '02.jpg.png']
+    ['street_01.png', 'street_01_2.png', '02.png']
     """
     made: list[str] = []
     for name in names:
-        plain, number = name.replace("/", "_"), 1
+        plain, number = PurePath(name).with_suffix("").as_posix().replace("/", "_"), 1
         while (own := plain if number == 1 else f"{plain}_{number}") + ".png" in made:
             number += 1
         made.append(f"{own}.png")
