@@ -9,6 +9,7 @@ import pytest
 from bench_kit import row_of
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.judge.budget import parse_budget
 from edgeconv.parity import DEFAULTS, Budget, compare, load_budgets
 
 onnx = pytest.importorskip("onnx")
@@ -178,3 +179,9 @@ def test_latencies_are_shares_of_the_floats_that_took_turns_with_them(
     assert notes == ["latency of float: it crashed"]
     assert found.keys() == {"int8"}
     assert (found["int8"].median_ms, found["int8"].reference) == (1.0, None)
+
+
+def test_a_share_of_percent_is_refused_before_anything_runs() -> None:
+    with pytest.raises(UsageError, match=r"int8\.agreement_top1 is 99\.9.*99\.9 % is 0\.999"):
+        parse_budget({"agreement_top1": 99.9}, "int8", DEFAULTS["int8"])
+    assert parse_budget({"quanta_max": 2}, "int8", DEFAULTS["int8"]).limits == {"quanta_max": 2.0}

@@ -13,6 +13,10 @@ Array = NDArray[Any]
 Figures = dict[str, float]
 
 
+SHARE = ".4f"
+"""How shares print, which are never above 1; no other figure prints so."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """One figure: which way is better ("info": a budget makes no sense), how it prints, what it is.
@@ -85,8 +89,8 @@ MEASURES = {
         ),
         Measure("tolerance_absolute", "low", ".3g", "smallest absolute tolerance that passes"),
         Measure("tolerance_relative", "low", ".3g", "smallest relative tolerance that passes"),
-        Measure("quanta_equal", "high", ".4f", "share within half a quantum of the output scale"),
-        Measure("quanta_within_one", "high", ".4f", "share within one quantum"),
+        Measure("quanta_equal", "high", SHARE, "share within half a quantum of the output scale"),
+        Measure("quanta_within_one", "high", SHARE, "share within one quantum"),
         Measure("quanta_max", "low", ".1f", "largest difference in quanta"),
         Measure("quanta_mean", "low", ".2f", "mean difference in quanta"),
         Measure("floor_sqnr_db", "info", ".1f", "SQNR that the recipe itself implies, dB"),
@@ -105,39 +109,39 @@ MEASURES = {
         Measure(
             "agreement_top1",
             "high",
-            ".4f",
+            SHARE,
             "share with the reference's best class on top",
             "recipe",
         ),
         Measure(
-            "agreement_top1_low", "high", ".4f", "lower end of its 95 % Wilson interval", "recipe"
+            "agreement_top1_low", "high", SHARE, "lower end of its 95 % Wilson interval", "recipe"
         ),
         Measure(
-            "agreement_top1_high", "high", ".4f", "upper end of its 95 % Wilson interval", "recipe"
+            "agreement_top1_high", "high", SHARE, "upper end of its 95 % Wilson interval", "recipe"
         ),
         Measure(
             "agreement_rare_high",
             "high",
-            ".4f",
+            SHARE,
             "the same of pictures that are not of the reference's commonest class",
             "recipe",
         ),
-        Measure("agreement_top5", "high", ".4f", "share with it among the best five", "recipe"),
+        Measure("agreement_top5", "high", SHARE, "share with it among the best five", "recipe"),
         Measure("kl", "low", ".2e", "mean KL(reference || other) of the softmax, nats", "recipe"),
         Measure("flips", "low", ".0f", "pictures whose best class changed"),
         Measure(
             "flips_explained", "info", ".0f", "of these, within the margin that noise explains"
         ),
         Measure("flips_beyond", "low", ".0f", "of these, beyond that margin"),
-        Measure("flips_beyond_share", "low", ".4f", "the same as a share of all pictures"),
-        Measure("flips_beyond_low", "low", ".4f", "lower end of its 95 % Wilson interval"),
+        Measure("flips_beyond_share", "low", SHARE, "the same as a share of all pictures"),
+        Measure("flips_beyond_low", "low", SHARE, "lower end of its 95 % Wilson interval"),
         Measure("margin_explained", "info", ".3g", "float margin that the noise explains"),
         Measure("widest_flip", "low", ".3g", "largest float margin that flipped"),
-        Measure("top1", "high", ".4f", "accuracy where the truth is known", "recipe"),
-        Measure("top1_low", "high", ".4f", "lower end of its 95 % Wilson interval", "recipe"),
-        Measure("top1_high", "high", ".4f", "upper end of its 95 % Wilson interval", "recipe"),
-        Measure("reference_top1", "info", ".4f", "accuracy of the reference on the same pictures"),
-        Measure("top1_drop", "low", ".4f", "reference_top1 minus top1", "recipe"),
+        Measure("top1", "high", SHARE, "accuracy where the truth is known", "recipe"),
+        Measure("top1_low", "high", SHARE, "lower end of its 95 % Wilson interval", "recipe"),
+        Measure("top1_high", "high", SHARE, "upper end of its 95 % Wilson interval", "recipe"),
+        Measure("reference_top1", "info", SHARE, "accuracy of the reference on the same pictures"),
+        Measure("top1_drop", "low", SHARE, "reference_top1 minus top1", "recipe"),
         Measure("mcnemar_p", "high", ".3g", "exact p-value that both err equally often", "recipe"),
     )
 }
