@@ -67,11 +67,11 @@ class Inspection:
 
 
 def inspect_file(path: Path) -> Inspection:
-    """Look into an .onnx, .tflite or .mlpackage without running it.
+    """Look into an .onnx, .tflite, .mlpackage or .pte without running it.
 
     Raises UsageError for another suffix, EdgeconvError where the file is missing or damaged.
     """
-    readers = {".onnx": _onnx, ".tflite": _tflite, ".mlpackage": _mlpackage}
+    readers = {".onnx": _onnx, ".tflite": _tflite, ".mlpackage": _mlpackage, ".pte": _pte}
     reader = readers.get(path.suffix.lower())
     if not path.exists():
         raise UsageError(f"{path} does not exist")
@@ -260,6 +260,36 @@ def _runtime_ends(path: Path) -> dict[str, Any]:
             return {side: tuple(map(spec_to_json, specs)) for side, specs in sides.items()}
     except EdgeconvError:
         return {}
+
+
+def _pte(path: Path) -> dict[str, Any]:
+    """A delegate's operators are its own affair: it counts as one, by its name."""
+    from edgeconv.formats.pte_file import IDENTIFIER, read_program
+
+    program, artifact = read_program(path), load_artifact(path)
+    sides = {"input": program.inputs, "output": program.outputs}
+    ends = {
+        f"{side}s": tuple(
+            {"name": f"{side}_{number}", "shape": list(shape), "dtype": dtype}
+            for number, (shape, dtype) in enumerate(specs)
+        )
+        for side, specs in sides.items()
+    }
+    known = None if artifact is None else artifact.manifest
+    outside = sum(program.operators.values())
+    return {
+        "form": "pte",
+        **ends,
+        "histogram": {**program.delegates, **program.operators},
+        "compute": None,
+        "int8_compute": None,
+        "per_channel": None,
+        "transposes": sum("permute" in name for name in program.operators.elements()),
+        "conversions": sum("quantize" in name for name in program.operators.elements()),
+        "description": known and {key: known.get(key) for key in ("precision", "net")},
+        "read_by": f"the program itself: format {IDENTIFIER.decode()}, version {program.version}, "
+        f"{outside} operators outside its delegates",
+    }
 
 
 def _mlpackage(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """ExecuTorch: the same integers as TFLite's, nothing outside the delegate, and what is refused before any work."""
 
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from edgeconv.export.executorch.target import EXECUTORCH
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_traits import TRAITS
 from edgeconv.export.tflite.emit import emit_tflite
+from edgeconv.runtimes import executorch
 from edgeconv.runtimes.base import open_runner
 
 
@@ -63,6 +65,17 @@ def test_a_program_of_another_format_is_one_sentence(tmp_path: Path) -> None:
     path.write_bytes(b"\0\0\0\0ET09" + bytes(64))
     with pytest.raises(EdgeconvError, match="no ExecuTorch program of the format ET12"):
         open_runner(path)
+
+
+def test_a_program_that_is_cut_off_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "half.pte"
+    header = struct.pack("<4sIQQQ", b"eh00", 32, 100, 128, 1000)
+    path.write_bytes(b"\0\0\0\0ET12" + header + bytes(500))
+    said = CliRunner().invoke(main, ["inspect", str(path)])
+    assert said.exit_code == 1
+    assert "half.pte is cut off: 540 bytes of 1128" in said.output.replace("\n", " ")
+    with pytest.raises(EdgeconvError, match="is cut off"):
+        executorch.open(path)
 
 
 @pytest.mark.slow
@@ -115,6 +128,15 @@ def test_the_command_writes_verifies_and_parity_compares(tmp_path: Path) -> None
     artifact = json.loads(done.stdout)["artifacts"][0]
     assert artifact["graph"]["outside"] == {}
     assert artifact["graph"]["delegates"] == 1
+    said = CliRunner().invoke(main, ["inspect", artifact["file"], "--json"])
+    assert said.exit_code == 0, said.output
+    shown = json.loads(said.stdout)
+    assert shown["histogram"] == {"XnnpackBackend": 1}
+    assert [(end["shape"], end["dtype"]) for end in shown["inputs"]] == [
+        ([1, 3, 32, 32], "float32")
+    ]
+    assert [(end["shape"], end["dtype"]) for end in shown["outputs"]] == [([1, 4], "float32")]
+    assert shown["description"]["precision"] == "fp32"
     compared = CliRunner().invoke(main, ["parity", artifact["file"], "--count", "4", "--json"])
     assert compared.exit_code == 0, compared.output
     timed = CliRunner().invoke(

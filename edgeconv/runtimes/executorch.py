@@ -12,6 +12,7 @@ import numpy as np
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
+from edgeconv.formats.pte_file import SCALAR_TYPES, check_whole
 from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
 from edgeconv.runtimes.checks import (
     Shapes,
@@ -28,9 +29,6 @@ from edgeconv.tensors import TensorSpec
 
 BINDINGS = ("_C", "_portable_lib")
 """Where ExecuTorch 1.5 and later ones, and those before, have their runtime."""
-
-IDENTIFIER = b"ET12"
-"""Bytes 4 to 8 of a program of the format that ExecuTorch 0.3 and later write."""
 
 
 def open(path: Path, *, threads: int = 1, shapes: Shapes | None = None) -> "ExecutorchRunner":
@@ -72,17 +70,6 @@ def _bindings() -> Any:
             "'edgeconv[executorch]'"
         )
     return importlib.import_module(f"{package}.{found[0]}")
-
-
-def check_whole(path: Path) -> None:
-    """Raise EdgeconvError unless ``path`` begins as a program of the format known here."""
-    with path.open("rb") as file:
-        found = file.read(8)[4:]
-    if found != IDENTIFIER:
-        raise EdgeconvError(
-            f"{path} is no ExecuTorch program of the format {IDENTIFIER.decode()}: export it again with "
-            "the ExecuTorch that is installed"
-        )
 
 
 class ExecutorchRunner(Closing):
@@ -139,21 +126,8 @@ def _borders(
     return named
 
 
-KINDS = {
-    0: "uint8",
-    1: "int8",
-    2: "int16",
-    3: "int32",
-    4: "int64",
-    5: "float16",
-    6: "float32",
-    11: "bool",
-}
-"""PyTorch's ScalarType by number."""
-
-
 def _spec(name: str, about: Any) -> TensorSpec:
     shape, kind = tuple(int(size) for size in about.sizes()), int(about.dtype())
-    if kind not in KINDS:
+    if kind not in SCALAR_TYPES:
         raise EdgeconvError(f"{name} is of PyTorch's type {kind}, which edgeconv does not feed")
-    return TensorSpec(name, shape, KINDS[kind], picture_layout(shape, "nchw"))
+    return TensorSpec(name, shape, SCALAR_TYPES[kind], picture_layout(shape, "nchw"))
