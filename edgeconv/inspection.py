@@ -17,6 +17,7 @@ from edgeconv.deps import MissingDependencyError
 from edgeconv.errors import EdgeconvError, UsageError, reading
 from edgeconv.files import sha256
 from edgeconv.formats.census import Census
+from edgeconv.inspection_pte import look_into_pte
 from edgeconv.memory import check_fits
 
 
@@ -71,7 +72,7 @@ def inspect_file(path: Path) -> Inspection:
 
     Raises UsageError for another suffix, EdgeconvError where the file is missing or damaged.
     """
-    readers = {".onnx": _onnx, ".tflite": _tflite, ".mlpackage": _mlpackage, ".pte": _pte}
+    readers = {".onnx": _onnx, ".tflite": _tflite, ".mlpackage": _mlpackage, ".pte": look_into_pte}
     reader = readers.get(path.suffix.lower())
     if not path.exists():
         raise UsageError(f"{path} does not exist")
@@ -260,36 +261,6 @@ def _runtime_ends(path: Path) -> dict[str, Any]:
             return {side: tuple(map(spec_to_json, specs)) for side, specs in sides.items()}
     except EdgeconvError:
         return {}
-
-
-def _pte(path: Path) -> dict[str, Any]:
-    """A delegate's operators are its own affair: it counts as one, by its name."""
-    from edgeconv.formats.pte_file import IDENTIFIER, read_program
-
-    program, artifact = read_program(path), load_artifact(path)
-    sides = {"input": program.inputs, "output": program.outputs}
-    ends = {
-        f"{side}s": tuple(
-            {"name": f"{side}_{number}", "shape": list(shape), "dtype": dtype}
-            for number, (shape, dtype) in enumerate(specs)
-        )
-        for side, specs in sides.items()
-    }
-    known = None if artifact is None else artifact.manifest
-    outside = sum(program.operators.values())
-    return {
-        "form": "pte",
-        **ends,
-        "histogram": {**program.delegates, **program.operators},
-        "compute": None,
-        "int8_compute": None,
-        "per_channel": None,
-        "transposes": sum("permute" in name for name in program.operators.elements()),
-        "conversions": sum("quantize" in name for name in program.operators.elements()),
-        "description": known and {key: known.get(key) for key in ("precision", "net")},
-        "read_by": f"the program itself: format {IDENTIFIER.decode()}, version {program.version}, "
-        f"{outside} operators outside its delegates",
-    }
 
 
 def _mlpackage(path: Path) -> dict[str, Any]:

@@ -54,32 +54,47 @@ def told(text: str) -> tuple[int, int]:
     return int(head[1]), int(total[1])
 
 
-def row(net: str, size: int, folder: Path) -> str:
-    """Export one net and return its row."""
-    report = export_model(
-        net, targets=("tflite",), precision="int8", io="int8", recipe="fast", resolution=size,
-        calib_count=4, verify_count=4, output=folder, threads=1,
-    )  # fmt: skip
-    path = report.artifacts[0].path
+def row(title: str, size: str, path: Path) -> str:
+    """Plan one file's arena, record it, and return the table's row."""
     planned = plan_arena(read_tflite(path.read_bytes()), pointer=HOST_POINTER)
     head, total = recorded(path)
     off = 100 * (planned.total / total - 1)
     kib = " | ".join(f"{n / 1024:.1f}" for n in (planned.head, head, planned.total, total))
-    return f"| {net} | {size} | {kib} | {off:+.1f} % |"
+    return f"| {title} | {size} | {kib} | {off:+.1f} % |"
+
+
+def _input(path: Path) -> tuple[int, ...]:
+    summary = read_tflite(path.read_bytes())
+    return tuple(summary.tensors[summary.inputs[0]].shape)
+
+
+def exported(net: str, size: int, folder: Path) -> Path:
+    """Export one of the four nets and return the file."""
+    report = export_model(
+        net, targets=("tflite",), precision="int8", io="int8", recipe="fast", resolution=size,
+        calib_count=4, verify_count=4, output=folder, threads=1,
+    )  # fmt: skip
+    return report.artifacts[0].path
 
 
 @click.command(help=__doc__)
+@click.argument("files", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--size", "sizes", type=int, multiple=True, default=(32, 48, 64), show_default=True)
-def main(sizes: tuple[int, ...]) -> None:
-    """Print the table, a row as it is made."""
+def main(files: tuple[Path, ...], sizes: tuple[int, ...]) -> None:
+    """Print the table, a row as it is made: of FILES (.tflite), else of the four nets."""
     click.echo(
         "| net | size | head planned, KiB | recorded | whole planned, KiB | recorded | off |"
     )
     click.echo("|---" * 7 + "|")
+    for path in files:
+        click.echo(row(path.stem, "x".join(map(str, _input(path)[1:3])), path))
+    if files:
+        return
     with tempfile.TemporaryDirectory() as scratch:
         for net in NETS:
             for size in sizes:
-                click.echo(row(net, size, Path(scratch) / f"{net}_{size}"))
+                path = exported(net, size, Path(scratch) / f"{net}{size}")
+                click.echo(row(net, str(size), path))
 
 
 if __name__ == "__main__":

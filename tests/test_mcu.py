@@ -14,6 +14,7 @@ from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.export.tflite.inspect import TfliteOp, TfliteSummary, TfliteTensor, read_tflite
+from edgeconv.mcu import npu
 from edgeconv.mcu.arena import Buffer, activations, place, plan_arena
 from edgeconv.mcu.boards import BOARDS, fit
 from edgeconv.mcu.c_array import array
@@ -198,3 +199,22 @@ def test_the_arena_is_within_five_percent_of_tflite_micros_own_count(
     arena = plan_arena(read_tflite(path.read_bytes()), pointer=8)
     assert arena.head == pytest.approx(head, rel=0.05)
     assert arena.total == pytest.approx(total, rel=0.05)
+
+
+def test_what_vela_refuses_is_a_line_of_the_sheet(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, name: str) -> npu.Mapping:
+        raise EdgeconvError("Vela refuses it: no such operator")
+
+    monkeypatch.setattr(npu, "compile_for", refuse)
+    monkeypatch.setattr(npu, "require", lambda *_: None)
+    said = run(str(model), "--mcu", "--npu", "ethos-u55-128")
+    assert said.exit_code == 1
+    assert "ethos-u55-128" in said.output
+    assert "Vela refuses it: no such operator" in said.output
+    assert "arena" in said.output
+    (told,) = json.loads(run(str(model), "--mcu", "--npu", "ethos-u55-128", "--json").stdout)[
+        "npus"
+    ]
+    assert told == {"npu": "ethos-u55-128", "error": "Vela refuses it: no such operator"}

@@ -1,5 +1,6 @@
 """``edgeconv inspect``: print what edgeconv.inspection.inspect_file found."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,11 +71,12 @@ def _sheet(file: Path, boards: tuple[str, ...], npus: tuple[str, ...], as_json: 
     sheet = mcu_sheet(file, boards, npus)
     if as_json:
         print_json(sheet.to_json())
-        return
-    print_facts(open_console(), sheet.lines())
-    if sheet.code is not None:
-        echo()
-        echo_lines(sheet.code)
+    else:
+        print_facts(open_console(), sheet.lines())
+        if sheet.code is not None:
+            echo()
+            echo_lines(sheet.code)
+    sys.exit(1 if sheet.refused else 0)
 
 
 def _show(found: "Inspection", tensors: bool) -> None:

@@ -6,6 +6,7 @@ import importlib.metadata
 import io
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,14 +48,41 @@ class Mapping:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Why Vela made nothing of the file for ``npu``, in a sentence."""
+
+    npu: str
+    error: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON data."""
+        return asdict(self)
+
+
+def map_to(path: Path, npus: Sequence[str]) -> tuple[Mapping | Refusal, ...]:
+    """Compile ``path`` for each of ``npus``; where Vela refuses or crashes, that is its answer.
+
+    Raises UsageError for an unknown name, MissingDependencyError where Vela is not installed.
+    """
+    for npu in npus:
+        if npu not in NPUS:
+            raise UsageError(f"--npu {npu} is unknown: {', '.join(NPUS)}")
+        require("ethosu.vela", "mcu")
+    found: list[Mapping | Refusal] = []
+    for npu in npus:
+        try:
+            found.append(compile_for(path, npu))
+        except EdgeconvError as error:
+            found.append(Refusal(npu, str(error)))
+    return tuple(found)
+
+
 def compile_for(path: Path, npu: str) -> Mapping:
     """Compile ``path`` for ``npu`` in a child process and return what Vela says; no file is kept.
 
-    Raises UsageError for an unknown ``npu``, EdgeconvError where Vela is not installed or refuses the file.
+    Raises EdgeconvError where Vela refuses the file.
     """
-    if npu not in NPUS:
-        raise UsageError(f"--npu {npu} is unknown: {', '.join(NPUS)}")
-    require("ethosu.vela", "mcu")
     with temporary_folder() as folder:
         request = {"path": str(path.absolute()), "npu": npu, "folder": str(folder)}
         said = call("edgeconv.mcu.npu:run_vela", request, f"Vela on {path.name}", timeout_s=LIMIT_S)
@@ -109,7 +137,7 @@ def run_vela(request: dict[str, str]) -> dict[str, str]:
             if ended.code not in (0, None):
                 raise EdgeconvError(f"Vela refuses it: {_reason(printed.getvalue())}") from ended
         except Exception as error:
-            raise EdgeconvError(f"Vela refuses it: {error}") from error
+            raise EdgeconvError(f"Vela refuses it: {' '.join(str(error).split())}") from error
     return {"text": printed.getvalue()}
 
 

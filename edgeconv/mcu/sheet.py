@@ -10,7 +10,7 @@ from edgeconv.export.tflite.device_rules import device_rules
 from edgeconv.export.tflite.inspect import TfliteSummary, read_tflite
 from edgeconv.mcu.arena import Arena, plan_arena
 from edgeconv.mcu.boards import KIB, Board, find_board, fit
-from edgeconv.mcu.npu import Mapping, compile_for
+from edgeconv.mcu.npu import Mapping, Refusal, map_to
 from edgeconv.mcu.resolver import resolver
 
 
@@ -25,7 +25,12 @@ class Sheet:
     code: str | None
     outside: str | None
     boards: tuple[Board, ...]
-    npus: tuple[Mapping, ...]
+    npus: tuple[Mapping | Refusal, ...]
+
+    @property
+    def refused(self) -> bool:
+        """Whether Vela refused the file for one of the NPUs."""
+        return any(isinstance(mapping, Refusal) for mapping in self.npus)
 
     def borders(self) -> list[str]:
         """Return the float inputs and outputs, each of which costs a conversion on the device."""
@@ -105,7 +110,9 @@ def _peak_text(peak: dict[str, Any]) -> str:
     )
 
 
-def _npu_text(mapping: Mapping) -> str:
+def _npu_text(mapping: Mapping | Refusal) -> str:
+    if isinstance(mapping, Refusal):
+        return mapping.error
     whole = mapping.on_npu + sum(mapping.on_cpu.values())
     off = ", ".join(f"{count} {kind}" for kind, count in sorted(mapping.on_cpu.items()))
     return (
@@ -130,6 +137,11 @@ def mcu_sheet(path: Path, boards: Sequence[str] = (), npus: Sequence[str] = ()) 
     chosen = tuple(find_board(name) for name in boards)
     data = path.read_bytes()
     summary = read_tflite(data, str(path))
+    if summary.subgraphs != 1:
+        raise EdgeconvError(
+            f"{path} holds {summary.subgraphs} subgraphs; the sheet is of a file with one, as converters "
+            "of nets without branches write it"
+        )
     unknown = [t.name for t in summary.tensors if -1 in t.shape]
     if unknown:
         raise EdgeconvError(f"{path}: {unknown[0]} has no fixed shape, so its arena is not known")
@@ -138,7 +150,7 @@ def mcu_sheet(path: Path, boards: Sequence[str] = (), npus: Sequence[str] = ()) 
     except EdgeconvError as error:
         code, outside = None, str(error)
     rules = device_rules(summary)["tflite_micro"]["outside"]
-    mappings = tuple(compile_for(path, npu) for npu in npus)
+    mappings = map_to(path, npus)
     return Sheet(
         path,
         len(data),
