@@ -376,6 +376,16 @@ def test_rare_classes_that_are_lost_to_the_commonest_one_are_named() -> None:
     assert compare({"y": wanted}, {"y": noisy}, budget=INT8)
 
 
+def test_one_steep_place_of_half_precision_is_no_fault() -> None:
+    rng = np.random.default_rng(0)
+    wanted = np.eye(8)[rng.integers(8, size=(20, 40))]
+    steep, dead = wanted.copy(), wanted.copy()
+    steep[3, 7] = 0.9 * steep[3, 7] + 0.01
+    dead[:, :4] = 0.9 * dead[:, :4]
+    assert compare({"y": wanted}, {"y": steep}, budget=DEFAULTS["fp16"])
+    assert not compare({"y": wanted}, {"y": dead}, budget=DEFAULTS["fp16"])
+
+
 def test_half_precision_that_overflows_is_told_what_to_try() -> None:
     wanted = np.full((8, 4), 7e4)
     missed = compare({"y": wanted}, {"y": np.full((8, 4), np.inf)}, budget=INT8)

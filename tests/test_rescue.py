@@ -72,6 +72,11 @@ def test_the_cheapest_that_holds_is_taken_and_else_the_most_accurate() -> None:
     missed = Rescue((first, three))
     assert missed.taken is three
     assert not missed
+    first.figures, three.figures = (
+        {"agreement_top1": 1.0, "sqnr_centred_db": 9.4},
+        {"agreement_top1": 1.0, "sqnr_centred_db": 10.7},
+    )
+    assert Rescue((first, three)).taken is three  # few pictures agree alike: the noise decides
     same = Rescue((best, row(keep_worst(3), 0.97, 1.0, 100, held=True)))
     assert same.front == (best,)
 

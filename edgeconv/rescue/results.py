@@ -1,7 +1,7 @@
 """What was tried and what it brought; which attempts are worth it, and which one to take."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edgeconv.judge.verdict import Verdict
 
 ACCURACY = ("top1", "agreement_top1", "sqnr_centred_db", "sqnr_db")
-"""The first of these that is known ranks attempts: the task's own measure before noise."""
+"""Those of these that are known rank attempts: the task's own measure before noise."""
 
 
 @dataclass
@@ -71,9 +71,14 @@ class Rescue:
 
     @property
     def measure(self) -> str:
-        """Which figure ranks the attempts: one that all of them have."""
+        """Which figure ranks the attempts first."""
+        return next(iter(self._measures), "sqnr_db")
+
+    @property
+    def _measures(self) -> tuple[str, ...]:
+        """The figures that all attempts have: where the first is equal, as of few pictures, the next decides."""
         ran = [tried for tried in self.tried if tried.ran]
-        return next((m for m in ACCURACY if ran and all(m in t.figures for t in ran)), "sqnr_db")
+        return tuple(m for m in ACCURACY if ran and all(m in t.figures for t in ran))
 
     @property
     def front(self) -> tuple[Tried, ...]:
@@ -93,15 +98,15 @@ class Rescue:
         front = self.front
         held = [tried for tried in front if tried.held]
         if held:
-            return min(held, key=lambda t: (self._costs(t)[1:], -self._costs(t)[0]))
-        return max(front, key=lambda t: -self._costs(t)[0], default=None)
+            return min(held, key=lambda t: (self._costs(t)[1:], self._costs(t)[0]))
+        return min(front, key=lambda t: self._costs(t)[0], default=None)
 
-    def _costs(self, tried: Tried) -> tuple[float, float, float]:
-        """Return (minus accuracy, latency or share in float, bytes): less is better."""
+    def _costs(self, tried: Tried) -> tuple[tuple[float, ...], float, float]:
+        """Return (minus each measure of accuracy, latency or share in float, bytes): less is better."""
         timed = all(t.latency_ms is not None for t in self.tried if t.ran)
         cost = tried.latency_ms if timed else tried.float_share
-        accuracy = tried.figures.get(self.measure, -math.inf)
-        return -accuracy, math.inf if cost is None else cost, float(tried.bytes)
+        errors = tuple(-tried.figures[name] for name in self._measures)
+        return errors, math.inf if cost is None else cost, float(tried.bytes)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON data."""
@@ -125,5 +130,5 @@ def figures_of(verdict: "Verdict") -> dict[str, float]:
     return found
 
 
-def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
-    return all(a <= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
+def _beats(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    return all(a <= b for a, b in zip(one, other, strict=True)) and one != other
