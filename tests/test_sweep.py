@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from page_kit import look_at
-from simulate_adaptive import Measured, repeat
+from simulate_adaptive import read_samples, repeat, write_samples
 
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError, UsageError
@@ -36,7 +36,7 @@ from edgeconv.sweep.job import job_from, listed, read_job
 from edgeconv.sweep.progress import Progress
 from edgeconv.sweep.results import ON_A_MAC, Cell, SweepReport
 from edgeconv.sweep.store import Store, key_of, write_result
-from edgeconv.sweep.tasks import timed
+from edgeconv.sweep.tasks import planned_arena, timed
 from edgeconv.sweep.text import print_sweep
 from edgeconv.tables import open_console
 
@@ -124,6 +124,14 @@ def test_a_toml_job_names_the_nearest_key_and_the_wrong_type(tmp_path: Path) -> 
     job = job_from(read_job(path))
     assert job.resolution == (32, 64)
     assert job.min_top1 == 70
+    path.write_text('nets = "ghostnet"\nworkers = 2\nhtml = "page.html"\nforce = true\n')
+    job = job_from(read_job(path))
+    assert (job.nets, job.workers, job.html, job.force) == (
+        ("ghostnet",),
+        2,
+        Path("page.html"),
+        True,
+    )
     path.write_text("resolutions = 3\n")
     with pytest.raises(UsageError, match="did you mean resolution"):
         read_job(path)
@@ -251,6 +259,14 @@ def test_classes_of_two_lengths_are_no_kept_evaluation(tmp_path: Path) -> None:
         assert (kept_result(store, task) is not None) is kept
 
 
+def test_a_figure_of_a_busy_machine_is_timed_again(tmp_path: Path) -> None:
+    store, task = Store(tmp_path / "cells"), Task("bench", {})
+    row = {"latency_ms": 1.0, "interval_ms": [0.9, 1.1], "arena_mib": None, "peak_mib": None}
+    for busy in (True, False):
+        store.put(task.key, {**row, "busy": busy, "emulated": False}, {})
+        assert (kept_result(store, task) is None) is busy
+
+
 def test_a_sweep_that_was_stopped_judges_no_cell_whose_figures_are_not_all_there() -> None:
     forms, _ = expand(job_from({"nets": ["mobilenet_v2", "ghostnet"], "precision": ["fp32"]}))
     known: dict[str, Any] = {"path": "file", "within": True}
@@ -354,22 +370,28 @@ def test_what_surely_cannot_be_the_answer_is_dropped_and_nothing_else() -> None:
     assert lost(cells, Budgets(), 0.99, 400)[2] is False  # the fastest has no rival
 
 
-def a_sweep(generator: np.random.Generator) -> Measured:
-    """24 cells on 2000 pictures: the more accurate the slower, more or less."""
-    hard = generator.random(2000)
-    skills = generator.uniform(0.55, 0.95, 24)
-    milliseconds = 1.0 + 9.0 * skills**6 * generator.uniform(0.5, 2.0, 24)
-    right = (hard[None] < skills[:, None]) ^ (generator.random((24, 2000)) < 0.03)
-    names = tuple(str(cell) for cell in range(24))
-    return Measured(right, milliseconds, 0.02 * milliseconds, (1000,) * 24, names, names)
+SAMPLES = sorted((Path(__file__).parents[1] / "docs" / "sweep").glob("*.json"))
 
 
-def test_adaptive_gives_the_full_answer_at_under_half_the_cost() -> None:
-    generator = np.random.default_rng(20)
-    found = [repeat(a_sweep(generator), generator) for _ in range(40)]
-    assert sum(one.same for one in found) >= 38
-    assert np.mean([one.pictures for one in found]) < 0.5
-    assert np.mean([one.seconds for one in found]) < 0.5
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_adaptive_gives_the_answer_of_the_full_sweep_at_less_of_its_cost(path: Path) -> None:
+    found = read_samples(path)
+    generator = np.random.default_rng(0)
+    made = [repeat(found, generator) for _ in range(20)]
+    assert sum(one.same for one in made) >= 19
+    spent = np.mean([(one.pictures, one.seconds) for one in made], axis=0)
+    assert spent.mean() < 0.5
+    row = f"| {found.correct.shape[0]} | {found.correct.shape[1]} | {sum(one.same for one in made)} of 20 | "
+    row += f"{100 * spent[0]:.0f} % | {100 * spent[1]:.0f} % |"
+    assert row in Path(SAMPLES[0].parents[1], "sweep.md").read_text(encoding="utf-8")
+
+
+def test_samples_of_a_sweep_are_read_as_they_were_written(tmp_path: Path) -> None:
+    found = read_samples(SAMPLES[0])
+    write_samples(found, tmp_path / "again.json")
+    again = read_samples(tmp_path / "again.json")
+    assert np.array_equal(again.correct, found.correct)
+    assert (again.labels, again.functions) == (found.labels, found.functions)
 
 
 @pytest.fixture(scope="module")
@@ -415,7 +437,9 @@ def test_a_sweep_is_the_same_again_free_and_goes_on_where_it_stopped(
     cell = made["cells"][0]
     assert made["truth"] is True  # one folder a class
     assert made["pictures"] == 12
-    assert (output / cell["file"]).is_file()
+    arena = planned_arena(output / cell["file"])
+    assert arena is not None
+    assert 32 * 32 * 3 * 4 < arena * (1 << 20) < 1 << 20
     assert cell["accuracy"] is not None
     assert cell["status"] == "front"
     page = (tmp_path / "p.html").read_text()

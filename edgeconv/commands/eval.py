@@ -96,7 +96,7 @@ def command(files: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     from edgeconv.evaluate.report import Wish
     from edgeconv.evaluate.run import Asked
     from edgeconv.evaluate.text import lines
-    from edgeconv.sweep.open import check_workers
+    from edgeconv.sweep.address import check_workers
 
     asked = Asked(**{f.name: options.pop(f.name) for f in fields(Asked)})
     data, workers, scheduler = (options.pop(k) for k in ("data", "workers", "scheduler"))

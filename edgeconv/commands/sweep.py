@@ -67,31 +67,25 @@ AXIS = "[,..]"
 @click.option("--workers", type=int, help="Processes here, by dask.")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="A dask cluster that runs already.")
 @click.option("--output", metavar="DIR", help="Where results are kept.  [default: sweep]")
-@page_option("html_file")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a line a cell.")
+@page_option("html")
+@click.option("--csv", type=click.Path(path_type=Path), help="Write a line a cell.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--force", is_flag=True, help="Forget what an earlier sweep kept there.")
+@click.option(
+    "--force", is_flag=True, default=None, help="Forget what an earlier sweep kept there."
+)
 @click.option("--dry-run", is_flag=True, help="List the cells.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(
-    nets: tuple[str, ...],
-    workers: int | None,
-    scheduler: str | None,
-    html_file: Path | None,
-    csv_file: Path | None,
-    as_json: bool,
-    force: bool,
-    dry_run: bool,
-    quiet: bool,
-    **options: Any,
+    nets: tuple[str, ...], as_json: bool, dry_run: bool, quiet: bool, **options: Any
 ) -> None:
     """Make, verify, evaluate and time every form asked for, and say which are worth shipping.
 
     Every result is kept as it is done: the same command again goes on where it stopped. The last
     table and results.json stand in the output folder.
     """
+    from edgeconv.deps import installed
     from edgeconv.sweep.inputs import Inputs
-    from edgeconv.sweep.open import check_workers, open_engine
+    from edgeconv.sweep.open import open_engine
     from edgeconv.sweep.run import check_output, sweep
     from edgeconv.sweep.store import Store
 
@@ -99,17 +93,18 @@ def command(
     if dry_run:
         _plan(job, as_json)
         return
-    check_workers(workers, scheduler)
     check_output(job.output)
+    if job.html is not None:  # a job file's, which no option has checked
+        installed("jinja2", "pages")
     store = Store(job.output.absolute() / "cells")
     with store.held():
-        if force:
+        if job.force:
             store.clear()
         store.sweep_parts()
         inputs = Inputs()
-        engine = open_engine(store, inputs, workers, scheduler, job.device)
+        engine = open_engine(store, inputs, job.workers, job.scheduler, job.device)
         report = sweep(job, inputs, engine, _say(quiet))
-        _write(report, html_file, csv_file, as_json)
+        _write(report, as_json)
     _exit(report)
 
 
@@ -165,9 +160,7 @@ def _say(quiet: bool) -> Any:
     return say
 
 
-def _write(
-    report: "SweepReport", html_file: Path | None, csv_file: Path | None, as_json: bool
-) -> None:
+def _write(report: "SweepReport", as_json: bool) -> None:
     import sys
 
     from edgeconv.files import write_text
@@ -177,13 +170,14 @@ def _write(
     if sys.stderr.isatty():
         rewrite()
     text = json.dumps(report.to_json(), indent=1)
-    write_text(report.job.output / "results.json", text + "\n")
-    if csv_file is not None:
-        write_text(csv_file, report.to_csv())
-    if html_file is not None:
+    job = report.job
+    write_text(job.output / "results.json", text + "\n")
+    if job.csv is not None:
+        write_text(job.csv, report.to_csv())
+    if job.html is not None:
         from edgeconv.sweep.page import page
 
-        write_text(html_file, page(report))
+        write_text(job.html, page(report))
     if as_json:
         echo_lines(text)
         return

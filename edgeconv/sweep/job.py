@@ -15,6 +15,7 @@ from edgeconv.export.kinds import RECIPES, Cpu, Io, Precision
 from edgeconv.export.targets import TARGETS
 from edgeconv.foreign import read_text
 from edgeconv.preprocessing import NAMED, ORDERS, check_wished
+from edgeconv.sweep.address import check_workers
 
 MEBIBYTE = 1 << 20
 UNITS = {"": 1, "k": 1 << 10, "m": MEBIBYTE, "g": 1 << 30}
@@ -26,7 +27,9 @@ class Job:
 
     ``weights`` may hold {net}, {width}, {groups}, {ratio} and {resolution}. ``data`` is what every
     form is evaluated on, ``calib`` what INT8 is calibrated on. ``budget_ms`` bounds the upper end
-    of the latency's interval, ``min_top1`` (percent) the lower end of the accuracy's.
+    of the latency's interval, ``min_top1`` (percent) the lower end of the accuracy's. ``workers`` and
+    ``scheduler`` say where it runs, ``html`` and ``csv`` what is written besides ``output``, ``force``
+    that what is kept there is forgotten.
     """
 
     nets: tuple[str, ...]
@@ -63,7 +66,12 @@ class Job:
     budget_mb: float | None = None
     budget_arena: str | None = None
     min_top1: float | None = None
+    workers: int | None = None
+    scheduler: str | None = None
     output: Path = Path("sweep")
+    html: Path | None = None
+    csv: Path | None = None
+    force: bool = False
 
     def check(self) -> None:
         """Raise UsageError naming the first field that cannot be right."""
@@ -90,6 +98,7 @@ class Job:
         self.arena_bytes()
         self._check_names()
         check_wished(self)
+        check_workers(self.workers, self.scheduler)
 
     def _check_names(self) -> None:
         """Raise UsageError for what has to be one of a few words, or a file that is there."""
@@ -182,7 +191,7 @@ def job_from(given: Mapping[str, Any]) -> Job:
             value = listed(name, value if isinstance(value, (list, tuple)) else [value])
         if name == "crop" and isinstance(value, int):
             value = float(value)
-        made[name] = Path(value) if name == "output" else value
+        made[name] = Path(value) if name in ("output", "html", "csv") else value
     made.setdefault("nets", ())
     job = Job(**made)
     job.check()
@@ -228,7 +237,7 @@ def _check_type(path: Path, key: str, name: str, value: Any) -> None:
         wanted = (bool,)
     elif number:
         wanted = (int, float)
-    elif name in ("count", "shard", "calib_count", "classes"):
+    elif name in ("count", "shard", "calib_count", "classes", "workers"):
         wanted = (int,)
     elif name == "crop":
         wanted = (int, float, str)

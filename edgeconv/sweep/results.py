@@ -249,7 +249,8 @@ class SweepReport:
         """Return a line a cell."""
         columns = (
             "label", "net", "width", "resolution", "precision", "target", "threads", "place", "status",
-            "accuracy", "bytes", "latency_ms", "latency_low_ms", "latency_high_ms", "dominated_by", "file",
+            "accuracy", "accuracy_low", "accuracy_high", "bytes", "latency_ms", "latency_low_ms", "latency_high_ms",
+            "arena_mib", "peak_mib", "dominated_by", "file",
         )  # fmt: skip
         return spreadsheet.to_csv(columns, [self._row(cell) for cell in self.cells])
 
@@ -257,12 +258,15 @@ class SweepReport:
         data = self._cell(cell)
         timing = data["timing"] or {}
         low, high = timing.get("interval_ms") or (None, None)
-        times = {
-            "latency_ms": timing.get("latency_ms"),
+        least, most = data["accuracy_interval"] or (None, None)
+        figures = {
             "latency_low_ms": low,
             "latency_high_ms": high,
+            "accuracy_low": least,
+            "accuracy_high": most,
+            **{name: timing.get(name) for name in ("latency_ms", "arena_mib", "peak_mib")},
         }
-        return {**data, **times}
+        return {**data, **figures}
 
 
 def budgets_of(job: Job) -> Budgets:

@@ -154,8 +154,23 @@ def _measure(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def _bench(spec: Mapping[str, Any], _folder: Path) -> dict[str, Any]:
     """Time one file with one number of threads: on a board where ``spec`` names one, else here."""
-    if spec.get("board"):
-        return timed(bench_there(spec))
+    found = timed(bench_there(spec) if spec.get("board") else _bench_here(spec))
+    if found["arena_mib"] is None:
+        found["arena_mib"] = planned_arena(Path(spec["file"]))
+    return found
+
+
+def planned_arena(path: Path) -> float | None:
+    """Return the MiB that TensorFlow Lite Micro would need for a .tflite file; None for other files."""
+    if path.suffix != ".tflite":
+        return None
+    from edgeconv.export.tflite.inspect import read_tflite
+    from edgeconv.mcu.arena import plan_arena
+
+    return plan_arena(read_tflite(path.read_bytes(), path.name)).total / (1 << 20)
+
+
+def _bench_here(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     from edgeconv.bench.plan import Plan
     from edgeconv.bench.run import Request, bench
     from edgeconv.bench.subjects import Choice
@@ -164,7 +179,7 @@ def _bench(spec: Mapping[str, Any], _folder: Path) -> dict[str, Any]:
     report = bench(Request((spec["file"],), choice=choice, plan=Plan(seconds=spec["seconds"])))
     if report.partial:
         raise KeyboardInterrupt
-    return timed(report.to_json())
+    return report.to_json()
 
 
 def timed(report: Mapping[str, Any]) -> dict[str, Any]:
