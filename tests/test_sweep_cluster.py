@@ -21,6 +21,7 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.sweep.engine import Task, resource
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.store import Store
+from edgeconv.system import without_interrupts
 
 dask = pytest.importorskip("dask", reason="needs edgeconv[sweep]")
 distributed = pytest.importorskip("distributed", reason="needs edgeconv[sweep]")
@@ -107,6 +108,21 @@ def test_a_board_that_no_worker_or_two_workers_offer_is_refused(
         cluster_at("tcp://127.0.0.1:1", tmp_path)
     with pytest.raises(EdgeconvError, match=r"tls://127.0.0.1:1 wants certificates"):
         cluster_at("tls://127.0.0.1:1", tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no masks of signals")
+def test_workers_hear_no_ctrl_c() -> None:
+    heard: list[bool] = []
+
+    def ask() -> None:
+        heard.append(signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+    with without_interrupts():
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+    ask()
+    assert heard == [False, True]
 
 
 def cluster_at(address: str, folder: Path) -> Cluster:

@@ -18,6 +18,7 @@ from edgeconv.sweep.engine import Outcome, Task, kept_result, resource
 from edgeconv.sweep.inputs import Inputs, wanted
 from edgeconv.sweep.store import Store
 from edgeconv.sweep.worker import on_worker, once, unpacked
+from edgeconv.system import without_interrupts
 
 ATTEMPTS = 4
 """How often a task is started before its dying workers count as its own fault."""
@@ -102,7 +103,7 @@ class Cluster:
         for index, board in enumerate(boards):
             options[index % workers]["resources"][resource(board)] = 1
         nanny, scheduler = self._distributed.Nanny, self._distributed.Scheduler
-        with config.set(SETTINGS):
+        with config.set(SETTINGS), without_interrupts():  # Ctrl-C ends the sweep, which ends them
             return self._distributed.SpecCluster(
                 workers={
                     index: {"cls": nanny, "options": told} for index, told in enumerate(options)
