@@ -12,6 +12,7 @@ from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.bench.read import report_from_json
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import in_bytes
+from edgeconv.foreign import refuse_missing
 from edgeconv.reports.parts import Bar, confused, scaled
 from edgeconv.reports.png import thumbnail
 from edgeconv.schema import (
@@ -64,8 +65,7 @@ def write_report(path: str | Path, bench: str | Path | None = None) -> str:
     Raises UsageError where there is no such file, EdgeconvError for one without a manifest.
     """
     path, bench = Path(path), None if bench is None else Path(bench)
-    if not path.exists():
-        raise UsageError(f"{path} does not exist")
+    refuse_missing(path)
     artifact = load_artifact(path)
     if artifact is None:
         raise EdgeconvError(

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.foreign import open_file
 from edgeconv.settle import lock
 from edgeconv.terminal import plain
 
@@ -21,9 +22,9 @@ FOLDERS = ("/tmp", "/var/tmp", "/usr/tmp")
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex, read in 1 MiB pieces."""
+    """SHA-256 of a file, in hex, read in 1 MiB pieces; raises OSError for a pipe or a device."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_file(path) as file:
         while piece := file.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()

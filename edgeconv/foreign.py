@@ -6,8 +6,18 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from edgeconv.errors import UsageError
+
 MAX_BYTES = 256 << 20
 """A text beyond this is none that we wrote, and would fill the memory."""
+
+
+def refuse_missing(path: Path) -> None:
+    """Raise UsageError where there is neither a file nor a folder; a pipe or a device may never end."""
+    if not path.exists():
+        raise UsageError(f"{path} does not exist")
+    if not (path.is_file() or path.is_dir()):
+        raise UsageError(f"{path} is no file but a pipe or a device")
 
 
 def open_file(path: Path) -> BinaryIO:

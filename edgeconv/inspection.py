@@ -16,6 +16,7 @@ from edgeconv.artifact import load_artifact
 from edgeconv.deps import MissingDependencyError
 from edgeconv.errors import EdgeconvError, UsageError, reading
 from edgeconv.files import sha256
+from edgeconv.foreign import refuse_missing
 from edgeconv.formats.census import Census
 from edgeconv.inspection_pte import look_into_pte
 from edgeconv.memory import check_fits
@@ -74,8 +75,7 @@ def inspect_file(path: Path) -> Inspection:
     """
     readers = {".onnx": _onnx, ".tflite": _tflite, ".mlpackage": _mlpackage, ".pte": look_into_pte}
     reader = readers.get(path.suffix.lower())
-    if not path.exists():
-        raise UsageError(f"{path} does not exist")
+    refuse_missing(path)
     if reader is None:
         raise UsageError(f"{path}: inspect reads {', '.join(readers)}")
     check_fits(path)

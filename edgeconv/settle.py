@@ -57,8 +57,11 @@ def locks() -> bool:
 
 def listed(root: Path, name: str) -> dict[str, str]:
     """Return the table ``name`` (COMMIT or DONE) of a staging folder; empty where it has none."""
+    path = root / name
+    if path.is_symlink() or not path.is_file():  # a pipe would never end
+        return {}
     try:
-        found = json.loads((root / name).read_bytes())
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     inside = isinstance(found, dict) and all(isinstance(v, str) for v in found.values())

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from edgeconv import isolate
+from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.files import sha256
 from edgeconv.isolate import call
 
 
@@ -185,3 +188,22 @@ def test_an_endless_loop_ends_with_the_time_that_a_file_is_given(
         ),
     ):
         simplifier.admit()
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="needs a device")
+@pytest.mark.parametrize(
+    "words", ["inspect net.onnx", "inspect net.tflite", "bench net.onnx --runs 1", "run net.tflite a.png",
+              "parity net.onnx --data a.npz --reference net.onnx", "report net.onnx"],
+)  # fmt: skip
+def test_a_device_or_a_pipe_is_no_file_and_is_not_read(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe, which nobody writes to, would hold the command for ever; this device ends at once."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("net.onnx", "net.tflite", "weights.pth"):
+        (tmp_path / name).symlink_to("/dev/null")
+    ran = CliRunner().invoke(main, words.split())
+    assert ran.exit_code == 2
+    assert "is no file but a pipe or a device" in ran.output or "does not exist" in ran.output
+    with pytest.raises(OSError, match="it is no file but a pipe"):
+        sha256(tmp_path / "weights.pth")

@@ -13,6 +13,7 @@ from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.bench.plan import Subject
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256
+from edgeconv.foreign import refuse_missing
 from edgeconv.memory import missing_mib
 from edgeconv.runtimes.checks import check_threads
 from edgeconv.runtimes.choose import choose, fitting, named
@@ -115,8 +116,7 @@ def _rows(name: str, choice: Choice) -> list[Subject]:
 
 
 def _file_rows(path: Path, choice: Choice) -> list[Subject]:
-    if not path.exists():
-        raise UsageError(f"{path} does not exist")
+    refuse_missing(path)
     row = choose(path, choice.runtime)
     if not row.timed:
         raise UsageError(f"{row.name} only checks numbers: its time says nothing of {path.name}")

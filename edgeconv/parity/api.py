@@ -10,6 +10,7 @@ from edgeconv.arguments import Named, as_paths, speaking_of_arguments
 from edgeconv.artifact import load_artifact
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import temporary_folder, write_text
+from edgeconv.foreign import refuse_missing
 from edgeconv.judge.advice import advice
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_folder, save_outputs
 from edgeconv.parity.baseline import compare_baseline, load_baseline, save_baseline, worth_keeping
@@ -68,8 +69,7 @@ def check_parity(
 
 def _check(paths: Sequence[Path], asked: Asked, places: Sequence[Place]) -> ParityResult:
     for path in paths:
-        if not path.exists():
-            raise UsageError(f"{path} does not exist")
+        refuse_missing(path)
         ways(path, asked.extras.also)  # refuses what no runtime takes before any other wish
         _refuse_thinned(path)
     files = asked.files

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256
+from edgeconv.foreign import refuse_missing
 from edgeconv.runtimes.choose import choose, ways
 from edgeconv.runtimes.table import RUNTIMES, Runtime
 from edgeconv.schema import checked, items, mapping, read_json, table, text
@@ -88,8 +89,7 @@ def plan(
     notes: list[str] = []
     seen: set[str] = set()
     for path in paths:
-        if not path.exists():
-            raise UsageError(f"{path} does not exist")
+        refuse_missing(path)
         artifact = load_artifact(path)
         if artifact is not None:
             cells += _stages(artifact, seen, scratch, notes)

@@ -9,7 +9,8 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.errors import EdgeconvError, UsageError, reading
+from edgeconv.errors import EdgeconvError, reading
+from edgeconv.foreign import refuse_missing
 from edgeconv.runtimes.choose import choose
 from edgeconv.runtimes.probe import probe
 from edgeconv.tensors import TensorSpec
@@ -140,8 +141,7 @@ def open_runner(
     """
     row = choose(path, runtime)
     row.check_options(options)
-    if not path.exists():
-        raise UsageError(f"{path} does not exist")
+    refuse_missing(path)
     if isolate:
         probe(path, row.name, threads=threads, shapes=dict(shapes or {}))
     module = row.load()
