@@ -4,7 +4,7 @@ Every tensor of the file is an output, so that the first one with other integers
 operator is fed LiteRT's own integers: what differs now is that operator's own rounding.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,3 +142,33 @@ def _each(
         more = (apart.size, int((apart > 0).sum()), int(apart.max()))
         counts[kind] = [values + more[0], differ + more[1], max(most, more[2])]
     return {"alone": counts}
+
+
+def departures_page(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Return the Markdown table of what ``first_departures`` said of each net, "" where none has it."""
+    rows = [
+        f"| {line['net']} | {runtime} | {_where(found)} | {_which(found)} |"
+        for line in lines
+        for runtime, found in line.get("first", {}).items()
+    ]
+    head = (
+        "| net | runtime | first other integer | operators that differ on LiteRT's own integers |"
+    )
+    return "\n".join([head, "|---|---|---|---|", *rows]) + "\n" if rows else ""
+
+
+def _where(found: Mapping[str, Any]) -> str:
+    if "first" not in found:
+        return str(found.get("error", ""))
+    first = found["first"]
+    return f"{first['op']} `{first['tensor']}`: {100 * first['share']:.2g} % of values"
+
+
+def _which(found: Mapping[str, Any]) -> str:
+    """Say which operators differ: share of values in percent, most quanta."""
+    parts = [
+        f"{kind} {100 * differ / values:.2g} %, {most}"
+        for kind, (values, differ, most) in found.get("alone", {}).items()
+        if differ
+    ]
+    return "; ".join(parts) or str(found.get("alone_error", "none"))

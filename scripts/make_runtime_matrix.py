@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 import numpy as np
-from first_departure import first_departures
+from first_departure import departures_page, first_departures
 from make_results import Case, imagenet_cases
 from numpy.typing import NDArray
 from parity_kernels import compare_kernels
@@ -229,8 +229,9 @@ def run(
 @main.command()
 @click.option("--lines", type=click.Path(path_type=Path), required=True)
 def table(lines: Path) -> None:
-    """Print the table of all lines."""
-    click.echo(page(read_lines(lines)), nl=False)
+    """Print the table of all lines, and that of where runtimes part."""
+    told_of = read_lines(lines)
+    click.echo("\n".join(filter(None, (page(told_of), departures_page(told_of)))), nl=False)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

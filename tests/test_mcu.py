@@ -56,6 +56,12 @@ def test_activations_live_from_their_maker_to_their_last_reader() -> None:
     assert lives == {0: (128, 0, 0), 1: (256, 0, 1), 2: (64, 1, 2), 3: (64, 2, 2)}
 
 
+def test_a_reshape_and_its_input_share_their_memory() -> None:
+    ops = (TfliteOp("RESHAPE", 1, (0,), (1,)), *CHAIN[1:])
+    lives = {b.tensor: (b.first, b.last) for b in activations(graph(*ops))}
+    assert lives == {0: (0, 1), 2: (1, 2), 3: (2, 2)}
+
+
 def test_the_head_is_planned_largest_first_in_the_lowest_gap() -> None:
     arena = plan_arena(graph(*CHAIN))
     assert arena.head == 256 + 128

@@ -43,6 +43,9 @@ KERNEL_BYTES: Mapping[str, tuple[int, int]] = {
 
 From what tflite-micro's recording allocator reports for the four nets; others count as DEFAULT_BYTES."""
 
+IN_PLACE = frozenset({"RESHAPE"})
+"""Operators whose output is their input's memory."""
+
 DEFAULT_BYTES = (56, 0)
 PER_CHANNEL = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"})
 PER_CHANNEL_BYTES = 8  # a multiplier and a shift, 32 bits each
@@ -98,16 +101,20 @@ def activations(summary: TfliteSummary) -> list[Buffer]:
     """Return every tensor that is computed, with the operators between which it lives, unplaced."""
     first = dict.fromkeys(summary.inputs, 0)
     last = dict.fromkeys(summary.inputs, 0)
+    held = {tensor: tensor for tensor in summary.inputs}  # a tensor and the one whose memory it has
     for step, op in enumerate(summary.ops):
         for tensor in op.inputs:
-            if tensor >= 0 and summary.tensors[tensor].data is None and tensor in first:
-                last[tensor] = step
+            if tensor in held and summary.tensors[tensor].data is None:
+                last[held[tensor]] = step
         for tensor in op.outputs:
-            first.setdefault(tensor, step)
-            last[tensor] = max(last.get(tensor, step), step)
+            same = op.code in IN_PLACE and op.inputs[0] in held
+            held.setdefault(tensor, held[op.inputs[0]] if same else tensor)
+            first.setdefault(held[tensor], step)
+            last[held[tensor]] = step
     for tensor in summary.outputs:
-        last[tensor] = len(summary.ops) - 1
-        first.setdefault(tensor, 0)
+        owner = held.setdefault(tensor, tensor)
+        last[owner] = len(summary.ops) - 1
+        first.setdefault(owner, 0)
     return [Buffer(t, _bytes(summary, t), first[t], last[t]) for t in sorted(first)]
 
 
