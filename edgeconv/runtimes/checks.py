@@ -23,6 +23,10 @@ def check_threads(threads: int) -> int:
     return threads
 
 
+CUT_SHORT = "Protobuf parsing failed"
+"""What onnxruntime says of a file that ends too early."""
+
+
 def label(source: Source) -> str:
     """How messages call a model: its file name, or "the model" when it came as bytes."""
     return "the model" if isinstance(source, bytes) else str(source)
@@ -38,7 +42,10 @@ def first_line(error: BaseException | str) -> str:
 
 def unreadable(source: Source, runtime: str, error: BaseException | str) -> EdgeconvError:
     """The error for a file that ``runtime`` does not take."""
-    return EdgeconvError(f"{runtime} cannot open {label(source)}: {first_line(error)}")
+    reason = first_line(error)
+    if CUT_SHORT in reason:
+        reason = "it is damaged or cut short"
+    return EdgeconvError(f"{runtime} cannot open {label(source)}: {reason}")
 
 
 def check_readable(source: Source) -> None:
