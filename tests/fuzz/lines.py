@@ -1,5 +1,6 @@
 """Odd command lines: words and options of every command changed, and files under names nobody expects."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -136,3 +137,20 @@ def odd_name(rng: Random, words: list[str], base: Path, work: Path) -> list[str]
                 (work / beside).symlink_to(other)
     made[place] = rng.choice((name, f"./{name}", str(work / name)))
     return made
+
+
+def no_file(rng: Random, words: list[str], base: Path, work: Path) -> list[str]:
+    """Put a pipe, a device, a folder or a link to nothing in the place of a file of the command line."""
+    files = [Path(word) for word in words if word.startswith(str(base)) and Path(word).is_file()]
+    if not files:
+        return words
+    path = rng.choice(files)
+    path.unlink()
+    match rng.randrange(5):
+        case 0 | 1:
+            os.mkfifo(path)
+        case 2:
+            path.mkdir()
+        case _:
+            path.symlink_to(rng.choice(("/dev/zero", "/dev/null", "gone", path)))
+    return words

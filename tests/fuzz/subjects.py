@@ -248,6 +248,7 @@ ALL = (
         "parity {base}/fp32/tiny_fp32.onnx --data {base}/pics --truth truth.csv --count 3 --json",), readers.truth),
     Kind("command line", "words/tiny.onnx", untouched, lines.LINES, twist=lines.odd_line),
     Kind("file name", "words/tiny.onnx", untouched, lines.LINES, twist=lines.odd_name),
+    Kind("no file", "words/tiny.onnx", untouched, lines.LINES, twist=lines.no_file),
 )  # fmt: skip
 
 KINDS = {kind.name: kind for kind in ALL}
