@@ -53,9 +53,12 @@ def echo_lines(text: str, *, err: bool = False) -> None:
 
 def echo_folded(text: str) -> None:
     """Print one line: on a terminal folded between words under its own indent, whole in a pipe."""
+    if not sys.stdout.isatty():
+        echo(text)
+        return
     body = text.lstrip()
     indent = " " * (len(text) - len(body))
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else len(text) + 1
+    width = shutil.get_terminal_size().columns
     first, *others = fold(body, width - len(indent) - len(HANGING))
     for line in (first, *(HANGING + other for other in others)):
         echo(indent + line)

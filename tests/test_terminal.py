@@ -15,7 +15,7 @@ from rich.console import Console
 from edgeconv.commands.progress import HEAD, echo_line, lay_out
 from edgeconv.console import PlainConsole
 from edgeconv.tables import Column, print_facts, print_table
-from edgeconv.terminal import echo, rewrite
+from edgeconv.terminal import echo, echo_folded, rewrite
 
 SCRIPT = """
 import sys, time
@@ -161,3 +161,9 @@ def test_a_line_feed_in_a_name_begins_no_line(capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 6
     assert sum("conv\\nverdict" in line for line in said) == 5
+
+
+def test_a_line_is_whole_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    line = "  truth: shapes/test.json · 4 pictures"
+    echo_folded(line)
+    assert capsys.readouterr().out == line + "\n"

@@ -57,7 +57,8 @@ def _exported_by(artifact: Artifact) -> str:
     torch, package = versions.get("torch"), versions.get("onnxruntime")
     if torch is not None and not source.endswith(".onnx"):
         return f"PyTorch {torch}, kept by the export"
-    return f"onnxruntime {package or '?'} on {source}, kept by the export"
+    runtime = f"onnxruntime {package}" if package else "onnxruntime"
+    return f"{runtime} on {source}, kept by the export"
 
 
 def _named(arrays: dict[str, Array], prefix: str) -> dict[str, Array]:
