@@ -1,20 +1,24 @@
-"""The onnx package's own backend node tests, converted to TFLite and run."""
+"""The onnx package's own backend node tests, converted and run."""
 
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
-from tflite_kit import Arrays, KernelError, Worker, run_nchw
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, NotImplemented
+from tflite_kit import Arrays, KernelError, Worker, minmax_recipe, run_nchw, simulate
 
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UnsupportedOpError
+from edgeconv.export.hub.ingest import opset_of
 from edgeconv.export.hub.onnx_io import from_onnx
+from edgeconv.export.hub.simplify_child import converted
 from edgeconv.export.prepare import prepare
 from edgeconv.export.tflite.emit import emit_tflite
-from edgeconv.export.tflite.table import OPS
+from edgeconv.export.tflite.table import OPS, check_supported
 
+KNOWN_OPSET = 21  # newer ones are drafts to onnxruntime, and say the same of these operators
 ABSORBED = {
     "BatchNormalization",
     "Constant",
@@ -85,10 +89,62 @@ def frozen(case: NodeCase, keep: int, outputs: int) -> onnx.ModelProto:
     return model
 
 
-def try_case(case: NodeCase, worker: Worker) -> str | None:
+@dataclass(frozen=True)
+class Tried:
+    """What a file gives, what it should give, and how far apart the two may be, output by output."""
+
+    got: Arrays
+    wanted: Arrays
+    atol: Mapping[str, float]
+
+
+Column = Callable[[NodeCase, onnx.ModelProto], Tried]
+"""Converts a case's model and runs it; raises EdgeconvError where that is refused."""
+
+
+def in_tflite(worker: Worker) -> Column:
+    """FP32 in TFLite."""
+
+    def run(case: NodeCase, model: onnx.ModelProto) -> Tried:
+        made = emit_tflite(prepare(from_onnx(model)).graph)
+        feeds = {spec.name: np.asarray(case.feeds[spec.name]) for spec in made.inputs}
+        got, _ = run_nchw(worker, made, feeds)
+        return Tried(got, case.expected, {})
+
+    return run
+
+
+def in_int8(worker: Worker) -> Column:
+    """INT8 in TFLite, beside real arithmetic on the same integers: two steps apart at most."""
+
+    def run(case: NodeCase, model: onnx.ModelProto) -> Tried:
+        newer = converted(model, 18) if opset_of(model) < 18 else model
+        graph = prepare(from_onnx(newer), int8=True).graph
+        check_supported(graph)
+        graph.opset = min(graph.opset, KNOWN_OPSET)
+        feeds = {
+            name: np.asarray(case.feeds[name], graph.dtype(name)).reshape(graph.shape(name))
+            for name in graph.inputs
+        }
+        if any(value.size == 0 for value in feeds.values()):
+            raise UnsupportedOpError("its input is empty: it has no range")
+        try:
+            recipe = minmax_recipe(graph, feeds)
+        except (Fail, InvalidArgument, NotImplemented, onnx.checker.ValidationError) as error:
+            raise UnsupportedOpError("onnxruntime does not run it: no range is known") from error
+        got, _ = run_nchw(worker, emit_tflite(graph, recipe, precision="int8"), feeds)
+        with np.errstate(over="ignore"):  # some cases hold the largest float
+            wanted = {**graph.constants, **simulate(graph, recipe, feeds)}
+        held = recipe.activations
+        return Tried(got, wanted, {n: 2 * held[n].scale for n in got if n in held})
+
+    return run
+
+
+def try_case(case: NodeCase, column: Column) -> str | None:
     """Convert, run and compare; return None where all is well, else why not.
 
-    Weights, shapes and the like, which the tests feed at run time, become constants where TFLite
+    Weights, shapes and the like, which the tests feed at run time, become constants where the target
     needs them to be; statistics besides the first output are dropped where it has none.
     """
     if any(not isinstance(v, np.ndarray) and not np.isscalar(v) for v in case.feeds.values()):
@@ -96,27 +152,22 @@ def try_case(case: NodeCase, worker: Worker) -> str | None:
     last, count = "", len(case.expected)
     for keep, outputs in dict.fromkeys([(len(case.feeds), count), (1, count), (1, 1)]):
         try:
-            graph = prepare(from_onnx(frozen(case, keep, outputs))).graph
-            made = emit_tflite(graph)
+            tried = column(case, frozen(case, keep, outputs))
+        except KernelError as error:
+            return f"kernel: {error}"
         except EdgeconvError as error:
             last = str(error)
             continue
-        return _run(case, made, worker)
+        return _compared(case, tried)
     return f"refused: {last}"
 
 
-def _run(case: NodeCase, made: Any, worker: Worker) -> str | None:
-    feeds = {spec.name: np.asarray(case.feeds[spec.name]) for spec in made.inputs}
-    try:
-        outputs, _ = run_nchw(worker, made, feeds)
-    except KernelError as error:
-        return f"kernel: {error}"
-    for name, got in outputs.items():
-        wanted = case.expected[name]
-        if got.shape != np.shape(wanted):
-            return f"shape of {name}: {got.shape} instead of {np.shape(wanted)}"
-        if not np.allclose(
-            got, wanted, rtol=max(case.rtol, 1e-4), atol=max(case.atol, 1e-5), equal_nan=True
-        ):
+def _compared(case: NodeCase, tried: Tried) -> str | None:
+    for name, got in tried.got.items():
+        wanted = np.asarray(tried.wanted[name])
+        if got.shape != wanted.shape:
+            return f"shape of {name}: {got.shape} instead of {wanted.shape}"
+        atol = max(case.atol, 1e-5, tried.atol.get(name, 0.0))
+        if not np.allclose(got, wanted, rtol=max(case.rtol, 1e-4), atol=atol, equal_nan=True):
             return f"values of {name}: {np.abs(got.astype(float) - wanted).max():.3g} apart"
     return None

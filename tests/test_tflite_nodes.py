@@ -1,19 +1,29 @@
-"""The onnx package's backend node tests through the TFLite emitter: all that we claim, or why not."""
+"""The onnx package's backend node tests through the TFLite emitter, FP32 and INT8: all that we claim, or why not."""
 
 import json
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import onnx
 import pytest
-from onnx_node_cases import load_cases, try_case
+from onnx_node_cases import (
+    Column,
+    NodeCase,
+    in_int8,
+    in_tflite,
+    load_cases,
+    try_case,
+)
 from tflite_kit import Worker
 
-TABLE = Path(__file__).with_name("golden") / "tflite_node_skips.json"
+TABLE = Path(__file__).with_name("golden") / "node_cases.json"
 
 REASONS = (
     (r"feeds that are no tensors", "float16, float8, int4 and the like"),
     (r"is (float16|float64|bfloat16|int16|uint16|uint32|uint64|object)", "dtypes TFLite lacks"),
+    (r"onnxruntime does not run it", "what onnxruntime has no kernel for: no range is known"),
     (r"its input is u?int\d+", "integer arithmetic in a dtype that the kernel lacks"),
     (r"is empty", "empty tensors"),
     (r"cannot be inferred|cannot be computed", "shapes computed at run time"),
@@ -42,6 +52,13 @@ AS_ONNXRUNTIME = frozenset(
 """onnxruntime and torch count whole pixels between aligned corners, ONNX's reference parts of them."""
 
 
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    child = Worker()
+    yield child
+    child.close()
+
+
 def category(failure: str) -> str:
     """Return the short reason for a refusal; a wrong value or a failing kernel is no reason."""
     if not failure.startswith(("refused", "feeds")):
@@ -49,34 +66,63 @@ def category(failure: str) -> str:
     return next((why for pattern, why in REASONS if re.search(pattern, failure)), failure)
 
 
-@pytest.mark.slow
-def test_every_node_case_passes_or_is_listed_with_its_reason(
-    request: pytest.FixtureRequest,
-) -> None:
-    """The list may neither grow nor go stale: --update-golden rewrites it, and the diff is the news."""
-    worker = Worker()
-    cases = [case for case in load_cases() if case.name not in AS_ONNXRUNTIME]
-    results = {case.name: try_case(case, worker) for case in cases}
-    worker.close()
-    skipped: dict[str, list[str]] = {}
-    for name, failure in sorted(results.items()):
-        if failure is not None:
-            skipped.setdefault(category(failure), []).append(name)
-    passed = sum(failure is None for failure in results.values())
-    found = {"onnx": onnx.__version__, "passed": passed, "skipped": dict(sorted(skipped.items()))}
-    if request.config.getoption("--update-golden"):
-        TABLE.write_text(json.dumps(found, indent=1) + "\n")
-    listed = json.loads(TABLE.read_text())
+@cache
+def known_cases() -> list[NodeCase]:
+    return [case for case in load_cases() if case.name not in AS_ONNXRUNTIME]
+
+
+def skipped_by(column: Column, cases: Sequence[NodeCase]) -> dict[str, str]:
+    """Case -> why it is none of the column."""
+    results = {case.name: try_case(case, column) for case in cases}
+    return {name: category(why) for name, why in results.items() if why is not None}
+
+
+def hold(name: str, skipped: Mapping[str, str], *, update: bool) -> None:
+    """The table may neither grow nor go stale: --update-golden rewrites it, and the diff is the news."""
+    reasons: dict[str, list[str]] = {}
+    for case, why in sorted(skipped.items()):
+        reasons.setdefault(why, []).append(case)
+    passed = len(known_cases()) - len(skipped)
+    found = {"onnx": onnx.__version__, "passed": passed, "skipped": dict(sorted(reasons.items()))}
+    table = json.loads(TABLE.read_text())
+    if update:
+        TABLE.write_text(json.dumps({**table, name: found}, indent=1) + "\n")
+        return
+    listed = table[name]
     if listed["onnx"] == onnx.__version__:
         assert found == listed
         return
     # another onnx brings other cases: what both know must agree, and nothing may break
-    known = {name: why for why, names in listed["skipped"].items() for name in names}
-    broken = {n for why, names in skipped.items() for n in names if why == results[n]}
+    known = {case: why for why, cases in listed["skipped"].items() for case in cases}
+    broken = {case for case, why in skipped.items() if why not in {w for _, w in REASONS}}
     assert not broken - known.keys()
 
 
+@pytest.mark.slow
+def test_every_case_passes_in_tflite_or_is_listed_with_its_reason(
+    worker: Worker, request: pytest.FixtureRequest
+) -> None:
+    skipped = skipped_by(in_tflite(worker), known_cases())
+    hold("tflite", skipped, update=request.config.getoption("--update-golden"))
+
+
+@pytest.mark.long
+def test_every_case_passes_in_int8_or_is_listed_with_its_reason(
+    worker: Worker, request: pytest.FixtureRequest
+) -> None:
+    skipped = skipped_by(in_int8(worker), known_cases())
+    hold("int8", skipped, update=request.config.getoption("--update-golden"))
+
+
+@pytest.mark.slow
+def test_some_cases_pass_in_int8(worker: Worker) -> None:
+    cases = known_cases()[::40]
+    listed = json.loads(TABLE.read_text())["int8"]["skipped"]
+    known = {case: why for why, names in listed.items() for case in names}
+    assert skipped_by(in_int8(worker), cases).items() <= known.items()
+
+
 def test_the_listed_reasons_are_refusals_and_never_wrong_results() -> None:
-    listed = json.loads(TABLE.read_text())
-    assert set(listed["skipped"]) <= {why for _, why in REASONS}
-    assert listed["passed"] >= 450
+    for listed in json.loads(TABLE.read_text()).values():
+        assert set(listed["skipped"]) <= {why for _, why in REASONS}
+        assert listed["passed"] >= 450

@@ -195,7 +195,7 @@ def simulate(graph: Graph, recipe: Recipe, feeds: Arrays) -> Arrays:
     for name, value in feeds.items():
         held[name] = _faked(value, recipe.activations.get(name))
     for node in graph.nodes:
-        part = Graph("part", graph.opset, [], list(node.outputs), [node])
+        part = Graph("part", graph.opset, [], [name for name in node.outputs if name], [node])
         for name in filter(None, node.inputs):
             if name in graph.constants:
                 part.constants[name] = graph.constants[name]
@@ -218,8 +218,8 @@ def _faked(value: NDArray[Any], how: Activation | None) -> NDArray[Any]:
     if how is None or value.dtype != np.float32:
         return value
     steps = np.rint(value / np.float32(how.scale)) + how.zero_point
-    real: NDArray[Any] = (np.clip(steps, -128, 127) - how.zero_point) * np.float32(how.scale)
-    return real.astype(np.float32)
+    real = (np.clip(steps, -128, 127) - how.zero_point) * np.float32(how.scale)
+    return np.asarray(real, np.float32)
 
 
 def _real_weights(part: Graph, recipe: Recipe, name: str) -> None:
