@@ -118,6 +118,7 @@ CASES: dict[str, tuple[list[Spec], dict[str, Any]]] = {
     "reduce-mean": binary("ReduceMean", i64(2, 3), keepdims=0),
     "reduce-mean-channels": binary("ReduceMean", i64(1)),
     "reduce-sum": binary("ReduceSum", i64(1)),
+    "reduce-max-all": binary("ReduceMax", i64()),
     "reduce-max": binary("ReduceMax", i64(-1)),
     "reduce-l2": binary("ReduceL2", i64(1)),
     "reshape": binary("Reshape", i64(1, 11, 42)),

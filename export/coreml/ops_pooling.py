@@ -138,16 +138,20 @@ def _reduce(mil: str) -> Entry[Lower]:
 
 
 def _axes(graph: Graph, node: Node) -> list[int]:
-    if "axes" in node.attrs:
-        return node.ints("axes", ())
+    """Return the reduced axes: all where none is named."""
+    given = list(node.ints("axes", ()))
     if len(node.inputs) > 1 and node.inputs[1]:
-        return integers_of(graph, node, 1, "its axes")
-    return list(range(len(graph.shape(node.inputs[0]))))
+        given = integers_of(graph, node, 1, "its axes")
+    return given or list(range(len(graph.shape(node.inputs[0]))))
 
 
 def _refuse_reduce(graph: Graph, node: Node) -> str | None:
     if len(node.inputs) > 1 and node.inputs[1] and graph.constant(node, 1) is None:
         return "its axes must be constant"
+    given = graph.constant(node, 1) if len(node.inputs) > 1 else None
+    named = len(node.ints("axes", ())) if given is None else given.size
+    if node.int("noop_with_empty_axes", 0) and not named:
+        return "it reduces no axis"
     return None
 
 
