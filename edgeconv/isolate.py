@@ -137,7 +137,12 @@ class Worker:
 def child_failure(what: str, returncode: int, stderr: str) -> str:
     """Say in one sentence how a child process ended: its own last line, or the signal's name."""
     if crashed := crash(returncode):
-        return f"{what} crashed with {crashed}"
+        why = (
+            ": its wheel uses instructions that this processor has not"
+            if crashed == "SIGILL"
+            else ""
+        )
+        return f"{what} crashed with {crashed}{why}"
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     if not lines:
         return f"{what} ended with exit code {returncode}"

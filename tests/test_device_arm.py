@@ -182,17 +182,14 @@ def test_a_run_that_vanishes_is_told_from_a_lost_connection(pi: EmulatedPi) -> N
 
 
 @pytest.mark.long
-def test_a_pte_runs_over_ssh_with_the_wheels_of_its_own(tmp_path: Path) -> None:
+def test_a_pte_on_a_pi_4_is_one_sentence_after_its_own_wheels_went_there(tmp_path: Path) -> None:
     pytest.importorskip("executorch")
     words = "mobilenet_v1 --weights random --width 0.25 --resolution 32 --classes 4"
     made = edgeconv("export", *words.split(), "--target", "executorch", "--output", tmp_path)
     assert made.exit_code == 0, made.output
     (path,) = tmp_path.glob("*.pte")
     said = edgeconv("parity", path, "--device", "ssh://raspberrypi", "--count", 2, "--json")
-    assert "executorch" in said.output, said.output
     rows = json.loads(said.output[said.output.index("\n{") :])["rows"]
     row = next(r for r in rows if r["label"].endswith("executorch on raspberrypi"))
-    assert row["error"] is None, row
-    timed = edgeconv("bench", path, "--runs", 2, "--device", "ssh://raspberrypi")
-    assert timed.exit_code == 0, timed.output
-    assert "emulated" in timed.output
+    # PyTorch's wheels for ARM are built for later processors than the Pi 4's
+    assert "SIGILL: its wheel uses instructions that this processor has not" in row["error"]

@@ -497,6 +497,13 @@ def test_a_newer_onnxruntime_runs_where_its_python_is_named(
     assert found["onnxruntime"] == ""
 
 
+def test_a_wheel_for_later_processors_is_told() -> None:
+    said = child_failure("executorch on m.pte", -4, "")
+    assert said == (
+        "executorch on m.pte crashed with SIGILL: its wheel uses instructions that this processor has not"
+    )
+
+
 def test_what_a_board_gets_for_a_pte_is_a_list_of_its_own() -> None:
     board = Platform("aarch64", "3.11")
     assert runtime_for([".pte"], board) == ["executorch"]

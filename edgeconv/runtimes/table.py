@@ -183,7 +183,8 @@ RUNTIMES = {
             packages=("executorch", "torch"),
             boards=(ARM64,),
             # it imports PyTorch, whose wheels for ARM hold CUDA from 2.11 on (2.7 GB with its
-            # libraries); 2.10 is 0.15 GB, and 1.2 the last ExecuTorch that was built for it
+            # libraries); 2.10 is 0.15 GB, and 1.2 an ExecuTorch that runs with it. A Pi 4 lacks
+            # instructions that PyTorch uses
             board_packages=("executorch==1.2.0", "torch==2.10.0", "numpy", "typing-extensions"),
         ),
         Runtime(
