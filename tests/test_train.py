@@ -193,6 +193,12 @@ def test_pictures_are_split_by_class_and_augmented_by_the_generator(photos: Path
         (("ghostnet", "--data", "flat", "--resolution", "8"), "16 pixels at least", 2),
         (("ghostnet", "--data", "flat", "--output", "a.pth"), "name a .safetensors file", 2),
         (("ghostnet", "--data", "flat", "--weights", "random", "--tune", "head"), "--tune head", 2),
+        (("ghostnet", "--data", "flat", "--batch", "1"), "2 pictures a step", 2),
+        (("ghostnet", "--data", "flat", "--threads", "9999"), "--threads must be at most 1024", 2),
+        (("ghostnet", "--data", "flat", "--seed", "-1"), "--seed is a whole number from 0", 2),
+        (("ghostnet", "--data", "flat", "--seed", "9" * 20), "--seed is a whole number from 0", 2),
+        (("ghostnet", "--data", "flat", "--weight-decay", "nan"), "--weight-decay is a share", 2),
+        (("ghostnet", "--data", "flat", "--label-smoothing", "5"), "--label-smoothing is a", 2),
         (("ghostnet", "--data", "flat", "--groups", "3"), "has no option groups", 2),
     ],
 )

@@ -13,6 +13,8 @@ AUGMENTATIONS = ("none", "crop", "flip", "full")
 
 ACCELERATORS = ("cpu", "cuda", "mps")
 
+MOST_THREADS = 1024
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -91,6 +93,16 @@ class TrainOptions:
                 raise UsageError(f"--{name} must be at least 1, not {value}")
         if self.resolution is not None and self.resolution < 16:
             raise UsageError(f"--resolution {self.resolution}: the nets need 16 pixels at least")
+        if self.batch == 1 and self.tune == "all":
+            raise UsageError("--batch 1: a batch norm learns from 2 pictures a step at least")
+        if self.threads is not None and self.threads > MOST_THREADS:
+            raise UsageError(f"--threads must be at most {MOST_THREADS}, not {self.threads}")
+        for name in ("weight_decay", "label_smoothing"):
+            if not 0 <= getattr(self, name) <= 1:
+                said = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{said} is a share, 0 to 1, not {getattr(self, name):g}")
+        if not 0 <= self.seed < 1 << 32:
+            raise UsageError(f"--seed is a whole number from 0 to {(1 << 32) - 1}, not {self.seed}")
         if not 0 < self.rate <= 1:
             raise UsageError(f"--rate is a learning rate, above 0 and at most 1, not {self.rate:g}")
         if self.patience < 0:
