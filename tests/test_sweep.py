@@ -95,6 +95,7 @@ def test_what_cannot_be_is_listed_with_its_reason_before_any_work(tmp_path: Path
     [
         ({"nets": ["mobilnet_v2"]}, "mobilenet_v2"),
         ({"nets": ["ghostnet"], "width": ["a"]}, "--width takes numbers"),
+        ({"nets": ["ghostnet"], "threads": ["1.5"]}, "--threads takes whole numbers, not '1.5'"),
         ({"nets": ["ghostnet"], "precision": ["int4"]}, "--precision int4"),
         ({"nets": ["ghostnet"], "weights": "{nett}.pth"}, "may hold {net}"),
         ({"nets": ["ghostnet"], "budget_arena": "5Q"}, "--budget-arena"),
@@ -132,6 +133,11 @@ def test_a_toml_job_names_the_nearest_key_and_the_wrong_type(tmp_path: Path) -> 
         Path("page.html"),
         True,
     )
+    path.write_text('nets = "ghostnet"\nbudget-arena = 524288\n')
+    assert job_from(read_job(path)).arena_bytes() == 512 * 1024
+    path.write_text("budget-ms = 5\nbudget_ms = 6\n")
+    with pytest.raises(UsageError, match="budget_ms stands there twice"):
+        read_job(path)
     path.write_text("resolutions = 3\n")
     with pytest.raises(UsageError, match="did you mean resolution"):
         read_job(path)
@@ -294,6 +300,19 @@ def test_a_cell_dropped_after_fewer_pictures_is_neither_the_answer_nor_in_a_sent
     assert f"0.0 points [-23.1, 23.1] above {cells[2].label}" in report.sentences()[0]
     assert not any(cells[0].label in text for text in report.to_json()["sentences"])
     assert told_apart(point("a", None, shares(3, 4)), point("b", None, shares(8, 10))) is None
+
+
+def test_nets_of_one_name_are_two_functions_of_two_names(tmp_path: Path) -> None:
+    paths = [tmp_path / folder / "m,1.onnx" for folder in ("a", "b")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(b"")
+    job = job_from({"nets": [str(path) for path in paths], "precision": "fp32", "target": "tflite"})
+    forms, _ = expand(job)
+    assert [form.label for form in forms] == ["a/m,1 fp32 tflite", "b/m,1 fp32 tflite"]
+    made: dict[str, Any] = {"path": "file", "within": True, "correct": shares(8, 10)}
+    cells = [Cell(form, 1, **made, bytes=size) for size, form in enumerate(forms, 5)]
+    assert not SweepReport(job, cells, truth=True, pictures=10).dominated
 
 
 def test_a_cell_that_was_not_timed_or_not_evaluated_is_a_failure_that_is_said() -> None:
@@ -469,6 +488,18 @@ def test_workers_make_the_same_bytes_as_one_process(photos: Path, tmp_path: Path
     shared = small(photos, tmp_path / "shared", *words, "--workers", "2")
     assert shared.exit_code == alone.exit_code, shared.output
     assert json.loads(shared.stdout)["cells"] == json.loads(alone.stdout)["cells"]
+
+
+@pytest.mark.slow
+def test_pictures_without_labels_are_held_against_the_float_net(
+    photos: Path, tmp_path: Path
+) -> None:
+    words = ("--precision", "fp32", "--json")
+    done = small(photos / "bag", tmp_path / "o", *words)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["truth"] is False
+    assert found["cells"][0]["accuracy"] == 1.0
 
 
 def test_a_cell_that_fails_names_the_users_file(tmp_path: Path) -> None:

@@ -172,6 +172,17 @@ def over(a: Point, b: Point) -> str | None:
     return f"{middle:.1f} points [{low:.1f}, {high:.1f}] above {b.label}"
 
 
+def below(figure: float, bound: float) -> str:
+    """Return by how many percent ``figure`` is below ``bound``: 100 and 0 only where it is so.
+
+    >>> below(6, 10), below(0.023, 5), below(9.98, 10), below(10, 10)
+    ('40', '99.5', '0.2', '0')
+    """
+    share = 100 * (1 - figure / bound)
+    digits = next((n for n in range(4) if 0 < round(share, n) < 100), 0)
+    return f"{share:.{digits}f}"
+
+
 @dataclass(frozen=True)
 class Budgets:
     """Upper bounds of latency (ms), size and arena (bytes), and the least top-1 (percent)."""

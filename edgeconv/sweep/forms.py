@@ -2,9 +2,10 @@
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from edgeconv.errors import UsageError
@@ -19,7 +20,10 @@ NET_AXES = ("width", "groups", "ratio", "resolution")
 
 @dataclass(frozen=True)
 class Form:
-    """One net in one form. None leaves the net's own default; ``weights`` is a word or a file."""
+    """One net in one form. None leaves the net's own default; ``weights`` is a word or a file.
+
+    ``called`` is the net's name in tables.
+    """
 
     net: str
     width: float | None
@@ -32,15 +36,12 @@ class Form:
     target: str
     cpu: str
     io: str | None
+    called: str = ""
 
     @property
     def label(self) -> str:
         """How tables and sentences call it."""
-        parts = [
-            Path(os.path.splitdrive(self.net)[1].partition(":")[0]).stem
-            if self.net not in SPECS
-            else self.net
-        ]
+        parts = [self.called or _ends(self.net)[0]]
         parts += [f"{self.width:g}" if self.width is not None else ""]
         parts += [f"g{self.groups}" if self.groups is not None else ""]
         parts += [f"s{self.ratio}" if self.ratio is not None else ""]
@@ -53,7 +54,7 @@ class Form:
     def options(self) -> dict[str, Any]:
         """Return the fields that are set, but for the target, as an export's options."""
         given = {k: v for k, v in asdict(self).items() if v is not None}
-        del given["target"]
+        del given["target"], given["called"]
         if given["cpu"] == "any":
             del given["cpu"]
         return given
@@ -88,7 +89,26 @@ def expand(job: Job) -> tuple[list[Form], list[Impossible]]:
     return list(forms), [Impossible(form, reason) for form, reason in impossible.items()]
 
 
+def names_of(nets: Sequence[str]) -> dict[str, str]:
+    """Return how tables call each net: so much of the end of its path as no other one shares.
+
+    >>> names_of(["ghostnet", "a/m.onnx", "b/m.onnx", "n.py:f", "o.py:f", "o.py:g"])
+    {'ghostnet': 'ghostnet', 'a/m.onnx': 'a/m', 'b/m.onnx': 'b/m', 'n.py:f': 'n', 'o.py:f': 'o.py:f', 'o.py:g': 'o.py:g'}
+    """
+    ends = {net: _ends(net) for net in nets}
+    counts = Counter(end for found in ends.values() for end in set(found))
+    return {net: next((e for e in found if counts[e] == 1), net) for net, found in ends.items()}
+
+
+def _ends(net: str) -> list[str]:
+    """Return the names that a net may have, the shortest first, itself last."""
+    path = PurePath(os.path.splitdrive(net)[1].partition(":")[0])
+    parts = [*path.parts[:-1], path.stem]
+    return [*("/".join(parts[-count:]) for count in range(1, len(parts) + 1)), net]
+
+
 def _combinations(job: Job) -> Iterator[Form]:
+    called = names_of(job.nets)
     for net in job.nets:
         named = "." not in net and ":" not in net
         spec = find_spec(net) if named else None
@@ -107,7 +127,8 @@ def _combinations(job: Job) -> Iterator[Form]:
                     job.io if integer and target != "coreml" else (None,),
                 ):
                     yield Form(
-                        net, width, groups, ratio, resolution, weights, precision, recipe, target, cpu, io
+                        net, width, groups, ratio, resolution, weights, precision, recipe, target, cpu, io,
+                        called[net],
                     )  # fmt: skip
 
 

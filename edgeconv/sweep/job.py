@@ -167,12 +167,14 @@ def listed(name: str, values: Iterable[Any]) -> tuple[Any, ...]:
     kind: Callable[[Any], Any] = LISTS[name]
     found = []
     for value in values:
-        for part in str(value).split(","):
+        whole = name == "nets" and Path(str(value)).exists()
+        for part in [str(value)] if whole else str(value).split(","):
             try:
                 made = kind(part.strip())
             except ValueError:
+                numbers = "whole numbers" if kind is int else "numbers"
                 raise UsageError(
-                    f"--{name.replace('_', '-')} takes {'numbers' if kind is not str else 'words'}, not {part!r}"
+                    f"--{name.replace('_', '-')} takes {numbers}, not {part!r}"
                 ) from None
             if name in CHOICES and made not in CHOICES[name]:
                 raise UsageError(f"--{name} {made} is unknown: {', '.join(CHOICES[name])}")
@@ -191,6 +193,8 @@ def job_from(given: Mapping[str, Any]) -> Job:
             value = listed(name, value if isinstance(value, (list, tuple)) else [value])
         if name == "crop" and isinstance(value, int):
             value = float(value)
+        if name == "budget_arena":
+            value = str(value)
         made[name] = Path(value) if name in ("output", "html", "csv") else value
     made.setdefault("nets", ())
     job = Job(**made)
@@ -221,6 +225,8 @@ def read_job(path: Path) -> dict[str, Any]:
             hint = f": did you mean {near[0]}?" if near else f": it takes {', '.join(known)}"
             raise UsageError(f"{path}: unknown key {key}{hint}")
         _check_type(path, key, name, value)
+        if name in found:
+            raise UsageError(f"{path}: {key} stands there twice, with - and with _")
         found[name] = value
     return found
 
@@ -241,6 +247,8 @@ def _check_type(path: Path, key: str, name: str, value: Any) -> None:
         wanted = (int,)
     elif name == "crop":
         wanted = (int, float, str)
+    elif name == "budget_arena":
+        wanted = (int, str)
     elif name not in LISTS:
         wanted = (str,)
     wrong = wanted is not None and (

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgeconv.reports import spreadsheet
-from edgeconv.sweep.choose import Budgets, Point, dominated_by, over, pick, told_apart
+from edgeconv.sweep.choose import Budgets, Point, below, dominated_by, over, pick, told_apart
 from edgeconv.sweep.forms import Form
 from edgeconv.sweep.job import Job
 
@@ -68,9 +68,8 @@ class Cell:
 
     def _function(self) -> str:
         """Files of one float net compute the same but for rounding, and so does one file wherever it runs."""
-        return (
-            self.form.without_target().label if self.form.precision == "fp32" else str(self.sha256)
-        )
+        form = self.form
+        return repr(form.without_target()) if form.precision == "fp32" else str(self.sha256)
 
 
 @dataclass
@@ -185,7 +184,7 @@ class SweepReport:
             low, middle, high = point.latency_ms
             parts.append(f"{middle:.3g} ms [{low:.3g}, {high:.3g}]")
             if self.budgets.ms is not None:
-                parts[-1] += f", {100 * (1 - high / self.budgets.ms):.0f} % below the budget"
+                parts[-1] += f", {below(high, self.budgets.ms)} % below the budget"
         interval = point.accuracy_interval()
         if point.accuracy is not None and interval is not None:
             what = "top-1" if self.truth else "agreement with float"
@@ -231,6 +230,7 @@ class SweepReport:
             **{
                 name: getattr(cell.form, name)
                 for name in Form.__dataclass_fields__  # every axis of the form
+                if name != "called"
             },
             "threads": cell.threads,
             "place": cell.place or "here",
@@ -248,7 +248,8 @@ class SweepReport:
     def to_csv(self) -> str:
         """Return a line a cell."""
         columns = (
-            "label", "net", "width", "resolution", "precision", "target", "threads", "place", "status",
+            "label", "net", "width", "groups", "ratio", "resolution", "weights", "precision", "recipe", "target",
+            "cpu", "io", "threads", "place", "status",
             "accuracy", "accuracy_low", "accuracy_high", "bytes", "latency_ms", "latency_low_ms", "latency_high_ms",
             "arena_mib", "peak_mib", "dominated_by", "file",
         )  # fmt: skip

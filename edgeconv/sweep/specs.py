@@ -9,6 +9,7 @@ from typing import Any
 from edgeconv.artifact import load_artifact
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.data import VERIFY_COUNT
+from edgeconv.models.specs import SPECS
 from edgeconv.samples import MOST_CALIBRATE
 from edgeconv.sweep.data import Evaluation
 from edgeconv.sweep.forms import Form
@@ -22,7 +23,7 @@ def export_spec(job: Job, inputs: Inputs, group: Form, targets: Sequence[str]) -
     script, colon, function = group.net.rpartition(":")
     if colon and script.endswith(".py"):
         spec["net"] = f"{inputs.add(Path(script))}:{function}"
-    elif group.net.endswith(".onnx"):
+    elif group.net not in SPECS and (group.net.endswith(".onnx") or Path(group.net).exists()):
         spec["net"] = inputs.add(Path(group.net))
     if group.weights not in (None, "bundled", "imagenet", "random"):
         spec["weights"] = inputs.add(Path(str(group.weights)))

@@ -95,7 +95,7 @@ def _evaluate(spec: Mapping[str, Any], _folder: Path) -> dict[str, Any]:
         wanted = np.array([-1 if s.truth is None else s.truth for s in samples], np.int64)
     else:
         with open_runner(Path(spec["hub"]), threads=1) as runner:
-            wanted = _classes(runner, artifact, samples)
+            wanted = _classes(runner, artifact, samples, hub=True)
         if wanted is None:
             return {"classifier": False}
     return {"classifier": True, "predicted": predicted.tolist(), "wanted": wanted.tolist()}
@@ -119,31 +119,28 @@ def _samples(artifact: Artifact, spec: Mapping[str, Any]) -> list[Sample]:
     return load_samples(spec["data"], inputs, truth, part if spec["part"] else None)
 
 
-def _classes(runner: Runner, artifact: Artifact, samples: list[Sample]) -> NDArray[np.int64] | None:
-    """Return the class of every sample, None where the first output holds no class scores."""
+def _classes(
+    runner: Runner, artifact: Artifact, samples: list[Sample], *, hub: bool = False
+) -> NDArray[np.int64] | None:
+    """Return the class of every sample, None where the first output holds no class scores.
+
+    The float ``hub`` takes samples as they are, an exported file in its own layout and type.
+    """
     output = runner.outputs[0]
     if len(output.shape) != 2 or output.shape[1] < 2:
         return None
     names = match_names([s.name for s in runner.inputs], [s.name for s in artifact.inputs], "input")
+    declared = {s.name: s for s in artifact.inputs}
     found = []
     for sample in samples:
         feed: Feed = sample.load()
-        made = runner.infer(
-            {
-                s.name: adapt_inputs(
-                    feed[names[s.name]], "nchw", _declared(artifact, s.name, names)
-                )
-                if s.dtype == _declared(artifact, s.name, names).dtype
-                else feed[names[s.name]]
-                for s in runner.inputs
-            }
-        )
+        fed = {
+            own: feed[name] if hub else adapt_inputs(feed[name], "nchw", declared[name])
+            for own, name in names.items()
+        }
+        made = runner.infer(fed)
         found.append(int(adapt_outputs(made[output.name], output)[0].argmax()))
     return np.array(found, np.int64)
-
-
-def _declared(artifact: Artifact, name: str, names: Mapping[str, str]) -> Any:
-    return next(spec for spec in artifact.inputs if spec.name == names[name])
 
 
 def _measure(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def print_sweep(report: SweepReport, console: "Console") -> None:
-    """Print every cell that ran, best accuracy first, then those that did not, then what follows."""
+    """Print every cell that ran, those worth shipping first, then those that did not, then what follows."""
     from rich.text import Text
 
     from edgeconv.tables import Column, print_table

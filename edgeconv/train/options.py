@@ -93,7 +93,7 @@ class TrainOptions:
                 raise UsageError(f"--{name} must be at least 1, not {value}")
         if self.resolution is not None and self.resolution < 16:
             raise UsageError(f"--resolution {self.resolution}: the nets need 16 pixels at least")
-        if self.batch == 1 and self.tune == "all":
+        if self.batch == 1 and self.tune == "all" and self.epochs:
             raise UsageError("--batch 1: a batch norm learns from 2 pictures a step at least")
         if self.threads is not None and self.threads > MOST_THREADS:
             raise UsageError(f"--threads must be at most {MOST_THREADS}, not {self.threads}")
