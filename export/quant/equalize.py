@@ -20,13 +20,15 @@ from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.rules import float_weights
 from edgeconv.export.op_traits import WEIGHTED, Is, operators
 from edgeconv.export.passes.find_shuffles import shuffle_order
-from edgeconv.export.quant.observe import Observation
+from edgeconv.export.quant.observe import Observation, TensorStats
 
 Floats = NDArray[np.float32]
 
 BALANCE = 0.5
 """How the burden is shared between activations (0) and weights (1)."""
 CAP = 16.0
+MANY = 1000
+"""Pictures whose extremes are asked for: so many that a file will see."""
 PASSING = operators(Is.HOMOGENEOUS)
 """Homogeneous operators that keep every channel where it is."""
 
@@ -192,7 +194,7 @@ def _factors(
     for name in classes.names:
         if name in seen.tensors:
             stats = seen.tensors[name]
-            size = np.maximum(-stats.low.min(axis=0), stats.high.max(axis=0))
+            size = _reach(stats, seen.pictures)
             np.maximum.at(used, roots[classes.span(name)], size / max(float(size.max()), 1e-9))
     column = np.zeros(classes.size)
     depthwise = np.ones(classes.size, bool)
@@ -207,6 +209,19 @@ def _factors(
     balanced = np.maximum(column, 1e-4) ** (1 - BALANCE) / np.maximum(used, 1e-9) ** BALANCE
     wanted = np.where(depthwise, 1 / np.maximum(used, 1e-9), balanced)
     return np.where(free, np.clip(wanted, 1 / CAP, CAP), 1.0)
+
+
+def _reach(stats: TensorStats, pictures: int) -> NDArray[np.float64]:
+    """Return how far each channel is expected to reach over MANY pictures, from those that were seen.
+
+    Largest values fall off about exponentially above their median: e times as many pictures reach one
+    mean excess further. Without it the channels that spiked in the pictures seen, and would again,
+    share their range with those that never do.
+    """
+    peaks = np.maximum(-stats.low, stats.high).astype(np.float64)
+    excess = 2 * np.maximum(peaks - np.median(peaks, axis=0), 0.0).mean(axis=0)
+    further: float = max(np.log(MANY / pictures), 0.0)
+    return np.asarray(peaks.max(axis=0) + further * excess)
 
 
 def _column_share(graph: Graph, node: Node) -> NDArray[np.float64]:
