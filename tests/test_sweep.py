@@ -37,7 +37,7 @@ from edgeconv.sweep.progress import Progress
 from edgeconv.sweep.results import ON_A_MAC, Cell, SweepReport
 from edgeconv.sweep.store import Store, key_of, write_result
 from edgeconv.sweep.tasks import planned_arena, timed
-from edgeconv.sweep.text import print_sweep
+from edgeconv.sweep.text import accuracy_text, print_sweep, remark
 from edgeconv.tables import open_console
 
 EXPORTED = {
@@ -300,6 +300,17 @@ def test_a_cell_dropped_after_fewer_pictures_is_neither_the_answer_nor_in_a_sent
     assert f"0.0 points [-23.1, 23.1] above {cells[2].label}" in report.sentences()[0]
     assert not any(cells[0].label in text for text in report.to_json()["sentences"])
     assert told_apart(point("a", None, shares(3, 4)), point("b", None, shares(8, 10))) is None
+    assert remark(report, cells[0]) == "dropped early after 4 of 10 pictures"
+
+
+def test_a_cell_that_missed_its_verdict_shows_the_accuracy_that_it_has() -> None:
+    forms, _ = expand(job_from({"nets": ["ghostnet"], "precision": ["int8"], "target": ["onnx"]}))
+    made: dict[str, Any] = {"path": "file", "within": False, "missed": "9.4 dB"}
+    cell = Cell(forms[0], 1, **made, correct=shares(8, 10))
+    report = SweepReport(job_from({"nets": ["ghostnet"]}), [cell], truth=True, pictures=10)
+    assert report.status(cell) == "missed"
+    assert accuracy_text(cell) == "80.0 [49.0, 94.3]"
+    assert report.to_json()["cells"][0]["accuracy"] == 0.8
 
 
 def test_nets_of_one_name_are_two_functions_of_two_names(tmp_path: Path) -> None:
@@ -357,6 +368,7 @@ def test_time_left_counts_what_is_still_to_come(
     progress.settle(1)
     progress.expect(export=0, evaluate=0, bench=1)
     progress.ended(Outcome(Task("bench", {}), {}, None, 4.0))
+    progress.finish()
     assert said[-1] == "1 of 4 cells done, 2 running, 1 failed, 4 of 4 tasks"
 
 

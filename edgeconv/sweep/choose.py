@@ -56,6 +56,18 @@ class Point:
         return wilson_interval(int(self.correct.sum()), len(self.correct), confidence)
 
 
+def share_right(correct: Sequence[bool] | None) -> tuple[float, float, float] | None:
+    """Return (low, estimate, high) of the share that was right, by Wilson's 95 % interval; None: not known.
+
+    >>> [round(value, 2) for value in share_right([True, False])]
+    [0.09, 0.5, 0.91]
+    """
+    if correct is None:
+        return None
+    low, high = wilson_interval(sum(correct), len(correct))
+    return low, sum(correct) / len(correct), high
+
+
 def _deviations(confidence: float) -> float:
     """How many standard deviations a two-sided interval of ``confidence`` reaches to each side."""
     return NormalDist().inv_cdf(0.5 + confidence / 2)

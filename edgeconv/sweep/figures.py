@@ -62,6 +62,7 @@ class Figures:
             return [made[place].point() for place in live]
 
         narrow(len(made), self._pictures, budgets_of(self._job), self._rungs, measure)
+        self._progress.finish()
 
     def _measure(self, cells: Sequence[Cell], rung: Rung) -> None:
         """Evaluate every cell on the pictures of ``rung``, and time it for as long as that says.

@@ -61,7 +61,11 @@ class Progress:
         self.kept += outcome.seconds == 0.0
         self.worked += outcome.seconds
         self._seconds[kind] += outcome.seconds
-        self._show(due=self.done == self._expected.total())
+        self._show(due=False)
+
+    def finish(self) -> None:
+        """Say where the sweep ended."""
+        self._show(due=True)
 
     def settle(self, cell: int, failed: bool = False) -> None:
         """Nothing more comes of the cell of this id."""

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from edgeconv.reports import spreadsheet
-from edgeconv.sweep.choose import Budgets, Point, below, dominated_by, over, pick, told_apart
+from edgeconv.sweep.choose import (
+    Budgets,
+    Point,
+    below,
+    dominated_by,
+    over,
+    pick,
+    share_right,
+    told_apart,
+)
 from edgeconv.sweep.forms import Form
 from edgeconv.sweep.job import Job
 
@@ -223,8 +232,7 @@ class SweepReport:
         }
 
     def _cell(self, cell: Cell) -> dict[str, Any]:
-        point = self._points.get(id(cell))
-        interval = None if point is None else point.accuracy_interval()
+        share = share_right(cell.correct)
         return {
             "label": cell.label,
             **{
@@ -240,8 +248,8 @@ class SweepReport:
             "file": cell.path,
             "sha256": cell.sha256,
             "bytes": cell.bytes,
-            "accuracy": None if point is None else point.accuracy,
-            "accuracy_interval": None if interval is None else list(interval),
+            "accuracy": share and share[1],
+            "accuracy_interval": share and [share[0], share[2]],
             "timing": None if cell.timing is None else dict(cell.timing),
         }
 

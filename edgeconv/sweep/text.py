@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from edgeconv.sweep.choose import share_right
 from edgeconv.sweep.results import GO_ON, Cell, SweepReport
 
 if TYPE_CHECKING:
@@ -52,11 +53,11 @@ def _milliseconds(cell: Cell) -> float:
 
 def accuracy_text(cell: Cell) -> str:
     """Return the share that was right and its interval, in percent; "-" where it is not known."""
-    point = cell.point()
-    interval = None if point is None else point.accuracy_interval()
-    if point is None or point.accuracy is None or interval is None:
+    share = share_right(cell.correct)
+    if share is None:
         return "-"
-    return f"{100 * point.accuracy:.1f} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+    low, middle, high = (100 * value for value in share)
+    return f"{middle:.1f} [{low:.1f}, {high:.1f}]"
 
 
 def latency_text(cell: Cell) -> str:
@@ -68,6 +69,13 @@ def latency_text(cell: Cell) -> str:
     return f"{cell.timing['latency_ms']:.3g}{around}"
 
 
+def _seen(report: SweepReport, cell: Cell) -> str:
+    """Say on how few pictures a cell was judged."""
+    return (
+        "" if cell.correct is None else f" after {len(cell.correct)} of {report.pictures} pictures"
+    )
+
+
 def remark(report: SweepReport, cell: Cell) -> str:
     """Return what became of a cell, in words."""
     status = report.status(cell)
@@ -75,7 +83,7 @@ def remark(report: SweepReport, cell: Cell) -> str:
         "front": "worth shipping",
         "dominated": f"dominated by {report.dominated.get(id(cell))}",
         "missed": f"MISSED: {cell.missed}",
-        "dropped": "dropped early",
+        "dropped": f"dropped early{_seen(report, cell)}",
         "open": f"not done: {GO_ON}",
     }.get(status, status)
     if cell.untimed:
