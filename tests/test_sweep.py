@@ -298,6 +298,8 @@ def test_a_cell_dropped_after_fewer_pictures_is_neither_the_answer_nor_in_a_sent
     report = SweepReport(job, cells, truth=True, pictures=10)
     assert report.answer is cells[1]
     assert f"0.0 points [-23.1, 23.1] above {cells[2].label}" in report.sentences()[0]
+    cells[1].bytes = cells[2].bytes = 600_000
+    assert "0.60 MB, 40 % below the budget" in SweepReport(job, cells, True, 10).sentences()[0]
     assert not any(cells[0].label in text for text in report.to_json()["sentences"])
     assert told_apart(point("a", None, shares(3, 4)), point("b", None, shares(8, 10))) is None
     assert remark(report, cells[0]) == "dropped early after 4 of 10 pictures"

@@ -1,7 +1,6 @@
 """A sweep's result as data: cells in a fixed order, JSON, CSV, and the sentence that answers."""
 
 import itertools
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgeconv.reports import spreadsheet
+from edgeconv.sweep.again import export_command
 from edgeconv.sweep.choose import (
     Budgets,
     Point,
@@ -204,6 +204,8 @@ class SweepReport:
         if second is not None and (margin := over(point, self.rivals[second])) is not None:
             parts.append(margin)
         parts.append(f"{point.bytes / 1e6:.2f} MB")
+        if self.budgets.size is not None:
+            parts[-1] += f", {below(point.bytes, self.budgets.size)} % below the budget"
         return f"ship {self.answer.label}: {', '.join(parts)} (95 % intervals)"
 
     def command(self) -> str | None:
@@ -282,27 +284,3 @@ def budgets_of(job: Job) -> Budgets:
     """Return the budgets of a job."""
     size = None if job.budget_mb is None else int(job.budget_mb * 1e6)
     return Budgets(job.budget_ms, size, job.arena_bytes(), job.min_top1)
-
-
-def export_command(job: Job, form: Form) -> str:
-    """Return the ``edgeconv export`` line that makes ``form``."""
-    words = ["edgeconv", "export", form.net, f"--{form.precision}", "--target", form.target]
-    for name, value in form.options().items():
-        if name in ("net", "precision"):
-            continue
-        words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
-    given = {
-        "calib": job.calib if form.precision == "int8" else None,
-        "calib-count": job.calib_count if form.precision == "int8" and job.calib else None,
-        "classes": job.classes,
-        "input-shape": ",".join(map(str, job.input_shape)) or None,
-        "preprocessing": job.preprocessing,
-        "mean": job.mean and ",".join(f"{v:g}" for v in job.mean),
-        "std": job.std and ",".join(f"{v:g}" for v in job.std),
-        "crop": job.crop,
-        "channel-order": job.channel_order,
-        "labels": job.labels,
-    }
-    for name, value in given.items():
-        words += [] if value is None else [f"--{name}", str(value)]
-    return " ".join(shlex.quote(word) for word in words)
