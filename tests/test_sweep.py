@@ -302,16 +302,17 @@ def test_a_cell_dropped_after_fewer_pictures_is_neither_the_answer_nor_in_a_sent
     assert "0.60 MB, 40 % below the budget" in SweepReport(job, cells, True, 10).sentences()[0]
     assert not any(cells[0].label in text for text in report.to_json()["sentences"])
     assert told_apart(point("a", None, shares(3, 4)), point("b", None, shares(8, 10))) is None
-    assert remark(report, cells[0]) == "dropped early after 4 of 10 pictures"
+    assert remark(report, cells[0]) == "dropped early · 4 of 10 pictures seen"
 
 
 def test_a_cell_that_missed_its_verdict_shows_the_accuracy_that_it_has() -> None:
     forms, _ = expand(job_from({"nets": ["ghostnet"], "precision": ["int8"], "target": ["onnx"]}))
     made: dict[str, Any] = {"path": "file", "within": False, "missed": "9.4 dB"}
     cell = Cell(forms[0], 1, **made, correct=shares(8, 10))
-    report = SweepReport(job_from({"nets": ["ghostnet"]}), [cell], truth=True, pictures=10)
+    report = SweepReport(job_from({"nets": ["ghostnet"]}), [cell], truth=True, pictures=20)
     assert report.status(cell) == "missed"
     assert accuracy_text(cell) == "80.0 [49.0, 94.3]"
+    assert remark(report, cell) == "MISSED: 9.4 dB · 10 of 20 pictures seen"
     assert report.to_json()["cells"][0]["accuracy"] == 0.8
 
 

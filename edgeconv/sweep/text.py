@@ -69,13 +69,6 @@ def latency_text(cell: Cell) -> str:
     return f"{cell.timing['latency_ms']:.3g}{around}"
 
 
-def _seen(report: SweepReport, cell: Cell) -> str:
-    """Say on how few pictures a cell was judged."""
-    return (
-        "" if cell.correct is None else f" after {len(cell.correct)} of {report.pictures} pictures"
-    )
-
-
 def remark(report: SweepReport, cell: Cell) -> str:
     """Return what became of a cell, in words."""
     status = report.status(cell)
@@ -83,9 +76,11 @@ def remark(report: SweepReport, cell: Cell) -> str:
         "front": "worth shipping",
         "dominated": f"dominated by {report.dominated.get(id(cell))}",
         "missed": f"MISSED: {cell.missed}",
-        "dropped": f"dropped early{_seen(report, cell)}",
+        "dropped": "dropped early",
         "open": f"not done: {GO_ON}",
     }.get(status, status)
+    if cell.correct is not None and len(cell.correct) < report.pictures:
+        said += f" · {len(cell.correct)} of {report.pictures} pictures seen"
     if cell.untimed:
         said += f" · {cell.untimed}"
     if cell.timing is not None and cell.timing["emulated"]:
