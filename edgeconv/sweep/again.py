@@ -15,6 +15,7 @@ def export_command(job: Job, form: Form) -> str:
         words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
     given = {
         "calib": job.calib if form.precision == "int8" else None,
+        "verify": job.data,
         "calib-count": job.calib_count if form.precision == "int8" and job.calib else None,
         "classes": job.classes,
         "input-shape": ",".join(map(str, job.input_shape)) or None,
