@@ -54,7 +54,7 @@ def _by_folders(folder: Path, labels: Sequence[str] | None, classes: int | None)
         raise EdgeconvError(f"--truth folders: {unknown[0]!r} is no class that --labels names")
     if unknown and classes not in (None, len(names)):
         raise EdgeconvError(
-            f"--truth folders: {folder} has {len(names)} folders of pictures and the net {classes} classes: call the "
+            f"--truth folders: {folder}: folders with pictures: {len(names)}, classes of the net: {classes}; call the "
             "folders by the classes' names or numbers, or give a CSV"
         )
     if unknown:

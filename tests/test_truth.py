@@ -59,7 +59,7 @@ def test_folders_are_numbered_only_where_there_are_as_many_as_classes(tmp_path: 
     assert read_truth("folders", folder, None, 2) == {"n01/a.png": 0, "n02/b.png": 1}
     for labels, classes in ((None, 10), (LABELS, None)):
         with pytest.raises(
-            EdgeconvError, match=r"2 folders of pictures and the net (10|3) classes"
+            EdgeconvError, match=r"folders with pictures: 2, classes of the net: (10|3);"
         ):
             read_truth("folders", folder, labels, classes)
 

@@ -38,7 +38,7 @@ def each_picture(given: Sequence[Path]) -> list[Path]:
 
 @click.command(
     epilog=examples(
-        "edgeconv run out/model_int8.tflite photos/0_t-shirt.png --top 3",
+        "edgeconv run out/model_int8.tflite photo.png --top 3",
     )
 )
 @click.argument("file", type=click.Path(path_type=Path))
