@@ -49,9 +49,9 @@ INPUTS = (
     Row("commands", seeds(61), ("f707668 and 3e85d62, its faults mended since", "`python -m fuzz.run --seed 61 --count 2000`")),
     Row("commands", seeds(62, 63), ("3e85d62 and 043bab2, their faults mended since", "`python -m fuzz.run --seed 62 --count 2000`, `--seed 63`, as far as it came")),
     Row("commands", seeds(64), ("62598de, its faults mended since", "`python -m fuzz.run --seed 64 --count 2000`")),
-    Row("commands", seeds(65), ("4048c01, with 15 kinds more", "`python -m fuzz.run --seed 65`, as far as it came")),
-    Row("commands", seeds(66), ("92d4921", "`python -m fuzz.run --seed 66`, as far as it came")),
-    Row("commands", seeds(97, 67), ("72e04b1", "`python -m fuzz.run --seed 97 --kind 'no file'`, `--seed 67`, as far as it came")),
+    Row("commands", seeds(65), ("b2bd45a, with 15 kinds more", "`python -m fuzz.run --seed 65`, as far as it came")),
+    Row("commands", seeds(66), ("35748cf", "`python -m fuzz.run --seed 66`, as far as it came")),
+    Row("commands", seeds(97, 67), ("04a6d3a", "`python -m fuzz.run --seed 97 --kind 'no file'`, `--seed 67`, as far as it came")),
 )  # fmt: skip
 KILLS = (
     Row("calls", mode("kill before"), ("`python -m fuzz.faults --cold`: ended before each of 108 of the 201 calls",)),
@@ -59,7 +59,7 @@ KILLS = (
     Row("calls", mode("error"), ("the call fails",)),
     Row("calls", mode("full"), ("the disk is full from the call on (12 of 84; 253 calls are counted today)",)),
     Row("calls_forked", mode("error"), ("`python -m fuzz.faults --mode error`: the call fails, of all that are counted today",)),
-    Row("calls_today", mode("error"), ("`python -m fuzz.faults --mode error` on 18e54a1: the call fails, 254 are counted",)),
+    Row("calls_today", mode("error"), ("`python -m fuzz.faults --mode error` on f941a42: the call fails, 254 are counted",)),
     Row("kills", seeds(41), ("`python -m fuzz.kills --cold --seed 41`",)),
     Row("kills", seeds(42), ("`python -m fuzz.kills --seed 42 --count 1000`",)),
     Row("races", seeds(71), ("`python -m fuzz.races --seed 71`",)),
