@@ -215,11 +215,12 @@ KINDS: dict[str, Kind] = {
  f = Flatten(g)
  y = Gemm<transB=1>(f, u, d) }""",
         {"w": weights(5, 3, 3, 3), "c": weights(5, size=0.1), "u": weights(6, 5), "d": weights(6)},
+        least=27.0,
     ),
     "rows without a batch": Kind(
         "(float[8,12] x) => (float[8,5] y) { a = MatMul(x, k)\n b = Relu(a)\n y = MatMul(b, l) }",
         {"k": weights(12, 9), "l": weights(9, 5)},
-        least=24.0,
+        least=23.0,
     ),
     "a vector": Kind(
         "(float[12] x) => (float[5] y) { a = MatMul(x, k)\n b = Relu(a)\n y = MatMul(b, l) }",

@@ -218,7 +218,7 @@ def test_equalisation_leaves_room_where_few_pictures_spiked() -> None:
         high[:-1, 3] = 0.2
         seen.tensors[tensor] = replace(stats, low=np.zeros_like(high), high=high)
     _, _, few = equalize(graph, seen, frozenset())
-    _, _, many = equalize(graph, replace(seen, pictures=1000), frozenset())
+    _, _, many = equalize(graph, replace(seen, pictures=300), frozenset())
     moved = few[joined] / many[joined]
     assert moved[3] < 0.9 * np.delete(moved, 3).min()
 

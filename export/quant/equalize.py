@@ -27,7 +27,7 @@ Floats = NDArray[np.float32]
 BALANCE = 0.5
 """How the burden is shared between activations (0) and weights (1)."""
 CAP = 16.0
-MANY = 1000
+MANY = 300
 """Pictures whose extremes are asked for: so many that a file will see."""
 PASSING = operators(Is.HOMOGENEOUS)
 """Homogeneous operators that keep every channel where it is."""
@@ -219,9 +219,10 @@ def _reach(stats: TensorStats, pictures: int) -> NDArray[np.float64]:
     share their range with those that never do.
     """
     peaks = np.maximum(-stats.low, stats.high).astype(np.float64)
-    excess = 2 * np.maximum(peaks - np.median(peaks, axis=0), 0.0).mean(axis=0)
+    taken = peaks[np.isfinite(peaks).all(axis=1)]  # a met bound leaves later pictures' rows empty
+    excess = 2 * np.maximum(taken - np.median(taken, axis=0), 0.0).mean(axis=0)
     further: float = max(np.log(MANY / pictures), 0.0)
-    return np.asarray(peaks.max(axis=0) + further * excess)
+    return np.asarray(taken.max(axis=0) + further * excess)
 
 
 def _column_share(graph: Graph, node: Node) -> NDArray[np.float64]:
