@@ -221,6 +221,12 @@ def test_equalisation_leaves_room_where_few_pictures_spiked() -> None:
     _, _, many = equalize(graph, replace(seen, pictures=300), frozenset())
     moved = few[joined] / many[joined]
     assert moved[3] < 0.9 * np.delete(moved, 3).min()
+    stats = seen.tensors[joined]
+    for empty in (1, len(stats.low)):  # some pictures gave no extremes, then none did
+        part = replace(stats, low=stats.low.copy(), high=stats.high.copy())
+        part.low[:empty], part.high[:empty] = np.inf, -np.inf
+        seen.tensors[joined] = part
+        assert np.isfinite(equalize(graph, seen, frozenset())[2][joined]).all()
 
 
 def test_gptq_makes_the_layers_output_error_smaller_than_rounding() -> None:

@@ -220,6 +220,8 @@ def _reach(stats: TensorStats, pictures: int) -> NDArray[np.float64]:
     """
     peaks = np.maximum(-stats.low, stats.high).astype(np.float64)
     taken = peaks[np.isfinite(peaks).all(axis=1)]  # a met bound leaves later pictures' rows empty
+    if not len(taken):  # a tensor without elements
+        return np.zeros(peaks.shape[1])
     excess = 2 * np.maximum(taken - np.median(taken, axis=0), 0.0).mean(axis=0)
     further: float = max(np.log(MANY / pictures), 0.0)
     return np.asarray(taken.max(axis=0) + further * excess)
