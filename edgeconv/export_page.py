@@ -18,10 +18,12 @@ from edgeconv.reports.png import thumbnail
 from edgeconv.schema import (
     anything,
     checked,
+    either,
     flag,
     items,
     mapping,
     maybe,
+    number,
     read_json,
     table,
     text,
@@ -29,16 +31,23 @@ from edgeconv.schema import (
 )
 from edgeconv.templates import render
 
+MEASURED = "sqnr_db", "sqnr_centred_db", "max_abs_error", "relative_error"
+SHARES = "agreement_top1", "top1", "reference_top1"
+ROW = table(
+    {},
+    dict.fromkeys(MEASURED, either(number(), text))
+    | {f"{name}{end}": maybe(number()) for name in SHARES for end in ("", "_low", "_high")},
+)
 SHOWN = table(
     {
         "bytes": whole(0),
         "graph": table({"ops": whole(0)}),
         "verification": table(
-            {"ok": flag, "pictures": whole(0), "runtime": text, "figures": mapping(table({}))},
+            {"ok": flag, "pictures": whole(0), "runtime": text, "figures": mapping(ROW)},
             {
                 "missed": items(table({"text": text})),
                 "doubts": items(text),
-                "parts": mapping(mapping(table({}))),
+                "parts": mapping(mapping(ROW)),
                 "try": items(text),
             },
         ),

@@ -212,7 +212,7 @@ def _from_file(net: str, given_options: Mapping[str, Value | None], path: Path) 
         matched="trained by edgeconv",
         preprocessing=preprocessing_from_json(said["preprocessing"]),
         labels=tuple(said["labels"]),
-        accuracy=Accuracy(**said["accuracy"]),
+        accuracy=Accuracy(*(said["accuracy"][key] for key in ("top1", "dataset", "source"))),
     )
 
 

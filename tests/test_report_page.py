@@ -12,10 +12,12 @@ from click.testing import CliRunner
 from page_kit import look_at
 
 from edgeconv.cli import main
+from edgeconv.export_page import ROW
 from edgeconv.files import in_bytes
 from edgeconv.judge.budget import DEFAULTS
 from edgeconv.judge.text import to_json
 from edgeconv.judge.verdict import compare
+from edgeconv.schema import Misfit
 
 pytest.importorskip("jinja2")
 
@@ -130,3 +132,10 @@ def test_a_bench_of_another_file_is_refused(exported: Path, tmp_path: Path) -> N
     done = CliRunner().invoke(main, ["report", str(exported), "--bench", str(tmp_path / "b.json")])
     assert done.exit_code == 2
     assert "measured other files" in done.output
+
+
+def test_a_figure_that_is_a_table_is_named() -> None:
+    row = {"sqnr_db": 3.0, "sqnr_centred_db": "exact", "top1": None}
+    assert ROW(row, "figures.y")
+    with pytest.raises(Misfit, match=r"figures\.y\.sqnr_db"):
+        ROW({**row, "sqnr_db": {"a": 1}}, "figures.y")

@@ -11,6 +11,7 @@ from tflite_kit import Worker, feed, float_values, minmax_recipe, run_nchw, smal
 
 from edgeconv.errors import EdgeconvError, UnsupportedOpError, UsageError
 from edgeconv.export.graph import Attribute, Clamp, Graph, Node
+from edgeconv.export.tflite.builder import schema
 from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.export.tflite.inspect import read_tflite
 from edgeconv.export.tflite.table import check_supported
@@ -226,3 +227,15 @@ def test_no_damaged_byte_escapes_as_another_error() -> None:
         damaged[random.integers(8, len(data))] ^= int(random.integers(1, 256))
         with contextlib.suppress(EdgeconvError):
             read_tflite(bytes(damaged))
+
+
+@pytest.mark.parametrize("where", ["inputs", "outputs"])
+def test_an_operator_of_tensors_that_are_not_there_is_refused(where: str) -> None:
+    import flatbuffers
+
+    model = schema().ModelT.InitFromPackedBuf(emit_tflite(small_net().graph).data, 0)
+    setattr(model.subgraphs[0].operators[0], where, [99, 1, 2])
+    builder = flatbuffers.Builder(0)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    with pytest.raises(EdgeconvError, match=r"a\.tflite is damaged: .* names tensor 99 of \d+"):
+        read_tflite(bytes(builder.Output()), "a.tflite")

@@ -107,8 +107,8 @@ def activations(summary: TfliteSummary) -> list[Buffer]:
             if tensor in held and summary.tensors[tensor].data is None:
                 last[held[tensor]] = step
         for tensor in op.outputs:
-            same = op.code in IN_PLACE and op.inputs[0] in held
-            held.setdefault(tensor, held[op.inputs[0]] if same else tensor)
+            source = op.inputs[0] if op.code in IN_PLACE and op.inputs else tensor
+            held.setdefault(tensor, held.get(source, tensor))
             first.setdefault(held[tensor], step)
             last[held[tensor]] = step
     for tensor in summary.outputs:

@@ -186,13 +186,17 @@ def _micro(summary: TfliteSummary, op: TfliteOp) -> str | None:
 
 def _edge_tpu(summary: TfliteSummary, op: TfliteOp) -> str | None:
     tensors = [summary.tensors[i] for i in [*op.inputs, *op.outputs] if i >= 0]
+    needed = 2 if "CONV" in op.code else 1
+    if len([i for i in op.inputs[:needed] if i >= 0]) < needed:  # a damaged file
+        return f"{op.code} lacks what it works on"
     computed = [tensor for tensor in tensors if tensor.data is None]
     if any(tensor.dtype == "float32" for tensor in computed):
         return None if _at_the_border(summary, op) else f"{op.code} computes in float"
     if op.code not in EDGE_TPU:
         return f"{op.code} is not among the Edge TPU's operators"
-    if any(t.dtype not in INTEGERS for t in computed):
-        return f"{op.code} works on {computed[0].dtype}"
+    foreign = [t.dtype for t in computed if t.dtype not in INTEGERS]
+    if foreign:
+        return f"{op.code} works on {foreign[0]}"
     wide = [t for t in computed if len(t.shape) > 3 and int(np.prod(t.shape[:-3])) > 1]
     if wide:
         return f"{op.code} has more than three dimensions larger than 1"
@@ -211,7 +215,7 @@ def _limit(summary: TfliteSummary, op: TfliteOp) -> str | None:
     first = summary.tensors[op.inputs[0]]
     if op.code in NO_ACTIVATION and op.options.get("fusedActivationFunction"):
         return f"{op.code} has a fused activation"
-    if op.code == "CONV_2D" and summary.tensors[op.inputs[1]].shape[-1] != first.shape[-1]:
+    if op.code == "CONV_2D" and summary.tensors[op.inputs[1]].shape[-1:] != first.shape[-1:]:
         return "CONV_2D has groups, which the Edge TPU's table does not mention"
     dilation = (op.options.get("dilationHFactor", 1), op.options.get("dilationWFactor", 1))
     if op.code == "CONV_2D" and dilation[0] != dilation[1]:

@@ -118,7 +118,7 @@ def read_tflite(data: bytes, name: str = "the file") -> TfliteSummary:
     try:
         model = s.ModelT.InitFromPackedBuf(data, 0)
         graph = model.subgraphs[0]
-        return TfliteSummary(
+        summary = TfliteSummary(
             tuple(_tensor(s, data, model, t) for t in graph.tensors),
             tuple(_op(s, model, o) for o in graph.operators or []),
             tuple(int(i) for i in graph.inputs),
@@ -129,6 +129,21 @@ def read_tflite(data: bytes, name: str = "the file") -> TfliteSummary:
         )
     except DAMAGE as error:
         raise EdgeconvError(f"{name} is damaged or cut short: {error}") from error
+    _check_places(summary, name)
+    return summary
+
+
+def _check_places(summary: TfliteSummary, name: str) -> None:
+    """Raise EdgeconvError where something reads or writes a tensor that is not there; -1 is an input left out."""
+    most = len(summary.tensors)
+    for who, least, places in (
+        *((op.code, -1, op.inputs) for op in summary.ops),
+        *((op.code, 0, op.outputs) for op in summary.ops),
+        ("the model's border", 0, (*summary.inputs, *summary.outputs)),
+    ):
+        for place in places:
+            if not least <= place < most:
+                raise EdgeconvError(f"{name} is damaged: {who} names tensor {place} of {most}")
 
 
 def _names(enumeration: Any) -> dict[int, str]:
