@@ -15,6 +15,7 @@ from edgeconv.arrays import read_arrays
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256
+from edgeconv.foreign import refuse_missing
 from edgeconv.pictures import picture_names, read_picture, resize_and_crop, to_input
 
 Feed = dict[str, NDArray[Any]]
@@ -112,8 +113,7 @@ def load_samples(
     path = Path(source)
     if path.suffix in {".npz", ".npy"}:
         return _chosen(_from_arrays(path, spec), places)
-    if not path.exists():
-        raise UsageError(f"{path} does not exist")
+    refuse_missing(path)
     return _from_folder(path, spec, truth or {}, places)
 
 

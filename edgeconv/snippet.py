@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.foreign import refuse_missing
 from edgeconv.pictures import BARS
 from edgeconv.templates import render
 from edgeconv.tensors import TensorSpec
@@ -47,8 +48,7 @@ def write_snippet(
     if language not in LANGUAGES:
         raise UsageError(f"--lang {language} is unknown: {', '.join(LANGUAGES)}")
     chosen, suffix = LANGUAGES[language], path.suffix.lower()
-    if not path.exists():
-        raise UsageError(f"{path} does not exist")
+    refuse_missing(path)
     if suffix not in chosen.suffixes:
         fitting = [name for name, other in LANGUAGES.items() if suffix in other.suffixes]
         hint = f"--lang {' or '.join(fitting)} does" if fitting else "export it with edgeconv"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edgeconv.export.graph import Graph, Node
 from edgeconv.recipe import Recipe
 
+T = TypeVar("T")
 Array = NDArray[Any]
 WEIGHTED = ("Conv", "Gemm", "ConvTranspose")
 ACTIVATIONS = (
@@ -57,9 +58,10 @@ def swapped_outputs(net: Healthy, rng: np.random.Generator) -> Planted | None:
         for b in free[i + 1 :]
         if graph.shape(a) == graph.shape(b)
     ]
-    if not pairs:
+    pair = one(pairs, rng)
+    if pair is None:
         return None
-    a, b = pairs[int(rng.integers(len(pairs)))]
+    a, b = pair
     other = {a: b, b: a}
     for node in graph.nodes:
         node.outputs = [other.get(name, name) for name in node.outputs]
@@ -167,9 +169,9 @@ def wrong_pad(net: Healthy, rng: np.random.Generator) -> Planted | None:
         for node in graph.of("Conv", "MaxPool", "AveragePool")
         if len(pads := node.ints("pads", [0] * 4)) == 4 and min(pads[2:]) > 0
     ]
-    if not padded:
+    node = one(padded, rng)
+    if node is None:
         return None
-    node = padded[int(rng.integers(len(padded)))]
     top, left, bottom, right = node.ints("pads", [0] * 4)
     node.attrs["pads"] = [top + 1, left + 1, bottom - 1, right - 1]
     return Planted(graph, net.recipe, node.name)
@@ -178,10 +180,9 @@ def wrong_pad(net: Healthy, rng: np.random.Generator) -> Planted | None:
 def wrong_resize(net: Healthy, rng: np.random.Generator) -> Planted | None:
     """A picture grows by another rule: nearest for linear, linear for nearest."""
     graph = net.graph.clone()
-    resizes = list(graph.of("Resize"))
-    if not resizes:
+    node = one(list(graph.of("Resize")), rng)
+    if node is None:
         return None
-    node = resizes[int(rng.integers(len(resizes)))]
     linear = node.str("mode", "nearest") == "linear"
     node.attrs["mode"] = "nearest" if linear else "linear"
     node.attrs["coordinate_transformation_mode"] = "asymmetric" if linear else "half_pixel"
@@ -268,7 +269,7 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def one(items: Sequence[str], rng: np.random.Generator) -> str | None:
+def one(items: Sequence[T], rng: np.random.Generator) -> T | None:
     """Return one of ``items``, None where there is none."""
     return items[int(rng.integers(len(items)))] if items else None
 
@@ -284,7 +285,7 @@ def layer(
 ) -> Node | None:
     """Return one of the layers with constant weights that fit."""
     found = [n for n in graph.of(*WEIGHTED) if n.inputs[1] in graph.constants and fits(n)]
-    return found[int(rng.integers(len(found)))] if found else None
+    return one(found, rng)
 
 
 def last_layer(graph: Graph, output: str) -> Node | None:

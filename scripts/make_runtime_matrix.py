@@ -15,6 +15,7 @@ from typing import Any
 import click
 import numpy as np
 from first_departure import departures_page, first_departures
+from json_lines import read_lines
 from make_results import Case, imagenet_cases
 from numpy.typing import NDArray
 from parity_kernels import compare_kernels
@@ -232,13 +233,6 @@ def table(lines: Path) -> None:
     """Print the table of all lines, and that of where runtimes part."""
     told_of = read_lines(lines)
     click.echo("\n".join(filter(None, (page(told_of), departures_page(told_of)))), nl=False)
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file; none where there is no file yet."""
-    if not path.exists():
-        return []
-    return [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import click
 import peers
 import torch
 import zoo_nets
+from json_lines import Line, read_lines
 from zoo_figures import departures, float_operators, integer_share
 from zoo_table import table
 
@@ -65,7 +66,7 @@ def run(
 ) -> None:
     """Export the nets of a file and of packages, and append a line for each."""
     known = zoo_nets.nets(nets)
-    done = set() if again else {line["net"] for line in read_lines(lines)}
+    done = set() if again else {line["net"] for line in last_lines(lines)}
     for name in names or known:
         if name in done:
             continue
@@ -85,7 +86,7 @@ def run(
 @click.option("--lines", type=click.Path(exists=True, path_type=Path), required=True)
 def make_table(lines: Path) -> None:
     """Print the lines as Markdown."""
-    click.echo(table(read_lines(lines)), nl=False)
+    click.echo(table(last_lines(lines)), nl=False)
 
 
 @main.command("one", hidden=True)
@@ -96,14 +97,9 @@ def one(job: str) -> None:
     click.echo(json.dumps(unbuilt(described) or examine(described)))
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def last_lines(path: Path) -> list[Line]:
     """Return the lines of a file, the last of each net."""
-    if not path.exists():
-        return []
-    found = {
-        line["net"]: line for line in map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    }
-    return list(found.values())
+    return list({line["net"]: line for line in read_lines(path)}.values())
 
 
 def _in_process(job: dict[str, Any], timeout: int) -> dict[str, Any]:

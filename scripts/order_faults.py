@@ -110,33 +110,22 @@ def lost_transpose(net: Healthy, rng: np.random.Generator) -> Planted | None:
         order = [axis for axis in perm if shape[axis] > 1]
         return order != sorted(order)
 
-    name = one([n.name for n in graph.of("Transpose") if moves(n)], rng)
-    if name is None:
-        return None
-    place = next(i for i, n in enumerate(graph.nodes) if n.name == name)
-    graph.nodes[place] = _reshape(graph, graph.nodes[place].inputs[0], graph.nodes[place].output)
-    return Planted(graph, net.recipe, name)
+    return _lost(net, graph, one([n for n in graph.of("Transpose") if moves(n)], rng))
 
 
 def lost_softmax(net: Healthy, rng: np.random.Generator) -> Planted | None:
     """What a softmax was made of is taken for what it gives."""
     graph = net.graph.clone()
-    name = one([n.name for n in graph.of("Softmax")], rng)
-    if name is None:
-        return None
-    place = next(i for i, n in enumerate(graph.nodes) if n.name == name)
-    lost = graph.nodes[place]
-    graph.nodes[place] = _reshape(graph, lost.inputs[0], lost.output)
-    return Planted(graph, net.recipe, name)
+    return _lost(net, graph, one(list(graph.of("Softmax")), rng))
 
 
 def other_axis(net: Healthy, rng: np.random.Generator) -> Planted | None:
     """A softmax goes along another axis."""
     graph = net.graph.clone()
     found = [n for n in graph.of("Softmax") if sum(d > 1 for d in graph.shape(n.output)) > 1]
-    if not found:
+    node = one(found, rng)
+    if node is None:
         return None
-    node = found[int(rng.integers(len(found)))]
     shape = graph.shape(node.output)
     own = node.int("axis", -1) % len(shape)
     node.attrs["axis"] = int(rng.choice([a for a, d in enumerate(shape) if d > 1 and a != own]))
@@ -147,9 +136,9 @@ def other_corners(net: Healthy, rng: np.random.Generator) -> Planted | None:
     """A picture grows by the same rule from other corners."""
     graph = net.graph.clone()
     found = [n for n in graph.of("Resize") if n.str("mode", "nearest") == "linear"]
-    if not found:
+    node = one(found, rng)
+    if node is None:
         return None
-    node = found[int(rng.integers(len(found)))]
     rule = "coordinate_transformation_mode"
     others = {"half_pixel", "align_corners", "asymmetric"} - {node.str(rule, "half_pixel")}
     node.attrs[rule] = str(rng.choice(sorted(others)))
@@ -159,10 +148,9 @@ def other_corners(net: Healthy, rng: np.random.Generator) -> Planted | None:
 def other_pool(net: Healthy, rng: np.random.Generator) -> Planted | None:
     """The largest of a window is its mean."""
     graph = net.graph.clone()
-    found = list(graph.of("MaxPool"))
-    if not found:
+    node = one(list(graph.of("MaxPool")), rng)
+    if node is None:
         return None
-    node = found[int(rng.integers(len(found)))]
     node.op = "AveragePool"
     return Planted(graph, net.recipe, node.name)
 
@@ -176,9 +164,9 @@ def other_join(net: Healthy, rng: np.random.Generator) -> Planted | None:
         return first == second and node.inputs[0] != node.inputs[-1]
 
     found = [n for n in graph.of("Concat", "Sub", "Div") if len(n.inputs) == 2 and fits(n)]
-    if not found:
+    node = one(found, rng)
+    if node is None:
         return None
-    node = found[int(rng.integers(len(found)))]
     node.inputs = node.inputs[::-1]
     return Planted(graph, net.recipe, node.name)
 
@@ -232,6 +220,14 @@ def _at_input(
     turn = Node("Transpose", graph.fresh("turn"), [source], [turned], {"perm": list(perm)})
     graph.nodes[:0] = [*nodes, turn]
     return Planted(graph, recipe, name)
+
+
+def _lost(net: Healthy, graph: Graph, node: Node | None) -> Planted | None:
+    """Pass on what ``node`` reads, in the shape of what it makes."""
+    if node is None:
+        return None
+    graph.nodes[graph.nodes.index(node)] = _reshape(graph, node.inputs[0], node.output)
+    return Planted(graph, net.recipe, node.name)
 
 
 def _reshape(graph: Graph, source: str, made: str) -> Node:

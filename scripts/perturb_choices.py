@@ -12,7 +12,7 @@ scene_nets.py or one that plant_flags.py names (the bundled ones where none is n
 import copy
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ import click
 import plant_flags
 import scene_nets
 import torch
-from plant_faults import Line, read_lines, trained_nets
+from json_lines import Line, read_lines
+from plant_faults import Net, trained_nets
 
 from edgeconv.api import make_options
 from edgeconv.arguments import settled
@@ -30,8 +31,6 @@ from edgeconv.export.quant.judge import decibels, run_recipe, score
 
 NOISE = 1e-6
 BUNDLED = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")
-Case = tuple[str, Callable[[], torch.nn.Module], Mapping[str, Any]]
-"""A name, what makes the net, what an export of it is told."""
 
 
 @click.group()
@@ -60,24 +59,23 @@ def run(
     done = {line["case"] for line in read_lines(lines)}
     first, end = map(int, seeds.split(":"))
     given = {"cifar10": cifar10, "imagenet": imagenet, "torchvision": None}
-    for name, make, options in found(names or BUNDLED, work, given):
+    for net in found(names or BUNDLED, work, given):
         for recipe in recipes.split(","):
             for seed in range(first, end):
-                case = f"{name} {recipe} {seed}"
+                case = f"{net.name} {recipe} {seed}"
                 if case not in done:
-                    made = chosen(perturbed(make(), seed), {**options, "recipe": recipe})
-                    line = {"case": case, "net": name, "recipe": recipe, "seed": seed, **made}
+                    made = chosen(perturbed(net.make(), seed), {**net.options, "recipe": recipe})
+                    line = {"case": case, "net": net.name, "recipe": recipe, "seed": seed, **made}
                     with lines.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(line) + "\n")
 
 
-def found(names: Sequence[str], work: Path, given: dict[str, Path | None]) -> Iterator[Case]:
+def found(names: Sequence[str], work: Path, given: dict[str, Path | None]) -> Iterator[Net]:
     """Yield the nets named: of ``kind_seed`` those of scene_nets.py, else those of plant_flags.py."""
     kinds = [name for name in names if name.rpartition("_")[0] in scene_nets.KINDS]
     for name in kinds:
         kind, _, seed = name.rpartition("_")
-        for drawn in trained_nets((kind,), range(int(seed), int(seed) + 1), work, 150):
-            yield name, drawn.make, drawn.options
+        yield from trained_nets((kind,), range(int(seed), int(seed) + 1), work, 150)
     if len(kinds) == len(names):
         return
     for net in plant_flags.nets(work, [], given):
@@ -87,7 +85,7 @@ def found(names: Sequence[str], work: Path, given: dict[str, Path | None]) -> It
         options = {"calib": parts[0], "verify": parts[1], "calib_count": 64, "verify_count": 100}
         how = {"mean": net.how.mean, "std": net.how.std, "crop": net.how.crop}
         shape = {"input_shape": (1, 3, *net.how.size)}
-        yield net.name, partial(copy.deepcopy, net.module), {**options, **how, **shape}
+        yield Net(net.name, partial(copy.deepcopy, net.module), {**options, **how, **shape})
 
 
 def _parts(pictures: Path, place: Path) -> tuple[Path, Path]:

@@ -22,6 +22,7 @@ from typing import Any
 import click
 import numpy as np
 from faults import FAULTS, Healthy
+from json_lines import Line, read_lines
 from order_faults import ORDER_FAULTS
 
 from edgeconv.api import make_options
@@ -39,7 +40,6 @@ SLIGHT = 0.01
 """A fault that adds less than this share of an output's own spread as noise is drawn again elsewhere."""
 TRIES = 6
 KINDS = FAULTS | ORDER_FAULTS
-Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -281,15 +281,6 @@ def said(verdict: Verdict) -> Line:
         "doubts": list(verdict.doubts),
         "places": places,
     }
-
-
-def read_lines(path: Path) -> list[Line]:
-    """Return the lines of a file."""
-    return (
-        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        if path.exists()
-        else []
-    )
 
 
 @main.command()

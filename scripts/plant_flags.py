@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 import numpy as np
-from plant_faults import read_lines
+from json_lines import Line, read_lines
 
 from edgeconv.artifact import Preprocessing
 from edgeconv.demo_files import demo_folder
@@ -35,7 +35,6 @@ WRONG = {
 }
 SAME = {"symmetric": ("symmetric", "by 127 and 128")}
 COUNT = 5
-Line = dict[str, Any]
 
 
 @dataclass(frozen=True)

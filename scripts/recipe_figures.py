@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from json_lines import Line, read_lines
 from make_results import Case, cifar_cases, imagenet_cases
 from PIL import Image
 
@@ -26,7 +27,6 @@ FIGURES = ("sqnr_db", "kl", "agreement_top1", "top1", "reference_top1", "mcnemar
 TRUTH = ("top1", "reference_top1", "mcnemar_p")
 UPRIGHT = (60, 300)
 """Pictures that calibrate and that measure torchvision's weights."""
-Line = dict[str, Any]
 
 
 @click.group()
@@ -121,15 +121,6 @@ def measured(case: Case, output: Path, **options: Any) -> Line:
     said = next(line.text for line in report.stages if line.stage == "quantize")
     cpu = sum(after[:4]) - sum(before[:4])
     return {"files": files, "said": said, "cpu": cpu}
-
-
-def read_lines(path: Path) -> list[Line]:
-    """Return what was measured so far."""
-    return (
-        [json.loads(row) for row in path.read_text(encoding="utf-8").splitlines()]
-        if path.exists()
-        else []
-    )
 
 
 def _key(line: Mapping[str, Any]) -> tuple[Any, ...]:

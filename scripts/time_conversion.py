@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from json_lines import Line, read_lines
 
 HERE = Path(__file__).resolve().parents[1]
 JOBS = ("std", "fast", "onnx std", "onnx fast")
 """Recipes, from the net or from its .onnx file."""
 OURS, OTHER = "this", "other"
 TICKS = os.sysconf("SC_CLK_TCK")
-Line = dict[str, Any]
 
 
 def python_of(checkout: Path) -> list[str]:
@@ -183,15 +183,6 @@ def _model(source: Sequence[str], scratch: Path, side: int) -> list[str]:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     (model,) = folder.glob("*.onnx")
     return [str(model)]
-
-
-def read_lines(path: Path) -> list[Line]:
-    """Return what was measured so far."""
-    return (
-        [json.loads(row) for row in path.read_text(encoding="utf-8").splitlines()]
-        if path.exists()
-        else []
-    )
 
 
 def _key(line: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -231,11 +231,25 @@ def test_no_damaged_byte_escapes_as_another_error() -> None:
 
 @pytest.mark.parametrize("where", ["inputs", "outputs"])
 def test_an_operator_of_tensors_that_are_not_there_is_refused(where: str) -> None:
+    with pytest.raises(EdgeconvError, match=r"a\.tflite is damaged: .* names tensor 99 of \d+"):
+        read_tflite(with_first_convolution(**{where: [99, 1, 2]}), "a.tflite")
+
+
+@pytest.mark.parametrize("inputs", [[], [0], [0, -1, 2]])
+def test_a_layer_without_its_input_or_weights_is_refused(inputs: list[int]) -> None:
+    with pytest.raises(EdgeconvError, match=r"damaged: CONV_2D lacks what it works on"):
+        read_tflite(with_first_convolution(inputs=inputs), "a.tflite")
+
+
+def with_first_convolution(**changed: list[int]) -> bytes:
+    """Return a small file whose first convolution has other tensors."""
     import flatbuffers
 
-    model = schema().ModelT.InitFromPackedBuf(emit_tflite(small_net().graph).data, 0)
-    setattr(model.subgraphs[0].operators[0], where, [99, 1, 2])
+    data = emit_tflite(small_net().graph).data
+    first = next(n for n, op in enumerate(read_tflite(data).ops) if op.code == "CONV_2D")
+    model = schema().ModelT.InitFromPackedBuf(data, 0)
+    for field, places in changed.items():
+        setattr(model.subgraphs[0].operators[first], field, places)
     builder = flatbuffers.Builder(0)
     builder.Finish(model.Pack(builder), b"TFL3")
-    with pytest.raises(EdgeconvError, match=r"a\.tflite is damaged: .* names tensor 99 of \d+"):
-        read_tflite(bytes(builder.Output()), "a.tflite")
+    return bytes(builder.Output())

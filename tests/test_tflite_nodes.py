@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -98,20 +98,18 @@ def hold(name: str, skipped: Mapping[str, str], *, update: bool) -> None:
     assert not broken - known.keys()
 
 
-@pytest.mark.slow
-def test_every_case_passes_in_tflite_or_is_listed_with_its_reason(
-    worker: Worker, request: pytest.FixtureRequest
+@pytest.mark.parametrize(
+    ("column", "run"),
+    [
+        pytest.param("tflite", in_tflite, marks=pytest.mark.slow),
+        pytest.param("int8", in_int8, marks=pytest.mark.long),
+    ],
+)
+def test_every_case_passes_or_is_listed_with_its_reason(
+    column: str, run: Callable[[Worker], Column], worker: Worker, request: pytest.FixtureRequest
 ) -> None:
-    skipped = skipped_by(in_tflite(worker), known_cases())
-    hold("tflite", skipped, update=request.config.getoption("--update-golden"))
-
-
-@pytest.mark.long
-def test_every_case_passes_in_int8_or_is_listed_with_its_reason(
-    worker: Worker, request: pytest.FixtureRequest
-) -> None:
-    skipped = skipped_by(in_int8(worker), known_cases())
-    hold("int8", skipped, update=request.config.getoption("--update-golden"))
+    skipped = skipped_by(run(worker), known_cases())
+    hold(column, skipped, update=request.config.getoption("--update-golden"))
 
 
 @pytest.mark.slow

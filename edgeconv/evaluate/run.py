@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgeconv.artifact import Artifact, Crop, Order, Preprocessing, load_artifact
 from edgeconv.errors import UsageError
 from edgeconv.files import temporary_folder
+from edgeconv.foreign import refuse_missing
 from edgeconv.judge.outputs import Outputs
 from edgeconv.parity.child import Job, run_cell
 from edgeconv.preprocessing import (
@@ -102,8 +103,7 @@ def open_subject(path: Path, asked: Asked) -> Subject:
     Raises UsageError where it does not take one picture.
     """
     check_wished(asked)
-    if not path.exists():
-        raise UsageError(f"{path} does not exist")
+    refuse_missing(path)
     runtime = choose(path, asked.runtime).name
     probe(path, runtime)
     return probed_subject(path, runtime, asked)

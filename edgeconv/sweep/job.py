@@ -13,7 +13,7 @@ from edgeconv.device.ssh import parse_host
 from edgeconv.errors import UsageError
 from edgeconv.export.kinds import RECIPES, Cpu, Io, Precision
 from edgeconv.export.targets import TARGETS
-from edgeconv.foreign import read_text
+from edgeconv.foreign import read_text, refuse_missing
 from edgeconv.preprocessing import NAMED, ORDERS, check_wished
 from edgeconv.sweep.address import check_workers
 
@@ -113,8 +113,7 @@ class Job:
         recipes = [recipe for recipe in self.recipe if recipe.endswith(".json")]
         truth = [] if self.truth in (None, "folders") else [str(self.truth)]
         for path in (*recipes, *truth):
-            if not Path(path).exists():
-                raise UsageError(f"{path} does not exist")
+            refuse_missing(Path(path))
         for device in self.device:
             parse_host(device)
 

@@ -186,9 +186,8 @@ def _micro(summary: TfliteSummary, op: TfliteOp) -> str | None:
 
 def _edge_tpu(summary: TfliteSummary, op: TfliteOp) -> str | None:
     tensors = [summary.tensors[i] for i in [*op.inputs, *op.outputs] if i >= 0]
-    needed = 2 if "CONV" in op.code else 1
-    if len([i for i in op.inputs[:needed] if i >= 0]) < needed:  # a damaged file
-        return f"{op.code} lacks what it works on"
+    if not op.inputs:
+        return f"{op.code} reads nothing"
     computed = [tensor for tensor in tensors if tensor.data is None]
     if any(tensor.dtype == "float32" for tensor in computed):
         return None if _at_the_border(summary, op) else f"{op.code} computes in float"

@@ -130,6 +130,9 @@ def read_tflite(data: bytes, name: str = "the file") -> TfliteSummary:
     except DAMAGE as error:
         raise EdgeconvError(f"{name} is damaged or cut short: {error}") from error
     _check_places(summary, name)
+    for op in summary.weighted:
+        if len(operands := summary.operands(op)) < 2 or -1 in operands:
+            raise EdgeconvError(f"{name} is damaged: {op.code} lacks what it works on")
     return summary
 
 
