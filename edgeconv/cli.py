@@ -2,8 +2,11 @@
 
 import difflib
 import importlib
+import itertools
 import os
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +94,45 @@ class LazyGroup(click.Group):
         kept = [word for word in options if word != "--debug"] + words[len(options) :]
 
         def run(answer: Answer) -> object:
-            with speaking_of_flags(), self.make_context("edgeconv", kept, obj=answer) as context:
+            _refuse_empty(options)
+            with (
+                speaking_of_flags(),
+                _naming_flags(kept),
+                self.make_context("edgeconv", kept, obj=answer) as context,
+            ):
                 return self.invoke(context)
 
         sys.exit(guarded(run, as_json="--json" in options, debug=len(kept) < len(words)))
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Raise UsageError for a word without a letter: an empty path would be the current folder."""
+    for before, word in itertools.pairwise(["", *words]):
+        assigned = word.startswith("--") and word.endswith("=") and word.count("=") == 1
+        if word and not assigned:
+            continue
+        flag = word if assigned else before
+        what = f"what {flag.rstrip('=')} names" if flag.startswith("--") else "an argument"
+        raise UsageError(f"{what} is empty: a variable of the shell that is not set?")
+
+
+@contextmanager
+def _naming_flags(words: Sequence[str]) -> Iterator[None]:
+    """Say of an argument too many which flag it follows, where one does: that flag takes no value."""
+    try:
+        yield
+    except click.UsageError as error:
+        flags = {
+            option
+            for parameter in (error.ctx.command.params if error.ctx is not None else ())
+            if isinstance(parameter, click.Option) and parameter.is_flag
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+        for flag, value in itertools.pairwise(words):
+            if flag in flags and f"extra argument ({value})" in error.message:
+                said = f"{error.message}: {flag} takes no value"
+                raise click.UsageError(said, error.ctx) from None
+        raise
 
 
 def _set_inflate(ctx: click.Context, parameter: click.Parameter, value: int | None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.foreign import open_file
 from edgeconv.settle import lock
 from edgeconv.terminal import plain
@@ -38,6 +38,26 @@ def digest(path: Path) -> str:
     for file in sorted(item for item in path.rglob("*") if item.is_file()):
         whole.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())
     return whole.hexdigest()
+
+
+def check_writable(path: Path, flag: str, *, folder: bool = False) -> None:
+    """Raise where no file (no ``folder``) can be written at ``path``, which ``flag`` names; leave nothing there.
+
+    UsageError for a folder in a file's place and a file in a folder's, EdgeconvError for what the
+    system refuses.
+    """
+    if not folder and path.is_dir():
+        raise UsageError(f"{flag} {path} is a folder: name a file")
+    place = path if folder else path.parent
+    held = next((p for p in (place, *place.absolute().parents) if p.exists()), Path("/"))
+    if not held.is_dir():
+        raise UsageError(f"{flag} {path}: {held} is a file, not a folder")
+    try:
+        tempfile.TemporaryFile(dir=held).close()
+    except OSError as error:
+        raise EdgeconvError(
+            f"{flag} {path} cannot be written: {held}: {error.strerror or error}"
+        ) from error
 
 
 @contextmanager

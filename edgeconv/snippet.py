@@ -51,10 +51,9 @@ def write_snippet(
     refuse_missing(path)
     if suffix not in chosen.suffixes:
         fitting = [name for name, other in LANGUAGES.items() if suffix in other.suffixes]
-        hint = f"--lang {' or '.join(fitting)} does" if fitting else "export it with edgeconv"
-        raise UsageError(
-            f"--lang {language} runs {' and '.join(chosen.suffixes)}, {path} not: {hint}"
-        )
+        hint = f"take --lang {', '.join(fitting)}" if fitting else "export it with edgeconv"
+        kinds = " and ".join(chosen.suffixes)
+        raise UsageError(f"--lang {language} writes programs for {kinds}, not for {path}: {hint}")
     artifact = load_artifact(path)
     if artifact is None:
         raise EdgeconvError(

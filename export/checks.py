@@ -1,6 +1,5 @@
 """What stops an export before it costs time."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from edgeconv.export.options import ExportOptions
 from edgeconv.export.publish import staging
 from edgeconv.export.source.found import net_options
 from edgeconv.export.targets import TARGETS
-from edgeconv.files import digest
+from edgeconv.files import check_writable, digest
 from edgeconv.models.specs import MODULE_SUFFIXES, resolve_options
 from edgeconv.pictures import find_pictures
 from edgeconv.recipe import Recipe, load_recipe
@@ -40,7 +39,7 @@ def check_first(options: ExportOptions) -> Recipe | None:
     for flag, file in (("labels", options.labels), ("truth", options.truth)):
         if file is not None and str(file) != "folders" and not Path(file).is_file():
             raise UsageError(f"--{flag} {file} does not exist")
-    _check_output(options.output)
+    check_writable(options.output, "--output", folder=True)
     if not options.integer or options.recipe_file is None:
         return None
     return load_recipe(options.recipe_file)
@@ -75,15 +74,6 @@ def _check_samples(flag: str, value: str) -> None:
 def _needed(options: ExportOptions) -> list[tuple[str, str]]:
     found = [("onnx", "export"), *(need for t in options.targets for need in TARGETS[t].needs)]
     return [*found, ("onnxruntime", "onnx")] if options.integer else found
-
-
-def _check_output(folder: Path) -> None:
-    """Raise where ``folder``, or the one it would be made in, cannot be written; make nothing."""
-    held = next((p for p in (folder, *folder.absolute().parents) if p.exists()), Path("/"))
-    if not held.is_dir():
-        raise UsageError(f"--output {folder}: {held} is a file, not a folder")
-    if not os.access(held, os.W_OK | os.X_OK):
-        raise EdgeconvError(f"cannot write to {folder}: no permission in {held}")
 
 
 def check_keep_float(graph: Graph, names: Sequence[str]) -> None:

@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.sweep.adaptive import HALVING, Rung, narrow
-from edgeconv.sweep.choose import Budgets, Point, dominated_by, pick
+from edgeconv.sweep.budgets import Budgets
+from edgeconv.sweep.choose import dominated_by, pick
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.job import job_from, read_job
 from edgeconv.sweep.open import open_engine
+from edgeconv.sweep.point import Point
 from edgeconv.sweep.run import sweep
 from edgeconv.sweep.store import Store
 

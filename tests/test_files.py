@@ -13,8 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from edgeconv.errors import EdgeconvError
-from edgeconv.files import choose_temporary_folder, replacing, sha256, write_bytes, write_text
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.files import (
+    check_writable,
+    choose_temporary_folder,
+    replacing,
+    sha256,
+    write_bytes,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -60,6 +67,30 @@ def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:
         EdgeconvError, match=r"cannot write .*file/a: (File exists|Not a directory)"
     ):
         write_text(tmp_path / "file" / "a", "x")
+
+
+def test_what_cannot_be_written_is_known_before_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    before = names(tmp_path)
+    check_writable(tmp_path / "new" / "deep" / "a.csv", "--csv")
+    check_writable(tmp_path / "file", "--csv")
+    check_writable(tmp_path / "new", "--output", folder=True)
+    with pytest.raises(UsageError, match=r"--csv .*folder is a folder: name a file"):
+        check_writable(tmp_path / "folder", "--csv")
+    for path, folder in ((tmp_path / "file" / "a.csv", False), (tmp_path / "file", True)):
+        with pytest.raises(UsageError, match="file is a file, not a folder"):
+            check_writable(path, "--csv", folder=folder)
+    assert names(tmp_path) == before
+
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("edgeconv.files.tempfile.TemporaryFile", refuse)
+    with pytest.raises(EdgeconvError, match=r"--csv a.csv cannot be written: .*: Read-only file"):
+        check_writable(Path("a.csv"), "--csv")
 
 
 def test_a_folder_in_the_way_of_the_file_is_named(tmp_path: Path) -> None:

@@ -314,3 +314,22 @@ sys.exit(guarded(work, as_json=False, debug=False))
         err == f"Error: {'interrupted' if number == signal.SIGINT else 'ended by ' + number.name}\n"
     )
     assert child.returncode == 128 + number
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["sweep", "ghostnet", "--data", ""], "what --data names is empty"),
+        (["sweep", "ghostnet", "--weights="], "what --weights names is empty"),
+        (["inspect", ""], "an argument is empty"),
+        (["export", "a.onnx", "--html", "a.html"], "(a.html): --html takes no value"),
+        (["bench", "a.onnx", "--csv", f"{__file__}/a"], "test_guard.py is a file, not a folder"),
+        (["parity", "a.onnx", "--save-outputs", __file__], "is a file"),
+    ],
+)
+def test_words_that_cannot_be_meant_are_refused_before_the_work(
+    words: list[str], says: str
+) -> None:
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    assert says in done.output

@@ -16,9 +16,8 @@ from simulate_adaptive import read_samples, repeat, write_samples
 
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.sweep.budgets import Budgets
 from edgeconv.sweep.choose import (
-    Budgets,
-    Point,
     difference,
     dominated_by,
     dominates,
@@ -33,6 +32,7 @@ from edgeconv.sweep.figures import judge
 from edgeconv.sweep.forms import Form, expand
 from edgeconv.sweep.inputs import Inputs, unpack, wanted
 from edgeconv.sweep.job import job_from, listed, read_job
+from edgeconv.sweep.point import Point
 from edgeconv.sweep.progress import Progress
 from edgeconv.sweep.results import ON_A_MAC, Cell, SweepReport
 from edgeconv.sweep.store import Store, key_of, write_result
@@ -110,6 +110,16 @@ def test_what_cannot_be_is_listed_with_its_reason_before_any_work(tmp_path: Path
         ({"nets": ["ghostnet"], "crop": "wide"}, "--crop is a fraction in (0, 1] or letterbox"),
         ({"nets": ["ghostnet"], "channel_order": "gbr"}, "--channel-order gbr is unknown: rgb"),
         ({"nets": ["ghostnet"], "preprocessing": "unit", "mean": ["0"]}, "leave --mean"),
+        ({"nets": ["ghostnet"], "budget_arena": "-5"}, "--budget-arena -5"),
+        ({"nets": ["ghostnet"], "budget_arena": "inf"}, "--budget-arena inf"),
+        ({"nets": ["ghostnet"], "precision": []}, "precision is empty"),
+        ({"nets": ["ghostnet"], "precision": ["fp32,"]}, "'fp32,' has an empty part"),
+        ({"nets": ["ghostnet"], "weights": ""}, "weights is empty"),
+        ({"nets": ["ghostnet"], "truth": __file__}, "give --data too"),
+        ({"nets": ["ghostnet"], "threads": ["2"], "bench": False}, "no --no-bench"),
+        ({"nets": ["a.onnx", "ghostnet"], "groups": ["3"]}, "--groups is an option of some"),
+        ({"nets": ["ghostnet"], "csv": __file__ + "/x"}, "test_sweep.py is a file, not a folder"),
+        ({"nets": ["ghostnet"], "csv": "x", "html": "x"}, "--html and --csv both name x"),
         ({}, "name at least one net"),
     ],
 )
@@ -302,6 +312,14 @@ def test_a_cell_dropped_after_fewer_pictures_is_neither_the_answer_nor_in_a_sent
     assert f"0.0 points [-23.1, 23.1] above {cells[2].label}" in report.sentences()[0]
     cells[1].bytes = cells[2].bytes = 600_000
     assert "0.60 MB, 40 % below the budget" in SweepReport(job, cells, True, 10).sentences()[0]
+    least = job_from({"nets": ["ghostnet"], "min_top1": 40.0, "budget_arena": "2M"})
+    for cell in cells:
+        cell.timing = {"latency_ms": None, "interval_ms": None, "arena_mib": 1.0}
+    said = SweepReport(least, cells, True, 10).sentences()[0]
+    for cell in cells:
+        cell.timing = None
+    assert "80.0 % [49.0, 94.3], at least 9.0 points above the 40 % wanted" in said
+    assert "arena 1024 KiB, 50 % below the budget" in said
     assert not any(cells[0].label in text for text in report.to_json()["sentences"])
     assert told_apart(point("a", None, shares(3, 4)), point("b", None, shares(8, 10))) is None
     assert remark(report, cells[0]) == "dropped early · 4 of 10 pictures seen"
@@ -389,7 +407,15 @@ def test_a_budget_is_kept_only_by_what_surely_keeps_it() -> None:
     assert pick(cells, Budgets(ms=0.5)) is None
     assert pick(cells, Budgets(top1=90)) == 2  # equally right: the faster
     assert Budgets(ms=1.05).missed(cells[1]) == "it may take up to 1.1 ms of 1.05"
-    assert "has" in str(Budgets(top1=90).missed(cells[0]))
+    assert Budgets(ms=0.7).missed(cells[1]) == "it takes at least 0.9 ms of 0.7"
+    assert Budgets(ms=1.09999).missed(cells[1]) == "it may take up to 1.1 ms of 1.09999"
+    assert Budgets(ms=1.0999999).missed(point("", (1, 1, 1.1), good)) is not None
+    assert str(Budgets(top1=90).missed(cells[0])).startswith("it has at most 80.")
+    assert str(Budgets(top1=94).missed(cells[1])).startswith("it may have only 91.")
+    worst = Budgets(ms=1.05, top1=90)  # of two the one that is missed by more
+    assert str(worst.missed(point("", (1, 1, 1.1), poor))).startswith("it has at most")
+    order = sorted(cells, key=Budgets(ms=1.05, size=15).excess)
+    assert [cell.label for cell in order] == ["sure", "may be", "better"]
     assert Budgets(arena=5).missed(cells[0]) == "its arena is not known"
 
 
@@ -583,6 +609,10 @@ def test_bad_options_and_the_plan(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []  # nor is a folder left where nothing can be made
     assert run("ghostnet", "--resolution", "big").exit_code == 2
     assert run(str(tmp_path / "gone.toml")).exit_code == 2
+    nothing = run("ghostnet", "--precision", "fp16", "--target", "onnx", "--dry-run")
+    assert nothing.exit_code == 2
+    assert "impossible ghostnet fp16 onnx" in nothing.output
+    assert "nothing can be made: ghostnet fp16 onnx: fp16 is for" in nothing.output
     planned = run("ghostnet", "--resolution", "32,64", "--target", "onnx", "--dry-run")
     assert planned.exit_code == 0
     assert "4 forms, 4 cells, 0 impossible" in planned.output

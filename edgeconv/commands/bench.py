@@ -1,12 +1,12 @@
 """``edgeconv bench``: parse, measure, print, write."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgeconv.commands.complete import complete_hosts, complete_nets
 from edgeconv.commands.grouped import grouped
+from edgeconv.commands.output_types import OutputPath
 from edgeconv.commands.page_option import page_option
 from edgeconv.errors import BudgetMissedError, EdgeconvError
 from edgeconv.runtimes.choose import listed
@@ -53,9 +53,9 @@ GROUPS = {
 @click.option("--sustained", metavar="TIME", help="Also run this long without a pause: 10m.")
 @click.option("--mlperf", is_flag=True, help="MLPerf's single-stream minimum: 1024 runs and 60 s.")
 @click.option("--strict", is_flag=True, help="Exit 3 where a row is marked as not to be trusted.")
-@click.option("--history", type=click.Path(path_type=Path), metavar="DIR", help="Keep results there; exit 3 on a regression.")  # fmt: skip
+@click.option("--history", type=OutputPath(folder=True), metavar="DIR", help="Keep results there; exit 3 on a regression.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a line a row.")
+@click.option("--csv", "csv_file", type=OutputPath(), help="Write a line a row.")
 @page_option("html_file")
 @click.option("--device", "devices", multiple=True, metavar="ssh://USER@HOST|adb://SERIAL", shell_complete=complete_hosts, help="Run there; several run side by side.")  # fmt: skip
 @click.option("--progress", is_flag=True, hidden=True, help="Progress as plain lines.")

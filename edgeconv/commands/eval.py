@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeconv.commands.grouped import grouped
+from edgeconv.commands.output_types import OutputPath
 from edgeconv.commands.picture_options import WISHED, picture_options
 from edgeconv.evaluate import HEADS, MIN_SCORE
 from edgeconv.terminal import echo_folded, print_json
@@ -72,7 +73,7 @@ GROUPS = {
 )
 @click.option(
     "--draw",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=OutputPath(folder=True),
     metavar="DIR",
     help="Write the pictures whose boxes differ most, with both sets of boxes.",
 )

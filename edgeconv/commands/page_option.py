@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import click
 
+from edgeconv.commands.output_types import OutputPath
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -13,9 +15,7 @@ def page_option(
     name: str, text: str = "Write one self-contained page."
 ) -> Callable[[Command], Command]:
     """Return the decorator; the command's argument ``name`` is the page's Path or None."""
-    return click.option(
-        "--html", name, type=click.Path(dir_okay=False, path_type=Path), help=text, callback=_ready
-    )
+    return click.option("--html", name, type=OutputPath(), help=text, callback=_ready)
 
 
 def _ready(ctx: click.Context, option: click.Parameter, page: Path | None) -> Path | None:

@@ -8,6 +8,7 @@ import click
 
 from edgeconv.commands.complete import complete_hosts
 from edgeconv.commands.grouped import grouped
+from edgeconv.commands.output_types import OutputPath
 from edgeconv.commands.page_option import page_option
 from edgeconv.commands.picture_options import WISHED, picture_options
 from edgeconv.errors import UsageError
@@ -101,10 +102,12 @@ GROUPS = {
 @click.option("--budget", type=FILE, help="Limits as TOML or JSON; see docs/parity.md.")
 @click.option("--baseline", type=FILE, help="Fail where a figure got worse than in this file.")
 @click.option("--update-baseline", is_flag=True, help="Write --baseline from this run instead.")
-@click.option("--save-outputs", type=FILE, help="Folder for every cell's outputs.")
+@click.option(
+    "--save-outputs", type=OutputPath(folder=True), help="Folder for every cell's outputs."
+)
 @click.option("--load-outputs", type=FILE, help="Compare outputs saved elsewhere as well.")
-@click.option("--markdown", type=FILE, help="Write the table as Markdown.")
-@click.option("--junit", type=FILE, help="Write JUnit XML.")
+@click.option("--markdown", type=OutputPath(), help="Write the table as Markdown.")
+@click.option("--junit", type=OutputPath(), help="Write JUnit XML.")
 @page_option("html")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object (schema: docs/parity.md)."

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from edgeconv.commands.grouped import examples
+from edgeconv.commands.output_types import OutputPath
 from edgeconv.terminal import echo, print_json
 
 
@@ -14,7 +15,7 @@ from edgeconv.terminal import echo, print_json
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--html",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputPath(),
     metavar="PAGE",
     help="Where the page goes.  [default: FILE.html]",
 )

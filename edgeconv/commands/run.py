@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeconv.commands.grouped import examples
+from edgeconv.commands.output_types import OutputPath
 from edgeconv.commands.picture_options import picture_options
 from edgeconv.errors import UsageError
 from edgeconv.evaluate import HEADS, MIN_SCORE
@@ -65,7 +66,7 @@ def each_picture(given: Sequence[Path]) -> list[Path]:
 )
 @click.option(
     "--draw",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=OutputPath(folder=True),
     metavar="DIR",
     help="Write each picture with its boxes or its mask, as a PNG.",
 )
@@ -108,9 +109,13 @@ def _classes(subject: "Subject", pictures: Sequence[Path], top: int, as_json: bo
     for result in results:
         echo(f"{result.picture}  ({result.runtime})")
         for ranked in result.classes:
-            number = f"class {ranked.index}"
-            named = number if ranked.name == number else f"{ranked.name}  ({number})"
-            echo(f"  {100 * ranked.probability:5.1f} %  {named}")
+            echo(f"  {100 * ranked.probability:5.1f} %  {_named(ranked.name, ranked.index)}")
+
+
+def _named(name: str, index: int) -> str:
+    """Return a class's name with its number, once where it has no other name."""
+    number = f"class {index}"
+    return number if name == number else f"{name}  ({number})"
 
 
 def _seen(subject: "Subject", pictures: Sequence[Path], looking: "Looking", as_json: bool) -> None:
@@ -127,6 +132,6 @@ def _seen(subject: "Subject", pictures: Sequence[Path], looking: "Looking", as_j
         for row in seen.rows:
             share = row["score"] if "score" in row else row["share"]
             place = "  " + " ".join(f"{x:g}" for x in row["box"]) if "box" in row else ""
-            echo(f"  {100 * share:5.1f} %  {row['name']}  (class {row['class']}){place}")
+            echo(f"  {100 * share:5.1f} %  {_named(row['name'], row['class'])}{place}")
         if not seen.rows:
             echo(f"  no box with a score of {looking.min_score:g} or more")

@@ -126,6 +126,7 @@ def _job(nets: tuple[str, ...], options: dict[str, Any]) -> "Job":
 
 def _plan(job: "Job", as_json: bool) -> None:
     from edgeconv.sweep.forms import expand
+    from edgeconv.sweep.run import refuse_nothing
 
     forms, impossible = expand(job)
     if as_json:
@@ -135,6 +136,7 @@ def _plan(job: "Job", as_json: bool) -> None:
             "cells": len(forms) * len(job.threads) * max(1, len(job.device)),
         }
         print_json(data)
+        refuse_nothing(job, forms, impossible, listed=True)
         return
     for form in forms:
         echo(f"make       {form.label}")
@@ -142,6 +144,7 @@ def _plan(job: "Job", as_json: bool) -> None:
         echo(f"impossible {item.form.label}: {item.reason}")
     cells = len(forms) * len(job.threads) * max(1, len(job.device))
     echo(f"{len(forms)} forms, {cells} cells, {len(impossible)} impossible")
+    refuse_nothing(job, forms, impossible, listed=True)
 
 
 def _say(quiet: bool) -> Any:
@@ -185,9 +188,11 @@ def _write(report: "SweepReport", as_json: bool) -> None:
 
 
 def _exit(report: "SweepReport") -> None:
+    from edgeconv.sweep.results import NONE_KEEPS
+
     if report.partial:
         raise SystemExit(130)
     if report.failed():
         raise SystemExit(1)
     if report.budgets and report.answer is None:
-        raise BudgetMissedError(report.sentences()[0])
+        raise BudgetMissedError(NONE_KEEPS)  # what is nearest stands below the table

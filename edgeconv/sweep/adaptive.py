@@ -6,7 +6,9 @@ One rule for the command and for its simulation: only where the measurements com
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edgeconv.sweep.choose import Budgets, Point, lost
+from edgeconv.sweep.budgets import Budgets
+from edgeconv.sweep.choose import lost
+from edgeconv.sweep.point import Point
 
 
 @dataclass(frozen=True)

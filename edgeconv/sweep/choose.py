@@ -6,71 +6,15 @@ of pictures that would tell.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.metrics import wilson_interval
+from edgeconv.sweep.budgets import Budgets
+from edgeconv.sweep.point import Point, deviations
 
 EQUAL = 0.005
 """Accuracies that are known to differ by less than this, half a point, count as one."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """One cell as it is judged. ``correct`` says for each picture whether it was right, None: not known.
-
-    ``latency_ms`` is (low, estimate, high), None where the cell was not timed. ``arena`` in bytes. Cells of
-    one ``function`` compute the same but for rounding; "": no other cell does.
-    """
-
-    label: str
-    latency_ms: tuple[float, float, float] | None
-    correct: NDArray[np.bool_] | None
-    bytes: int
-    arena: int | None = None
-    function: str = ""
-
-    def at(self, confidence: float) -> "Point":
-        """Return the cell with the 95 % interval of its latency stretched to ``confidence``."""
-        if self.latency_ms is None:
-            return self
-        low, middle, high = self.latency_ms
-        times = _deviations(confidence) / _deviations(0.95)
-        return replace(
-            self,
-            latency_ms=(middle - times * (middle - low), middle, middle + times * (high - middle)),
-        )
-
-    @property
-    def accuracy(self) -> float | None:
-        """The share that was right."""
-        return None if self.correct is None else float(self.correct.mean())
-
-    def accuracy_interval(self, confidence: float = 0.95) -> tuple[float, float] | None:
-        """Wilson's interval of ``accuracy``."""
-        if self.correct is None:
-            return None
-        return wilson_interval(int(self.correct.sum()), len(self.correct), confidence)
-
-
-def share_right(correct: Sequence[bool] | None) -> tuple[float, float, float] | None:
-    """Return (low, estimate, high) of the share that was right, by Wilson's 95 % interval; None: not known.
-
-    >>> [round(value, 2) for value in share_right([True, False])]
-    [0.09, 0.5, 0.91]
-    """
-    if correct is None:
-        return None
-    low, high = wilson_interval(sum(correct), len(correct))
-    return low, sum(correct) / len(correct), high
-
-
-def _deviations(confidence: float) -> float:
-    """How many standard deviations a two-sided interval of ``confidence`` reaches to each side."""
-    return NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
 def difference(
@@ -87,7 +31,7 @@ def difference(
     count = len(first)
     wins, losses = int((first & ~second).sum()), int((~first & second).sum())
     p, q = (wins + 1) / (count + 2), (losses + 1) / (count + 2)
-    half = _deviations(confidence) * math.sqrt(max(p + q - (p - q) ** 2, 0.0) / (count + 2))
+    half = deviations(confidence) * math.sqrt(max(p + q - (p - q) ** 2, 0.0) / (count + 2))
     half *= 1.0 if of is None else math.sqrt(max(1 - count / of, 0.0))
     return p - q - half, (wins - losses) / count, p - q + half
 
@@ -102,14 +46,14 @@ def pictures_needed(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> int:
     if wins == losses:
         # as ``difference`` of so many, with a picture more to each side
         shares = (wins + losses) / count
-        reach = _deviations(0.95) / EQUAL
+        reach = deviations(0.95) / EQUAL
         needed = math.ceil(
             (reach**2 * shares + math.sqrt((reach**2 * shares) ** 2 + 8 * reach**2)) / 2
         )
         return max(needed - 2 - count, 1)
     mean = (wins - losses) / count
     variance = (wins + losses) / count - mean**2
-    needed = math.ceil(_deviations(0.95) ** 2 * variance / mean**2)
+    needed = math.ceil(deviations(0.95) ** 2 * variance / mean**2)
     return max(needed - count, 1)
 
 
@@ -182,66 +126,6 @@ def over(a: Point, b: Point) -> str | None:
         return None
     low, middle, high = (100 * value for value in difference(a.correct, b.correct))
     return f"{middle:.1f} points [{low:.1f}, {high:.1f}] above {b.label}"
-
-
-def below(figure: float, bound: float) -> str:
-    """Return by how many percent ``figure`` is below ``bound``: 100 and 0 only where it is so.
-
-    >>> below(6, 10), below(0.023, 5), below(9.98, 10), below(10, 10)
-    ('40', '99.5', '0.2', '0')
-    """
-    share = 100 * (1 - figure / bound)
-    digits = next((n for n in range(4) if 0 < round(share, n) < 100), 0)
-    return f"{share:.{digits}f}"
-
-
-@dataclass(frozen=True)
-class Budgets:
-    """Upper bounds of latency (ms), size and arena (bytes), and the least top-1 (percent)."""
-
-    ms: float | None = None
-    size: int | None = None
-    arena: int | None = None
-    top1: float | None = None
-
-    def __bool__(self) -> bool:
-        return any(v is not None for v in (self.ms, self.size, self.arena, self.top1))
-
-    def hopeless(self, point: Point, confidence: float) -> bool:
-        """Whether ``point`` surely misses a budget."""
-        interval = point.accuracy_interval(confidence)
-        late = (
-            self.ms is not None and point.latency_ms is not None and point.latency_ms[0] > self.ms
-        )
-        large = self.size is not None and point.bytes > self.size
-        wide = self.arena is not None and point.arena is not None and point.arena > self.arena
-        poor = self.top1 is not None and interval is not None and 100 * interval[1] < self.top1
-        return late or large or wide or poor
-
-    def missed(self, point: Point) -> str | None:
-        """Return the budget that ``point`` misses, or is not sure to keep, in words; None: it fits."""
-        if self.ms is not None:
-            if point.latency_ms is None:
-                return "it was not timed"
-            low, _, high = point.latency_ms
-            if high > self.ms:
-                sure = "takes" if low > self.ms else "may take"
-                return f"it {sure} up to {high:.3g} ms of {self.ms:g}"
-        if self.size is not None and point.bytes > self.size:
-            return f"it has {point.bytes / 1e6:.2f} MB of {self.size / 1e6:.2f}"
-        if self.arena is not None:
-            if point.arena is None:
-                return "its arena is not known"
-            if point.arena > self.arena:
-                return f"its arena is {point.arena / 1024:.0f} KiB of {self.arena / 1024:.0f}"
-        if self.top1 is not None:
-            interval = point.accuracy_interval()
-            if interval is None:
-                return "its accuracy is not known"
-            if 100 * interval[0] < self.top1:
-                sure = "has" if 100 * interval[1] < self.top1 else "may have"
-                return f"it {sure} {100 * interval[0]:.1f} % of the {self.top1:g} % wanted"
-        return None
 
 
 def lost(points: Sequence[Point], budgets: Budgets, confidence: float, of: int) -> list[bool]:

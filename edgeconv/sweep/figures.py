@@ -7,11 +7,11 @@ from typing import Any
 
 from edgeconv.machine import describe
 from edgeconv.sweep.adaptive import HALVING, WHOLE, Rung, narrow
-from edgeconv.sweep.choose import Point
 from edgeconv.sweep.data import Evaluation
 from edgeconv.sweep.engine import Engine, Outcome, Task, kept_result, run_here
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.job import Job
+from edgeconv.sweep.point import Point
 from edgeconv.sweep.progress import Progress
 from edgeconv.sweep.results import ON_A_MAC, Cell, budgets_of
 from edgeconv.sweep.specs import bench_spec, shard_specs

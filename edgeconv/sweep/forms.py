@@ -76,7 +76,8 @@ def expand(job: Job) -> tuple[list[Form], list[Impossible]]:
     """Return the forms of ``job`` in a fixed order, and the combinations that cannot be.
 
     An axis that a net does not have is left out for that net, so no form comes twice. Raises
-    UsageError for an unknown net, and for a --weights pattern with an unknown field.
+    UsageError for an unknown net, for a --weights pattern with an unknown field, and for an axis that
+    no form has.
     """
     forms: dict[Form, None] = {}
     impossible: dict[Form, str] = {}
@@ -86,7 +87,18 @@ def expand(job: Job) -> tuple[list[Form], list[Impossible]]:
             forms[form] = None
         else:
             impossible[form] = reason
+    _refuse_unused(job, [*forms, *impossible])
     return list(forms), [Impossible(form, reason) for form, reason in impossible.items()]
+
+
+def _refuse_unused(job: Job, forms: Sequence[Form]) -> None:
+    """Raise UsageError naming an axis of nets that was asked for and that no form has."""
+    for axis in NET_AXES:
+        if getattr(job, axis) and all(getattr(form, axis) is None for form in forms):
+            raise UsageError(
+                f"--{axis} is an option of some of our own nets, and of none here "
+                f"({', '.join(job.nets)}): leave it out"
+            )
 
 
 def names_of(nets: Sequence[str]) -> dict[str, str]:

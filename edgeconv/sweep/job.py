@@ -13,6 +13,7 @@ from edgeconv.device.ssh import parse_host
 from edgeconv.errors import UsageError
 from edgeconv.export.kinds import RECIPES, Cpu, Io, Precision
 from edgeconv.export.targets import TARGETS
+from edgeconv.files import check_writable
 from edgeconv.foreign import read_text, refuse_missing
 from edgeconv.preprocessing import NAMED, ORDERS, check_wished
 from edgeconv.sweep.address import check_workers
@@ -79,6 +80,8 @@ class Job:
             raise UsageError("name at least one net or file to sweep")
         if self.device and not self.bench:
             raise UsageError("--device times files on a board: it goes with no --no-bench")
+        if self.threads != (1,) and not self.bench:
+            raise UsageError("--threads is what files are timed with: it goes with no --no-bench")
         for name in ("count", "shard", "calib_count"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -97,6 +100,9 @@ class Job:
             raise UsageError("--budget-ms and --budget-arena need the bench: no --no-bench")
         self.arena_bytes()
         self._check_names()
+        self._check_outputs()
+        if self.truth is not None and self.data is None:
+            raise UsageError("--truth says what the pictures of --data show: give --data too")
         check_wished(self)
         check_workers(self.workers, self.scheduler)
 
@@ -117,6 +123,15 @@ class Job:
         for device in self.device:
             parse_host(device)
 
+    def _check_outputs(self) -> None:
+        """Raise where a page or a table cannot be written at the end."""
+        for name in ("html", "csv"):
+            path = getattr(self, name)
+            if path is not None:
+                check_writable(path, f"--{name}")
+        if self.html is not None and self.html.absolute() == (self.csv or Path()).absolute():
+            raise UsageError(f"--html and --csv both name {self.html}")
+
     def arena_bytes(self) -> int | None:
         """Return ``budget_arena`` in bytes: 524288 or 512K or 2M."""
         text = self.budget_arena
@@ -126,9 +141,12 @@ class Job:
         if number and number[-1].lower() in "kmg":
             number, unit = number[:-1], number[-1].lower()
         try:
-            return int(float(number) * UNITS[unit])
-        except ValueError:
-            raise UsageError(f"--budget-arena {text}: write bytes, or 512K, 2M") from None
+            found = int(float(number) * UNITS[unit])
+        except (ValueError, OverflowError):
+            found = 0
+        if found < 1:
+            raise UsageError(f"--budget-arena {text}: write bytes, or 512K, 2M")
+        return found
 
 
 AXES = {
@@ -168,6 +186,8 @@ def listed(name: str, values: Iterable[Any]) -> tuple[Any, ...]:
     for value in values:
         whole = name == "nets" and Path(str(value)).exists()
         for part in [str(value)] if whole else str(value).split(","):
+            if not part.strip():
+                raise UsageError(f"--{name.replace('_', '-')} {str(value)!r} has an empty part")
             try:
                 made = kind(part.strip())
             except ValueError:
@@ -183,11 +203,13 @@ def listed(name: str, values: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def job_from(given: Mapping[str, Any]) -> Job:
-    """Return a checked Job of the fields in ``given`` that are neither None nor empty."""
+    """Return a checked Job of the fields in ``given`` that are not None; raise UsageError for an empty one."""
     made: dict[str, Any] = {}
     for name, value in given.items():
-        if value is None or value == () or value == []:
+        if value is None or value == ():
             continue
+        if value in ("", []):
+            raise UsageError(f"{name.replace('_', '-')} is empty: give a value or leave it out")
         if name in LISTS:
             value = listed(name, value if isinstance(value, (list, tuple)) else [value])
         if name == "crop" and isinstance(value, int):

@@ -9,24 +9,18 @@ import numpy as np
 
 from edgeconv.reports import spreadsheet
 from edgeconv.sweep.again import export_command
-from edgeconv.sweep.choose import (
-    Budgets,
-    Point,
-    below,
-    dominated_by,
-    over,
-    pick,
-    share_right,
-    told_apart,
-)
+from edgeconv.sweep.budgets import KIBIBYTE, Budgets, below
+from edgeconv.sweep.choose import dominated_by, over, pick, told_apart
 from edgeconv.sweep.forms import Form
 from edgeconv.sweep.job import Job
+from edgeconv.sweep.point import Point, share_right
 
 SWEEP_VERSION = 1
 
 ON_A_MAC = "Core ML is timed on a Mac"
 """Why a cell has no latency that is no failure."""
 
+NONE_KEEPS = "no cell is sure to keep the budgets"
 GO_ON = "the same command goes on"
 """Of a sweep that was stopped."""
 
@@ -181,12 +175,9 @@ class SweepReport:
         if self.answer is None and self.partial:
             return f"stopped before a cell was sure to keep the budgets: {GO_ON}"
         if self.answer is None:
-            close = [
-                f"{point.label}: {self.budgets.missed(point)}"
-                for point in (self._points[id(cell)] for cell in self.front)
-            ]
-            nearest = f" (of those worth shipping, {'; '.join(close[:3])})" if close else ""
-            return f"no cell is sure to keep the budgets{nearest}"
+            close = sorted(self._points.values(), key=self.budgets.excess)[:3]
+            said = "; ".join(f"{point.label}: {self.budgets.missed(point)}" for point in close)
+            return NONE_KEEPS + (f" (nearest: {said})" if said else "")
         point = self._points[id(self.answer)]
         parts = []
         if point.latency_ms is not None:
@@ -197,15 +188,20 @@ class SweepReport:
         interval = point.accuracy_interval()
         if point.accuracy is not None and interval is not None:
             what = "top-1" if self.truth else "agreement with float"
-            parts.append(
-                f"{what} {100 * point.accuracy:.1f} % [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
-            )
+            low, high = (100 * bound for bound in interval)
+            parts.append(f"{what} {100 * point.accuracy:.1f} % [{low:.1f}, {high:.1f}]")
+            if self.budgets.top1 is not None:
+                least = self.budgets.top1
+                parts[-1] += f", at least {low - least:.1f} points above the {least:g} % wanted"
         second = pick(self.rivals, self.budgets)
         if second is not None and (margin := over(point, self.rivals[second])) is not None:
             parts.append(margin)
         parts.append(f"{point.bytes / 1e6:.2f} MB")
         if self.budgets.size is not None:
             parts[-1] += f", {below(point.bytes, self.budgets.size)} % below the budget"
+        if self.budgets.arena is not None and point.arena is not None:
+            parts.append(f"arena {point.arena / KIBIBYTE:.0f} KiB")
+            parts[-1] += f", {below(point.arena, self.budgets.arena)} % below the budget"
         return f"ship {self.answer.label}: {', '.join(parts)} (95 % intervals)"
 
     def command(self) -> str | None:
@@ -282,5 +278,5 @@ class SweepReport:
 
 def budgets_of(job: Job) -> Budgets:
     """Return the budgets of a job."""
-    size = None if job.budget_mb is None else int(job.budget_mb * 1e6)
+    size = None if job.budget_mb is None else max(1, int(job.budget_mb * 1e6))
     return Budgets(job.budget_ms, size, job.arena_bytes(), job.min_top1)

@@ -31,7 +31,7 @@ def sweep(job: Job, inputs: Inputs, engine: Engine, say: Say) -> SweepReport:
     that cannot be.
     """
     forms, impossible = expand(job)
-    _refuse_nothing(job, forms, impossible)
+    refuse_nothing(job, forms, impossible)
     cells = [
         Cell(form, threads, place)
         for form in forms
@@ -40,6 +40,10 @@ def sweep(job: Job, inputs: Inputs, engine: Engine, say: Say) -> SweepReport:
     ]
     bundled = all(form.net in SPECS and form.weights in (None, "bundled") for form in forms)
     evaluation = choose(job, inputs, bundled=bundled and bool(forms))
+    if job.min_top1 is not None and (evaluation is None or not evaluation.truth):
+        raise UsageError(
+            "--min-top1 needs pictures whose classes are known: --data with a folder a class, or --truth"
+        )
     pictures = 0 if evaluation is None else evaluation.count
     guess = {
         "export": 10.0,
@@ -86,8 +90,10 @@ def places(job: Job) -> tuple[str, ...]:
     return job.device or ("",)
 
 
-def _refuse_nothing(job: Job, forms: Sequence[Form], impossible: Sequence[Impossible]) -> None:
-    """Raise UsageError where no form can be made at all."""
+def refuse_nothing(
+    job: Job, forms: Sequence[Form], impossible: Sequence[Impossible], *, listed: bool = False
+) -> None:
+    """Raise UsageError where no form can be made at all; ``listed``: the reasons were said already."""
     if forms or not impossible:
         return
     first = impossible[0]
@@ -99,7 +105,8 @@ def _refuse_nothing(job: Job, forms: Sequence[Form], impossible: Sequence[Imposs
         raise UsageError(
             f"--weights {job.weights} names no file that is there (the first: {first.form.weights})"
         )
-    more = f"; {len(impossible) - 1} more: --dry-run lists them" if len(impossible) > 1 else ""
+    others = len(impossible) - 1
+    more = f"; {others} more: --dry-run lists them" if others and not listed else ""
     raise UsageError(f"nothing can be made: {first.form.label}: {first.reason}{more}")
 
 

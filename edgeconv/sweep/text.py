@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from edgeconv.sweep.choose import share_right
+from edgeconv.sweep.point import share_right
 from edgeconv.sweep.results import GO_ON, Cell, SweepReport
 
 if TYPE_CHECKING:
