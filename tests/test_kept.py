@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,13 @@ def test_what_is_kept_is_bounded_and_the_last_used_stays(tmp_path: Path, cache: 
         taken.mkdir()
         assert shelves.Shelf(cache / str(number), 3 << 20).take(taken) == {"number": number}
     assert sorted(path.name for path in cache.iterdir()) == ["3", "4"]
+    held = cache / "3" / shelves.FILES / "file"
+    held.unlink()
+    held.symlink_to(os.devnull)
+    into = tmp_path / "no device"
+    into.mkdir()
+    assert shelves.Shelf(cache / "3", 1).take(into) is None
+    assert not any(into.iterdir())  # /dev/zero would be copied without end
     (folder / "file").write_bytes(bytes(2 << 20))
     shelves.Shelf(cache / "large", 3 << 20).keep(folder, {})
     assert not (cache / "large").exists()

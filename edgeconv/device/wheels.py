@@ -13,6 +13,7 @@ from pathlib import Path
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256, temporary_folder, write_text
+from edgeconv.foreign import read_bytes
 from edgeconv.runtimes.choose import for_board
 from edgeconv.runtimes.table import RUNTIMES
 
@@ -128,7 +129,7 @@ def resolve(
 def _noted(note: Path, names: Sequence[str]) -> list[Path]:
     """Return the wheels of an earlier answer to the same question, if all are still there."""
     try:
-        known = json.loads(note.read_bytes())
+        known = json.loads(read_bytes(note))
         hashes = {note.parent / str(name): str(digest) for name, digest in known["wheels"].items()}
         complete = known["requirements"] == list(names) and all(w.is_file() for w in hashes)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -17,6 +17,7 @@ from typing import Any
 from edgeconv.cache import cache_dir
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import digest, temporary_folder
+from edgeconv.foreign import open_file, read_bytes
 
 LIMIT = "EDGECONV_KEPT_MIB"
 """The variable that says how much is kept; 0 keeps nothing."""
@@ -39,13 +40,14 @@ class Shelf:
     def take(self, into: Path) -> Mapping[str, Any] | None:
         """Copy the kept files into an empty folder and return their report's data; None where there is none."""
         try:
-            entry = _whole((self.place / ENTRY).read_bytes())
+            entry = _whole(read_bytes(self.place / ENTRY))
             for name, wanted in entry["files"].items():
                 copy = into / name
                 if not copy.resolve().is_relative_to(into.resolve()):
                     raise ValueError(name)
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(self.place / FILES / name, copy)
+                with open_file(self.place / FILES / name) as held, copy.open("wb") as made:
+                    shutil.copyfileobj(held, made)
                 if digest(copy) != wanted:
                     raise ValueError(name)
             report: Mapping[str, Any] = entry["report"]

@@ -19,6 +19,8 @@ from typing import Any, NoReturn
 from fuzz.subjects import Kind
 
 MEMORY = 8 << 30
+LARGEST = 2 << 30
+"""What one file of a case may take: beyond it comes a signal, before the disk is full."""
 LIMIT_S = 60.0
 """What a case may take on an idle machine; so many times as long where more processes run than processors."""
 
@@ -86,6 +88,8 @@ def child(run: Callable[[], int], work: Path) -> NoReturn:
     try:
         os.setsid()
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST, LARGEST))
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python would make an OSError of it
         os.chdir(work)
         os.environ.update(
             TMPDIR=str(work / ".tmp"),
