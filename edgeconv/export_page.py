@@ -283,7 +283,7 @@ def _run(artifact: Artifact, inputs: NDArray[Any]) -> NDArray[Any] | None:
 
     spec, rows = artifact.inputs[0], []
     try:
-        with open_runner(artifact.path) as runner:
+        with open_runner(artifact.path, isolate=True) as runner:
             if not (runner.inputs and runner.outputs):
                 return None
             output = runner.outputs[0]

@@ -20,7 +20,7 @@ def read_verification(path: Path) -> Arrays:
     """Return ``input:NAME`` and ``output:NAME``, pictures first, and ``names`` and ``truth`` where known.
 
     Inputs that are packed there are unpacked. Raises EdgeconvError naming the array that does not belong
-    to the others.
+    to the others, and where there are no inputs or no outputs.
     """
     found = read_arrays(path, rows=False)
     for name in [name for name in found if name.startswith("packed:")]:
@@ -30,6 +30,8 @@ def read_verification(path: Path) -> Arrays:
             raise EdgeconvError(f"{path}: {name} and its levels do not belong to each other")
         found[f"input:{own}"] = unpack(packed, levels)
     rows = {name: array for name, array in found.items() if name.startswith(tuple(KINDS))}
+    if not all(any(name.startswith(begin) for name in rows) for begin in ("input:", "output:")):
+        raise EdgeconvError(f"{path} holds no verification pictures, or no outputs on them")
     for name, array in rows.items():
         kinds = next(kinds for begin, kinds in KINDS.items() if name.startswith(begin))
         if array.ndim == 0 or array.dtype.kind not in kinds:

@@ -72,7 +72,11 @@ def _run(
 
         return hook
 
-    leaves = [(n, m) for n, m in module.named_modules() if not any(True for _ in m.children())]
+    leaves = [
+        (name, layer)
+        for name, layer in module.named_modules()
+        if not any(True for _ in layer.children()) and not isinstance(layer, torch.jit.ScriptModule)
+    ]  # torch watches no layer of a script
     handles = [m.register_forward_hook(watch(n or type(m).__name__)) for n, m in leaves]
     inputs = [torch.zeros(shape, device=device) for shape in shapes]
     module.eval()

@@ -81,8 +81,11 @@ def _holds_script(path: Path) -> bool:
 def _members(path: Path) -> list[str]:
     """Return what an archive of torch holds, nothing where it is none; raise where it is cut short."""
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return archive.namelist()
+        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise EdgeconvError(f"{path} is a damaged archive: {error}") from error
     with open_file(path) as file:
         if file.read(2) == b"PK":
             raise EdgeconvError(f"{path} is damaged or cut short")

@@ -112,6 +112,8 @@ def test_a_saved_program_and_torchscript_give_what_the_module_gives(
         path = one_file(tmp_path, file, input_shape=(1, 3, 16, 16))
     assert path.name == "net_fp32.onnx"
     np.testing.assert_allclose(outputs(path, PIXELS), module(example).detach().numpy(), atol=1e-5)
+    told = summarize(file, input_shape=(1, 3, 16, 16))
+    assert told.parameters == sum(p.numel() for p in module.parameters())
 
 
 def test_files_that_are_none_of_these_are_refused_in_one_sentence(tmp_path: Path) -> None:

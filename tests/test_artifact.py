@@ -61,7 +61,7 @@ def artifact(tmp_path: Path) -> Artifact:
     path.write_bytes(b"model")
     folder = tmp_path / "net_int8.evidence"
     folder.mkdir()
-    arrays: dict[str, Any] = {"input:x": np.ones((2, 3))}
+    arrays: dict[str, Any] = {"input:x": np.ones((2, 3)), "output:y": np.ones((2, 2))}
     np.savez(folder / "verify.npz", **arrays)
     manifest = {
         "edgeconv_manifest": 1,
@@ -159,6 +159,13 @@ def test_what_was_verified_on_is_read_with_packed_pictures_unpacked(tmp_path: Pa
     found = read_verification(tmp_path / "verify.npz")
     assert found.keys() == KEPT.keys()
     assert np.array_equal(found["input:x"], levels[0][packed])
+
+
+def test_pictures_and_float_outputs_on_them_belong_to_what_is_kept(tmp_path: Path) -> None:
+    for gone in ("input:x", "output:y"):
+        np.savez(tmp_path / "verify.npz", **{k: v for k, v in KEPT.items() if k != gone})
+        with pytest.raises(EdgeconvError, match="holds no verification pictures"):
+            read_verification(tmp_path / "verify.npz")
 
 
 @pytest.mark.parametrize(

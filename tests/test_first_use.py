@@ -41,6 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         archive.writestr("net/code/x.py", "pass\n" * 1000)
     for name in ("half.pt", "half.pt2"):
         cut(Path(name), Path("whole.pt").read_bytes())
+    Path("list.pt").write_bytes(Path("whole.pt").read_bytes().replace(b"PK\x01\x02", b"PK\x01\x03"))
     Image.new("RGB", (8, 8)).save("one.png")
     model = Path("half.mlpackage", "Data", "m.mlmodel")
     model.parent.mkdir(parents=True)
@@ -100,6 +101,7 @@ def test_a_wrong_word_is_named_before_any_work(line: str, says: str, code: int) 
     [
         ("export half.pt", "half.pt is damaged or cut short", 1),
         ("export half.pt2", "half.pt2 is damaged or cut short", 1),
+        ("export list.pt", "list.pt is a damaged archive", 1),
         ("export nopkg.nets:make", "nopkg/nets.py:make", 2),
         ("export mobilenet_v1 --weights half.pt", "half.pt is truncated", 1),
         ("export mobilenet_v1 --int8 --calib half.npz", "half.npz is damaged, cut short", 1),

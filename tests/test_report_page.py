@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from page_kit import look_at
 
 from edgeconv.cli import main
+from edgeconv.errors import EdgeconvError
 from edgeconv.export_page import ROW
 from edgeconv.files import in_bytes
 from edgeconv.judge.budget import DEFAULTS
@@ -101,8 +102,13 @@ def test_the_page_says_what_the_manifest_says_and_escapes_it(
 
 
 @pytest.mark.slow
-def test_a_file_outside_its_budget_is_not_praised(exported: Path, tmp_path: Path) -> None:
+def test_a_file_outside_its_budget_is_not_praised(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from edgeconv.artifact import load_artifact, manifest_path
+
+    def crash(*_: object, **__: object) -> None:
+        raise EdgeconvError("ended by SIGSEGV")
 
     beside = manifest_path(exported)
     whole = beside.read_text()
@@ -115,6 +121,8 @@ def test_a_file_outside_its_budget_is_not_praised(exported: Path, tmp_path: Path
         assert load_artifact(exported) is not None
         asked = ["report", str(exported), "--html", str(tmp_path / "p.html")]
         assert CliRunner().invoke(main, asked).exit_code == 0
+        monkeypatch.setattr("edgeconv.runtimes.base.probe", crash)  # a child opens the file first
+        assert CliRunner().invoke(main, [*asked[:-1], str(tmp_path / "q.html")]).exit_code == 0
     finally:
         beside.write_text(whole)
     text = read(tmp_path / "p.html").text
@@ -123,6 +131,7 @@ def test_a_file_outside_its_budget_is_not_praised(exported: Path, tmp_path: Path
     assert "'metric'" not in text  # sentences, not data
     assert "--recipe best: this one was std" in text
     assert "Worst pictures" in text
+    assert "Worst pictures" not in read(tmp_path / "q.html").text
 
 
 @pytest.mark.slow

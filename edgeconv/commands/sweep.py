@@ -10,7 +10,7 @@ from edgeconv.commands.page_option import page_option
 from edgeconv.commands.reading import reading
 from edgeconv.errors import BudgetMissedError, UsageError
 from edgeconv.preprocessing import NAMED, ORDERS, read_crop
-from edgeconv.terminal import echo, echo_lines, print_json, rewrite
+from edgeconv.terminal import echo, finite, print_json, rewrite
 
 if TYPE_CHECKING:
     from edgeconv.sweep.job import Job
@@ -172,9 +172,9 @@ def _write(report: "SweepReport", as_json: bool) -> None:
 
     if sys.stderr.isatty():
         rewrite()
-    text = json.dumps(report.to_json(), indent=1)
+    data = finite(report.to_json())
     job = report.job
-    write_text(job.output / "results.json", text + "\n")
+    write_text(job.output / "results.json", json.dumps(data, indent=1) + "\n")
     if job.csv is not None:
         write_text(job.csv, report.to_csv())
     if job.html is not None:
@@ -182,7 +182,7 @@ def _write(report: "SweepReport", as_json: bool) -> None:
 
         write_text(job.html, page(report))
     if as_json:
-        echo_lines(text)
+        print_json(data)
         return
     print_sweep(report, open_console())
 

@@ -21,8 +21,6 @@ def from_evidence(artifact: Artifact, count: int | None) -> tuple[Samples, Outpu
     """
     arrays = artifact.verification()
     inputs, outputs = _named(arrays, "input:"), _named(arrays, "output:")
-    if not inputs or not outputs:
-        raise EdgeconvError(f"the evidence of {artifact.path} holds no verification pictures")
     total = len(next(iter(inputs.values())))
     chosen = spread_indices(total, total if count is None else count)
     inputs = {name: array[chosen] for name, array in inputs.items()}
