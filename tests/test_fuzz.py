@@ -4,12 +4,15 @@
 """
 
 import importlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -21,9 +24,10 @@ if not sys.platform.startswith("linux"):
 
 from dataclasses import replace
 
-from fuzz import guided, harness, run, tasks
+from fuzz import archives, foreign, guided, harness, run, tasks
 from fuzz.harness import Result, judge, run_case
-from fuzz.subjects import KINDS, Kind, build_base
+from fuzz.kind import Kind
+from fuzz.subjects import KINDS, build_base
 from fuzz.warm import forked_children
 
 from edgeconv import isolate
@@ -139,8 +143,6 @@ def test_a_run_is_resumed_and_says_what_it_found(
 
 
 def test_the_same_seed_makes_the_same_case(base: Path, tmp_path: Path) -> None:
-    from random import Random
-
     def made(name: str, place: str) -> tuple[list[str], bytes]:
         work = tmp_path / place
         work.mkdir()
@@ -168,9 +170,43 @@ def test_the_files_of_every_task_are_made(
         "sweep",
     }  # what trainings and other commands make
     sources = {kind.source for kind in KINDS.values()}
+    later |= {"kept", *foreign.FOLDERS}
     assert {s for s in sources if not (whole / s).exists()} <= {
-        s for s in sources if s.split("/")[0] in later | {"kept"}
+        s for s in sources if s.split("/")[0] in later
     }
+
+
+def test_archives_tables_and_texts_are_changed_and_stay_of_their_kind(
+    base: Path, tmp_path: Path
+) -> None:
+    """What is said of files of other makers is healthy enough to be read beyond its first bytes."""
+    packed = tmp_path / "net.tflite"
+    packed.write_bytes((base / "int8/tiny_int8.tflite").read_bytes())
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr("labels.txt", "a\nb\n")
+        archive.writestr("about.json", "{}")
+    (tmp_path / "rows.csv").write_text("file,class\np00.png,1\n")
+    (tmp_path / "said.json").write_text(
+        json.dumps({"labels": ["a"], "inputs": [{"name": "x"}], "outputs": [{"name": "y"}]})
+    )
+    for folder in "ab":
+        (tmp_path / "classes" / folder).mkdir(parents=True)
+        (tmp_path / "classes" / folder / "p.png").write_bytes(b"x")
+    for mutate, name in ((archives.archive_of, "net.tflite"), (archives.tables_of, "net.tflite"),
+                         (foreign.segments_of, "net.tflite"), (foreign.truth_of, "rows.csv"),
+                         (foreign.script_of, "said.json"), (foreign.classes_of, "classes")):  # fmt: skip
+        made = []
+        for seed in range(12):
+            target = tmp_path / f"{mutate.__name__}{seed}"
+            mutate(Random(seed), tmp_path / name, target)
+            made.append(target)
+        if name == "classes":
+            continue
+        assert len({path.read_bytes() for path in made}) > 4
+        if mutate is archives.archive_of:
+            assert sum(map(zipfile.is_zipfile, made)) > 6
+        if mutate is archives.tables_of:
+            assert all(path.read_bytes()[4:8] == b"TFL3" for path in made)
 
 
 def test_a_campaign_forks_the_children_that_isolate_starts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fuzz import tasks
+from fuzz import foreign, tasks
 
 COLOURS, SIDE, CLASSES = 8, 16, 10
 
@@ -64,6 +64,7 @@ def build(folder: Path, whole: bool = False) -> None:
     if whole:
         _commands_files(folder)
         tasks.build(folder, _run)
+        foreign.build(folder, _run)
 
 
 def _commands_files(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """One case: a command of ours on a mutated file, in a process of its own, and what was wrong with it."""
 
+import ast
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NoReturn
 
-from fuzz.subjects import Kind
+from fuzz.kind import Kind
 
 MEMORY = 8 << 30
 LARGEST = 2 << 30
@@ -161,6 +162,8 @@ def judge(result: Result, work: Path, before: set[str]) -> list[str]:
         faults.append(f"left behind: {sorted(hidden)[0]}")
     if any("<img src=x>" in _read(path) for path in work.glob("*.html") if not path.is_symlink()):
         faults.append("page: foreign markup")
+    if any(not _parses(_read(path)) for path in work.glob("app/*.py")):
+        faults.append("snippet: no Python")
     made = [name for name in left if name.startswith("out/")]
     if result.code in (1, 2) and made and "cannot be reported" not in err:
         faults.append(f"final name: {sorted(made)[0]}")
@@ -181,6 +184,14 @@ def _where(err: str) -> str:
 
 def _read(path: Path) -> str:
     return path.read_text(errors="replace") if path.exists() else ""
+
+
+def _parses(program: str) -> bool:
+    try:
+        ast.parse(program)
+    except (SyntaxError, ValueError):
+        return False
+    return True
 
 
 def _is_json(text: str) -> bool:

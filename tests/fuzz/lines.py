@@ -15,7 +15,7 @@ Twist = Callable[[Random, list[str], Path, Path], list[str]]
 EXPORT = "export {base}/tiny.onnx --calib {base}/calib.npz --output out"
 LINES = (
     f"{EXPORT} --target tflite --json", f"{EXPORT} --int8 --recipe fast --target onnx",
-    f"{EXPORT} --precision fp16 --target coreml --dry-run",
+    f"{EXPORT} --fp16 --target coreml --dry-run",
     "export mobilenet_v1 --width 0.25 --resolution 32 --weights {base}/weights/weights.pth"
     " --calib {base}/pics --target tflite --verify-count 2 --output out",
     "quantize {base}/tiny.onnx --calib {base}/pics --recipe fast --output out --json",

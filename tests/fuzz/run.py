@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fuzz.harness import run_case
-from fuzz.subjects import KINDS, Kind, build_base
+from fuzz.kind import Kind
+from fuzz.subjects import KINDS, build_base
 from fuzz.warm import forked_children
 
 T = TypeVar("T")

@@ -1,107 +1,14 @@
-"""The kinds of cases: which healthy file is changed how, what reads it, and which commands take it."""
+"""The kinds of cases, and the healthy files that they start from."""
 
-import json
 import os
-import shutil
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
-from fuzz import boards, formats, lines, readers
+from fuzz import boards, foreign, formats, lines, readers
+from fuzz.kind import Kind, of_file, of_tflite, untouched
 from fuzz.onnx_models import onnx_of
 from fuzz.tasks import TRAIN
 from fuzz.tflite_models import tflite_of
-
-
-@dataclass(frozen=True)
-class Kind:
-    """``source`` is the healthy file in the base folder, ``name`` its name in the case's folder (its
-    neighbours come along), ``commands`` the command lines that take it, ``reader`` our own reader
-    (None: only whole commands read it). ``twist`` changes the command line's words.
-    """
-
-    name: str
-    source: str
-    mutate: formats.Mutator
-    commands: tuple[str, ...]
-    reader: Callable[[Path], object] | None = None
-    fast: bool = False
-    twist: lines.Twist | None = None
-
-    def prepare(self, rng: Random, base: Path, work: Path) -> list[str]:
-        """Make the case's files in ``work`` and return the command line."""
-        source = base / self.source
-        for other in source.parent.iterdir():  # what lies beside it belongs to it
-            if other != source:
-                (work / other.name).symlink_to(other)
-        target = work / source.name
-        try:
-            self.mutate(rng, source, target)
-        except Exception:  # two changes that exclude each other
-            shutil.rmtree(target, ignore_errors=True)
-            target.unlink(missing_ok=True)
-            (formats.folder_of if source.is_dir() else formats.bytes_of)(rng, source, target)
-        _rehash(work, source.name)
-        if self.fast:
-            return [source.name]
-        line = rng.choice(self.commands).split()
-        if self.twist is None:
-            return [word.format(base=base) for word in line]
-        own = shutil.copytree(base, work / "base")  # an odd line may write anywhere
-        return self.twist(rng, [word.format(base=own) for word in line], own, work)
-
-    def run(self, command: list[str]) -> int:
-        """Run the command line, or the reader, in this process; return the exit code."""
-        from edgeconv.errors import EdgeconvError
-        from edgeconv.terminal import echo
-
-        if not self.fast or self.reader is None:
-            from edgeconv.cli import main
-
-            if (tools := Path("tools")).is_dir():  # the case's own ssh
-                os.environ["PATH"] = f"{tools.resolve()}:{os.environ['PATH']}"
-            main(command)
-            return 0
-        try:
-            self.reader(Path(command[0]))
-        except EdgeconvError as error:
-            echo(f"Error: {error}", err=True)
-            return error.exit_code
-        return 0
-
-
-def _rehash(work: Path, changed: str) -> None:
-    """Let the manifests beside a changed file or evidence folder belong to it: an attacker would."""
-    from edgeconv.files import digest
-
-    for beside in work.glob("*.json"):
-        if not beside.is_symlink() or beside.name == changed:
-            continue
-        manifest = json.loads(beside.read_text())
-        if "edgeconv_manifest" not in manifest:
-            continue
-        file, evidence = manifest["file"], manifest["evidence"]
-        if changed not in (file, evidence["folder"]):
-            continue
-        try:
-            manifest["sha256"] = digest(work / file)
-            known = evidence["files"]
-            for name in known:
-                path = work / evidence["folder"] / name
-                if path.is_file():
-                    known[name] = digest(path)
-        except OSError:
-            continue
-        beside.unlink()
-        beside.write_text(json.dumps(manifest))
-
-
-def untouched(rng: Random, source: Path, target: Path) -> None:
-    """Leave the file as it is: the command line is what is odd."""
-    shutil.copy(source, target)
-
 
 KEPT = "export {base}/tiny.onnx --calib {base}/calib.npz --output out --target tflite"
 BOARD = "ssh://pi@board.test"
@@ -124,24 +31,6 @@ QDQ = (
 )  # fmt: skip
 
 
-def _file(name: str) -> tuple[str, ...]:
-    return (
-        f"run {name} {{base}}/pics/p00.png", f"run {name} {{base}}/pics/p01.png --json",
-        f"inspect {name} --json", f"inspect {name} --tensors", f"parity {name} --count 2 --json",
-        f"bench {name} --runs 2 --warmup 0 --no-reference --json", f"snippet {name}",
-        f"report {name} --html page.html", f"bundle {name} --output out/b.tar.gz",
-        f"eval {name} --data {{base}}/pics --truth {{base}}/truth/truth.csv --json",
-        f"parity {name} --count 2 --layers --json", f"parity {name} --reference {{base}}/tiny.onnx --count 2 --json",
-        f"bench {name} --against {{base}}/fp32/tiny_fp32.onnx --runs 2 --warmup 0 --no-reference --json",
-    )  # fmt: skip
-
-
-def _tflite(name: str) -> tuple[str, ...]:
-    return (*_file(name), f"inspect {name} --mcu --json", f"inspect {name} --mcu --board 256K",
-            f"inspect {name} --c-array net.h", f"snippet {name} --lang c", f"summary {name} --json",
-            f"parity {{base}}/int8/tiny_int8.tflite --reference {name} --count 2 --json")  # fmt: skip
-
-
 CLASSES = "--data {base}/classes --output w.safetensors --json"
 BOXES = "eval {base}/detector/detector.onnx --head yolov8 --preprocessing unit --data {base}/pics"
 WEIGHTS = "export mobilenet_v1 --width 0.25 --resolution 32 --verify-count 2 --output out --weights"
@@ -150,16 +39,16 @@ MADE = "int8/tiny_int8"
 
 ALL = (
     Kind("onnx", "tiny.onnx", onnx_of, MODEL, readers.graph),
-    Kind("onnx int8", f"{MADE}.onnx", onnx_of, _file("tiny_int8.onnx"), readers.graph),
+    Kind("onnx int8", f"{MADE}.onnx", onnx_of, of_file("tiny_int8.onnx"), readers.graph),
     Kind("qdq", f"{MADE}.onnx", onnx_of, QDQ),
-    Kind("tflite", "fp32/tiny_fp32.tflite", tflite_of, _tflite("tiny_fp32.tflite"), readers.flatbuffer),
-    Kind("tflite int8", f"{MADE}.tflite", tflite_of, _tflite("tiny_int8.tflite"), readers.flatbuffer),
-    Kind("mlpackage", f"{MADE}.mlpackage", formats.folder_of, _file("tiny_int8.mlpackage"), readers.package),
-    Kind("mlmodel", "fp32/tiny_fp32.mlpackage", formats.folder_of, _file("tiny_fp32.mlpackage"), readers.package),
-    Kind("pte", "pte/tiny_fp32.pte", formats.bytes_of, _file("tiny_fp32.pte")),
-    Kind("manifest", f"{MADE}.tflite.json", formats.json_of, _file("tiny_int8.tflite"), readers.artifact),
-    Kind("manifest float", "fp32/tiny_fp32.onnx.json", formats.json_of, _file("tiny_fp32.onnx"), readers.artifact),
-    Kind("manifest package", f"{MADE}.mlpackage.json", formats.json_of, _file("tiny_int8.mlpackage")),
+    Kind("tflite", "fp32/tiny_fp32.tflite", tflite_of, of_tflite("tiny_fp32.tflite"), readers.flatbuffer),
+    Kind("tflite int8", f"{MADE}.tflite", tflite_of, of_tflite("tiny_int8.tflite"), readers.flatbuffer),
+    Kind("mlpackage", f"{MADE}.mlpackage", formats.folder_of, of_file("tiny_int8.mlpackage"), readers.package),
+    Kind("mlmodel", "fp32/tiny_fp32.mlpackage", formats.folder_of, of_file("tiny_fp32.mlpackage"), readers.package),
+    Kind("pte", "pte/tiny_fp32.pte", formats.bytes_of, of_file("tiny_fp32.pte")),
+    Kind("manifest", f"{MADE}.tflite.json", formats.json_of, of_file("tiny_int8.tflite"), readers.artifact),
+    Kind("manifest float", "fp32/tiny_fp32.onnx.json", formats.json_of, of_file("tiny_fp32.onnx"), readers.artifact),
+    Kind("manifest package", f"{MADE}.mlpackage.json", formats.json_of, of_file("tiny_int8.mlpackage")),
     Kind("evidence", f"{MADE}.evidence", formats.folder_of, (
         "parity tiny_int8.tflite --count 2 --json", "parity tiny_int8.tflite --count 2 --layers --json",
         "report tiny_int8.tflite --html page.html", "recipe show tiny_int8.evidence/recipe.json",
@@ -230,7 +119,7 @@ ALL = (
         "run segmenter.onnx {base}/pics/p00.png --preprocessing unit --draw drawn",
         "export segmenter.onnx --calib {base}/pics --preprocessing unit --int8 --recipe fast --target tflite --output out",
         "eval segmenter.onnx --preprocessing unit --data {base}/pics --truth {base}/marked/masks --json")),
-    Kind("manifest pte", "pte/tiny_fp32.pte.json", formats.json_of, _file("tiny_fp32.pte")),
+    Kind("manifest pte", "pte/tiny_fp32.pte.json", formats.json_of, of_file("tiny_fp32.pte")),
     Kind("reference", "saved/reference.npz", formats.outputs_of, (
         "parity {base}/int8/tiny_int8.tflite --reference reference.npz --json",
         "parity {base}/int8/tiny_int8.tflite --load-outputs . --json")),
@@ -243,12 +132,14 @@ ALL = (
     Kind("board", "board/seed.txt", boards.board_of, (
         f"device info {BOARD}", f"device info {BOARD} --json",
         f"bench {{base}}/fp32/tiny_fp32.onnx --device {BOARD} --runs 2 --warmup 0 --no-reference --json",
-        f"parity {{base}}/fp32/tiny_fp32.onnx --device {BOARD} --count 2 --json")),
+        f"parity {{base}}/fp32/tiny_fp32.onnx --device {BOARD} --count 2 --json",
+        f"sweep {{base}}/tiny.onnx --precision fp32 --target onnx --device {BOARD} --seconds 0.1 --data {{base}}/pics --output kept --json")),
     Kind("truth", "truth/truth.csv", formats.text_of, (
         "parity {base}/fp32/tiny_fp32.onnx --data {base}/pics --truth truth.csv --count 3 --json",), readers.truth),
     Kind("command line", "words/tiny.onnx", untouched, lines.LINES, twist=lines.odd_line),
     Kind("file name", "words/tiny.onnx", untouched, lines.LINES, twist=lines.odd_name),
     Kind("no file", "words/tiny.onnx", untouched, lines.LINES, twist=lines.no_file),
+    *foreign.KINDS,
 )  # fmt: skip
 
 KINDS = {kind.name: kind for kind in ALL}
