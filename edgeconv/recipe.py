@@ -38,8 +38,9 @@ class Activation:
 
     ``low`` and ``high`` are the real range that calibration chose (both forms derive from it).
     ``fixed`` marks a scale that no calibration may move (softmax, sigmoid, exact pixels). ``final``
-    marks an output that no operator reads, and what is only moved into such: nothing computes with
-    its integers, so a zero point costs it nothing in any runtime and it has one in both forms.
+    marks an output that no operator reads, what is only moved into such and what operators read in float
+    alone: nothing computes with its integers, so a zero point costs it nothing in any runtime and it has
+    one in both forms.
     """
 
     scale: float

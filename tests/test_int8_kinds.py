@@ -78,7 +78,7 @@ OPERANDS = {"scalar": scalar(1.3), "channel": POSITIVE[:, :, :1, :1], "map": POS
 def binary(op: str, operands: str, constant: str) -> Kind:
     body = IN + "{" + CONV + f"c = Add(b, one)\n d = {op}({operands})\n y = Conv(d, v) }}"
     found = {"w": W3, "v": weights(4, 4, 1, 1), "one": scalar(1.0), "k": OPERANDS[constant]}
-    return Kind(body, found, floats=("Div",) if (op, operands) == ("Div", "k, c") else ())
+    return Kind(body, found, floats=("Div", "Add") if (op, operands) == ("Div", "k, c") else ())
 
 
 BINARY = {
@@ -291,8 +291,31 @@ KINDS: dict[str, Kind] = {
         "(float[1,4,12] x) => (float[1,4,12] y) { a = Mul(x, x)\n b = Add(a, k)\n l = Log(b)\n "
         "m = ReduceMean(l, axes)\n y = Sub(l, m) }",
         {"k": scalar(20.0), "axes": ints(1, 2)},
-        floats=("ReduceMean", "Sub", "Log"),
-        least=27.0,
+        floats=("ReduceMean", "Sub", "Log", "Add", "Mul"),
+        least=44.0,
+    ),
+    "a depth from a sigmoid": Kind(
+        """(float[1,3,8,8] x) => (float[1,4,8,8] y) {
+ a = Conv<pads=[1,1,1,1]>(x, w)
+ s = Sigmoid(a)
+ m = Mul(s, k)
+ d = Add(m, n)
+ y = Reciprocal(d) }""",
+        {"w": W3, "k": scalar(0.9), "n": scalar(0.1)},
+        floats=("Reciprocal", "Add", "Mul", "Sigmoid"),
+        least=38.0,
+    ),
+    "the peaks of a heatmap": Kind(
+        """(float[1,3,8,8] x) => (float[1,4,8,8] y) {
+ a = Conv<pads=[1,1,1,1]>(x, w)
+ s = Sigmoid(a)
+ m = MaxPool<kernel_shape=[3,3],pads=[1,1,1,1],strides=[1,1]>(s)
+ e = Equal(m, s)
+ c = Cast<to=1>(e)
+ y = Mul(s, c) }""",
+        {"w": W3},
+        floats=("Sigmoid", "MaxPool", "Mul", "Equal", "Cast"),
+        least=10.0,
     ),
     "a mask in": Kind(
         "(float[1,4,6] x, bool[1,4,6] m) => (float[1,4,6] y) "
@@ -397,6 +420,16 @@ def test_what_is_only_moved_to_an_output_keeps_its_zero_point() -> None:
     assert {name for name, a in held.items() if a.final} == joined
     assert {held[name].zero_point for name in joined}.isdisjoint({-128, 0})
     assert problems(made.recipe) == []
+
+
+def test_what_is_read_in_float_alone_keeps_its_zero_point() -> None:
+    body = "(float[1,4,6,6] x) => (float[1,4,6,2] y) { b = Conv(x, w)\n y, i = TopK(b, k) }"
+    graph = simplify_graph(graph_of(body, w=abs(weights(4, 4, 1, 1)), k=ints(2)))
+    feeds = [{"x": abs(feed["x"]) - np.float32(0.2)} for feed in samples(graph, 8, 1)]
+    made = quantize(prepare(graph, int8=True).graph, feeds, form="zero-point-free")
+    read = made.recipe.activations[next(made.graph.of("TopK")).inputs[0]]
+    assert read.final
+    assert read.zero_point not in (-128, 0)
 
 
 def test_outputs_that_nothing_computes_stay_in_the_onnx_file() -> None:

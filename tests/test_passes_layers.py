@@ -202,6 +202,15 @@ def test_batchnorm_of_features_and_in_training_mode() -> None:
     assert not fold_batchnorm(training)
 
 
+def test_batchnorm_in_training_mode_normalizes_one_picture() -> None:
+    before = graph_of(
+        "(float[1,4,5,5] x) => (float[1,4,5,5] y) {"
+        " y, p, q = BatchNormalization<training_mode = 1>(x, g, b, m, v) }",
+        **stats(4),
+    )
+    assert ops(rewritten(before, fold_batchnorm)) == ["InstanceNormalization"]
+
+
 def test_layers_that_share_weights_keep_their_own() -> None:
     before = graph_of(
         "(float[1,4,5,5] x) => (float[N,C,H,W] y) { a = Conv(x, w)\n"

@@ -54,16 +54,21 @@ def same_scale(graph: Graph, float_nodes: frozenset[str]) -> Groups:
 
 
 def only_moved(graph: Graph, float_nodes: Collection[str]) -> set[str]:
-    """Return the tensors with whose integers nothing computes: unread outputs, and what is only moved there.
+    """Return the tensors with whose integers nothing computes: unread outputs, what is only moved there or read in float.
 
-    Boxes that a Concat joins for the output are such. Tensors of one scale are all of them or none.
+    Boxes that a Concat joins for the output are such, and scores that a TopK sorts. Tensors of one scale are
+    all of them or none.
     """
     readers, groups = graph.consumers(), same_scale(graph, frozenset(float_nodes))
     members = groups.members([*graph.shapes, *graph.constants])
     moved = {
         root
         for root, names in members.items()
-        if all(moves_integers(node) for name in names for node in readers.get(name, []))
+        if all(
+            moves_integers(node) or node.name in float_nodes
+            for name in names
+            for node in readers.get(name, [])
+        )
     }
     return {name for root in moved for name in members[root]}
 

@@ -5,6 +5,9 @@ Result:  x -> Conv (weights times gamma/sqrt(var+eps), bias shifted) -> y
 
 Given:   x -> BatchNormalization -> y otherwise
 Result:  x -> Mul(gamma/sqrt(var+eps)) -> Add(beta - mean*that) -> y
+
+Given:   x of batch 1 -> BatchNormalization in training mode -> y
+Result:  x -> InstanceNormalization -> y
 """
 
 import numpy as np
@@ -14,9 +17,18 @@ from edgeconv.export.op_traits import WEIGHTED, output_axis
 
 
 def fold_batchnorm(graph: Graph) -> bool:
-    """Apply the rewrite to every inference-mode batch normalization with constant statistics."""
+    """Apply the rewrites: in training mode to batches of 1, else to those with constant statistics."""
     changed = False
     for norm in graph.of("BatchNormalization"):
+        if norm.int("training_mode", 0) and _is_one_picture(graph, norm):
+            norm.op, norm.inputs, norm.outputs = (
+                "InstanceNormalization",
+                norm.inputs[:3],
+                norm.outputs[:1],
+            )
+            norm.attrs = {"epsilon": norm.float("epsilon", 1e-5)}
+            changed = True
+            continue
         stats = [graph.constant(norm, index) for index in range(1, 5)]
         if any(value is None for value in stats) or norm.int("training_mode", 0):
             continue
@@ -33,6 +45,14 @@ def fold_batchnorm(graph: Graph) -> bool:
         graph.nodes.remove(norm)
         changed = True
     return changed
+
+
+def _is_one_picture(graph: Graph, norm: Node) -> bool:
+    """Whether statistics over the batch are those of one picture, and nobody asks for them."""
+    readers, shape = graph.consumers(), graph.shape(norm.inputs[0])
+    asked = any(name in readers or name in graph.outputs for name in norm.outputs[1:] if name)
+    constant = all(graph.constant(norm, index) is not None for index in (1, 2))
+    return len(shape) > 2 and shape[0] == 1 and constant and not asked
 
 
 def takes_scale(graph: Graph, node: Node, *, clamped: bool = False) -> bool:

@@ -6,6 +6,9 @@ Result:  AveragePool and Add compute in float
 Given:   LSTM (float) -> Reshape -> output
 Result:  Reshape moves the real values
 
+Given:   Conv -> Sigmoid -> Mul(9.9) -> Add(0.1) -> Reciprocal (float)
+Result:  Sigmoid, Mul and Add compute in float
+
 Between them every value would be rounded to 8 bits and back, and nothing would be faster for it.
 """
 
@@ -13,10 +16,12 @@ from collections.abc import Mapping
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.rules import data_inputs, moves_integers
-from edgeconv.export.op_traits import RULES, WEIGHTED
+from edgeconv.export.op_traits import RULES, WEIGHTED, Is, operators
 
 APART = WEIGHTED | {"MatMul"}
 """These are what integers are for."""
+VALUES = (operators(Is.CHANNELWISE) - operators(Is.HOMOGENEOUS)) | operators(Is.BROADCASTS) - APART
+"""What computes value by value, as a float operator would that reads it."""
 
 
 def enclosed(graph: Graph, floats: Mapping[str, str]) -> dict[str, str]:
@@ -28,7 +33,25 @@ def enclosed(graph: Graph, floats: Mapping[str, str]) -> dict[str, str]:
         graph, moving - floats.keys() - found, {*floats, *found}, {*graph.inputs, *graph.outputs}
     )
     reason = "it lies between operators that compute in float"
-    return {node.name: reason for node in graph.nodes if node.name in found}
+    said = {node.name: reason for node in graph.nodes if node.name in found}
+    feeding = _feeding(graph, {*floats, *found})
+    return said | dict.fromkeys(feeding, "only operators that compute in float read it")
+
+
+def _feeding(graph: Graph, floats: set[str]) -> list[str]:
+    """Return what computes value by value, for others of that kind in ``floats`` alone."""
+    readers = graph.consumers()
+    inside, found = set(floats), list[str]()
+    for node in reversed(graph.nodes):
+        if node.name in inside or node.op not in VALUES & RULES.keys() or moves_integers(node):
+            continue
+        following = readers.get(node.output, [])
+        if not following or node.output in graph.outputs or len(node.outputs) > 1:
+            continue
+        if all(each.name in inside and each.op in VALUES for each in following):
+            inside.add(node.name)
+            found.append(node.name)
+    return found
 
 
 def _surrounded(graph: Graph, inner: set[str], floats: set[str], borders: set[str]) -> set[str]:

@@ -9,6 +9,9 @@ small norm would be rounded to 0 and divide by that.
 Given:   x -> Floor -> Sub(x, .), or Sub(mean of squares, square of the mean)
 Result:  all of it computes in float: the difference is smaller than the steps of what it is made of
 
+Given:   Sigmoid -> MaxPool -> Equal(Sigmoid, .) -> Cast -> Mul(Sigmoid, .), the peaks of a heatmap
+Result:  all of it computes in float: in steps of 1/256 neighbours tie, and each of them is a peak
+
 Given:   Tanh, Sigmoid, or Softmax over many, whose values stay small
 Result:  it computes in float: INT8 prescribes steps of 1/128 or 1/256, of which it would use few
 
@@ -30,6 +33,11 @@ BETWEEN = frozenset(
 )
 """What lies between such a reader and the tensor whose size it measures."""
 
+
+COMPARED = frozenset(["MaxPool", "HardSigmoid", "Sigmoid", "Softmax", "Tanh"])
+"""What lies between a layer and a comparison of its values with each other."""
+MASKS = frozenset(["And", "Cast", "Not", "Or", "Reshape", "Unsqueeze"])
+"""What lies between a comparison and what it selects."""
 
 SMALL = {"Tanh": 0.5, "Softmax": 0.125, "Sigmoid": 0.125, "HardSigmoid": 0.125}
 """Operator -> least of the values 0 to 1, which its prescribed steps are made for, that it has to reach."""
@@ -53,6 +61,10 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
         elif _size(seen, node.output) < SMALL.get(node.op, 0.0):
             found[node.name] = f"{node.name} uses few of the steps that are prescribed"
             continue
+        elif node.op == "Equal" and not any(name in graph.constants for name in node.inputs):
+            reason = f"Equal {node.name} asks for all digits"
+            found |= dict.fromkeys(_selected(node, readers), reason)
+            waiting = list(node.inputs)
         elif node.op == "Sub" and _cancels(graph, seen, node):
             reason = f"{node.name} takes nearly equal values from each other"
             found[node.name], waiting = reason, list(node.inputs)
@@ -60,7 +72,8 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
             continue
         while waiting:
             maker = makers.get(waiting.pop())
-            if maker is None or maker.op not in BETWEEN or maker.name in found:
+            between = COMPARED if node.op == "Equal" else BETWEEN
+            if maker is None or maker.op not in between or maker.name in found:
                 continue
             if not _leads_elsewhere(graph, maker, readers, found, node):
                 found[maker.name] = reason
@@ -74,6 +87,14 @@ def _cancels(graph: Graph, seen: Observation, node: Node) -> bool:
         return False
     taken = min(_size(seen, name) for name in node.inputs)
     return _size(seen, node.output) * CANCELS < taken
+
+
+def _selected(node: Node, readers: dict[str, list[Node]]) -> list[str]:
+    """Return what multiplies by a comparison, or by its opposite: nothing but values that it selects."""
+    following = readers.get(node.output, [])
+    products = [reader.name for reader in following if reader.op == "Mul"]
+    masks = [reader for reader in following if reader.op in MASKS]
+    return products + [name for mask in masks for name in _selected(mask, readers)]
 
 
 def _size(seen: Observation, tensor: str) -> float:
