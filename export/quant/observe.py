@@ -5,7 +5,6 @@ of one chunk, however many pictures there are.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,18 +77,18 @@ def observe(
     pieces: dict[str, list[Floats]] = {name: [] for name in graph.outputs}
     means: dict[str, list[Floats]] = {}
     done = 0
-    with ThreadPoolExecutor(threads) as pool:
-        for count, values in run_float(graph, watched, feeds[:first], threads):
-            list(pool.map(lambda t, v=values: gatherers[t].take(v[t]), watched))
-            _keep(pieces, peaks, values)
-            for name, axis in (averaged or {}).items():
-                found = values[name].reshape(-1, *graph.shape(name))
-                if found[0].size > found.shape[axis + 1]:
-                    found = found[: max(0, AVERAGED - done)]
-                if len(found):
-                    means.setdefault(name, []).append(picture_means(found, axis))
-            done += count
-            progress(done / len(feeds))
+    for count, values in run_float(graph, watched, feeds[:first], threads):
+        for tensor, gatherer in gatherers.items():
+            gatherer.take(values[tensor])
+        _keep(pieces, peaks, values)
+        for name, axis in (averaged or {}).items():
+            found = values[name].reshape(-1, *graph.shape(name))
+            if found[0].size > found.shape[axis + 1]:
+                found = found[: max(0, AVERAGED - done)]
+            if len(found):
+                means.setdefault(name, []).append(picture_means(found, axis))
+        done += count
+        progress(done / len(feeds))
     others, wider, tops = _of_the_others(graph, gatherers, peaks)
     for count, values in run_float(wider, others, feeds[first:], threads):
         for name in others:
