@@ -16,7 +16,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import choose_temporary_folder
@@ -40,21 +41,55 @@ def call(
     NAME=VALUE`` before it included. Raises EdgeconvError with the child's own sentence, the name of
     the signal that ended it, or the time it was given.
     """
-    try:
-        child = subprocess.run(
+    with Call(function, value, what, python=python) as child:
+        return child.result(timeout_s)
+
+
+class Call:
+    """A ``call`` that is begun before its answer is asked for; as a context it leaves no child behind."""
+
+    def __init__(self, function: str, value: Any, what: str, *, python: Sequence[str] = ()) -> None:
+        self._what = what
+        self._child = subprocess.Popen(
             _command(python),
-            input=_first_line(function, value, what),
-            capture_output=True,
-            timeout=timeout_s,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
-    except subprocess.TimeoutExpired as error:
-        raise EdgeconvError(f"{what} did not end within {timeout_s:g} s") from error
-    line = child.stdout.strip()
-    # an answer is worth nothing where closing the file crashed
-    if crash(child.returncode) or not line:
-        said = child.stderr.decode(errors="replace")
-        raise EdgeconvError(child_failure(what, child.returncode, said))
-    return _answer(line)
+        assert self._child.stdin is not None
+        # a child that is dead already says why when it is asked
+        with contextlib.suppress(OSError), self._child.stdin as pipe:
+            pipe.write(_first_line(function, value, what))
+        self._child.stdin = None
+
+    def result(self, timeout_s: float | None = None) -> Any:
+        """Wait for the answer; raises as ``call`` does."""
+        try:
+            answer, said = self._child.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise EdgeconvError(f"{self._what} did not end within {timeout_s:g} s") from error
+        line = answer.strip()
+        # an answer is worth nothing where closing the file crashed
+        if crash(self._child.returncode) or not line:
+            told = said.decode(errors="replace")
+            raise EdgeconvError(child_failure(self._what, self._child.returncode, told))
+        return _answer(line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._child.poll() is None:
+            self._child.kill()
+        self._child.wait()
+        for pipe in (self._child.stdout, self._child.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 class Worker:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -52,14 +53,43 @@ def _upright(opened: Any) -> Any:
         return opened
 
 
+class _Quiet:
+    """A context that ignores what Pillow warns of, which is metadata that is not read here.
+
+    Any number of threads may be inside: the filters, which all threads share, change as the first enters
+    and the last leaves.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = Lock(), 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\b")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._filters.__exit__(None, None, None)
+
+
+quiet_pillow = _Quiet()
+"""Around all that reads pictures on another thread, so that other filters come and go inside it."""
+
+
 @contextmanager
 def open_picture(path: Path) -> Iterator[Any]:
     """Yield a picture as Pillow opens it; what fails inside is an EdgeconvError that names the file."""
     image_module = require("PIL.Image", "images")
     image_module.MAX_IMAGE_PIXELS = None  # _check_pixels is stricter, and has an option
     try:
-        with warnings.catch_warnings(), open_file(path) as file:
-            warnings.simplefilter("ignore")  # Pillow's, about metadata that is not read here
+        with quiet_pillow, open_file(path) as file:
             opened = image_module.open(file)
             _check_pixels(path, opened.size)
             yield opened

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeconv.ahead import Tick
 from edgeconv.demo_files import demo_folder, find_demo
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.feeds import Spool
@@ -144,10 +145,11 @@ def _noise(source: Source, seed: int) -> Sample:
     return Sample(f"noise[{seed}]", lambda: feed)
 
 
-def load_feeds(samples: Sequence[Sample], what: str) -> Sequence[Feed]:
+def load_feeds(samples: Sequence[Sample], what: str, tick: Tick = lambda _: None) -> Sequence[Feed]:
     """Read every sample, many of them into a file; raises EdgeconvError naming one with NaN or Inf."""
     feeds = Spool()
-    for sample in samples:
+    for index, sample in enumerate(samples):
+        tick(index / len(samples))
         feed = sample.load()
         for name, value in feed.items():
             if not np.isfinite(value).all():

@@ -1,8 +1,11 @@
 """The last stages: the float reference, the files, their evidence, and their verification from disk."""
 
+import contextlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+from edgeconv.ahead import Tick
 from edgeconv.artifact import Artifact, save_manifest
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.data import load_feeds
@@ -14,38 +17,50 @@ from edgeconv.export.lower import embedded
 from edgeconv.export.manifest import manifest
 from edgeconv.export.report import ArtifactReport, ExportReport, artifact_text, verdict_text
 from edgeconv.export.targets import TARGETS
-from edgeconv.export.verify import Promise, expect, first_departure, promised, verify_file
+from edgeconv.export.verify import Expected, Promise, expect, first_departure, promised, verify_file
 from edgeconv.export.work import Work
 from edgeconv.files import digest, sha256, write_bytes
 from edgeconv.judge.advice import advice
 from edgeconv.recipe import FROM_FILE
+from edgeconv.runtimes.choose import choose
+from edgeconv.runtimes.probe import begin_probe
 
 
-def reference(work: Work) -> None:
-    """Run the float net on every sample that verifies."""
-    from edgeconv.export.reference import open_reference
+def begin_reference(work: Work) -> None:
+    """Begin to run the float net on every sample that verifies."""
+    source, options, data, raw = work.source, work.options, work.data, work.raw
 
-    source, lowered, options, data = work.source, work.lowered, work.options, work.data
-    with work.stages.stage("reference") as say:
+    def run(tick: Tick) -> tuple[Expected, str]:
+        from edgeconv.export.reference import open_reference
+
         feeds = load_feeds(data.verification, "verification sample")
         with open_reference(
             module=source.module,
-            raw=lowered.raw,
+            raw=raw,
             shapes=source.shapes,
             dtypes=source.dtypes,
-            outputs=lowered.hub.outputs,
             embedded=source.preprocessing if embedded(source) else None,
             softmax=work.softmax,
             threads=options.threads or 1,  # one picture's layers are too small to share
         ) as reference:
             truth = [sample.truth for sample in data.verification]
-            cuts = output_cuts(lowered.hub)
-            expected = work.expected = expect(
-                reference, feeds, truth, work.stages.share("reference"), cuts
-            )
-            runner = reference.runner
-        say(f"{runner.name} {runner.version} on {len(expected.feeds)} samples")
-    work.names = [sample.name for sample in data.verification[: len(expected.feeds)]]
+            expected = expect(reference, feeds, truth, tick)
+            return expected, f"{reference.runner.name} {reference.runner.version}"
+
+    work.reference = work.beside.begin(run)
+
+
+def reference(work: Work) -> None:
+    """Wait for the float net's outputs."""
+    hub = work.lowered.hub
+    with work.stages.stage("reference") as say:
+        found, runtime = work.reference.result(work.stages.share("reference"))
+        outputs = dict(zip(hub.outputs, found.outputs.values(), strict=True))
+        expected = work.expected = replace(found, outputs=outputs, cuts=output_cuts(hub))
+        say(f"{runtime} on {len(expected.feeds)} samples")
+    work.names = [sample.name for sample in work.data.verification[: len(expected.feeds)]]
+    if work.hint is not None and (hint := work.hint.result()):
+        work.notes.insert(0, hint)
 
 
 def emit(work: Work, target: str) -> None:
@@ -65,7 +80,16 @@ def emit(work: Work, target: str) -> None:
         gives = "/".join(sorted({spec.dtype for spec in made.outputs}))
         say(artifact_text(path.name, made, f"{takes} in, {gives} out"))
     work.emitted[target] = made
+    if TARGETS[target].aborts:
+        _begin_probe(work, target, path)
     work.notes += [f"{target}: {note}" for note in (*made.notes, *_unkept(work.options.io, made))]
+
+
+def _begin_probe(work: Work, target: str, path: Path) -> None:
+    """Begin to open and run a file in a child, before this process does."""
+    with contextlib.suppress(EdgeconvError):  # whoever opens it says that no runtime is here
+        runtime = choose(path).name
+        work.probes[target] = work.beside.keep(begin_probe(path, runtime, threads=work.threads))
 
 
 def _request(work: Work) -> EmitRequest:
@@ -150,7 +174,7 @@ def verify(work: Work, target: str) -> None:
                 file.stats,
                 work.description["weights"].get("source"),
                 row.verified,
-                row.aborts,
+                work.probes.get(target),
             )
         except EdgeconvError as error:
             work.refused[target] = f"its file does not run: {error}"

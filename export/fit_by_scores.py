@@ -153,7 +153,7 @@ def class_scores(
     elif model is not None:
         from edgeconv.runtimes.onnxrt import open_model
 
-        runner = open_model(model.SerializeToString(), optimize=False)
+        runner = open_model(model.SerializeToString())
         if len(runner.inputs) != 1:
             return None
         spec, given = runner.inputs[0], runner.outputs[0].name

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeconv.ahead import Early
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.data import Data, load_feeds
@@ -23,6 +24,9 @@ from edgeconv.export.targets import TARGETS
 from edgeconv.export.verify import Expected
 from edgeconv.recipe import Recipe
 from edgeconv.samples import Feed
+
+CALIBRATION = "calibration sample"
+"""What errors call it."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,10 @@ def make_integers(
     stages: Stages,
     threads: int,
     given: Recipe | None = None,
+    loaded: Early[Sequence[Feed]] | None = None,
 ) -> Integers:
     """Quantize ``prepared`` as ``options`` say, or take the recipe ``given``; ``expected`` judges
-    --max-drop.
+    --max-drop. ``loaded`` are the feeds of the samples that calibrate, where they are being read already.
 
     Raises BudgetMissedError where --max-drop cannot be met, EdgeconvError for pictures that do not
     fit.
@@ -59,7 +64,11 @@ def make_integers(
             say(f"recipe {recipe.name} from {options.recipe}, {recipe.form}")
         return Integers(graph, recipe, ())
     with stages.stage("calibrate") as say:
-        feeds = load_feeds(data.calibration, "calibration sample")
+        share = stages.share("calibrate")
+        if loaded is None:
+            feeds = load_feeds(data.calibration, CALIBRATION, share)
+        else:
+            feeds = loaded.result(share)
         checked = check_pictures(
             feeds, expected=value_range(how, feeds), allow_poor=options.allow_poor_calibration
         )

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from edgeconv.errors import UnsupportedOpError, UsageError
 from edgeconv.export.checks import check_finite, check_keep_float, check_labels, refuse_existing
-from edgeconv.export.data import choose_data, refuse_uncalibrated
+from edgeconv.export.data import choose_data, load_feeds, refuse_uncalibrated
 from edgeconv.export.keep_float import read_keep_float
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.prepare import PixelInput, Prepared, prepare
-from edgeconv.export.settle_preprocessing import settle_preprocessing
+from edgeconv.export.settle_preprocessing import hint, settle_preprocessing
 from edgeconv.export.source import Source, open_source, read_labels
 from edgeconv.export.targets import refused_targets
 from edgeconv.export.work import Lowered, Work
@@ -34,10 +34,26 @@ def say_preprocessing(work: Work) -> None:
     """Say how pictures are prepared and find the samples."""
     if work.source.preprocessing is not None:
         with work.stages.stage("pictures") as say:
-            work.source = settle_preprocessing(work.source, work.options, work.labels, say)
+            found = settle_preprocessing(work.source, work.options, work.labels, say)
+            work.source, work.hinting = found
     work.notes += work.source.notes
     if not work.dry:
         work.data = choose_data(work.options, work.source, work.labels)
+
+
+def begin_calibration(work: Work) -> None:
+    """Begin to read the samples that calibrate."""
+    from edgeconv.export.integers import CALIBRATION
+
+    samples = work.data.calibration
+    work.calibration = work.beside.begin(lambda tick: load_feeds(samples, CALIBRATION, tick))
+
+
+def begin_hint(work: Work) -> None:
+    """Begin to ask the net's scores whether they hint at another scaling."""
+    source, hub, folder = work.source, work.lowered.hub, work.hinting
+    if folder is not None:
+        work.hint = work.beside.begin(lambda tick: hint(source, hub, folder, tick))
 
 
 def trace(work: Work) -> None:

@@ -8,14 +8,22 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
+from edgeconv.ahead import Beside
 from edgeconv.errors import EdgeconvError, reading
 from edgeconv.export.checks import check_first
 from edgeconv.export.coverage import coverage
-from edgeconv.export.finish import emit, prove, reference, suppress, verify
-from edgeconv.export.hub.simplify import early_simplifier
+from edgeconv.export.finish import begin_reference, emit, prove, reference, suppress, verify
+from edgeconv.export.hub.simplify import Simplifier, early_simplifier
 from edgeconv.export.kept.again import find_shelf, keep, made_again
 from edgeconv.export.kept.shelf import Shelf
-from edgeconv.export.lower import build, lower, say_preprocessing, trace
+from edgeconv.export.lower import (
+    begin_calibration,
+    begin_hint,
+    build,
+    lower,
+    say_preprocessing,
+    trace,
+)
 from edgeconv.export.manifest import describe
 from edgeconv.export.options import ExportOptions, Progress
 from edgeconv.export.publish import publish, staging
@@ -23,6 +31,7 @@ from edgeconv.export.report import ExportReport, StageLine
 from edgeconv.export.stages import Stages
 from edgeconv.export.targets import TARGETS, readers
 from edgeconv.export.work import Stage, Work
+from edgeconv.pictures import quiet_pillow
 from edgeconv.recipe import Recipe
 from edgeconv.system import processors
 
@@ -33,7 +42,15 @@ def _quantize(work: Work) -> None:
     how, expected = work.source.preprocessing, work.expected
     prepared, data = work.lowered.prepared, work.data
     made = integers.make_integers(
-        work.options, prepared, data, how, expected, work.stages, work.threads, work.given
+        work.options,
+        prepared,
+        data,
+        how,
+        expected,
+        work.stages,
+        work.threads,
+        work.given,
+        work.calibration,
     )
     work.graph, work.recipe = made.graph, made.recipe
     work.notes += made.notes
@@ -64,11 +81,18 @@ def _describe(work: Work) -> None:
     )
 
 
+def _calibrates(work: Work) -> bool:
+    return work.options.integer and work.given is None and not work.dry
+
+
 LOWERING = (
     Stage(build),
     Stage(say_preprocessing),
+    Stage(begin_calibration, when=_calibrates),
     Stage(trace, when=lambda work: work.source.module is not None),
+    Stage(begin_reference, when=lambda work: not work.dry),
     Stage(lower),
+    Stage(begin_hint, when=lambda work: not work.dry),
 )
 MEASURING = (
     Stage(reference, lambda _: (("reference", "the float net on every sample that verifies"),)),
@@ -143,8 +167,8 @@ def run_export(
 def _converted(
     options: ExportOptions, given: Recipe | None, shelf: Shelf | None, stages: Stages
 ) -> ExportReport:
-    with early_simplifier(_foreign(options)) as simplifier:  # it imports while torch does
-        work = Work(options, stages, options.threads or len(processors()), simplifier, given=given)
+    with _beside(options) as (simplifier, beside, threads):  # onnxsim is imported while torch is
+        work = Work(options, stages, threads, simplifier, beside, given=given)
         with _starting():
             _walk(work, LOWERING)
         simplifier.close()
@@ -157,6 +181,18 @@ def _converted(
             keep(work, shelf)
             publish(staged, force=options.force)
     return work.report
+
+
+@contextmanager
+def _beside(options: ExportOptions) -> Iterator[tuple[Simplifier, Beside, int]]:
+    """Yield what works beside the stages, of which nothing is left at the end, and an export's threads."""
+    threads = options.threads or len(processors())
+    with (
+        quiet_pillow,
+        early_simplifier(_foreign(options)) as simplifier,
+        Beside(min(2, threads - 1)) as beside,
+    ):
+        yield simplifier, beside, threads
 
 
 def _foreign(options: ExportOptions) -> Path | None:
@@ -188,8 +224,8 @@ def _starting() -> Iterator[None]:
 
 def measure(options: ExportOptions, *, quantized: bool = True) -> Work:
     """Walk an export up to its files: the float reference ran, and the recipe is made if asked for."""
-    with _reading(options), early_simplifier(_foreign(options)) as simplifier:
-        work = Work(options, Stages(), options.threads or len(processors()), simplifier)
+    with _reading(options), _beside(options) as (simplifier, beside, threads):
+        work = Work(options, Stages(), threads, simplifier, beside)
         work.given = check_first(options)
         _walk(work, LOWERING)
         _walk(work, MEASURING if quantized else MEASURING[:1])
@@ -207,8 +243,8 @@ def plan(options: ExportOptions) -> list[str]:
 
     The net is found, traced and simplified, so that what is wrong with it is said here too.
     """
-    with _reading(options), early_simplifier(_foreign(options)) as simplifier:
-        work = Work(options, Stages(), options.threads or len(processors()), simplifier, dry=True)
+    with _reading(options), _beside(options) as (simplifier, beside, threads):
+        work = Work(options, Stages(), threads, simplifier, beside, dry=True)
         work.given = check_first(options)
         lines: list[tuple[str, str]] = []
         for stage in stages_of(options.targets):

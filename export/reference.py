@@ -20,19 +20,18 @@ Arrays = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Reference:
-    """An open float model that takes what the hub graph takes.
+    """An open float model that takes what the hub graph takes, and gives its outputs in their order.
 
     Embedded preprocessing and an appended softmax are done here in numpy, apart from the graph
     passes that do them in the files: they are part of what is verified.
     """
 
     runner: Runner
-    outputs: tuple[str, ...]
     embedded: Preprocessing | None
     softmax: bool
 
     def infer(self, feed: Mapping[str, NDArray[Any]]) -> Arrays:
-        """Return the float outputs of one feed, by the hub's output names."""
+        """Return the float outputs of one feed, by the runner's output names."""
         values = dict(feed)
         if self.embedded is not None:
             name, pixels = next(iter(values.items()))
@@ -44,7 +43,7 @@ class Reference:
         if self.softmax:
             shifted = np.exp(results[0] - results[0].max(axis=1, keepdims=True))
             results = [shifted / shifted.sum(axis=1, keepdims=True)]
-        return dict(zip(self.outputs, results, strict=True))
+        return {s.name: value for s, value in zip(self.runner.outputs, results, strict=True)}
 
 
 @contextmanager
@@ -54,15 +53,11 @@ def open_reference(
     raw: "onnx.ModelProto",
     shapes: Mapping[str, Sequence[int]],
     dtypes: Mapping[str, str],
-    outputs: Sequence[str],
     embedded: Preprocessing | None,
     softmax: bool,
     threads: int,
 ) -> Iterator[Reference]:
-    """Open the reference; ``outputs`` are the hub's output names, in the model's order.
-
-    ``dtypes`` names the types of inputs that are not float32.
-    """
+    """Open the reference; ``dtypes`` names the types of inputs that are not float32."""
     if module is not None:
         from edgeconv.runtimes.pytorch import open_module
 
@@ -80,4 +75,4 @@ def open_reference(
 
         runner = open_model(raw.SerializeToString(), threads=threads, optimize=False)
     with runner:
-        yield Reference(runner, tuple(outputs), embedded, softmax)
+        yield Reference(runner, embedded, softmax)

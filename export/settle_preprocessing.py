@@ -4,9 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from edgeconv.ahead import Tick
 from edgeconv.demo_files import demo_folder
-from edgeconv.export.fit_by_scores import Claim, better_by_truth, class_scores, hint_by_scores
+from edgeconv.export.fit_by_scores import (
+    Array,
+    Claim,
+    better_by_truth,
+    class_scores,
+    hint_by_scores,
+)
 from edgeconv.export.fit_preprocessing import Fit, fit_preprocessing
+from edgeconv.export.graph import Graph
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.source.found import Source
 from edgeconv.preprocessing import AUTO, scaled, sentence, turned
@@ -18,10 +26,11 @@ def settle_preprocessing(
     options: ExportOptions,
     labels: Sequence[str] | None,
     say: Callable[[str], None],
-) -> Source:
+) -> tuple[Source, str | None]:
     """Say how pictures are prepared and what the net's statistics and scores say; settle "auto".
 
-    A better one becomes a note of the source, and ``better`` of it.
+    A better one becomes a note of the source, and ``better`` of it. Where nothing judges, the folder is
+    returned whose pictures let scores hint at another scaling.
     """
     how = source.preprocessing
     assert how is not None
@@ -43,12 +52,12 @@ def settle_preprocessing(
     claim = _claim(source, options, labels, fit)
     if claim is not None:
         say("see the note")
-        return replace(source, better=claim.wish, notes=(claim.text, *source.notes))
+        return replace(source, better=claim.wish, notes=(claim.text, *source.notes)), None
     if fit is not None:
         say(str(fit))
-    elif folder is not None and (hint := _hint(source, options, folder)) is not None:
-        return replace(source, notes=(hint, *source.notes))
-    return source
+        return source, None
+    hints = folder is not None and not how.embedded and Path(folder).is_dir()
+    return source, folder if hints and not _labelled(options, folder) else None
 
 
 def _claim(
@@ -72,9 +81,17 @@ def _labelled(options: ExportOptions, folder: str | None) -> bool:
     return options.truth is not None and folder is not None and Path(folder).is_dir()
 
 
-def _hint(source: Source, options: ExportOptions, folder: str) -> str | None:
+def hint(source: Source, hub: Graph, folder: str, tick: Tick) -> str | None:
+    """Return the hint of the net's scores over pictures of ``folder``; None of a net that gives none."""
+    from edgeconv.export.hub.onnx_io import to_onnx
+
     how, shape = source.preprocessing, next(iter(source.shapes.values()))
-    if how is None or how.embedded or _labelled(options, folder) or not Path(folder).is_dir():
+    net = class_scores(None, to_onnx(hub), tuple(shape))
+    if how is None or net is None:
         return None
-    net = class_scores(source.module, source.model, tuple(shape))
-    return None if net is None else hint_by_scores(net, how, shape[1], folder)
+
+    def scores(value: Array) -> Array:
+        tick(0.0)
+        return net(value)
+
+    return hint_by_scores(scores, how, shape[1], folder)

@@ -1,6 +1,6 @@
 """Every artifact, re-read from disk, against the float reference; and the stage that departs first."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from edgeconv import metrics
 from edgeconv.adapt import match_names
+from edgeconv.ahead import Tick
 from edgeconv.evaluate.box_parity import BoxParity
 from edgeconv.evaluate.held import boxes_held
 from edgeconv.export.graph import Graph
 from edgeconv.export.kinds import Precision
 from edgeconv.export.reference import Arrays, Reference
+from edgeconv.isolate import Call
 from edgeconv.judge.budget import DEFAULTS, defaults_for
 from edgeconv.judge.measures import Figures
 from edgeconv.judge.parts import Cuts
@@ -23,6 +25,7 @@ from edgeconv.judge.text import to_json
 from edgeconv.judge.verdict import Verdict, compare, no_integers
 from edgeconv.recipe import Recipe
 from edgeconv.runtimes.base import open_runner
+from edgeconv.runtimes.probe import TIMEOUT_S
 from edgeconv.samples import Feed, spread
 from edgeconv.tensors import TensorSpec
 
@@ -84,11 +87,10 @@ def expect(
     reference: Reference,
     feeds: Sequence[Feed],
     truth: Sequence[int | None],
-    progress: Callable[[float], None],
-    cuts: Cuts | None = None,
+    tick: Tick,
 ) -> Expected:
     """Run the reference over ``feeds``; raises EdgeconvError naming an output that is not finite."""
-    rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in reference.outputs}
+    rows: dict[str, list[NDArray[np.float32]]] = {s.name: [] for s in reference.runner.outputs}
     held = 0
     for index, feed in enumerate(feeds):
         batch = next((len(value) for value in feed.values() if value.ndim), 1)
@@ -96,7 +98,7 @@ def expect(
             metrics.check_finite(f"{name} of the float reference", value)
             rows[name].append(as_rows(np.asarray(value, np.float32), batch))
             held += value.nbytes
-        progress((index + 1) / len(feeds))
+        tick((index + 1) / len(feeds))
         if held > MAX_BYTES:
             feeds = feeds[: index + 1]
             break
@@ -104,7 +106,7 @@ def expect(
     stacked = {name: np.concatenate(values) for name, values in rows.items()}
     alone = all(len(values) == len(feeds) for values in stacked.values())  # one picture a feed
     classes = np.array(known, np.int64) if alone and len(known) == len(feeds) else None
-    return Expected(feeds, stacked, classes, cuts)
+    return Expected(feeds, stacked, classes)
 
 
 @dataclass(frozen=True)
@@ -139,16 +141,18 @@ def verify_file(
     stats: Mapping[str, Any] | None = None,
     weights: object = None,
     most: int | None = None,
-    isolate: bool = False,
+    probe: Call | None = None,
 ) -> FileVerdict:
     """Open ``path`` in its runtime, run the feeds, ``most`` of them at most, and judge the outputs.
 
     ``borders`` are the file's inputs and outputs as it was written; ``promise`` is what its
     recipe promises; ``stats`` are what was counted in the file and ``weights`` says what the net's are.
-    ``isolate`` opens and runs it in a child first.
+    ``probe`` is a child that opens and runs it first.
     """
     few = expected if most is None else expected.spread(most)
-    with open_runner(path, threads=threads, isolate=isolate) as runner:
+    if probe is not None:
+        probe.result(TIMEOUT_S)
+    with open_runner(path, threads=threads) as runner:
         inputs = all_placed(runner.inputs, borders[0])
         outputs = all_placed(runner.outputs, borders[1])
         got, _ = run_feeds(runner, few.feeds, inputs, outputs)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeconv.ahead import Beside
 from edgeconv.export.graph import Graph
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.prepare import Prepared
@@ -14,6 +15,7 @@ from edgeconv.export.targets import TARGETS
 if TYPE_CHECKING:
     import onnx
 
+    from edgeconv.ahead import Early
     from edgeconv.export.data import Data
     from edgeconv.export.emit import Emitted
     from edgeconv.export.hub.simplify import Simplifier
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from edgeconv.export.report import ExportReport
     from edgeconv.export.source import Source
     from edgeconv.export.verify import Expected, Promise
+    from edgeconv.isolate import Call
     from edgeconv.recipe import Recipe
+    from edgeconv.samples import Feed
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,15 @@ class Work:
     """One export: what was asked, and what its stages have found so far, in the order they find it.
 
     ``dry``: nothing is calibrated or written, and nothing is refused for standing in the way.
-    ``given`` is the recipe of a file. ``refused`` is target -> why it does not take the net.
+    ``hinting`` is the folder whose pictures may hint at another scaling.
+    What is begun early goes on ``beside`` the stages until one asks for it. ``given`` is the recipe of a file. ``refused`` is target -> why it does not take the net.
     """
 
     options: ExportOptions
     stages: Stages
     threads: int
     simplifier: "Simplifier"
+    beside: Beside
     dry: bool = False
     given: "Recipe | None" = None
     notes: list[str] = field(default_factory=list)
@@ -58,6 +64,10 @@ class Work:
     labels: list[str] | None = field(init=False)
     data: "Data" = field(init=False)
     lowered: Lowered = field(init=False)
+    calibration: "Early[Sequence[Feed]] | None" = field(init=False, default=None)
+    reference: "Early[tuple[Expected, str]]" = field(init=False)
+    hinting: str | None = field(init=False, default=None)
+    hint: "Early[str | None] | None" = field(init=False, default=None)
     expected: "Expected" = field(init=False)
     names: list[str] = field(init=False)
     graph: Graph = field(init=False)
@@ -66,6 +76,7 @@ class Work:
     description: Mapping[str, Any] = field(init=False)
     promises: "dict[frozenset[str], Promise]" = field(init=False, default_factory=dict)
     emitted: "dict[str, Emitted]" = field(default_factory=dict)
+    probes: "dict[str, Call]" = field(init=False, default_factory=dict)
     report: "ExportReport" = field(init=False)
 
     @property

@@ -5,7 +5,7 @@ from threading import Event, active_count
 
 import pytest
 
-from edgeconv.ahead import in_order
+from edgeconv.ahead import Beside, Tick, in_order
 
 
 def test_results_come_in_order_although_later_items_end_first() -> None:
@@ -54,3 +54,55 @@ def test_nothing_is_left_where_the_reader_or_an_item_fails(stop: type[BaseExcept
         with pytest.raises(stop):
             read(work, place)
         assert active_count() == before
+
+
+def test_what_was_begun_runs_while_nobody_asks_and_its_error_waits_to_be_asked_for() -> None:
+    ran = Event()
+
+    def fails(_: Tick) -> None:
+        ran.set()
+        raise ValueError("late")
+
+    with Beside(1) as beside:
+        early = beside.begin(fails)
+        assert ran.wait(60)
+        with pytest.raises(ValueError, match="late"):
+            early.result()
+        assert beside.begin(lambda _: 7).result() == 7
+
+
+def test_without_threads_work_is_done_when_it_is_asked_for() -> None:
+    shares: list[float] = []
+    ran = Event()
+
+    def work(tick: Tick) -> int:
+        ran.set()
+        tick(0.5)
+        return 7
+
+    with Beside(0) as beside:
+        early = beside.begin(work)
+        assert not ran.is_set()
+        assert early.result(shares.append) == 7
+    assert shares == [0.5]
+
+
+def test_an_interrupt_ends_what_nobody_asked_for_and_begins_nothing_more() -> None:
+    before, began, never = active_count(), Event(), Event()
+
+    def endless(tick: Tick) -> None:
+        began.set()
+        while True:
+            tick(0.0)
+
+    def interrupted() -> None:
+        with Beside(1) as beside:
+            beside.begin(endless)
+            beside.begin(lambda _: never.set())
+            assert began.wait(60)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert active_count() == before
+    assert not never.is_set()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError
-from edgeconv.isolate import Worker, call
+from edgeconv.isolate import Call, Worker, call
 
 NEVER_OURS = ("onnx", "numpy", "onnxruntime", "onnxsim", "click", "rich", "torch", "ai_edge_litert",
               "tflite_runtime", "coremltools", "google", "flatbuffers", "PIL", "sitecustomize",
@@ -134,6 +135,20 @@ def test_errors_are_the_childs_own_sentence_and_a_bugs_last_line() -> None:
 def test_a_child_that_crashes_after_its_answer_has_failed() -> None:
     with pytest.raises(EdgeconvError, match="it crashed with SIGSEGV"):
         call("test_isolate:crash_at_exit", None, "it", python=_with_tests())
+
+
+def test_a_call_that_nobody_waits_for_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Noted(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    with Call("time:sleep", 1000, "it"):
+        assert started[0].poll() is None
+    assert started[0].returncode != 0
 
 
 def test_a_worker_answers_until_it_is_told_to_end(monkeypatch: pytest.MonkeyPatch) -> None:

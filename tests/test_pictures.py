@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import random
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from edgeconv.pictures import (
     picture_boxes,
     picture_names,
     placed_box,
+    quiet_pillow,
     read_picture,
     resize_and_crop,
     to_input,
@@ -60,6 +62,18 @@ def test_a_palette_with_transparency_needs_no_warning(tmp_path: Path) -> None:
     image = Image.fromarray(COLOURS).convert("P")
     image.save(tmp_path / "x.png", transparency=bytes([0, 128, 255]))
     assert (read_picture(tmp_path / "x.png") == np.asarray(image.convert("RGB"))).all()
+
+
+def test_pillow_is_quiet_until_the_last_leaves_and_the_filters_are_then_as_before() -> None:
+    before = list(warnings.filters)
+    with quiet_pillow:
+        for _ in range(2):
+            with quiet_pillow:
+                warnings.warn_explicit("metadata", UserWarning, "x.py", 1, "PIL.TiffImagePlugin")
+        warnings.warn_explicit("metadata", UserWarning, "x.py", 1, "PIL.TiffImagePlugin")
+        with pytest.warns(UserWarning, match="another's"):
+            warnings.warn_explicit("another's", UserWarning, "x.py", 1, "net")
+    assert list(warnings.filters) == before
 
 
 def test_sixteen_bit_grey_keeps_its_upper_bits(tmp_path: Path) -> None:
