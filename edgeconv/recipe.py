@@ -27,6 +27,9 @@ Form = Literal["zero-point-free", "asymmetric"]
 """zero-point-free: zero point -128 (unsigned) or 0 (symmetric) wherever an operator reads the
 integers; asymmetric: any."""
 
+FREE: Form = "zero-point-free"
+WITHOUT_ZERO_POINTS = ("coreml",)
+"""Targets whose files take that form of any recipe."""
 VERSION = 1
 FROM_FILE = "from the file"
 """The name of a recipe that holds a quantized file's own integers."""
@@ -79,6 +82,7 @@ class Recipe:
     factors of its channels, where weights were equalised; layers in float need them too.
     ``float_outputs``: target -> outputs that its integer layers give in float where the file's
     borders are float, because that costs its runtime nothing; integer borders hold their integers.
+    ``free_bias``: node name -> what ``float_bias`` is in the form without zero points, where that differs.
     ``copies``: first tensor of a chain -> how often each channel is made (export/quant/copies.py).
     """
 
@@ -91,15 +95,22 @@ class Recipe:
     equalized: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     float_outputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     copies: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    free_bias: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
-    def on(self, target: str, float_borders: bool = True) -> "Recipe":
-        """Return what a file for ``target`` holds: fewer integer outputs with float borders."""
+    def on(
+        self, target: str, float_borders: bool = True, inputs: Mapping[str, str] | None = None
+    ) -> "Recipe":
+        """Return what a file for ``target`` holds: fewer integer outputs with float borders, and its form.
+
+        ``inputs`` as ``with_form`` takes them, without which the form stays.
+        """
         real = self.float_outputs.get(target, ()) if float_borders else ()
         kept = {name: a for name, a in self.activations.items() if name not in real}
-        return replace(self, activations=kept, float_outputs={})
+        held, form = replace(self, activations=kept, float_outputs={}), form_on(target, self.form)
+        return held if inputs is None or form == self.form else held.with_form(form, inputs)
 
     def with_form(self, form: Form, inputs: Mapping[str, str]) -> "Recipe":
-        """Return the same ranges, weights and weight scales in the other form.
+        """Return the same ranges, integer weights and weight scales in the other form.
 
         ``inputs`` maps each node in ``weights`` to the tensor it reads, because the int32 bias
         depends on that tensor's scale.
@@ -108,11 +119,16 @@ class Recipe:
             name: a if a.fixed or a.final else choose_scale(a.low, a.high, form)
             for name, a in self.activations.items()
         }
+        own = self.free_bias if form == FREE else {}
         weights = {
-            name: replace(w, bias=bias_integers(w, activations[inputs[name]].scale))
+            name: replace(w, float_bias=own.get(name, w.float_bias))
             for name, w in self.weights.items()
         }
-        return replace(self, form=form, activations=activations, weights=weights)
+        weights = {
+            name: replace(w, bias=bias_integers(w, activations[inputs[name]].scale))
+            for name, w in weights.items()
+        }
+        return replace(self, form=form, activations=activations, weights=weights, free_bias={})
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as JSON data; floats round-trip exactly, integers are base64."""
@@ -138,12 +154,18 @@ class Recipe:
             "equalized": {t: [float(f) for f in factors] for t, factors in self.equalized.items()},
             "float_outputs": {target: list(names) for target, names in self.float_outputs.items()},
             "copies": {tensor: list(each) for tensor, each in self.copies.items()},
+            "free_bias": {n: [float(b) for b in bias] for n, bias in self.free_bias.items()},
             "notes": dict(self.notes),
         }
 
     def save(self, path: Path) -> None:
         """Write the recipe as JSON."""
         write_text(path, json.dumps(self.to_json(), indent=1) + "\n")
+
+
+def form_on(target: str, form: Form) -> Form:
+    """Return the form in which a file for ``target`` holds a recipe of ``form``."""
+    return FREE if target in WITHOUT_ZERO_POINTS else form
 
 
 def choose_scale(low: float, high: float, form: Form) -> Activation:
@@ -207,6 +229,7 @@ def load_recipe(path: Path) -> Recipe:
             equalized={t: np.array(f, np.float32) for t, f in data.get("equalized", {}).items()},
             float_outputs={t: tuple(o) for t, o in data.get("float_outputs", {}).items()},
             copies={t: tuple(each) for t, each in data.get("copies", {}).items()},
+            free_bias={n: np.array(b, np.float32) for n, b in data.get("free_bias", {}).items()},
         )
     except ValueError as error:  # the integers are fewer or more than their shape says
         raise EdgeconvError(f"{source}: {error}") from error

@@ -5,7 +5,12 @@ from edgeconv.schema import flag, items, mapping, maybe, number, one_of, table, 
 FLOAT32 = number(low=-3.4e38, high=3.4e38)
 NOTED, SHARE = number(finite=False), number(low=0.0, high=1e30, finite=False)
 
-OPTIONAL = {"equalized": FLOAT32, "float_outputs": text, "copies": whole(1, 1 << 10)}
+OPTIONAL = {
+    "equalized": FLOAT32,
+    "float_outputs": text,
+    "copies": whole(1, 1 << 10),
+    "free_bias": FLOAT32,
+}
 
 RECIPE = table(
     {

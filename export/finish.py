@@ -147,12 +147,12 @@ def prove(work: Work) -> None:
 
 
 def _promise(work: Work, target: str) -> Promise | None:
-    """Return what the recipe gives with the integer outputs of ``target``'s file: each set runs once."""
+    """Return what the recipe gives with the integer outputs of ``target``'s file: each set and form runs once."""
     if work.recipe is None or work.options.image_input:
         return None
     real = all(spec.dtype == "float32" for spec in work.emitted[target].outputs)
-    held = work.recipe.on(target, real)
-    key = frozenset(held.activations)
+    held = work.recipe.on(target, real, {node.name: node.inputs[0] for node in work.graph.nodes})
+    key = held.form, frozenset(held.activations)
     if key not in work.promises:
         work.promises[key] = promised(work.graph, held, work.expected, work.threads)
     return work.promises[key]

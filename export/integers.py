@@ -115,7 +115,7 @@ def make_integers(
     if recipe.form == "asymmetric":
         notes.append(
             f"{recipe.notes['form']}: ONNX and TFLite store zero points, Core ML takes the same "
-            "ranges without them"
+            "ranges without them, and biases that fit"
         )
     return Integers(made.graph, recipe, tuple(notes))
 

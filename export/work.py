@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgeconv.export.source import Source
     from edgeconv.export.verify import Expected, Promise
     from edgeconv.isolate import Call
-    from edgeconv.recipe import Recipe
+    from edgeconv.recipe import Form, Recipe
     from edgeconv.samples import Feed
 
 
@@ -74,7 +74,7 @@ class Work:
     recipe: "Recipe | None" = field(init=False, default=None)
     place: Path = field(init=False)
     description: Mapping[str, Any] = field(init=False)
-    promises: "dict[frozenset[str], Promise]" = field(init=False, default_factory=dict)
+    promises: "dict[tuple[Form, frozenset[str]], Promise]" = field(init=False, default_factory=dict)
     emitted: "dict[str, Emitted]" = field(default_factory=dict)
     probes: "dict[str, Call]" = field(init=False, default_factory=dict)
     report: "ExportReport" = field(init=False)

@@ -1,12 +1,10 @@
 """What makes quantization cheap changes nothing that counts."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from quant_nets import NetBuilder, pictures, residual_net
 
-from edgeconv.export.quant import contest, engine
+from edgeconv.export.quant import engine
 from edgeconv.export.quant.bias import MeanOutput, _run, channel_means
 from edgeconv.export.quant.engine import quantize
 from edgeconv.export.quant.fit import bounded_share
@@ -60,25 +58,6 @@ def test_layers_of_large_tensors_learn_on_fewer_pictures(monkeypatch: pytest.Mon
     monkeypatch.setattr(engine, "LIVE_BYTES", 1)
     learnt = quantize(graph, feeds, recipe="fast").recipe.notes["pictures"]["learnt"]
     assert learnt == engine.LEAST_LEARNT
-
-
-def test_zero_points_are_fitted_anew_where_a_bias_would_not_fit(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    graph = residual_net()
-    feeds, forms = pictures(graph, 10), []
-    entry = contest.Contest._entry
-
-    def noted(self: Any, fit: Any) -> Any:
-        forms.append(fit[1])
-        return entry(self, fit)
-
-    monkeypatch.setattr(contest.Contest, "_entry", noted)
-    quantize(graph, feeds, recipe="fast")
-    assert "asymmetric" not in forms
-    monkeypatch.setattr(contest, "LARGEST_BIAS", 0)
-    quantize(graph, feeds, recipe="fast")
-    assert "asymmetric" in forms
 
 
 def test_pictures_that_are_not_gathered_whole_widen_ranges_and_give_outputs() -> None:

@@ -76,8 +76,8 @@ def test_the_candidate_to_trust_most_wins_what_is_near() -> None:
     def entry(noise: float) -> Score:
         return Score(noise, 0.0, 0.0, None)
 
-    assert best([entry(1.02e-3), entry(1e-3)]) == 0
-    assert best([entry(1.03e-3), entry(1e-3)]) == 1
+    assert best([entry(1.06e-3), entry(1e-3)]) == 0
+    assert best([entry(1.08e-3), entry(1e-3)]) == 1
     assert best([entry(0.0), entry(0.0)]) == 0
     assert form_is_too_dear(entry(1.04e-3), entry(1e-3)) is None
     assert form_is_too_dear(entry(2e-3), entry(1e-3)) == "zero points take 3.0 dB of the noise away"

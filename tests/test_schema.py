@@ -290,7 +290,9 @@ def test_bytes_that_are_no_text_are_said_to_be_none() -> None:
 def test_what_parity_reads_of_a_recipe_is_checked(wrong: Any) -> None:
     with pytest.raises(EdgeconvError, match=r"recipe\.json: "):
         checked(wrong, FLOAT_OUTPUTS, "recipe.json")
-    assert checked({"float_outputs": {"tflite": ["y"]}}, FLOAT_OUTPUTS, "recipe.json")
+    assert checked(
+        {"form": "asymmetric", "float_outputs": {"tflite": ["y"]}}, FLOAT_OUTPUTS, "recipe.json"
+    )
 
 
 def test_a_whole_number_that_no_array_holds_is_taken_as_a_float() -> None:

@@ -9,9 +9,10 @@ from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256
 from edgeconv.foreign import refuse_missing
+from edgeconv.recipe import form_on
 from edgeconv.runtimes.choose import choose, ways
 from edgeconv.runtimes.table import RUNTIMES, Runtime
-from edgeconv.schema import checked, items, mapping, read_json, table, text
+from edgeconv.schema import checked, items, mapping, one_of, read_json, table, text
 
 Stage = Literal["raw", "hub", "prepared", "fp32", "fp16", "recipe", "int8"]
 
@@ -26,7 +27,9 @@ TITLES = {
 }
 """How reports call the stages that are not artifacts of their own."""
 
-FLOAT_OUTPUTS = table({}, {"float_outputs": mapping(items(text))})
+FLOAT_OUTPUTS = table(
+    {"form": one_of("zero-point-free", "asymmetric")}, {"float_outputs": mapping(items(text))}
+)
 """What is read here of a recipe, by a side that has no engine."""
 
 
@@ -275,13 +278,16 @@ def _before(cell: Cell, earlier: Sequence[Cell]) -> str | None:
 
 
 def _promise(artifact: Artifact) -> str:
-    """Return what tells recipes apart: the digest, and the outputs that the file holds in float."""
+    """Return what tells recipes apart: the digest, the form, and the outputs that the file holds in float."""
     digest = _evidence(artifact).get("recipe.json", "")
-    if not digest or not artifact.real_outputs:
-        return digest
+    if not digest:
+        return ""
     file = artifact.evidence("recipe.json")
     recipe = checked(read_json(file, "a recipe"), FLOAT_OUTPUTS, str(file))
-    return " ".join([digest, *recipe.get("float_outputs", {}).get(artifact.target, ())])
+    real = recipe.get("float_outputs", {}) if artifact.real_outputs else {}
+    return " ".join(
+        [digest, form_on(artifact.target, recipe["form"]), *real.get(artifact.target, ())]
+    )
 
 
 def _same_recipe(a: Cell, b: Cell) -> bool:

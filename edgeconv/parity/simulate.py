@@ -34,7 +34,8 @@ def simulated_model(
     graph = from_onnx(load_model(prepared))
     if recipe is None:
         recipe = load_recipe(artifact.evidence("recipe.json"))
-        recipe = recipe.on(artifact.target, artifact.real_outputs)
+        inputs = {node.name: node.inputs[0] for node in graph.nodes}
+        recipe = recipe.on(artifact.target, artifact.real_outputs, inputs)
     emitted = emit_qdq(graph, recipe, io="float")
     return save_model(emitted.model), dict(emitted.names)
 

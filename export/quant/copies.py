@@ -108,7 +108,9 @@ def copied(graph: Graph, recipe: Recipe, copies: Copies) -> tuple[Graph, Recipe]
             moved = -moved  # what one layer rounds up the next rounds down
         read = integers[chain.reader.name]
         integers[chain.reader.name] = replace(read, values=shared_out(read.values, each))
-    return widen(graph, copies), replace(recipe, weights=integers, copies=dict(copies))
+    return widen(graph, copies), replace(
+        recipe, weights=integers, copies=dict(copies), free_bias={}
+    )
 
 
 def shifts(count: int) -> NDArray[np.float64]:

@@ -286,6 +286,11 @@ def schema() -> str:
                 "description": "factors that equalisation gave a tensor's channels",
                 "additionalProperties": numbers,
             },
+            "free_bias": {
+                "type": "object",
+                "description": "float_bias of nodes in a file without zero points, where it differs",
+                "additionalProperties": numbers,
+            },
             "notes": {"type": "object"},
         },
     }

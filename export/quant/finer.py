@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from edgeconv.export.quant.contest import Quantized, Task
 from edgeconv.export.quant.copies import copied, plan
-from edgeconv.export.quant.judge import NEAR_DB, decibels, run_recipe, score
+from edgeconv.export.quant.judge import WORTH_DB, decibels, run_recipe, score
 from edgeconv.export.quant.noise import backward_map, noise_notes, noise_shares
 from edgeconv.export.quant.observe import Observation
 
@@ -32,7 +32,7 @@ def with_copies(made: Quantized, seen: Observation, task: Task, share: float) ->
         for g, r in ((made.graph, made.recipe), (graph, recipe))
     )
     gain = decibels(before, after)
-    if gain <= NEAR_DB:
+    if gain <= WORTH_DB:
         return made
     count = sum(sum(each) - len(each) for each in chosen.values())
     said = f"{count} copies of noisy channels, {gain:.1f} dB less noise"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -42,7 +42,8 @@ it too, where saturation moved it."""
 class LayerFit:
     """Gives each weighted node its Weights; see stream.Fit.
 
-    ``limit`` is the largest integer a weight may have.
+    ``limit`` is the largest integer a weight may have. ``held``: integers that are kept, and get another
+    bias.
     """
 
     graph: Graph
@@ -51,11 +52,27 @@ class LayerFit:
     rounding: Rounding
     bias: BiasCorrection
     limit: int = 127
+    held: Mapping[str, Weights] = field(default_factory=dict)
 
     def __call__(self, node: Node, stored: NDArray[np.uint8] | None) -> Weights:
         """Return the integers of one node; ``stored`` is None where no pictures are needed."""
-        real, bias = float_weights(self.graph, node)
+        bias = float_weights(self.graph, node)[1]
         quantization = self.activations[node.inputs[0]]
+        if node.name in self.held:
+            weights = replace(self.held[node.name], float_bias=bias)
+        else:
+            weights = self._rounded(node, stored, quantization)
+        if stored is not None and self.bias != "none":
+            weights = replace(
+                weights, float_bias=self._corrected(node, weights, stored, quantization)
+            )
+        return replace(weights, bias=bias_integers(weights, quantization.scale))
+
+    def _rounded(
+        self, node: Node, stored: NDArray[np.uint8] | None, quantization: Activation
+    ) -> Weights:
+        """Return integers and scales of a node's weights, beside its own bias that is not rounded yet."""
+        real, bias = float_weights(self.graph, node)
         scales = weight_scales(node, real, bias, quantization.scale, self.limit)
         flat = rows(node, real)
         integers = round_nearest(flat, scales, self.limit)
@@ -64,14 +81,7 @@ class LayerFit:
             if found is not None:
                 integers = gptq(flat, found, scales, self.limit)
         values = unrows(node, integers, real.shape)
-        weights = Weights(
-            values, scales, np.zeros(len(bias), np.int32), bias, axis=output_axis(node)
-        )
-        if stored is not None and self.bias != "none":
-            weights = replace(
-                weights, float_bias=self._corrected(node, weights, stored, quantization)
-            )
-        return replace(weights, bias=bias_integers(weights, quantization.scale))
+        return Weights(values, scales, np.zeros(len(bias), np.int32), bias, axis=output_axis(node))
 
     def without_pictures(self, recipe: Recipe) -> dict[str, Weights]:
         """Return the Weights of every node that has integers, from the float weights alone."""

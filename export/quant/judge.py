@@ -13,8 +13,11 @@ from edgeconv.export.quant.observe import Feeds, Floats
 from edgeconv.export.quant.sessions import integer_kernels_are_exact, session
 from edgeconv.recipe import Recipe
 
-NEAR_DB = 0.1
-"""Candidates this near to the best are as good: the one to trust most is taken."""
+NEAR_DB = 0.3
+"""Candidates this near to the best are as good: the one to trust most is taken. Float noise of 1e-6 moves what
+they measure by as much, and on other pictures those picked by less are no better."""
+WORTH_DB = 0.1
+"""What a change to a finished recipe must bring."""
 INAUDIBLE = 1e-8
 """Less noise than this share of an output's power, 80 dB, is no reason for anything."""
 FORM_DB = 0.2

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from edgeconv.export.quant.contest import Quantized, Task
-from edgeconv.export.quant.judge import NEAR_DB, decibels, run_recipe, score
+from edgeconv.export.quant.judge import WORTH_DB, decibels, run_recipe, score
 from edgeconv.export.quant.observe import Progress
 from edgeconv.export.twin.distil import distil
 from edgeconv.export.twin.net import why_not
@@ -38,7 +38,7 @@ def train(made: Quantized, task: Task, minutes: float, progress: Progress) -> Qu
     )
     gain = decibels(before, after)
     how = f"{done.steps} steps" + ("" if done.in_time else ", as many as the minutes allow")
-    if gain <= NEAR_DB:
+    if gain <= WORTH_DB:
         return _said(
             made, f"training brought nothing on {len(held)} pictures it had not seen ({how})"
         )

@@ -222,7 +222,7 @@ class Twin:
             )
             source = activations[node.inputs[0]].scale
             weights[node.name] = replace(made, bias=bias_integers(made, source))
-        return replace(self.recipe, activations=activations, weights=weights)
+        return replace(self.recipe, activations=activations, weights=weights, free_bias={})
 
     def _activation(self, name: str, held: Activation) -> Activation:
         growth = self.growth.get(self.groups.root(name))

@@ -40,17 +40,16 @@ def held_recipe(artifact: Artifact) -> "Recipe":
 
     Core ML takes no zero points, and some outputs of files with float borders have no integers.
     """
-    from edgeconv.recipe import load_recipe
+    from edgeconv.recipe import form_on, load_recipe
 
     recipe = load_recipe(artifact.evidence("recipe.json"))
-    recipe = recipe.on(artifact.target, artifact.real_outputs)
-    if artifact.target != "coreml" or recipe.form == "zero-point-free":
-        return recipe
+    if form_on(artifact.target, recipe.form) == recipe.form:
+        return recipe.on(artifact.target, artifact.real_outputs)
     from edgeconv.export.hub.onnx_io import from_onnx, load_model
 
     graph = from_onnx(load_model(artifact.evidence("prepared.onnx")))
     inputs = {node.name: node.inputs[0] for node in graph.nodes if node.name in recipe.weights}
-    return recipe.with_form("zero-point-free", inputs)
+    return recipe.on(artifact.target, artifact.real_outputs, inputs)
 
 
 def grids_of(artifact: Artifact | None) -> dict[str, Quantization]:

@@ -1,0 +1,78 @@
+"""Whether a net needs zero points is asked of integers that were fitted with and without them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from quant_nets import NetBuilder, pictures, residual_net
+
+from edgeconv.export.graph import Graph
+from edgeconv.export.quant.engine import quantize
+from edgeconv.export.quant.judge import decibels, run_recipe, score
+from edgeconv.recipe import Recipe
+
+
+def swish_net() -> Graph:
+    """Swishes that reach far above zero and little below it, as convolutions behind them want zero points."""
+    net = NetBuilder()
+    last = "input"
+    for channels in (8, 12, 12):
+        made = net.conv(last, channels, clamp=None)
+        weight = net.graph.nodes[-1].inputs[1]
+        net.graph.constants[weight] = 4 * net.graph.constants[weight]
+        shape = net.graph.shape(made)
+        last = net.add("Mul", [made, net.add("Sigmoid", [made], shape)], shape)
+    return net.head(last)
+
+
+def noise(graph: Graph, recipe: Recipe) -> float:
+    """Return a recipe's noise on pictures that it was not made of."""
+    feeds = pictures(graph, 24, seed=9)
+    bare = Recipe("float", "asymmetric", {}, {}, tuple(node.name for node in graph.nodes))
+    wanted = run_recipe(graph, bare, feeds, 1)
+    whole = replace(recipe, float_outputs={})
+    return score(graph, wanted, run_recipe(graph, whole, feeds, 1)).noise
+
+
+@pytest.mark.parametrize("name", ["fast", "std"])
+def test_a_net_that_needs_zero_points_is_fitted_with_them(name: str) -> None:
+    graph = swish_net()
+    feeds = pictures(graph, 20)
+    made = quantize(graph, feeds, recipe=name)
+    free = quantize(graph, feeds, recipe=name, form="zero-point-free")
+    assert made.recipe.form == "asymmetric"
+    gain = decibels(noise(free.graph, free.recipe), noise(made.graph, made.recipe))
+    read = {node.name: node.inputs[0] for node in free.graph.nodes}
+    late = decibels(
+        noise(free.graph, free.recipe.with_form("asymmetric", read)),
+        noise(made.graph, made.recipe),
+    )
+    assert gain > 1.0
+    assert late > 0.5  # integers of the other form, read by finer steps
+
+
+def test_a_file_without_zero_points_gets_biases_of_its_own() -> None:
+    graph = swish_net()
+    feeds = pictures(graph, 20)
+    made = quantize(graph, feeds, recipe="fast")
+    free = quantize(graph, feeds, recipe="fast", form="zero-point-free")
+    read = {node.name: node.inputs[0] for node in graph.nodes}
+    held = made.recipe.on("coreml", True, read)
+    assert held.form == "zero-point-free"
+    assert made.recipe.on("tflite", True, read).form == "asymmetric"
+    for node, weights in held.weights.items():
+        np.testing.assert_array_equal(weights.values, made.recipe.weights[node].values)
+    assert any(
+        not np.array_equal(weights.float_bias, made.recipe.weights[node].float_bias)
+        for node, weights in held.weights.items()
+    )
+    assert abs(decibels(noise(graph, held), noise(free.graph, free.recipe))) < 0.3
+
+
+def test_ranges_that_need_no_zero_point_are_fitted_once() -> None:
+    net = NetBuilder()
+    graph = net.head(net.conv(net.conv("input", 8), 8))
+    made = quantize(graph, pictures(graph, 10), recipe="fast").recipe
+    assert (made.form, made.notes["form"]) == ("zero-point-free", "zero points are not needed")
+    assert not made.free_bias
+    assert quantize(residual_net(), pictures(residual_net(), 10), recipe="fast").recipe.free_bias
