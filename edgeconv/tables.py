@@ -49,7 +49,7 @@ def print_table(
     """Print ``lines``, a cell a column; the first ``keys`` columns identify a row.
 
     Where the table is wider than the console, each row is its keys on a line and its figures below
-    them, broken between figures only. ``styles`` colours whole rows.
+    them, broken between figures, a longer one between words. ``styles`` colours whole rows.
     """
     rendered = table_lines(columns, lines, console.width, keys)
     for number, block in enumerate(rendered):
@@ -68,6 +68,8 @@ def table_lines(
     [['file        ms  verdict'], ['net.onnx  12.3  ok']]
     >>> table_lines(columns, [["net.onnx", "12.3", "ok"]], 16)
     [[], ['net.onnx', '  ms 12.3 · ok']]
+    >>> table_lines(columns, [["net.onnx", "12.3", "not within its budget"]], 16)[1]
+    ['net.onnx', '  ms 12.3', '  not within its', '  budget']
     """
     titles = [column.title for column in columns]
     lines = [[one_line(cell) for cell in cells] for cells in lines]
@@ -86,20 +88,27 @@ def _aligned(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[i
 
 
 def _block(columns: Sequence[Column], cells: Sequence[str], width: int, keys: int) -> list[str]:
-    block = [GAP.join(cell for cell in cells[:keys] if cell)]
     figures = [
         f"{column.title} {cell}" if column.named else cell
         for column, cell in zip(columns[keys:], cells[keys:], strict=True)
         if cell
     ]
-    line = ""
+    below: list[str] = []
     for figure in figures:
-        longer = f"{line} · {figure}" if line else GAP + figure
-        if line and cell_len(longer) > width:
-            block.append(line)
-            longer = GAP + figure
-        line = longer
-    return [*block, line] if line else block
+        longer = f"{below[-1]} · {figure}" if below else GAP + figure
+        if below and cell_len(longer) <= width:
+            below[-1] = longer
+        else:
+            below.append(GAP + figure)
+    head = GAP.join(cell for cell in cells[:keys] if cell)
+    return [head, *(line for long in below for line in _within(long, width))]
+
+
+def _within(line: str, width: int) -> list[str]:
+    """Return an indented ``line`` folded between words where it is wider than ``width``."""
+    if cell_len(line) <= width:
+        return [line]
+    return [GAP + part for part in fold(line.strip(), width - len(GAP))]
 
 
 def print_facts(console: Console, facts: Sequence[tuple[str, str]]) -> None:

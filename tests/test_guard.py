@@ -325,6 +325,7 @@ sys.exit(guarded(work, as_json=False, debug=False))
         (["export", "a.onnx", "--html", "a.html"], "(a.html): --html takes no value"),
         (["bench", "a.onnx", "--csv", f"{__file__}/a"], "test_guard.py is a file, not a folder"),
         (["parity", "a.onnx", "--save-outputs", __file__], "is a file"),
+        (["train", "ghostnet", "--data", ".", "--output", f"{__file__}/a"], "is a file"),
     ],
 )
 def test_words_that_cannot_be_meant_are_refused_before_the_work(

@@ -16,6 +16,7 @@ from simulate_adaptive import read_samples, repeat, write_samples
 
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.sweep.beside import build
 from edgeconv.sweep.budgets import Budgets
 from edgeconv.sweep.choose import (
     difference,
@@ -36,7 +37,7 @@ from edgeconv.sweep.point import Point
 from edgeconv.sweep.progress import Progress
 from edgeconv.sweep.results import ON_A_MAC, Cell, SweepReport
 from edgeconv.sweep.store import Store, key_of, write_result
-from edgeconv.sweep.tasks import planned_arena, timed
+from edgeconv.sweep.tasks import _as_at_home, planned_arena, timed
 from edgeconv.sweep.text import accuracy_text, print_sweep, remark
 from edgeconv.tables import open_console
 
@@ -152,8 +153,12 @@ def test_a_toml_job_names_the_nearest_key_and_the_wrong_type(tmp_path: Path) -> 
     with pytest.raises(UsageError, match="did you mean resolution"):
         read_job(path)
     path.write_text('seconds = "long"\n')
-    with pytest.raises(UsageError, match="seconds cannot be 'long'"):
+    with pytest.raises(UsageError, match="seconds takes a number, not 'long'"):
         read_job(path)
+    for text, says in (("precision = []", "precision is empty"), ("[x]", "x is a table")):
+        path.write_text(text)
+        with pytest.raises(UsageError, match=f"job.toml: {says}"):
+            read_job(path)
     for text in ("nets = [", "count = " + "9" * 5000):
         path.write_text(text)
         with pytest.raises(UsageError, match="is not TOML"):
@@ -651,3 +656,86 @@ def test_a_task_sees_no_picture_but_those_that_it_is_told_of(tmp_path: Path) -> 
     unpack(inputs.pack(key), tmp_path / "sent")
     for place in ("laid", "sent"):
         assert Inputs().pictures(tmp_path / place / "photos") == sorted(told["truth"])
+
+
+CODE = """
+from pathlib import Path
+import torch
+from layers import make
+def beside():
+    net = make()
+    net.load_state_dict(torch.load(Path(__file__).with_name("w.pt")))
+    return net
+def named():
+    net = make()
+    net.load_state_dict(torch.load("nets/w.pt"))
+    return net
+def by_chance():
+    return make()
+"""
+
+
+def test_code_travels_with_what_it_reads_and_is_known_by_what_it_builds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    nets = tmp_path / "nets"
+    nets.mkdir()
+    (nets / "net.py").write_text(CODE)
+    (nets / "layers.py").write_text("import torch\ndef make():\n    return torch.nn.Linear(3, 2)\n")
+    torch.save(torch.nn.Linear(3, 2).state_dict(), nets / "w.pt")
+    monkeypatch.chdir(tmp_path)
+    inputs = Inputs()
+    told = {
+        name: inputs.add_net(f"nets/net.py:{name}") for name in ("beside", "named", "by_chance")
+    }
+    assert Inputs().add_net("nets/net.py:by_chance") == told["by_chance"]
+    assert told["beside"]["state"] == told["named"]["state"] != told["by_chance"]["state"]
+    away = tmp_path / "away"
+    for key in wanted(list(told.values())):
+        unpack(inputs.pack(key), away / key)
+    monkeypatch.chdir(away)
+    for spec in told.values():
+        there = {name: value.removeprefix("@") for name, value in spec.items()}
+        _as_at_home(there)
+        built = build(there["net"])
+        assert built is not None
+        assert built.state == spec["state"]
+    with pytest.raises(EdgeconvError, match="builds another net where the task ran"):
+        _as_at_home({"net": there["net"], "state": told["beside"]["state"]})
+    monkeypatch.chdir(tmp_path)
+    torch.save(torch.nn.Linear(3, 2).state_dict(), nets / "w.pt")
+    assert Inputs().add_net("nets/net.py:beside")["state"] != told["beside"]["state"]
+
+
+def test_weights_beside_an_onnx_file_count_and_travel(tmp_path: Path) -> None:
+    import onnx
+
+    weights = np.ones((4, 3), np.float32)
+
+    def save() -> dict[str, str]:
+        made = onnx.helper.make_graph(
+            [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])],
+            "g",
+            [onnx.helper.make_tensor_value_info("x", 1, [1, 4])],
+            [onnx.helper.make_tensor_value_info("y", 1, [1, 3])],
+            [onnx.numpy_helper.from_array(weights, "w")],
+        )
+        told: dict[str, Any] = {
+            "all_tensors_to_one_file": True,
+            "location": "m.bin",
+            "size_threshold": 0,
+        }
+        model = onnx.helper.make_model(made)
+        onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, **told)
+        inputs = Inputs()
+        spec = inputs.add_net(str(tmp_path / "m.onnx"))
+        (key,) = wanted(spec)
+        unpack(inputs.pack(key), tmp_path / key)
+        assert sorted(p.name for p in (tmp_path / key).iterdir()) == ["m.bin", "m.onnx"]
+        return spec
+
+    first = save()
+    (tmp_path / "m.bin").unlink()
+    weights *= 2
+    assert save() != first

@@ -8,6 +8,7 @@ import click
 
 from edgeconv.commands.complete import complete_nets
 from edgeconv.commands.grouped import grouped
+from edgeconv.commands.output_types import OutputPath
 from edgeconv.preprocessing import NAMED
 from edgeconv.terminal import echo, print_json
 
@@ -117,7 +118,7 @@ def _held_out(ctx: click.Context, param: click.Parameter, value: str) -> float |
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     metavar="FILE.safetensors",
     help="Default: NET_WIDTH_RESOLUTION.safetensors here.",
 )

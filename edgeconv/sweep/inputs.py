@@ -11,6 +11,7 @@ from edgeconv.errors import UsageError
 from edgeconv.files import digest, lay, link
 from edgeconv.pictures import picture_names
 from edgeconv.samples import spread
+from edgeconv.sweep.beside import Built, build, data_files
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Inputs:
     known: dict[str, Files] = field(default_factory=dict)
     hashed: Callable[[Path], str] = digest
     _seen: dict[Files, str] = field(default_factory=dict)
+    _built: dict[str, Built | None] = field(default_factory=dict)
     _pictures: dict[Path, list[str]] = field(default_factory=dict)
 
     def add(self, *paths: Path) -> str:
@@ -50,6 +52,32 @@ class Inputs:
         """
         folder = paths[0].absolute().parent
         return f"@{self._key(Files(folder, tuple(path.name for path in paths)))}/{paths[0].name}"
+
+    def add_net(self, net: str) -> dict[str, str]:
+        """Return what a task is told of a file or of code: its ``net``, and where code says more what that is.
+
+        ``beside`` is what it reads by names from the current folder, ``state`` a hash of its weights.
+        """
+        script, colon, function = net.rpartition(":")
+        if not (colon and function.isidentifier()):
+            path = Path(net)
+            if path.suffix != ".onnx":
+                return {"net": self.add(path)}
+            names = (path.name, *data_files(path))
+            return {"net": self.add_below(path.parent, names)[:-1] + path.name}
+        if net not in self._built:
+            self._built[net] = build(net)
+        built = self._built[net]
+        told: dict[str, str] = {} if built is None else {"state": built.state}
+        if built is not None and built.relative():
+            told["beside"] = self.add_some(Path(), built.relative())
+        if not script.endswith(".py"):
+            return {"net": net, **told}
+        path = Path(script)
+        others = () if built is None else built.below(path.parent)
+        names = tuple(dict.fromkeys((path.name, *others)))
+        where = self.add_below(path.parent, names)[:-1] + path.name
+        return {"net": f"{where}:{function}", **told}
 
     def add_below(self, folder: Path, names: Sequence[str]) -> str:
         """Return "@HASH/." for ``names`` (relative paths) of ``folder`` alone; it stands for the folder."""

@@ -173,6 +173,10 @@ CHOICES = {
 }
 
 
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+"""Type of a TOML value -> how it is called."""
+
+
 def listed(name: str, values: Iterable[Any]) -> tuple[Any, ...]:
     """Return the values of axis ``name``, each once, in order; texts are cut at commas.
 
@@ -241,9 +245,12 @@ def read_job(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in data.items():
         name = key.replace("-", "_")
+        if isinstance(value, dict):
+            raise UsageError(f"{path}: {key} is a table; every key stands at the top level")
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.5)
-            hint = f": did you mean {near[0]}?" if near else f": it takes {', '.join(known)}"
+            keys = ", ".join(name.replace("_", "-") for name in known)
+            hint = f": did you mean {near[0].replace('_', '-')}?" if near else f": it takes {keys}"
             raise UsageError(f"{path}: unknown key {key}{hint}")
         _check_type(path, key, name, value)
         if name in found:
@@ -253,8 +260,8 @@ def read_job(path: Path) -> dict[str, Any]:
 
 
 def _check_type(path: Path, key: str, name: str, value: Any) -> None:
-    if isinstance(value, dict):
-        raise UsageError(f"{path}: {key} is a table; every key stands at the top level")
+    if value in ("", []):
+        raise UsageError(f"{path}: {key} is empty: give a value or leave it out")
     if isinstance(value, list) and name not in LISTS:
         raise UsageError(f"{path}: {key} takes one value, not a list")
     default = next(field.default for field in fields(Job) if field.name == name)
@@ -276,4 +283,7 @@ def _check_type(path: Path, key: str, name: str, value: Any) -> None:
         not isinstance(value, wanted) or (isinstance(value, bool) and wanted != (bool,))
     )
     if wrong:
-        raise UsageError(f"{path}: {key} cannot be {value!r}")
+        names = " or ".join(
+            WORDS[kind] for kind in wanted or () if kind is not int or float not in (wanted or ())
+        )
+        raise UsageError(f"{path}: {key} takes {names}, not {value!r}")

@@ -175,9 +175,11 @@ class SweepReport:
         if self.answer is None and self.partial:
             return f"stopped before a cell was sure to keep the budgets: {GO_ON}"
         if self.answer is None:
+            if not self._points:
+                return f"{NONE_KEEPS}: none could be judged"
             close = sorted(self._points.values(), key=self.budgets.excess)[:3]
             said = "; ".join(f"{point.label}: {self.budgets.missed(point)}" for point in close)
-            return NONE_KEEPS + (f" (nearest: {said})" if said else "")
+            return f"{NONE_KEEPS} (nearest: {said})"
         point = self._points[id(self.answer)]
         parts = []
         if point.latency_ms is not None:

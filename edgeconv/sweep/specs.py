@@ -20,11 +20,8 @@ from edgeconv.sweep.job import Job
 def export_spec(job: Job, inputs: Inputs, group: Form, targets: Sequence[str]) -> dict[str, Any]:
     """Return the export of ``group`` to ``targets``."""
     spec: dict[str, Any] = {**group.options(), "targets": sorted(targets)}
-    script, colon, function = group.net.rpartition(":")
-    if colon and script.endswith(".py"):
-        spec["net"] = f"{inputs.add(Path(script))}:{function}"
-    elif group.net not in SPECS and (group.net.endswith(".onnx") or Path(group.net).exists()):
-        spec["net"] = inputs.add(Path(group.net))
+    if group.net not in SPECS:
+        spec |= inputs.add_net(group.net)
     if group.weights not in (None, "bundled", "imagenet", "random"):
         spec["weights"] = inputs.add(Path(str(group.weights)))
     if group.recipe is not None and group.recipe.endswith(".json"):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgeconv.adapt import adapt_inputs, adapt_outputs, match_names
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.errors import EdgeconvError
-from edgeconv.files import temporary_folder
+from edgeconv.files import lay, temporary_folder
 from edgeconv.runtimes.base import Runner, open_runner
 from edgeconv.samples import Feed, InputSpec, Sample, load_samples
 from edgeconv.sweep.boards import bench_there
@@ -51,6 +51,7 @@ def _export(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     from edgeconv.api import export_model
 
     options = dict(spec)
+    _as_at_home(options)
     net, targets = options.pop("net"), tuple(options.pop("targets"))
     for name in ("mean", "std"):
         if name in options:
@@ -75,6 +76,31 @@ def _export(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "refused": {t: str(refused.get(t, "not written")) for t in targets if t not in made},
         "departure": report.departure,
     }
+
+
+def _as_at_home(options: dict[str, Any]) -> None:
+    """Let code of the user's find what it read where the sweep was started, and build what it built there.
+
+    Raises EdgeconvError where it builds other weights.
+    """
+    state, beside = options.pop("state", None), options.pop("beside", None)
+    if beside is not None:
+        for path in sorted(p for p in Path(beside).rglob("*") if p.is_file()):
+            shown = Path(path.relative_to(beside))
+            shown.parent.mkdir(parents=True, exist_ok=True)
+            if not shown.exists():
+                lay(path, shown)
+    if state is None:
+        return
+    from edgeconv.sweep.beside import build, seed
+
+    built = build(options["net"])
+    if built is not None and built.state != state:
+        raise EdgeconvError(
+            f"{options['net']} builds another net where the task ran than where the sweep was started: "
+            "what it reads has to lie in its folder"
+        )
+    seed()
 
 
 def _evaluate(spec: Mapping[str, Any], _folder: Path) -> dict[str, Any]:
