@@ -58,6 +58,7 @@ class ExportArguments(TypedDict, total=False):
     allow_poor_calibration: bool
     copies: float | None
     minutes: float | None
+    accelerator: Literal["cpu", "cuda", "mps"]
     prefer: Literal["speed", "size"]
     cpu: Literal["any", "x86", "pi4", "pi5", "arm"]
     reduce_range: bool

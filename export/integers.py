@@ -86,6 +86,7 @@ def make_integers(
             reduce_range=options.reduce_range,
             copies=options.copies_share(multiply_adds(prepared.graph)),
             minutes=options.training_minutes,
+            accelerator=options.accelerator,
             float_outputs={name: target.float_outputs for name, target in TARGETS.items()},
         )
         recipe = without_worst(made.recipe, keep.worst)

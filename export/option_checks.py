@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING, get_args
 
+from edgeconv.accelerator import device
 from edgeconv.errors import UsageError
 from edgeconv.export.keep_float import read_keep_float
 from edgeconv.export.kinds import RECIPES, Precision
@@ -20,7 +21,9 @@ MIN_OPSET, MAX_OPSET = 13, 21
 
 INPUT_TYPES = ("float32", "float16", "int32", "int64", "uint8", "int8", "bool")
 
-MAKING = ("copies", "minutes", "keep_float", "max_drop", "reduce_range", "allow_poor_calibration")
+MAKING = (
+    "copies", "minutes", "accelerator", "keep_float", "max_drop", "reduce_range", "allow_poor_calibration",
+)  # fmt: skip
 """Options that change how a recipe is made and nothing else."""
 
 
@@ -76,6 +79,13 @@ def _check_recipe(options: "ExportOptions") -> None:
         )
     if options.minutes is not None and not 0 <= options.minutes < float("inf"):
         raise UsageError(f"--minutes is how long to train at most, not {options.minutes:g}")
+    if options.accelerator != "cpu":
+        if not options.training_minutes:
+            raise UsageError(
+                f"--accelerator {options.accelerator} is where integers are trained, which recipe "
+                f"{options.recipe} does not do: give --recipe best or --minutes"
+            )
+        device(options.accelerator)
 
 
 def _check_nms(options: "ExportOptions") -> None:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from edgeconv.accelerator import ACCELERATORS
 from edgeconv.artifact import Crop, Order
 from edgeconv.deps import installed
 from edgeconv.errors import UsageError
@@ -165,6 +166,10 @@ class ExportOptions:
     minutes: float | None = option(
         None, INTEGERS, "Train the integers with PyTorch for so long at most; best 5, 0 for none.",
         kind=float, recipe=True,
+    )
+    accelerator: str = option(
+        "cpu", INTEGERS, "Where PyTorch trains the integers.",
+        choices=ACCELERATORS, shown=True, recipe=True,
     )
     allow_poor_calibration: bool = option(
         False, INTEGERS, "Take pictures that look unfit.", kind=bool, recipe=True

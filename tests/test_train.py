@@ -278,8 +278,9 @@ def test_a_training_does_not_go_on_with_the_optimizer_of_other_weights() -> None
     optimizers: tuple[Any, ...] = (other.state_dict(), {}, None, {"state": 1, "param_groups": []})
     for optimizer in optimizers:
         standing = keep.Standing([EPOCH], net.state_dict(), optimizer)
+        scaler = torch.amp.GradScaler("cpu", enabled=False)
         with pytest.raises(EdgeconvError, match="optimizer is damaged: give --force"):
-            loop.go_on(net, torch.optim.AdamW(net.parameters()), standing)
+            loop.go_on(net, torch.optim.AdamW(net.parameters()), scaler, standing)
 
 
 @pytest.mark.long

@@ -216,6 +216,8 @@ def test_an_export_trains_an_onnx_file_and_refuses_nonsense(tmp_path: Path) -> N
     for more, said in (
         (["--int8", "--minutes", "-1"], "--minutes is how long"),
         (["--minutes", "1"], "needs --int8"),
+        (["--int8", "--accelerator", "cuda"], "give --recipe best or --minutes"),
+        (["--int8", "--accelerator", "tpu"], "'tpu' is not one of"),
     ):
         refused = CliRunner().invoke(main, [*words.split(), *more])
         assert refused.exit_code == 2

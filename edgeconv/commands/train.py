@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from edgeconv.accelerator import ACCELERATORS
 from edgeconv.commands.complete import complete_nets
 from edgeconv.commands.grouped import grouped
 from edgeconv.commands.output_types import OutputPath
@@ -111,7 +112,7 @@ def _held_out(ctx: click.Context, param: click.Parameter, value: str) -> float |
 @click.option("--threads", type=int, help="Default: all processors.")
 @click.option(
     "--accelerator",
-    type=click.Choice(["cpu", "cuda", "mps"]),
+    type=click.Choice(ACCELERATORS),
     default="cpu",
     show_default=True,
     help="cuda trains in mixed precision.",

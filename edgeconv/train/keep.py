@@ -30,7 +30,7 @@ EPOCHS = items(
 class Standing:
     """How far a training is: whole ``epochs`` done, and the best of them (``best_epoch`` from 1).
 
-    ``optimizer`` is its state dict. ``score`` is (share right, -loss) of the held-out pictures.
+    ``optimizer`` is its state dict, ``scaler`` that of mixed precision. ``score`` is (share right, -loss) of the held-out pictures.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
@@ -39,6 +39,7 @@ class Standing:
     best: State = field(default_factory=dict)
     best_epoch: int = 0
     score: tuple[float, float] = (-1.0, 0.0)
+    scaler: dict[str, Any] = field(default_factory=dict)
 
 
 def unfinished(output: Path) -> Path:

@@ -65,7 +65,7 @@ def fit(
     optimizer = _optimizer(net, options)
     scaler = torch.amp.GradScaler(place.type, enabled=place.type == "cuda")
     if standing.epochs:
-        go_on(net, optimizer, standing)
+        go_on(net, optimizer, scaler, standing)
     while len(standing.epochs) < options.epochs and not _tired(standing, options):
         started = time.monotonic()
         loss = _epoch(net, data, options, len(standing.epochs), optimizer, scaler)
@@ -79,16 +79,23 @@ def fit(
             standing.score, standing.best_epoch = (share, -held_loss), len(standing.epochs)
             standing.best = on_processor(net.state_dict())
         standing.net, standing.optimizer = on_processor(net.state_dict()), optimizer.state_dict()
+        standing.scaler = scaler.state_dict()
         on_epoch(standing)
     net.load_state_dict(standing.best)
     return standing
 
 
-def go_on(net: nn.Module, optimizer: torch.optim.Optimizer, standing: Standing) -> None:
-    """Let both be where ``standing`` stopped. Raises EdgeconvError for an optimizer of other weights."""
+def go_on(
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    standing: Standing,
+) -> None:
+    """Let all be where ``standing`` stopped. Raises EdgeconvError for an optimizer of other weights."""
     net.load_state_dict(standing.net)
     try:
         optimizer.load_state_dict(standing.optimizer)
+        scaler.load_state_dict(standing.scaler)
         fits = all(
             held.shape in (weight.shape, ())
             for weight, state in optimizer.state.items()
@@ -179,9 +186,9 @@ def _epoch(
         rate = rate_at(epoch * steps + step, options.epochs * steps, options.rate)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        varied = augmented(data.pixels[index], data.how.size[0], options.augment, generator)
+        varied = augmented(data.pixels[index], data.how.size[0], options.augment, generator, place)
         with torch.autocast(place.type, enabled=place.type == "cuda"):
-            logits = net(to_input(varied.to(place), data.how))
+            logits = net(to_input(varied, data.how))
         wanted = data.classes[index].to(place)
         loss = F.cross_entropy(logits.float(), wanted, label_smoothing=options.label_smoothing)
         optimizer.zero_grad()

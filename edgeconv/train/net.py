@@ -58,18 +58,3 @@ def learn(net: nn.Module, tune: str) -> None:
     if tune == "head":
         net.requires_grad_(False)
         head_of(net).requires_grad_(True).train()
-
-
-def device(accelerator: str) -> torch.device:
-    """Return the device called so. Raises EdgeconvError where torch sees none."""
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not there[accelerator]:
-        raise EdgeconvError(
-            f"--accelerator {accelerator}: torch {torch.__version__} sees no such device here; "
-            "leave it out to train on the processor"
-        )
-    return torch.device(accelerator)

@@ -4,14 +4,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from edgeconv.accelerator import ACCELERATORS
 from edgeconv.errors import UsageError
 from edgeconv.models.specs import find_own, resolve_options
 from edgeconv.pictures import find_pictures
 
 AUGMENTATIONS = ("none", "crop", "flip", "full")
 """Each does what the one before it does and more: nothing, moved, mirrored, brighter and paler."""
-
-ACCELERATORS = ("cpu", "cuda", "mps")
 
 MOST_THREADS = 1024
 

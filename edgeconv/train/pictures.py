@@ -109,8 +109,17 @@ def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tenso
     yield from order[: count // size * size].view(-1, size)
 
 
-def augmented(pixels: Tensor, edge: int, kind: str, generator: torch.Generator) -> Tensor:
-    """Return (N, 3, edge, edge) floats of 0..255 from (N, 3, S, S) bytes, varied as ``kind`` says."""
+def augmented(
+    pixels: Tensor,
+    edge: int,
+    kind: str,
+    generator: torch.Generator,
+    place: torch.device | None = None,
+) -> Tensor:
+    """Return (N, 3, edge, edge) floats of 0..255 from (N, 3, S, S) bytes, varied as ``kind`` says.
+
+    They lie on ``place``; what chance says is drawn on the processor, the same for every place.
+    """
     count, room = len(pixels), pixels.shape[2] - edge
     level = AUGMENTATIONS.index(kind)
     corner = torch.full((count, 2), room // 2)
@@ -120,12 +129,13 @@ def augmented(pixels: Tensor, edge: int, kind: str, generator: torch.Generator) 
         p[:, t : t + edge, left : left + edge]
         for p, (t, left) in zip(pixels, corner.tolist(), strict=True)
     ]
-    made = torch.stack(cut).float()
+    made = torch.stack(cut).to(place or pixels.device).float()
     if level >= 2:
         mirrored = torch.rand(count, generator=generator) < 0.5
-        made = torch.where(mirrored.view(-1, 1, 1, 1), made.flip(3), made)
+        made = torch.where(mirrored.view(-1, 1, 1, 1).to(made.device), made.flip(3), made)
     if level >= 3:
         contrast = 1 + 0.2 * (2 * torch.rand(count, 1, 1, 1, generator=generator) - 1)
         brighter = 25 * (2 * torch.rand(count, 1, 1, 1, generator=generator) - 1)
+        contrast, brighter = contrast.to(made.device), brighter.to(made.device)
         made = ((made - 127.5) * contrast + 127.5 + brighter).clamp(0, 255)
     return made

@@ -51,7 +51,12 @@ class Integers:
 
 
 def train_integers(
-    weights: Path, learnt: Labelled, data: Data, options: TrainOptions, say: Say
+    weights: Path,
+    learnt: Labelled,
+    data: Data,
+    options: TrainOptions,
+    place: torch.device,
+    say: Say,
 ) -> Integers:
     """Train the integers that INT8 gives ``weights``; write their recipe where held-out pictures say it is better.
 
@@ -64,7 +69,7 @@ def train_integers(
     threads = options.threads or 1
     before = _judged(graph, recipe, data, threads)
     say(f"INT8 recipe {recipe.name}: held out {_percent(before[0], data)}")
-    made = _trained(graph, recipe, data, options, say)
+    made = _trained(Twin(comparable(graph), recipe, place=place), data, options, say)
     after = _judged(graph, made, data, threads)
     path = recipe_path(weights)
     kept = (after[0], -after[1]) > (before[0], -before[1])
@@ -102,10 +107,9 @@ def _recipe(options: TrainOptions, weights: Path, learnt: Labelled) -> tuple[Gra
     return work.graph, work.recipe
 
 
-def _trained(graph: Graph, recipe: Recipe, data: Data, options: TrainOptions, say: Say) -> Recipe:
+def _trained(twin: Twin, data: Data, options: TrainOptions, say: Say) -> Recipe:
     """Return the recipe after ``options.qat`` epochs of labels and of what the float net answers."""
-    twin = Twin(comparable(graph), recipe)
-    (source,), size = graph.inputs, at_once(twin)
+    (source,), size = twin.graph.inputs, at_once(twin)
     descent, step = Descent(twin), 0
     steps = options.qat * (len(data.classes) // min(options.batch, len(data.classes)))
     for epoch in range(options.qat):
@@ -113,8 +117,10 @@ def _trained(graph: Graph, recipe: Recipe, data: Data, options: TrainOptions, sa
         total, first = 0.0, step
         for index in batches(len(data.classes), options.batch, generator):
             descent.begin(step, step / steps)
-            varied = augmented(data.pixels[index], data.how.size[0], options.augment, generator)
-            classes = data.classes[index]
+            varied = augmented(
+                data.pixels[index], data.how.size[0], options.augment, generator, twin.place
+            )
+            classes = data.classes[index].to(twin.place)
             for start in range(0, len(index), size):
                 pixels, wanted = varied[start : start + size], classes[start : start + size]
                 loss = _loss(twin, source, to_input(pixels, data.how), wanted, options)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeconv.accelerator import device, repeatable
 from edgeconv.deps import require
 from edgeconv.errors import UsageError
 from edgeconv.files import digest, sha256
@@ -62,7 +63,7 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda _line: None
     torch = require("torch", "torch")
     from edgeconv.train import keep, loop, net, pictures, snap
 
-    place = net.device(options.accelerator)
+    place = device(options.accelerator)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     learnt, held = _labelled(options)
@@ -101,9 +102,9 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda _line: None
             f"held out {share:.1f} %{best}, {line['seconds']:.0f} s"
         )
 
-    module.to(place)
     if options.epochs:
-        standing = loop.fit(module, data, options, standing, on_epoch)
+        with repeatable(place):
+            standing = loop.fit(module.to(place), data, options, standing, on_epoch)
     module.to("cpu")
     snap.snap(module, how.size)
     right, _ = loop.evaluate(module, data)
@@ -116,7 +117,8 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda _line: None
     if options.qat:
         from edgeconv.train.qat import train_integers
 
-        integers = train_integers(output, learnt, data, options, say)
+        with repeatable(place):
+            integers = train_integers(output, learnt, data, options, place, say)
     return TrainReport(
         output,
         sha256(output),

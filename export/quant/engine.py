@@ -56,6 +56,7 @@ def quantize(
     reduce_range: bool = False,
     copies: float = 0.0,
     minutes: float = 0.0,
+    accelerator: str = "cpu",
     float_outputs: Mapping[str, FloatOutputs] = FLOAT_OUTPUTS,
 ) -> Quantized:
     """Return the INT8 recipe of a prepared graph.
@@ -65,7 +66,7 @@ def quantize(
     in float. ``form`` prescribes a form instead of letting held-out pictures judge.
     ``reduce_range`` keeps weights in [-63, 63], for x86 without VNNI. ``copies`` is the share
     of multiply-adds that copies of noisy channels may add. ``minutes`` is how long PyTorch may train
-    what was found (export/twin/). ``float_outputs``: target -> what says which outputs its files
+    what was found (export/twin/), and ``accelerator`` where. ``float_outputs``: target -> what says which outputs its files
     give in float. ``progress`` is called with the share of the work done. The same arguments give the
     same recipe, where training ends before its minutes do.
 
@@ -97,7 +98,13 @@ def quantize(
         if minutes:
             from edgeconv.export.twin.guarded import train
 
-            made = train(made, task, minutes, lambda p: report(contested + (1 - contested) * p))
+            made = train(
+                made,
+                task,
+                minutes,
+                accelerator,
+                lambda p: report(contested + (1 - contested) * p),
+            )
         if copies or minutes:
             made = mapped(made, task)
         return Quantized(_restored(made.graph, whole), made.recipe)

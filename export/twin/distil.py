@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edgeconv.accelerator import device, repeatable
 from edgeconv.export.graph import Graph
 from edgeconv.export.quant.observe import Feeds, Progress
 from edgeconv.export.twin.net import Twin
@@ -52,16 +53,20 @@ def distil(
     limit: int = 127,
     seed: int = 0,
     threads: int = 1,
+    accelerator: str = "cpu",
     steps: int = STEPS,
     progress: Progress = lambda _: None,
 ) -> Trained:
     """Return ``recipe`` trained on views of ``feeds`` (input name -> array of one sample).
 
     ``limit`` is the largest integer of a weight. The same arguments give the same integers unless
-    ``minutes`` ran out: the rates then fall to nothing earlier.
+    ``minutes`` ran out: the rates then fall to nothing earlier. Raises EdgeconvError where PyTorch
+    sees no such ``accelerator``.
     """
-    with _threads(threads):
-        return _Training(graph, recipe, feeds, limit, seed, steps).run(minutes, progress)
+    place = device(accelerator)
+    with _threads(threads), repeatable(place):
+        twin = Twin(comparable(graph), recipe, limit, place)
+        return _Training(graph, twin, feeds, seed, steps).run(minutes, progress)
 
 
 class Descent:
@@ -94,10 +99,8 @@ def _threads(count: int) -> Iterator[None]:
 
 
 class _Training:
-    def __init__(
-        self, graph: Graph, recipe: Recipe, feeds: Feeds, limit: int, seed: int, steps: int
-    ) -> None:
-        self.twin, self.steps = Twin(comparable(graph), recipe, limit), steps
+    def __init__(self, graph: Graph, twin: Twin, feeds: Feeds, seed: int, steps: int) -> None:
+        self.twin, self.steps = twin, steps
         self.generator = np.random.default_rng(seed)
         self.micro = at_once(self.twin)
         self.count = count = _count(graph, len(feeds))
@@ -141,7 +144,7 @@ class _Training:
         for start in range(0, BATCH, self.micro):
             part = places[start : start + self.micro]
             made = self.twin.run(self.views.pick(part), integer=True)
-            loss = torch.zeros(())
+            loss = torch.zeros((), device=self.twin.place)
             for name, wanted in self.wanted.items():
                 real = wanted.flatten(0, 1).reshape(self.count, -1)[part]
                 error = made[name].reshape(len(part), -1) - real

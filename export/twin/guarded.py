@@ -9,7 +9,9 @@ from edgeconv.export.twin.distil import distil
 from edgeconv.export.twin.net import why_not
 
 
-def train(made: Quantized, task: Task, minutes: float, progress: Progress) -> Quantized:
+def train(
+    made: Quantized, task: Task, minutes: float, accelerator: str, progress: Progress
+) -> Quantized:
     """Return ``made`` trained for ``minutes`` at most, or itself; its notes say which and why.
 
     It learns from the pictures that layers were fitted on; those held out compare what both files
@@ -27,6 +29,7 @@ def train(made: Quantized, task: Task, minutes: float, progress: Progress) -> Qu
         minutes=minutes,
         limit=task.limit,
         threads=task.threads,
+        accelerator=accelerator,
         progress=progress,
     )
     if done.lost:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from edgeconv.export.executorch.say import PARAMETERS
 from edgeconv.export.executorch.table import OPS, stops
@@ -21,6 +22,7 @@ from edgeconv.recipe import Activation, Recipe, bias_integers, choose_scale
 
 Values = Mapping[str, torch.Tensor]
 LOW, HIGH = -128, 127
+PROCESSOR = torch.device("cpu")
 
 
 def why_not(graph: Graph) -> str | None:
@@ -48,11 +50,17 @@ class Twin:
     """Runs ``graph`` in float or as ``recipe`` rounds it.
 
     ``growth``: root of a group of tensors with one scale -> natural logarithm of the factor on it.
-    ``limit`` is the largest integer of a weight.
+    ``limit`` is the largest integer of a weight. Everything lies on ``place``.
     """
 
-    def __init__(self, graph: Graph, recipe: Recipe, limit: int = 127) -> None:
-        self.graph, self.recipe, self.limit = graph, recipe, limit
+    def __init__(
+        self,
+        graph: Graph,
+        recipe: Recipe,
+        limit: int = 127,
+        place: torch.device = PROCESSOR,
+    ) -> None:
+        self.graph, self.recipe, self.limit, self.place = graph, recipe, limit, place
         self.stored = recipe.on("onnx").activations
         self.groups: Groups = same_scale(graph, frozenset(recipe.float_nodes))
         self.layers = {
@@ -62,13 +70,13 @@ class Twin:
         self._most: dict[str, float] = {}
         for name, held in self.stored.items():
             if not held.fixed and not held.final and name not in graph.constants:
-                self.growth.setdefault(self.groups.root(name), torch.zeros(()))
+                self.growth.setdefault(self.groups.root(name), torch.zeros((), device=place))
         for node in graph.nodes:
             self._bound(node)
         self._wide: dict[int, Graph] = {}
         self._makers = graph.producers()
         self._constants = {
-            name: torch.from_numpy(np.array(value))
+            name: self._held(np.array(value))
             for name, value in graph.constants.items()
             if value.dtype == np.float32
         }
@@ -81,12 +89,15 @@ class Twin:
         unit = float(weights.scales.mean()) if made is None else made.scale
         grain = np.float32(self.recipe.activations[node.inputs[0]].scale) * weights.scales
         return Layer(
-            torch.from_numpy(weights.values.astype(np.float32)),
-            torch.from_numpy(weights.scales.copy()).reshape(shape),
-            torch.from_numpy(weights.float_bias / np.float32(unit)),
+            self._held(weights.values.astype(np.float32)),
+            self._held(weights.scales.copy()).reshape(shape),
+            self._held(weights.float_bias / np.float32(unit)),
             unit,
-            torch.from_numpy(grain),
+            self._held(grain),
         )
+
+    def _held(self, values: NDArray[np.float32]) -> torch.Tensor:
+        return torch.from_numpy(values).to(self.place)
 
     def _bound(self, node: Node) -> None:
         """Let no scale grow so far that an activation which its range implies is lost."""
@@ -124,7 +135,7 @@ class Twin:
         """
         graph = self._graph(len(next(iter(inputs.values()))))
         last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
-        values = {name: keep(name, _wide(value)) for name, value in inputs.items()}
+        values = {name: keep(name, _wide(value.to(self.place))) for name, value in inputs.items()}
         if integer:
             values = {name: self._store(name, value) for name, value in values.items()}
         for i, node in enumerate(graph.nodes):
@@ -198,7 +209,7 @@ class Twin:
             return value
         growth = self.growth.get(self.groups.root(name))
         if growth is None or held.fixed or held.final:
-            return rounded_to(value, torch.tensor([held.scale]), held.zero_point)
+            return rounded_to(value, float(np.float32(held.scale)), held.zero_point)
         return rounded_to(value, held.scale * self._factor(name, growth), held.zero_point)
 
     def _factor(self, name: str, growth: torch.Tensor) -> torch.Tensor:
@@ -214,11 +225,11 @@ class Twin:
         for node in self.graph.nodes:
             if (layer := self.layers.get(node.name)) is None:
                 continue
-            values = layer.values.detach().round().clamp(-self.limit, self.limit)
+            values = layer.values.detach().cpu().round().clamp(-self.limit, self.limit)
             made = replace(
                 self.recipe.weights[node.name],
                 values=values.numpy().astype(np.int8),
-                float_bias=(layer.bias.detach() * layer.unit).numpy(),
+                float_bias=(layer.bias.detach().cpu() * layer.unit).numpy(),
             )
             source = activations[node.inputs[0]].scale
             weights[node.name] = replace(made, bias=bias_integers(made, source))
