@@ -18,7 +18,7 @@ from edgeconv.export.quant.engine import quantize
 from edgeconv.export.quant.judge import run_recipe, score
 from edgeconv.export.quant.noise import noise_notes
 from edgeconv.export.quant.observe import observe
-from edgeconv.recipe import bias_integers
+from edgeconv.recipe import Recipe, bias_integers
 
 torch = pytest.importorskip("torch")
 
@@ -154,6 +154,21 @@ def test_what_is_worse_on_held_out_pictures_is_not_kept(monkeypatch: pytest.Monk
         assert said in kept.recipe.notes["training"]
         for name, weights in plain.recipe.weights.items():
             assert np.array_equal(kept.recipe.weights[name].values, weights.values)
+
+
+def test_what_came_apart_is_tried_again_in_smaller_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, paces = residual_net(), list[float]()
+    feeds = pictures(graph, 20)
+
+    def distils(graph: Graph, recipe: Recipe, *_: object, pace: float, **__: object) -> Trained:
+        paces.append(pace)
+        better = {n: replace(w, float_bias=w.float_bias + 0) for n, w in recipe.weights.items()}
+        return Trained(replace(recipe, weights=better), 5, True, lost=pace == 1)
+
+    monkeypatch.setattr(guarded, "distil", distils)
+    kept = quantize(graph, feeds, recipe="fast", minutes=1)
+    assert paces == [1.0, 0.1]
+    assert "training brought nothing on 4 pictures" in kept.recipe.notes["training"]
 
 
 def test_what_pytorch_is_not_told_is_not_trained() -> None:

@@ -28,6 +28,8 @@ VIEWS_BYTES = 400 << 20
 RATES = {"weights": 0.01, "biases": 0.02, "scales": 3e-4}
 """Adam's rates: in steps of a weight, in steps of an output, in logarithms of a scale."""
 BETAS = (0.9, 0.99)
+SLOW_START = 0.05
+"""Share of the minutes by which steps may be late before the rates follow the clock: a GPU's first are slow."""
 LOST = 2.0
 """A loss so many times the first one's is not going to come back."""
 MICRO_BYTES = 600 << 20
@@ -54,27 +56,31 @@ def distil(
     seed: int = 0,
     threads: int = 1,
     accelerator: str = "cpu",
+    pace: float = 1.0,
     steps: int = STEPS,
     progress: Progress = lambda _: None,
 ) -> Trained:
     """Return ``recipe`` trained on views of ``feeds`` (input name -> array of one sample).
 
-    ``limit`` is the largest integer of a weight. The same arguments give the same integers unless
+    ``limit`` is the largest integer of a weight, ``pace`` a factor on the rates. The same arguments give the same integers unless
     ``minutes`` ran out: the rates then fall to nothing earlier. Raises EdgeconvError where PyTorch
     sees no such ``accelerator``.
     """
     place = device(accelerator)
     with _threads(threads), repeatable(place):
         twin = Twin(comparable(graph), recipe, limit, place)
-        return _Training(graph, twin, feeds, seed, steps).run(minutes, progress)
+        return _Training(graph, twin, feeds, seed, steps).run(
+            Descent(twin, pace), minutes, progress
+        )
 
 
 class Descent:
     """Adam over what can be trained of a twin, at rates that rise shortly and then fall to nothing."""
 
-    def __init__(self, twin: Twin) -> None:
+    def __init__(self, twin: Twin, pace: float = 1.0) -> None:
         groups = []
-        for kind, rate in RATES.items():
+        self.rates = [rate * pace for rate in RATES.values()]
+        for kind, rate in zip(RATES, self.rates, strict=True):
             for tensor in (held := twin.trainable(kind)):
                 tensor.requires_grad_(True)
             groups.append({"params": held, "lr": rate})
@@ -83,7 +89,7 @@ class Descent:
     def begin(self, step: int, done: float) -> None:
         """Set the rates of a step, ``done`` the share of the way so far, and forget its gradients."""
         warm = min(1.0, (step + 1) / WARM_UP)
-        for group, rate in zip(self.optimizer.param_groups, RATES.values(), strict=True):
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * warm * (1 + math.cos(math.pi * done)) / 2
         self.optimizer.zero_grad()
 
@@ -117,13 +123,14 @@ class _Training:
         names = [name for name, value in made[0].items() if value.dtype == torch.float32]
         return {name: torch.stack([part[name] for part in made]) for name in names}
 
-    def run(self, minutes: float, progress: Callable[[float], None]) -> Trained:
-        descent = Descent(self.twin)
+    def run(self, descent: Descent, minutes: float, progress: Callable[[float], None]) -> Trained:
         start, first, loss = monotonic(), 0.0, 0.0
         order: list[int] = []
         for step in range(self.steps):
             elapsed = (monotonic() - start) / (60 * minutes)
-            done = max(step / self.steps, elapsed)
+            done = step / self.steps
+            if elapsed > done + SLOW_START:
+                done = elapsed
             if done >= 1:
                 return Trained(self.twin.to_recipe(), step, False, False)
             if len(order) < BATCH:

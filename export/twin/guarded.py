@@ -1,12 +1,16 @@
 """Training that must prove itself: held-out pictures say whether its integers are better than they were."""
 
 from dataclasses import replace
+from time import monotonic
 
 from edgeconv.export.quant.contest import Quantized, Task
 from edgeconv.export.quant.judge import WORTH_DB, decibels, run_recipe, score
 from edgeconv.export.quant.observe import Progress
 from edgeconv.export.twin.distil import distil
 from edgeconv.export.twin.net import why_not
+
+PACES = (1.0, 0.1)
+"""Factors on the rates, the next one where it came apart: a net of little noise wants small steps."""
 
 
 def train(
@@ -22,16 +26,21 @@ def train(
         return _said(made, "not trained: too few pictures to hold a fifth back")
     if (reason := why_not(made.graph)) is not None:
         return _said(made, f"not trained: {reason}")
-    done = distil(
-        made.graph,
-        made.recipe,
-        task.pictures[: task.learnt],
-        minutes=minutes,
-        limit=task.limit,
-        threads=task.threads,
-        accelerator=accelerator,
-        progress=progress,
-    )
+    begin = monotonic()
+    for pace in PACES:
+        done = distil(
+            made.graph,
+            made.recipe,
+            task.pictures[: task.learnt],
+            minutes=minutes - (monotonic() - begin) / 60,
+            limit=task.limit,
+            threads=task.threads,
+            accelerator=accelerator,
+            pace=pace,
+            progress=progress,
+        )
+        if not done.lost:
+            break
     if done.lost:
         return _said(made, f"not trained: it came apart after {done.steps} steps")
     wanted = {n: v[task.learnt : len(task.pictures)] for n, v in task.seen.outputs.items()}
