@@ -140,6 +140,17 @@ def test_a_head_that_cannot_be_told_asks_and_one_that_does_not_fit_is_refused() 
         find_head({"y": np.zeros((1, 255, 8, 8))}, SIZE)
     with pytest.raises(UsageError, match="--head ssd does not fit"):
         candidates(turned, "ssd", SIZE)
+    for head, maps, why in (
+        ("yolov5-maps", ((64, 8), (64, 4)), "no three anchors"),
+        ("yolov5-maps", ((12, 8), (12, 4)), "no three anchors"),
+        ("yolov5-maps", ((21, 8), (24, 4)), r"scales hold \[2, 3\] classes"),
+        ("yolov8-maps", ((66, 8), (67, 4)), r"scales hold \[2, 3\] classes"),
+    ):
+        values = {f"m{n}": np.zeros((1, c, n, n)) for c, n in maps}
+        with pytest.raises(UsageError, match=why):
+            candidates(values, head, SIZE)
+    with pytest.raises(UsageError, match="does not fit"):
+        candidates({"m": np.zeros((1, 21, 0, 0))}, "yolov5-maps", SIZE)
     with pytest.raises(UsageError, match="no head that is known"):
         find_head({"a": np.zeros((1, 3)), "b": np.zeros((1, 7, 9))}, SIZE)
 

@@ -221,7 +221,7 @@ def _heights(shapes: Shapes) -> set[int]:
 
 
 def _maps(shapes: Shapes) -> bool:
-    return len(shapes) > 0 and all(len(shape) == 3 for shape in shapes)
+    return len(shapes) > 0 and all(len(shape) == 3 and min(shape) > 0 for shape in shapes)
 
 
 def _pair(shapes: Shapes, axis: int) -> bool:
@@ -239,7 +239,9 @@ READERS: dict[
     "yolo26-maps": (_maps, lambda values, size: _scored(*distance_maps(values, size, 1))),
     "yolov5": (lambda s: _one(s, 6), _yolov5),
     "yolov5-maps": (
-        lambda s: _maps(s) or all(len(shape) == 4 and shape[0] == 3 for shape in s),
+        lambda s: (
+            _maps(s) or all(len(shape) == 4 and shape[0] == 3 and min(shape) > 0 for shape in s)
+        ),
         lambda values, size: _scored(*anchor_maps(values, size)),
     ),
     "end-to-end": (lambda s: _one(s, 1) and s[0][1] == 6, _end_to_end),

@@ -67,7 +67,7 @@ def distance_maps(values: Sequence[Array], size: Size, bins: int) -> Decoded:
         low, top = middle[None] - far[:, :2], middle[None] + far[:, 2:]
         corners.append(np.concatenate([low, top], 1).transpose(0, 2, 1) * (size[0] / high))
         scores.append(sigmoid(logits.reshape(n, -1, high * wide)).transpose(0, 2, 1))
-    return np.concatenate(corners, 1), np.concatenate(scores, 1)
+    return _joined(corners, scores)
 
 
 def _parted(maps: Sequence[Array], sides: int) -> tuple[Array, Array]:
@@ -93,23 +93,32 @@ def anchor_maps(values: Sequence[Array], size: Size) -> Decoded:
     """Decode YOLOv5: three anchors a place, (n, 3 * (5 + classes), h, w) or (n, 3, h, w, 5 + classes)."""
     corners, scores = [], []
     for value in sorted(values, key=lambda v: -v.size):
-        n = len(value)
-        if value.ndim == 5:
-            high, wide, figures = value.shape[2:]
-            one = value
-        else:
-            first = channels_first(value, size)
-            high, wide, figures = first.shape[2], first.shape[3], first.shape[1] // 3
-            one = first.reshape(n, 3, figures, high, wide).transpose(0, 1, 3, 4, 2)
+        first = value if value.ndim == 5 else channels_first(value, size)
+        figures, rest = (first.shape[4], 0) if value.ndim == 5 else divmod(first.shape[1], 3)
+        if rest or figures < 6:
+            raise UsageError(
+                f"a map of {list(value.shape)} holds no three anchors of 5 + classes: say --head"
+            )
+        n, (high, wide) = len(value), first.shape[2:4]
+        if value.ndim != 5:
+            first = first.reshape(n, 3, figures, high, wide).transpose(0, 1, 3, 4, 2)
         stride = size[0] // high
         if stride not in ANCHORS:
             raise UsageError(f"no anchors are known for stride {stride}: YOLOv5 has 8, 16 and 32")
-        raw = sigmoid(one.reshape(n, 3, high * wide, figures))
+        raw = sigmoid(first.reshape(n, 3, high * wide, figures))
         centre = (2.0 * raw[..., :2] - 0.5 + _grid(high, wide).T) * stride
         half = 2.0 * raw[..., 2:4] ** 2 * np.array(ANCHORS[stride])[None, :, None]
         found = np.concatenate([centre - half, centre + half], axis=3)
         corners.append(found.reshape(n, -1, 4))
         scores.append((raw[..., 4:5] * raw[..., 5:]).reshape(n, -1, figures - 5))
+    return _joined(corners, scores)
+
+
+def _joined(corners: Sequence[Array], scores: Sequence[Array]) -> Decoded:
+    """Return the boxes of all scales as one."""
+    classes = [score.shape[2] for score in scores]
+    if min(classes) < 1 or len(set(classes)) > 1:
+        raise UsageError(f"scales hold {classes} classes: they are of another head, say --head")
     return np.concatenate(corners, 1), np.concatenate(scores, 1)
 
 
