@@ -126,6 +126,8 @@ def _used() -> float:
 
 def _below(root: Path, name: str) -> str | None:
     """Return a source file relative to the checkout, whatever link it was imported by; None for others'."""
+    if name.startswith("<"):  # made at run time, or frozen into Python
+        return None
     path = Path(name).resolve()
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else None
 
