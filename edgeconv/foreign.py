@@ -14,10 +14,21 @@ MAX_BYTES = 256 << 20
 
 def refuse_missing(path: Path) -> None:
     """Raise UsageError where there is neither a file nor a folder; a pipe or a device may never end."""
-    if not path.exists():
-        raise UsageError(f"{path} does not exist")
-    if not (path.is_file() or path.is_dir()):
-        raise UsageError(f"{path} is no file but a pipe or a device")
+    if not path.is_dir():
+        refuse_no_file(path)
+
+
+def refuse_no_file(path: Path, before: str = "", after: str = "") -> None:
+    """Raise UsageError where there is no regular file; ``before`` and ``after`` stand around what is wrong."""
+    if path.is_file():
+        return
+    if path.is_dir():
+        wrong = "is a folder, not a file"
+    elif path.exists():
+        wrong = "is no file but a pipe or a device"
+    else:
+        wrong = "does not exist"
+    raise UsageError(f"{before}{path} {wrong}{after}")
 
 
 def open_file(path: Path) -> BinaryIO:

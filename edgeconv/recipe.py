@@ -18,8 +18,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import EdgeconvError
 from edgeconv.files import write_text
+from edgeconv.foreign import refuse_no_file
 from edgeconv.recipe_schema import RECIPE
 from edgeconv.schema import anything, checked, read_json, table
 
@@ -210,8 +211,7 @@ def load_recipe(path: Path) -> Recipe:
 
     Raises UsageError where there is none, EdgeconvError naming what does not fit.
     """
-    if not path.exists():
-        raise UsageError(f"the recipe {path} does not exist")
+    refuse_no_file(path, before="the recipe ")
     ours = "a recipe that edgeconv wrote"
     source = f"{path} is not {ours}"
     read = checked(read_json(path, ours), table({"edgeconv_recipe": anything}), source)

@@ -15,7 +15,7 @@ from edgeconv.arrays import read_arrays
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256
-from edgeconv.foreign import refuse_missing
+from edgeconv.foreign import refuse_missing, refuse_no_file
 from edgeconv.pictures import picture_names, read_picture, resize_and_crop, to_input
 
 Feed = dict[str, NDArray[Any]]
@@ -146,8 +146,7 @@ def _from_folder(
 
 
 def _from_arrays(path: Path, spec: InputSpec) -> list[Sample]:
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist")
+    refuse_no_file(path)
     arrays = read_arrays(path)
     truth = None if "truth" in spec.shapes else arrays.pop("truth", None)
     if len(arrays) == len(spec.shapes) == 1:
@@ -186,8 +185,7 @@ def _sample(name: str, feed: Feed, truth: int | None) -> Sample:
 
 def load_function(script: Path, function: str) -> Callable[..., Any]:
     """Import ``function`` from a user's file; raises EdgeconvError naming what is missing."""
-    if not script.is_file():
-        raise UsageError(f"{script} does not exist")
+    refuse_no_file(script)
     module_spec = importlib.util.spec_from_file_location(script.stem, script)
     if module_spec is None or module_spec.loader is None:
         raise EdgeconvError(f"{script} is not a Python file")

@@ -4,8 +4,8 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.foreign import read_text
+from edgeconv.errors import EdgeconvError
+from edgeconv.foreign import read_text, refuse_no_file
 from edgeconv.pictures import picture_names
 
 MOST_CLASSES = 1 << 20
@@ -26,8 +26,7 @@ def read_truth(
         named = None if labels is None else len(labels)
         return _by_folders(folder, labels, named if classes is None else classes)
     path = Path(source)
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist (--truth takes a CSV or the word folders)")
+    refuse_no_file(path, after=" (--truth takes a CSV or the word folders)")
     truth: dict[str, int] = {}
     for number, (line, row) in enumerate(_rows(path)):
         known = _class(row[1].strip(), labels)

@@ -15,6 +15,7 @@ from edgeconv.export.publish import staging
 from edgeconv.export.source.found import net_options
 from edgeconv.export.targets import TARGETS
 from edgeconv.files import check_writable, digest
+from edgeconv.foreign import refuse_no_file
 from edgeconv.models.specs import MODULE_SUFFIXES, resolve_options
 from edgeconv.pictures import find_pictures
 from edgeconv.recipe import Recipe, load_recipe
@@ -37,8 +38,8 @@ def check_first(options: ExportOptions) -> Recipe | None:
         if value is not None:
             _check_samples(f"--{flag}", str(value))
     for flag, file in (("labels", options.labels), ("truth", options.truth)):
-        if file is not None and str(file) != "folders" and not Path(file).is_file():
-            raise UsageError(f"--{flag} {file} does not exist")
+        if file is not None and str(file) != "folders":
+            refuse_no_file(Path(file), before=f"--{flag} ")
     check_writable(options.output, "--output", folder=True)
     if not options.integer or options.recipe_file is None:
         return None
@@ -53,9 +54,7 @@ def _check_net(options: ExportOptions) -> None:
     if not colon and Path(options.net).suffix not in NET_SUFFIXES:
         resolve_options(options.net, net_options(options))
     elif not colon or file.endswith(".py"):
-        path = Path(file or options.net)
-        if not path.is_file():
-            raise UsageError(f"{path} {'is no file' if path.exists() else 'does not exist'}")
+        refuse_no_file(Path(file or options.net))
 
 
 def _check_samples(flag: str, value: str) -> None:

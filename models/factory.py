@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.foreign import refuse_no_file
 
 
 def load_factory(source: str) -> nn.Module:
@@ -22,8 +23,7 @@ def load_factory(source: str) -> nn.Module:
     if not colon or not text.endswith(".py") or not name.isidentifier():
         raise UsageError(f"{source!r} is not written path/to/file.py:factory")
     path = Path(text)
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist")
+    refuse_no_file(path)
     return call_factory(_run(path), name, str(path))
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.foreign import open_file
+from edgeconv.foreign import open_file, refuse_no_file
 from edgeconv.models.factory import call_factory, load_factory
 
 
@@ -56,8 +56,7 @@ def open_user_net(net: str | nn.Module) -> UserNet:
     if before:
         return _ours(_imported(before, function), net, f"{before.rpartition('.')[2]}_{function}")
     path = Path(net)
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist")
+    refuse_no_file(path)
     return _program(path) if path.suffix == ".pt2" else _script(path)
 
 

@@ -193,17 +193,35 @@ def test_an_endless_loop_ends_with_the_time_that_a_file_is_given(
 @pytest.mark.skipif(not Path("/dev/null").exists(), reason="needs a device")
 @pytest.mark.parametrize(
     "words", ["inspect net.onnx", "inspect net.tflite", "bench net.onnx --runs 1", "run net.tflite a.png",
-              "parity net.onnx --data a.npz --reference net.onnx", "report net.onnx"],
+              "parity net.onnx --data a.npz --reference net.onnx", "report net.onnx", "export net.onnx",
+              "export net.py:make", "export net.pt2", "export mobilenet_v1 --labels net.pt2",
+              "export mobilenet_v1 --calib net.py:feeds", "inspect net.tflite --mcu"],
 )  # fmt: skip
 def test_a_device_or_a_pipe_is_no_file_and_is_not_read(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pipe, which nobody writes to, would hold the command for ever; this device ends at once."""
     monkeypatch.chdir(tmp_path)
-    for name in ("net.onnx", "net.tflite", "weights.pth"):
+    for name in ("net.onnx", "net.tflite", "net.py", "net.pt2", "weights.pth"):
         (tmp_path / name).symlink_to("/dev/null")
     ran = CliRunner().invoke(main, words.split())
     assert ran.exit_code == 2
-    assert "is no file but a pipe or a device" in ran.output or "does not exist" in ran.output
+    assert "is no file but a pipe or a device" in ran.output
     with pytest.raises(OSError, match="it is no file but a pipe"):
         sha256(tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize(
+    "words", ["export net.onnx", "export net.py:make", "export mobilenet_v1 --labels net.py",
+              "inspect net.tflite --mcu",
+              "export mobilenet_v1 --int8 --recipe net.json"],
+)  # fmt: skip
+def test_a_folder_in_the_place_of_a_file_is_called_one(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("net.onnx", "net.tflite", "net.py", "net.json"):
+        (tmp_path / name).mkdir()
+    ran = CliRunner().invoke(main, words.split())
+    assert ran.exit_code == 2
+    assert "is a folder, not a file" in ran.output

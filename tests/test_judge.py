@@ -291,6 +291,9 @@ def test_a_missed_verdict_says_what_to_try_in_the_order_of_its_figures() -> None
     broken = compare(wanted, {"y": detections(noise=2.0)}, budget=INT8, floor=wanted)
     assert advice(broken, "net.tflite", {})[0].startswith("edgeconv parity net.tflite --layers")
     assert advice(compare(wanted, wanted, budget=INT8), "net.tflite", known) == ()
+    shown = advice(broken, "net.tflite", {}, layers_shown=True)
+    assert not any("--layers" in step for step in shown)
+    assert any("ranked here" in step for step in shown)
 
 
 def test_an_output_around_500_in_half_precision_is_what_its_arithmetic_gives() -> None:

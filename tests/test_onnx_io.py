@@ -58,7 +58,7 @@ def test_an_output_without_a_shape_is_read(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(EdgeconvError, match=r"gone\.onnx does not exist"):
         load_model(tmp_path / "gone.onnx")
-    with pytest.raises(EdgeconvError, match="does not exist"):
+    with pytest.raises(EdgeconvError, match="is a folder, not a file"):
         load_model(tmp_path)
 
 
@@ -433,5 +433,5 @@ def test_float_types_are_kept() -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
 def test_a_pipe_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "m.onnx")
-    with pytest.raises(EdgeconvError, match="does not exist"):
+    with pytest.raises(EdgeconvError, match="is no file but a pipe"):
         load_model(tmp_path / "m.onnx")

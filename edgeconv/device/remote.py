@@ -17,6 +17,7 @@ from edgeconv.device.job import Job, new_job
 from edgeconv.device.ssh import Connection, ConnectionLostError
 from edgeconv.device.wheels import runtime_for
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.foreign import refuse_no_file
 from edgeconv.runtimes.table import BOARD_SUFFIXES, off_board
 
 LIMIT_S = 86_400.0
@@ -38,8 +39,7 @@ def check_models(models: Sequence[Path]) -> None:
     for model in models:
         if model.suffix.lower() not in BOARD_SUFFIXES:
             raise UsageError(f"{model}: {off_board()}")
-        if not model.is_file():
-            raise UsageError(f"{model} does not exist")
+        refuse_no_file(model)
 
 
 @contextlib.contextmanager

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.artifact import Crop
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import EdgeconvError
 from edgeconv.evaluate.resample import draws, interval
+from edgeconv.foreign import refuse_no_file
 from edgeconv.pictures import UNLABELLED, crop_mask, open_picture
 
 Array = NDArray[Any]
@@ -122,8 +123,7 @@ def read_mask(
     """
     data, name = picture
     path = folder / mask_name(name)
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist: --truth DIR holds a .png mask for each picture")
+    refuse_no_file(path, after=": --truth DIR holds a .png mask for each picture")
     with open_picture(path) as image:
         if image.mode not in ("L", "P", "I", "1"):
             raise EdgeconvError(f"{path} is {image.mode}, not one class number a pixel")

@@ -12,11 +12,14 @@ ENOUGH_PICTURES = 64
 """Fewer calibration pictures leave ranges to chance; more than 128 have not changed any measured net."""
 
 
-def advice(verdict: Verdict, path: str, known: Mapping[str, Any]) -> tuple[str, ...]:
+def advice(
+    verdict: Verdict, path: str, known: Mapping[str, Any], layers_shown: bool = False
+) -> tuple[str, ...]:
     """Return commands and options to try, the likeliest first, each with why.
 
     ``known`` is what the manifest says of recipe and calibration; ``preprocessing_better`` in it has
-    the options of one that fits the net's own statistics better.
+    the options of one that fits the net's own statistics better. ``layers_shown``: the layers are
+    ranked beside it already.
     """
     if verdict:
         return ()
@@ -31,7 +34,7 @@ def advice(verdict: Verdict, path: str, known: Mapping[str, Any]) -> tuple[str, 
         said.append(
             "--fp16: this target has no integer form of the net's operators; another --target may have one"
         )
-    if broken - {NO_INTEGERS}:
+    if broken - {NO_INTEGERS} and not layers_shown:
         said.append(f"{layers}: the layer where the file is not what it should be")
     if not verdict.good_enough and known.get("precision") == "fp16":
         said.append("--fp32: half precision keeps too few digits of what varies in an output")
@@ -52,7 +55,10 @@ def advice(verdict: Verdict, path: str, known: Mapping[str, Any]) -> tuple[str, 
         )
     said.append("--keep-float worst:3: the layers that lose most stay in float")
     said.append("--max-drop 1: layers stay in float until at most 1 point of agreement is lost")
-    said.append(f"{layers}: the layers that lose most, for --keep-float NODE")
+    if layers_shown:
+        said.append("--keep-float NODE: the layers that lose most are those ranked here")
+    else:
+        said.append(f"{layers}: the layers that lose most, for --keep-float NODE")
     said.append("--fp16: half the size without a recipe")
     said.append(f"edgeconv rescue {shlex.quote(path)}: tries these and says which is worth it")
     return tuple(said)

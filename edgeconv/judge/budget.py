@@ -23,7 +23,7 @@ from typing import Any
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.foreign import read_text
-from edgeconv.judge.measures import MEASURES, SHARE
+from edgeconv.judge.measures import MEASURES
 
 Limits = Mapping[str, float]
 
@@ -151,7 +151,7 @@ def _limits(table: object, where: str) -> dict[str, float]:
             raise UsageError(f"{where} sets {name}, which no budget knows{hint}")
         if isinstance(limit, bool) or not isinstance(limit, int | float) or abs(limit) > 1e300:
             raise UsageError(f"{where}.{name} is {str(limit)[:40]!r}, not a number")
-        if measure.form == SHARE and limit > 1:
+        if limit > measure.most:
             raise UsageError(
                 f"{where}.{name} is {limit:g}, and a share is at most 1: {limit:g} % is {limit / 100:g}"
             )

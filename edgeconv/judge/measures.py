@@ -13,17 +13,13 @@ Array = NDArray[Any]
 Figures = dict[str, float]
 
 
-SHARE = ".4f"
-"""How shares print, which are never above 1; no other figure prints so."""
-
-
 @dataclass(frozen=True)
 class Measure:
     """One figure: which way is better ("info": a budget makes no sense), how it prints, what it is.
 
     ``asks`` is the question that a limit on it answers: is the file what was promised, or is the
     recipe good enough? ``of`` computes a figure of two arrays alone, (reference, other, name);
-    the others follow from more (judge/measure.py).
+    the others follow from more (judge/measure.py). ``most`` is the largest value there can be, 1 of shares.
     """
 
     name: str
@@ -32,6 +28,16 @@ class Measure:
     says: str
     asks: Literal["file", "recipe"] = "file"
     of: Callable[[Array, Array, str], float] | None = None
+    most: float = math.inf
+
+
+def _share(
+    name: str,
+    better: Literal["low", "high", "info"],
+    says: str,
+    asks: Literal["file", "recipe"] = "file",
+) -> Measure:
+    return Measure(name, better, ".4f", says, asks, most=1.0)
 
 
 MEASURES = {
@@ -94,8 +100,8 @@ MEASURES = {
         ),
         Measure("tolerance_absolute", "low", ".3g", "smallest absolute tolerance that passes"),
         Measure("tolerance_relative", "low", ".3g", "smallest relative tolerance that passes"),
-        Measure("quanta_equal", "high", SHARE, "share within half a quantum of the output scale"),
-        Measure("quanta_within_one", "high", SHARE, "share within one quantum"),
+        _share("quanta_equal", "high", "share within half a quantum of the output scale"),
+        _share("quanta_within_one", "high", "share within one quantum"),
         Measure("quanta_max", "low", ".1f", "largest difference in quanta"),
         Measure("quanta_mean", "low", ".2f", "mean difference in quanta"),
         Measure("floor_sqnr_db", "info", ".1f", "SQNR that the recipe itself implies, dB"),
@@ -111,42 +117,36 @@ MEASURES = {
             ".2f",
             "what sets it apart from the recipe in float, above the same floor, dB",
         ),
-        Measure(
+        _share(
             "agreement_top1",
             "high",
-            SHARE,
             "share with the reference's best class on top",
             "recipe",
         ),
-        Measure(
-            "agreement_top1_low", "high", SHARE, "lower end of its 95 % Wilson interval", "recipe"
-        ),
-        Measure(
-            "agreement_top1_high", "high", SHARE, "upper end of its 95 % Wilson interval", "recipe"
-        ),
-        Measure(
+        _share("agreement_top1_low", "high", "lower end of its 95 % Wilson interval", "recipe"),
+        _share("agreement_top1_high", "high", "upper end of its 95 % Wilson interval", "recipe"),
+        _share(
             "agreement_rare_high",
             "high",
-            SHARE,
             "the same of pictures that are not of the reference's commonest class",
             "recipe",
         ),
-        Measure("agreement_top5", "high", SHARE, "share with it among the best five", "recipe"),
+        _share("agreement_top5", "high", "share with it among the best five", "recipe"),
         Measure("kl", "low", ".2e", "mean KL(reference || other) of the softmax, nats", "recipe"),
         Measure("flips", "low", ".0f", "pictures whose best class changed"),
         Measure(
             "flips_explained", "info", ".0f", "of these, within the margin that noise explains"
         ),
         Measure("flips_beyond", "low", ".0f", "of these, beyond that margin"),
-        Measure("flips_beyond_share", "low", SHARE, "the same as a share of all pictures"),
-        Measure("flips_beyond_low", "low", SHARE, "lower end of its 95 % Wilson interval"),
+        _share("flips_beyond_share", "low", "the same as a share of all pictures"),
+        _share("flips_beyond_low", "low", "lower end of its 95 % Wilson interval"),
         Measure("margin_explained", "info", ".3g", "float margin that the noise explains"),
         Measure("widest_flip", "low", ".3g", "largest float margin that flipped"),
-        Measure("top1", "high", SHARE, "accuracy where the truth is known", "recipe"),
-        Measure("top1_low", "high", SHARE, "lower end of its 95 % Wilson interval", "recipe"),
-        Measure("top1_high", "high", SHARE, "upper end of its 95 % Wilson interval", "recipe"),
-        Measure("reference_top1", "info", SHARE, "accuracy of the reference on the same pictures"),
-        Measure("top1_drop", "low", SHARE, "reference_top1 minus top1", "recipe"),
+        _share("top1", "high", "accuracy where the truth is known", "recipe"),
+        _share("top1_low", "high", "lower end of its 95 % Wilson interval", "recipe"),
+        _share("top1_high", "high", "upper end of its 95 % Wilson interval", "recipe"),
+        _share("reference_top1", "info", "accuracy of the reference on the same pictures"),
+        _share("top1_drop", "low", "reference_top1 minus top1", "recipe"),
         Measure("mcnemar_p", "high", ".3g", "exact p-value that both err equally often", "recipe"),
     )
 }

@@ -8,6 +8,7 @@ from typing import Any
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.tflite.device_rules import device_rules
 from edgeconv.export.tflite.inspect import TfliteSummary, read_tflite
+from edgeconv.foreign import refuse_no_file
 from edgeconv.mcu.arena import Arena, plan_arena
 from edgeconv.mcu.boards import KIB, Board, find_board, fit
 from edgeconv.mcu.npu import Mapping, Refusal, map_to
@@ -132,8 +133,7 @@ def mcu_sheet(path: Path, boards: Sequence[str] = (), npus: Sequence[str] = ()) 
             f"{path}: a microcontroller's sheet is of a .tflite file: edgeconv export MODEL.onnx --int8 "
             "--io int8 --target tflite makes one, with the integers of an .onnx that holds some"
         )
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist")
+    refuse_no_file(path)
     chosen = tuple(find_board(name) for name in boards)
     data = path.read_bytes()
     summary = read_tflite(data, str(path))

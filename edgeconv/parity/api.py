@@ -142,14 +142,13 @@ def _run(paths: list[Path], asked: Asked, places: Sequence[Place]) -> Matrix:
         label = f"{outputs.label} · saved on {outputs.about.get('machine', 'another machine')}"
         results.append((label, outputs, dict(outputs.about)))
     matrix = judge(results, reference, samples, settings, notes)
-    rows = tuple(
-        replace(
-            row,
-            layers=found.get(row.label),
-            latency=times.get(row.label),
-            advice=_advice(row, [cell for cell in cells if cell.label == row.label]),
-        )
+    told = (
+        replace(row, layers=found.get(row.label), latency=times.get(row.label))
         for row in matrix.rows
+    )
+    rows = tuple(
+        replace(row, advice=_advice(row, [cell for cell in cells if cell.label == row.label]))
+        for row in told
     )
     return replace(matrix, rows=rows, latency=times.get(REFERENCE), failed=tuple(failed))
 
@@ -159,7 +158,7 @@ def _advice(row: Row, cells: Sequence[Cell]) -> tuple[str, ...]:
     if row.verdict is None or not cells or row.stage not in ("fp32", "fp16", "int8"):
         return ()
     known = {} if cells[0].artifact is None else cells[0].artifact.manifest
-    return advice(row.verdict, str(cells[0].path), known)
+    return advice(row.verdict, str(cells[0].path), known, row.layers is not None)
 
 
 def _judge_stored(stored: list[Outputs], request: Request, settings: Settings) -> Matrix:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgeconv.artifact import Artifact, Crop, Order, Preprocessing, load_artifact
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import temporary_folder
+from edgeconv.foreign import refuse_no_file
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_outputs
 from edgeconv.metrics import class_rows, is_scores
 from edgeconv.parity.child import Job, run_cell, save_feeds
@@ -122,8 +123,7 @@ def reference_file(request: Request, artifact: Artifact | None) -> Path | None:
         path = Path(str(request.reference))
         if path.suffix == ".npz":
             return None
-        if not path.is_file():
-            raise UsageError(f"{path} does not exist")
+        refuse_no_file(path)
         return path
     if artifact is None:
         raise UsageError("say with --reference what the float model is (.onnx, or outputs as .npz)")

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.foreign import refuse_no_file
 from edgeconv.tensors import Layout, TensorSpec
 
 Source = str | Path | bytes
@@ -55,8 +56,7 @@ def check_readable(source: Source) -> None:
             raise EdgeconvError("the model is empty")
         return
     path = Path(source)
-    if not path.is_file():
-        raise UsageError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}")
+    refuse_no_file(path)
     try:
         with path.open("rb") as file:
             if not file.read(1):

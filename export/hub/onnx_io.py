@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, shape_inference
 
-from edgeconv.errors import EdgeconvError, UsageError, reading
+from edgeconv.errors import EdgeconvError, reading
 from edgeconv.export.graph import Array, Attribute, Graph, Node
 from edgeconv.export.passes.expand_shuffles import expand_shuffles
+from edgeconv.foreign import refuse_no_file
 
 IR_VERSION = 10  # the newest that onnxruntime 1.18, our lower bound, reads
 KNOWN_TYPES = frozenset(helper.get_all_tensor_dtypes())
@@ -22,8 +23,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     Raises EdgeconvError where the file is missing, is no ONNX model, or its external data is
     missing or outside the model's folder.
     """
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist")
+    refuse_no_file(path)
     try:
         model = onnx.load(str(path), load_external_data=False)
         _check_types(model, path)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgeconv.arrays import read_arrays
 from edgeconv.errors import UsageError
+from edgeconv.foreign import refuse_no_file
 
 Array = NDArray[Any]
 WORDS = {"true": True, "false": False}
@@ -54,8 +55,7 @@ def frozen_value(
 
 def _read(name: str, text: str) -> Any:
     if text.endswith(".npy"):
-        if not Path(text).is_file():
-            raise UsageError(f"--freeze-input {name}: {text} does not exist")
+        refuse_no_file(Path(text), before=f"--freeze-input {name}: ")
         return next(iter(read_arrays(Path(text), rows=False).values()))
     parts = [part.strip() for part in text.split(",")]
     try:
