@@ -69,15 +69,15 @@ def _reason(error: Exception) -> str:
 
 
 def _import_onnxsim() -> None:
-    # it imports torch where that is installed, for what is not used here: two seconds
-    hidden = "torch" not in sys.modules
-    if hidden:
-        sys.modules["torch"] = None  # type: ignore[assignment]
+    # it imports these where they are installed, for what is not used here: two seconds
+    hidden = [name for name in ("torch", "sympy") if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]
     try:
         import onnxsim  # noqa: F401
     finally:
-        if hidden:
-            del sys.modules["torch"]
+        for name in hidden:
+            del sys.modules[name]
 
 
 def _simplify(source: str, target: str, opset: int) -> str | None:
