@@ -35,7 +35,7 @@ def in_order(work: Callable[[T], R], items: Iterable[T], most: int) -> Iterator[
 
 
 class Early(Generic[R]):
-    """Work of a Beside, whose result may be asked for once."""
+    """Work of a Beside, which is done once however often its result is asked for."""
 
     def __init__(self, work: Callable[[Tick], R], stopping: Event) -> None:
         self._work, self._stopping = work, stopping
@@ -54,7 +54,11 @@ class Early(Generic[R]):
     def result(self, tick: Tick = lambda _: None) -> R:
         """Wait for the result, or do the work now where it was not begun; what it raised is raised."""
         if self.future is None:
-            return self._work(tick)
+            self.future = Future()
+            try:
+                self.future.set_result(self._work(tick))
+            except BaseException as error:
+                self.future.set_exception(error)
         while not wait([self.future], TICK_S).done:
             tick(self._share)
         return self.future.result()

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from edgeconv.ahead import Tick
+from edgeconv.ahead import Early, Tick
 from edgeconv.artifact import Artifact, save_manifest
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.data import load_feeds
@@ -82,6 +82,7 @@ def emit(work: Work, target: str) -> None:
     work.emitted[target] = made
     if TARGETS[target].aborts:
         _begin_probe(work, target, path)
+    _promise(work, target)
     work.notes += [f"{target}: {note}" for note in (*made.notes, *_unkept(work.options.io, made))]
 
 
@@ -146,15 +147,18 @@ def prove(work: Work) -> None:
     )
 
 
-def _promise(work: Work, target: str) -> Promise | None:
-    """Return what the recipe gives with the integer outputs of ``target``'s file: each set and form runs once."""
+def _promise(work: Work, target: str) -> Early[Promise] | None:
+    """Begin what the recipe gives with the integer outputs of ``target``'s file, once for each set and form."""
     if work.recipe is None or work.options.image_input:
         return None
     real = all(spec.dtype == "float32" for spec in work.emitted[target].outputs)
     held = work.recipe.on(target, real, {node.name: node.inputs[0] for node in work.graph.nodes})
     key = held.form, frozenset(held.activations)
     if key not in work.promises:
-        work.promises[key] = promised(work.graph, held, work.expected, work.threads)
+        graph, expected, threads = work.graph, work.expected, work.threads
+        work.promises[key] = work.beside.begin(
+            lambda tick: promised(graph, held, expected, threads, tick)
+        )
     return work.promises[key]
 
 
@@ -162,6 +166,7 @@ def verify(work: Work, target: str) -> None:
     """Read a target's file back, judge it, and write its manifest."""
     options, file, row = work.options, work.emitted[target], TARGETS[target]
     path, folder = work.file(target, work.place), work.place / f"{work.stem}.evidence"
+    promise = _promise(work, target)
     with work.stages.stage("verify") as say:
         try:
             verdict = verify_file(
@@ -170,7 +175,7 @@ def verify(work: Work, target: str) -> None:
                 (file.inputs, file.outputs),
                 work.expected,
                 work.threads,
-                _promise(work, target),
+                None if promise is None else promise.result(work.stages.share("verify")),
                 file.stats,
                 work.description["weights"].get("source"),
                 row.verified,

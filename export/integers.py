@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeconv.ahead import Early
+from edgeconv.ahead import Early, Tick
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.data import Data, load_feeds
@@ -15,7 +15,7 @@ from edgeconv.export.keep_float import read_keep_float
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.prepare import Prepared
 from edgeconv.export.quant.budget import meet_budget, without_worst
-from edgeconv.export.quant.calibration import check_pictures
+from edgeconv.export.quant.calibration import PictureCheck, check_pictures
 from edgeconv.export.quant.copies import multiply_adds, widen
 from edgeconv.export.quant.engine import quantize
 from edgeconv.export.quant.equalize import rescale
@@ -24,9 +24,6 @@ from edgeconv.export.targets import TARGETS
 from edgeconv.export.verify import Expected
 from edgeconv.recipe import Recipe
 from edgeconv.samples import Feed
-
-CALIBRATION = "calibration sample"
-"""What errors call it."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,15 @@ class Integers:
     notes: tuple[str, ...]
 
 
+def read_calibration(
+    options: ExportOptions, data: Data, how: Preprocessing | None, tick: Tick
+) -> tuple[Sequence[Feed], PictureCheck]:
+    """Return the samples that calibrate and what they look like; raises EdgeconvError for poor ones."""
+    feeds = load_feeds(data.calibration, "calibration sample", tick)
+    allow_poor = options.allow_poor_calibration
+    return feeds, check_pictures(feeds, expected=value_range(how, feeds), allow_poor=allow_poor)
+
+
 def make_integers(
     options: ExportOptions,
     prepared: Prepared,
@@ -47,10 +53,10 @@ def make_integers(
     stages: Stages,
     threads: int,
     given: Recipe | None = None,
-    loaded: Early[Sequence[Feed]] | None = None,
+    loaded: Early[tuple[Sequence[Feed], PictureCheck]] | None = None,
 ) -> Integers:
     """Quantize ``prepared`` as ``options`` say, or take the recipe ``given``; ``expected`` judges
-    --max-drop. ``loaded`` are the feeds of the samples that calibrate, where they are being read already.
+    --max-drop. ``loaded`` is what ``read_calibration`` gives, where it was begun already.
 
     Raises BudgetMissedError where --max-drop cannot be met, EdgeconvError for pictures that do not
     fit.
@@ -66,12 +72,9 @@ def make_integers(
     with stages.stage("calibrate") as say:
         share = stages.share("calibrate")
         if loaded is None:
-            feeds = load_feeds(data.calibration, CALIBRATION, share)
+            feeds, checked = read_calibration(options, data, how, share)
         else:
-            feeds = loaded.result(share)
-        checked = check_pictures(
-            feeds, expected=value_range(how, feeds), allow_poor=options.allow_poor_calibration
-        )
+            feeds, checked = loaded.result(share)
         say(f"{len(feeds)} samples · {data.origin}")
     keep = read_keep_float(options.keep_float)
     with stages.stage("quantize") as say:

@@ -1,10 +1,15 @@
 """The first stages: find the net, say how its pictures are prepared, trace it, simplify it."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING
 
+from edgeconv.ahead import Tick
 from edgeconv.errors import UnsupportedOpError, UsageError
 from edgeconv.export.checks import check_finite, check_keep_float, check_labels, refuse_existing
-from edgeconv.export.data import choose_data, load_feeds, refuse_uncalibrated
+from edgeconv.export.data import choose_data, refuse_uncalibrated
 from edgeconv.export.keep_float import read_keep_float
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.prepare import PixelInput, Prepared, prepare
@@ -13,11 +18,17 @@ from edgeconv.export.source import Source, open_source, read_labels
 from edgeconv.export.targets import refused_targets
 from edgeconv.export.work import Lowered, Work
 
+if TYPE_CHECKING:
+    from edgeconv.export.quant.calibration import PictureCheck
+    from edgeconv.samples import Feed
+
 
 def build(work: Work) -> None:
     """Find the net and what it is fed with."""
     options = work.options
     with work.stages.stage("build") as say:
+        if work.simplifier.foreign is not None:
+            _import_meanwhile()
         work.simplifier.admit()
         work.source = source = open_source(options)
         say(source.title)
@@ -28,6 +39,13 @@ def build(work: Work) -> None:
     else:
         refuse_existing(options, work.stem)
     work.labels = read_labels(options.labels) if options.labels else source.labels
+
+
+def _import_meanwhile() -> None:
+    """Import what later stages need, while a child opens the file."""
+    with suppress(ImportError):  # whoever needs it says what to install
+        for name in ("onnx", "onnxruntime", "PIL.Image", "edgeconv.export.integers"):
+            import_module(name)
 
 
 def say_preprocessing(work: Work) -> None:
@@ -42,11 +60,15 @@ def say_preprocessing(work: Work) -> None:
 
 
 def begin_calibration(work: Work) -> None:
-    """Begin to read the samples that calibrate."""
-    from edgeconv.export.integers import CALIBRATION
+    """Begin to read the samples that calibrate, and to check them."""
+    options, data, how = work.options, work.data, work.source.preprocessing
 
-    samples = work.data.calibration
-    work.calibration = work.beside.begin(lambda tick: load_feeds(samples, CALIBRATION, tick))
+    def read(tick: Tick) -> "tuple[Sequence[Feed], PictureCheck]":
+        from edgeconv.export.integers import read_calibration
+
+        return read_calibration(options, data, how, tick)
+
+    work.calibration = work.beside.begin(read)
 
 
 def begin_hint(work: Work) -> None:

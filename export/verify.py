@@ -1,6 +1,6 @@
 """Every artifact, re-read from disk, against the float reference; and the stage that departs first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,15 +117,26 @@ class Promise:
     scales: Mapping[str, float]
 
 
-def promised(graph: Graph, recipe: Recipe, expected: Expected, threads: int) -> Promise:
+def promised(
+    graph: Graph,
+    recipe: Recipe,
+    expected: Expected,
+    threads: int,
+    tick: Tick = lambda _: None,
+) -> Promise:
     """Run ``recipe`` in float arithmetic over the feeds."""
     from edgeconv.export.hub.onnx_io import save_model
     from edgeconv.export.qdq.emit import emit_qdq
     from edgeconv.runtimes.onnxrt import open_model
 
+    def feeds() -> Iterator[Feed]:
+        for index, feed in enumerate(expected.feeds):
+            tick(index / len(expected.feeds))
+            yield feed
+
     model = save_model(emit_qdq(graph, recipe, io="float").model)
     with open_model(model, threads=threads, integers=False) as runner:
-        outputs, _ = run_feeds(runner, expected.feeds, runner.inputs, runner.outputs)
+        outputs, _ = run_feeds(runner, feeds(), runner.inputs, runner.outputs)
     known = recipe.activations
     scales = {name: float(known[name].scale) for name in graph.outputs if name in known}
     return Promise(outputs, scales)

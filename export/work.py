@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgeconv.export.emit import Emitted
     from edgeconv.export.hub.simplify import Simplifier
     from edgeconv.export.qdq.read import QuantizedModel
+    from edgeconv.export.quant.calibration import PictureCheck
     from edgeconv.export.report import ExportReport
     from edgeconv.export.source import Source
     from edgeconv.export.verify import Expected, Promise
@@ -64,7 +65,9 @@ class Work:
     labels: list[str] | None = field(init=False)
     data: "Data" = field(init=False)
     lowered: Lowered = field(init=False)
-    calibration: "Early[Sequence[Feed]] | None" = field(init=False, default=None)
+    calibration: "Early[tuple[Sequence[Feed], PictureCheck]] | None" = field(
+        init=False, default=None
+    )
     reference: "Early[tuple[Expected, str]]" = field(init=False)
     hinting: str | None = field(init=False, default=None)
     hint: "Early[str | None] | None" = field(init=False, default=None)
@@ -74,7 +77,9 @@ class Work:
     recipe: "Recipe | None" = field(init=False, default=None)
     place: Path = field(init=False)
     description: Mapping[str, Any] = field(init=False)
-    promises: "dict[tuple[Form, frozenset[str]], Promise]" = field(init=False, default_factory=dict)
+    promises: "dict[tuple[Form, frozenset[str]], Early[Promise]]" = field(
+        init=False, default_factory=dict
+    )
     emitted: "dict[str, Emitted]" = field(default_factory=dict)
     probes: "dict[str, Call]" = field(init=False, default_factory=dict)
     report: "ExportReport" = field(init=False)

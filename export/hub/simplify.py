@@ -39,7 +39,7 @@ class Simplifier:
     """
 
     def __init__(self, foreign: Path | None = None) -> None:
-        self._foreign = foreign
+        self.foreign = foreign
         value = None if foreign is None else str(foreign)
         self._child: Worker | None = Worker(f"{CHILD}:serve", value, "it")
 
@@ -49,7 +49,7 @@ class Simplifier:
         Raises EdgeconvError naming the library, the file and the signal where that crashed, or the
         time it was given.
         """
-        child, path = self._child, self._foreign
+        child, path = self._child, self.foreign
         if child is None or path is None:
             return
         for library in LIBRARIES:
