@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from queue import SimpleQueue
 from threading import Event
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.ahead import Beside, Tick
 from edgeconv.export.graph import Graph
 from edgeconv.export.integer.groups import needed_bounds
 from edgeconv.export.quant.calibration import stability
@@ -114,7 +116,13 @@ class Contest:
 
     def run(self, name: str, form: Form | None) -> Quantized:
         """Return the best candidate, in ``form`` or the form that its scores ask for."""
+        with Beside(self._workers - 1) as beside:
+            return self._run(name, form, beside)
+
+    def _run(self, name: str, form: Form | None, beside: Beside) -> Quantized:
         form, why, entries = self._form(form)
+        # what came first is mostly picked, and one processor has nothing else to do
+        biases = {e.candidate: beside.begin(partial(self._free_bias, e)) for e in entries}
         first = [entry.candidate for entry in entries]
         early = [c for c in self.candidates if not c.late and c not in first]
         entries += self._together(self._entry, [(c, form) for c in early])
@@ -124,9 +132,12 @@ class Contest:
         entries.sort(key=lambda entry: self.candidates.index(entry.candidate))
         self.entries = entries
         picked = entries[best([entry.score for entry in entries])]
-        recipe = replace(picked.made.recipe, free_bias=self._free_bias(picked))
+        if picked.candidate not in biases:
+            biases[picked.candidate] = beside.begin(partial(self._free_bias, picked))
+        recipe = picked.made.recipe
         spread = histograms(self.seen(picked.made), recipe.activations)
         notes = {**self._notes(picked, why), **recipe.notes, "histograms": spread}
+        recipe = replace(recipe, free_bias=biases[picked.candidate].result())
         self.report(1.0)
         return replace(picked.made, recipe=replace(recipe, name=name, notes=notes))
 
@@ -191,7 +202,7 @@ class Contest:
         wanted = {name: values[rows] for name, values in task.seen.outputs.items()}
         return _Entry(candidate, Quantized(graph, recipe), score(graph, wanted, got))
 
-    def _free_bias(self, entry: _Entry) -> dict[str, NDArray[np.float32]]:
+    def _free_bias(self, entry: _Entry, tick: Tick) -> dict[str, NDArray[np.float32]]:
         """Return the biases that the same integer weights want where a file takes no zero points."""
         recipe, graph, candidate = entry.made.recipe, entry.made.graph, entry.candidate
         if recipe.form == FORMS[0] or candidate.bias == "none":
@@ -208,8 +219,7 @@ class Contest:
             recipe.weights,
         )
         unfitted = replace(recipe, form=FORMS[0], activations=activations, weights={})
-        fit = candidate, FORMS[0]
-        fitted = self._fit(graph, unfitted, layers, candidate, lambda p: self._progress(fit, p))
+        fitted = self._fit(graph, unfitted, layers, candidate, tick)
         return {name: each.float_bias for name, each in fitted.weights.items()}
 
     def _fit(
