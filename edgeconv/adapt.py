@@ -80,8 +80,18 @@ def adapt_inputs(array: Array, from_layout: Layout, spec: TensorSpec) -> Array:
     return quantize(placed, spec) if kind.kind in "iu" else placed.astype(kind)
 
 
-def adapt_outputs(array: Array, spec: TensorSpec) -> NDArray[np.float32]:
-    """Turn one output as stored into real float32 values in the hub's layout (NCHW).
+def numbers(array: Array) -> Array:
+    """Return real numbers as float32, and indices, labels and masks as whole numbers (int64).
+
+    >>> numbers(np.array([True, False])), numbers(np.array([1.5]))
+    (array([1, 0]), array([1.5], dtype=float32))
+    """
+    whole = array.dtype.kind in "biu"
+    return array.astype(np.int64 if whole else np.float32, copy=False)
+
+
+def adapt_outputs(array: Array, spec: TensorSpec) -> Array:
+    """Turn one output as stored into ``numbers`` in the hub's layout (NCHW).
 
     >>> from edgeconv.tensors import Quantization
     >>> spec = TensorSpec("y", (1, 2), "int8", "other", Quantization(0.5, -128))
@@ -91,7 +101,7 @@ def adapt_outputs(array: Array, spec: TensorSpec) -> NDArray[np.float32]:
     if spec.quantization is not None and array.dtype.kind in "iu":
         q = spec.quantization
         array = (array.astype(np.int32) - q.zero_point) * np.float32(q.scale) + np.float32(q.offset)
-    return swap_layout(array, spec.layout, "nchw").astype(np.float32, copy=False)
+    return numbers(swap_layout(array, spec.layout, "nchw"))
 
 
 def match_names(wanted: Sequence[str], given: Sequence[str], what: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from edgeconv.bench.read import report_from_json
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import in_bytes
 from edgeconv.foreign import refuse_missing
+from edgeconv.judge.text import equal_text
 from edgeconv.reports.parts import Bar, confused, scaled
 from edgeconv.reports.png import thumbnail
 from edgeconv.schema import (
@@ -209,6 +210,8 @@ def _figure(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
         value = found.get(key, missing)
         return value if isinstance(value, str) else format(value, form)
 
+    if "equal" in found:
+        return name, f"{equal_text(found)} equal", "-", "-", "-"
     return (
         name,
         shown("sqnr_db", ".1f", "exact"),

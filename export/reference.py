@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.adapt import numbers
 from edgeconv.artifact import Preprocessing
 from edgeconv.runtimes.base import Runner
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-Arrays = dict[str, NDArray[np.float32]]
+Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Reference:
     softmax: bool
 
     def infer(self, feed: Mapping[str, NDArray[Any]]) -> Arrays:
-        """Return the float outputs of one feed, by the runner's output names."""
+        """Return the outputs of one feed, as ``numbers``, by the runner's output names."""
         values = dict(feed)
         if self.embedded is not None:
             name, pixels = next(iter(values.items()))
@@ -39,7 +40,7 @@ class Reference:
             std = np.asarray(self.embedded.std, np.float32).reshape(-1, 1, 1)
             values[name] = ((pixels / np.float32(255) - mean) / std).astype(np.float32)
         made = self.runner.infer(values)
-        results = [np.asarray(made[s.name], np.float32) for s in self.runner.outputs]
+        results = [numbers(np.asarray(made[s.name])) for s in self.runner.outputs]
         if self.softmax:
             shifted = np.exp(results[0] - results[0].max(axis=1, keepdims=True))
             results = [shifted / shifted.sum(axis=1, keepdims=True)]

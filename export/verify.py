@@ -90,13 +90,13 @@ def expect(
     tick: Tick,
 ) -> Expected:
     """Run the reference over ``feeds``; raises EdgeconvError naming an output that is not finite."""
-    rows: dict[str, list[NDArray[np.float32]]] = {s.name: [] for s in reference.runner.outputs}
+    rows: dict[str, list[NDArray[Any]]] = {s.name: [] for s in reference.runner.outputs}
     held = 0
     for index, feed in enumerate(feeds):
         batch = next((len(value) for value in feed.values() if value.ndim), 1)
         for name, value in reference.infer(feed).items():
             metrics.check_finite(f"{name} of the float reference", value)
-            rows[name].append(as_rows(np.asarray(value, np.float32), batch))
+            rows[name].append(as_rows(value, batch))
             held += value.nbytes
         tick((index + 1) / len(feeds))
         if held > MAX_BYTES:

@@ -449,3 +449,27 @@ def test_a_small_class_that_leaves_a_map_is_named() -> None:
     assert [finding.metric for finding in verdict.missed] == ["lost_classes"]
     noisy = wanted + 0.2 * rng.normal(size=wanted.shape)
     assert compare({"y": wanted}, {"y": noisy}, budget=INT8)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.bool_])
+def test_whole_numbers_are_equal_or_not(kind: type) -> None:
+    wanted: Array = np.random.default_rng(0).integers(0, 2, (40, 8, 8)).astype(kind)
+    got = wanted.copy()
+    got[:, 0, :4] = 1 - got[:, 0, :4]
+    verdict = compare({"mask": wanted}, {"mask": got}, budget=INT8, floor={"mask": got})
+    figures = verdict.figures["mask"]
+    assert figures["equal"] == 1 - 4 / 64
+    assert figures["equal_low"] < figures["equal"] < figures["equal_high"] < 1
+    assert not any(name.endswith("_db") for name in figures)
+    assert "mask: 93.8 % [" in figures_text(verdict)
+    assert verdict
+    other = compare({"mask": wanted}, {"mask": got}, budget=INT8, floor={"mask": wanted})
+    assert other  # of 40 samples 6 % are not surely more than 5 %
+    wrong = compare({"mask": wanted}, {"mask": 1 - wanted.astype(np.int64)}, budget=INT8)
+    assert [f.metric for f in wrong.missed] == ["equal_high"]
+    assert not compare({"mask": wanted}, {"mask": got})
+    half: Array = np.where(np.arange(40)[:, None, None] < 20, wanted, ~wanted.astype(bool)).astype(
+        kind
+    )
+    broken = compare({"mask": wanted}, {"mask": half}, budget=INT8, floor={"mask": wanted})
+    assert not broken.converted

@@ -49,8 +49,12 @@ class Budget:
 
 
 DEFAULTS: dict[str, Budget] = {
-    "fp32": Budget({"float_error": 1e-4, "flips_beyond": 0, "sqnr_centred_db": 12.0}),
-    "fp16": Budget({"half_error": 0.03, "flips_beyond_low": 0.01, "sqnr_centred_db": 12.0}),
+    "fp32": Budget(
+        {"float_error": 1e-4, "flips_beyond": 0, "sqnr_centred_db": 12.0, "differs_low": 0.01}
+    ),
+    "fp16": Budget(
+        {"half_error": 0.03, "flips_beyond_low": 0.01, "sqnr_centred_db": 12.0, "differs_low": 0.01}
+    ),
     "int8": Budget(
         {
             "below_floor_db": 8.0,
@@ -62,15 +66,18 @@ DEFAULTS: dict[str, Budget] = {
             "lost_classes": 0,
             "agreement_top1_high": 0.95,
             "agreement_rare_high": 0.9,
+            "equal_high": 0.9,
+            "equal_beside_promise": 0.95,
             "mcnemar_p": 0.01,
         },
         doubtful={
             "sqnr_centred_db": "sqnr_centred_high_db",
             "agreement_top1_high": "agreement_top1_high",
+            "equal_high": "equal_high",
         },
     ),
-    "lowered": Budget({"float_error": 0.03, "flips_beyond_low": 0.01}),
-    "kernels": Budget({"sqnr_db": 18.0, "flips_beyond_low": 0.01}),
+    "lowered": Budget({"float_error": 0.03, "flips_beyond_low": 0.01, "differs_low": 0.01}),
+    "kernels": Budget({"sqnr_db": 18.0, "flips_beyond_low": 0.01, "differs_low": 0.1}),
 }
 """By kind of comparison: fp32, fp16 and int8 against float; lowered: the graph prepared for
 INT8, which moves pixels by half a step; kernels: two runtimes of the same integers."""
@@ -78,7 +85,12 @@ INT8, which moves pixels by half a step; kernels: two runtimes of the same integ
 RANDOM = {
     **DEFAULTS,
     "int8": Budget(
-        {"below_floor_db": 8.0, "beyond_promise_db": 5.0, "sqnr_db": 10.0},
+        {
+            "below_floor_db": 8.0,
+            "beyond_promise_db": 5.0,
+            "sqnr_db": 10.0,
+            "equal_beside_promise": 0.95,
+        },
         open="random weights have no task, so whether the recipe is good enough is not asked",
     ),
 }

@@ -8,6 +8,9 @@ FEWEST = 8
 ENOUGH = 0.05
 """An interval of agreement that begins this far below what is wanted leaves the question open."""
 
+SHARES = {"agreement_top1": "agree", "equal": "of its values are equal"}
+"""Shares whose limit is on the upper end of an interval, and what they are of."""
+
 
 def is_open(metric: str, output: str, figures: Figures, budget: Budget, samples: int) -> bool:
     """Whether so few ``samples`` cannot tell if the limit on ``metric`` holds."""
@@ -32,12 +35,14 @@ def doubts_of(
             f"{place}: too few pictures to tell whether {limits[metric]:g} dB are reached: with the "
             f"mean removed {samples} of them give {show(metric, figures[metric])} dB"
         )
-    wanted, low = limits.get("agreement_top1_high"), figures.get("agreement_top1_low", 1.0)
-    if wanted is not None and low < wanted - ENOUGH:
-        high = figures["agreement_top1_high"]
-        if high >= wanted or is_open("agreement_top1_high", output, figures, budget, samples):
+    for share, what in SHARES.items():
+        wanted, low = limits.get(f"{share}_high"), figures.get(f"{share}_low", 1.0)
+        if wanted is None or low >= wanted - ENOUGH:
+            continue
+        high = figures[f"{share}_high"]
+        if high >= wanted or is_open(f"{share}_high", output, figures, budget, samples):
             said.append(
-                f"{place}: too few pictures to tell whether {100 * wanted:g} % agree, it may be "
+                f"{place}: too few pictures to tell whether {100 * wanted:g} % {what}, it may be "
                 f"{100 * low:.1f} to {100 * high:.1f} %"
             )
     return tuple(said)

@@ -66,16 +66,32 @@ def measure(
         notes.append(
             f"{name}: one side holds probabilities and the other logits, so only classes are compared"
         )
-    if comparable:
+    if is_whole(reference):
+        figures |= _equal(name, reference, other, context)
+    elif comparable:
         figures |= _values(name, reference, other)
         figures |= _quanta(name, reference, other, context)
         figures |= _floor(name, reference, other, figures, context)
         notes += _coarse(name, reference, other, context)
-    figures |= _map_classes(name, reference, other, figures, context)
+        figures |= _map_classes(name, reference, other, figures, context)
     if scores:
         figures |= _classes(name, reference, other, figures, context, comparable)
         figures |= _accuracy(reference, other, context)
     return {key: figures[key] for key in MEASURES if key in figures}, tuple(notes)
+
+
+def is_whole(reference: Array) -> bool:
+    """Whether an output holds indices, labels or a mask, of which equal or not is all there is to say."""
+    return reference.dtype.kind in "biu"
+
+
+def _equal(name: str, reference: Array, other: Array, context: Context) -> Figures:
+    share, low, high = metrics.equal_share(reference, other, name)
+    figures = {"equal": share, "equal_low": low, "equal_high": high, "differs_low": 1.0 - high}
+    if context.floor is not None:
+        turned = 1.0 - metrics.equal_share(reference, context.floor, name)[0]
+        figures["equal_beside_promise"] = min(1.0, high + turned)
+    return figures
 
 
 def _values(name: str, reference: Array, other: Array) -> Figures:

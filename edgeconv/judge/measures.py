@@ -81,6 +81,11 @@ MEASURES = {
         Measure(
             "sqnr_centred_high_db", "high", ".1f", "upper end of its 95 % interval, dB", "recipe"
         ),
+        _share("equal", "high", "of whole numbers: share of equal values", "recipe"),
+        _share("equal_low", "high", "lower end of its 95 % interval over samples", "recipe"),
+        _share("equal_high", "high", "upper end of its 95 % interval over samples", "recipe"),
+        _share("equal_beside_promise", "high", "the same end plus what the recipe itself turns"),
+        _share("differs_low", "low", "lower end of the share of values that differ"),
         Measure("worst_sample_db", "info", ".1f", "SQNR of the sample that has least, dB"),
         Measure("worst_sample", "info", ".0f", "which sample that is"),
         Measure(

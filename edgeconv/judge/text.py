@@ -74,7 +74,21 @@ def figures_text(verdict: Verdict) -> str:
         said.append(
             f"max error {max(f['max_abs_error'] for f in verdict.figures.values() if 'max_abs_error' in f):.2g}"
         )
+    whole = {name: f for name, f in verdict.figures.items() if "equal" in f}
+    if whole:
+        name = min(whole, key=lambda name: whole[name]["equal"])
+        said.append(f"{name}: {equal_text(whole[name])} of its values equal float's")
     return " · ".join(said)
+
+
+def equal_text(figures: Mapping[str, float]) -> str:
+    """Return the share of equal whole numbers with its interval.
+
+    >>> equal_text({"equal": 0.975, "equal_low": 0.8, "equal_high": 1.0})
+    '97.5 % [80.0, 100.0]'
+    """
+    low, high = 100 * figures["equal_low"], 100 * figures["equal_high"]
+    return f"{100 * figures['equal']:.1f} % [{low:.1f}, {high:.1f}]"
 
 
 def _noise(figures: Mapping[str, float]) -> float:

@@ -12,7 +12,7 @@ from edgeconv.adapt import match_names
 from edgeconv.errors import EdgeconvError
 from edgeconv.judge.budget import DEFAULTS, Budget
 from edgeconv.judge.doubts import doubts_of, is_open
-from edgeconv.judge.measure import Context, measure
+from edgeconv.judge.measure import Context, is_whole, measure
 from edgeconv.judge.measures import MEASURES, PART_MEASURES, Figures, show
 from edgeconv.judge.parts import GAP, Cuts, Part, find_parts
 from edgeconv.metrics import are_probabilities, class_rows, is_scores
@@ -154,7 +154,7 @@ def compare(
         if broken := _not_finite(name, wanted, got):
             findings.append(broken)
             continue
-        pieces = find_parts(name, wanted, cuts)
+        pieces = () if is_whole(wanted) else find_parts(name, wanted, cuts)
         context = Context(
             scale=(scales or {}).get(name),
             floor=None if floor is None else floor.get(name),
@@ -195,7 +195,7 @@ def _holds_scores(
     truth: NDArray[np.integer[Any]] | None,
 ) -> bool:
     """Whether an output holds class scores: by its shape, unless its name or its values say otherwise."""
-    if not is_scores(reference):
+    if is_whole(reference) or not is_scores(reference):
         return False
     if truth is None and (_named_vector(name) or _figures(reference) or _unit_length(reference)):
         return False

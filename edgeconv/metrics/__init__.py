@@ -50,6 +50,7 @@ from edgeconv.metrics.pairs import (
     check_pair,
 )
 from edgeconv.metrics.shares import (
+    equal_share,
     mcnemar_p,
     wilson_interval,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "class_rows",
     "correct",
     "cosine",
+    "equal_share",
     "explained_margin",
     "half_step",
     "is_scores",

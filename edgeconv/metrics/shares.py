@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.metrics.pairs import Reals, check_pair
 
 
-def wilson_interval(successes: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(successes: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval for a share (Wilson 1927, JASA 22:209).
 
     Unlike the normal approximation it stays inside 0..1 and is honest at 0 and 100 %.
@@ -19,7 +20,7 @@ def wilson_interval(successes: int, count: int, confidence: float = 0.95) -> tup
     (0.946, 0.998)
     """
     if not 0 <= successes <= count or count == 0:
-        raise EdgeconvError(f"{successes} of {count} is no share")
+        raise EdgeconvError(f"{successes:g} of {count} is no share")
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share = successes / count
     middle = share + z * z / (2 * count)
@@ -28,6 +29,21 @@ def wilson_interval(successes: int, count: int, confidence: float = 0.95) -> tup
     low = 0.0 if successes == 0 else max(0.0, (middle - half) / scale)
     high = 1.0 if successes == count else min(1.0, (middle + half) / scale)
     return low, high
+
+
+def equal_share(reference: Reals, other: Reals, name: str = "output") -> tuple[float, float, float]:
+    """Share of values that are equal, and the ends of its 95 % interval: for indices, labels and masks.
+
+    The interval counts samples, (samples, ...), as Wilson's does: values of one sample are no independent
+    draws, and no share of theirs varies more than one that is all or nothing.
+
+    >>> equal_share(np.array([[1, 2], [3, 4]]), np.array([[1, 2], [3, 5]]))[0]
+    0.75
+    """
+    check_pair(name, reference, other)
+    rows = len(reference) if reference.ndim else 1
+    share = float((reference == other).mean())
+    return share, *wilson_interval(share * rows, rows)
 
 
 def mcnemar_p(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:

@@ -30,6 +30,7 @@ FORMAT = 1
 KEPT = (
     "sqnr_db",
     "agreement_top1",
+    "equal",
     "agreement_top5",
     "kl",
     "flips_beyond",
@@ -41,6 +42,7 @@ KEPT = (
 SLACK: dict[str, tuple[float, float]] = {
     "sqnr_db": (0.5, 0.0),
     "agreement_top1": (0.005, 0.0),
+    "equal": (0.005, 0.0),
     "agreement_top5": (0.005, 0.0),
     "kl": (1e-6, 0.25),
     "flips_beyond": (0.0, 0.0),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.adapt import numbers
 from edgeconv.artifact import Artifact
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
@@ -62,7 +63,7 @@ def net_outputs(
             for name, values in runner.infer(feeds).items():
                 rows[name].append(values)
         about = {"runtime": runner.name, "version": runner.version, "threads": runner.threads}
-    arrays = {name: np.concatenate(parts).astype(np.float32) for name, parts in rows.items()}
+    arrays = {name: numbers(np.concatenate(parts)) for name, parts in rows.items()}
     digest = inputs_hash(samples.inputs)
     more = {"label": "reference", "stage": "reference", "title": name, "inputs_sha256": digest}
     return Outputs(arrays, {**about, **more})

@@ -12,8 +12,8 @@ from edgeconv.deps import versions_of
 from edgeconv.judge.advice import said_once
 from edgeconv.judge.measures import show
 from edgeconv.judge.outputs import inputs_hash
+from edgeconv.judge.text import equal_text, what_missed
 from edgeconv.judge.text import to_json as verdict_json
-from edgeconv.judge.text import what_missed
 from edgeconv.machine import describe
 from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Row
@@ -91,6 +91,7 @@ COLUMNS = (
     ("SQNR dB", "sqnr_db"),
     ("centred", "sqnr_centred_db"),
     ("agree", "agreement_top1"),
+    ("equal", "equal"),
     ("KL", "kl"),
     ("top-1", "top1"),
 )
@@ -104,6 +105,7 @@ WORDS = {
     "behind a large mean",
     "agree": "share of pictures whose best class is the reference's, in percent, with its 95 % interval; "
     "needs no labels",
+    "equal": "share of indices, labels or mask values that are the reference's, with its 95 % interval over samples",
     "KL": "how far the class probabilities moved (Kullback-Leibler divergence of the softmax), in nats",
     "top-1": "share of pictures whose best class is the true one, in percent, with its 95 % interval",
     "against hop before": "difference from the line above it came from: a conversion alone should add none",
@@ -160,6 +162,8 @@ def _figure(key: str, figures: Mapping[str, float]) -> str:
     if key in ("agreement_top1", "top1"):
         low, high = figures[f"{key}_low"], figures[f"{key}_high"]
         return f"{100 * figures[key]:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    if key == "equal":
+        return equal_text(figures)
     if key == "sqnr_db" and "floor_sqnr_db" in figures:
         return f"{show(key, figures[key])} (floor {show(key, figures['floor_sqnr_db'])})"
     return show(key, figures[key])
