@@ -52,6 +52,10 @@ INPUTS = (
     Row("commands", seeds(65), ("b2bd45a, with 15 kinds more", "`python -m fuzz.run --seed 65`, as far as it came")),
     Row("commands", seeds(66), ("35748cf", "`python -m fuzz.run --seed 66`, as far as it came")),
     Row("commands", seeds(97, 67), ("04a6d3a", "`python -m fuzz.run --seed 97 --kind 'no file'`, `--seed 67`, as far as it came")),
+    Row("commands_70", seeds(*range(70, 75)), ("d1ace7c with a34b464, its faults mended since", "`python -m fuzz.run --seed 70 ... 74 --count 2000`")),
+    Row("commands_70", seeds(75), ("d1ace7c with a34b464", "`--seed 75`, as far as it came")),
+    Row("commands_70", seeds(81, 82), ("ae01db1", "`--seed 82` of the 17 kinds of that commit, as far as it came; `--seed 81 --kind pt2`, `--kind torchscript`")),
+    Row("commands_70", seeds(76), ("2ee94eb", "`--seed 76`, all kinds, as far as it came")),
 )  # fmt: skip
 KILLS = (
     Row("calls", mode("kill before"), ("`python -m fuzz.faults --cold`: ended before each of 108 of the 201 calls",)),

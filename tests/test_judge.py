@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgeconv import metrics
 from edgeconv.artifact import Artifact
 from edgeconv.export.kinds import Precision
-from edgeconv.judge.advice import advice
+from edgeconv.judge.advice import advice, said_once
 from edgeconv.judge.budget import DEFAULTS, RANDOM
 from edgeconv.judge.outputs import Outputs
 from edgeconv.judge.parts import find_parts
@@ -290,6 +290,12 @@ def test_a_missed_verdict_says_what_to_try_in_the_order_of_its_figures() -> None
     )[0].startswith("--preprocessing unit")
     broken = compare(wanted, {"y": detections(noise=2.0)}, budget=INT8, floor=wanted)
     assert advice(broken, "net.tflite", {})[0].startswith("edgeconv parity net.tflite --layers")
+    steps = (
+        "rescue a.onnx: tries these",
+        "parity a.onnx: shows layers",
+        "rescue b.tflite: tries these",
+    )
+    assert said_once(steps) == list(steps[:2])
     assert advice(compare(wanted, wanted, budget=INT8), "net.tflite", known) == ()
     shown = advice(broken, "net.tflite", {}, layers_shown=True)
     assert not any("--layers" in step for step in shown)
