@@ -59,7 +59,7 @@ def _multiply_adds(graph: Graph, node: Node) -> int:
 def departures(hub: Path, path: Path, samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
     """Return what an .onnx file departs from the hub graph by over all samples, by output.
 
-    ``sqnr``: signal to noise ratios in dB; ``agreement``: of scores, how often the largest is the same.
+    ``sqnr``: signal to noise ratios of real numbers in dB; ``agreement``: of scores, how often the largest is the same.
     """
     wanted, made = (_outputs(file, samples) for file in (hub, path))
     same = {
@@ -67,7 +67,8 @@ def departures(hub: Path, path: Path, samples: Sequence[Sample]) -> dict[str, di
         for name in wanted
         if wanted[name].ndim == 3 and wanted[name].shape[1] == 1 and wanted[name].shape[2] > 1
     }
-    return {"sqnr": {name: _sqnr(wanted[name], made[name]) for name in wanted}, "agreement": same}
+    real = [name for name in wanted if wanted[name].dtype.kind == "f"]
+    return {"sqnr": {name: _sqnr(wanted[name], made[name]) for name in real}, "agreement": same}
 
 
 def _outputs(path: Path, samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:

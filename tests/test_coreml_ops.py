@@ -278,6 +278,16 @@ REFUSED: dict[str, tuple[list[Spec], dict[str, Any], str]] = {
         {},
         "last of equal",
     ),
+    "a power of two types": (
+        [("Cast", ["x"], ["i"], {"to": 7}), ("Pow", ["x", "i"], ["y"], {})],
+        {},
+        "operands are float32 and int64",
+    ),
+    "pools of whole numbers": (
+        [("Cast", ["x"], ["i"], {"to": 6}), ("MaxPool", ["i"], ["y"], {"kernel_shape": [2, 2]})],
+        {},
+        "whole numbers",
+    ),
     "an even window": ([("LRN", ["x"], ["y"], {"size": 4})], {}, "even size"),
 }
 

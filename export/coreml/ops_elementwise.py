@@ -35,6 +35,11 @@ def _binary(mil: str) -> Entry[Lower]:
     return Entry(lower)
 
 
+def _refuse_two_types(graph: Graph, node: Node) -> str | None:
+    kinds = {graph.dtype(name).name for name in node.inputs}
+    return None if len(kinds) == 1 else f"its operands are {' and '.join(sorted(kinds))}"
+
+
 def _divide(c: Lowering, node: Node, name: str) -> Any:
     if c.graph.dtype(node.output).kind == "f":
         return _binary("real_div").emit(c, node, name)
@@ -257,7 +262,7 @@ OPS = {
     "Sub": _binary("sub"),
     "Mul": _binary("mul"),
     "Div": Entry(_divide),
-    "Pow": _binary("pow"),
+    "Pow": Entry(_binary("pow").emit, check=_refuse_two_types),
     "Mod": Entry(_modulo),
     "Min": _variadic("minimum"),
     "Max": _variadic("maximum"),

@@ -113,6 +113,8 @@ def _refuse_pool(graph: Graph, node: Node) -> str | None:
         return "the positions of the maxima have no Core ML form; its first output has"
     if node.str("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         return "auto_pad is not resolved; prepare the graph first"
+    if graph.dtype(node.inputs[0]).kind != "f":
+        return "its input is whole numbers; a Cast to float has a form"
     rank = len(graph.shape(node.inputs[0]))
     return None if rank in (3, 4, 5) else f"its input has rank {rank}; Core ML pools 1 to 3 axes"
 
@@ -152,7 +154,15 @@ def _refuse_reduce(graph: Graph, node: Node) -> str | None:
     named = len(node.ints("axes", ())) if given is None else given.size
     if node.int("noop_with_empty_axes", 0) and not named:
         return "it reduces no axis"
+    if graph.dtype(node.inputs[0]) == np.bool_:
+        return "its input is bool; a Cast to float has a form"
     return None
+
+
+def _refuse_log(graph: Graph, node: Node) -> str | None:
+    if 0 in graph.shape(node.inputs[0]):
+        return "its input is empty"
+    return _refuse_reduce(graph, node)
 
 
 def _log_sum(c: Lowering, node: Node, name: str) -> Any:
@@ -237,7 +247,7 @@ OPS = {
     "ReduceL1": _reduce("reduce_l1_norm"),
     "ReduceL2": _reduce("reduce_l2_norm"),
     "ReduceSumSquare": _reduce("reduce_sum_square"),
-    "ReduceLogSum": Entry(_log_sum, check=_refuse_reduce),
+    "ReduceLogSum": Entry(_log_sum, check=_refuse_log),
     "ReduceLogSumExp": _reduce("reduce_log_sum_exp"),
     "ArgMax": _argument("reduce_argmax"),
     "ArgMin": _argument("reduce_argmin"),

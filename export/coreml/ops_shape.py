@@ -129,12 +129,13 @@ def _pad(c: Lowering, node: Node, name: str) -> Any:
     if mode == "wrap" or (mode != "constant" and any(widths[:-4])):
         return _pad_by_rows(c, node, name, mode, widths)
     value = c.graph.constant(node, 2)
-    fill = 0.0 if value is None else float(np.asarray(value).reshape(-1)[0])
+    fill = 0 if value is None else np.asarray(value).reshape(-1)[0]
+    kind = np.float32 if c.graph.dtype(node.output).kind == "f" else np.int32
     return c.mb.pad(
         x=c.tensor(node.inputs[0]),
         pad=widths,
         mode=PAD_MODES[mode],
-        constant_val=np.float32(fill),
+        constant_val=kind(fill),
         name=name,
     )
 
@@ -167,8 +168,10 @@ def _depth_to_space(c: Lowering, node: Node, name: str) -> Any:
 
 
 def _space_to_depth(c: Lowering, node: Node, name: str) -> Any:
-    block = node.int("blocksize", 1)
-    return c.mb.space_to_depth(x=c.tensor(node.inputs[0]), block_size=block, name=name)
+    x, block = c.tensor(node.inputs[0]), node.int("blocksize", 1)
+    if node.str("mode", "DCR") == "CRD":
+        return c.mb.pixel_unshuffle(x=x, downscale_factor=np.uint32(block), name=name)
+    return c.mb.space_to_depth(x=x, block_size=block, name=name)
 
 
 def _tile(c: Lowering, node: Node, name: str) -> Any:
