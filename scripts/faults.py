@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.recipe import Recipe
+from edgeconv.recipe import Recipe, Weights
 
 T = TypeVar("T")
 Array = NDArray[Any]
@@ -340,8 +340,14 @@ def scaled(
             bias=bias(own.bias),
             float_bias=bias(own.float_bias),
         )
-        recipe = replace(recipe, weights={**recipe.weights, node.name: made})
+        recipe = holding(recipe, node.name, made)
     return Planted(graph, recipe, node.name)
+
+
+def holding(recipe: Recipe, name: str, made: Weights) -> Recipe:
+    """Give a layer other integers, in the form without zero points too."""
+    free = {layer: bias for layer, bias in recipe.free_bias.items() if layer != name}
+    return replace(recipe, weights={**recipe.weights, name: made}, free_bias=free)
 
 
 def zero_moved(net: Healthy, rng: np.random.Generator, steps: tuple[int, int]) -> Planted | None:
@@ -361,8 +367,7 @@ def zero_moved(net: Healthy, rng: np.random.Generator, steps: tuple[int, int]) -
         bias=np.clip(own.bias + sums, -(2**31), 2**31 - 1).astype(np.int32),
         float_bias=(own.float_bias + sums * step).astype(np.float32),
     )
-    weights = {**recipe.weights, node.name: made}
-    return Planted(net.graph.clone(), replace(recipe, weights=weights), f"{node.name}, {moved}")
+    return Planted(net.graph.clone(), holding(recipe, node.name, made), f"{node.name}, {moved}")
 
 
 def insert(graph: Graph, node: Node, tensor: str, reader: str) -> None:

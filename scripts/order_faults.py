@@ -1,6 +1,7 @@
 """Further faults of converters: axes, orders and rules that are taken for others; planted as those of faults.py are."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from faults import (
@@ -9,6 +10,7 @@ from faults import (
     Healthy,
     Planted,
     alike,
+    holding,
     last_layer,
     layer,
     one,
@@ -18,6 +20,8 @@ from faults import (
 )
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_traits import WEIGHTED
+from edgeconv.recipe import bias_integers
 
 
 def swapped_pair(net: Healthy, rng: np.random.Generator) -> Planted | None:
@@ -171,6 +175,37 @@ def other_join(net: Healthy, rng: np.random.Generator) -> Planted | None:
     return Planted(graph, net.recipe, node.name)
 
 
+def other_weights(net: Healthy, rng: np.random.Generator) -> Planted | None:
+    """A layer computes with weights and bias of another layer of the same shape."""
+    graph, recipe = net.graph.clone(), net.recipe
+
+    def alike_in_shape(a: Node, b: Node) -> bool:
+        shapes = ([graph.shape(name) for name in node.inputs[1:]] for node in (a, b))
+        return a is not b and a.op == b.op and next(shapes) == next(shapes)
+
+    layers = [n for n in graph.of(*WEIGHTED) if len(n.inputs) == 3]
+    pair = one([(a, b) for a in layers for b in layers if alike_in_shape(a, b)], rng)
+    if pair is None:
+        return None
+    node, other = pair
+    node.inputs = [node.inputs[0], *other.inputs[1:]]
+    if recipe is not None and node.name in recipe.weights and other.name in recipe.weights:
+        taken = recipe.weights[other.name]
+        step = recipe.activations[node.inputs[0]].scale
+        recipe = holding(recipe, node.name, replace(taken, bias=bias_integers(taken, step)))
+    return Planted(graph, recipe, f"{node.name}, {other.name}")
+
+
+def other_gate(net: Healthy, rng: np.random.Generator) -> Planted | None:
+    """A sigmoid is cut into three straight pieces."""
+    graph = net.graph.clone()
+    node = one(list(graph.of("Sigmoid")), rng)
+    if node is None:
+        return None
+    node.op, node.attrs = "HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}
+    return Planted(graph, net.recipe, node.name)
+
+
 ORDER_FAULTS: dict[str, Fault] = {
     fault.__name__: fault
     for fault in (
@@ -189,6 +224,8 @@ ORDER_FAULTS: dict[str, Fault] = {
         other_corners,
         other_pool,
         other_join,
+        other_weights,
+        other_gate,
     )
 }
 

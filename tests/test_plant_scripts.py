@@ -46,3 +46,33 @@ def test_wrong_scalings_are_named_and_right_ones_are_not(tmp_path: Path) -> None
     assert lines[f"{net.name}: imagenet"]["statistics"] == {}
     raw = lines[f"{net.name}: raw"]
     assert raw["statistics"] == plant_flags.wanted(raw) == {"preprocessing": "imagenet"}
+
+
+def test_a_layers_weights_and_gates_are_taken_for_others() -> None:
+    from faults import Healthy
+    from order_faults import other_gate, other_weights
+    from quant_nets import NetBuilder, pictures
+
+    from edgeconv.export.quant.engine import quantize
+    from edgeconv.export.quant.judge import run_recipe
+
+    net = NetBuilder()
+    last = net.conv(net.conv(net.conv("input", 6), 6), 6, clamp=None)
+    shape = net.graph.shape(last)
+    graph = net.head(net.add("Mul", [last, net.add("Sigmoid", [last], shape)], shape))
+    feeds = pictures(graph, 8)
+    made = quantize(graph, feeds, recipe="fast")
+    sound = run_recipe(made.graph, made.recipe, feeds, 1)
+    healthy, rng = Healthy(made.graph, made.recipe, {}), np.random.default_rng(0)
+    weights, gate = other_weights(healthy, rng), other_gate(healthy, rng)
+    assert weights is not None
+    assert gate is not None
+    assert weights.recipe is not None
+    name, other = weights.where.split(", ")
+    taken = weights.recipe.weights[name]
+    np.testing.assert_array_equal(taken.values, made.recipe.weights[other].values)
+    assert name not in weights.recipe.free_bias
+    for planted in (weights, gate):
+        assert planted.recipe is not None
+        faulty = run_recipe(planted.graph, planted.recipe, feeds, 1)
+        assert not np.allclose(next(iter(faulty.values())), next(iter(sound.values())))
