@@ -207,12 +207,13 @@ def test_a_recipes_file_asks_for_pictures_to_verify_on_alone(
     assert report.artifacts[0].verdict.pictures == 6
 
 
-def test_core_ml_gets_a_pipeline(tmp_path: Path, pictures: Path) -> None:
+@pytest.mark.parametrize("image", [True, False])
+def test_core_ml_gets_a_pipeline(tmp_path: Path, pictures: Path, image: bool) -> None:
     pytest.importorskip("coremltools")
     from coremltools.proto import Model_pb2
 
     report = exported(
-        "yolov8", tmp_path, pictures, targets="coreml", image_input=True, verify_count=2
+        "yolov8", tmp_path, pictures, targets="coreml", image_input=image, verify_count=2
     )
     path = report.artifacts[1].path
     assert report.artifacts[1].verdict, boxes_line(report)
@@ -222,7 +223,12 @@ def test_core_ml_gets_a_pipeline(tmp_path: Path, pictures: Path) -> None:
     assert kinds == ["mlProgram", "nonMaximumSuppression"]
     assert {f.name for f in spec.description.output} == {"coordinates", "confidence"}
     given = {f.name: f.type.WhichOneof("Type") for f in spec.description.input}
-    assert sorted(given.values()) == ["doubleType", "doubleType", "imageType"]
+    assert sorted(given.values()) == [
+        "doubleType",
+        "doubleType",
+        "imageType" if image else "multiArrayType",
+    ]
+    assert ("Vision hands over pictures" in str(report)) is not image
     nms = spec.pipeline.models[1].nonMaximumSuppression
     assert list(nms.stringClassLabels.vector) == ["0", "1", "2"]
     assert (nms.pickTop.perClass, nms.iouThreshold, nms.confidenceThreshold) == (True, 0.7, 0.25)

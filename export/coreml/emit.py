@@ -36,6 +36,8 @@ GAINS = (
     "elsewhere; only a compute plan on the device shows where an operator runs"
 )
 
+TAKES_ARRAYS = "Vision hands over pictures, and this NMS pipeline takes an array: --image-input makes it take them"
+
 
 @dataclass(frozen=True)
 class EmittedCoreml:
@@ -119,6 +121,7 @@ def emit_coreml(
     notes = [] if plan is None else _integer_notes(plan, compute)
     target = Target(precision, compute == "fp16", min_ios, weights_only, avoid_known_issues)
     notes += [str(warned) for warned in known_issues(graph, target)]
+    notes += [TAKES_ARRAYS] if nms is not None and image_input is None else []
     return _read_back(path, converted, None if plan is None else plan.recipe, tuple(notes))
 
 
