@@ -1,8 +1,10 @@
-"""The onnx package's own backend node tests, converted and run."""
+"""The onnx package's own backend node tests, converted to each target and run."""
 
+import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -137,6 +139,30 @@ def in_int8(worker: Worker) -> Column:
             wanted = {**graph.constants, **simulate(graph, recipe, feeds)}
         held = recipe.activations
         return Tried(got, wanted, {n: 2 * held[n].scale for n in got if n in held})
+
+    return run
+
+
+def in_coreml(folder: Path) -> Column:
+    """A Core ML program in float32, evaluated by mil-reference."""
+
+    def run(case: NodeCase, model: onnx.ModelProto) -> Tried:
+        from edgeconv.export.coreml.emit import emit_coreml
+        from edgeconv.mil import open_program
+
+        graph, path = prepare(from_onnx(model)).graph, folder / "case.mlpackage"
+        shutil.rmtree(path, ignore_errors=True)
+        made = emit_coreml(graph, path=path, precision="fp32", compute="fp32")
+        feeds = {
+            spec.name: np.asarray(case.feeds[name]).reshape(spec.shape)
+            for name, spec in zip(graph.inputs, made.inputs, strict=True)
+        }
+        found = open_program(path).run(feeds)
+        got = {}
+        for name, spec in zip(graph.outputs, made.outputs, strict=True):
+            value = found[spec.name]  # a number is handed out with an axis
+            got[name] = value if np.ndim(case.expected[name]) else value.reshape(())
+        return Tried(got, case.expected, {})
 
     return run
 

@@ -1,8 +1,8 @@
-"""The onnx package's backend node tests through the TFLite emitter, FP32 and INT8: all that we claim, or why not."""
+"""The onnx package's backend node tests through each emitter, TFLite's in INT8 too: all that we claim, or why not."""
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 from onnx_node_cases import (
     Column,
     NodeCase,
+    in_coreml,
     in_int8,
     in_tflite,
     load_cases,
@@ -23,25 +24,35 @@ TABLE = Path(__file__).with_name("golden") / "node_cases.json"
 REASONS = (
     (r"feeds that are no tensors", "float16, float8, int4 and the like"),
     (r"is (float16|float64|bfloat16|int16|uint16|uint32|uint64|object)", "dtypes TFLite lacks"),
+    (r" as (b?float\d+|u?int\d+|object): it has", "dtypes Core ML lacks"),
+    (r"its operands are", "operands of two types"),
+    (r"exceeds Core ML's 5 axes", "more than five axes"),
+    (r"Core ML infers", "a rounded-up size that Core ML counts otherwise"),
     (r"onnxruntime does not run it", "what onnxruntime has no kernel for: no range is known"),
-    (r"its input is u?int\d+", "integer arithmetic in a dtype that the kernel lacks"),
-    (r"is empty", "empty tensors"),
+    (
+        r"its input is (u?int\d+|whole numbers)",
+        "integer arithmetic in a dtype that the kernel lacks",
+    ),
+    (r"is empty|\(\[0, ", "empty tensors"),
     (r"cannot be inferred|cannot be computed", "shapes computed at run time"),
-    (r"computed at run time", "operands computed at run time"),
+    (r"computed at run time|must be constant", "operands computed at run time"),
     (r"is a constant|express (Shape|Size|ConstantOfShape)", "nothing is computed"),
     (r"express Dropout", "Dropout in training mode or with its mask"),
     (r"express BatchNormalization", "BatchNormalization in training mode"),
     (r"its input has \d axes", "3-D windows"),
     (r"reduces no axis", "reductions of no axis"),
     (r"input is bool", "reductions of bool"),
-    (r"its mode is|antialias|it crops|coordinates", "a Resize or SpaceToDepth that TFLite lacks"),
+    (
+        r"its mode is|antialias|it crops|coordinate|aspect ratio",
+        "a Resize or SpaceToDepth that TFLite lacks",
+    ),
     (
         r"by cubics|it reflects|it samples",
         "a GridSample that is cubic, reflects or samples volumes",
     ),
     (r"dilated|indices", "pooling with dilation or indices"),
     (r"last of equal", "ArgMax of the last of equal values"),
-    (r"statistics", "statistics as outputs"),
+    (r"statistics|only its first output", "statistics as outputs"),
     (r"peepholes|layout 1|weights are computed|lengths|activations", "recurrence of unusual forms"),
 )
 
@@ -98,26 +109,36 @@ def hold(name: str, skipped: Mapping[str, str], *, update: bool) -> None:
     assert not broken - known.keys()
 
 
+COLUMNS = {"tflite": pytest.mark.slow, "int8": pytest.mark.long, "coreml": pytest.mark.long}
+
+
+@pytest.fixture
+def column(request: pytest.FixtureRequest, worker: Worker, tmp_path: Path) -> Column:
+    if request.param == "coreml":
+        return in_coreml(tmp_path)
+    return (in_tflite if request.param == "tflite" else in_int8)(worker)
+
+
 @pytest.mark.parametrize(
-    ("column", "run"),
-    [
-        pytest.param("tflite", in_tflite, marks=pytest.mark.slow),
-        pytest.param("int8", in_int8, marks=pytest.mark.long),
-    ],
+    ("column", "name"),
+    [pytest.param(name, name, marks=mark) for name, mark in COLUMNS.items()],
+    indirect=["column"],
 )
 def test_every_case_passes_or_is_listed_with_its_reason(
-    column: str, run: Callable[[Worker], Column], worker: Worker, request: pytest.FixtureRequest
+    column: Column, name: str, request: pytest.FixtureRequest
 ) -> None:
-    skipped = skipped_by(run(worker), known_cases())
-    hold(column, skipped, update=request.config.getoption("--update-golden"))
+    skipped = skipped_by(column, known_cases())
+    hold(name, skipped, update=request.config.getoption("--update-golden"))
 
 
 @pytest.mark.slow
-def test_some_cases_pass_in_int8(worker: Worker) -> None:
-    cases = known_cases()[::40]
-    listed = json.loads(TABLE.read_text())["int8"]["skipped"]
+@pytest.mark.parametrize(
+    ("column", "name"), [(name, name) for name in ("int8", "coreml")], indirect=["column"]
+)
+def test_some_cases_pass(column: Column, name: str) -> None:
+    listed = json.loads(TABLE.read_text())[name]["skipped"]
     known = {case: why for why, names in listed.items() for case in names}
-    assert skipped_by(in_int8(worker), cases).items() <= known.items()
+    assert skipped_by(column, known_cases()[::40]).items() <= known.items()
 
 
 def test_the_listed_reasons_are_refusals_and_never_wrong_results() -> None:

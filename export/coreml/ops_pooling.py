@@ -156,13 +156,7 @@ def _refuse_reduce(graph: Graph, node: Node) -> str | None:
         return "it reduces no axis"
     if graph.dtype(node.inputs[0]) == np.bool_:
         return "its input is bool; a Cast to float has a form"
-    return None
-
-
-def _refuse_log(graph: Graph, node: Node) -> str | None:
-    if 0 in graph.shape(node.inputs[0]):
-        return "its input is empty"
-    return _refuse_reduce(graph, node)
+    return "its input is empty" if 0 in graph.shape(node.inputs[0]) else None
 
 
 def _log_sum(c: Lowering, node: Node, name: str) -> Any:
@@ -247,7 +241,7 @@ OPS = {
     "ReduceL1": _reduce("reduce_l1_norm"),
     "ReduceL2": _reduce("reduce_l2_norm"),
     "ReduceSumSquare": _reduce("reduce_sum_square"),
-    "ReduceLogSum": Entry(_log_sum, check=_refuse_log),
+    "ReduceLogSum": Entry(_log_sum, check=_refuse_reduce),
     "ReduceLogSumExp": _reduce("reduce_log_sum_exp"),
     "ArgMax": _argument("reduce_argmax"),
     "ArgMin": _argument("reduce_argmin"),

@@ -86,6 +86,8 @@ def _foreign(graph: Graph, node: Node) -> str | None:
         return "antialiasing has no Core ML form; antialias=0 has"
     if coordinates == "pytorch_half_pixel" and 1 in made[2:]:
         return "pytorch_half_pixel to one row or column has no Core ML form; half_pixel has"
+    if len(node.inputs) > 2 and node.inputs[2] and graph.constant(node, 2) is None:
+        return "its scales are computed at run time"
     scales = graph.constant(node, 2)
     if scales is not None and scales.size == len(source) and coordinates != "align_corners":
         exact = np.asarray(scales, np.float64) * source

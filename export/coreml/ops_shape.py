@@ -126,16 +126,16 @@ PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
 
 def _pad(c: Lowering, node: Node, name: str) -> Any:
     mode, widths = node.str("mode", "constant"), _pad_widths(c.graph, node)
-    if mode == "wrap" or (mode != "constant" and any(widths[:-4])):
+    whole = c.graph.dtype(node.output).kind != "f"
+    if mode == "wrap" or (mode != "constant" and (whole or any(widths[:-4]))):
         return _pad_by_rows(c, node, name, mode, widths)
     value = c.graph.constant(node, 2)
     fill = 0 if value is None else np.asarray(value).reshape(-1)[0]
-    kind = np.float32 if c.graph.dtype(node.output).kind == "f" else np.int32
     return c.mb.pad(
         x=c.tensor(node.inputs[0]),
         pad=widths,
         mode=PAD_MODES[mode],
-        constant_val=kind(fill),
+        constant_val=np.float32(fill),
         name=name,
     )
 
@@ -157,6 +157,8 @@ def _refuse_pad(graph: Graph, node: Node) -> str | None:
         return "its widths and value must be constant"
     if any(width < 0 for width in _pad_widths(graph, node)):
         return "negative widths have no Core ML form; a Slice has"
+    if node.str("mode", "constant") == "constant" and graph.dtype(node.output).kind != "f":
+        return "it pads whole numbers; a Cast to float has a form"
     return None
 
 
