@@ -55,7 +55,7 @@ INPUTS = (
     Row("commands_70", seeds(*range(70, 75)), ("d1ace7c with a34b464, its faults mended since", "`python -m fuzz.run --seed 70 ... 74 --count 2000`")),
     Row("commands_70", seeds(75), ("d1ace7c with a34b464", "`--seed 75`, as far as it came")),
     Row("commands_70", seeds(81, 82), ("ae01db1", "`--seed 82` of the 17 kinds of that commit, as far as it came; `--seed 81 --kind pt2`, `--kind torchscript`")),
-    Row("commands_70", seeds(76), ("2ee94eb", "`--seed 76`, all kinds, as far as it came")),
+    Row("commands_70", seeds(76), ("8f889f1", "`--seed 76`, all kinds, as far as it came")),
 )  # fmt: skip
 KILLS = (
     Row("calls", mode("kill before"), ("`python -m fuzz.faults --cold`: ended before each of 108 of the 201 calls",)),
