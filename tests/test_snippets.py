@@ -221,7 +221,9 @@ def test_every_language_that_no_test_runs_says_so_first(exported: Callable[[str]
 @pytest.mark.slow
 def test_what_no_snippet_can_do_is_refused(exported: Callable[[str], Path], tmp_path: Path) -> None:
     path = exported("tflite-int8")
-    with pytest.raises(UsageError, match=r"--lang swift writes programs for \.mlpackage, not for .*python, cpp"):
+    with pytest.raises(
+        UsageError, match=r"--lang swift writes programs for \.mlpackage, not for .*python, cpp"
+    ):
         write_snippet(path, "swift")
     alone = tmp_path / "alone.tflite"
     shutil.copy(path, alone)
