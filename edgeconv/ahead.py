@@ -6,8 +6,9 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
 from itertools import islice
 from threading import Event
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
+
+from edgeconv.closing import Closing
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -64,7 +65,7 @@ class Early(Generic[R]):
         return self.future.result()
 
 
-class Beside:
+class Beside(Closing):
     """A context that begins work beside what its owner does; at its end none of it runs any more.
 
     ``threads`` may be busy with it, in the order in which it was begun. With none, work is done when its
@@ -87,15 +88,8 @@ class Beside:
         """Enter what ends with this context, such as a child process."""
         return self._kept.enter_context(begun)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End what is running."""
         self._stopping.set()
         self._kept.close()
         if self._pool is not None:

@@ -16,9 +16,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from edgeconv.closing import Closing
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import choose_temporary_folder
 from edgeconv.system import Printed, crash, limit_child, start_apart
@@ -45,7 +45,7 @@ def call(
         return child.result(timeout_s)
 
 
-class Call:
+class Call(Closing):
     """A ``call`` that is begun before its answer is asked for; as a context it leaves no child behind."""
 
     def __init__(self, function: str, value: Any, what: str, *, python: Sequence[str] = ()) -> None:
@@ -75,15 +75,8 @@ class Call:
             raise EdgeconvError(child_failure(self._what, self._child.returncode, told))
         return _answer(line)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Kill the child where it still runs."""
         if self._child.poll() is None:
             self._child.kill()
         self._child.wait()

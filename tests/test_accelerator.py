@@ -66,7 +66,7 @@ def test_a_gpu_trains_interrupted_or_not_the_same_weights(
 
     def run(name: str, accelerator: str = "cuda") -> Any:
         path = tmp_path / f"{name}.safetensors"
-        given = {"width": 0.25, "resolution": 32, "epochs": 4, "batch": 8}
+        given: dict[str, Any] = {"width": 0.25, "resolution": 32, "epochs": 4, "batch": 8}
         return train(
             TrainOptions("mobilenet_v2", data, output=path, accelerator=accelerator, **given)
         )

@@ -2,9 +2,9 @@
 
 import shutil
 import sys
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from edgeconv.closing import Closing
 from edgeconv.terminal import echo, echo_lines, fold, one_line
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def echo_closing(report: "ExportReport", *, verbose: bool = False, quiet: bool =
             echo_line(head, text)
 
 
-class StageDisplay:
+class StageDisplay(Closing):
     """Follows an export: a line for each stage on stdout, and a bar below them while one runs.
 
     The bar is drawn on the terminal that the lines go to; on stderr's where there are none
@@ -104,10 +104,6 @@ class StageDisplay:
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Take the bar away."""
         self._bar.stop()

@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from edgeconv.closing import Closing
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.mil import open_program
 from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
 from edgeconv.runtimes.checks import Shapes, check_shapes, check_threads, first_line
-from edgeconv.runtimes.closing import Closing
 from edgeconv.runtimes.table import UNITS
 
 Unit = Literal["CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE", "ALL"]

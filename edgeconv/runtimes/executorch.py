@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgeconv.artifact import Artifact, load_artifact
+from edgeconv.closing import Closing
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.formats.pte_file import SCALAR_TYPES, check_whole
@@ -23,7 +24,6 @@ from edgeconv.runtimes.checks import (
     picture_layout,
     unreadable,
 )
-from edgeconv.runtimes.closing import Closing
 from edgeconv.runtimes.quiet import quiet_stderr
 from edgeconv.tensors import TensorSpec
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 import edgeconv
+from edgeconv.closing import Closing
 from edgeconv.errors import EdgeconvError, UsageError, reading
 from edgeconv.formats.mlpackage import naming
 from edgeconv.mil import CorruptFileError, Noise, open_program
 from edgeconv.mil.evaluate import Rounding, Watch
 from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
 from edgeconv.runtimes.checks import Shapes, check_shapes, check_threads
-from edgeconv.runtimes.closing import Closing
 
 
 def open(

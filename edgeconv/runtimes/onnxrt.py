@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgeconv.artifact import manifest_path, spec_from_json
+from edgeconv.closing import Closing
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.foreign import read_text
@@ -26,7 +27,6 @@ from edgeconv.runtimes.checks import (
     picture_layout,
     unreadable,
 )
-from edgeconv.runtimes.closing import Closing
 from edgeconv.runtimes.quiet import quiet_stderr
 from edgeconv.tensors import Quantization, TensorSpec
 

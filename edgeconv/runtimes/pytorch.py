@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeconv.closing import Closing
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
 from edgeconv.runtimes.checks import check_threads, first_line, picture_layout
-from edgeconv.runtimes.closing import Closing
 from edgeconv.tensors import TensorSpec
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeconv.closing import Closing
 from edgeconv.errors import EdgeconvError
 from edgeconv.formats.tflite_file import check_whole
 from edgeconv.runtimes.base import Delegation, Feeds, Outputs, PreparedCall, check_feeds
@@ -21,7 +22,6 @@ from edgeconv.runtimes.checks import (
     picture_layout,
     unreadable,
 )
-from edgeconv.runtimes.closing import Closing
 from edgeconv.runtimes.quiet import quiet_stderr
 from edgeconv.tensors import Quantization, TensorSpec
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeconv.closing import Closing
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.formats.tflite_file import border_names, check_whole
@@ -19,7 +20,6 @@ from edgeconv.runtimes.checks import (
     picture_layout,
     unreadable,
 )
-from edgeconv.runtimes.closing import Closing
 from edgeconv.runtimes.quiet import quiet_stderr
 from edgeconv.tensors import Quantization, TensorSpec
 

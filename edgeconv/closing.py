@@ -1,4 +1,4 @@
-"""What every runner does at the end of its block."""
+"""What a class that is a context of its own does at the end of its block."""
 
 from abc import ABC, abstractmethod
 from types import TracebackType
@@ -10,7 +10,7 @@ class Closing(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the model; runtimes free it with its last reference."""
+        """Let go of what is held: a model, which runtimes free with its last reference, a child, a thread."""
 
     def __enter__(self) -> Self:
         return self
