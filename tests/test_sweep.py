@@ -118,6 +118,7 @@ def test_what_cannot_be_is_listed_with_its_reason_before_any_work(tmp_path: Path
         ({"nets": ["ghostnet"], "weights": ""}, "weights is empty"),
         ({"nets": ["ghostnet"], "truth": __file__}, "give --data too"),
         ({"nets": ["ghostnet"], "threads": ["2"], "bench": False}, "no --no-bench"),
+        ({"nets": ["ghostnet"], "seconds": 1.0, "bench": False}, "--seconds is about timing"),
         ({"nets": ["a.onnx", "ghostnet"], "groups": ["3"]}, "--groups is an option of some"),
         ({"nets": ["ghostnet"], "csv": __file__ + "/x"}, "test_sweep.py is a file, not a folder"),
         ({"nets": ["ghostnet"], "csv": "x", "html": "x"}, "--html and --csv both name x"),

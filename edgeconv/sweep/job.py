@@ -22,6 +22,10 @@ MEBIBYTE = 1 << 20
 UNITS = {"": 1, "k": 1 << 10, "m": MEBIBYTE, "g": 1 << 30}
 
 
+SECONDS = 2.0
+"""That a file is timed for, at least."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One sweep. Every tuple is an axis; an empty one leaves the net's own default.
@@ -60,7 +64,7 @@ class Job:
     channel_order: Order | None = None
     count: int | None = None
     shard: int = 1000
-    seconds: float = 2.0
+    seconds: float = SECONDS
     bench: bool = True
     adaptive: bool = False
     budget_ms: float | None = None
@@ -80,8 +84,11 @@ class Job:
             raise UsageError("name at least one net or file to sweep")
         if self.device and not self.bench:
             raise UsageError("--device times files on a board: it goes with no --no-bench")
-        if self.threads != (1,) and not self.bench:
-            raise UsageError("--threads is what files are timed with: it goes with no --no-bench")
+        for name, usual in (("threads", (1,)), ("seconds", SECONDS)):
+            if getattr(self, name) != usual and not self.bench:
+                raise UsageError(
+                    f"--{name} is about timing files: it goes with no --no-bench, leave one out"
+                )
         for name in ("count", "shard", "calib_count"):
             value = getattr(self, name)
             if value is not None and value < 1:
