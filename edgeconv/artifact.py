@@ -107,7 +107,7 @@ def spec_from_json(data: Mapping[str, Any]) -> TensorSpec:
 
 def manifest_path(artifact: Path) -> Path:
     """Return where the manifest of ``artifact`` lies."""
-    return artifact.with_name(artifact.name + ".json")
+    return artifact.parent / f"{artifact.name}.json"  # "." has no name that could be another
 
 
 @dataclass(frozen=True)

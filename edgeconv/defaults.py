@@ -81,6 +81,8 @@ def defaults_of(command: click.Command, name: str, folder: Path) -> dict[str, An
             )
         if parameter.multiple:
             values[parameter.name] = items
-        else:
-            values[parameter.name] = ",".join(map(str, items)) if isinstance(value, list) else value
+        elif isinstance(value, bool):
+            values[parameter.name] = value
+        else:  # text, which click reads and refuses as it does on the command line: infinity is no whole number
+            values[parameter.name] = ",".join(map(str, items))
     return values

@@ -186,3 +186,7 @@ def test_what_does_not_belong_to_the_other_pictures_is_named(
     np.savez(tmp_path / "verify.npz", **{**KEPT, name: array})
     with pytest.raises(EdgeconvError, match=said):
         read_verification(tmp_path / "verify.npz")
+
+
+def test_the_current_folder_has_no_manifest() -> None:
+    assert not manifest_path(Path()).exists()

@@ -81,6 +81,16 @@ def test_what_is_wrong_in_the_file_is_one_sentence(
     assert "edgeconv.toml" in done.output
 
 
+def test_a_number_is_refused_as_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "edgeconv.toml").write_text("[parity]\ncount = inf\n")
+    done = CliRunner().invoke(main, ["parity", "net.onnx"])
+    assert done.exit_code == 2
+    assert "'inf' is not a valid integer" in done.output
+
+
 def test_the_skill_file_names_every_command_and_only_options_that_exist() -> None:
     text = (ROOT / "SKILL.md").read_text()
     rows = [row for row in text.splitlines() if row.startswith("| ")]
