@@ -219,8 +219,7 @@ def job_from(given: Mapping[str, Any]) -> Job:
     for name, value in given.items():
         if value is None or value == ():
             continue
-        if value in ("", []):
-            raise UsageError(f"{name.replace('_', '-')} is empty: give a value or leave it out")
+        _refuse_empty(name.replace("_", "-"), value)
         if name in LISTS:
             value = listed(name, value if isinstance(value, (list, tuple)) else [value])
         if name == "crop" and isinstance(value, int):
@@ -266,9 +265,13 @@ def read_job(path: Path) -> dict[str, Any]:
     return found
 
 
-def _check_type(path: Path, key: str, name: str, value: Any) -> None:
+def _refuse_empty(said: str, value: Any) -> None:
     if value in ("", []):
-        raise UsageError(f"{path}: {key} is empty: give a value or leave it out")
+        raise UsageError(f"{said} is empty: give a value or leave it out")
+
+
+def _check_type(path: Path, key: str, name: str, value: Any) -> None:
+    _refuse_empty(f"{path}: {key}", value)
     if isinstance(value, list) and name not in LISTS:
         raise UsageError(f"{path}: {key} takes one value, not a list")
     default = next(field.default for field in fields(Job) if field.name == name)
