@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from faults import (
+from planting import (
     Array,
     Fault,
     Healthy,

@@ -21,9 +21,12 @@ from typing import Any
 
 import click
 import numpy as np
-from faults import FAULTS, Healthy
+from faults import FAULTS
 from json_lines import Line, read_lines
 from order_faults import ORDER_FAULTS
+from part_faults import PART_FAULTS
+from planting import Healthy
+from rule_faults import RULE_FAULTS
 
 from edgeconv.api import make_options
 from edgeconv.arguments import settled
@@ -39,7 +42,7 @@ from edgeconv.judge.verdict import Verdict
 SLIGHT = 0.01
 """A fault that adds less than this share of an output's own spread as noise is drawn again elsewhere."""
 TRIES = 6
-KINDS = FAULTS | ORDER_FAULTS
+KINDS = FAULTS | ORDER_FAULTS | PART_FAULTS | RULE_FAULTS
 
 
 @dataclass(frozen=True)

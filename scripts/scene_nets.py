@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import scene_classifiers as classifiers
+import scene_decided as decided
 import scene_heads as heads
 import scene_others as others
 import scene_tasks as tasks
@@ -43,7 +44,7 @@ def trained(
     data = scenes.draw(32 * 48, 10_000 + seed)
     optimizer = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=steps)
-    loss: heads.Loss = {**heads.LOSSES, **others.LOSSES}.get(kind, loss_by_shapes)
+    loss: heads.Loss = {**heads.LOSSES, **others.LOSSES, **decided.LOSSES}.get(kind, loss_by_shapes)
     order = np.random.default_rng(seed)
     for _ in range(steps):
         rows = order.choice(len(data.pictures), 32, replace=False)
@@ -101,5 +102,6 @@ KINDS: dict[str, Callable[[int, int], nn.Module]] = {
     "twins": tasks.Twins,
     **heads.KINDS,
     **others.KINDS,
+    **decided.KINDS,
 }
 """Kind -> what makes one of a width and a depth."""

@@ -49,8 +49,8 @@ def test_wrong_scalings_are_named_and_right_ones_are_not(tmp_path: Path) -> None
 
 
 def test_a_layers_weights_and_gates_are_taken_for_others() -> None:
-    from faults import Healthy
     from order_faults import other_gate, other_weights
+    from planting import Healthy
     from quant_nets import NetBuilder, pictures
 
     from edgeconv.export.quant.engine import quantize
@@ -76,3 +76,35 @@ def test_a_layers_weights_and_gates_are_taken_for_others() -> None:
         assert planted.recipe is not None
         faulty = run_recipe(planted.graph, planted.recipe, feeds, 1)
         assert not np.allclose(next(iter(faulty.values())), next(iter(sound.values())))
+
+
+def test_faults_of_parts_and_rules_change_what_a_net_computes(tmp_path: Path) -> None:
+    import plant_faults
+    import scene_nets
+    import scenes
+    from graph_kit import run
+    from part_faults import PART_FAULTS
+    from planting import Healthy
+    from rule_faults import RULE_FAULTS
+
+    from edgeconv.api import make_options
+    from edgeconv.arguments import settled
+    from edgeconv.export.pipeline import measure
+
+    np.savez(tmp_path / "x.npz", x=scenes.draw(4, 1).pictures)
+    planted = set()
+    for kind in ("windows", "levels", "super_resolution"):
+        options = {"input_shape": (1, 3, 32, 32), "verify": tmp_path / "x.npz", "precision": "fp32"}
+        net = scene_nets.seeded(kind, 1).eval()
+        work = measure(make_options(net, **settled({**options, "targets": ("onnx",)})))
+        ranges, feed = plant_faults.ranges_of(work), work.expected.feeds[0]
+        sound = run(work.graph, feed)
+        for name, fault in (PART_FAULTS | RULE_FAULTS).items():
+            made = fault(Healthy(work.graph, None, ranges), np.random.default_rng(1))
+            if made is not None and any(
+                not np.allclose(a, b, atol=1e-7)
+                for a, b in zip(run(made.graph, feed), sound, strict=True)
+            ):
+                planted.add(name)
+    unseen = {"zero_beside", "padded_by_least", "other_slope"}  # of recipes and other activations
+    assert planted >= (PART_FAULTS | RULE_FAULTS).keys() - unseen

@@ -76,7 +76,7 @@ def test_every_script_is_run_by_a_test() -> None:
 
 def test_faults_are_planted_where_they_change_what_a_net_computes() -> None:
     import plant_faults  # the whole run is long
-    from faults import Healthy
+    from planting import Healthy
 
     graph = residual_net()
     feeds, taps = (
