@@ -1,14 +1,17 @@
 """Whether a net needs zero points is asked of integers that were fitted with and without them."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from quant_nets import NetBuilder, pictures, residual_net
 
 from edgeconv.export.graph import Graph
+from edgeconv.export.quant import contest
 from edgeconv.export.quant.engine import quantize
 from edgeconv.export.quant.judge import decibels, run_recipe, score
+from edgeconv.export.quant.stream import run_quantized
 from edgeconv.recipe import Recipe
 
 
@@ -67,6 +70,28 @@ def test_a_file_without_zero_points_gets_biases_of_its_own() -> None:
         for node, weights in held.weights.items()
     )
     assert abs(decibels(noise(graph, held), noise(free.graph, free.recipe))) < 0.3
+
+
+def test_weights_that_the_form_does_not_change_are_fitted_no_third_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = swish_net()
+    feeds = pictures(graph, 20)
+    fits = []
+
+    def run(*args: Any, **options: Any) -> Recipe:
+        fits.append(args)
+        return run_quantized(*args, **options)
+
+    monkeypatch.setattr(contest, "run_quantized", run)
+    reused = quantize(graph, feeds, recipe="fast").recipe
+    assert len(fits) == 2
+    monkeypatch.setattr(contest, "same_integers", lambda one, other: False)
+    again = quantize(graph, feeds, recipe="fast").recipe
+    assert len(fits) == 5
+    assert reused.free_bias.keys() == again.free_bias.keys() == reused.weights.keys()
+    for name, bias in again.free_bias.items():
+        np.testing.assert_array_equal(reused.free_bias[name], bias)
 
 
 def test_ranges_that_need_no_zero_point_are_fitted_once() -> None:

@@ -1,6 +1,5 @@
 """Fit every candidate of a recipe on most of the pictures and let the others pick."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -18,13 +17,14 @@ from edgeconv.export.integer.groups import needed_bounds
 from edgeconv.export.quant.calibration import stability
 from edgeconv.export.quant.candidates import Candidate
 from edgeconv.export.quant.equalize import equalize
-from edgeconv.export.quant.fit import LayerFit
+from edgeconv.export.quant.fit import LayerFit, same_integers
 from edgeconv.export.quant.judge import (
     NEAR_DB,
     Score,
     best,
     decibels,
     form_is_too_dear,
+    judging,
     run_recipe,
     score,
 )
@@ -35,11 +35,6 @@ from edgeconv.export.quant.stream import run_quantized
 from edgeconv.export.quant.workspace import Workspace
 from edgeconv.recipe import Activation, Form, Recipe
 
-JUDGING = 32, 96
-"""Pictures that judge a candidate, those that it did not learn on first: of nets that say much of each, and of those
-that give a few scores. Where 32 rows of ten scores judge, float noise of 1e-6 moves candidates by 1 dB."""
-ENOUGH_SAID = 4096
-"""Numbers of all outputs over all pictures that judge, behind which more pictures tell little."""
 MOST_NOTED = 8
 """Pictures that say how each layer of the picked candidate fares."""
 LATE_DB = 1.0
@@ -95,6 +90,8 @@ class Contest:
     candidates: Sequence[Candidate]
     report: Progress
     entries: list[_Entry] = field(default_factory=list)
+    free: list[_Entry] = field(default_factory=list)
+    """What was fitted without zero points, where the form that has them was chosen."""
 
     def __post_init__(self) -> None:
         task = self.task
@@ -156,6 +153,7 @@ class Contest:
         dear = form_is_too_dear(entries[0].score, entries[1].score)
         if dear is None:
             return free, "zero points are not needed", entries[:1]
+        self.free = entries[:1]
         return other, dear, entries[1:]
 
     def seen(self, made: Quantized) -> Observation:
@@ -196,7 +194,7 @@ class Contest:
     def _judged(self, candidate: Candidate, graph: Graph, recipe: Recipe) -> _Entry:
         """Score a recipe on the last pictures: those held out, and some that were fitted on."""
         task = self.task
-        start = max(0, len(task.pictures) - _judging(task.graph))
+        start = max(0, len(task.pictures) - judging(task.graph))
         got = run_recipe(graph, recipe, task.pictures[start:], self._threads)
         rows = slice(start, len(task.pictures))
         wanted = {name: values[rows] for name, values in task.seen.outputs.items()}
@@ -207,6 +205,9 @@ class Contest:
         recipe, graph, candidate = entry.made.recipe, entry.made.graph, entry.candidate
         if recipe.form == FORMS[0] or candidate.bias == "none":
             return {}
+        for fitted in self.free:
+            if fitted.candidate == candidate and same_integers(fitted.made.recipe, recipe):
+                return {name: each.float_bias for name, each in fitted.made.recipe.weights.items()}
         read = {node.name: node.inputs[0] for node in graph.nodes}
         activations = recipe.with_form(FORMS[0], read).activations
         layers = LayerFit(
@@ -219,8 +220,8 @@ class Contest:
             recipe.weights,
         )
         unfitted = replace(recipe, form=FORMS[0], activations=activations, weights={})
-        fitted = self._fit(graph, unfitted, layers, candidate, tick)
-        return {name: each.float_bias for name, each in fitted.weights.items()}
+        made = self._fit(graph, unfitted, layers, candidate, tick)
+        return {name: each.float_bias for name, each in made.weights.items()}
 
     def _fit(
         self,
@@ -291,9 +292,3 @@ class Contest:
             "stability": stability(task.seen),
             "layers": layer_notes(made.graph, made.recipe, seen, noise, bounds),
         }
-
-
-def _judging(graph: Graph) -> int:
-    """Return how many pictures judge at most."""
-    said = sum(math.prod(graph.shape(name)) for name in graph.outputs)
-    return int(np.clip(ENOUGH_SAID // max(said, 1), *JUDGING))

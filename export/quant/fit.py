@@ -195,3 +195,12 @@ def _on_grid(flat: Floats, integers: NDArray[np.int8], scales: Floats) -> bool:
     """Whether rounding to nearest already is exact, as for weights that were INT8 before."""
     error = np.abs(integers * scales[:, None] - flat)
     return bool((error <= 1e-3 * scales[:, None]).all())
+
+
+def same_integers(one: Recipe, other: Recipe) -> bool:
+    """Whether all weights of two recipes are the same integers with the same scales."""
+    return one.weights.keys() == other.weights.keys() and all(
+        np.array_equal(weights.values, other.weights[name].values)
+        and np.array_equal(weights.scales, other.weights[name].scales)
+        for name, weights in one.weights.items()
+    )

@@ -1,5 +1,6 @@
 """Score a candidate recipe on held-out pictures against the float net, and pick one."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,6 +23,11 @@ INAUDIBLE = 1e-8
 """Less noise than this share of an output's power, 80 dB, is no reason for anything."""
 FORM_DB = 0.2
 """What the zero-point-free form may cost."""
+JUDGING = 32, 96
+"""Pictures that judge a candidate, those that it did not learn on first: of nets that say much of each, and of those
+that give a few scores. Where 32 rows of ten scores judge, float noise of 1e-6 moves candidates by 1 dB."""
+ENOUGH_SAID = 4096
+"""Numbers of all outputs over all pictures that judge, behind which more pictures tell little."""
 
 
 @dataclass(frozen=True)
@@ -151,3 +157,9 @@ def form_is_too_dear(free: Score, asymmetric: Score) -> str | None:
 def decibels(noise: float, other: float) -> float:
     """Return how much stronger ``noise`` is than ``other``; what cannot be heard is equal."""
     return float(10 * np.log10(max(noise, 1e-12) / max(other, 1e-12)))
+
+
+def judging(graph: Graph) -> int:
+    """Return how many pictures judge at most."""
+    said = sum(math.prod(graph.shape(name)) for name in graph.outputs)
+    return int(np.clip(ENOUGH_SAID // max(said, 1), *JUDGING))
