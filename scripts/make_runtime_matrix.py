@@ -72,7 +72,8 @@ def compared(case: Case, folder: Path, place: str, pictures: int, slow: int) -> 
     files = exported(case, folder, pictures)
     line: dict[str, Any] = {"net": case.title, "place": place, "slow": slow}
     if place != HERE:
-        result = check_parity(files, count=slow, places=board_places((place,)), threads=1)
+        boards = board_places((place,))
+        result = check_parity(files, count=slow, also=("openvino",), places=boards, threads=1)
         rows = told(result.matrix, result.matrix)
         return {**line, "rows": {k: v for k, v in rows.items() if f" on {place} " in k}}
     matrix = check_parity(files, count=pictures, also=ALSO, threads=1).matrix

@@ -1,5 +1,6 @@
 """A grouped INT8 convolution in OpenVINO is what onnxruntime gives, or its runner says that it is not."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from graph_kit import model_of
 pytest.importorskip("openvino", reason="needs edgeconv[openvino]")
 
 from edgeconv.runtimes.base import Doubts, open_runner
-from edgeconv.runtimes.openvino import wrong_convolutions
+from edgeconv.runtimes.openvino_doubts import wrong_convolutions
 
 
 def grouped(path: Path, groups: int, channels: int, outputs: int = 16) -> Path:
@@ -42,14 +43,41 @@ def test_a_layer_is_right_unless_its_runner_doubts_it(
     groups: int, channels: int, tmp_path: Path
 ) -> None:
     path = grouped(tmp_path / "net.onnx", groups, channels)
-    shape = (1, groups * channels, 8, 8)
+    off, doubts = compared(path, (1, groups * channels, 8, 8))
+    assert bool(doubts) == (off > 1), (off, doubts)
+
+
+def compared(path: Path, shape: tuple[int, ...]) -> tuple[int, tuple[str, ...]]:
+    """Return how many quanta OpenVINO is from onnxruntime at most, and what its runner doubts."""
     feeds = {"x": np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)}
     given = {}
     for runtime in ("onnxruntime", "openvino"):
         with open_runner(path, runtime=runtime) as runner:
             given[runtime] = runner.infer(feeds)["y"].astype(int)
             doubts = runner.doubts() if isinstance(runner, Doubts) else ()
-    off = int(np.abs(given["onnxruntime"] - given["openvino"]).max())
+    return int(np.abs(given["onnxruntime"] - given["openvino"]).max()), doubts
+
+
+SHUFFLE = (0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11)
+
+
+@pytest.mark.parametrize(
+    ("order", "groups"),
+    [(SHUFFLE, 1), (SHUFFLE, 12), (SHUFFLE[::-1], 1), (range(11, -1, -1), 1), (range(12), 1)],
+    ids=["shuffle", "before a depthwise layer", "backwards", "reversed", "as they are"],
+)
+def test_channels_in_another_order_are_right_unless_their_runner_doubts_it(
+    order: Sequence[int], groups: int, tmp_path: Path
+) -> None:
+    path = grouped(tmp_path / "net.onnx", groups, 12 // groups, 24 // groups)
+    model = onnx.load(path)
+    first = next(node for node in model.graph.node if "x" in node.input)
+    first.input[0] = "ordered"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(order), "order"))
+    gather = onnx.helper.make_node("Gather", ["x", "order"], ["ordered"], axis=1)
+    model.graph.node.insert(0, gather)
+    onnx.save(model, path)
+    off, doubts = compared(path, (1, 12, 8, 8))
     assert bool(doubts) == (off > 1), (off, doubts)
 
 

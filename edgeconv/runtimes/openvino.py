@@ -21,10 +21,9 @@ from edgeconv.runtimes.checks import (
     picture_layout,
     unreadable,
 )
+from edgeconv.runtimes.openvino_doubts import wrong_convolutions, wrong_orders
 from edgeconv.runtimes.quiet import quiet_stderr
 from edgeconv.tensors import Quantization, TensorSpec
-
-KERNEL, AMX_1X1 = "primitiveType", "brgconv_avx512_amx_1x1_"
 
 
 def open(path: Path, *, threads: int = 1, shapes: Shapes | None = None) -> "OpenVinoRunner":
@@ -52,7 +51,10 @@ def open(path: Path, *, threads: int = 1, shapes: Shapes | None = None) -> "Open
         raise problem
     if problem is not None:
         raise unreadable(path, "openvino", problem) from problem
-    return OpenVinoRunner(compiled, path, str(module.__version__).partition("-")[0], threads)
+    running = compiled.get_runtime_model()
+    doubts = (*wrong_convolutions(running), *wrong_orders(model, running))
+    version = str(module.__version__).partition("-")[0]
+    return OpenVinoRunner(compiled, model, path, version, threads, doubts)
 
 
 def _settle(model: Any, name: str, shapes: Shapes | None) -> None:
@@ -70,20 +72,32 @@ class OpenVinoRunner(Closing):
 
     name = "openvino"
 
-    def __init__(self, compiled: Any, path: Path, version: str, threads: int) -> None:
+    def __init__(
+        self,
+        compiled: Any,
+        model: Any,
+        path: Path,
+        version: str,
+        threads: int,
+        doubts: tuple[str, ...],
+    ) -> None:
         self.version, self.threads = version, threads
         self._request, self._model = compiled.create_infer_request(), path.name
-        self._doubts = wrong_convolutions(compiled.get_runtime_model())
+        self._doubts = doubts
         layout = "nhwc" if path.suffix.lower() == ".tflite" else "nchw"
         artifact = load_artifact(path)
         known = {} if artifact is None else {s.name: s.quantization for s in _borders(artifact)}
+        # the names are the model's: a compiled input may bear those of tensors that were fused into it
         self.inputs, self.outputs = (
-            tuple(_spec(port, layout, known) for port in ports)
-            for ports in (compiled.inputs, compiled.outputs)
+            tuple(_spec(*pair, layout, known) for pair in zip(named, ports, strict=True))
+            for named, ports in (
+                (model.inputs, compiled.inputs),
+                (model.outputs, compiled.outputs),
+            )
         )
 
     def doubts(self) -> tuple[str, ...]:
-        """Say which layers this version is known to compute wrongly here."""
+        """Say which layers this version is known to compute wrongly."""
         return self._doubts
 
     def infer(self, feeds: Feeds) -> Outputs:
@@ -114,36 +128,12 @@ class OpenVinoRunner(Closing):
         self._request = None
 
 
-def wrong_convolutions(running: Any) -> tuple[str, ...]:
-    """Say which layers of a compiled model run in a kernel that is wrong: one sentence, or none.
-
-    oneDNN's INT8 kernel of 1x1 convolutions for AMX reads the wrong inputs in groups of more than
-    64 channels that are no multiple of 64 (docs/runtimes.md). Without AMX another kernel is right.
-    """
-    found = []
-    for node in running.get_ops():
-        facts = node.get_rt_info()
-        if KERNEL not in facts or not facts[KERNEL].astype(str).startswith(AMX_1X1):
-            continue
-        weights = [int(size) for size in node.input(1).get_shape()]
-        if len(weights) == 5 and weights[0] > 1 and weights[2] > 64 and weights[2] % 64:
-            found.append(node.get_friendly_name())
-    if not found:
-        return ()
-    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    return (
-        f"openvino computes {found[0]}{more} wrong on this processor: its AMX kernel of grouped 1x1 "
-        "convolutions fails where a group has more than 64 channels and no multiple of 64; "
-        "ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI avoids it",
-    )
-
-
 def _borders(artifact: Any) -> tuple[TensorSpec, ...]:
     return (*artifact.inputs, *artifact.outputs)
 
 
-def _spec(port: Any, layout: Any, known: dict[str, Quantization | None]) -> TensorSpec:
-    name = port.get_any_name()
+def _spec(named: Any, port: Any, layout: Any, known: dict[str, Quantization | None]) -> TensorSpec:
+    name = named.get_any_name()
     shape = tuple(int(size) for size in port.shape)
     dtype = np.dtype(port.element_type.to_dtype()).name
     return TensorSpec(name, shape, dtype, picture_layout(shape, layout), known.get(name))
