@@ -87,10 +87,14 @@ def is_whole(reference: Array) -> bool:
 
 def _equal(name: str, reference: Array, other: Array, context: Context) -> Figures:
     share, low, high = metrics.equal_share(reference, other, name)
-    figures = {"equal": share, "equal_low": low, "equal_high": high, "differs_low": 1.0 - high}
+    differs = metrics.differs_low(reference, other, name)
+    figures = {"equal": share, "equal_low": low, "equal_high": high, "differs_low": differs}
+    if reference.ndim > 1:
+        figures["lost_labels"] = float(metrics.lost_labels(reference, other, context.floor))
     if context.floor is not None:
         turned = 1.0 - metrics.equal_share(reference, context.floor, name)[0]
-        figures["equal_beside_promise"] = min(1.0, high + turned)
+        apart = metrics.differs_low(context.floor, other, name)
+        figures["turned_beyond_low"] = max(0.0, apart - 2.0 * turned)
     return figures
 
 

@@ -84,7 +84,12 @@ MEASURES = {
         _share("equal", "high", "of whole numbers: share of equal values", "recipe"),
         _share("equal_low", "high", "lower end of its 95 % interval over samples", "recipe"),
         _share("equal_high", "high", "upper end of its 95 % interval over samples", "recipe"),
-        _share("equal_beside_promise", "high", "the same end plus what the recipe itself turns"),
+        _share(
+            "turned_beyond_low",
+            "low",
+            "lower end of the share that differs from the recipe in float, less twice what that turns",
+        ),
+        Measure("lost_labels", "low", ".0f", "whole numbers that most of their places leave"),
         _share("differs_low", "low", "lower end of the share of values that differ"),
         Measure("worst_sample_db", "info", ".1f", "SQNR of the sample that has least, dB"),
         Measure("worst_sample", "info", ".0f", "which sample that is"),

@@ -50,7 +50,9 @@ from edgeconv.metrics.pairs import (
     check_pair,
 )
 from edgeconv.metrics.shares import (
+    differs_low,
     equal_share,
+    lost_labels,
     mcnemar_p,
     wilson_interval,
 )
@@ -69,6 +71,7 @@ __all__ = [
     "class_rows",
     "correct",
     "cosine",
+    "differs_low",
     "equal_share",
     "explained_margin",
     "half_step",
@@ -78,6 +81,7 @@ __all__ = [
     "log_softmax",
     "lost_channels",
     "lost_classes",
+    "lost_labels",
     "margins",
     "max_abs_error",
     "mcnemar_p",

@@ -9,8 +9,17 @@ from numpy.typing import NDArray
 from edgeconv.errors import EdgeconvError
 from edgeconv.metrics.pairs import Reals, check_pair
 
+FEWEST_ROWS = 8
+"""Of fewer samples the spread of their shares says nothing."""
+FEWEST_PLACES, FEWEST_SAMPLES = 10, 3
+"""Fewer places, or places in fewer samples, make no label of which something is known."""
+LOST = 0.25
+"""What a label keeps less of its places than was promised, at least, where it is called lost."""
 
-def wilson_interval(successes: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
+
+def wilson_interval(
+    successes: float, count: float, confidence: float = 0.95
+) -> tuple[float, float]:
     """Wilson's score interval for a share (Wilson 1927, JASA 22:209).
 
     Unlike the normal approximation it stays inside 0..1 and is honest at 0 and 100 %.
@@ -20,7 +29,7 @@ def wilson_interval(successes: float, count: int, confidence: float = 0.95) -> t
     (0.946, 0.998)
     """
     if not 0 <= successes <= count or count == 0:
-        raise EdgeconvError(f"{successes:g} of {count} is no share")
+        raise EdgeconvError(f"{successes:g} of {count:g} is no share")
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share = successes / count
     middle = share + z * z / (2 * count)
@@ -44,6 +53,52 @@ def equal_share(reference: Reals, other: Reals, name: str = "output") -> tuple[f
     rows = len(reference) if reference.ndim else 1
     share = float((reference == other).mean())
     return share, *wilson_interval(share * rows, rows)
+
+
+def differs_low(reference: Reals, other: Reals, name: str = "output") -> float:
+    """Lower end of the 95 % interval of the share of values that differ, (samples, ...).
+
+    Wilson's over as many independent draws as the samples' own shares tell of (the design effect of
+    cluster samples, Kish 1965): a map whose share hardly moves from sample to sample says more than one
+    answer a sample does.
+
+    >>> wanted = np.zeros((20, 50), int)
+    >>> other = wanted.copy()
+    >>> other[:, 0] = 1
+    >>> 0.008 < differs_low(wanted, other) < 0.02
+    True
+    """
+    check_pair(name, reference, other)
+    apart = reference != other
+    rows = len(reference) if reference.ndim else 1
+    share, draws = float(apart.mean()), float(rows)
+    if rows >= FEWEST_ROWS and 0.0 < share < 1.0:
+        spread = float(apart.reshape(rows, -1).mean(axis=1).var(ddof=1))
+        most = float(apart.size)
+        draws = min(most, max(draws, share * (1 - share) * rows / spread)) if spread else most
+    return wilson_interval(share * draws, draws)[0]
+
+
+def lost_labels(reference: Reals, other: Reals, promise: Reals | None) -> int:
+    """How many labels most of their places leave, in ``other`` and not in what was promised of it.
+
+    Labels count that 10 places in 3 samples hold, of integers (samples, ...).
+
+    >>> wanted = np.array([[0, 1, 1, 1, 1]] * 3)
+    >>> lost_labels(wanted, np.zeros_like(wanted), None), lost_labels(wanted, wanted, None)
+    (1, 0)
+    """
+    lost = 0
+    for label, places in zip(*np.unique(reference, return_counts=True), strict=True):
+        if places < FEWEST_PLACES:
+            continue
+        own = reference == label
+        if own.reshape(len(reference), -1).any(axis=1).sum() < FEWEST_SAMPLES:
+            continue
+        kept = float((other[own] == label).mean())
+        sound = 1.0 if promise is None else float((promise[own] == label).mean())
+        lost += kept < 0.5 and sound - kept > LOST
+    return lost
 
 
 def mcnemar_p(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
