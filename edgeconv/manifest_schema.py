@@ -130,6 +130,7 @@ MANIFEST = table(
         ),
         "cuts": maybe(mapping(items(whole(0), 2))),
         "weights": maybe(table({}, {"source": maybe(text)})),
+        "calibration": maybe(table({}, {"origin": maybe(text)})),
         "nms": maybe(NMS),
     },
 )

@@ -213,8 +213,9 @@ def _script(path: Path) -> UserNet:
     try:
         with _quiet():
             module = load(str(path), map_location="cpu").eval()
-    except (RuntimeError, ValueError) as error:
-        raise EdgeconvError(f"{path} is no TorchScript: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # torch's readers raise of every kind
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise EdgeconvError(f"{path} is no TorchScript: {reason[0]}") from error
     arguments = module.forward.schema.arguments[1:]
     required = tuple(a.name for a in arguments if not a.has_default_value())
     return UserNet(module, str(path), path.stem, required)

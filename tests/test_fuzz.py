@@ -27,6 +27,7 @@ from dataclasses import replace
 from fuzz import archives, foreign, guided, harness, run, tasks
 from fuzz.harness import Result, judge, run_case
 from fuzz.kind import Kind
+from fuzz.partly import partly_refused
 from fuzz.subjects import KINDS, build_base
 from fuzz.warm import forked_children
 
@@ -106,6 +107,23 @@ def test_a_healthy_case_has_no_fault_and_a_broken_command_has(base: Path, tmp_pa
     ]  # fmt: skip
     assert judge(Result(1, "onnx", [], None, 80.0, 9.0), work, set()) == ["hang: over 60 s"]
     assert judge(Result(1, "onnx", [], -11, 0.1, 9.0), work, set())[0] == "signal: SIGSEGV"
+
+
+def test_files_beside_a_target_refused_by_name_are_no_fault_and_any_others_are() -> None:
+    made = ["out/a.evidence", "out/a.evidence/recipe.json", "out/a.onnx", "out/a.onnx.json"]
+    verified, refused = "verify     onnx · within budget", "REFUSED    coreml · it has no such"
+    closing = "verdict    all within budget; not written: coreml"
+    whole = f"{verified}\n{refused}\n{closing}\n"
+    told = {"refused": {"coreml": "no"}, "artifacts": [{"target": "onnx"}]}
+    assert partly_refused(whole, made)
+    assert partly_refused(whole.replace("verify     onnx ·", "verdict    onnx"), made)  # --quiet
+    assert partly_refused(json.dumps(told), made)
+    for line in (verified, refused, closing):
+        assert not partly_refused(whole.replace(line, ""), made)
+    assert not partly_refused(json.dumps({**told, "refused": {}}), made)
+    assert not partly_refused(whole.replace("onnx · within", "onnx · cannot be verified"), made)
+    for others in (made[:-1], made[2:], [*made, "out/a.mlpackage"], [*made, "out/b.txt"], made[:2]):
+        assert not partly_refused(whole, others)
 
 
 def test_a_run_is_resumed_and_says_what_it_found(

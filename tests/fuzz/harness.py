@@ -18,6 +18,7 @@ from random import Random
 from typing import Any, NoReturn
 
 from fuzz.kind import Kind
+from fuzz.partly import partly_refused
 
 MEMORY = 8 << 30
 LARGEST = 2 << 30
@@ -165,7 +166,8 @@ def judge(result: Result, work: Path, before: set[str]) -> list[str]:
     if any(not _parses(_read(path)) for path in work.glob("app/*.py")):
         faults.append("snippet: no Python")
     made = [name for name in left if name.startswith("out/")]
-    if result.code in (1, 2) and made and "cannot be reported" not in err:
+    meant = "cannot be reported" in err or (result.code == 1 and partly_refused(out, made))
+    if result.code in (1, 2) and made and not meant:
         faults.append(f"final name: {sorted(made)[0]}")
     if (work / "PWNED").exists():
         faults.append("code: a file of the input ran")
