@@ -8,6 +8,7 @@ import pytest
 from quant_nets import NetBuilder, pictures, residual_net
 
 from edgeconv.export.graph import Graph
+from edgeconv.export.integer.free_form import stored_free
 from edgeconv.export.quant import contest
 from edgeconv.export.quant.engine import quantize
 from edgeconv.export.quant.judge import decibels, run_recipe, score
@@ -35,6 +36,13 @@ def noise(graph: Graph, recipe: Recipe) -> float:
     wanted = run_recipe(graph, bare, feeds, 1)
     whole = replace(recipe, float_outputs={})
     return score(graph, wanted, run_recipe(graph, whole, feeds, 1)).noise
+
+
+def as_core_ml(graph: Graph, recipe: Recipe) -> float:
+    """Return a recipe's noise where only what Core ML reads as integers is rounded."""
+    read = {node.name: node.inputs[0] for node in graph.nodes}
+    held = recipe.with_form("zero-point-free", read)
+    return noise(graph, replace(held, activations=stored_free(graph, held)))
 
 
 @pytest.mark.parametrize("name", ["fast", "std"])
@@ -69,7 +77,8 @@ def test_a_file_without_zero_points_gets_biases_of_its_own() -> None:
         not np.array_equal(weights.float_bias, made.recipe.weights[node].float_bias)
         for node, weights in held.weights.items()
     )
-    assert abs(decibels(noise(graph, held), noise(free.graph, free.recipe))) < 0.3
+    whole, other = (as_core_ml(graph, recipe) for recipe in (held, free.recipe))
+    assert decibels(whole, other) < 0.3
 
 
 def test_weights_that_the_form_does_not_change_are_fitted_no_third_time(
@@ -84,6 +93,7 @@ def test_weights_that_the_form_does_not_change_are_fitted_no_third_time(
         return run_quantized(*args, **options)
 
     monkeypatch.setattr(contest, "run_quantized", run)
+    monkeypatch.setattr(contest, "stored_free", lambda _, recipe: dict(recipe.activations))
     reused = quantize(graph, feeds, recipe="fast").recipe
     assert len(fits) == 2
     monkeypatch.setattr(contest, "same_integers", lambda one, other: False)
@@ -101,3 +111,21 @@ def test_ranges_that_need_no_zero_point_are_fitted_once() -> None:
     assert (made.form, made.notes["form"]) == ("zero-point-free", "zero points are not needed")
     assert not made.free_bias
     assert quantize(residual_net(), pictures(residual_net(), 10), recipe="fast").recipe.free_bias
+
+
+def test_free_biases_fit_what_core_ml_rounds_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An activation between layers reads the float: biases that expect it rounded are wrong."""
+    net, last = NetBuilder(), "input"
+    for _ in range(2):
+        made = net.conv(last, 12, clamp=None)
+        wide = net.graph.constants[net.graph.nodes[-1].inputs[1]].copy()
+        wide[0] *= 10  # its steps hide what the other channels hold
+        net.graph.constants[net.graph.nodes[-1].inputs[1]] = wide
+        last = net.add("HardSwish", [made], net.graph.shape(made))
+    graph = net.head(last)
+    feeds = pictures(graph, 24)
+    fitted = quantize(graph, feeds, recipe="fast", form="asymmetric").recipe
+    assert made not in stored_free(graph, fitted)
+    monkeypatch.setattr(contest, "stored_free", lambda _, recipe: dict(recipe.activations))
+    everywhere = quantize(graph, feeds, recipe="fast", form="asymmetric").recipe
+    assert decibels(as_core_ml(graph, everywhere), as_core_ml(graph, fitted)) > 2.0

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.op_traits import WEIGHTED, Is, operators
+from edgeconv.export.integer.free_form import reads_free
+from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.recipe import Activation, Recipe
-
-INTEGER_READERS = operators(Is.COREML_INT8)
 
 
 @dataclass
@@ -38,15 +37,11 @@ class IntegerPlan:
 
     def reads_integers(self, graph: Graph, node: Node, tensor: str) -> bool:
         """Whether this node reads this tensor by way of quantize and dequantize."""
-        if not self.activations or node.op not in INTEGER_READERS:
+        if not self.activations or not reads_free(graph, self.recipe, node, tensor):
             return False
-        if node.name in self.recipe.float_nodes or tensor not in self.recipe.activations:
-            return False
-        if node.op == "MaxPool" and _compared(graph, node, tensor):
-            return False
-        if node.op == "Add":  # coremltools leaves an addition of a constant in float
-            return not any(name in graph.constants or self._faint(name) for name in node.inputs)
-        return tensor not in graph.constants and not self._faint(tensor)
+        return not any(
+            self._faint(name) for name in (node.inputs if node.op == "Add" else [tensor])
+        )
 
     def _faint(self, tensor: str) -> bool:
         """Whether a half cannot hold the tensor's scale."""
@@ -88,11 +83,6 @@ class IntegerPlan:
             quantized_data=stored, zero_point=zero_point, scale=scales, axis=found.axis, name=name
         )
         return constant, found.float_bias
-
-
-def _compared(graph: Graph, pool: Node, tensor: str) -> bool:
-    """Whether an operator reads what is pooled beside the result: peaks are where both are equal."""
-    return any({tensor, pool.output} <= set(node.inputs) for node in graph.nodes)
 
 
 def stored_form(activation: Activation) -> tuple[str, int | None]:

@@ -38,10 +38,10 @@ def _float_outputs(graph: "Graph", recipe: "Recipe") -> tuple[str, ...]:
 
 def _emit(request: "EmitRequest", path: Path) -> "Emitted":
     from edgeconv.export.coreml.emit import emit_coreml
-    from edgeconv.export.coreml.integers import INTEGER_READERS
     from edgeconv.export.coreml.suppress import COORDINATES, for_coreml
     from edgeconv.export.coreml.wide import coarse_outputs
     from edgeconv.export.emit import Emitted, counts, inside, sentence
+    from edgeconv.export.integer.free_form import INTEGER_READERS
 
     options = request.options
     own = {"author": options.author, "license": options.license, "version": options.model_version}
