@@ -72,15 +72,22 @@ def test_float_noise_turns_no_choice_that_matters(
     assert turned(picks) < COST_DB, picks
 
 
-def test_the_candidate_to_trust_most_wins_what_is_near() -> None:
-    def entry(noise: float) -> Score:
-        return Score(noise, 0.0, 0.0, None)
+def entry(noise: float) -> Score:
+    return Score(noise, 0.0, 0.0, None)
 
+
+def test_the_candidate_to_trust_most_wins_what_is_near() -> None:
     assert best([entry(1.06e-3), entry(1e-3)]) == 0
     assert best([entry(1.08e-3), entry(1e-3)]) == 1
     assert best([entry(0.0), entry(0.0)]) == 0
     assert form_is_too_dear(entry(1.04e-3), entry(1e-3)) is None
     assert form_is_too_dear(entry(2e-3), entry(1e-3)) == "zero points take 3.0 dB of the noise away"
+
+
+def test_clipping_that_brings_nothing_is_left_out() -> None:
+    assert best([entry(1e-3), entry(1.005e-3), entry(1e-3)], [1, 2]) == 1
+    assert best([entry(1e-3), entry(1.02e-3), entry(1.1e-3)], [1, 2]) == 0
+    assert best([entry(float("nan")), entry(1e-3)], [0]) == 1
 
 
 def test_one_bad_picture_decides_nothing() -> None:

@@ -129,7 +129,8 @@ class Contest:
             entries += self._together(self._entry, [(c, form) for c in self.candidates if c.late])
         entries.sort(key=lambda entry: self.candidates.index(entry.candidate))
         self.entries = entries
-        picked = entries[best([entry.score for entry in entries])]
+        unclipped = [i for i, e in enumerate(entries) if e.candidate.ranges == "minmax"]
+        picked = entries[best([entry.score for entry in entries], unclipped)]
         if picked.candidate not in biases:
             biases[picked.candidate] = beside.begin(partial(self._free_bias, picked))
         recipe = picked.made.recipe

@@ -1,7 +1,7 @@
 """Score a candidate recipe on held-out pictures against the float net, and pick one."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from edgeconv.recipe import Recipe
 NEAR_DB = 0.3
 """Candidates this near to the best are as good: the one to trust most is taken. Float noise of 1e-6 moves what
 they measure by as much, and on other pictures those picked by less are no better."""
+EVEN_DB = 0.05
+"""What clipping must bring, as other pictures may hold what it takes away."""
 WORTH_DB = 0.1
 """What a change to a finished recipe must bring."""
 INAUDIBLE = 1e-8
@@ -135,9 +137,10 @@ def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
-def best(scores: Sequence[Score]) -> int:
+def best(scores: Sequence[Score], unclipped: Collection[int] = ()) -> int:
     """Return the index of the first that is within NEAR_DB of the least noise.
 
+    Of the ``unclipped`` the first that is as good as it, but for EVEN_DB, goes before it.
     Noise that is no number, of a division by what 8 bits round to 0, is more than any; where all are
     such, the first is returned, and the verdict on its file says so.
     """
@@ -145,7 +148,9 @@ def best(scores: Sequence[Score]) -> int:
     if not real:
         return 0
     least = min(real)
-    return next(i for i, entry in enumerate(scores) if decibels(entry.noise, least) <= NEAR_DB)
+    first = next(i for i, entry in enumerate(scores) if decibels(entry.noise, least) <= NEAR_DB)
+    even = (i for i in unclipped if decibels(scores[i].noise, scores[first].noise) <= EVEN_DB)
+    return next(even, first)
 
 
 def form_is_too_dear(free: Score, asymmetric: Score) -> str | None:
