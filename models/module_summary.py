@@ -86,7 +86,7 @@ def _run(
     except Exception as error:
         given = " and ".join("x".join(map(str, shape)) for shape in shapes)
         raise EdgeconvError(
-            f"the net fails on an input of {given} ({type(error).__name__}: {error}): "
+            f"the net fails on an input of {given} ({type(error).__name__}: {_reason(error)}): "
             "name what it takes with --input-shape"
         ) from error
     finally:
@@ -140,3 +140,9 @@ def _kind(layer: nn.Module) -> str:
     if layer.groups == layer.in_channels > 1:
         return f"{kind} depthwise"
     return f"{kind} {layer.groups} groups" if layer.groups > 1 else kind
+
+
+def _reason(error: Exception) -> str:
+    """Return what torch says; of TorchScript, whose errors begin with a traceback, the last line."""
+    text = str(error).strip()
+    return text.splitlines()[-1] if "Traceback of TorchScript" in text else text

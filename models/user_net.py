@@ -19,6 +19,12 @@ from torch import nn
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.foreign import open_file, refuse_no_file
 from edgeconv.models.factory import call_factory, load_factory
+from edgeconv.models.saved_code import (
+    refuse_code,
+    refuse_file_access,
+    refuse_short,
+    tensors_alone,
+)
 
 
 @dataclass(frozen=True)
@@ -149,9 +155,12 @@ def _program(path: Path) -> UserNet:
     if not _members(path):
         raise EdgeconvError(f"{path} is no saved ExportedProgram")
     try:
-        with _quiet():
+        refuse_code(path)
+        with _quiet(), tensors_alone():
             program = torch.export.load(path)
         module = program.module()
+    except EdgeconvError:
+        raise
     except Exception as error:  # torch's readers raise of every kind
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise EdgeconvError(f"{path} is no saved ExportedProgram: {reason[0]}") from error
@@ -211,11 +220,15 @@ def save_program(module: nn.Module, shape: tuple[int, ...], path: Path) -> None:
 def _script(path: Path) -> UserNet:
     load: Any = torch.jit.load
     try:
+        refuse_file_access(path)
         with _quiet():
             module = load(str(path), map_location="cpu").eval()
+    except EdgeconvError:
+        raise
     except Exception as error:  # torch's readers raise of every kind
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise EdgeconvError(f"{path} is no TorchScript: {reason[0]}") from error
+    refuse_short(module, path)
     arguments = module.forward.schema.arguments[1:]
     required = tuple(a.name for a in arguments if not a.has_default_value())
     return UserNet(module, str(path), path.stem, required)

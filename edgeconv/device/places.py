@@ -1,6 +1,5 @@
 """Boards as places for parity: emulated by qemu, or reached over SSH."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from edgeconv.parity.cells import Cell, elsewhere
 from edgeconv.parity.matrix import Samples, Settings
 from edgeconv.parity.places import Found, Here, Place
 from edgeconv.runtimes.table import BOARD_SUFFIXES, RUNTIMES, off_board
+from edgeconv.terminal import echo
 
 
 class EmulatedBoard:
@@ -57,7 +57,7 @@ class SshBoards:
         del scratch
 
         def say(text: str) -> None:
-            print(text, file=sys.stderr, flush=True)
+            echo(text, err=True)
 
         connections = [Connection(host) for host in self.hosts]
         return run_on_boards(cells, connections, samples, settings, cache_dir(), say)

@@ -1,0 +1,96 @@
+"""Saved programs that hold more than a net: none of it runs, and what is damaged ends no process."""
+
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.models.saved_code import tensors_alone
+from edgeconv.models.user_net import open_user_net
+
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+
+
+class Writes(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        torch.save(x, "PWNED")
+        return x
+
+
+class Evil:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("PWNED",)
+
+
+def changed(source: Path, ending: str, change: Callable[[bytes], bytes]) -> Path:
+    target = source.with_name(f"changed{source.suffix}")
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            new.writestr(name, change(data) if name.endswith(ending) else data)
+    return target
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "net.pt2"
+    free = ({0: torch.export.Dim("batch")},)
+    made = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(3, 2),), dynamic_shapes=free)
+    torch.export.save(made, path)
+    return path
+
+
+def test_torchscript_that_opens_files_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    script: Any = torch.jit.script
+    script(Writes()).save(str(path))
+    with pytest.raises(EdgeconvError, match="opens files of its own"):
+        open_user_net(str(path))
+
+
+def test_torchscript_whose_weights_are_cut_off_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    trace: Any = torch.jit.trace
+    trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(str(path))
+    with pytest.raises(EdgeconvError, match=r"damaged: (weight|bias) has other bytes"):
+        open_user_net(str(changed(path, "data/1", lambda _: b"")))
+
+
+def test_no_pickle_of_an_exported_program_runs(program: Path) -> None:
+    torch.save(Evil(), "evil.pt")
+    evil = Path("evil.pt").read_bytes()
+    with pytest.raises(EdgeconvError, match="no saved ExportedProgram"):
+        open_user_net(str(changed(program, "sample_inputs/model.pt", lambda _: evil)))
+    assert not Path("PWNED").exists()
+    with tensors_alone():
+        assert os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] == "1"
+    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
+
+
+@pytest.mark.parametrize("key", ["expr_str", "target"])
+def test_no_text_of_an_exported_program_is_evaluated(program: Path, key: str) -> None:
+    def evil(data: bytes) -> bytes:
+        def walk(one: Any) -> Any:
+            if isinstance(one, list):
+                return [walk(part) for part in one]
+            if not isinstance(one, dict):
+                return one
+            return {k: word[key] if k == key else walk(v) for k, v in one.items()}
+
+        word = {"expr_str": "__import__('os').mkdir('PWNED')", "target": "torch.os.mkdir"}
+        return json.dumps(walk(json.loads(data))).encode()
+
+    with pytest.raises(EdgeconvError, match=r"is no (expression|operator)|torch.os.mkdir"):
+        open_user_net(str(changed(program, "models/model.json", evil)))
+    assert not Path("PWNED").exists()
+    assert open_user_net(str(program)).inputs == ("input",)
