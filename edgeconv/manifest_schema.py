@@ -131,6 +131,7 @@ MANIFEST = table(
         "cuts": maybe(mapping(items(whole(0), 2))),
         "weights": maybe(table({}, {"source": maybe(text)})),
         "calibration": maybe(table({}, {"origin": maybe(text)})),
+        "recipe": maybe(table({}, {"name": maybe(text)})),
         "nms": maybe(NMS),
     },
 )

@@ -56,6 +56,9 @@ INPUTS = (
     Row("commands_70", seeds(75), ("d1ace7c with a34b464", "`--seed 75`, as far as it came")),
     Row("commands_70", seeds(81, 82), ("ae01db1", "`--seed 82` of the 17 kinds of that commit, as far as it came; `--seed 81 --kind pt2`, `--kind torchscript`")),
     Row("commands_70", seeds(76), ("8f889f1", "`--seed 76`, all kinds, as far as it came")),
+    Row("commands_79", seeds(*range(201, 236)), ("c44c664, its faults mended since", "`--seed 201` ... `235 --count 200 --kind NAME`, the 35 newest kinds, a seed each")),
+    Row("commands_79", seeds(79, 80), ("c44c664 and later, before cdf0750; its faults mended since", "`python -m fuzz.run --seed 79 --count 2000`, `--seed 80`")),
+    Row("commands_79", seeds(83), ("the same", "`--seed 83`, as far as it came")),
 )  # fmt: skip
 KILLS = (
     Row("calls", mode("kill before"), ("`python -m fuzz.faults --cold`: ended before each of 108 of the 201 calls",)),
