@@ -45,6 +45,8 @@ COMMANDS = {
 
 SAID_WITHOUT_DASHES = ("help", "version")
 """Options of the group that people also write as commands."""
+HELP = {"-h", "--help", "--version"}
+"""What prints text whatever else is asked."""
 
 
 class LazyGroup(click.Group):
@@ -102,7 +104,8 @@ class LazyGroup(click.Group):
             ):
                 return self.invoke(context)
 
-        sys.exit(guarded(run, as_json="--json" in options, debug=len(kept) < len(words)))
+        as_json = "--json" in options and not HELP & set(options)
+        sys.exit(guarded(run, as_json=as_json, debug=len(kept) < len(words)))
 
 
 def _refuse_empty(words: Sequence[str]) -> None:

@@ -37,14 +37,18 @@ def guarded(command: Callable[[Answer], object], *, as_json: bool, debug: bool) 
     """Run ``command`` and return the exit code; say in one sentence why it failed.
 
     With ``as_json`` the sentence is also the ``error`` of a JSON object on standard output, unless
-    the command printed its own. ``debug`` adds the traceback on standard error.
+    the command printed its own, and nothing else goes there: a net's or a user's function's ``print``
+    goes where errors go. ``debug`` adds the traceback on standard error.
     """
     choose_temporary_folder()
     answer = Answer()
     code = 0
     with _streams(), _signals():
+        answer.stream = sys.stdout
+        apart = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
         try:
-            code = _code(command(answer))
+            with apart:
+                code = _code(command(answer))
             sys.stdout.flush()
         except SystemExit as error:
             code = _code(error.code)

@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -97,9 +97,13 @@ def rewrite(text: str = "") -> None:
 
 @dataclass
 class Answer:
-    """Whether a command has printed its JSON object: a failure after it prints no second one."""
+    """Whether a command has printed its JSON object: a failure after it prints no second one.
+
+    ``stream`` is where it goes: what a net prints while it runs goes elsewhere.
+    """
 
     given: bool = False
+    stream: TextIO | None = None
 
 
 def finite(data: Any) -> Any:
@@ -123,4 +127,5 @@ def print_json(data: Any) -> None:
     answer = None if context is None else context.find_object(Answer)
     if answer is not None:
         answer.given = True
-    click.echo(json.dumps(finite(data), indent=1, allow_nan=False))
+    stream = None if answer is None else answer.stream
+    click.echo(json.dumps(finite(data), indent=1, allow_nan=False), file=stream)

@@ -15,6 +15,7 @@ from edgeconv.errors import EdgeconvError
 
 FILES = re.compile(rb"\b(?:save|from_file)\b(?:\s|\\|#[^\n]*\n)*\(")
 """TorchScript's own operators that write or map a file."""
+LOOPS = re.compile(rb"\b(?:while|for)\b")
 OPERATOR = re.compile(r"torch\.ops(\.\w+){2,3}|_operator\.\w+|math\.\w+|torch\.\w*sym\w*")
 NATIVE = re.compile(r"aotinductor|custom_obj|\.so$", re.IGNORECASE)
 SIZE = re.compile(r"[a-z]{1,3}\d+|[A-Z][A-Za-z0-9]*|floor|ceiling|sqrt")
@@ -27,7 +28,17 @@ def refuse_file_access(path: Path) -> None:
         if name.lower() == "model.json":
             raise EdgeconvError(f"{path} is TorchScript of a form that is no longer written")
         if name.lower().endswith(".py") and FILES.search(data()):
-            raise EdgeconvError(f"{path} opens files of its own (in {name}), which no net needs")
+            raise EdgeconvError(
+                f"{path} calls save or from_file (in {name}), as TorchScript's operators that open files "
+                "are called: a function of the net that is named so needs another name"
+            )
+
+
+def has_loops(path: Path) -> bool:
+    """Whether TorchScript repeats anything: without, it ends as its operators do."""
+    return any(
+        name.lower().endswith(".py") and LOOPS.search(data()) for name, data in _records(path)
+    )
 
 
 def refuse_code(path: Path) -> None:

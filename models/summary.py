@@ -61,10 +61,14 @@ def summarize(
 
     usual = ((1, 3, 224, 224),)
     if isinstance(source, str | Path):
+        from edgeconv.models.script_trial import refuse_endless
         from edgeconv.models.user_net import open_user_net
 
         net = open_user_net(name)
-        return summarize_module(net.module, shapes or tuple(net.shapes.values()) or usual, name)
+        shapes = shapes or tuple(net.shapes.values()) or usual
+        if net.loops:
+            refuse_endless(Path(name), [(shape, "float32") for shape in shapes])
+        return summarize_module(net.module, shapes, name)
     return summarize_module(source, shapes or usual, type(source).__name__)
 
 

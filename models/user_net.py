@@ -20,11 +20,13 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.foreign import open_file, refuse_no_file
 from edgeconv.models.factory import call_factory, load_factory
 from edgeconv.models.saved_code import (
+    has_loops,
     refuse_code,
     refuse_file_access,
     refuse_short,
     tensors_alone,
 )
+from edgeconv.models.script_trial import open_script, refuse_endless
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class UserNet:
     ``name`` is how the user says it, ``stem`` begins the files' names. ``inputs`` are the names of
     forward's required arguments; ``shapes`` and ``dtypes`` (numpy's names, where not float32) are
     what the file itself says of them. ``rewidened`` says that weights of another width became float32,
-    ``open_batch`` that only the batch is free, for which ``shapes`` have 1.
+    ``open_batch`` that only the batch is free, for which ``shapes`` have 1, ``loops`` that refuse_endless is
+    to be asked before the module runs.
     """
 
     module: nn.Module
@@ -45,6 +48,7 @@ class UserNet:
     dtypes: Mapping[str, str] = field(default_factory=dict)
     rewidened: bool = False
     open_batch: bool = False
+    loops: bool = False
 
 
 def open_user_net(net: str | nn.Module) -> UserNet:
@@ -218,11 +222,12 @@ def save_program(module: nn.Module, shape: tuple[int, ...], path: Path) -> None:
 
 
 def _script(path: Path) -> UserNet:
-    load: Any = torch.jit.load
     try:
         refuse_file_access(path)
+        if loops := has_loops(path):
+            refuse_endless(path)
         with _quiet():
-            module = load(str(path), map_location="cpu").eval()
+            module = open_script(path)
     except EdgeconvError:
         raise
     except Exception as error:  # torch's readers raise of every kind
@@ -231,4 +236,4 @@ def _script(path: Path) -> UserNet:
     refuse_short(module, path)
     arguments = module.forward.schema.arguments[1:]
     required = tuple(a.name for a in arguments if not a.has_default_value())
-    return UserNet(module, str(path), path.stem, required)
+    return UserNet(module, str(path), path.stem, required, loops=loops)

@@ -12,8 +12,11 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from click.testing import CliRunner
 
+from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError
+from edgeconv.models import script_trial
 from edgeconv.models.saved_code import tensors_alone
 from edgeconv.models.user_net import open_user_net
 
@@ -54,8 +57,49 @@ def test_torchscript_that_opens_files_is_refused_before_it_is_loaded(tmp_path: P
     path = tmp_path / "net.pt"
     script: Any = torch.jit.script
     script(Writes()).save(str(path))
-    with pytest.raises(EdgeconvError, match="opens files of its own"):
+    with pytest.raises(EdgeconvError, match="calls save or from_file"):
         open_user_net(str(path))
+
+
+class Endless(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        while self.count == 0:
+            x = x + 1
+        return x
+
+
+class Loud(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(2):
+            print("loud")
+        return x + 1
+
+
+def test_torchscript_that_never_ends_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "net.pt"
+    script: Any = torch.jit.script
+    script(Endless()).save(str(path))
+    assert open_user_net(str(path)).loops
+    monkeypatch.setattr(script_trial, "LIMIT_S", 6.0)
+    with pytest.raises(EdgeconvError, match=r"net\.pt did not end within 6 s"):
+        script_trial.refuse_endless(path, [((1, 2), "float32")])
+
+
+def test_what_a_net_prints_is_no_part_of_a_json_answer(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    script: Any = torch.jit.script
+    script(Loud()).save(str(path))
+    ran = CliRunner().invoke(main, ["summary", str(path), "--input-shape", "1,2", "--json"])
+    assert ran.exit_code == 0
+    assert json.loads(ran.stdout)["inputs"] == [[1, 2]]
+    assert "loud" in ran.stderr
+    assert "Usage" in CliRunner().invoke(main, ["summary", "--json", "--help"]).stdout
 
 
 def test_torchscript_whose_weights_are_cut_off_is_damaged(tmp_path: Path) -> None:

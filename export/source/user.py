@@ -25,6 +25,7 @@ DEFAULT_SIZE = 224
 def from_user(options: ExportOptions) -> Source:
     """Open the module that ``options.net`` is or names, merged where it was made to be merged."""
     require("torch", "torch")
+    from edgeconv.models.script_trial import refuse_endless
     from edgeconv.models.user_net import open_user_net
 
     net = open_user_net(options.net)
@@ -66,6 +67,9 @@ def from_user(options: ExportOptions) -> Source:
     if "float16" in dtypes.values():
         dtypes = {n: kind for n, kind in dtypes.items() if kind != "float16"}
         notes.append("float16 inputs became float32")
+    if net.loops:
+        asked = [(shapes[n], dtypes.get(n, "float32")) for n in names]
+        refuse_endless(Path(net.name), asked, names, frozen)
     if not dtypes and not frozen:
         from edgeconv.models.reparametrize import reparametrize
 
