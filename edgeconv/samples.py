@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import importlib.util
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,7 +104,7 @@ def load_samples(
     """Return the samples of a folder of pictures, an .npz, an .npy or ``file.py:function``.
 
     Pictures are read when their feed is asked for; arrays at once. ``truth`` maps a picture's
-    path relative to the folder (or its file name) to its class; ``places`` says which are wanted, by
+    path relative to the folder (or its file name, where one picture has it) to its class; ``places`` says which are wanted, by
     default all. Raises EdgeconvError or UsageError
     naming what does not fit.
     """
@@ -132,9 +133,12 @@ def _from_folder(
         )
     how, shape = spec.preprocessing, spec.shapes[name]
     samples = []
-    for relative in _chosen(picture_names(folder), places):
+    names = picture_names(folder)
+    times = Counter(Path(each).name for each in names)
+    for relative in _chosen(names, places):
         path = folder / relative
-        known = truth.get(relative, truth.get(path.name))
+        alone = truth.get(path.name) if times[path.name] == 1 else None
+        known = truth.get(relative, alone)
 
         def load(path: Path = path) -> Feed:
             return picture_feed(path, name, shape, how)

@@ -28,7 +28,13 @@ def read_truth(
     path = Path(source)
     refuse_no_file(path, after=" (--truth takes a CSV or the word folders)")
     truth: dict[str, int] = {}
-    for number, (line, row) in enumerate(_rows(path)):
+    rows = list(_rows(path))
+    if _one_hot([row[1:] for _, row in rows[1:]]):
+        raise EdgeconvError(
+            f"{path} has a column for each class, with a 1 in one of them: write the class's name or number into the second "
+            "of two columns"
+        )
+    for number, (line, row) in enumerate(rows):
         known = _class(row[1].strip(), labels)
         picture = row[0].strip()
         if known is None:
@@ -77,6 +83,20 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                 )
     except csv.Error as error:
         raise EdgeconvError(f"{path}, line {reader.line_num}: {error}") from error
+
+
+def _one_hot(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether columns are flags of classes, one set in each row: flags of other things are set as they fall.
+
+    >>> _one_hot([["0", "1", "0"], ["1", "0", "0"]]), _one_hot([["0", "1"], ["1", "1"]])
+    (True, False)
+    """
+    return bool(rows) and all(
+        len(row) > 1
+        and {cell.strip() for cell in row} <= {"0", "1", "0.0", "1.0"}
+        and sum(float(cell) for cell in row) == 1.0
+        for row in rows
+    )
 
 
 def class_folders(folder: Path) -> list[str] | None:

@@ -225,6 +225,12 @@ def test_bad_labels_and_heads_are_one_sentence(tmp_path: Path) -> None:
         "negative": {"annotations": [{**first, "bbox": [9, 9, -4, 4]}]},
         "foreign": {"annotations": [{**first, "category_id": 9}]},
         "twice": {"images": data["images"] + data["images"][:1]},
+        "again": {"annotations": data["annotations"] * 2},
+        "names": {
+            "images": [
+                {**image, "file_name": f"{k}/00.png"} for k, image in enumerate(data["images"])
+            ]
+        },
         "small": {"images": [{**image, "width": 640, "height": 640} for image in data["images"]]},
     }
     for name, change in changed.items():
@@ -235,6 +241,8 @@ def test_bad_labels_and_heads_are_one_sentence(tmp_path: Path) -> None:
         "negative": "annotations[0].bbox has a negative width",
         "foreign": "annotations[0] is of category 9, which categories lacks",
         "twice": "2 images have the id 0",
+        "again": "6 of 12 boxes are there before",
+        "names": "names.json knows nothing of 00.png",
         "small": "small.json says 640x640",
     }
     cases = [
@@ -528,3 +536,39 @@ def test_whoever_stops_taking_outputs_leaves_no_folder(
     taken = outputs_of(subject, samples, lambda _: made)
     next(taken)
     assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
+
+
+def test_boxes_of_shifted_classes_are_told_and_of_unknown_ones_refused(tmp_path: Path) -> None:
+    path = cell_detector(tmp_path / "net.onnx")
+    folder, coco = scenes(tmp_path / "photos", count=4)
+    data = json.loads(coco.read_text())
+    for name in ("shifted", "unknown"):
+        (tmp_path / name).mkdir()
+    for picture in data["images"]:
+        own = [b for b in data["annotations"] if b["image_id"] == picture["id"]]
+        for name, kinds in (("shifted", {7: 1}), ("unknown", {7: 1, 8: 2})):
+            rows = [
+                f"{kinds[b['category_id']]} {(x + w / 2) / 128} {(y + h / 2) / 128} {w / 128} {h / 128}"
+                for b in own
+                if b["category_id"] in kinds
+                for x, y, w, h in [b["bbox"]]
+            ]
+            (tmp_path / name / f"{picture['id']:02}.txt").write_text("\n".join(rows))
+    asked = ["eval", str(path), "--data", str(folder), "--crop", "1", "--preprocessing", "unit"]
+    ran = CliRunner().invoke(main, [*asked, "--truth", str(tmp_path / "shifted")])
+    assert "THE LABELS LOOK SHIFTED: most boxes are given the class before" in ran.output, (
+        ran.output
+    )
+    ran = CliRunner().invoke(main, [*asked, "--truth", str(tmp_path / "unknown")])
+    assert ran.exit_code == 2, ran.output
+    assert "names class 2" in " ".join(ran.output.split())
+
+
+def test_folders_numbered_in_another_order_than_the_net_are_told(tmp_path: Path) -> None:
+    path = brightness_classifier(tmp_path / "net.onnx")
+    folder = coloured(tmp_path / "photos")
+    (folder / "zblue").rename(folder / "blue")
+    ran = CliRunner().invoke(main, ["eval", str(path), "--data", str(folder)])
+    assert "THE CLASSES LOOK NUMBERED OTHERWISE by the file: blue is its class 2" in " ".join(
+        ran.output.split()
+    )

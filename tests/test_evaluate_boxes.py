@@ -136,6 +136,11 @@ def test_a_head_that_cannot_be_told_asks_and_one_that_does_not_fit_is_refused() 
     with pytest.raises(UsageError, match="yolov8 or yolov5: say --head"):
         find_head(turned, SIZE)
     assert find_head(turned, SIZE, classes=3) == "yolov8"
+    for shape, classes in (((1, 7, places), 2), ((1, 3 * places, 7), 3)):  # labels of other classes
+        with pytest.raises(UsageError, match="yolov8 or yolov5: say --head"):
+            find_head({"y": np.zeros(shape)}, SIZE, classes=classes)
+    with pytest.raises(UsageError, match=r"\(y \[16, 3\]\) hold no boxes"):
+        find_head({"y": np.zeros((16, 3))}, SIZE)
     with pytest.raises(UsageError, match="yolov8-maps or yolo26-maps or yolov5-maps"):
         find_head({"y": np.zeros((1, 255, 8, 8))}, SIZE)
     with pytest.raises(UsageError, match="--head ssd does not fit"):

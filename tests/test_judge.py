@@ -1,5 +1,6 @@
 """The verdict: every output, every part of it, both questions, and one truth in export and parity."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,15 +11,18 @@ from numpy.typing import NDArray
 
 from edgeconv import metrics
 from edgeconv.artifact import Artifact
+from edgeconv.errors import EdgeconvError
 from edgeconv.export.kinds import Precision
 from edgeconv.judge.advice import advice, said_once
 from edgeconv.judge.budget import DEFAULTS, RANDOM
 from edgeconv.judge.outputs import Outputs
 from edgeconv.judge.parts import find_parts
+from edgeconv.judge.run import run_feeds
 from edgeconv.judge.text import figures_text, judgement
 from edgeconv.judge.verdict import compare, no_integers
 from edgeconv.parity.cells import Cell, Stage
 from edgeconv.parity.matrix import described
+from edgeconv.tensors import TensorSpec
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -87,6 +91,40 @@ def test_one_lost_channel_of_many_is_counted() -> None:
     got[:, 17] = 0.0
     verdict = compare({"y": wanted}, {"y": got}, budget=INT8, scores=())
     assert [f.metric for f in verdict.missed] == ["lost_channels"]
+
+
+@pytest.mark.parametrize("shape", [(40, 4, 16), (40, 6, 4, 4), (40, 84, 4)])
+def test_a_place_that_stands_still_is_named_and_one_that_hardly_moves_is_not(
+    shape: tuple[int, ...],
+) -> None:
+    rng = np.random.default_rng(0)
+    axis = 2 if shape == (40, 84, 4) else 1
+    wanted = np.moveaxis(rng.normal(size=shape), axis, 1)
+    wanted[:, :, 0] *= 0.01  # a border
+    sound = np.round(wanted * 8) / 8
+    got = sound.copy()
+    got[:, :, 1] = 0.0
+    wanted, sound, got = (np.moveaxis(side, 1, axis) for side in (wanted, sound, got))
+    budget = replace(INT8, limits={"dead_places": 0})
+    assert compare({"y": wanted}, {"y": sound}, budget=budget, floor={"y": sound})
+    said = str(compare({"y": wanted}, {"y": got}, budget=budget, floor={"y": sound}))
+    assert said.startswith("y: dead_places is ")
+    assert compare({"y": wanted[:4]}, {"y": got[:4]}, budget=budget, floor={"y": sound[:4]})
+
+
+def test_outputs_of_another_shape_from_sample_to_sample_are_a_sentence() -> None:
+    class Growing:
+        made = 0
+
+        def infer(self, feed: Any) -> dict[str, Array]:
+            self.made += 1
+            return {"y": np.zeros((self.made + 1, 4))}
+
+    spec = TensorSpec("x", (1, 3), "float32")
+    feeds = [{"x": np.zeros((1, 3))}] * 2
+    out = [TensorSpec("y", (-1, 4), "float32")]
+    with pytest.raises(EdgeconvError, match=r"output y has another shape.*\[2, 4\] and \[3, 4\]"):
+        run_feeds(cast(Any, Growing()), feeds, [spec], out)
 
 
 def test_classes_that_a_softmax_never_finds_are_not_lost() -> None:

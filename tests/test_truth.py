@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError
+from edgeconv.samples import InputSpec, load_samples
 from edgeconv.truth import read_truth
 
 LABELS = ["cat", "dog", "snail"]
@@ -118,3 +120,18 @@ def test_one_folder_that_labels_do_not_name_is_refused(tmp_path: Path) -> None:
 def test_a_cell_that_never_ends_is_no_csv(tmp_path: Path) -> None:
     with pytest.raises(EdgeconvError, match=r"truth\.csv, line \d: field larger"):
         read_truth(table(tmp_path, 'a,"' + "1" * 200_000), tmp_path, None)
+
+
+def test_a_column_for_each_class_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EdgeconvError, match="a column for each class"):
+        read_truth(table(tmp_path, "file,cat,dog\na.png,1,0\nb.png,0,1\n"), tmp_path, None)
+    flags = "file,class,seen\na.png,1,0\nb.png,1,1\n"
+    assert read_truth(table(tmp_path, flags), tmp_path, None) == {"a.png": 1, "b.png": 1}
+
+
+def test_a_file_name_that_two_pictures_have_says_nothing_of_either(tmp_path: Path) -> None:
+    folder = pictures(tmp_path, "a/0.png", "b/0.png", "b/1.png")
+    how = Preprocessing((0.0,) * 3, (1.0,) * 3, 1.0, (8, 8))
+    spec = InputSpec({"x": (1, 3, 8, 8)}, how)
+    found = load_samples(str(folder), spec, {"0.png": 1, "1.png": 2, "b/0.png": 0})
+    assert [sample.truth for sample in found] == [None, 0, 2]

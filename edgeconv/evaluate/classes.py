@@ -114,6 +114,25 @@ class Classes:
                 return offset
         return 0
 
+    @property
+    def renumbered(self) -> list[tuple[int, int]]:
+        """Pairs (true, predicted) of classes that look exchanged, as by folders numbered in another order.
+
+        Only where each class of the truth is mostly one class of the file's, and no two are the same.
+
+        >>> counted = Classes(3)
+        >>> counted.add(np.eye(3)[[2, 1, 0] * 8], np.array([0, 1, 2] * 8))
+        >>> counted.renumbered
+        [(0, 2), (2, 0)]
+        """
+        present = np.flatnonzero(self.confusion.any(axis=1))
+        own = self.confusion[present]
+        most = own.argmax(axis=1)
+        sure = all(wilson_interval(int(row.max()), int(row.sum()))[0] > 0.5 for row in own)
+        if not sure or len(set(most.tolist())) < len(most):
+            return []
+        return [(int(a), int(b)) for a, b in zip(present, most, strict=True) if a != b]
+
     def mistakes(self, most: int = 5) -> list[tuple[int, int, int]]:
         """Return (true, predicted, how often) of the commonest mistakes, the commonest first."""
         wrong = self.confusion - np.diag(np.diag(self.confusion))

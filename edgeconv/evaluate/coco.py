@@ -54,6 +54,12 @@ def _check_boxes(path: Path, data: Any) -> None:
     images = {image["id"]: image for image in data["images"]}
     categories = {category["id"] for category in data["categories"]}
     beyond, within, reach = 0, 0, 0.0
+    rows = data["annotations"]
+    twice = len(rows) - len({(r["image_id"], r["category_id"], *r["bbox"]) for r in rows})
+    if twice > MOST_BEYOND * len(rows):
+        raise UsageError(
+            f"{path}: {twice} of {len(rows)} boxes are there before: each is to be found once"
+        )
     for place, item in enumerate(data["annotations"]):
         x, y, width, height = item["bbox"]
         if item["category_id"] not in categories:
@@ -100,7 +106,12 @@ def coco_truth(
     """
     kinds = _class_of({category["id"] for category in data["categories"]}, classes, path)
     images = {image["id"]: image for image in data["images"]}
-    by_name = {Path(image["file_name"]).name: number for number, image in images.items()}
+    times = Counter(Path(image["file_name"]).name for image in images.values())
+    by_name = {
+        Path(i["file_name"]).name: k
+        for k, i in images.items()
+        if times[Path(i["file_name"]).name] == 1
+    }
     by_name |= {image["file_name"]: number for number, image in images.items()}
     rows: dict[int, list[Row]] = {number: [] for number in images}
     for item in data["annotations"]:

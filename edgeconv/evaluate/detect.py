@@ -11,7 +11,7 @@ from edgeconv.evaluate.coco import coco_names, coco_truth, read_coco
 from edgeconv.evaluate.draw import draw_both, drawings, picture_path
 from edgeconv.evaluate.labelled import Truth
 from edgeconv.evaluate.part import Found, Measure, Question, asked_of, measure_here, with_head
-from edgeconv.evaluate.precision import LEAST, average_precision, check_installed
+from edgeconv.evaluate.precision import LEAST, Precision, average_precision, check_installed
 from edgeconv.evaluate.result import Report
 from edgeconv.evaluate.run import Subject, open_subject
 from edgeconv.evaluate.yolo_txt import yolo_truth
@@ -55,6 +55,7 @@ def detector_report(
             if coco is None
             else coco_truth(truth, coco, data, samples, subject.how, found.count)
         )
+        _refuse_unknown(known, found.count, subject.path)
         report = _with_precision(report, known, found.boxes)
     other = _reference(subject, reference)
     if other is not None:
@@ -64,6 +65,10 @@ def detector_report(
         )
         wanted = measure(other, samples, with_head(other, samples, held))
         assert isinstance(wanted, Found)
+        if None not in (found.count, wanted.count) and found.count != wanted.count:
+            raise UsageError(
+                f"{subject.path} has {found.count} classes and the reference {other.path} {wanted.count}: their boxes are no pair"
+            )
         shown = [best_first(boxes, held.least) for boxes in found.boxes]
         report = replace(report, parity=box_parity(wanted.boxes, shown))
         if draw is not None:
@@ -90,10 +95,33 @@ def _held_to(subject: Subject, asked: Question, *, own_graph: bool) -> Question:
     )
 
 
+def _refuse_unknown(known: Truth, count: int | None, path: Path) -> None:
+    """Raise UsageError where labelled boxes are of classes that the file has not."""
+    most = max(
+        (int(one.boxes.classes.max()) for one in known.pictures if len(one.boxes)), default=0
+    )
+    if count is not None and most >= count:
+        raise UsageError(
+            f"the truth names class {most}, {path} has {count} classes, counted from 0 (--head says how its outputs are read)"
+        )
+
+
 def _with_precision(report: Report, known: Truth, found: Sequence[Boxes]) -> Report:
     """Add mAP; a detector without names of its own takes the truth's."""
     labels = report.labels if len(report.labels) >= len(known.names) else known.names
-    return replace(report, precision=average_precision(known, found), labels=labels)
+    own = average_precision(known, found)
+    return replace(report, precision=replace(own, shift=_shift(known, found, own)), labels=labels)
+
+
+def _shift(known: Truth, found: Sequence[Boxes], own: Precision) -> int:
+    """Return the offset of classes under which most boxes are right, where hardly one is without."""
+    if own.at_half >= 0.05:
+        return 0
+    for offset in (1, -1):
+        moved = [replace(boxes, classes=boxes.classes + offset) for boxes in found]
+        if average_precision(known, moved).at_half > 0.5:
+            return offset
+    return 0
 
 
 def boxes_of(

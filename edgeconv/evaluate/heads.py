@@ -81,6 +81,8 @@ def find_head(arrays: Mapping[str, Array], size: Size, classes: int | None = Non
         return found[0]
     if found:
         raise UsageError(f"the outputs ({_said(arrays)}) may be {' or '.join(found)}: say --head")
+    if all(len(shape) < 2 for shape in shapes):
+        raise UsageError(f"the outputs ({_said(arrays)}) hold no boxes")
     raise UsageError(
         f"the outputs ({_said(arrays)}) are no head that is known: say --head {'|'.join(HEADS)}"
     )
@@ -94,7 +96,10 @@ def _of_rows(one: Array, size: Size, classes: int | None) -> list[str]:
         return ["end-to-end"]
     rows, figures = max(high, wide), min(high, wide)
     if classes is not None and classes in (figures - 4, figures - 5):
-        return ["yolov8" if classes == figures - 4 else "yolov5"]
+        fits, usual = (
+            ("yolov8", rows != 3 * places) if classes == figures - 4 else ("yolov5", high > wide)
+        )
+        return [fits] if usual else ["yolov8", "yolov5"]  # labels may be of other classes
     if figures <= 4:
         return []
     if high < wide:

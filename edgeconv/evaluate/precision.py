@@ -25,7 +25,8 @@ class Precision:
     """Average precision over IoU 0.5 to 0.95, at 0.5, and of each class that the truth holds.
 
     ``boxes`` is how many the truth has, ignored ones left out. The intervals, at 95 %, come of drawing
-    the pictures again; of one picture they are everything.
+    the pictures again; of one picture they are everything. ``shift`` is how far the labels seem to be
+    counted from another number than the file's classes: -1, 0 or 1.
     """
 
     mean: float
@@ -34,6 +35,7 @@ class Precision:
     boxes: int
     interval: tuple[float, float] = (0.0, 1.0)
     half_interval: tuple[float, float] = (0.0, 1.0)
+    shift: int = 0
 
 
 def check_installed() -> None:

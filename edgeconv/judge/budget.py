@@ -75,6 +75,7 @@ DEFAULTS: dict[str, Budget] = {
             "sqnr_db": 10.0,
             "sqnr_centred_db": 12.0,
             "lost_channels": 0,
+            "dead_places": 0,
             "lost_classes": 0,
             "agreement_top1_high": 0.95,
             "agreement_rare_high": 0.9,

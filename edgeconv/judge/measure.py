@@ -69,7 +69,7 @@ def measure(
     if is_whole(reference):
         figures |= _equal(name, reference, other, context)
     elif comparable:
-        figures |= _values(name, reference, other)
+        figures |= _values(name, reference, other, context)
         figures |= _quanta(name, reference, other, context)
         figures |= _floor(name, reference, other, figures, context)
         notes += _coarse(name, reference, other, context)
@@ -98,7 +98,7 @@ def _equal(name: str, reference: Array, other: Array, context: Context) -> Figur
     return figures
 
 
-def _values(name: str, reference: Array, other: Array) -> Figures:
+def _values(name: str, reference: Array, other: Array, context: Context) -> Figures:
     tolerance = metrics.smallest_tolerance(reference, other, name)
     rows = metrics.row_sqnr_db(reference, other, name)
     centred = _centred(name, reference, other)
@@ -112,7 +112,7 @@ def _values(name: str, reference: Array, other: Array) -> Figures:
         **centred,
         "worst_sample_db": float(rows.min()),
         "worst_sample": float(rows.argmin()),
-        **_channels(reference, other, name),
+        **_channels(name, reference, other, context),
         "distinct": float(len(np.unique(other))),
         "distinct_reference": float(len(np.unique(reference))),
         "tolerance_absolute": tolerance.absolute,
@@ -141,13 +141,19 @@ def _centred(name: str, reference: Array, other: Array) -> Figures:
     return {"sqnr_centred_db": centred, "sqnr_centred_high_db": high}
 
 
-def _channels(reference: Array, other: Array, name: str) -> Figures:
+def _channels(name: str, reference: Array, other: Array, context: Context) -> Figures:
     axis = channel_axis(reference)
-    if reference.ndim < 2 or not 1 < reference.shape[axis] <= MOST_CHANNELS:
+    if reference.ndim < 2 or reference.shape[axis] > MOST_CHANNELS:
         return {}
-    rows = np.moveaxis(reference, axis, -1).reshape(-1, reference.shape[axis])
-    least = SOFTMAX_STEP if metrics.are_probabilities(rows) else 0.0
-    return {"lost_channels": float(metrics.lost_channels(reference, other, axis, name, least))}
+    found: Figures = {}
+    promise = reference if context.floor is None else context.floor
+    if reference.ndim > 2:
+        found["dead_places"] = float(metrics.dead_places(promise, other, axis))
+    if reference.shape[axis] > 1:
+        rows = np.moveaxis(reference, axis, -1).reshape(-1, reference.shape[axis])
+        least = SOFTMAX_STEP if metrics.are_probabilities(rows) else 0.0
+        found["lost_channels"] = float(metrics.lost_channels(reference, other, axis, name, least))
+    return found
 
 
 def _quanta(name: str, reference: Array, other: Array, context: Context) -> Figures:
@@ -193,10 +199,8 @@ def _coarse(name: str, reference: Array, other: Array, context: Context) -> list
     step, spread = _half_step(other), float(reference.std(axis=0).mean())
     if not spread or step < max(COARSE * spread, context.scale or 0.0):
         return []
-    return [
-        f"{name}: half precision has steps of {step:g} there, and it varies by {spread:.3g}: "
-        "--coreml-compute fp32 keeps its digits"
-    ]
+    much = f"half precision has steps of {step:g} there, and it varies by {spread:.3g}"
+    return [f"{name}: {much}: --coreml-compute fp32 keeps its digits"]
 
 
 def _beyond_db(noise: float, least: float) -> float:
@@ -241,11 +245,8 @@ def _classes(
 def _map_classes(
     name: str, reference: Array, other: Array, figures: Figures, context: Context
 ) -> Figures:
-    if (
-        reference.ndim != 4
-        or not 1 < reference.shape[1] <= MOST_CHANNELS
-        or min(reference.shape[2:]) < 2
-    ):
+    channels, *sides = reference.shape[1:]
+    if len(sides) != 2 or not 1 < channels <= MOST_CHANNELS or min(sides) < 2:
         return {}
     margin = metrics.explained_margin(_noise(name, reference, figures, context))
     return {"lost_classes": float(len(metrics.lost_classes(reference, other, margin, name)))}

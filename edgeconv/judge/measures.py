@@ -97,6 +97,12 @@ MEASURES = {
             "lost_channels", "low", ".0f", "channels that hold more noise than signal", "recipe"
         ),
         Measure(
+            "dead_places",
+            "low",
+            ".0f",
+            "places of a map that stand still where those of the recipe in float move",
+        ),
+        Measure(
             "lost_classes",
             "low",
             ".0f",
@@ -171,6 +177,7 @@ PART_MEASURES = (
     "sqnr_centred_db",
     "sqnr_centred_high_db",
     "lost_channels",
+    "dead_places",
     "distinct",
     "distinct_reference",
     "floor_sqnr_db",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.adapt import adapt_inputs, adapt_outputs, match_names
+from edgeconv.errors import EdgeconvError
 from edgeconv.runtimes.base import Runner
 from edgeconv.tensors import Layout, TensorSpec
 
@@ -44,7 +45,17 @@ def run_feeds(
         seconds += time.perf_counter() - begin
         for spec in outputs:
             kept[spec.name].append(as_rows(adapt_outputs(made[spec.name], spec), batch))
-    return {name: np.concatenate(rows) for name, rows in kept.items()}, seconds
+    return {name: _joined(name, rows) for name, rows in kept.items()}, seconds
+
+
+def _joined(name: str, rows: Sequence[Array]) -> Array:
+    shapes = sorted({row.shape[1:] for row in rows})
+    if len(shapes) > 1:
+        raise EdgeconvError(
+            f"output {name} has another shape from sample to sample, {list(shapes[0])} and {list(shapes[-1])} (NMS inside the "
+            "graph?): a file with outputs of one shape can be compared, such as the graph up to its NMS"
+        )
+    return np.concatenate(rows)
 
 
 def placed(

@@ -6,6 +6,7 @@ replaces or skips a value. Sums run in float64 over pieces, so that a large laye
 """
 
 from edgeconv.metrics.centred import (
+    dead_places,
     lost_channels,
     row_sqnr_db,
     sqnr_centred_db,
@@ -71,6 +72,7 @@ __all__ = [
     "class_rows",
     "correct",
     "cosine",
+    "dead_places",
     "differs_low",
     "equal_share",
     "explained_margin",

@@ -13,6 +13,8 @@ from edgeconv.metrics.pairs import PIECE, Reals, check_pair
 
 STILL = 2.0**-18
 """Below this share of its own size a reference counts as constant: what moves is float rounding."""
+FEWEST_SAMPLES = 8
+"""In fewer a sound place may stand still by chance."""
 
 
 def sqnr_centred_db(reference: Reals, other: Reals, name: str = "output") -> float | None:
@@ -96,6 +98,32 @@ def lost_channels(
     signal *= len(reference) / (len(reference) - 1)
     lively = (signal >= 0.25 * np.median(signal)) & (moved >= least)
     return int((lively & (signal > 0.0) & (noise >= 0.9 * signal)).sum())
+
+
+def dead_places(promise: Reals, other: Reals, axis: int = 1) -> int:
+    """How many places of a map stand still in every channel along ``axis`` where what was promised moves.
+
+    A channel tells of the places where it moves 12 dB above the noise of its median place, and no 13 dB less than on
+    average: what hardly moves at a border, or below a step, may stand still.
+
+    >>> wanted = np.random.default_rng(0).normal(size=(50, 2, 16))
+    >>> frozen = wanted.copy()
+    >>> frozen[:, :, 3] = 0.0
+    >>> dead_places(wanted, frozen), dead_places(wanted, wanted + 0.1)
+    (1, 0)
+    """
+    places = promise[0].size // promise.shape[axis]
+    moving, still = np.zeros(places, int), np.zeros(places, int)
+    if len(promise) < FEWEST_SAMPLES or places < 2:
+        return 0
+    for channel in range(promise.shape[axis]):
+        a = promise.take(channel, axis).astype(np.float64).reshape(len(promise), -1)
+        b = other.take(channel, axis).astype(np.float64).reshape(len(promise), -1)
+        moves, noise = a.var(axis=0), np.square(a - b).mean(axis=0)
+        lively = (moves > 0.05 * moves.mean()) & (moves > 16.0 * np.median(noise))
+        moving += lively
+        still += lively & (b.var(axis=0) <= 0.01 * moves)
+    return int(((moving > 0) & (still == moving)).sum())
 
 
 def _columns(reference: Reals, other: Reals) -> Iterator[tuple[Reals, Reals]]:
