@@ -1,4 +1,4 @@
-# make demo | test | test-long | fuzz | check | fix | docs | site: each starts from nothing and needs Python 3.11 or later.
+# make demo | test | test-long | fuzz | check | audit | fix | docs | site: each starts from nothing and needs Python 3.11 or later.
 PYTHON ?= python3
 BIN := .venv/bin
 OLD := .venv-tflite-runtime
@@ -6,7 +6,7 @@ ARGS ?=
 # setuptools warns of every editable install, which is what is wanted here.
 QUIET := PYTHONWARNINGS=ignore
 
-.PHONY: demo test test-long fuzz check fix docs site setup
+.PHONY: demo test test-long fuzz check audit fix docs site setup
 
 demo: .venv/.stamp
 	$(BIN)/edgeconv export mobilenet_v2 --int8 --target tflite --force
@@ -30,6 +30,11 @@ check: .venv/.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --platform win32 edgeconv
+
+# packages.lock against the published advisories, over the network; a package that cannot be looked up fails too.
+audit: .venv-audit/.stamp
+	.venv-audit/bin/python scripts/packages.py versions > .venv-audit/requirements.txt
+	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r .venv-audit/requirements.txt
 
 fix: .venv/.stamp
 	$(BIN)/ruff check --fix .
@@ -55,6 +60,12 @@ $(OLD)/.stamp: pyproject.toml
 	mkdir -p $(OLD)
 	if $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
 	  $(PYTHON) -m venv $(OLD) && $(QUIET) $(OLD)/bin/pip install -q -e '.[tflite-runtime]'; fi
+	touch $@
+
+.venv-audit/.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install -q --upgrade 'pip>=25.1'
+	.venv-audit/bin/pip install -q -c constraints.txt --group audit
 	touch $@
 
 .venv-site/.stamp: pyproject.toml

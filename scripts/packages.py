@@ -3,6 +3,7 @@
     python scripts/packages.py check      # the installed packages hold what packages.lock says
     python scripts/packages.py pin        # write packages.lock
     python scripts/packages.py licences   # write docs/licences.md
+    python scripts/packages.py versions   # print packages.lock as requirements, for `make audit`
 
 A hash covers every file that a wheel brings, by the name and SHA-256 that it records, and ``check``
 hashes the files again. It depends on no index and on no download: where a package comes from does
@@ -95,6 +96,12 @@ def pinned(text: str) -> dict[str, tuple[str, str]]:
     return {name: (version, digest) for name, version, digest in map(str.split, lines)}
 
 
+def versions(text: str) -> str:
+    """Return a lock as requirements, a line each; advisories know no local label (2.13.0+cpu)."""
+    rows = pinned(text).items()
+    return "\n".join(f"{name}=={version.partition('+')[0]}" for name, (version, _) in rows)
+
+
 def lock() -> str:
     """Return the lock of this environment."""
     lines = [f"{name} {d.version} {content(d)}" for name, d in installed().items()]
@@ -155,6 +162,8 @@ def main(arguments: list[str]) -> int:
             LOCK.write_text(lock(), encoding="utf-8")
         case ["licences"]:
             LICENCES.write_text(licences(), encoding="utf-8")
+        case ["versions"]:
+            print(versions(LOCK.read_text(encoding="utf-8")))
         case ["check"]:
             text = LOCK.read_text(encoding="utf-8")
             if (made_for := text.splitlines()[0].removeprefix("# ")) != here():

@@ -38,6 +38,7 @@ def test_another_wheel_of_the_same_version_is_seen(
     assert packages.check(packages.lock()) == []
     assert packages.check("thing 1.0 0000\n") == ["thing 1.0 is another wheel than the lock's"]
     assert packages.check("thing 2.0 0000\n") == []
+    assert packages.versions("thing 1.0 0000\nother 2.0+cpu 0000\n") == "thing==1.0\nother==2.0"
     assert "thing 1.0: the lock has 2.0" in capsys.readouterr().out
     assert packages.licence(found) == "MIT"
 
