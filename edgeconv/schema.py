@@ -61,7 +61,11 @@ def parse_json(text: str | bytes, what: str, hint: str = "") -> Any:
         raise EdgeconvError(f"{what}: it is nested too deeply{hint}") from error
     except UnicodeDecodeError as error:
         raise EdgeconvError(f"{what}: it is no text{hint}") from error
-    except ValueError as error:  # JSONDecodeError included
+    except json.JSONDecodeError as error:
+        cut = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string")
+        early = "it ends too early, cut short or damaged: " if cut else ""
+        raise EdgeconvError(f"{what}: {early}{error}{hint}") from error
+    except ValueError as error:  # a number of too many digits
         raise EdgeconvError(f"{what}: {error}{hint}") from error
 
 

@@ -34,6 +34,7 @@ LANGUAGES = {
     "kotlin": Language("Classifier.kt.jinja", "{camel}.kt", (".tflite",)),
     "swift": Language("Classifier.swift.jinja", "{camel}.swift", (".mlpackage",)),
 }
+NO_PROGRAM = "none is written for such a file: export the net as .tflite, .onnx or .mlpackage"
 
 
 def write_snippet(
@@ -51,7 +52,7 @@ def write_snippet(
     refuse_missing(path)
     if suffix not in chosen.suffixes:
         fitting = [name for name, other in LANGUAGES.items() if suffix in other.suffixes]
-        hint = f"take --lang {', '.join(fitting)}" if fitting else "export it with edgeconv"
+        hint = f"take --lang {', '.join(fitting)}" if fitting else NO_PROGRAM
         kinds = " and ".join(chosen.suffixes)
         raise UsageError(f"--lang {language} writes programs for {kinds}, not for {path}: {hint}")
     artifact = load_artifact(path)

@@ -51,17 +51,18 @@ def echo_lines(text: str, *, err: bool = False) -> None:
         click.echo(plain(text), err=err)
 
 
-def echo_folded(text: str) -> None:
+def echo_folded(text: str, *, err: bool = False) -> None:
     """Print one line: on a terminal folded between words under its own indent, whole in a pipe."""
-    if not sys.stdout.isatty():
-        echo(text)
+    stream = sys.stderr if err else sys.stdout
+    if stream is None or not stream.isatty():
+        echo(text, err=err)
         return
     body = text.lstrip()
     indent = " " * (len(text) - len(body))
     width = shutil.get_terminal_size().columns
     first, *others = fold(body, width - len(indent) - len(HANGING))
     for line in (first, *(HANGING + other for other in others)):
-        echo(indent + line)
+        echo(indent + line, err=err)
 
 
 def fold(text: str, room: int) -> list[str]:

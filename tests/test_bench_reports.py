@@ -108,14 +108,10 @@ def test_dynamic_range_is_named_in_onnx_and_in_tflite() -> None:
     onnx = onnx_facts(
         WireGraph([node("DynamicQuantizeLinear", "x", "q s z"), node("ConvInteger", "q w", "y")])
     )
-    operator = {
-        "op_name": "CONV_2D",
-        "inputs": [0, 1, 2],
-        "outputs": [3],
-        "operand_types": [np.float32, np.int8, np.float32],
-        "result_types": [np.float32],
-    }
-    tflite = tflite_facts([operator], {3: "conv"})
+    operator = {"op_name": "CONV_2D", "inputs": [0, 1, 2], "outputs": [3]}  # as tflite-runtime says
+    kinds = (np.float32, np.int8, np.float32, np.float32)
+    tensors = [{"index": i, "name": f"t{i}", "dtype": kind} for i, kind in enumerate(kinds)]
+    tflite = tflite_facts([operator], tensors)
     for facts in (onnx, tflite):
         found = causes(facts, row_of("a", [1.0] * 50), MACHINE)
         assert found[0].code == "dynamic"

@@ -16,7 +16,7 @@ from edgeconv.errors import UsageError
 from edgeconv.guard import guarded
 from edgeconv.runtimes.checks import fixed_shape
 
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 
 
 def run(line: str) -> tuple[int, str]:
@@ -39,6 +39,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cut(Path("half.npz"), Path("whole.npz").read_bytes())
     with zipfile.ZipFile("whole.pt", "w") as archive:
         archive.writestr("net/code/x.py", "pass\n" * 1000)
+    net = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [], [])
+    cut(Path("half.onnx"), onnx.helper.make_model(net).SerializeToString())
+    cut(Path("half.json"), b'{"edgeconv_recipe": 1, "activations": {"x": {"scale": 0.5}}}')
     for name in ("half.pt", "half.pt2"):
         cut(Path(name), Path("whole.pt").read_bytes())
     Path("list.pt").write_bytes(Path("whole.pt").read_bytes().replace(b"PK\x01\x02", b"PK\x01\x03"))
@@ -77,6 +80,8 @@ def test_a_group_without_a_command_shows_its_help_and_no_error(
         ("export net.py:make --int8 --calib one.png", "--calib one.png: samples are a folder", 2),
         ("export net.py:make --output text", "text is a file, not a folder", 2),
         ("inspect nofile", "nofile does not exist", 2),
+        ("summary half.onnx", "half.onnx is not a readable ONNX model: it is dam", 1),
+        ("recipe show half.json", "recipe that edgeconv wrote: it ends too early", 1),
         ("inspect half.mlpackage", "half.mlpackage: field 502 reaches past", 1),
         ("bundle --show nofile.json", "nofile.json does not exist", 2),
         ("eval nofile.tflite --data nodir", "nodir does not exist", 2),

@@ -225,6 +225,11 @@ def test_what_no_snippet_can_do_is_refused(exported: Callable[[str], Path], tmp_
         UsageError, match=r"--lang swift writes programs for \.mlpackage, not for .*python, cpp"
     ):
         write_snippet(path, "swift")
+    (tmp_path / "net.pte").touch()
+    with pytest.raises(
+        UsageError, match=r"none is written for such a file: export the net as \.tfl"
+    ):
+        write_snippet(tmp_path / "net.pte")
     alone = tmp_path / "alone.tflite"
     shutil.copy(path, alone)
     with pytest.raises(EdgeconvError, match="no manifest beside it"):

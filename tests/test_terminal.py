@@ -14,6 +14,7 @@ from rich.console import Console
 
 from edgeconv.commands.progress import HEAD, echo_line, lay_out
 from edgeconv.console import PlainConsole
+from edgeconv.runtimes.quiet import quiet_stderr
 from edgeconv.tables import Column, print_facts, print_table
 from edgeconv.terminal import echo, echo_folded, rewrite
 
@@ -167,3 +168,30 @@ def test_a_line_is_whole_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     line = "  truth: shapes/test.json · 4 pictures"
     echo_folded(line)
     assert capsys.readouterr().out == line + "\n"
+
+
+def test_a_sentence_on_a_terminal_is_folded_on_either_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    for name in ("stdout", "stderr"):
+        ours, theirs = pty.openpty()
+        with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patch:
+            patch.setattr(sys, name, terminal)
+            echo_folded(
+                "ten classes, a hundred pictures to learn, 25 held out", err=name == "stderr"
+            )
+        said = os.read(ours, 4096).decode().splitlines()
+        os.close(ours)
+        assert len(said) == 3
+        assert max(map(len, said)) <= 30
+
+
+def test_what_a_runtime_says_to_a_display_in_the_place_of_stderr_is_kept_quiet(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with quiet_stderr() as found:
+        print("[threadpool.cpp:66] said by Python", file=sys.stderr)
+        os.write(2, b"said by C\n")
+    assert sorted(found.text.splitlines()) == ["[threadpool.cpp:66] said by Python", "said by C"]
+    assert capsys.readouterr().err == ""

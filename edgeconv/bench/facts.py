@@ -125,15 +125,22 @@ def _fed_by_float(
     return True
 
 
-def tflite_facts(operators: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> ModelFacts:
-    """Facts from the interpreter's list of operators and its tensors' names."""
+def tflite_facts(
+    operators: Sequence[Mapping[str, Any]], tensors: Sequence[Mapping[str, Any]]
+) -> ModelFacts:
+    """Facts from the interpreter's lists of operators and of tensors.
+
+    Types are the tensors': tflite-runtime's operators do not say any.
+    """
+    names = {int(d["index"]): str(d["name"]) for d in tensors}
+    kinds_of = {int(d["index"]): _kind(d["dtype"]) for d in tensors}
     plain = [op for op in operators if op["op_name"] != "DELEGATE"]
     ops = Counter(op["op_name"] for op in plain)
     integer, dynamic, float_compute = 0, 0, []
     for op in plain:
         if op["op_name"] not in TFLITE_COMPUTE:
             continue
-        kinds = [_kind(t) for t in op["operand_types"][:2]]
+        kinds = [kinds_of.get(int(t), "int") for t in op["inputs"][:2]]
         if kinds[0] != "float":
             integer += 1
         elif len(kinds) > 1 and kinds[1] == "int":
@@ -150,7 +157,8 @@ def tflite_facts(operators: Sequence[Mapping[str, Any]], names: Mapping[int, str
         for op in plain
     ]
     is_float = [
-        op["op_name"] not in ("QUANTIZE", "DEQUANTIZE") and _kind(op["result_types"][0]) == "float"
+        op["op_name"] not in ("QUANTIZE", "DEQUANTIZE")
+        and kinds_of.get(int(op["outputs"][0])) == "float"
         for op in plain
     ]
     return ModelFacts(
@@ -246,8 +254,8 @@ def examine_here(path: Path, runtime: str) -> ModelFacts:
     if path.suffix.lower() == ".tflite":
         with open_runner(path, runtime=runtime, xnnpack=False) as runner:
             interpreter: Any = runner.interpreter  # type: ignore[attr-defined]
-            names = {int(d["index"]): str(d["name"]) for d in interpreter.get_tensor_details()}
-            return tflite_facts(interpreter._get_ops_details(), names)
+            details = interpreter.get_tensor_details()
+            return tflite_facts(interpreter._get_ops_details(), details)
     row = RUNTIMES[runtime]
     if "save_optimized" not in row.options:
         return onnx_facts(read_onnx(path.read_bytes(), path.name))

@@ -17,7 +17,7 @@ COLUMNS = (
     Column("runtime", named=False),
     *(
         Column(title, right=True)
-        for title in ("threads", "median", "p90", "p99", "mean", "ratio", "accuracy", "MB")
+        for title in ("threads", "median ms", "p90", "p99", "mean ms", "ratio", "accuracy", "MB")
     ),
 )
 

@@ -8,7 +8,7 @@ import click
 
 from edgeconv.commands.grouped import examples
 from edgeconv.errors import UsageError
-from edgeconv.terminal import echo, print_json
+from edgeconv.terminal import echo, echo_folded, print_json
 
 
 @click.command(epilog=examples("edgeconv bundle out/model_int8.tflite --output board.tar.gz"))
@@ -57,7 +57,7 @@ def command(
         print_json({"archive": str(output), "bytes": output.stat().st_size, "unpacked": sizes})
         return
     parts = ", ".join(f"{name} {size / 1e6:.2f}" for name, size in sorted(sizes.items()))
-    echo(f"{output}: {output.stat().st_size / 1e6:.2f} MB (unpacked, MB: {parts})")
+    echo_folded(f"{output}: {output.stat().st_size / 1e6:.2f} MB (unpacked, MB: {parts})")
     packed, root = shlex.quote(output.name), shlex.quote(bundle_name(output))
     echo(f"on the board: tar -xf {packed} && cd {root} && python3 run.py")
 

@@ -135,6 +135,10 @@ def _compute(found: "Inspection") -> str:
 
 
 def _description(found: "Inspection") -> str:
+    if (
+        found.form == "tflite" and not found.types
+    ):  # seen through a runtime, which tells of no metadata
+        return "not read without edgeconv[export]"
     if found.description is None:
         return "none of ours: not exported by edgeconv"
     known = found.description

@@ -34,7 +34,7 @@ def _show(nets: list[dict[str, Any]]) -> None:
     table.add_column("parameters", justify="right", no_wrap=True)
     table.add_column("multiply-adds", justify="right", no_wrap=True)
     table.add_column("options")
-    table.add_column("top-1")
+    table.add_column("top-1", overflow="fold")
     for net in nets:
         table.add_row(
             Text(f"{net['name']}\narXiv {net['arxiv']}"),

@@ -11,7 +11,7 @@ from edgeconv.commands.complete import complete_nets
 from edgeconv.commands.grouped import grouped
 from edgeconv.commands.output_types import OutputPath
 from edgeconv.preprocessing import NAMED
-from edgeconv.terminal import echo, print_json
+from edgeconv.terminal import echo, echo_folded, print_json
 
 GROUPS = {
     "The net": ("weights", "width", "groups", "ratio", "activation", "resolution", "tune"),
@@ -141,14 +141,14 @@ def command(net: str, *, as_json: bool, quiet: bool, **options: Any) -> None:
 
     def say(line: str) -> None:
         if not quiet:
-            echo(line, err=as_json)
+            echo_folded(line, err=as_json)
 
     report = train(asked, say)
     if as_json:
         print_json(report.to_json())
         return
     low, high = wilson_interval(report.right, report.held_out)
-    echo(
+    echo_folded(
         f"{report.path}: epoch {report.best_epoch}, top-1 {100 * report.right / report.held_out:.1f} % "
         f"[{100 * low:.1f}, {100 * high:.1f}] of {report.held_out} held-out pictures, as stored"
     )

@@ -75,7 +75,7 @@ def make_bundle(
     names = [model.name for model in models]
     for model in models:
         if model.suffix.lower() not in BOARD_SUFFIXES:
-            raise UsageError(f"{model}: a bundle takes {' and '.join(BOARD_SUFFIXES)}")
+            raise UsageError(f"{model}: a bundle takes {', '.join(BOARD_SUFFIXES)}")
         if names.count(model.name) > 1:
             raise UsageError(f"two models are called {model.name}: a bundle needs different names")
     entries = [(f"src/{name}", content) for name, content in sources()]

@@ -43,7 +43,7 @@ def _classes(report: Report) -> list[str]:
             f"    and {len(present) - len(worst)} classes that are recognised better (--json)"
         )
     said += [
-        f"    {times} times {report.label(true)} was taken for {report.label(other)}"
+        f"    {'once' if times == 1 else f'{times} times'} {report.label(true)} was taken for {report.label(other)}"
         for true, other, times in counted.mistakes()
     ]
     return said

@@ -138,7 +138,9 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         else:
             raise CorruptFileError(f"field {number} has the unknown wire type {kind}")
         if length > len(data) - offset:
-            raise CorruptFileError(f"field {number} reaches past the end of its message")
+            raise CorruptFileError(
+                f"field {number} reaches past the end of its message: damaged or cut short"
+            )
         raw = data[offset : offset + length]
         offset += length
         if kind == BYTES:

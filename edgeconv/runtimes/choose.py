@@ -1,7 +1,7 @@
 """Which runtime runs a file: here, with every variant, and on a board. The one decider."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ class Way:
     python: str = ""
 
 
-def named(name: str) -> Runtime:
-    """Return the row of a name. Raises UsageError with the known ones."""
+def named(name: str, offered: Iterable[str] = RUNTIMES) -> Runtime:
+    """Return the row of a name. Raises UsageError with the ``offered`` ones for one that is none."""
     if name not in RUNTIMES:
-        raise UsageError(f"no runtime is called {name}: {', '.join(RUNTIMES)}")
+        raise UsageError(f"no runtime is called {name}: {', '.join(offered)}")
     return RUNTIMES[name]
 
 
@@ -71,7 +71,7 @@ def ways(path: Path, also: Sequence[str] = ()) -> list[Way]:
     EdgeconvError for one in ``also`` that is not installed.
     """
     for name in also:
-        row = named(name)
+        row = named(name, [r.name for r in RUNTIMES.values() if r.asked])
         if not _found(row) and path.suffix.lower() in row.suffixes:
             raise EdgeconvError(_missing(path, [row]))
     rows = [row for row in fitting(path) if not row.asked or row.name in also]

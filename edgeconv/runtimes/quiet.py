@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 
 class Captured:
@@ -17,8 +17,9 @@ class Captured:
 def quiet_stderr() -> Iterator[Captured]:
     """Send file descriptor 2 to a temporary file for the length of the block.
 
-    LiteRT announces its delegate and its errors there and has no switch for it. Python's own
-    ``sys.stderr`` writes to the same descriptor, so nothing else should print meanwhile.
+    LiteRT announces its delegate and its errors there and has no switch for it. ExecuTorch writes to
+    ``sys.stderr``, which a display may have put in its place: what that is goes to the file too, so
+    nothing else should print meanwhile.
     """
     captured = Captured()
     _flush()
@@ -30,7 +31,8 @@ def quiet_stderr() -> Iterator[Captured]:
             return
         os.dup2(file.fileno(), 2)
         try:
-            yield captured
+            with open(os.dup(2), "w", buffering=1, encoding="utf-8") as text, redirect_stderr(text):
+                yield captured
         finally:
             _flush()
             os.dup2(saved, 2)

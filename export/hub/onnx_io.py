@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import helper, numpy_helper, shape_inference
 
 from edgeconv.errors import EdgeconvError, reading
@@ -34,6 +35,9 @@ def load_model(path: Path) -> onnx.ModelProto:
         onnx.checker.check_model(model)
     except EdgeconvError:
         raise
+    except DecodeError as error:
+        reason = "it is damaged, cut short or another format"
+        raise EdgeconvError(f"{path} is not a readable ONNX model: {reason}") from error
     except Exception as error:  # protobuf, checker and file errors share no base class
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EdgeconvError(f"{path} is not a readable ONNX model: {reason}") from error
