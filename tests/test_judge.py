@@ -83,6 +83,12 @@ def test_a_frozen_output_is_no_good_whatever_its_mean() -> None:
     assert {f.metric for f in verdict.missed} >= {"sqnr_centred_db", "lost_channels"}
 
 
+@pytest.mark.parametrize("shape", [(6,), (6, 1), (6, 1, 1), (6, 2, 1, 3), (6, 2, 1, 2, 2)])
+def test_outputs_of_every_number_of_axes_are_measured(shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).normal(size=shape)
+    assert compare({"y": values}, {"y": values}, floor={"y": values})
+
+
 def test_one_lost_channel_of_many_is_counted() -> None:
     rng = np.random.default_rng(0)
     wanted = rng.normal(size=(40, 64))

@@ -245,8 +245,8 @@ def _classes(
 def _map_classes(
     name: str, reference: Array, other: Array, figures: Figures, context: Context
 ) -> Figures:
-    channels, *sides = reference.shape[1:]
-    if len(sides) != 2 or not 1 < channels <= MOST_CHANNELS or min(sides) < 2:
+    channels = reference.shape[1] if reference.ndim == 4 else 0
+    if not 1 < channels <= MOST_CHANNELS or min(reference.shape[2:]) < 2:
         return {}
     margin = metrics.explained_margin(_noise(name, reference, figures, context))
     return {"lost_classes": float(len(metrics.lost_classes(reference, other, margin, name)))}
