@@ -163,7 +163,7 @@ class Worker:
 
 
 def child_failure(what: str, returncode: int, stderr: str) -> str:
-    """Say in one sentence how a child process ended: its own last line, or the signal's name."""
+    """Say in one sentence how a child process ended: its own sentence, a bug's last line, or the signal's name."""
     if crashed := crash(returncode):
         why = (
             ": its wheel uses instructions that this processor has not"
@@ -174,7 +174,8 @@ def child_failure(what: str, returncode: int, stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     if not lines:
         return f"{what} ended with exit code {returncode}"
-    return lines[-1].removeprefix("Error: ")
+    ours = lines[-1].startswith("Error: ")
+    return lines[-1].removeprefix("Error: ") if ours else f"{what} failed: {lines[-1]}"
 
 
 def _command(python: Sequence[str] = ()) -> list[str]:

@@ -122,7 +122,7 @@ def test_what_runtimes_print_is_no_answer() -> None:
 def test_errors_are_the_childs_own_sentence_and_a_bugs_last_line() -> None:
     with pytest.raises(EdgeconvError, match=r"^no, because\.$"):
         call("test_isolate:refuse", "because", "it", python=_with_tests())
-    with pytest.raises(EdgeconvError, match=r"^ValueError: a bug$"):
+    with pytest.raises(EdgeconvError, match=r"^it failed: ValueError: a bug$"):
         call("test_isolate:bug", "a bug", "it", python=_with_tests())
     with pytest.raises(EdgeconvError, match="it does not fit into this machine's memory"):
         call("test_isolate:greedy", None, "it", python=_with_tests())
