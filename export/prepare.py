@@ -36,6 +36,7 @@ from edgeconv.export.passes.lift_scalars import lift_scalars
 from edgeconv.export.passes.merge_axes import merge_axes
 from edgeconv.export.passes.normalize_gemm import normalize_gemm
 from edgeconv.export.passes.normalize_reshapes import normalize_reshapes
+from edgeconv.export.passes.one_type_powers import one_type_powers
 from edgeconv.export.passes.pool_to_depthwise import pool_to_depthwise
 from edgeconv.export.passes.product_to_conv import product_to_conv
 from edgeconv.export.passes.tokens_to_gemm import tokens_to_gemm
@@ -49,6 +50,7 @@ HUB: tuple[Pass, ...] = (
     finite_masks,
     drop_nan_guards,
     expand_rare,
+    one_type_powers,
     unpool,
     expand_einsum,
     fuse_norms,

@@ -279,7 +279,7 @@ REFUSED: dict[str, tuple[list[Spec], dict[str, Any], str]] = {
         "last of equal",
     ),
     "a power of two types": (
-        [("Cast", ["x"], ["i"], {"to": 7}), ("Pow", ["x", "i"], ["y"], {})],
+        [("Cast", ["x"], ["i"], {"to": 7}), ("Pow", ["i", "x"], ["y"], {})],
         {},
         "operands are float32 and int64",
     ),

@@ -334,6 +334,8 @@ def test_a_missed_verdict_says_what_to_try_in_the_order_of_its_figures() -> None
     )[0].startswith("--preprocessing unit")
     broken = compare(wanted, {"y": detections(noise=2.0)}, budget=INT8, floor=wanted)
     assert advice(broken, "net.tflite", {})[0].startswith("edgeconv parity net.tflite --layers")
+    both = compare(wanted, {"y": detections(noise=2.0)}, budget=INT8, floor=wanted)
+    assert sum("--layers" in step for step in advice(both, "net.mlpackage", {})) == 1
     steps = (
         "rescue a.onnx: tries these",
         "parity a.onnx: shows layers",

@@ -34,7 +34,8 @@ def advice(
         said.append(
             "--fp16: this target has no integer form of the net's operators; another --target may have one"
         )
-    if broken - {NO_INTEGERS} and not layers_shown:
+    departs = bool(broken - {NO_INTEGERS}) and not layers_shown
+    if departs:
         said.append(f"{layers}: the layer where the file is not what it should be")
     if not verdict.good_enough and known.get("precision") == "fp16":
         said.append("--fp32: half precision keeps too few digits of what varies in an output")
@@ -57,7 +58,7 @@ def advice(
     said.append("--max-drop 1: layers stay in float until at most 1 point of agreement is lost")
     if layers_shown:
         said.append("--keep-float NODE: the layers that lose most are those ranked here")
-    else:
+    elif not departs:
         said.append(f"{layers}: the layers that lose most, for --keep-float NODE")
     said.append("--fp16: half the size without a recipe")
     said.append(f"edgeconv rescue {shlex.quote(path)}: tries these and says which is worth it")

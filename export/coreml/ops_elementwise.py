@@ -242,7 +242,7 @@ OPS = {
     "Sigmoid": _unary("sigmoid"),
     "Tanh": _unary("tanh"),
     "Exp": _unary("exp"),
-    "Log": _unary("log"),
+    "Log": _unary("log", epsilon=np.float32(0)),
     "Sqrt": _unary("sqrt"),
     "Abs": _unary("abs"),
     "Atan": _unary("atan"),

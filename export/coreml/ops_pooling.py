@@ -161,7 +161,7 @@ def _refuse_reduce(graph: Graph, node: Node) -> str | None:
 
 def _log_sum(c: Lowering, node: Node, name: str) -> Any:
     total = _reduce("reduce_sum").emit(c, node, c.name(f"{name}_total"))
-    return c.mb.log(x=total, name=name)
+    return c.mb.log(x=total, epsilon=np.float32(0), name=name)
 
 
 def _argument(mil: str) -> Entry[Lower]:
@@ -199,9 +199,10 @@ def _refuse_top_k(graph: Graph, node: Node) -> str | None:
 
 
 def _cumulative_sum(c: Lowering, node: Node, name: str) -> Any:
+    axis = integers_of(c.graph, node, 1, "its axis")[0]
     return c.mb.cumsum(
         x=c.tensor(node.inputs[0]),
-        axis=integers_of(c.graph, node, 1, "its axis")[0],
+        axis=axis % len(c.shape(node.inputs[0])),  # MIL counts back by one axis only
         exclusive=bool(node.int("exclusive", 0)),
         reverse=bool(node.int("reverse", 0)),
         name=name,

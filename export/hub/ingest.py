@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference
 
 from edgeconv.export.hub.affine_grid import write_affine_grids
+from edgeconv.export.hub.late_windows import drop_late_windows
 from edgeconv.export.hub.trace import HUB_OPSET
 from edgeconv.export.qdq.qoperator import as_qdq, is_qoperator, refuse_dynamic
 
@@ -33,6 +34,7 @@ def ingest(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
     if is_qoperator(model):
         model = as_qdq(model)
     write_affine_grids(model)
+    _drop_unread_fills(model.graph)
     model = _without_claims(_without_newer_operators(model))
     notes = _widen(model)
     for value in _values(model.graph):
@@ -53,6 +55,10 @@ def _without_claims(model: onnx.ModelProto) -> onnx.ModelProto:
     for value in bare.graph.output:
         value.type.tensor_type.ClearField("shape")
     inferred = shape_inference.infer_shapes(bare, data_prop=True).graph
+    while drop_late_windows(bare.graph, _shapes(inferred)):
+        inferred = shape_inference.infer_shapes(bare, data_prop=True).graph
+    del model.graph.node[:]
+    model.graph.node.extend(bare.graph.node)
     known = {value.name: value for value in inferred.value_info}
     declared = [value for value in model.graph.value_info if value.name not in known]
     del model.graph.value_info[:]
@@ -61,6 +67,24 @@ def _without_claims(model: onnx.ModelProto) -> onnx.ModelProto:
         if found.type.tensor_type.HasField("shape"):
             given.type.tensor_type.shape.CopyFrom(found.type.tensor_type.shape)
     return model
+
+
+def _drop_unread_fills(graph: onnx.GraphProto) -> None:
+    """Take the value from Pads that repeat the border: onnx's converter leaves it where none may be."""
+    for node in graph.node:
+        given = {item.name: item for item in node.attribute}
+        borders = "mode" in given and given["mode"].s != b"constant"
+        if node.op_type == "Pad" and borders and "value" in given:
+            node.attribute.remove(given["value"])
+
+
+def _shapes(graph: onnx.GraphProto) -> dict[str, list[int]]:
+    """Return the known sizes of every tensor, 0 for a size that is not known."""
+    return {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in _values(graph)
+        if value.type.tensor_type.HasField("shape")  # an input that is an output is listed twice
+    }
 
 
 def opset_of(model: onnx.ModelProto) -> int:

@@ -64,6 +64,12 @@ def _gather(graph: Graph, node: Node, rows: Array, width: int) -> None:
 
 def _scatter(graph: Graph, node: Node, rows: Array, width: int) -> None:
     count = int(np.prod(graph.shape(node.inputs[0]))) // width
+    where = np.arange(count)
+    where[rows] = count + np.arange(len(rows))
+    if where.min() >= count:  # nothing of x is left
+        source = _reshape(graph, node, node.inputs[2], (len(rows), width))
+        _finish(graph, node, source, where - count, width)
+        return
     parts = [
         _reshape(graph, node, node.inputs[0], (count, width)),
         _reshape(graph, node, node.inputs[2], (len(rows), width)),
@@ -72,8 +78,6 @@ def _scatter(graph: Graph, node: Node, rows: Array, width: int) -> None:
     both = graph.declare(graph.fresh(f"{node.name}_both"), (count + len(rows), width), kind)
     joined = Node("Concat", graph.fresh(f"{node.name}_join"), parts, [both], {"axis": 0})
     graph.nodes.insert(graph.nodes.index(node), joined)
-    where = np.arange(count)
-    where[rows] = count + np.arange(len(rows))
     _finish(graph, node, both, where, width)
 
 

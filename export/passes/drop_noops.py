@@ -2,7 +2,7 @@
 
 Given:   x -> Identity | Dropout | Slice(all) | Reshape(same shape) | Pad(0) | Concat(one) |
          Max(x, -inf) | Min(x, inf) -> y
-Result:  x read directly where y was
+Result:  x read directly where y was; a Dropout between an input and an output is an Identity
 """
 
 import numpy as np
@@ -18,6 +18,14 @@ def drop_noops(graph: Graph) -> bool:
             source = node.inputs[0]
             graph.nodes.remove(node)
             graph.redirect(node.output, source)
+            changed = True
+        elif node.op == "Dropout" and _is_noop(graph, node) and not _reads_others(graph, node):
+            node.op, node.inputs, node.outputs, node.attrs = (
+                "Identity",
+                node.inputs[:1],
+                node.outputs[:1],
+                {},
+            )
             changed = True
     return changed
 
@@ -42,13 +50,17 @@ def _is_all(graph: Graph, name: str, value: float) -> bool:
 
 def _can_merge(graph: Graph, node: Node) -> bool:
     source = node.inputs[0]
-    if node.clamp is not None or any(
-        out in graph.outputs or out in graph.consumers() for out in node.outputs[1:] if out
-    ):
+    if node.clamp is not None or _reads_others(graph, node):
         return False
     if node.output not in graph.outputs:
         return True
     return source not in graph.constants and source not in graph.inputs + graph.outputs
+
+
+def _reads_others(graph: Graph, node: Node) -> bool:
+    """Whether anything reads an output behind the first."""
+    readers = graph.consumers()
+    return any(out in graph.outputs or out in readers for out in node.outputs[1:] if out)
 
 
 def _is_noop(graph: Graph, node: Node) -> bool:

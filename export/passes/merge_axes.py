@@ -13,6 +13,10 @@
     Given:   x -> Gather | Slice | Softmax | Concat along one axis -> y of rank above 5
     Result:  the same between Reshapes: the axes before it are one, so are those behind it
 
+    Given:   x -> ReduceMean | Pad | Relu | Cast | ... -> y of rank above 5
+    Result:  the same between Reshapes: neighbours that are reduced alike are one, so are those without
+             padding; to an operator of single values all axes are one
+
 Windows of attention and pixel shuffles come with 5 and 6 axes; Core ML has 5, TFLite broadcasts over 4.
 """
 
@@ -21,13 +25,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.op_traits import TRAITS, Is
+from edgeconv.export.op_traits import TRAITS, Is, operators
 from edgeconv.export.passes.steps import Steps
 
 FEW = 4  # axes over which every kernel moves and broadcasts
 MOST = 5  # axes that every target can hold
 APART = frozenset(["PRelu"])  # its slope belongs to an axis
-ALONG = ("Concat", "Gather", "LogSoftmax", "Slice", "Softmax")  # one axis, the others side by side
+ALONG = (
+    "ArgMax",
+    "ArgMin",
+    "Concat",
+    "Gather",
+    "LogSoftmax",
+    "Slice",
+    "Softmax",
+)  # one axis, the others side by side
+ONE_BY_ONE = (operators(Is.CHANNELWISE) | {"Cast", "Not"}) - {"Identity"}
 
 
 def merge_axes(graph: Graph) -> bool:
@@ -41,6 +54,8 @@ def merge_axes(graph: Graph) -> bool:
     for node in graph.of(*ALONG):
         changed |= _merge_around(graph, node)
     for node in list(graph.nodes):
+        if node.inputs and len(graph.shape(node.inputs[0])) > MOST:
+            changed |= _merge_others(graph, node)
         row = TRAITS.get(node.op)
         if row is None or Is.BROADCASTS not in row.true or node.op in APART:
             continue
@@ -73,9 +88,88 @@ def _only_axis(graph: Graph, node: Node) -> int | None:
     """Return the axis that an operator works along; None where there is none or there are several."""
     rank = len(graph.shape(node.inputs[0]))
     if node.op != "Slice":
-        return node.int("axis", 0 if node.op == "Gather" else -1) % rank
+        first = node.op in ("ArgMax", "ArgMin", "Gather")
+        return node.int("axis", 0 if first else -1) % rank
     axes = graph.constant(node, 3)
     return None if axes is None or axes.size != 1 else int(axes.reshape(-1)[0]) % rank
+
+
+def _merge_others(graph: Graph, node: Node) -> bool:
+    """Merge axes of a node of one tensor and more axes than every target can hold."""
+    if node.op.startswith("Reduce"):
+        return _merge_reduction(graph, node)
+    if node.op == "Pad":
+        return _merge_padding(graph, node)
+    shape = graph.shape(node.inputs[0])
+    single = node.op in ONE_BY_ONE and "kernel_shape" not in node.attrs
+    if not single or shape != graph.shape(node.output):
+        return False
+    _between(graph, node, [[int(np.prod(shape))]], [int(np.prod(shape))])
+    return True
+
+
+def _merge_reduction(graph: Graph, node: Node) -> bool:
+    shape = graph.shape(node.inputs[0])
+    axes = node.ints("axes", ())
+    if len(node.inputs) > 1 and node.inputs[1]:
+        known = graph.constant(node, 1)
+        if known is None:
+            return False
+        axes = [int(axis) for axis in known.reshape(-1)]
+    elif not axes and node.int("noop_with_empty_axes", 0):
+        return False
+    reduced = {axis % len(shape) for axis in axes} or set(range(len(shape)))
+    groups = _runs([None if size == 1 else i in reduced for i, size in enumerate(shape)])
+    places = [
+        i for i, group in enumerate(groups) if any(shape[a] != 1 and a in reduced for a in group)
+    ]
+    if not places or len(groups) == len(shape):
+        return False
+    sizes = [int(np.prod([shape[axis] for axis in group])) for group in groups]
+    made = [1 if i in places else size for i, size in enumerate(sizes)]
+    _between(graph, node, [sizes], made)
+    node.attrs["keepdims"] = 1
+    if "axes" in node.attrs:
+        node.attrs["axes"] = places
+    else:
+        wanted = graph.add_constant(f"{node.name}.axes", np.array(places, np.int64))
+        node.inputs[1:] = [wanted]
+    return True
+
+
+def _merge_padding(graph: Graph, node: Node) -> bool:
+    shape, pads = graph.shape(node.inputs[0]), graph.constant(node, 1)
+    if pads is None or any(node.inputs[3:]):
+        return False
+    amounts = np.asarray(pads).reshape(2, len(shape))
+    still = [not amounts[:, axis].any() for axis in range(len(shape))]
+    groups: list[list[int]] = []
+    for axis, rests in enumerate(still):
+        if groups and rests and still[axis - 1]:
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+    if len(groups) == len(shape):
+        return False
+    out = graph.shape(node.output)
+    sizes, made = ([int(np.prod([s[a] for a in group])) for group in groups] for s in (shape, out))
+    kept = amounts[:, [group[0] for group in groups]].reshape(-1)
+    _between(graph, node, [sizes], made)
+    node.inputs[1] = graph.add_constant(f"{node.name}.pads", np.asarray(kept, np.int64))
+    return True
+
+
+def _runs(kinds: Sequence[bool | None]) -> list[list[int]]:
+    """Return neighbouring axes of the same kind together; one of no kind goes with those before it."""
+    groups: list[list[int]] = []
+    last: bool | None = None
+    for axis, kind in enumerate(kinds):
+        if groups and (kind is None or last is None or kind == last):
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+        last = last if kind is None else kind
+    return groups
 
 
 def _merge_norm(graph: Graph, node: Node) -> bool:
