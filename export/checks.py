@@ -1,6 +1,7 @@
 """What stops an export before it costs time."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from edgeconv.foreign import refuse_no_file
 from edgeconv.models.specs import MODULE_SUFFIXES, resolve_options
 from edgeconv.pictures import find_pictures
 from edgeconv.recipe import Recipe, load_recipe
+from edgeconv.system import memory_bytes
 
 NET_SUFFIXES = (".onnx", ".py", ".safetensors", *MODULE_SUFFIXES)
 SAMPLE_SUFFIXES = (".npz", ".npy", ".py")
@@ -135,3 +137,14 @@ def check_labels(path: Path, labels: Sequence[str], graph: Graph) -> None:
     if not final and not any(fits & set(sizes) for sizes in channels):
         said = ", ".join(f"{n} {list(graph.shape(n))}" for n in graph.outputs)
         raise UsageError(f"{named}, and no output has as many classes: {said}")
+
+
+def check_memory(shapes: Mapping[str, Sequence[int]]) -> None:
+    """Raise EdgeconvError for a tensor that would not fit into this machine's memory, as float32."""
+    memory = memory_bytes()
+    for name, shape in shapes.items():
+        if memory is not None and 4 * math.prod(shape) > memory:
+            raise EdgeconvError(
+                f"{name} of {'x'.join(map(str, shape))} takes {4 * math.prod(shape) / 1e9:.3g} GB, and this machine has "
+                f"{memory / 1e9:.3g} GB of memory: give a smaller --input-shape"
+            )

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from edgeconv.ahead import Tick
 from edgeconv.errors import UnsupportedOpError, UsageError
-from edgeconv.export.checks import check_finite, check_keep_float, check_labels, refuse_existing
+from edgeconv.export.checks import (
+    check_finite,
+    check_keep_float,
+    check_labels,
+    check_memory,
+    refuse_existing,
+)
 from edgeconv.export.data import choose_data, refuse_uncalibrated
 from edgeconv.export.keep_float import read_keep_float
 from edgeconv.export.options import ExportOptions
@@ -32,6 +38,7 @@ def build(work: Work) -> None:
         work.simplifier.admit()
         work.source = source = open_source(options)
         say(source.title)
+    check_memory(source.shapes)
     if source.model is not None:
         work.raw = source.model
     if work.dry:
@@ -107,6 +114,7 @@ def lower(work: Work) -> None:
         simplified = work.simplifier.simplify(raw)
         hub = simplified.hub
         check_finite(hub)
+        check_memory(hub.shapes)
         if options.softmax:
             append_softmax(hub)
         pixels = pixel_input(source, options)

@@ -10,6 +10,7 @@ from any_net_kit import hub_of, same_everywhere
 from graph_kit import floats, model_of, ops, run
 from onnx import helper, parser
 
+from edgeconv import export_model
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.checks import check_finite
 from edgeconv.export.hub.ingest import ingest
@@ -378,3 +379,15 @@ def test_a_product_reads_its_right_side_untransposed(tmp_path: Path) -> None:
 def test_a_scale_of_each_row_stays_behind_the_transpose(tmp_path: Path) -> None:
     model = model_of(ATTENTION, c=floats(1, 1, 1, 5))
     same_everywhere(model, feeds_of(model), tmp_path, targets=("tflite",))
+
+
+def test_a_tensor_larger_than_the_memory_is_refused_before_work(tmp_path: Path) -> None:
+    """Random samples of this net took 43 GB, and the system killed the export."""
+    text = (
+        "(float[1,3,600000,600000] x) => (float[1,3,1000,1000] y)"
+        " { y = MaxPool<kernel_shape = [600, 600], strides = [600, 600]>(x) }"
+    )
+    onnx.save(model_of(text), tmp_path / "wide.onnx")
+    with pytest.raises(EdgeconvError, match=r"^x of 1x3x600000x600000 takes 4\.32e\+03 GB"):
+        export_model(tmp_path / "wide.onnx", targets=("onnx",), output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
