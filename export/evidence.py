@@ -75,4 +75,4 @@ def _input(
         if all(value is not None for value in packed):
             whole = np.concatenate([value for value in packed if value is not None])
             return {f"packed:{name}": whole, f"levels:{name}": levels}
-    return {f"input:{name}": np.concatenate(values)}
+    return {f"input:{name}": np.concatenate([np.atleast_1d(each) for each in values])}

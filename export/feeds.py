@@ -40,7 +40,7 @@ class Spool(Sequence[Feed]):
         places = {}
         try:
             for name, value in feed.items():
-                whole = np.ascontiguousarray(value)
+                whole = np.asarray(value, order="C")  # ascontiguousarray makes a scalar a vector
                 self._file.seek(self._size)
                 self._file.write(whole.tobytes())
                 places[name] = self._size, whole.shape, whole.dtype

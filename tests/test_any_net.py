@@ -14,6 +14,7 @@ from edgeconv import export_model
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.checks import check_finite
 from edgeconv.export.hub.ingest import ingest
+from edgeconv.runtimes.base import open_runner
 
 SLOPES = np.array([[0.1], [0.2], [0.3], [0.4]], np.float32)
 
@@ -391,3 +392,22 @@ def test_a_tensor_larger_than_the_memory_is_refused_before_work(tmp_path: Path) 
     with pytest.raises(EdgeconvError, match=r"^x of 1x3x600000x600000 takes 4\.32e\+03 GB"):
         export_model(tmp_path / "wide.onnx", targets=("onnx",), output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_input_without_axes_is_fed_and_verified_as_one(tmp_path: Path) -> None:
+    text = (
+        "(float[1,3,8,8] x, float s) => (float[1,3,8,8] y, float z) { y = Mul(x, s)\n z = Exp(s) }"
+    )
+    onnx.save(model_of(text), tmp_path / "scaled.onnx")
+    made = export_model(
+        tmp_path / "scaled.onnx", targets=("onnx", "tflite", "coreml"), output=tmp_path
+    )
+    assert [bool(each.verdict) for each in made.artifacts] == [True] * 3
+    with np.load(next(tmp_path.glob("*.evidence")) / "verify.npz") as kept:
+        assert kept["input:s"].ndim == 1
+    fed = {"x": floats(1, 3, 8, 8), "s": np.array(0.5, np.float32)}
+    with open_runner(made.artifacts[0].path) as runner:
+        runner.call(fed)()
+        np.testing.assert_allclose(
+            np.asarray(runner.infer(fed)["z"], np.float32), np.exp(np.float32(0.5)), rtol=1e-6
+        )

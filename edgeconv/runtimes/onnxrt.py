@@ -186,7 +186,7 @@ class OnnxRunner(Closing):
     def _bound(self, session: Any, feeds: Feeds) -> PreparedCall:
         binding = session.io_binding()
         for name, array in feeds.items():
-            value = self._ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+            value = self._ort.OrtValue.ortvalue_from_numpy(np.asarray(array, order="C"))
             binding.bind_ortvalue_input(name, value)
         for spec in self.outputs:
             value = self._ort.OrtValue.ortvalue_from_shape_and_type(

@@ -78,7 +78,7 @@ class MicroRunner(Closing):
         check_feeds(self._model, self.inputs, feeds)
         try:
             for place, spec in enumerate(self.inputs):
-                self._interpreter.set_input(np.ascontiguousarray(feeds[spec.name]), place)
+                self._interpreter.set_input(np.asarray(feeds[spec.name], order="C"), place)
             self._interpreter.invoke()
             return {
                 spec.name: np.array(self._interpreter.get_output(place))
