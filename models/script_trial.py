@@ -51,7 +51,7 @@ def run_here(asked: Sequence[Any]) -> None:
         for name, (value, kind) in fixed.items()
     }
     with (
-        open(os.devnull, "w") as nowhere,
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
         contextlib.redirect_stdout(nowhere),
         contextlib.redirect_stderr(nowhere),
         contextlib.suppress(Exception),
