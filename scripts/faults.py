@@ -9,6 +9,7 @@ from planting import (
     Healthy,
     Planted,
     alike,
+    coarsened,
     inner,
     insert,
     last_layer,
@@ -200,13 +201,7 @@ def next_channel(net: Healthy, rng: np.random.Generator) -> Planted | None:
 
 def coarse_weights(net: Healthy, rng: np.random.Generator) -> Planted | None:
     """A layer's weights keep two bits beside the sign."""
-
-    def coarse(values: Array) -> Array:
-        step = max(float(np.abs(values).max()) / 3, 1e-30)
-        return np.rint(values / step) * step
-
-    node = layer(net.graph, rng)
-    return None if node is None else scaled(net, node, coarse, lambda b: b)
+    return coarsened(net, rng, 3)
 
 
 def other_range(net: Healthy, rng: np.random.Generator) -> Planted | None:

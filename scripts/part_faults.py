@@ -151,7 +151,7 @@ def mean_of_input(net: Healthy, rng: np.random.Generator) -> Planted | None:
     if output is None or len(net.graph.shape(net.graph.inputs[0])) != 4:
         return None
     graph = net.graph.clone()
-    recipe, before = _before(graph, net, output)
+    recipe, _ = _before(graph, net, output)
     picture, rank = graph.inputs[0], len(graph.shape(output))
     mean = graph.declare(graph.fresh("mean"), (1, 1, 1, 1), np.float32)
     one_each = graph.declare(graph.fresh("mean"), (1,) * rank, np.float32)
@@ -163,7 +163,6 @@ def mean_of_input(net: Healthy, rng: np.random.Generator) -> Planted | None:
         Node("Reshape", graph.fresh("reshape"), [mean, shape], [one_each]),
         Node("Add", graph.fresh("add"), [one_each, zero], [output]),
     ]
-    del before
     return Planted(graph, recipe, output)
 
 

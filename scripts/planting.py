@@ -180,3 +180,14 @@ def padded(
     pads = graph.add_constant("pads", np.array([*before, *after], np.int64))
     graph.nodes.append(Node("Pad", graph.fresh("pad"), [tensor, pads], [made]))
     return made
+
+
+def coarsened(net: Healthy, rng: np.random.Generator, steps: int) -> Planted | None:
+    """Round a layer's weights to ``steps`` values on either side of zero."""
+
+    def coarse(values: Array) -> Array:
+        step = max(float(np.abs(values).max()) / steps, 1e-30)
+        return np.rint(values / step) * step
+
+    node = layer(net.graph, rng)
+    return None if node is None else scaled(net, node, coarse, lambda b: b)

@@ -7,6 +7,7 @@ from planting import (
     Healthy,
     Planted,
     alike,
+    coarsened,
     inner,
     insert,
     layer,
@@ -171,13 +172,7 @@ def other_epsilon(net: Healthy, rng: np.random.Generator) -> Planted | None:
 
 def four_bits(net: Healthy, rng: np.random.Generator) -> Planted | None:
     """A layer's weights keep three bits beside the sign."""
-
-    def coarse(values: Array) -> Array:
-        step = max(float(np.abs(values).max()) / 7, 1e-30)
-        return np.rint(values / step) * step
-
-    node = layer(net.graph, rng)
-    return None if node is None else scaled(net, node, coarse, lambda b: b)
+    return coarsened(net, rng, 7)
 
 
 def zero_beside(net: Healthy, rng: np.random.Generator) -> Planted | None:
