@@ -1,7 +1,5 @@
 """What a stranger types wrongly: one sentence that says what is wrong, at once, and the right exit code."""
 
-import os
-import pty
 import sys
 import zipfile
 from pathlib import Path
@@ -10,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from terminal_kit import terminal
 
 import edgeconv.cli
 from edgeconv.errors import UsageError
@@ -126,20 +125,17 @@ def test_a_batch_that_alone_is_open_is_one() -> None:
 
 
 def test_an_error_on_a_terminal_is_folded_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours, theirs = pty.openpty()
     sentence = "a sentence of words " * 9
     monkeypatch.setenv("COLUMNS", "50")
 
     def fails(_: object) -> None:
         raise UsageError(sentence.strip())
 
-    with os.fdopen(theirs, "w") as terminal:
-        monkeypatch.setattr(sys, "stderr", terminal)
+    with terminal() as (stream, said):
+        monkeypatch.setattr(sys, "stderr", stream)
         assert guarded(fails, as_json=False, debug=False) == 2
-    said = os.read(ours, 4096).decode().replace("\r\n", "\n")
-    os.close(ours)
-    assert max(map(len, said.splitlines())) <= 50
-    assert " ".join(said.split()) == f"Error: {sentence}".strip()
+    assert max(map(len, said)) <= 50
+    assert " ".join(" ".join(said).split()) == f"Error: {sentence}".strip()
 
 
 def test_a_slow_runtime_is_shown_pictures_of_every_class() -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from terminal_kit import terminal
 
 from edgeconv.commands.progress import HEAD, echo_line, lay_out
 from edgeconv.console import PlainConsole
@@ -175,14 +176,11 @@ def test_a_sentence_on_a_terminal_is_folded_on_either_stream(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "30")
     for name in ("stdout", "stderr"):
-        ours, theirs = pty.openpty()
-        with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patch:
-            patch.setattr(sys, name, terminal)
+        with terminal() as (stream, said), monkeypatch.context() as patch:
+            patch.setattr(sys, name, stream)
             echo_folded(
                 "ten classes, a hundred pictures to learn, 25 held out", err=name == "stderr"
             )
-        said = os.read(ours, 4096).decode().splitlines()
-        os.close(ours)
         assert len(said) == 3
         assert max(map(len, said)) <= 30
 
