@@ -58,7 +58,9 @@ def open_user_net(net: str | nn.Module) -> UserNet:
     UsageError for what cannot be named so, EdgeconvError for what does not load or is no module.
     """
     if isinstance(net, nn.Module):
-        kind = type(net).__name__
+        kind = str(
+            getattr(net, "original_name", type(net).__name__)
+        )  # TorchScript's are all one type
         return _ours(net, kind, kind, live=True)
     before, _, function = net.rpartition(":")
     if before.endswith(".py"):
@@ -133,6 +135,10 @@ def _ours(module: nn.Module, name: str, stem: str, *, live: bool = False) -> Use
 
 def _required(module: nn.Module) -> tuple[str, ...]:
     """Return the names of forward's arguments that have no default."""
+    if isinstance(module, torch.jit.ScriptModule):
+        forward: Any = module.forward
+        arguments = forward.schema.arguments[1:]
+        return tuple(a.name for a in arguments if not a.has_default_value())
     return tuple(
         parameter.name
         for parameter in inspect.signature(module.forward).parameters.values()
@@ -234,6 +240,4 @@ def _script(path: Path) -> UserNet:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise EdgeconvError(f"{path} is no TorchScript: {reason[0]}") from error
     refuse_short(module, path)
-    arguments = module.forward.schema.arguments[1:]
-    required = tuple(a.name for a in arguments if not a.has_default_value())
-    return UserNet(module, str(path), path.stem, required, loops=loops)
+    return UserNet(module, str(path), path.stem, _required(module), loops=loops)

@@ -619,6 +619,13 @@ def test_bad_options_and_the_plan(tmp_path: Path) -> None:
     assert nothing.exit_code == 2
     assert "impossible ghostnet fp16 onnx" in nothing.output
     assert "nothing can be made: ghostnet fp16 onnx: fp16 is for" in nothing.output
+    own = tmp_path / "own.onnx"
+    own.write_bytes(b"")
+    for more in (("--dry-run",), ("--output", str(tmp_path / "o"))):
+        idle = run(str(own), "--precision", "fp32", "--no-bench", "--adaptive", *more)
+        assert idle.exit_code == 2
+        assert "--adaptive saves pictures and seconds" in idle.output
+        assert not (tmp_path / "o").exists()
     planned = run("ghostnet", "--resolution", "32,64", "--target", "onnx", "--dry-run")
     assert planned.exit_code == 0
     assert "4 forms, 4 cells, 0 impossible" in planned.output
@@ -663,6 +670,8 @@ CODE = """
 from pathlib import Path
 import torch
 from layers import make
+from safetensors import safe_open
+from safetensors.torch import load_file
 def beside():
     net = make()
     net.load_state_dict(torch.load(Path(__file__).with_name("w.pt")))
@@ -671,27 +680,44 @@ def named():
     net = make()
     net.load_state_dict(torch.load("nets/w.pt"))
     return net
+def sealed():
+    net = make()
+    net.load_state_dict(load_file(Path(__file__).with_name("w.safetensors")))
+    return net
+def opened():
+    net = make()
+    with safe_open("nets/w.safetensors", "pt") as file:
+        net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})
+    return net
+def script():
+    return torch.jit.load("nets/w.jit")
 def by_chance():
     return make()
 """
+NAMES = ("beside", "named", "sealed", "opened", "script", "by_chance")
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_code_travels_with_what_it_reads_and_is_known_by_what_it_builds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
     nets = tmp_path / "nets"
     nets.mkdir()
     (nets / "net.py").write_text(CODE)
     (nets / "layers.py").write_text("import torch\ndef make():\n    return torch.nn.Linear(3, 2)\n")
-    torch.save(torch.nn.Linear(3, 2).state_dict(), nets / "w.pt")
+    net = torch.nn.Linear(3, 2)
+    torch.save(net.state_dict(), nets / "w.pt")
+    save_file(net.state_dict(), nets / "w.safetensors")
+    torch.jit.script(net).save(nets / "w.jit")
     monkeypatch.chdir(tmp_path)
     inputs = Inputs()
-    told = {
-        name: inputs.add_net(f"nets/net.py:{name}") for name in ("beside", "named", "by_chance")
-    }
+    told = {name: inputs.add_net(f"nets/net.py:{name}") for name in NAMES}
     assert Inputs().add_net("nets/net.py:by_chance") == told["by_chance"]
-    assert told["beside"]["state"] == told["named"]["state"] != told["by_chance"]["state"]
+    assert [spec["state"] for spec in told.values()].count(told["beside"]["state"]) == 5
+    assert told["by_chance"]["state"] != told["beside"]["state"]
     away = tmp_path / "away"
     for key in wanted(list(told.values())):
         unpack(inputs.pack(key), away / key)

@@ -18,6 +18,7 @@ from torch import Tensor, nn  # noqa: E402 (after the skip)
 
 from edgeconv.export.hub import trace  # noqa: E402
 from edgeconv.export.hub.trace import trace_module  # noqa: E402
+from edgeconv.models.user_net import open_user_net  # noqa: E402
 
 
 class Lambda(nn.Module):
@@ -84,6 +85,13 @@ def test_scripts_inside_a_module_are_traced() -> None:
     assert names(model.graph.output) == ["y"]
     wanted = module(torch.from_numpy(floats(1, 3, 8, 8)))["y"].detach().numpy()
     np.testing.assert_allclose(run(model, {"x": floats(1, 3, 8, 8)})[0], wanted, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_script_itself_is_a_net_of_ones_own() -> None:
+    """A factory may load one: what it has to be fed is in its schema, no signature of Python's."""
+    net = open_user_net(torch.jit.script(small()))
+    assert (net.name, net.inputs) == ("Sequential", ("input",))
 
 
 def test_weights_that_are_computed_become_constants() -> None:

@@ -126,9 +126,12 @@ def _job(nets: tuple[str, ...], options: dict[str, Any]) -> "Job":
 
 def _plan(job: "Job", as_json: bool) -> None:
     from edgeconv.sweep.forms import expand
-    from edgeconv.sweep.run import refuse_nothing
+    from edgeconv.sweep.inputs import Inputs
+    from edgeconv.sweep.run import evaluated_on, refuse_nothing
 
     forms, impossible = expand(job)
+    if forms:
+        evaluated_on(job, Inputs(), forms)
     if as_json:
         data = {
             "forms": [form.label for form in forms],

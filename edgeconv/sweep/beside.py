@@ -4,12 +4,14 @@ An .onnx file may keep its weights in files of their own. Code of the user's may
 it is run once here: what it opens is noted, and what it builds is hashed.
 """
 
+import functools
 import hashlib
+import importlib
 import os
 import random
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,15 @@ from edgeconv.errors import EdgeconvError
 
 MOST_BYTES = 1 << 30
 """A model file larger than that cannot hold its graph in itself: protobuf ends at 2 GiB."""
+
+UNSEEN = (
+    ("safetensors", "safe_open"),
+    ("safetensors.torch", "safe_open"),
+    ("safetensors.numpy", "safe_open"),
+    ("torch.export", "load"),
+    ("torch.jit", "load"),
+)
+"""Readers of files named by their first argument that open them past Python: its hooks see nothing."""
 
 _watching: list[set[str]] = []
 """The names that the code which runs now has opened."""
@@ -125,13 +136,41 @@ def _noting() -> Iterator[set[str]]:
     found: set[str] = set()
     _watching.append(found)
     try:
-        yield found
+        with _seen():
+            yield found
     finally:
         _watching.remove(found)
 
 
 _hooked: list[bool] = []
 """Python takes a hook and gives none back: it is set once."""
+
+
+@contextmanager
+def _seen() -> Iterator[None]:
+    """Let the readers of UNSEEN tell Python's hooks what they open; code may keep what it took of them."""
+    replaced: list[tuple[Any, str, Any]] = []
+    for module_name, name in UNSEEN:
+        with suppress(ImportError):
+            module = importlib.import_module(module_name)
+            replaced.append((module, name, getattr(module, name)))
+    try:
+        for module, name, reader in replaced:
+            setattr(module, name, _telling(reader))
+        yield
+    finally:
+        for module, name, reader in replaced:
+            setattr(module, name, reader)
+
+
+def _telling(reader: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(reader)
+    def read(file: Any, *rest: Any, **named: Any) -> Any:
+        if isinstance(file, (str, os.PathLike)):
+            sys.audit("open", os.fspath(file), "r", os.O_RDONLY)
+        return reader(file, *rest, **named)
+
+    return read
 
 
 def _note(event: str, arguments: tuple[Any, ...]) -> None:

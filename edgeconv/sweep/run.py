@@ -10,7 +10,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.targets import TARGETS, packages
 from edgeconv.machine import describe
 from edgeconv.models.specs import SPECS
-from edgeconv.sweep.data import choose
+from edgeconv.sweep.data import Evaluation, choose
 from edgeconv.sweep.engine import Engine
 from edgeconv.sweep.exports import export, settle
 from edgeconv.sweep.figures import Figures
@@ -38,12 +38,7 @@ def sweep(job: Job, inputs: Inputs, engine: Engine, say: Say) -> SweepReport:
         for threads in job.threads
         for place in places(job)
     ]
-    bundled = all(form.net in SPECS and form.weights in (None, "bundled") for form in forms)
-    evaluation = choose(job, inputs, bundled=bundled and bool(forms))
-    if job.min_top1 is not None and (evaluation is None or not evaluation.truth):
-        raise UsageError(
-            "--min-top1 needs pictures whose classes are known: --data with a folder a class, or --truth"
-        )
+    evaluation = evaluated_on(job, inputs, forms)
     pictures = 0 if evaluation is None else evaluation.count
     guess = {
         "export": 10.0,
@@ -77,6 +72,22 @@ def sweep(job: Job, inputs: Inputs, engine: Engine, say: Say) -> SweepReport:
         progress.seconds,
         progress.worked,
     )
+
+
+def evaluated_on(job: Job, inputs: Inputs, forms: Sequence[Form]) -> Evaluation | None:
+    """Return what ``forms`` are evaluated on; raise UsageError where an option of ``job`` asks for more."""
+    bundled = all(form.net in SPECS and form.weights in (None, "bundled") for form in forms)
+    evaluation = choose(job, inputs, bundled=bundled and bool(forms))
+    if job.min_top1 is not None and (evaluation is None or not evaluation.truth):
+        raise UsageError(
+            "--min-top1 needs pictures whose classes are known: --data with a folder a class, or --truth"
+        )
+    if job.adaptive and evaluation is None and not job.bench:
+        raise UsageError(
+            "--adaptive saves pictures and seconds of timing: with --no-bench and no --data there are none, "
+            "leave it out"
+        )
+    return evaluation
 
 
 def _versions() -> dict[str, Any]:
