@@ -10,9 +10,8 @@ from edgeconv.errors import BudgetMissedError, EdgeconvError, UnsupportedOpError
 
 __version__ = "0.2.0"
 
-from edgeconv.api import export_model, plan_export, run_model
-
 if TYPE_CHECKING:
+    from edgeconv.api import export_model, plan_export, run_model
     from edgeconv.bench.api import bench_models
     from edgeconv.doctor import examine
     from edgeconv.export_page import write_report
@@ -46,6 +45,9 @@ _LAZY = {
     "build": "edgeconv.models",
     "check_parity": "edgeconv.parity.api",
     "examine": "edgeconv.doctor",
+    "export_model": "edgeconv.api",
+    "plan_export": "edgeconv.api",
+    "run_model": "edgeconv.api",
     "summarize": "edgeconv.models.summary",
     "write_report": "edgeconv.export_page",
     "write_snippet": "edgeconv.snippet",

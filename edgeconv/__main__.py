@@ -1,5 +1,5 @@
 """``python -m edgeconv``."""
 
-from edgeconv.cli import main
+from edgeconv.entry import main
 
 main()

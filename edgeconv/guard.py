@@ -5,32 +5,19 @@ import errno
 import io
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import textwrap
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import choose_temporary_folder
+from edgeconv.signals import ENDED_AT, StoppedError, Stops
 from edgeconv.terminal import Answer, echo_lines, print_json
-
-ENDED_AT = 128
-"""An exit code above it says which signal ended the command, as a shell does."""
-
-
-class StoppedError(KeyboardInterrupt):
-    """A signal asked the process to end: what cleans up after Ctrl-C does so after it too."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
 
 
 def guarded(command: Callable[[Answer], object], *, as_json: bool, debug: bool) -> int:
@@ -43,7 +30,7 @@ def guarded(command: Callable[[Answer], object], *, as_json: bool, debug: bool) 
     choose_temporary_folder()
     answer = Answer()
     code = 0
-    with _streams(), _signals():
+    with _streams(), Stops() as stops:
         answer.stream = sys.stdout
         apart = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
         try:
@@ -55,11 +42,12 @@ def guarded(command: Callable[[Answer], object], *, as_json: bool, debug: bool) 
         except click.exceptions.Exit as error:
             code = error.exit_code
         except BaseException as error:
+            stops.end_at_once()
             if debug:
                 with contextlib.suppress(OSError):
                     traceback.print_exc()
             code = _say(error, answer, as_json)
-    return code
+    return stops.code(code)
 
 
 def _code(found: object) -> int:
@@ -184,24 +172,3 @@ def _streams() -> Iterator[None]:
         except OSError:
             # what is left in the buffer has nowhere to go, and Python would say so at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the command as Ctrl-C does, children and temporary files included."""
-    asked = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in asked:
-            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-                before[number] = signal.signal(number, _stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _stop(number: int, _frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)  # cleaning up is not to be cut short by the same wish
-    raise StoppedError(number)

@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -24,7 +25,7 @@ if not sys.platform.startswith("linux"):
 
 from dataclasses import replace
 
-from fuzz import archives, foreign, guided, harness, run, tasks
+from fuzz import archives, commands, foreign, guided, harness, kills, run, tasks
 from fuzz.harness import Result, judge, run_case
 from fuzz.kind import Kind
 from fuzz.partly import partly_refused
@@ -249,3 +250,34 @@ def test_the_limits_of_a_case_hold(
     monkeypatch.setattr(harness, "LIMIT_S", 0.3)
     kind = replace(READ["truth"], reader=forever)
     assert run_case(1, base, tmp_path / "work", [kind]).faults == ["hang: over 0.3 s"]
+
+
+def test_what_a_killed_command_says_leaves_and_wrote_is_judged(tmp_path: Path) -> None:
+    command = commands.Command(tmp_path, tmp_path, "train it")
+    err = tmp_path / ".err"
+    err.write_text("epoch 1\nError: ended by SIGTERM\n")
+    assert kills.told(143, signal.SIGTERM, command) == []
+    assert kills.told(-15, signal.SIGTERM, command) == kills.told(0, signal.SIGTERM, command) == []
+    assert kills.told(None, signal.SIGTERM, command)[0].startswith("hang")
+    assert kills.told(1, signal.SIGTERM, command)[0].startswith("exit code: 1")
+    assert kills.told(130, signal.SIGINT, command)[0].startswith("sentence")
+    err.write_text("Traceback")
+    assert kills.told(143, signal.SIGTERM, command)[0].startswith("traceback")
+    whole = {"a.json": b"{}", "a.html": b"<html></html>\n", "a.xml": b"<a/>", "a.csv": b"a"}
+    for name, data in whole.items():
+        (tmp_path / name).write_bytes(data)
+        assert commands.sound(tmp_path / name)
+        (tmp_path / name).write_bytes(data[: len(data) // 2])
+        assert not commands.sound(tmp_path / name)
+    for name in ("a.npz", "a.safetensors", "none"):
+        assert not commands.sound(tmp_path / name)
+
+
+def test_what_a_killed_command_leaves_running_is_found_and_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(commands, "ORPHANS_S", 0.1)
+    left = subprocess.Popen(["sleep", "60"])
+    monkeypatch.setattr(commands, "_children", lambda: {left.pid: "sleep"})
+    assert commands.orphans() == ["sleep"]
+    left.wait()

@@ -20,7 +20,8 @@ import edgeconv.commands.doctor
 from edgeconv.cli import main
 from edgeconv.errors import BudgetMissedError, EdgeconvError, UsageError, reading
 from edgeconv.files import write_text
-from edgeconv.guard import StoppedError, explain
+from edgeconv.guard import explain
+from edgeconv.signals import StoppedError
 from edgeconv.terminal import plain
 
 EDGECONV = [sys.executable, "-P", "-m", "edgeconv"]

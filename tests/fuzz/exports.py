@@ -4,11 +4,12 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fuzz.harness import LIMIT_S, child, wait
+from fuzz.harness import child, limit_s, wait
 from fuzz.run import load_all
 from fuzz.subjects import build_base
 
@@ -24,11 +25,15 @@ RANDOM = re.compile(r"((?:edgeconv-(?:tmp|set)|\.new)-)\w{8}")
 
 @dataclass(frozen=True)
 class Export:
-    """``words`` is a command line that writes to ``out`` in the folder ``work``; {base} is filled in."""
+    """``words`` is a command line that writes to ``out`` in the folder ``work``; {base} is filled in.
+
+    ``started``: its process starts Python anew, as a user's does, instead of being forked with our code loaded.
+    """
 
     base: Path
     work: Path
     words: str
+    started: bool = False
     sound: set[str] = field(default_factory=set, compare=False)
     """What was on the disk, as ``state`` says it, where the same command did well afterwards."""
 
@@ -42,13 +47,14 @@ class Export:
         from edgeconv.cli import main
 
         command = [*self.words.format(base=self.base).split(), *more]
+        anew = [sys.executable, "-m", "edgeconv", *command]
         if (pid := os.fork()) == 0:
-            child(lambda: main(command), self.work)
+            child(lambda: os.execv(anew[0], anew) if self.started else main(command), self.work)
         return pid
 
     def run(self, *more: str) -> tuple[int | None, str]:
         """Run it to its end; return the exit code and what it said on standard error."""
-        code, _ = wait(self.start(*more), time.monotonic() + LIMIT_S)
+        code, _ = wait(self.start(*more), time.monotonic() + limit_s())
         return code, self.said()
 
     def said(self) -> str:
@@ -134,10 +140,10 @@ def prepare(place: Path, base: Path | None, words: str) -> tuple[Export, dict[st
     return export, whole, seconds
 
 
-def prepared_base(place: Path, base: Path | None) -> Path:
+def prepared_base(place: Path, base: Path | None, whole: bool = False) -> Path:
     """Return the folder of healthy files, made where there are none yet, with our code loaded."""
     base = base or place / "base"
     if not (base / "tiny.onnx").exists():
-        build_base(base)
+        build_base(base, whole)
     load_all()
     return base

@@ -23,7 +23,7 @@ from random import Random
 from typing import Any
 
 from fuzz.exports import SMALL, Export, hashes, prepare, prepared_base
-from fuzz.harness import LIMIT_S, wait
+from fuzz.harness import limit_s, wait
 from fuzz.run import campaign, done, scratch
 from fuzz.sessions import BENCH, Session
 from fuzz.warm import forked_children
@@ -61,7 +61,7 @@ def run_fault(seed: int, mode: str, at: int, export: Export, calls: Calls, whole
     more = ("--force",) if over else ()
     export.fresh(old if over else None)
     calls.set(MODES[mode], at, error)
-    code, peak = wait(export.start(*more), time.monotonic() + LIMIT_S)
+    code, peak = wait(export.start(*more), time.monotonic() + limit_s())
     _, fired = calls.seen()
     calls.set()
     said = export.said()

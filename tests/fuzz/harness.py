@@ -67,11 +67,15 @@ def run_case(seed: int, base: Path, work: Path, kinds: Sequence[Kind]) -> Result
     pid = os.fork()
     if pid == 0:
         child(lambda: kind.run(command), work)
-    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    code, peak = wait(pid, start + LIMIT_S * busy)
+    code, peak = wait(pid, start + limit_s())
     result = Result(seed, kind.name, command, code, round(time.monotonic() - start, 2), peak)
     result.faults = judge(result, work, before)
     return result
+
+
+def limit_s() -> float:
+    """Return what a case may take now: as many times ``LIMIT_S`` as processes run on each processor."""
+    return LIMIT_S * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def listing(work: Path) -> set[str]:

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from fuzz.exports import SMALL, Export, hashes, prepare
-from fuzz.harness import LIMIT_S, wait
+from fuzz.harness import limit_s, wait
 from fuzz.run import campaign, scratch
 
 
@@ -28,7 +28,7 @@ def run_race(
     moment = rng.uniform(0.0, 1.1) * seconds
     time.sleep(moment)
     second = export.start("--crop", "0.5", *force)
-    ended = [wait(pid, time.monotonic() + LIMIT_S)[0] for pid in (first, second)]
+    ended = [wait(pid, time.monotonic() + limit_s())[0] for pid in (first, second)]
     faults = [f"ended with {code}" for code in ended if code not in (0, 1, 2)]
     if force and ended != [0, 0]:
         faults.append("forced: one of both gave up")

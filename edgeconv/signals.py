@@ -1,0 +1,73 @@
+"""What asks a command to end, Ctrl-C, SIGTERM and SIGHUP: at once before it begins, an exception while it runs.
+
+The entry point imports this before all else: it imports nothing heavy.
+"""
+
+import os
+import signal
+import threading
+from types import FrameType
+from typing import Any, NoReturn, Self
+
+ENDED_AT = 128
+"""An exit code above it says which signal ended the command, as a shell does."""
+ASKED = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""The signals by which a user or a system asks a command to end; Windows has not all of them."""
+
+
+def end_early(number: int, _frame: FrameType | None = None) -> NoReturn:
+    """End the process: nothing was begun that has to be cleaned up, and an import would turn an exception into another."""
+    says = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+    try:
+        os.write(2, f"Error: {says}\n".encode())
+    finally:
+        os._exit(ENDED_AT + number)
+
+
+OURS = (signal.SIG_DFL, signal.default_int_handler, end_early)
+"""Handlers that we replace: others are a calling program's, or say that the signal is to be ignored."""
+
+
+class StoppedError(KeyboardInterrupt):
+    """A signal asked the process to end: what cleans up after Ctrl-C does so after it too."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class Stops:
+    """Lets SIGTERM and SIGHUP end the command as Ctrl-C does, children and temporary files included."""
+
+    def __init__(self) -> None:
+        self._heard = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            found = {number: signal.getsignal(number) for number in ASKED}
+            self._before = {number: old for number, old in found.items() if old in OURS}
+        for number in self._before:
+            own = signal.default_int_handler if number == signal.SIGINT else self._stop
+            signal.signal(number, own)
+        return self
+
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # cleaning up is not to be cut short by the same wish
+        self._heard = number
+        raise StoppedError(number)
+
+    def end_at_once(self) -> None:
+        """Let whoever asks again not wait: all is cleaned up, and only the sentence is left to say."""
+        for number in self._before:
+            if number != self._heard:
+                signal.signal(number, signal.SIG_DFL)
+
+    def code(self, code: int) -> int:
+        """Return the exit code: a command that shows what it has so far says Ctrl-C's whatever it heard."""
+        return ENDED_AT + self._heard if self._heard and code == ENDED_AT + signal.SIGINT else code
+
+    def __exit__(self, *_error: object) -> None:
+        # all is said: what is left is the interpreter's end
+        for number, old in self._before.items():
+            signal.signal(number, signal.SIG_DFL if old is end_early else old)

@@ -1,0 +1,77 @@
+"""A signal ends a command in one sentence, from the first line of ours to its last."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+EARLY = """
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):  # tests in the background inherit them ignored
+    signal.signal(number, signal.SIG_DFL)
+class Ending:
+    def find_spec(self, name, *_):
+        if name == "edgeconv.cli":
+            assert "click" not in sys.modules and "edgeconv.api" not in sys.modules
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Ending())
+from edgeconv.entry import main
+main()
+"""
+AGAIN = """
+import os, signal, sys
+from edgeconv import guard
+for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    signal.signal(number, signal.SIG_DFL)
+def work(answer):
+    os.kill(os.getpid(), {number})
+def say(*_):
+    os.kill(os.getpid(), {again})
+    print("said")
+    return 128 + {number}
+guard._say = say
+sys.exit(guard.guarded(work, as_json=False, debug=False))
+"""
+PARTLY = """
+import os, signal, sys
+from edgeconv import guard
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def work(answer):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt:
+        sys.exit(130)
+sys.exit(guard.guarded(work, as_json=False, debug=False))
+"""
+
+
+def run(script: str, **numbers: int) -> subprocess.CompletedProcess[str]:
+    filled = script.format(**numbers)
+    return subprocess.run([sys.executable, "-P", "-c", filled], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_command_line_is_imported_is_a_sentence(number: signal.Signals) -> None:
+    done = run(EARLY, number=int(number))
+    says = "interrupted" if number == signal.SIGINT else "ended by SIGTERM"
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", f"Error: {says}\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "again", "code"),
+    [
+        (signal.SIGINT, signal.SIGINT, -signal.SIGINT),
+        (signal.SIGINT, signal.SIGTERM, -signal.SIGTERM),
+        (signal.SIGTERM, signal.SIGTERM, 128 + signal.SIGTERM),  # one wish, said twice
+    ],
+)
+def test_a_second_signal_while_the_first_is_reported_prints_no_traceback(
+    number: signal.Signals, again: signal.Signals, code: int
+) -> None:
+    done = run(AGAIN, number=int(number), again=int(again))
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_a_command_that_shows_what_it_has_still_ends_by_the_signal_that_came() -> None:
+    assert run(PARTLY).returncode == 128 + signal.SIGTERM
