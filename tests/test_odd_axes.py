@@ -7,6 +7,9 @@ import pytest
 from any_net_kit import same_everywhere
 from graph_kit import floats, ints, model_of
 
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.hub.chance import refuse_chance
+
 POOL = "ceil_mode = 1, kernel_shape = [1, 3], pads = [0, 2, 0, 1], strides = [3, 3]"
 KINDS: dict[str, tuple[str, int, dict[str, np.ndarray]]] = {
     "late windows of a maximum": (
@@ -71,6 +74,34 @@ KINDS: dict[str, tuple[str, int, dict[str, np.ndarray]]] = {
         18,
         {},
     ),
+    "a border repeated behind a cut, of one axis": (
+        '(float[2,3,6] x) => (float[2,3,7] y) { p = Pad<mode = "edge">(x, pads, , axis)\n y = Relu(p) }',
+        18,
+        {"pads": ints(-1, 2), "axis": ints(2)},
+    ),
+    "windows of powers up to the last": (
+        "(float[1,3,9,8] x) => (float[1,3,u,v] y, float[1,3,u,v] z) {"
+        " y = LpPool<kernel_shape = [3, 2], strides = [2, 3], pads = [1, 0, 0, 0], ceil_mode = 1>(x)\n"
+        " z = LpPool<kernel_shape = [3, 2], strides = [2, 3], dilations = [2, 1], ceil_mode = 1, p = 1>(x) }",
+        18,
+        {},
+    ),
+    "a mean of no axis": (
+        "(float[2,3,4] x) => (float[2,3,4] y) { m = ReduceMean<noop_with_empty_axes = 1>(x)\n y = Neg(m) }",
+        18,
+        {},
+    ),
+    "a dropout that drops nothing": (
+        "(float[2,3] x) => (float[2,3] y) { d = Dropout(x, ratio, training)\n y = Neg(d) }",
+        17,
+        {"ratio": np.array(0, np.float32), "training": np.array(True)},
+    ),
+    "a product of tensors with what is added scaled": (
+        "(float[4,6] x) => (float[4,4] y) { s = Sigmoid(x)\n b = ReduceMax<axes = [1]>(x)\n"
+        " y = Gemm<transB = 1, alpha = 0.5, beta = 2.0>(x, s, b) }",
+        17,
+        {},
+    ),
     "a border repeated, with a value beside it": (
         '(float[2,3] x) => (float[2,6] y) { p = Pad<mode = "reflect", pads = [0, 1, 0, 2], value = 0.0>(x)\n'
         " y = Relu(p) }",
@@ -93,3 +124,17 @@ def test_the_logarithm_of_nothing_has_no_bound(tmp_path: Path) -> None:
     same_everywhere(model_of(body), {"x": np.zeros((1, 4), np.float32)}, tmp_path, tolerance=0.0)
     single = model_of("(float[1,4] x) => (float[1,4] y) { y = Log(x) }")
     same_everywhere(single, {"x": np.zeros((1, 4), np.float32)}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("r = RandomNormalLike(x)\n y = Add(x, r)", "make them an input"),
+        ("y = Dropout(x, half, yes)", r"call eval\(\)"),
+    ],
+)
+def test_what_chance_decides_is_refused(body: str, said: str) -> None:
+    constants = {"half": np.array(0.5, np.float32), "yes": np.array(True)}
+    model = model_of(f"(float[2,3] x) => (float[2,3] y) {{ {body} }}", 17, **constants)
+    with pytest.raises(EdgeconvError, match=said):
+        refuse_chance(model)

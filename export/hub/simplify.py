@@ -101,11 +101,13 @@ def _simplify(model: "onnx.ModelProto", child: Worker | None) -> Simplified:
     import onnx
 
     from edgeconv.export.hub.branches import refuse_subgraphs, take_branches
+    from edgeconv.export.hub.chance import refuse_chance
     from edgeconv.export.hub.ingest import opset_of
     from edgeconv.export.hub.onnx_io import from_onnx
 
     reason, result = _in_child(take_branches(model), child)
     refuse_subgraphs(result)
+    refuse_chance(result)
     if reason is None:
         return Simplified(simplify_graph(from_onnx(result)), None)
     opset = opset_of(result)

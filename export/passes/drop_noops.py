@@ -1,13 +1,15 @@
 """Remove nodes that hand their input on unchanged.
 
 Given:   x -> Identity | Dropout | Slice(all) | Reshape(same shape) | Pad(0) | Concat(one) |
-         Max(x, -inf) | Min(x, inf) -> y
+         ReduceMean(no axis) | Max(x, -inf) | Min(x, inf) -> y
 Result:  x read directly where y was; a Dropout between an input and an output is an Identity
 """
 
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
+
+NO_AXES_NO_CHANGE = frozenset(["ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"])
 
 
 def drop_noops(graph: Graph) -> bool:
@@ -68,8 +70,9 @@ def _is_noop(graph: Graph, node: Node) -> bool:
     if node.op == "Identity":
         return True
     if node.op == "Dropout":
-        training = graph.constant(node, 2)
-        return not any(node.inputs[2:]) or (training is not None and not np.any(training))
+        decided = [graph.constant(node, place) for place in (1, 2)]  # ratio, training_mode
+        none = any(value is not None and not np.any(value) for value in decided)
+        return none or not any(node.inputs[2:])
     if node.op == "Cast":
         return graph.dtype(node.inputs[0]) == graph.dtype(node.output)
     if node.op in {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand"}:
@@ -84,6 +87,11 @@ def _is_noop(graph: Graph, node: Node) -> bool:
     if node.op == "Transpose":
         rank = len(graph.shape(node.output))
         return node.ints("perm", range(rank)[::-1]) == list(range(rank))
+    if node.op in NO_AXES_NO_CHANGE and node.int("noop_with_empty_axes", 0):
+        axes = graph.constant(node, 1)
+        return "axes" not in node.attrs and (
+            not any(node.inputs[1:]) or (axes is not None and not axes.size)
+        )
     if node.op in {"Concat", "Sum", "Mean", "Max", "Min"}:
         return len(node.inputs) == 1
     return False

@@ -9,12 +9,10 @@ from collections.abc import Callable
 import numpy as np
 
 from edgeconv.export.graph import Attribute, Graph, Node
+from edgeconv.export.passes.expand_lp import global_lp_pool, lp_normalization, lp_pool
 from edgeconv.export.passes.steps import Steps
 
-WINDOW = ("auto_pad", "dilations", "kernel_shape", "pads", "strides")
 FLOAT = 1  # TensorProto.FLOAT of the ONNX format
-TINY = 1e-30
-"""What a norm is at least: a vector of zeros keeps its zeros."""
 
 
 def expand_rare(graph: Graph) -> bool:
@@ -189,51 +187,6 @@ def _one_hot(graph: Graph, node: Node) -> bool:
     return True
 
 
-def _lp_pool(graph: Graph, node: Node) -> bool:
-    """Sums of powers by a depthwise convolution of ones."""
-    order, channels = node.int("p", 2), graph.shape(node.inputs[0])[1]
-    if node.int("ceil_mode", 0) or order not in (1, 2):
-        return False
-    steps = Steps(graph, node)
-    whole = graph.shape(node.inputs[0])
-    powers = _power(steps, node.inputs[0], order, whole)
-    kernel = node.ints("kernel_shape", ())
-    sums = powers, steps.constant(np.ones((channels, 1, *kernel)))
-    if order == 1:
-        steps.finish("Conv", *sums)
-    else:
-        steps.finish("Sqrt", steps.do("Conv", *sums))
-    layer = graph.producers()[node.output] if order == 1 else steps.nodes[-1]
-    layer.attrs = {name: node.attrs[name] for name in WINDOW if name in node.attrs}
-    layer.attrs["group"] = channels
-    return True
-
-
-def _power(steps: Steps, x: str, order: int, shape: tuple[int, ...]) -> str:
-    return steps.do("Mul", x, x, shape=shape) if order == 2 else steps.do("Abs", x, shape=shape)
-
-
-def _global_lp_pool(graph: Graph, node: Node) -> bool:
-    order = node.int("p", 2)
-    if order not in (1, 2):
-        return False
-    steps, rank = Steps(graph, node), len(graph.shape(node.output))
-    axes = steps.integers(list(range(2, rank)))
-    steps.finish(f"ReduceL{order}", node.inputs[0], axes, keepdims=1)
-    return True
-
-
-def _lp_normalization(graph: Graph, node: Node) -> bool:
-    order = node.int("p", 2)
-    steps, x = Steps(graph, node), node.inputs[0]
-    shape = list(graph.shape(x))
-    axis = node.int("axis", -1) % len(shape)
-    shape[axis] = 1
-    norm = steps.do(f"ReduceL{order}", x, steps.integers([axis]), shape=shape, keepdims=1)
-    steps.finish("Div", x, steps.do("Max", norm, steps.constant(TINY), shape=shape))
-    return True
-
-
 def _rms_normalization(graph: Graph, node: Node) -> bool:
     steps, x = Steps(graph, node), node.inputs[0]
     shape = list(graph.shape(x))
@@ -266,12 +219,12 @@ WRITTEN: dict[str, Callable[[Graph, Node], bool]] = {
     "Atanh": _area,
     "Col2Im": _col2im,
     "Cosh": _hyperbolic,
-    "GlobalLpPool": _global_lp_pool,
+    "GlobalLpPool": global_lp_pool,
     "Hardmax": _hardmax,
     "IsInf": _is_inf,
     "IsNaN": _is_nan,
-    "LpNormalization": _lp_normalization,
-    "LpPool": _lp_pool,
+    "LpNormalization": lp_normalization,
+    "LpPool": lp_pool,
     "Mod": _signed_mod,
     "OneHot": _one_hot,
     "RMSNormalization": _rms_normalization,

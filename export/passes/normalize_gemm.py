@@ -5,11 +5,15 @@ Result:  x -> Gemm(weights (out, in), bias, transB=1) -> y
 
 Given:   x -> Gemm(alpha, beta, transA, transB whatever, constant B and C) -> y
 Result:  x [-> Transpose] -> Gemm(transB=1, alpha=beta=1) [-> Add(C that differs by row)] -> y
+
+Given:   x -> Gemm(B or C computed) -> y
+Result:  x [-> Transpose] -> MatMul(B [-> Transpose]) [-> Mul(alpha)] [-> Add(C [-> Mul(beta)])] -> y
 """
 
 import numpy as np
 
 from edgeconv.export.graph import Array, Graph, Node
+from edgeconv.export.passes.steps import Steps
 
 
 def normalize_gemm(graph: Graph) -> bool:
@@ -34,7 +38,8 @@ def _normalize(graph: Graph, node: Node) -> bool:
     has_bias = len(node.inputs) > 2 and node.inputs[2] != ""
     bias = graph.constant(node, 2)
     if weights is None or (has_bias and bias is None):
-        return False
+        _write_out(graph, node)
+        return True
     if node.int("transA", 0):
         _transpose_first(graph, node)
     if bias is not None and bias.ndim == 2 and bias.shape[0] != 1:
@@ -53,6 +58,31 @@ def _normalize(graph: Graph, node: Node) -> bool:
         )
     _set_gemm(graph, node, np.ascontiguousarray(scaled), vector)
     return True
+
+
+def _write_out(graph: Graph, node: Node) -> None:
+    steps = Steps(graph, node)
+    factors = [
+        _turned(steps, name) if node.int(flag, 0) else name
+        for name, flag in zip(node.inputs[:2], ("transA", "transB"), strict=True)
+    ]
+    parts = [steps.do("MatMul", *factors), *filter(None, node.inputs[2:])]
+    scaled = []
+    for name, flag in zip(parts, ("alpha", "beta"), strict=False):
+        factor = node.float(flag, 1.0)
+        shape = graph.shape(name)
+        scaled.append(
+            name if factor == 1.0 else steps.do("Mul", name, steps.constant(factor), shape=shape)
+        )
+    if len(scaled) == 2:
+        steps.finish("Add", *scaled)
+    else:
+        steps.finish("Identity", *scaled)
+
+
+def _turned(steps: Steps, name: str) -> str:
+    rows, columns = steps.graph.shape(name)
+    return steps.do("Transpose", name, shape=(columns, rows), perm=[1, 0])
 
 
 def _transpose_first(graph: Graph, node: Node) -> None:
