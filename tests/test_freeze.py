@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from graph_kit import floats, model_of, run
 from onnx import parser
 from torch import nn
 
@@ -135,3 +136,45 @@ def test_names_of_a_branch_stay_apart_from_those_outside() -> None:
     x = np.array([-3.0, 2.0], np.float32)
     (got,) = onnxruntime.InferenceSession(taken.SerializeToString()).run(None, {"x": x})
     np.testing.assert_array_equal(got, [0.0, 2.0])
+
+
+BODY = """(int64 i, bool go, float[1,3] s) => (bool on, float[1,3] t, float[1,3] row) {
+    on = Less (i, last)
+    a = Mul (s, half)
+    t = If (go) <then_branch = u () => (float[1,3] o) { o = Add(a, x) },
+        else_branch = v () => (float[1,3] o) { o = Identity(a) }>
+    row = Neg(t)
+}"""
+
+
+@pytest.mark.parametrize("count", ["five", ""])
+def test_loops_of_known_rounds_are_written_out(count: str) -> None:
+    body = f"y, z = Loop({count}, yes, x) <body = b {BODY}>"
+    constants = {"five": np.array(5), "last": np.array(2), "half": np.array(0.5, np.float32)}
+    model = model_of(
+        f"(float[1,3] x) => (float[1,3] y, float[n,1,3] z) {{ {body} }}",
+        16,
+        yes=np.array(True),
+        **constants,
+    )
+    x = floats(1, 3)
+    taken = take_branches(model)
+    assert not {"If", "Loop"} & {node.op_type for node in taken.graph.node}
+    for made, wanted in zip(run(taken, {"x": x}), run(model, {"x": x}), strict=True):
+        np.testing.assert_array_equal(made, wanted)
+
+
+def test_scans_are_written_out() -> None:
+    scan = (
+        "y, z = Scan <num_scan_inputs = 1, scan_input_axes = [1], scan_input_directions = [1],"
+        " scan_output_directions = [1], body = b (float[3] s, float[3] r) => (float[3] t, float[3] u) {"
+        " t = Add(s, r)  u = Tanh(t) }> (x0, x)"
+    )
+    model = model_of(
+        f"(float[3,4] x) => (float[3] y, float[4,3] z) {{ {scan} }}", 16, x0=floats(3, seed=1)
+    )
+    x = floats(3, 4)
+    taken = take_branches(model)
+    assert "Scan" not in {node.op_type for node in taken.graph.node}
+    for made, wanted in zip(run(taken, {"x": x}), run(model, {"x": x}), strict=True):
+        np.testing.assert_array_equal(made, wanted)
