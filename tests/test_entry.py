@@ -75,3 +75,30 @@ def test_a_second_signal_while_the_first_is_reported_prints_no_traceback(
 
 def test_a_command_that_shows_what_it_has_still_ends_by_the_signal_that_came() -> None:
     assert run(PARTLY).returncode == 128 + signal.SIGTERM
+
+
+ENDING = """
+import atexit, sys, types
+from edgeconv import entry
+
+class Held:
+    def __del__(self):
+        print("taken apart")
+
+def command():
+    atexit.register(print, "done at the end")
+    sys.modules["held"] = Held()
+    print("said")
+    sys.exit(int(sys.argv[1]))
+
+sys.modules["edgeconv.cli"] = types.SimpleNamespace(main=command)
+entry.main()
+"""
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_what_is_due_at_the_end_is_done_and_no_module_is_taken_apart(code: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", ENDING, str(code)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout.splitlines()) == (code, ["said", "done at the end"])
