@@ -13,8 +13,15 @@ import torch
 
 from edgeconv.errors import EdgeconvError
 
-FILES = re.compile(rb"\b(?:save|from_file)\b(?:\s|\\|#[^\n]*\n)*\(")
-"""TorchScript's own operators that write or map a file."""
+FILES = {"save", "from_file"}
+"""TorchScript's own operators that write or map a file: a function of the net may be called so too."""
+TEXT = re.compile(
+    rb"""(?:'{3}(?:\\.|[^\\])*?'{3}|"{3}(?:\\.|[^\\])*?"{3})"""
+    rb"""|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|#[^\n]*""",
+    re.DOTALL,
+)
+"""Strings and comments of TorchScript, as its lexer ends them."""
+TOKEN = re.compile(rb"\d+\.?\d*|\w+|[^\s\\]")
 LOOPS = re.compile(rb"\b(?:while|for)\b")
 OPERATOR = re.compile(r"torch\.ops(\.\w+){2,3}|_operator\.\w+|math\.\w+|torch\.\w*sym\w*")
 NATIVE = re.compile(r"aotinductor|custom_obj|\.so$", re.IGNORECASE)
@@ -27,11 +34,27 @@ def refuse_file_access(path: Path) -> None:
     for name, data in _records(path):
         if name.lower() == "model.json":
             raise EdgeconvError(f"{path} is TorchScript of a form that is no longer written")
-        if name.lower().endswith(".py") and FILES.search(data()):
+        if name.lower().endswith(".py") and (found := _opens_files(data())):
             raise EdgeconvError(
-                f"{path} calls save or from_file (in {name}), as TorchScript's operators that open files "
-                "are called: a function of the net that is named so needs another name"
+                f"{path} may open files ({found} in {name}): edgeconv runs no such code from a file"
             )
+
+
+def _opens_files(code: bytes) -> str:
+    """Return the operator that opens a file, or the module of operators that gets another name; "" without."""
+    tokens = [token.decode(errors="replace") for token in TOKEN.findall(TEXT.sub(b" ", code))]
+    for place, root in enumerate(tokens):
+        if root not in ("torch", "ops") or tokens[place - 1 : place] == ["."]:
+            continue
+        end = place + 1
+        while tokens[end : end + 1] == ["."]:
+            end += 2
+        named = tokens[place:end:2]
+        declared = named == [root] and tokens[end : end + 1] == [":"]  # an attribute or an argument
+        module = len(named) < (2 if root == "torch" else 3)
+        if FILES & set(named) or (module and not declared):
+            return ".".join(named)
+    return ""
 
 
 def has_loops(path: Path) -> bool:
@@ -94,7 +117,7 @@ def _refuse_text(path: Path, held: Any) -> None:
             continue
         target, size = str(one.get("target", "")), one.get("expr_str")
         called = "inputs" in one and "target" in one
-        if called and (not OPERATOR.fullmatch(target) or "from_file" in target):
+        if called and (not OPERATOR.fullmatch(target) or FILES & set(target.split("."))):
             raise EdgeconvError(f"{path} calls {target[:80]}, which is no operator")
         if size is not None and not _is_size(str(size)):
             raise EdgeconvError(f"{path} has a size that is no expression: {str(size)[:80]}")

@@ -29,6 +29,11 @@ class Writes(torch.nn.Module):
         return x
 
 
+class Plain(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 1
+
+
 class Evil:
     def __reduce__(self) -> Any:
         return os.mkdir, ("PWNED",)
@@ -57,8 +62,66 @@ def test_torchscript_that_opens_files_is_refused_before_it_is_loaded(tmp_path: P
     path = tmp_path / "net.pt"
     script: Any = torch.jit.script
     script(Writes()).save(str(path))
-    with pytest.raises(EdgeconvError, match="calls save or from_file"):
+    with pytest.raises(EdgeconvError, match=r"may open files \(torch\.save in"):
         open_user_net(str(path))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'f = torch.save\n    f(x, "PWNED")', 'a = torch\n    (a).save(x, "PWNED")',
+        '(torch).save(x, "PWNED")', 'getattr(torch, "save")(x, "PWNED")',
+        'ops.aten.save(x, "PWNED")', 'a = ops.aten\n    a.save(x, "PWNED")',
+        'a = ops\n    a.aten.save(x, "PWNED")', 'torch.\\\n      save(x, "PWNED")',
+        'a = "\\\n"\n    torch.save(x, "PWNED")', 'a = 1.\n    torch.save(x, "PWNED")',
+        "a = \"'\"\n    torch.save(x, 'PWNED')", 'a = """"#"""\n    torch.save(x, "PWNED")',
+    ],
+)  # fmt: skip
+def test_torchscript_opens_no_file_under_another_name_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str
+) -> None:
+    """Torch would run each: the last line shows it."""
+    monkeypatch.chdir(tmp_path)
+    script: Any = torch.jit.script
+    script(Plain()).save("net.pt")
+
+    def change(code: bytes) -> bytes:
+        last = b"return torch.add(x, 1)"
+        assert last in code
+        return code.replace(last, lines.encode() + b"\n    " + last)
+
+    path = changed(Path("net.pt"), ".py", change)
+    with pytest.raises(EdgeconvError, match="may open files"):
+        open_user_net(str(path))
+    load: Any = torch.jit.load
+    load(str(path))(torch.zeros(1, 2))
+    assert Path("PWNED").exists()
+
+
+class Named(torch.nn.Module):
+    """Names of its own that operators have too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ops = torch.nn.ReLU()
+
+    def save(self, x: torch.Tensor) -> torch.Tensor:
+        assert x.dim() == 2, "see torch, or call torch.save()"
+        return x + 1
+
+    def from_file(self, x: torch.Tensor) -> torch.Tensor:
+        return self.save(x)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        ops = self.ops
+        return self.from_file(ops(x))
+
+
+def test_a_net_may_call_its_own_functions_as_it_likes(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    script: Any = torch.jit.script
+    script(Named()).save(str(path))
+    assert torch.equal(open_user_net(str(path)).module(torch.zeros(1, 2)), torch.ones(1, 2))
 
 
 class Endless(torch.nn.Module):
