@@ -3,7 +3,7 @@
 import importlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgeconv.errors import EdgeconvError
@@ -24,26 +24,38 @@ def require(module: str, extra: str) -> Any:
         root = module.partition(".")[0]
         if error.name is not None and error.name.partition(".")[0] != root:
             raise  # a broken install of the package itself: the traceback says more than we could
-        raise _missing(root, extra) from error
+        raise _missing({root: extra}) from error
 
 
-def installed(module: str, extra: str) -> None:
-    """Raise MissingDependencyError, with the pip line of ``extra``, where ``module`` is not installed.
+def installed(*needs: tuple[str, str]) -> None:
+    """Raise MissingDependencyError where a module of ``needs``, each with its extra, is not installed.
 
-    Nothing is imported.
+    It names all that are missing, and the one pip line that gets them. Nothing is imported.
     """
-    root = module.partition(".")[0]
+    if found := missing(*needs):
+        raise _missing(found)
+
+
+def missing(*needs: tuple[str, str]) -> dict[str, str]:
+    """Return the modules of ``needs`` that are not installed, each with the extra that brings it."""
+    roots = {module.partition(".")[0]: extra for module, extra in needs}
+    return {root: extra for root, extra in roots.items() if not _found(root)}
+
+
+def _found(root: str) -> bool:
     try:
-        found = importlib.util.find_spec(root)
+        return importlib.util.find_spec(root) is not None
     except (ImportError, ValueError):
-        found = None
-    if found is None:
-        raise _missing(root, extra)
+        return False
 
 
-def _missing(root: str, extra: str) -> MissingDependencyError:
+def _missing(roots: Mapping[str, str]) -> MissingDependencyError:
+    """Return what to say of the modules ``roots``, each with the extra that brings it."""
+    *most, last = roots
+    named = f"{', '.join(most)} and {last}, which are" if most else f"{last}, which is"
+    extras = ",".join(dict.fromkeys(roots.values()))
     return MissingDependencyError(
-        f"this needs {root}, which is not installed: pip install 'edgeconv[{extra}]'"
+        f"this needs {named} not installed: pip install 'edgeconv[{extras}]'"
     )
 
 

@@ -20,6 +20,7 @@ from edgeconv.foreign import refuse_missing
 from edgeconv.formats.census import Census
 from edgeconv.inspection_pte import look_into_pte
 from edgeconv.memory import check_fits
+from edgeconv.runtimes.checks import check_readable
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ def inspect_file(path: Path) -> Inspection:
     refuse_missing(path)
     if reader is None:
         raise UsageError(f"{path}: inspect reads {', '.join(readers)}")
+    if path.is_file():
+        check_readable(path)
     check_fits(path)
     with reading(f"{path} cannot be read"):
         found = reader(path)

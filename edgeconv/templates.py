@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edgeconv.deps import require
+from edgeconv.reports.svg import look
 
 
 def c_string(text: str) -> str:
@@ -69,7 +70,7 @@ def _environment(package: str) -> Any:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters.update({**LITERALS, "f32": f32})
+    made.filters.update({**LITERALS, "f32": f32, "look": look})
     return made
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeconv.deps import installed
+from edgeconv.demo_files import find_demo
+from edgeconv.deps import installed, missing
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.evaluate.maps import BINS
 from edgeconv.evaluate.task import task_of
@@ -17,7 +18,7 @@ from edgeconv.export.source.found import net_options
 from edgeconv.export.targets import TARGETS
 from edgeconv.files import check_writable, digest
 from edgeconv.foreign import refuse_no_file
-from edgeconv.models.specs import MODULE_SUFFIXES, resolve_options
+from edgeconv.models.specs import MODULE_SUFFIXES, SPECS, is_own, resolve_options
 from edgeconv.pictures import find_pictures
 from edgeconv.recipe import Recipe, load_recipe
 from edgeconv.system import memory_bytes
@@ -33,8 +34,7 @@ def check_first(options: ExportOptions) -> Recipe | None:
     cannot be written.
     """
     options.check()
-    for module, extra in _needed(options):
-        installed(module, extra)
+    installed(*_needed(options))
     _check_net(options)
     for flag, value in (("calib", options.calib), ("verify", options.verify)):
         if value is not None:
@@ -73,8 +73,16 @@ def _check_samples(flag: str, value: str) -> None:
 
 
 def _needed(options: ExportOptions) -> list[tuple[str, str]]:
+    """Return every module that the export imports for sure, and the extra that brings it."""
     found = [("onnx", "export"), *(need for t in options.targets for need in TARGETS[t].needs)]
-    return [*found, ("onnxruntime", "onnx")] if options.integer else found
+    if options.integer:
+        found.append(("onnxruntime", "export"))
+    if isinstance(options.net, str) and (options.net in SPECS or is_own(options.net)):
+        found.append(("torch", "torch"))
+    bundled = options.net in SPECS and options.weights in (None, "bundled")
+    if bundled and find_demo("weights") is None and missing(*found):
+        found.append(("edgeconv_demo", "demo"))  # missing alone, it says so itself
+    return found
 
 
 def check_keep_float(graph: Graph, names: Sequence[str]) -> None:

@@ -265,7 +265,7 @@ class ExportOptions:
     def training_minutes(self) -> float:
         """How long PyTorch may train the integers; raises where it is asked for and not installed."""
         if self.minutes:
-            installed("torch", "torch")
+            installed(("torch", "torch"))
         elif self.minutes is None and find_spec("torch") is None:
             return 0.0
         return MINUTES.get(self.recipe, 0.0) if self.minutes is None else self.minutes

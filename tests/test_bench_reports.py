@@ -31,6 +31,7 @@ from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError
 from edgeconv.formats.onnx_file import WireConstant, WireGraph, WireNode, read_onnx
 from edgeconv.machine import describe
+from edgeconv.reports import svg
 
 MACHINE = replace(describe(), emulated=False, features=("avx512_vnni",))
 
@@ -315,3 +316,13 @@ def test_the_same_layers_of_two_files_stand_side_by_side_and_other_nets_do_not()
 def test_a_name_that_is_a_formula_is_text_in_a_spreadsheet() -> None:
     lines = to_csv(report_of(row_of("=1+1.onnx", [1.0] * 50))).splitlines()
     assert lines[1].startswith("'=1+1.onnx,")
+
+
+def test_series_of_a_chart_look_different_and_as_the_key_says() -> None:
+    """Six colours are not enough for every runtime: the seventh series is dashed, or hollow."""
+    axis = svg.Axis("x", 0, 1)
+    series = [svg.Series(str(place), (0.5,), (0.5,)) for place in range(svg.LOOKS)]
+    for chart in (svg.lines, svg.points):
+        drawn = re.findall(r'class="(?:line|dot) (c\d p\d)"', chart(series, axis, axis, "t"))
+        assert len(set(drawn)) == svg.LOOKS
+        assert drawn == [svg.look(place) for place in range(svg.LOOKS)]

@@ -33,6 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     Path("text").write_text("none")
+    Path("none.tflite").touch()
     Path("net.py").write_text("raise AssertionError\n")
     np.savez("whole.npz", x=np.zeros((4, 3, 8, 8), np.float32))
     cut(Path("half.npz"), Path("whole.npz").read_bytes())
@@ -80,6 +81,9 @@ def test_a_group_without_a_command_shows_its_help_and_no_error(
         ("export net.py:make --output text", "text is a file, not a folder", 2),
         ("inspect nofile", "nofile does not exist", 2),
         ("summary half.onnx", "half.onnx is not a readable ONNX model: it is dam", 1),
+        ("parity half.onnx", "half.onnx is not a readable ONNX model: ", 1),
+        ("parity half.mlpackage", "half.mlpackage: field 502 reaches past", 1),
+        ("inspect none.tflite", "none.tflite is empty", 1),
         ("recipe show half.json", "recipe that edgeconv wrote: it ends too early", 1),
         ("inspect half.mlpackage", "half.mlpackage: field 502 reaches past", 1),
         ("bundle --show nofile.json", "nofile.json does not exist", 2),

@@ -291,7 +291,8 @@ def test_a_bare_install_says_in_a_sentence_what_an_onnx_file_needs(tmp_path: Pat
         sys.stderr = sys.stdout
         from edgeconv.cli import main
         for line in (["export", net], ["export", net, "--dry-run"], ["export", net, "--target", "tflite"],
-                     ["quantize", net, "--calib", "x.npz"], ["recipe", "check", recipe, "--model", net]):
+                     ["quantize", net, "--calib", "x.npz"], ["recipe", "check", recipe, "--model", net],
+                     ["demo"]):
             try:
                 main(line)
             except SystemExit as done:
@@ -299,10 +300,10 @@ def test_a_bare_install_says_in_a_sentence_what_an_onnx_file_needs(tmp_path: Pat
     """
     done = python(script, str(tmp_path / "net.onnx"), str(tmp_path / "recipe.json"), *HEAVY)
     lines = done.splitlines()
-    assert len(lines) == 5
-    assert [
-        line for line in lines if "which is not installed: pip install 'edgeconv[" in line
-    ] == lines
+    assert len(lines) == 6
+    assert [line for line in lines if " not installed: pip install 'edgeconv[" in line] == lines
+    assert "onnx, flatbuffers, ai_edge_litert, onnxruntime and torch" in lines[-1]  # all at once
+    assert "pip install 'edgeconv[export,torch" in lines[-1]
 
 
 def commands() -> dict[str, click.Command]:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.options import ExportOptions
+from edgeconv.rescue import source
 from edgeconv.rescue.attempts import AS_IT_IS, BEST, attempts, keep_worst
 from edgeconv.rescue.results import Rescue, Tried
 
@@ -157,6 +158,18 @@ def test_an_attempt_is_stopped_when_the_time_is_up_and_none_is_begun_that_would_
     assert len(found.left) >= 3
     assert clock[0] == pytest.approx(60.0)
     assert found.notes == (run.UNTIMED,)
+
+
+def test_what_is_given_to_calibrate_on_needs_no_bundled_pictures(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(source, "demo_folder", lambda part: pytest.fail(f"asked for {part}"))
+    manifest = {"weights": {"source": "bundled"}}
+    exported: Any = SimpleNamespace(
+        precision="int8", path="m.tflite", target="tflite", preprocessing=None, manifest=manifest,
+        evidence=lambda name: tmp_path / name, verification=dict,
+    )  # fmt: skip
+    assert source.options_of(exported, {"calib": "photos"}, tmp_path)["calib"] == "photos"
 
 
 def test_options_reach_the_child_as_they_are(net: Path) -> None:

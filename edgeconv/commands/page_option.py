@@ -22,5 +22,5 @@ def _ready(ctx: click.Context, option: click.Parameter, page: Path | None) -> Pa
     from edgeconv.deps import installed
 
     if page is not None:
-        installed("jinja2", "pages")
+        installed(("jinja2", "pages"))
     return page

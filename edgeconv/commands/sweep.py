@@ -95,7 +95,7 @@ def command(
         return
     check_output(job.output)
     if job.html is not None:  # a job file's, which no option has checked
-        installed("jinja2", "pages")
+        installed(("jinja2", "pages"))
     store = Store(job.output.absolute() / "cells")
     with store.held():
         if job.force:

@@ -40,7 +40,7 @@ class Precision:
 
 def check_installed() -> None:
     """Raise MissingDependencyError, with the pip line, where pycocotools is not there."""
-    installed("pycocotools", EXTRA)
+    installed(("pycocotools", EXTRA))
 
 
 def average_precision(truth: Truth, found: Sequence[Boxes]) -> Precision:

@@ -1,6 +1,7 @@
 """Where the pictures and the float reference of a run come from."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.artifact import Artifact, Crop, Order, Preprocessing, load_artifact
+from edgeconv.deps import MissingDependencyError
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import temporary_folder
 from edgeconv.foreign import refuse_no_file
+from edgeconv.inspection import inspect_file
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_outputs
 from edgeconv.metrics import class_rows, is_scores
 from edgeconv.parity.child import Job, run_cell, save_feeds
@@ -65,11 +68,24 @@ def gather(paths: Sequence[Path], request: Request) -> tuple[Samples, Outputs]:
     """
     artifacts = [a for a in map(load_artifact, paths) if a is not None]
     artifact = artifacts[0] if artifacts else None
+    if artifact is None and request.data is None:
+        _refuse_damaged(paths)
+        raise UsageError(
+            "none of these files has a manifest: say what to compare on with --data, and with "
+            "what with --reference"
+        )
     if request.reference is None:
         check_same_model(artifacts)
     samples, reference = _gather(request, artifact)
     labels = None if artifact is None or artifact.labels is None else tuple(artifact.labels)
     return replace(samples, labels=labels, frozen=_frozen(artifact)), reference
+
+
+def _refuse_damaged(paths: Sequence[Path]) -> None:
+    """Raise EdgeconvError for a file that no option would help; what needs a package to be seen is let pass."""
+    for path in paths:
+        with suppress(MissingDependencyError):
+            inspect_file(path)
 
 
 def _frozen(artifact: Artifact | None) -> Mapping[str, Any]:
@@ -90,11 +106,7 @@ def check_same_model(artifacts: Sequence[Artifact]) -> None:
 
 def _gather(request: Request, artifact: Artifact | None) -> tuple[Samples, Outputs]:
     if request.data is None:
-        if artifact is None:
-            raise UsageError(
-                "none of these files has a manifest: say what to compare on with --data, and with "
-                "what with --reference"
-            )
+        assert artifact is not None
         samples, reference = from_evidence(artifact, request.count)
         if request.reference is not None:
             reference = reference_outputs(request, artifact, samples)

@@ -5,7 +5,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-COLOURS = 6
+COLOURS, PATTERNS = 6, 3
+LOOKS = COLOURS * PATTERNS
+"""So many series look different."""
+
+
+def look(number: int) -> str:
+    """Return the classes of the series at place ``number``: its colour, and its pattern once these are used up.
+
+    >>> look(1), look(7)
+    ('c1 p0', 'c1 p1')
+    """
+    return f"c{number % COLOURS} p{number // COLOURS % PATTERNS}"
 
 
 @dataclass(frozen=True)
@@ -118,7 +129,7 @@ def frame(x: Axis, y: Axis, body: str, title: str, on: Canvas = PLAIN) -> str:
 def lines(series: Sequence[Series], x: Axis, y: Axis, title: str, on: Canvas = PLAIN) -> str:
     """Return a line chart."""
     drawn = [
-        polyline(one.x, one.y, x, y, f"line c{number % COLOURS}", on)
+        polyline(one.x, one.y, x, y, f"line {look(number)}", on)
         for number, one in enumerate(series)
     ]
     return frame(x, y, "".join(drawn), title, on)
@@ -130,7 +141,7 @@ def points(series: Sequence[Series], x: Axis, y: Axis, title: str, extra: str = 
     for number, one in enumerate(series):
         for a, b in zip(one.x, one.y, strict=True):
             at = f'cx="{PLAIN.x(x, a):.1f}" cy="{PLAIN.y(y, b):.1f}"'
-            body += f'<circle class="dot c{number % COLOURS}" {at} r="3"/>'
+            body += f'<circle class="dot {look(number)}" {at} r="3"/>'
     return frame(x, y, body, title)
 
 

@@ -27,7 +27,7 @@ def options_of(artifact: Artifact, given: dict[str, Any], scratch: Path) -> dict
     if how is not None and how.order != "rgb":
         own["channel_order"] = how.order
     own["targets"] = (artifact.target,)
-    own["calib"] = _calibration(artifact)
+    own["calib"] = given.get("calib") or _calibration(artifact)
     recipe = (artifact.manifest.get("recipe") or {}).get("name")
     if recipe in ("fast", "std", "best"):
         own["recipe"] = recipe

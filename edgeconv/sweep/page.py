@@ -104,7 +104,7 @@ def _charts(report: SweepReport, cells: Sequence[Cell]) -> dict[str, Any] | None
         for cost, read in COSTS.items()
     ]
     return {
-        "key": nets if len(nets) <= svg.COLOURS else [],
+        "key": nets if len(nets) <= svg.LOOKS else [],
         "shapes": ", ".join(f"{SHAPES[i % len(SHAPES)]}: {t}" for i, t in enumerate(targets)),
         "drawn": [
             (
@@ -175,7 +175,7 @@ def _mark(
     targets: Sequence[str],
     unit: str,
 ) -> str:
-    colour = f"c{nets.index(cell.form.net) % svg.COLOURS}"
+    colour = svg.look(nets.index(cell.form.net))
     at, up = LARGE.x(x, cost[1]), LARGE.y(y, share[1])
     shape = SHAPES[targets.index(cell.form.target) % len(SHAPES)]
     says = f"{cell.label}: {share[1]:.1f} % [{share[0]:.1f}, {share[2]:.1f}], {cost[1]:.3g} {unit}"

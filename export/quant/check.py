@@ -68,7 +68,7 @@ def check_against(
 
     ``shapes`` are of its inputs, in their order or by name, where the file leaves them open.
     """
-    installed("onnx", "export")
+    installed(("onnx", "export"))
     from edgeconv.export.hub.inputs import settle_shapes
     from edgeconv.export.hub.onnx_io import from_onnx, load_model
     from edgeconv.export.hub.simplify import admit
