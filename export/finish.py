@@ -12,6 +12,7 @@ from edgeconv.export.data import load_feeds
 from edgeconv.export.emit import EmitRequest, Emitted
 from edgeconv.export.evidence import evidence_files
 from edgeconv.export.hub.cuts import output_cuts
+from edgeconv.export.hub.whole import whole_outputs
 from edgeconv.export.kinds import Io
 from edgeconv.export.lower import embedded
 from edgeconv.export.manifest import manifest
@@ -56,7 +57,9 @@ def reference(work: Work) -> None:
     with work.stages.stage("reference") as say:
         found, runtime = work.reference.result(work.stages.share("reference"))
         outputs = dict(zip(hub.outputs, found.outputs.values(), strict=True))
-        expected = work.expected = replace(found, outputs=outputs, cuts=output_cuts(hub))
+        expected = work.expected = replace(
+            found, outputs=outputs, cuts=output_cuts(hub), whole=whole_outputs(hub)
+        )
         say(f"{runtime} on {len(expected.feeds)} samples")
     work.names = [sample.name for sample in work.data.verification[: len(expected.feeds)]]
     if work.hint is not None and (hint := work.hint.result()):
@@ -202,7 +205,7 @@ def verify(work: Work, target: str) -> None:
         file,
         evidence,
         {**verdict.to_json(), "try": list(advice(verdict.verdict, path.name, work.description))},
-        work.expected.cuts,
+        work.expected,
     )
     save_manifest(Artifact(path, content))
     made = options.output / path.name

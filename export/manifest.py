@@ -12,7 +12,7 @@ from edgeconv.export.emit import Emitted
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.source import Source
 from edgeconv.export.targets import packages
-from edgeconv.judge.parts import Cuts
+from edgeconv.export.verify import Expected
 from edgeconv.recipe import Recipe
 
 
@@ -66,7 +66,7 @@ def manifest(
     emitted: Emitted,
     evidence: Mapping[str, Any],
     verification: Mapping[str, Any],
-    cuts: Cuts | None,
+    expected: Expected | None,
 ) -> dict[str, Any]:
     """Return the JSON data of ``NAME.json``."""
     return {
@@ -80,6 +80,7 @@ def manifest(
         **description,
         "graph": emitted.figures(),
         "verification": dict(verification),
-        "cuts": {name: list(places) for name, places in (cuts or {}).items()},
+        "cuts": {n: list(places) for n, places in ((expected and expected.cuts) or {}).items()},
+        "whole": dict((expected and expected.whole) or {}),
         "evidence": dict(evidence),
     }

@@ -1,7 +1,7 @@
 """Every artifact, re-read from disk, against the float reference; and the stage that departs first."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from edgeconv.judge.parts import Cuts
 from edgeconv.judge.run import all_placed, as_rows, run_feeds
 from edgeconv.judge.text import to_json
 from edgeconv.judge.verdict import Verdict, compare, no_integers
+from edgeconv.judge.whole import Whole
 from edgeconv.recipe import Recipe
 from edgeconv.runtimes.base import open_runner
 from edgeconv.runtimes.probe import TIMEOUT_S
@@ -61,19 +62,20 @@ class FileVerdict:
 class Expected:
     """Verification feeds, the reference's outputs for them, stacked, and the true classes if known.
 
-    ``cuts`` are the parts of the outputs that the graph shows.
+    ``cuts`` are the parts of the outputs that the graph shows, ``whole`` what it shows of whole numbers.
     """
 
     feeds: Sequence[Feed]
     outputs: Arrays
     truth: NDArray[np.int64] | None
     cuts: Cuts | None = None
+    whole: Mapping[str, Whole] | None = None
 
     def spread(self, count: int) -> "Expected":
         """Return ``count`` feeds with their outputs, evenly spread: pictures may lie sorted by class."""
         outputs = {name: self.rows(a, count) for name, a in self.outputs.items()}
         truth = None if self.truth is None else self.rows(self.truth, count)
-        return Expected(spread(self.feeds, count), outputs, truth, self.cuts)
+        return replace(self, feeds=spread(self.feeds, count), outputs=outputs, truth=truth)
 
     def rows(self, array: NDArray[Any], count: int) -> NDArray[Any]:
         """Return what belongs to ``count`` spread feeds of an output of all of them, (rows, ...)."""
@@ -183,6 +185,7 @@ def verify_file(
         scales={name: steps[own] for name, own in names.items() if own in steps},
         floor=floor,
         cuts=expected.cuts,
+        whole=expected.whole,
         found=no_integers(precision, stats or {}),
     )
     boxes = boxes_held(few.outputs, got, few.feeds[0] if few.feeds else {})
@@ -209,7 +212,7 @@ def first_departure(
         kind = "lowered" if stage == "prepared" and int8 else "fp32"
         with open_runner(stages[stage], optimize=False) as runner:
             got, _ = run_feeds(runner, few.feeds, runner.inputs, runner.outputs)
-        verdict = compare(few.outputs, got, budget=DEFAULTS[kind], cuts=few.cuts)
+        verdict = compare(few.outputs, got, budget=DEFAULTS[kind], cuts=few.cuts, whole=few.whole)
         if verdict:
             return None
         return f"stage {stage} is the first to depart from the float reference: {verdict}"

@@ -1,7 +1,7 @@
 """Measure one output against the reference's: every figure that applies to it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from edgeconv import metrics
 from edgeconv.errors import EdgeconvError
 from edgeconv.judge.measures import MEASURES, Figures
 from edgeconv.judge.parts import channel_axis
+from edgeconv.judge.whole import Whole, whole_kind
 
 Array = NDArray[Any]
 
@@ -29,6 +30,8 @@ BY_CHANCE = 0.05
 """A p-value above it says nothing."""
 MOST_CHANNELS = 4096
 """More are positions of a map, not channels."""
+STEP = 1.0
+"""Between two whole numbers."""
 SOFTMAX_STEP = 1 / 256
 """What INT8 prescribes: a class that never moves by so much is none that the net finds."""
 
@@ -39,13 +42,15 @@ class Context:
 
     ``scale``: its quantization step, for quanta. ``floor``: the same output of the recipe simulated
     in float, for the noise floor. ``truth``: class of each picture, -1 unknown. ``scores``: whether
-    the output holds class scores; None decides by shape, (pictures, classes).
+    the output holds class scores; None decides by shape, (pictures, classes). ``whole``: what its whole
+    numbers are; None decides by type.
     """
 
     scale: float | None = None
     floor: Array | None = None
     truth: NDArray[np.integer[Any]] | None = None
     scores: bool | None = None
+    whole: Whole | None = None
 
 
 def measure(
@@ -66,8 +71,11 @@ def measure(
         notes.append(
             f"{name}: one side holds probabilities and the other logits, so only classes are compared"
         )
-    if is_whole(reference):
+    kind = whole_kind(reference, other, context.whole)
+    if kind == "labels":
         figures |= _equal(name, reference, other, context)
+    elif kind == "amounts":
+        figures |= _amounts(name, reference, other, context)
     elif comparable:
         figures |= _values(name, reference, other, context)
         figures |= _quanta(name, reference, other, context)
@@ -80,12 +88,9 @@ def measure(
     return {key: figures[key] for key in MEASURES if key in figures}, tuple(notes)
 
 
-def is_whole(reference: Array) -> bool:
-    """Whether an output holds indices, labels or a mask, of which equal or not is all there is to say."""
-    return reference.dtype.kind in "biu"
-
-
 def _equal(name: str, reference: Array, other: Array, context: Context) -> Figures:
+    if other.dtype.kind == "f":  # labels that were scaled on the way
+        other = np.rint(other)
     share, low, high = metrics.equal_share(reference, other, name)
     differs = metrics.differs_low(reference, other, name)
     figures = {"equal": share, "equal_low": low, "equal_high": high, "differs_low": differs}
@@ -98,16 +103,28 @@ def _equal(name: str, reference: Array, other: Array, context: Context) -> Figur
     return figures
 
 
-def _values(name: str, reference: Array, other: Array, context: Context) -> Figures:
+def _amounts(name: str, reference: Array, other: Array, context: Context) -> Figures:
+    """Return the figures of values in steps of 1: what lies between two numbers falls either way."""
+    reference, other = reference.astype(np.float64), other.astype(np.float64)
+    context = replace(context, scale=STEP)
+    figures = _values(name, reference, other, context, STEP)
+    figures |= _quanta(name, reference, other, context)
+    return figures | _floor(name, reference, other, figures, context)
+
+
+def _values(
+    name: str, reference: Array, other: Array, context: Context, step: float = 0.0
+) -> Figures:
     tolerance = metrics.smallest_tolerance(reference, other, name)
     rows = metrics.row_sqnr_db(reference, other, name)
     centred = _centred(name, reference, other)
-    half = _beyond_rounding(reference, tolerance.absolute, HALF_ROUNDING)
+    beside = max(0.0, tolerance.absolute - step)
+    half = _beyond_rounding(reference, beside, HALF_ROUNDING)
     pairs = {m.name: m.of(reference, other, name) for m in MEASURES.values() if m.of is not None}
     return {
         **pairs,
         "max_abs_error": tolerance.absolute,
-        "float_error": _beyond_rounding(reference, tolerance.absolute, ROUNDING),
+        "float_error": _beyond_rounding(reference, beside, ROUNDING),
         "half_error": half if centred.get("sqnr_centred_db", 0.0) < CLEAN_DB else 0.0,
         **centred,
         "worst_sample_db": float(rows.min()),

@@ -46,6 +46,7 @@ ABOUT = table(
         "source": maybe(text),
         "file": mapping(number()),
         "cuts": maybe(mapping(items(whole(0), 2))),
+        "whole": maybe(mapping(one_of("labels", "amounts"))),
         "runtime": maybe(text),
         "version": maybe(text),
         "threads": whole(0),

@@ -12,9 +12,10 @@ from edgeconv.adapt import match_names
 from edgeconv.errors import EdgeconvError
 from edgeconv.judge.budget import DEFAULTS, Budget
 from edgeconv.judge.doubts import doubts_of, is_open
-from edgeconv.judge.measure import Context, is_whole, measure
+from edgeconv.judge.measure import Context, measure
 from edgeconv.judge.measures import MEASURES, PART_MEASURES, Figures, show
 from edgeconv.judge.parts import GAP, Cuts, Part, find_parts
+from edgeconv.judge.whole import Whole, whole_kind
 from edgeconv.metrics import are_probabilities, class_rows, is_scores
 
 Array = NDArray[Any]
@@ -119,6 +120,7 @@ def compare(
     class_offset: int = 0,
     scores: Collection[str] | None = None,
     cuts: Cuts | None = None,
+    whole: Mapping[str, Whole] | None = None,
     found: Sequence[Finding] = (),
 ) -> Verdict:
     """Compare outputs, name -> (pictures, ...) real values, with the float reference's.
@@ -127,7 +129,8 @@ def compare(
     are quantization steps by output; ``floor`` are the outputs of the recipe simulated in float;
     ``class_offset`` drops that many leading classes of ``other`` (1 where class 0 is
     "background"); ``scores`` names the outputs that hold class scores (None: decided by shape);
-    ``cuts`` are the parts of outputs that the graph shows; ``found`` is what is known already.
+    ``cuts`` are the parts of outputs that the graph shows, ``whole`` what it shows of their whole
+    numbers; ``found`` is what is known already.
 
     A value that is not finite makes a failed verdict. Raises EdgeconvError where outputs or their
     shapes cannot be matched.
@@ -154,16 +157,19 @@ def compare(
         if broken := _not_finite(name, wanted, got):
             findings.append(broken)
             continue
-        pieces = () if is_whole(wanted) else find_parts(name, wanted, cuts)
+        kind = whole_kind(wanted, got, (whole or {}).get(name))
+        pieces = () if kind else find_parts(name, wanted, cuts)
         context = Context(
             scale=(scales or {}).get(name),
             floor=None if floor is None else floor.get(name),
             truth=truth,
-            scores=_holds_scores(name, wanted, pieces, truth) if scores is None else name in scores,
+            scores=not kind
+            and (_holds_scores(name, wanted, pieces, truth) if scores is None else name in scores),
+            whole=kind,
         )
-        figures[name], said = measure(name, wanted, got, context)
+        figures[name], said, judged = _measured(name, wanted, got, context, budget)
         notes.extend(said)
-        findings.extend(_judge(name, figures[name], budget, len(wanted)))
+        findings.extend(judged)
         for piece in pieces:
             if wanted.shape == got.shape:
                 parts.setdefault(name, {})[str(piece)] = _part(name, piece, wanted, got, context)
@@ -177,6 +183,20 @@ def compare(
         for doubt in doubts_of(output, part, own, budget, len(reference[output]))
     ]
     return replace(made, doubts=(*doubts, budget.open) if budget.open else tuple(doubts))
+
+
+def _measured(
+    name: str, wanted: Array, got: Array, context: Context, budget: Budget
+) -> tuple[Figures, tuple[str, ...], list[Finding]]:
+    """Measure and judge one output: amounts that miss as values may hold as labels, being nearly all equal."""
+    figures, said = measure(name, wanted, got, context)
+    judged = _judge(name, figures, budget, len(wanted))
+    if context.whole == "amounts" and not all(finding.ok for finding in judged):
+        equal, more = measure(name, wanted, got, replace(context, whole="labels"))
+        found = _judge(name, equal, budget, len(wanted))
+        if all(finding.ok for finding in found):
+            return equal, more, found
+    return figures, said, judged
 
 
 def no_integers(kind: str, stats: Mapping[str, Any]) -> tuple[Finding, ...]:
@@ -195,7 +215,7 @@ def _holds_scores(
     truth: NDArray[np.integer[Any]] | None,
 ) -> bool:
     """Whether an output holds class scores: by its shape, unless its name or its values say otherwise."""
-    if is_whole(reference) or not is_scores(reference):
+    if not is_scores(reference):
         return False
     if truth is None and (_named_vector(name) or _figures(reference) or _unit_length(reference)):
         return False

@@ -45,7 +45,8 @@ def from_evidence(artifact: Artifact, count: int | None) -> tuple[Samples, Outpu
 def known_task(artifact: Artifact) -> dict[str, Any]:
     """Return what a manifest says of the net that its verdict depends on."""
     weights = artifact.manifest.get("weights") or {}
-    return {"cuts": artifact.manifest.get("cuts"), "weights": weights.get("source")}
+    shown = {key: artifact.manifest.get(key) for key in ("cuts", "whole")}
+    return {**shown, "weights": weights.get("source")}
 
 
 def _exported_by(artifact: Artifact) -> str:

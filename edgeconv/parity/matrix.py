@@ -295,5 +295,6 @@ def _against(
         class_offset=own,
         scores=settings.scores,
         cuts=reference.about.get("cuts"),
+        whole=reference.about.get("whole"),
         found=no_integers(kind, other.about.get("file") or {}),
     )

@@ -1,0 +1,34 @@
+"""What the whole numbers of an output are: labels, which are equal or not, or amounts, which may be near."""
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Whole = Literal["labels", "amounts"]
+
+MANY = 32
+"""Different values: fewer are more likely classes."""
+NEAR = 0.05
+"""Share of the values' spread that those which differ are apart: a label that turns goes anywhere."""
+
+
+def whole_kind(reference: Array, other: Array, told: Whole | None = None) -> Whole | None:
+    """Return what an output (samples, ...) holds, None where it is no whole numbers.
+
+    ``told`` is what the graph shows. Without it the type decides, and the differences: labels are
+    numbers in no order.
+
+    >>> counts = np.arange(100).reshape(50, 2)
+    >>> whole_kind(counts, counts + 1), whole_kind(counts, counts[::-1])
+    ('amounts', 'labels')
+    """
+    if told is not None or reference.dtype.kind not in "biu":
+        return told
+    apart = reference != other if reference.shape == other.shape else np.zeros(0, bool)
+    if reference.dtype.kind == "b" or not apart.any() or len(np.unique(reference)) < MANY:
+        return "labels"
+    real = reference.astype(np.float64)
+    beside = np.abs(real - other)[apart].mean()
+    return "amounts" if beside <= NEAR * real.std(axis=0).mean() else "labels"

@@ -1,0 +1,106 @@
+"""Outputs of whole numbers: labels are equal or not, amounts may be near, and the graph says which they are."""
+
+import graph_kit as kit
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgeconv.judge.budget import DEFAULTS
+from edgeconv.judge.verdict import compare
+from edgeconv.judge.whole import Whole
+
+pytest.importorskip("onnx")
+from edgeconv.export.hub.whole import whole_outputs
+
+INT8 = DEFAULTS["int8"]
+AMOUNTS: dict[str, Whole] = {"y": "amounts"}
+
+
+def counts(rows: int = 60) -> NDArray[np.int64]:
+    """Return pixels of four classes, (rows, 4), that add up to 1024."""
+    rng = np.random.default_rng(0)
+    found: NDArray[np.int64] = rng.integers(20, 200, (rows, 4))
+    found[:, 0] = 1024 - found[:, 1:].sum(axis=1)
+    return found
+
+
+@pytest.mark.parametrize("told", [AMOUNTS, None], ids=["by the graph", "by the values"])
+def test_amounts_beside_by_a_few_are_sound_and_a_dead_one_is_named(
+    told: dict[str, Whole] | None,
+) -> None:
+    wanted = counts()
+    near = wanted + np.random.default_rng(2).integers(-2, 3, wanted.shape)
+    assert (near == wanted).mean() < 0.3
+    verdict = compare({"y": wanted}, {"y": near}, budget=INT8, floor={"y": near}, whole=told)
+    assert verdict
+    assert verdict.figures["y"]["quanta_max"] == 2
+    near[:, 1] = np.median(wanted[:, 1])
+    assert not compare({"y": wanted}, {"y": near}, budget=INT8, floor={"y": wanted}, whole=told)
+
+
+def test_an_amount_of_three_values_is_sound_where_nearly_all_are_equal() -> None:
+    wanted = np.random.default_rng(0).integers(0, 3, (100, 1))
+    other = wanted.copy()
+    other[:6] = (wanted[:6] + 1) % 3
+    verdict = compare({"y": wanted}, {"y": other}, budget=INT8, floor={"y": other}, whole=AMOUNTS)
+    assert verdict
+    assert verdict.figures["y"]["equal"] == 0.94  # its SQNR is below 12 dB
+    dead = np.ones_like(wanted)
+    assert not compare({"y": wanted}, {"y": dead}, budget=INT8, floor={"y": other}, whole=AMOUNTS)
+
+
+def test_one_step_beside_is_no_error_of_a_float_file_and_ten_are() -> None:
+    wanted = counts()
+    beside = wanted.copy()
+    beside[0, 0] += 1
+    assert compare({"y": wanted}, {"y": beside}, whole=AMOUNTS)
+    beside[0, 0] += 9
+    assert not compare({"y": wanted}, {"y": wanted + 10}, whole=AMOUNTS)
+
+
+def test_labels_that_a_file_gives_as_floats_are_no_signal() -> None:
+    wanted = np.random.default_rng(0).integers(0, 9, (100, 6)).astype(np.float32)
+    other = wanted.copy()
+    other[:4] = (wanted[:4] + 4) % 9  # 4 % of them: 10 dB
+    assert not compare({"y": wanted}, {"y": other}, budget=INT8)
+    verdict = compare({"y": wanted}, {"y": other}, budget=INT8, whole={"y": "labels"})
+    assert verdict
+    assert verdict.figures["y"]["equal"] == 0.96
+
+
+GIVEN = "(float[1,4,6,6] x) => "
+ARGMAX = "a = ArgMax<axis=1, keepdims=0>(x)"
+KINDS: dict[str, tuple[str, Whole | None]] = {
+    "(int64[1,6,6] y) { y = ArgMax<axis=1, keepdims=0>(x) }": ("y", "labels"),
+    f"(float[1,36] y) {{ {ARGMAX} b = Cast<to=1>(a) y = Reshape(b, flat) }}": ("y", "labels"),
+    f"(int64[1,6,6] y) {{ {ARGMAX} y = Add(a, one) }}": ("y", "labels"),
+    f"(int64[1,6,6] y) {{ {ARGMAX} y = Gather(table, a) }}": ("y", "labels"),
+    "(uint8[1,4,6,6] y) { b = Greater(x, zero) y = Cast<to=2>(b) }": ("y", "labels"),
+    "(bool[1,4,6,6] y) { y = Greater(x, zero) }": ("y", "labels"),
+    "(float[1,4,2,6] v, int64[1,4,2,6] y) { v, y = TopK<axis=2>(x, two) }": ("y", "labels"),
+    f"(int64[1] y) {{ {ARGMAX} b = Equal(a, one) c = Cast<to=7>(b) y = ReduceSum<keepdims=0>(c, axes) }}": (
+        "y",
+        "amounts",
+    ),
+    f"(int64[1,6,6] y) {{ {ARGMAX} y = Mul(a, one) }}": ("y", "amounts"),
+    "(uint8[1,4,6,6] y) { b = Round(x) y = Cast<to=2>(b) }": ("y", "amounts"),
+    "(float[1,4,6,6] y) { y = Relu(x) }": ("y", None),
+    "(float[1,4,2,6] y, int64[1,4,2,6] i) { y, i = TopK<axis=2>(x, two) }": ("y", None),
+}
+
+
+@pytest.mark.parametrize("body", KINDS)
+def test_the_graph_says_what_whole_numbers_are(body: str) -> None:
+    constants = {
+        "flat": kit.ints(1, 36),
+        "one": np.array(1, np.int64),
+        "two": kit.ints(2),
+        "table": kit.ints(7, 3, 5, 1),
+        "axes": kit.ints(1, 2),
+        "zero": kit.scalar(0.0),
+    }
+    used = {
+        name: value for name, value in constants.items() if f"{name})" in body or f"({name}" in body
+    }
+    output, kind = KINDS[body]
+    assert whole_outputs(kit.graph_of(GIVEN + body, **used)).get(output) == kind
