@@ -124,6 +124,7 @@ MANIFEST = table(
                 {
                     "figures": maybe(mapping(FIGURES)),
                     "pictures": maybe(whole(0)),
+                    "explained": maybe(mapping(number(low=0.0))),
                     "boxes": maybe(table({"matched": table({"share": number(low=0.0, high=1.0)})})),
                 },
             )

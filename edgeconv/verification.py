@@ -12,7 +12,7 @@ from edgeconv.levels import unpack
 
 Arrays = dict[str, NDArray[Any]]
 
-KINDS = {"input:": "biuf", "output:": "biuf", "names": "U", "truth": "iu"}
+KINDS = {"input:": "biuf", "output:": "biuf", "margin:": "f", "names": "U", "truth": "iu"}
 """How the names of arrays begin that hold a row a picture -> the kinds of numpy's types they may have."""
 
 

@@ -58,6 +58,7 @@ def _arrays(expected: Expected, names: Sequence[str], how: Preprocessing | None)
     for name in expected.feeds[0]:
         arrays |= _input(name, [feed[name] for feed in expected.feeds], how)
     arrays |= {f"output:{name}": value for name, value in expected.outputs.items()}
+    arrays |= {f"margin:{name}": made.margins for name, made in expected.scores.items()}
     truth = np.full(count, -1, np.int64) if expected.truth is None else expected.truth
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, names=np.array(names[:count]), truth=truth, **arrays)

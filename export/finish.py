@@ -16,6 +16,7 @@ from edgeconv.export.hub.whole import whole_outputs
 from edgeconv.export.kinds import Io
 from edgeconv.export.lower import embedded
 from edgeconv.export.manifest import manifest
+from edgeconv.export.margins import float_scores
 from edgeconv.export.report import ArtifactReport, ExportReport, artifact_text, verdict_text
 from edgeconv.export.targets import TARGETS
 from edgeconv.export.verify import Expected, Promise, expect, first_departure, promised, verify_file
@@ -58,7 +59,11 @@ def reference(work: Work) -> None:
         found, runtime = work.reference.result(work.stages.share("reference"))
         outputs = dict(zip(hub.outputs, found.outputs.values(), strict=True))
         expected = work.expected = replace(
-            found, outputs=outputs, cuts=output_cuts(hub), whole=whole_outputs(hub)
+            found,
+            outputs=outputs,
+            cuts=output_cuts(hub),
+            whole=whole_outputs(hub),
+            scores={} if work.options.image_input else float_scores(hub, found.feeds),
         )
         say(f"{runtime} on {len(expected.feeds)} samples")
     work.names = [sample.name for sample in work.data.verification[: len(expected.feeds)]]

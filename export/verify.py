@@ -1,7 +1,7 @@
 """Every artifact, re-read from disk, against the float reference; and the stage that departs first."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from edgeconv.ahead import Tick
 from edgeconv.evaluate.box_parity import BoxParity
 from edgeconv.evaluate.held import boxes_held
 from edgeconv.export.graph import Graph
+from edgeconv.export.hub.decisions import decisions, opened
 from edgeconv.export.kinds import Precision
+from edgeconv.export.margins import Scores, score_noise
 from edgeconv.export.reference import Arrays, Reference
 from edgeconv.isolate import Call
 from edgeconv.judge.budget import DEFAULTS, defaults_for
+from edgeconv.judge.labels import Margins
 from edgeconv.judge.measures import Figures
 from edgeconv.judge.parts import Cuts
 from edgeconv.judge.run import all_placed, as_rows, run_feeds
@@ -35,7 +38,10 @@ MAX_BYTES = 256 << 20  # reference outputs held in memory
 
 @dataclass(frozen=True)
 class FileVerdict:
-    """What was found for one artifact, on how many pictures of how many, in which runtime."""
+    """What was found for one artifact, on how many pictures of how many, in which runtime.
+
+    ``explained`` is the widest margin that a sound file may turn, by output of labels.
+    """
 
     runtime: str
     pictures: int
@@ -43,6 +49,7 @@ class FileVerdict:
     verdict: Verdict
     integer: bool = False
     boxes: BoxParity | None = None
+    explained: Mapping[str, float] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.verdict)
@@ -55,6 +62,8 @@ class FileVerdict:
     def to_json(self) -> dict[str, Any]:
         """Return the manifest's ``verification``."""
         data = {"runtime": self.runtime, "pictures": self.pictures, **to_json(self.verdict)}
+        if self.explained:
+            data["explained"] = dict(self.explained)
         return data if self.boxes is None else {**data, "boxes": self.boxes.to_json()}
 
 
@@ -62,7 +71,8 @@ class FileVerdict:
 class Expected:
     """Verification feeds, the reference's outputs for them, stacked, and the true classes if known.
 
-    ``cuts`` are the parts of the outputs that the graph shows, ``whole`` what it shows of whole numbers.
+    ``cuts`` are the parts of the outputs that the graph shows, ``whole`` what it shows of whole numbers;
+    ``scores`` are those behind outputs of labels.
     """
 
     feeds: Sequence[Feed]
@@ -70,12 +80,18 @@ class Expected:
     truth: NDArray[np.int64] | None
     cuts: Cuts | None = None
     whole: Mapping[str, Whole] | None = None
+    scores: Mapping[str, Scores] = field(default_factory=dict)
 
     def spread(self, count: int) -> "Expected":
         """Return ``count`` feeds with their outputs, evenly spread: pictures may lie sorted by class."""
         outputs = {name: self.rows(a, count) for name, a in self.outputs.items()}
         truth = None if self.truth is None else self.rows(self.truth, count)
-        return replace(self, feeds=spread(self.feeds, count), outputs=outputs, truth=truth)
+        scores = {
+            n: Scores(self.rows(s.values, count), self.rows(s.margins, count))
+            for n, s in self.scores.items()
+        }
+        feeds = spread(self.feeds, count)
+        return replace(self, feeds=feeds, outputs=outputs, truth=truth, scores=scores)
 
     def rows(self, array: NDArray[Any], count: int) -> NDArray[Any]:
         """Return what belongs to ``count`` spread feeds of an output of all of them, (rows, ...)."""
@@ -113,10 +129,14 @@ def expect(
 
 @dataclass(frozen=True)
 class Promise:
-    """What a recipe gives in float arithmetic, and its steps by output: an INT8 file is held to that."""
+    """What a recipe gives in float arithmetic, and its steps by output: an INT8 file is held to that.
+
+    ``noise`` is what it adds to the scores behind an output of labels.
+    """
 
     outputs: Arrays
     scales: Mapping[str, float]
+    noise: Mapping[str, float] = field(default_factory=dict)
 
 
 def promised(
@@ -136,12 +156,15 @@ def promised(
             tick(index / len(expected.feeds))
             yield feed
 
-    model = save_model(emit_qdq(graph, recipe, io="float").model)
+    decided = decisions(graph) if expected.scores else {}
+    whole = opened(graph, decided)
+    model = save_model(emit_qdq(whole, recipe, io="float").model)
     with open_model(model, threads=threads, integers=False) as runner:
         outputs, _ = run_feeds(runner, feeds(), runner.inputs, runner.outputs)
     known = recipe.activations
     scales = {name: float(known[name].scale) for name in graph.outputs if name in known}
-    return Promise(outputs, scales)
+    given = {name: outputs[name] for name in graph.outputs}
+    return Promise(given, scales, score_noise(outputs, decided, expected.scores))
 
 
 def verify_file(
@@ -173,6 +196,7 @@ def verify_file(
     steps = {s.name: s.quantization.scale for s in outputs if s.quantization is not None}
     names = match_names(list(expected.outputs), list(got), "output")
     steps |= {names[n]: step for n, step in promise.scales.items() if n in names} if promise else {}
+    explained = explained_margins(expected, precision, promise)
     floor = None
     if promise is not None:  # of all samples, where a slow runtime ran some
         ran = len(few.feeds)
@@ -186,11 +210,21 @@ def verify_file(
         floor=floor,
         cuts=expected.cuts,
         whole=expected.whole,
+        margins={n: Margins(few.scores[n].margins, widest) for n, widest in explained.items()},
         found=no_integers(precision, stats or {}),
     )
     boxes = boxes_held(few.outputs, got, few.feeds[0] if few.feeds else {})
     counts = len(few.feeds), len(expected.feeds)
-    return FileVerdict(runtime, *counts, verdict, precision == "int8", boxes)
+    return FileVerdict(runtime, *counts, verdict, precision == "int8", boxes, explained)
+
+
+def explained_margins(
+    expected: Expected, precision: Precision, promise: Promise | None
+) -> dict[str, float]:
+    """Return by output of labels the widest margin that a sound file of ``precision`` may turn."""
+    noise = {} if promise is None else promise.noise
+    found = {n: s.explained(precision, noise.get(n)) for n, s in expected.scores.items()}
+    return {name: widest for name, widest in found.items() if widest is not None}
 
 
 def first_departure(

@@ -271,6 +271,8 @@ def said(verdict: Verdict) -> Line:
         "agreement_top1_high",
         "float_error",
         "flips_beyond",
+        "equal",
+        "turned_beyond_low",
     )
     places = {
         ", ".join(filter(None, place)): {k: round(f[k], 4) for k in kept if k in f}

@@ -10,7 +10,8 @@ from edgeconv import metrics
 from edgeconv.bench.statistics import Interval
 from edgeconv.errors import EdgeconvError
 from edgeconv.judge.budget import DEFAULTS, parse_budget
-from edgeconv.judge.measure import Context, measure
+from edgeconv.judge.context import Context
+from edgeconv.judge.measure import measure
 from edgeconv.judge.verdict import compare
 from edgeconv.recipe import Activation, Recipe, Weights, choose_scale, quantize_values
 

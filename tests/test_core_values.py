@@ -11,7 +11,8 @@ import pytest
 from quant_nets import NetBuilder, pictures, residual_net, shuffle_net
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.judge.measure import Context, measure
+from edgeconv.judge.context import Context
+from edgeconv.judge.measure import measure
 from edgeconv.judge.run import all_placed
 from edgeconv.mil.call import Rule
 from edgeconv.mil.ops_move import OPS as MOVES

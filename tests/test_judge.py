@@ -21,7 +21,7 @@ from edgeconv.judge.run import run_feeds
 from edgeconv.judge.text import figures_text, judgement
 from edgeconv.judge.verdict import compare, no_integers
 from edgeconv.parity.cells import Cell, Stage
-from edgeconv.parity.matrix import described
+from edgeconv.parity.facts import described
 from edgeconv.tensors import TensorSpec
 
 onnx = pytest.importorskip("onnx")

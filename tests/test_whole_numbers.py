@@ -1,16 +1,21 @@
 """Outputs of whole numbers: labels are equal or not, amounts may be near, and the graph says which they are."""
 
+from pathlib import Path
+from typing import Any
+
 import graph_kit as kit
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
+from edgeconv import check_parity, export_model
+from edgeconv.export.hub.decisions import Decision, decisions, opened
+from edgeconv.export.hub.whole import whole_outputs
 from edgeconv.judge.budget import DEFAULTS
+from edgeconv.judge.labels import Margins
 from edgeconv.judge.verdict import compare
 from edgeconv.judge.whole import Whole
-
-pytest.importorskip("onnx")
-from edgeconv.export.hub.whole import whole_outputs
 
 INT8 = DEFAULTS["int8"]
 AMOUNTS: dict[str, Whole] = {"y": "amounts"}
@@ -91,7 +96,7 @@ KINDS: dict[str, tuple[str, Whole | None]] = {
 
 @pytest.mark.parametrize("body", KINDS)
 def test_the_graph_says_what_whole_numbers_are(body: str) -> None:
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "flat": kit.ints(1, 36),
         "one": np.array(1, np.int64),
         "two": kit.ints(2),
@@ -104,3 +109,62 @@ def test_the_graph_says_what_whole_numbers_are(body: str) -> None:
     }
     output, kind = KINDS[body]
     assert whole_outputs(kit.graph_of(GIVEN + body, **used)).get(output) == kind
+
+
+def test_labels_that_turned_although_they_were_sure_are_named() -> None:
+    wanted = np.arange(100) % 8
+    other = wanted.copy()
+    other[:5] = 8 - wanted[:5]
+    unsure = Margins(np.where(np.arange(100) < 5, 0.1, 3.0)[:, None], 0.5)
+    floor = {"y": np.where(np.arange(100) < 4, 8 - wanted, wanted)}
+    given = {"y": wanted}, {"y": other}
+    assert compare(*given, budget=INT8, floor=floor, margins={"y": unsure})
+    sure = Margins(np.full((100, 1), 3.0), 0.5)
+    verdict = compare(*given, budget=INT8, floor=floor, margins={"y": sure})
+    assert [f.metric for f in verdict.missed] == ["flips_beyond_low"]
+    assert not compare(*given, margins={"y": sure})  # of a float file not one may
+
+
+def test_the_scores_behind_labels_are_found_through_a_softmax_and_ordered_ones_have_two_neighbours() -> (
+    None
+):
+    body = "(int64[4] y) { s = Softmax<axis=1>(x) a = ArgMin<axis=1, keepdims=1>(s) y = Reshape(a, flat) }"
+    graph = kit.graph_of("(float[4,5] x) => " + body, flat=kit.ints(4))
+    decided = decisions(graph)["y"]
+    assert decided == Decision("x", 1, 1, -1)
+    assert kit.run(opened(graph, {"y": decided}), {"x": kit.floats(4, 5)})[1].shape == (4, 5)
+    scores = np.array([[3.0, 9.0, 7.0, 1.0]])
+    assert decided.margins(scores) == [[2.0]]
+    assert Decision("x", 1, 3, 1).margins(scores).tolist() == [[2.0, 2.0, 2.0]]
+    wide = kit.graph_of(
+        "(float[1,4,9,9] x) => (int64[1,9,9] y) { y = ArgMax<axis=1, keepdims=0>(x) }"
+    )
+    assert not decisions(wide)
+
+
+def test_an_export_of_labels_keeps_how_sure_they_are_and_parity_judges_by_it(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    weights = {"a": rng.normal(0, 0.3, (16, 16)), "b": rng.normal(0, 0.3, (16, 6))}
+    body = "(float[1,16] x) => (int64[1] y) { h = Gemm(x, a) r = Relu(h) s = Gemm(r, b) y = ArgMax<axis=1, keepdims=0>(s) }"
+    net = tmp_path / "labels.onnx"
+    constants = {n: w.astype(np.float32) for n, w in weights.items()}
+    onnx.save(kit.model_of(body, 17, **constants), net)
+    for name in ("calib", "verify"):
+        np.savez(tmp_path / name, x=rng.normal(size=(40, 16)).astype(np.float32))
+    report = export_model(
+        net,
+        targets=("onnx",),
+        precision="int8",
+        recipe="fast",
+        calib=str(tmp_path / "calib.npz"),
+        verify=str(tmp_path / "verify.npz"),
+        output=tmp_path / "out",
+    )
+    (made,) = report.artifacts
+    figures = made.verdict.figures["y"]
+    assert 0 < figures["margin_explained"] < 2
+    assert figures["flips_beyond"] == 0
+    shown = check_parity([made.path]).matrix.rows[-1].figures["y"]
+    assert shown == figures

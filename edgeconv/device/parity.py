@@ -18,7 +18,8 @@ from edgeconv.files import temporary_folder
 from edgeconv.judge.outputs import ABOUT, Outputs, inputs_hash, load_outputs
 from edgeconv.parity.cells import Cell, elsewhere
 from edgeconv.parity.child import save_feeds
-from edgeconv.parity.matrix import Samples, Settings, described, job_for
+from edgeconv.parity.facts import described
+from edgeconv.parity.matrix import Samples, Settings, job_for
 from edgeconv.parity.places import Found
 from edgeconv.runtimes.table import BOARD_SUFFIXES, off_board
 from edgeconv.schema import checked, either, flag, items, maybe, table, text

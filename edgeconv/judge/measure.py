@@ -1,17 +1,19 @@
 """Measure one output against the reference's: every figure that applies to it."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv import metrics
-from edgeconv.errors import EdgeconvError
+from edgeconv.judge.classes import accuracy, class_figures, map_classes
+from edgeconv.judge.context import Context
+from edgeconv.judge.labels import label_figures
 from edgeconv.judge.measures import MEASURES, Figures
-from edgeconv.judge.parts import channel_axis
-from edgeconv.judge.whole import Whole, whole_kind
+from edgeconv.judge.parts import MOST_CHANNELS, channel_axis
+from edgeconv.judge.whole import whole_kind
 
 Array = NDArray[Any]
 
@@ -24,33 +26,10 @@ CLEAN_DB = 40.0
 """With so little noise in what varies, a large error is one steep place, as between two characters that are read."""
 COARSE = 1 / 32
 """Steps in an output's spread: fewer leave it less than 40 dB."""
-FEWEST_RARE = 10
-"""Fewer pictures of rare classes tell nothing of their share."""
-BY_CHANCE = 0.05
-"""A p-value above it says nothing."""
-MOST_CHANNELS = 4096
-"""More are positions of a map, not channels."""
 STEP = 1.0
 """Between two whole numbers."""
 SOFTMAX_STEP = 1 / 256
 """What INT8 prescribes: a class that never moves by so much is none that the net finds."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """What else is known about an output.
-
-    ``scale``: its quantization step, for quanta. ``floor``: the same output of the recipe simulated
-    in float, for the noise floor. ``truth``: class of each picture, -1 unknown. ``scores``: whether
-    the output holds class scores; None decides by shape, (pictures, classes). ``whole``: what its whole
-    numbers are; None decides by type.
-    """
-
-    scale: float | None = None
-    floor: Array | None = None
-    truth: NDArray[np.integer[Any]] | None = None
-    scores: bool | None = None
-    whole: Whole | None = None
 
 
 def measure(
@@ -73,7 +52,7 @@ def measure(
         )
     kind = whole_kind(reference, other, context.whole)
     if kind == "labels":
-        figures |= _equal(name, reference, other, context)
+        figures |= label_figures(name, reference, other, context.floor, context.margins)
     elif kind == "amounts":
         figures |= _amounts(name, reference, other, context)
     elif comparable:
@@ -81,35 +60,20 @@ def measure(
         figures |= _quanta(name, reference, other, context)
         figures |= _floor(name, reference, other, figures, context)
         notes += _coarse(name, reference, other, context)
-        figures |= _map_classes(name, reference, other, figures, context)
+        figures |= map_classes(name, reference, other, figures, context)
     if scores:
-        figures |= _classes(name, reference, other, figures, context, comparable)
-        figures |= _accuracy(reference, other, context)
+        figures |= class_figures(name, reference, other, figures, context, comparable)
+        figures |= accuracy(reference, other, context)
     return {key: figures[key] for key in MEASURES if key in figures}, tuple(notes)
-
-
-def _equal(name: str, reference: Array, other: Array, context: Context) -> Figures:
-    if other.dtype.kind == "f":  # labels that were scaled on the way
-        other = np.rint(other)
-    share, low, high = metrics.equal_share(reference, other, name)
-    differs = metrics.differs_low(reference, other, name)
-    figures = {"equal": share, "equal_low": low, "equal_high": high, "differs_low": differs}
-    if reference.ndim > 1:
-        figures["lost_labels"] = float(metrics.lost_labels(reference, other, context.floor))
-    if context.floor is not None:
-        turned = 1.0 - metrics.equal_share(reference, context.floor, name)[0]
-        apart = metrics.differs_low(context.floor, other, name)
-        figures["turned_beyond_low"] = max(0.0, apart - 2.0 * turned)
-    return figures
 
 
 def _amounts(name: str, reference: Array, other: Array, context: Context) -> Figures:
     """Return the figures of values in steps of 1: what lies between two numbers falls either way."""
     reference, other = reference.astype(np.float64), other.astype(np.float64)
-    context = replace(context, scale=STEP)
     figures = _values(name, reference, other, context, STEP)
-    figures |= _quanta(name, reference, other, context)
-    return figures | _floor(name, reference, other, figures, context)
+    figures |= _quanta(name, reference, other, replace(context, scale=STEP))
+    both = replace(context, scale=2 * STEP)  # the file rounds, and what was promised does
+    return figures | _floor(name, reference, other, figures, both)
 
 
 def _values(
@@ -224,93 +188,3 @@ def _beyond_db(noise: float, least: float) -> float:
     if noise <= least:
         return 0.0
     return 20.0 * math.log10(noise / least) if least > 0.0 else math.inf
-
-
-def _classes(
-    name: str,
-    reference: Array,
-    other: Array,
-    figures: Figures,
-    context: Context,
-    comparable: bool,
-) -> Figures:
-    top1 = metrics.agreeing(reference, other, 1, name)
-    low, high = metrics.wilson_interval(int(top1.sum()), len(top1))
-    found = {
-        "agreement_top1": float(top1.mean()),
-        "agreement_top1_low": low,
-        "agreement_top1_high": high,
-        **_rare(reference, other, top1),
-        "agreement_top5": metrics.agreement(reference, other, 5, name),
-        "flips": float((~top1).sum()),
-    }
-    if not comparable:
-        return found
-    noise = _noise(name, reference, figures, context)
-    flips = metrics.split_flips(reference, other, metrics.explained_margin(noise), name)
-    return found | {
-        "kl": metrics.kl_softmax(reference, other, name),
-        "flips_explained": float(flips.explained),
-        "flips_beyond": float(flips.beyond),
-        "flips_beyond_share": flips.beyond / len(top1),
-        "flips_beyond_low": metrics.wilson_interval(int(flips.beyond), len(top1))[0],
-        "margin_explained": flips.threshold,
-        "widest_flip": flips.widest,
-    }
-
-
-def _map_classes(
-    name: str, reference: Array, other: Array, figures: Figures, context: Context
-) -> Figures:
-    channels = reference.shape[1] if reference.ndim == 4 else 0
-    if not 1 < channels <= MOST_CHANNELS or min(reference.shape[2:]) < 2:
-        return {}
-    margin = metrics.explained_margin(_noise(name, reference, figures, context))
-    return {"lost_classes": float(len(metrics.lost_classes(reference, other, margin, name)))}
-
-
-def _noise(name: str, reference: Array, figures: Figures, context: Context) -> float:
-    """Return the noise that a file is allowed: that of its recipe where one is known."""
-    if context.floor is None:
-        return figures["rms_error"]
-    return metrics.rms_error(reference, context.floor, name)
-
-
-def _rare(reference: Array, other: Array, agrees: Array) -> Figures:
-    """Return how many of the pictures agree that are not of a class that most are of.
-
-    Nothing where as many come to that class as leave it: near its border noise turns rare classes more often,
-    whatever the file is like.
-    """
-    best, now = (metrics.class_rows(side).argmax(axis=1) for side in (reference, other))
-    commonest = np.bincount(best).argmax()
-    rare = best != commonest
-    if rare.sum() < FEWEST_RARE or rare.mean() >= 0.5:
-        return {}
-    if (now == commonest).sum() <= (~rare).sum() or metrics.mcnemar_p(
-        ~rare, now == commonest
-    ) > BY_CHANCE:
-        return {}
-    return {
-        "agreement_rare_high": metrics.wilson_interval(int(agrees[rare].sum()), int(rare.sum()))[1]
-    }
-
-
-def _accuracy(reference: Array, other: Array, context: Context) -> Figures:
-    truth = context.truth
-    if truth is None or not (truth >= 0).any():
-        return {}
-    if len(truth) != len(reference):
-        raise EdgeconvError(
-            f"there are {len(truth)} classes of truth for {len(reference)} pictures"
-        )
-    own, float_own = metrics.correct(other, truth), metrics.correct(reference, truth)
-    low, high = metrics.wilson_interval(int(own.sum()), len(own))
-    return {
-        "top1": float(own.mean()),
-        "top1_low": low,
-        "top1_high": high,
-        "reference_top1": float(float_own.mean()),
-        "top1_drop": float(float_own.mean() - own.mean()),
-        "mcnemar_p": metrics.mcnemar_p(float_own, own),
-    }

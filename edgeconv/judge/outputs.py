@@ -62,6 +62,7 @@ ABOUT = table(
         "foreign": flag,
         "weights": maybe(text),
         "noise": mapping(number()),
+        "explained": mapping(number(low=0.0)),
     },
 )
 """What ``about`` of saved outputs must hold, where it holds it."""
@@ -72,11 +73,13 @@ class Outputs:
     """Real-valued outputs of one run, name -> (pictures, ...), in the hub's layout.
 
     ``about`` says what ran: label, stage, precision, file, runtime, version, threads, machine,
-    inputs_sha256, seconds, scales (output -> quantization step).
+    inputs_sha256, seconds, scales (output -> quantization step). ``margins`` tell of a reference how
+    sure its labels are, (pictures, labels).
     """
 
     arrays: Mapping[str, Array]
     about: Mapping[str, Any] = field(default_factory=dict)
+    margins: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def label(self) -> str:

@@ -21,6 +21,8 @@ GAP = 8.0
 """Channels whose spreads differ by more than this, with nothing between, are other quantities."""
 MOST_FIGURES = 16
 """Longer vectors are class scores, of which one may hardly move, or embeddings."""
+MOST_CHANNELS = 4096
+"""More are positions of a map, not channels."""
 MOST_RUNS = 4
 """More runs than these are channels of one quantity that happen to differ."""
 
@@ -81,7 +83,7 @@ def _by_range(reference: Array) -> tuple[Part, ...]:
         return ()
     axis = channel_axis(reference)
     channels = np.moveaxis(reference, axis, 0).reshape(reference.shape[axis], -1)
-    if not 2 <= len(channels) <= 4096:
+    if not 2 <= len(channels) <= MOST_CHANNELS:
         return ()
     spread = channels.std(axis=1, dtype=np.float64)
     moving = np.sort(spread[spread > 1e-6 * spread.max(initial=0.0)])

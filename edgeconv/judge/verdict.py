@@ -11,20 +11,16 @@ from numpy.typing import NDArray
 from edgeconv.adapt import match_names
 from edgeconv.errors import EdgeconvError
 from edgeconv.judge.budget import DEFAULTS, Budget
+from edgeconv.judge.context import Context
 from edgeconv.judge.doubts import doubts_of, is_open
-from edgeconv.judge.measure import Context, measure
+from edgeconv.judge.labels import Margins
+from edgeconv.judge.measure import measure
 from edgeconv.judge.measures import MEASURES, PART_MEASURES, Figures, show
-from edgeconv.judge.parts import GAP, Cuts, Part, find_parts
+from edgeconv.judge.parts import Cuts, Part, find_parts
+from edgeconv.judge.scores import holds_scores
 from edgeconv.judge.whole import Whole, whole_kind
-from edgeconv.metrics import are_probabilities, class_rows, is_scores
 
 Array = NDArray[Any]
-EVEN = 1e-3
-"""What the length of a normalized vector may differ by in float arithmetic, half precision too."""
-VECTORS = ("embed", "feature", "descriptor")
-"""What outputs are called that are compared with each other, not read as classes."""
-ENOUGH_SIGNS = 256
-"""Of fewer values none may be below 0 by chance."""
 NO_INTEGERS = "int8_compute"
 """What a finding is about that no figure measures: an INT8 file that computes in float."""
 
@@ -121,6 +117,7 @@ def compare(
     scores: Collection[str] | None = None,
     cuts: Cuts | None = None,
     whole: Mapping[str, Whole] | None = None,
+    margins: Mapping[str, Margins] | None = None,
     found: Sequence[Finding] = (),
 ) -> Verdict:
     """Compare outputs, name -> (pictures, ...) real values, with the float reference's.
@@ -130,7 +127,7 @@ def compare(
     ``class_offset`` drops that many leading classes of ``other`` (1 where class 0 is
     "background"); ``scores`` names the outputs that hold class scores (None: decided by shape);
     ``cuts`` are the parts of outputs that the graph shows, ``whole`` what it shows of their whole
-    numbers; ``found`` is what is known already.
+    numbers, ``margins`` how sure labels are; ``found`` is what is known already.
 
     A value that is not finite makes a failed verdict. Raises EdgeconvError where outputs or their
     shapes cannot be matched.
@@ -164,8 +161,9 @@ def compare(
             floor=None if floor is None else floor.get(name),
             truth=truth,
             scores=not kind
-            and (_holds_scores(name, wanted, pieces, truth) if scores is None else name in scores),
+            and (holds_scores(name, wanted, pieces, truth) if scores is None else name in scores),
             whole=kind,
+            margins=(margins or {}).get(name),
         )
         figures[name], said, judged = _measured(name, wanted, got, context, budget)
         notes.extend(said)
@@ -206,42 +204,6 @@ def no_integers(kind: str, stats: Mapping[str, Any]) -> tuple[Finding, ...]:
         return ()
     why = f"none of its {compute} convolutions and products computes in integers: this is no INT8 file"
     return (Finding("", NO_INTEGERS, 0.0, 1.0, False, why),)
-
-
-def _holds_scores(
-    name: str,
-    reference: Array,
-    pieces: Collection[Part],
-    truth: NDArray[np.integer[Any]] | None,
-) -> bool:
-    """Whether an output holds class scores: by its shape, unless its name or its values say otherwise."""
-    if not is_scores(reference):
-        return False
-    if truth is None and (_named_vector(name) or _figures(reference) or _unit_length(reference)):
-        return False
-    spreads = [float(piece.of(reference).std()) for piece in pieces]
-    return not spreads or max(spreads) <= GAP * min(spreads)
-
-
-def _named_vector(name: str) -> bool:
-    """Whether an output is called an embedding, whose largest element says nothing.
-
-    >>> _named_vector("image_embeds"), _named_vector("logits")
-    (True, False)
-    """
-    return any(word in name.casefold() for word in VECTORS)
-
-
-def _figures(reference: Array) -> bool:
-    """Whether no value is below 0 and some are above 1: distances, or features behind a ReLU; logits have either sign."""
-    many = reference.size >= ENOUGH_SIGNS
-    return many and bool(reference.min() >= 0.0 and reference.max() > 1.0 + EVEN)
-
-
-def _unit_length(reference: Array) -> bool:
-    """Whether every row is a vector of length 1: an embedding, whose largest element says nothing."""
-    lengths = np.linalg.norm(class_rows(reference).astype(np.float64), axis=1)
-    return bool(np.abs(lengths - 1.0).max() <= EVEN) and not are_probabilities(reference)
 
 
 def _part(name: str, piece: Part, reference: Array, other: Array, context: Context) -> Figures:

@@ -55,6 +55,7 @@ from edgeconv.metrics.shares import (
     equal_share,
     lost_labels,
     mcnemar_p,
+    share_low,
     wilson_interval,
 )
 
@@ -92,6 +93,7 @@ __all__ = [
     "relative_error",
     "rms_error",
     "row_sqnr_db",
+    "share_low",
     "smallest_tolerance",
     "split_flips",
     "sqnr_centred_db",

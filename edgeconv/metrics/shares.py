@@ -56,11 +56,7 @@ def equal_share(reference: Reals, other: Reals, name: str = "output") -> tuple[f
 
 
 def differs_low(reference: Reals, other: Reals, name: str = "output") -> float:
-    """Lower end of the 95 % interval of the share of values that differ, (samples, ...).
-
-    Wilson's over as many independent draws as the samples' own shares tell of (the design effect of
-    cluster samples, Kish 1965): a map whose share hardly moves from sample to sample says more than one
-    answer a sample does.
+    """Lower end of the 95 % interval of the share of values that differ, (samples, ...): see share_low.
 
     >>> wanted = np.zeros((20, 50), int)
     >>> other = wanted.copy()
@@ -69,8 +65,17 @@ def differs_low(reference: Reals, other: Reals, name: str = "output") -> float:
     True
     """
     check_pair(name, reference, other)
-    apart = reference != other
-    rows = len(reference) if reference.ndim else 1
+    return share_low(reference != other)
+
+
+def share_low(apart: NDArray[np.bool_]) -> float:
+    """Lower end of the 95 % interval of the share of values (samples, ...) that are true.
+
+    Wilson's over as many independent draws as the samples' own shares tell of (the design effect of
+    cluster samples, Kish 1965): a map whose share hardly moves from sample to sample says more than one
+    answer a sample does.
+    """
+    rows = len(apart) if apart.ndim else 1
     share, draws = float(apart.mean()), float(rows)
     if rows >= FEWEST_ROWS and 0.0 < share < 1.0:
         spread = float(apart.reshape(rows, -1).mean(axis=1).var(ddof=1))

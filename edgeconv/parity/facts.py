@@ -1,8 +1,10 @@
-"""What a file is, apart from its outputs: size, INT8 share, transposes, where its noise comes from."""
+"""What reports and the verdict know of a cell beside its outputs: size, INT8 share, where its noise comes from."""
 
 from pathlib import Path
 
 from edgeconv.artifact import Artifact
+from edgeconv.judge.outputs import Outputs
+from edgeconv.parity.cells import Cell
 from edgeconv.recipe import load_recipe
 
 
@@ -30,3 +32,40 @@ def noise_map(artifact: Artifact | None) -> dict[str, float]:
     rows = load_recipe(artifact.evidence("recipe.json")).notes.get("noise", {})
     ranked = sorted(rows, key=lambda name: -float(rows[name]["share"]))
     return {name: float(rows[name]["share"]) for name in ranked}
+
+
+def described(cell: Cell, outputs: Outputs, digest: str, emulated: bool) -> Outputs:
+    """Return a cell's outputs with all that reports say of it; ``digest`` is of the inputs."""
+    about = {
+        **outputs.about,
+        "label": cell.label,
+        "stage": cell.stage,
+        "title": cell.title,
+        "before": cell.before,
+        "kind": cell.kind,
+        "emulated": cell.board if emulated else None,
+        "foreign": cell.artifact is None and cell.stage not in ("raw", "hub", "prepared"),
+        "inputs_sha256": digest,
+    }
+    about["scales"] = {**about.get("scales", {}), **_recipe_scales(cell)}
+    shipped = None if cell.stage == "recipe" else cell.artifact  # it is written here, in ONNX
+    about["file"] = {**file_figures(cell.path, shipped), **(outputs.about.get("delegation") or {})}
+    if cell.artifact is not None:
+        verified = cell.artifact.manifest.get("verification") or {}
+        about["explained"] = verified.get("explained") or {}
+    if cell.stage == "recipe":
+        about["noise"] = noise_map(cell.artifact)
+    if emulated:  # seconds under emulation are no figure of the board's
+        about = {key: value for key, value in about.items() if not key.endswith("_s")}
+    return Outputs(outputs.arrays, about)
+
+
+def _recipe_scales(cell: Cell) -> dict[str, float]:
+    """Step of every tensor that the recipe quantizes: an artifact's float outputs have one too."""
+    if cell.artifact is None or cell.stage not in ("recipe", "int8"):
+        return {}
+    if "recipe.json" not in cell.artifact.manifest["evidence"]["files"]:
+        return {}
+    activations = load_recipe(cell.artifact.evidence("recipe.json")).activations
+    names = [spec.name for spec in cell.artifact.outputs]
+    return {n: activations[n].scale for n in names if n in activations}

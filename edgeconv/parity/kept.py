@@ -39,7 +39,8 @@ def from_evidence(artifact: Artifact, count: int | None) -> tuple[Samples, Outpu
         "title": _exported_by(artifact),
         **known_task(artifact),
     }
-    return samples, Outputs(outputs, {**about, "inputs_sha256": inputs_hash(inputs)})
+    margins = {name: array[chosen] for name, array in _named(arrays, "margin:").items()}
+    return samples, Outputs(outputs, {**about, "inputs_sha256": inputs_hash(inputs)}, margins)
 
 
 def known_task(artifact: Artifact) -> dict[str, Any]:

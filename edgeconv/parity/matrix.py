@@ -13,15 +13,14 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.evaluate.box_parity import BoxParity
 from edgeconv.evaluate.held import boxes_held
 from edgeconv.judge.budget import DEFAULTS, Budget, defaults_for
+from edgeconv.judge.labels import Margins
 from edgeconv.judge.measures import Figures
 from edgeconv.judge.outputs import Outputs
 from edgeconv.judge.verdict import Verdict, compare, no_integers
 from edgeconv.parity.cells import Cell
 from edgeconv.parity.child import Job
-from edgeconv.parity.facts import file_figures, noise_map
 from edgeconv.parity.latency import Latency
 from edgeconv.parity.layers.figures import LayerReport
-from edgeconv.recipe import load_recipe
 from edgeconv.runtimes.table import RUNTIMES
 from edgeconv.tensors import Layout
 
@@ -146,29 +145,6 @@ class Matrix:
         return self.exit_code == 0
 
 
-def described(cell: Cell, outputs: Outputs, digest: str, emulated: bool) -> Outputs:
-    """Return a cell's outputs with all that reports say of it; ``digest`` is of the inputs."""
-    about = {
-        **outputs.about,
-        "label": cell.label,
-        "stage": cell.stage,
-        "title": cell.title,
-        "before": cell.before,
-        "kind": cell.kind,
-        "emulated": cell.board if emulated else None,
-        "foreign": cell.artifact is None and cell.stage not in ("raw", "hub", "prepared"),
-        "inputs_sha256": digest,
-    }
-    about["scales"] = {**about.get("scales", {}), **_recipe_scales(cell)}
-    shipped = None if cell.stage == "recipe" else cell.artifact  # it is written here, in ONNX
-    about["file"] = {**file_figures(cell.path, shipped), **(outputs.about.get("delegation") or {})}
-    if cell.stage == "recipe":
-        about["noise"] = noise_map(cell.artifact)
-    if emulated:  # seconds under emulation are no figure of the board's
-        about = {key: value for key, value in about.items() if not key.endswith("_s")}
-    return Outputs(outputs.arrays, about)
-
-
 def job_for(
     cell: Cell, feeds: Mapping[str, Path], samples: Samples, settings: Settings, out: Path
 ) -> Job:
@@ -200,17 +176,6 @@ def _judged_on(cell: Cell, samples: Samples) -> int | None:
         return None
     pictures = (cell.artifact.manifest.get("verification") or {}).get("pictures")
     return None if pictures is None else int(pictures)
-
-
-def _recipe_scales(cell: Cell) -> dict[str, float]:
-    """Step of every tensor that the recipe quantizes: an artifact's float outputs have one too."""
-    if cell.artifact is None or cell.stage not in ("recipe", "int8"):
-        return {}
-    if "recipe.json" not in cell.artifact.manifest["evidence"]["files"]:
-        return {}
-    activations = load_recipe(cell.artifact.evidence("recipe.json")).activations
-    names = [spec.name for spec in cell.artifact.outputs]
-    return {n: activations[n].scale for n in names if n in activations}
 
 
 def judge(
@@ -296,5 +261,10 @@ def _against(
         scores=settings.scores,
         cuts=reference.about.get("cuts"),
         whole=reference.about.get("whole"),
+        margins={
+            n: Margins(reference.margins[n][:count], widest)
+            for n, widest in (other.about.get("explained") or {}).items()
+            if n in reference.margins
+        },
         found=no_integers(kind, other.about.get("file") or {}),
     )

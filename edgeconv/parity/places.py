@@ -8,7 +8,8 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.judge.outputs import Outputs, inputs_hash
 from edgeconv.parity.cells import Cell
 from edgeconv.parity.child import run_cell, save_feeds
-from edgeconv.parity.matrix import Samples, Settings, described, job_for
+from edgeconv.parity.facts import described
+from edgeconv.parity.matrix import Samples, Settings, job_for
 
 Found = list[tuple[Cell, Outputs | str]]
 """Each cell with its outputs, or the sentence that says why there are none."""

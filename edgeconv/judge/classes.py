@@ -1,0 +1,111 @@
+"""The figures of class scores: decisions of pictures and of places, and accuracy."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv import metrics
+from edgeconv.errors import EdgeconvError
+from edgeconv.judge.context import Context
+from edgeconv.judge.measures import Figures
+from edgeconv.judge.parts import MOST_CHANNELS
+
+Array = NDArray[Any]
+FEWEST_RARE = 10
+"""Fewer pictures of rare classes tell nothing of their share."""
+BY_CHANCE = 0.05
+"""A p-value above it says nothing."""
+
+
+def class_figures(
+    name: str,
+    reference: Array,
+    other: Array,
+    figures: Figures,
+    context: Context,
+    comparable: bool,
+) -> Figures:
+    """Return how scores (pictures, classes) decide against the reference's; not ``comparable``: which is best alone."""
+    top1 = metrics.agreeing(reference, other, 1, name)
+    low, high = metrics.wilson_interval(int(top1.sum()), len(top1))
+    found = {
+        "agreement_top1": float(top1.mean()),
+        "agreement_top1_low": low,
+        "agreement_top1_high": high,
+        **_rare(reference, other, top1),
+        "agreement_top5": metrics.agreement(reference, other, 5, name),
+        "flips": float((~top1).sum()),
+    }
+    if not comparable:
+        return found
+    noise = _noise(name, reference, figures, context)
+    flips = metrics.split_flips(reference, other, metrics.explained_margin(noise), name)
+    return found | {
+        "kl": metrics.kl_softmax(reference, other, name),
+        "flips_explained": float(flips.explained),
+        "flips_beyond": float(flips.beyond),
+        "flips_beyond_share": flips.beyond / len(top1),
+        "flips_beyond_low": metrics.wilson_interval(int(flips.beyond), len(top1))[0],
+        "margin_explained": flips.threshold,
+        "widest_flip": flips.widest,
+    }
+
+
+def map_classes(
+    name: str, reference: Array, other: Array, figures: Figures, context: Context
+) -> Figures:
+    """Return which classes of a map (pictures, classes, height, width) are lost; nothing of what is no map."""
+    channels = reference.shape[1] if reference.ndim == 4 else 0
+    if not 1 < channels <= MOST_CHANNELS or min(reference.shape[2:]) < 2:
+        return {}
+    margin = metrics.explained_margin(_noise(name, reference, figures, context))
+    return {"lost_classes": float(len(metrics.lost_classes(reference, other, margin, name)))}
+
+
+def _noise(name: str, reference: Array, figures: Figures, context: Context) -> float:
+    """Return the noise that a file is allowed: that of its recipe where one is known."""
+    if context.floor is None:
+        return figures["rms_error"]
+    return metrics.rms_error(reference, context.floor, name)
+
+
+def _rare(reference: Array, other: Array, agrees: Array) -> Figures:
+    """Return how many of the pictures agree that are not of a class that most are of.
+
+    Nothing where as many come to that class as leave it: near its border noise turns rare classes more often,
+    whatever the file is like.
+    """
+    best, now = (metrics.class_rows(side).argmax(axis=1) for side in (reference, other))
+    commonest = np.bincount(best).argmax()
+    rare = best != commonest
+    if rare.sum() < FEWEST_RARE or rare.mean() >= 0.5:
+        return {}
+    if (now == commonest).sum() <= (~rare).sum() or metrics.mcnemar_p(
+        ~rare, now == commonest
+    ) > BY_CHANCE:
+        return {}
+    return {
+        "agreement_rare_high": metrics.wilson_interval(int(agrees[rare].sum()), int(rare.sum()))[1]
+    }
+
+
+def accuracy(reference: Array, other: Array, context: Context) -> Figures:
+    """Return what both sides are worth where true classes are known."""
+    truth = context.truth
+    if truth is None or not (truth >= 0).any():
+        return {}
+    if len(truth) != len(reference):
+        raise EdgeconvError(
+            f"there are {len(truth)} classes of truth for {len(reference)} pictures"
+        )
+    own, float_own = metrics.correct(other, truth), metrics.correct(reference, truth)
+    low, high = metrics.wilson_interval(int(own.sum()), len(own))
+    return {
+        "top1": float(own.mean()),
+        "top1_low": low,
+        "top1_high": high,
+        "reference_top1": float(float_own.mean()),
+        "top1_drop": float(float_own.mean() - own.mean()),
+        "mcnemar_p": metrics.mcnemar_p(float_own, own),
+    }
