@@ -43,21 +43,25 @@ def digest(path: Path) -> str:
 def check_writable(path: Path, flag: str, *, folder: bool = False) -> None:
     """Raise where no file (no ``folder``) can be written at ``path``, which ``flag`` names; leave nothing there.
 
-    UsageError for a folder in a file's place and a file in a folder's, EdgeconvError for what the
-    system refuses.
+    UsageError for a folder in a file's place, a file in a folder's and a link to nothing there,
+    EdgeconvError for what the system refuses.
     """
-    if not folder and path.is_dir():
+    if not folder and os.path.isdir(path):
         raise UsageError(f"{flag} {path} is a folder: name a file")
     place = path if folder else path.parent
-    held = next((p for p in (place, *place.absolute().parents) if p.exists()), Path("/"))
+    held = next(p for p in (place, *place.absolute().parents) if os.path.lexists(p))
+    if not held.exists():
+        raise UsageError(f"{flag} {path}: {held} is a link to {held.readlink()}, where nothing is")
     if not held.is_dir():
         raise UsageError(f"{flag} {path}: {held} is a file, not a folder")
     try:
+        with suppress(FileNotFoundError):
+            path.lstat()  # it raises for a name that is too long for any file
         tempfile.TemporaryFile(dir=held).close()
     except OSError as error:
-        raise EdgeconvError(
-            f"{flag} {path} cannot be written: {held}: {error.strerror or error}"
-        ) from error
+        said = error.strerror or str(error)
+        why = said if error.filename == str(path) else f"{held}: {said}"
+        raise EdgeconvError(f"{flag} {path} cannot be written: {why}") from error
 
 
 @contextmanager

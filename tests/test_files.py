@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import itertools
 import os
 import stat
 import subprocess
@@ -74,7 +75,6 @@ def test_what_cannot_be_written_is_known_before_and_leaves_nothing(
 ) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
-    before = names(tmp_path)
     check_writable(tmp_path / "new" / "deep" / "a.csv", "--csv")
     check_writable(tmp_path / "file", "--csv")
     check_writable(tmp_path / "new", "--output", folder=True)
@@ -83,7 +83,17 @@ def test_what_cannot_be_written_is_known_before_and_leaves_nothing(
     for path, folder in ((tmp_path / "file" / "a.csv", False), (tmp_path / "file", True)):
         with pytest.raises(UsageError, match="file is a file, not a folder"):
             check_writable(path, "--csv", folder=folder)
-    assert names(tmp_path) == before
+    (tmp_path / "link").symlink_to("gone")
+    (tmp_path / "loop").symlink_to("loop")
+    for link in ("link", "loop"):
+        with pytest.raises(UsageError, match=f"{link} is a link to (gone|loop), where nothing is"):
+            check_writable(tmp_path / link / "new", "--output", folder=True)
+    long = f"--output {'a' * 300} cannot be written: File name too long"
+    for name, folder in itertools.product(("a" * 300, f"{'a' * 300}/b"), (True, False)):
+        with pytest.raises(EdgeconvError, match=long.replace(" cannot", "(/b)? cannot")):
+            check_writable(Path(name), "--output", folder=folder)
+    check_writable(tmp_path / "link", "--csv")  # a file takes the link's place
+    assert names(tmp_path) == ["file", "folder", "link", "loop"]
 
     def refuse(**_: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")

@@ -91,7 +91,7 @@ def test_a_group_without_a_command_shows_its_help_and_no_error(
         ("train mobilenet_v1 --data nodir", "nodir does not exist", 2),
         ("rescue nofile.tflite --calib empty", "nofile.tflite does not exist", 2),
         ("sweep mobilenet_v1 --target foo", "--target foo is unknown", 2),
-        ("sweep mobilenet_v1 --output text", "--output text is a file", 2),
+        ("sweep mobilenet_v1 --output text", "text is a file, not a folder", 2),
         ("bench half.tflite --html empty", "'empty' is a directory", 2),
     ],
 )

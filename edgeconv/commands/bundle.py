@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from edgeconv.commands.grouped import examples
+from edgeconv.commands.output_types import OutputPath
 from edgeconv.errors import UsageError
 from edgeconv.terminal import echo, echo_folded, print_json
 
@@ -15,7 +16,7 @@ from edgeconv.terminal import echo, echo_folded, print_json
 @click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL...]")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     default=Path("bundle.tar.gz"),
     show_default=True,
     help="Where the archive goes.",

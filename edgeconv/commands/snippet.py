@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from edgeconv.commands.grouped import examples
+from edgeconv.commands.output_types import OutputPath
 from edgeconv.terminal import echo_lines, print_json
 
 
@@ -24,7 +25,7 @@ from edgeconv.terminal import echo_lines, print_json
     help="python: .tflite and .onnx; cpp, kotlin: .tflite; c: borders alone; swift: .mlpackage.",
 )
 @click.option(
-    "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write it there instead."
+    "--output", type=OutputPath(folder=True), metavar="DIR", help="Write it there instead."
 )
 @click.option("--force", is_flag=True, help="Replace a program that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -8,6 +8,7 @@ from edgeconv import __version__
 from edgeconv.deps import version_of
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.targets import TARGETS, packages
+from edgeconv.files import check_writable
 from edgeconv.machine import describe
 from edgeconv.models.specs import SPECS
 from edgeconv.sweep.data import Evaluation, choose
@@ -127,7 +128,6 @@ def _impossible(item: Impossible) -> Cell:
 
 def check_output(output: Path) -> None:
     """Raise where ``output`` cannot be the folder of a sweep."""
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"--output {output} is a file; a sweep writes a folder")
+    check_writable(output, "--output", folder=True)
     if output.is_dir() and any(output.iterdir()) and not (output / "cells").is_dir():
         raise EdgeconvError(f"--output {output} holds other files: name an empty or a new folder")

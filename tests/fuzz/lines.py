@@ -50,16 +50,20 @@ LONG = ("--mlperf", "--sustained", "--emulate", "--wheels", "--also", "--npu", "
 """Options that are meant to take long, or that fetch something."""
 
 TIMES = ("--seconds", "--runs", "--warmup", "--timeout", "--budget-ms", "--workers", "--shard")
+NOWHERE = "nowhere"
+"""A link to nothing in the case's folder."""
 WORDS: tuple[Any, ...] = (
     *ODD, "-1", "0", "--", "-", "1,2", "nan", "1e999", "gone.py:f", "/dev/null", "/proc/self/mem", ".", "ö",
     "a,b", "1,3,16,16", "1,3,0,0", "x=1", "-oProxyCommand=touch PWNED", "$(touch PWNED)", "[red]x[/]",
     "ssh://-oProxyCommand=touch%20PWNED/", "ssh://", "ssh://a b", "\udc80", "a\\b", "%s", "{x}",
+    NOWHERE, f"{NOWHERE}/x", "a" * 300, f"{'a' * 300}/x",
 )  # fmt: skip
 TIMED_WORDS = ("-1", "0", "", "nan", "x", "1")
 
 
 def odd_line(rng: Random, words: list[str], base: Path, work: Path) -> list[str]:
     """Drop, double, swap or replace words; add options of the command with values of any kind."""
+    (work / NOWHERE).symlink_to("gone")
     as_json = "--json" in words
     made = [word for word in words if word != "--json"]
     for _ in range(rng.choice((1, 1, 2, 3))):
