@@ -10,17 +10,20 @@ from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.evaluate.run import Subject, outputs_of, picture_samples
-from edgeconv.evaluate.task import scores_output
+from edgeconv.evaluate.task import labels_output, scores_output
 from edgeconv.metrics import are_probabilities
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """One class: index, name ("class 7" where labels are unknown), and softmax probability."""
+    """One class: index, name ("class 7" where labels are unknown), and softmax probability.
+
+    A file that gives its best class alone says no probability.
+    """
 
     index: int
     name: str
-    probability: float
+    probability: float | None
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,12 @@ def predict(subject: Subject, pictures: Sequence[Path], top: int) -> list[Predic
     found: list[Prediction] = []
     runtime = f"{subject.runtime} {subject.version}"
     for some, arrays in outputs_of(subject, picture_samples(subject, pictures)):
-        scores = scores_output(arrays)
+        labels, scores = labels_output(arrays), scores_output(arrays)
+        if labels is not None:
+            for sample, label in zip(some, labels.tolist(), strict=True):
+                only = (Ranked(label, subject.label(label), None),)
+                found.append(Prediction(Path(sample.name), runtime, only))
+            continue
         if scores is None:
             made = ", ".join(f"{spec.name} is {list(spec.shape)}" for spec in subject.outputs)
             raise EdgeconvError(f"{subject.path} is no classifier: {made}")

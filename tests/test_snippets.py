@@ -100,7 +100,9 @@ def test_the_python_program_prints_what_run_prints(
     expected = ""
     for one in run_model(path, pictures()):
         expected += f"{one.picture}\n"
-        expected += "".join(f"  {100 * c.probability:5.1f} %  {c.name}\n" for c in one.classes)
+        expected += "".join(
+            f"  {100 * (c.probability or 0):5.1f} %  {c.name}\n" for c in one.classes
+        )
     assert done.stdout == expected
 
 
@@ -196,7 +198,9 @@ def test_the_cpp_program_around_a_stand_in_for_the_runtime(
     said = [line.split(" %  ") for line in done.stdout.decode().splitlines()[1:]]
     mine = run_model(path, [picture])[0].classes
     assert [name for _, name in said] == [ranked.name for ranked in mine]
-    assert np.allclose([float(p) for p, _ in said], [100 * r.probability for r in mine], atol=0.06)
+    assert np.allclose(
+        [float(p) for p, _ in said], [100 * (r.probability or 0) for r in mine], atol=0.06
+    )
 
 
 @pytest.mark.slow

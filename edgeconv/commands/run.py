@@ -82,13 +82,12 @@ def command(
     """
     from edgeconv.evaluate.look import Looking
     from edgeconv.evaluate.run import Asked, open_subject
-    from edgeconv.evaluate.task import task_of
 
     chosen = each_picture(pictures)
     looking = Looking(**{f.name: options.pop(f.name) for f in fields(Looking)})
     subject = open_subject(file, Asked(**options))
     known = looking.head or subject.head
-    if known or task_of([spec.shape for spec in subject.outputs]) != "classes":
+    if known or subject.task != "classes":
         _seen(subject, chosen, looking, as_json)
     elif looking.draw is not None:
         raise UsageError(f"--draw paints boxes and masks: {file} gives neither")
@@ -109,7 +108,9 @@ def _classes(subject: "Subject", pictures: Sequence[Path], top: int, as_json: bo
     for result in results:
         echo(f"{result.picture}  ({result.runtime})")
         for ranked in result.classes:
-            echo(f"  {100 * ranked.probability:5.1f} %  {_named(ranked.name, ranked.index)}")
+            share = ranked.probability
+            sure = "" if share is None else f"{100 * share:5.1f} %  "
+            echo(f"  {sure}{_named(ranked.name, ranked.index)}")
 
 
 def _named(name: str, index: int) -> str:

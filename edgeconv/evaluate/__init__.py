@@ -10,6 +10,7 @@ HEADS = (
     "ssd",
     "ssd-nms",
     "coreml-nms",
+    "listed",
 )
 """How outputs hold boxes, the choices of --head; evaluate/heads.py says what each is."""
 MIN_SCORE = 0.25

@@ -41,10 +41,13 @@ class Share:
 
 @dataclass
 class Classes:
-    """Counts over pictures of known class; ``confusion[true, predicted]``."""
+    """Counts over pictures of known class; ``confusion[true, predicted]``.
+
+    ``top5_right`` is None where a file gives its best class alone.
+    """
 
     classes: int
-    top5_right: int = 0
+    top5_right: int | None = 0
     confusion: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 
     def __post_init__(self) -> None:
@@ -65,12 +68,18 @@ class Classes:
                 f"the truth names class {int(truth.max())}, the file has {self.classes} classes"
             )
         np.add.at(self.confusion, (truth, scores.argmax(axis=1)), 1)
+        assert self.top5_right is not None
         self.top5_right += int((ranks(scores, truth) < 5).sum())
 
     def __add__(self, other: "Classes") -> "Classes":
-        """Return the counts over both sets of pictures."""
-        made = Classes(self.classes, self.top5_right + other.top5_right)
-        made.confusion += self.confusion + other.confusion
+        """Return the counts over both sets of pictures, of as many classes as the one that saw more."""
+        both = self.top5_right, other.top5_right
+        made = Classes(
+            max(self.classes, other.classes),
+            None if both[0] is None or both[1] is None else both[0] + both[1],
+        )
+        for own in (self, other):
+            made.confusion[: own.classes, : own.classes] += own.confusion
         return made
 
     def to_json(self) -> dict[str, Any]:
@@ -89,9 +98,9 @@ class Classes:
         return Share(int(np.trace(self.confusion)), int(self.confusion.sum()))
 
     @property
-    def top5(self) -> Share:
-        """Pictures whose class is among the best five."""
-        return Share(self.top5_right, int(self.confusion.sum()))
+    def top5(self) -> Share | None:
+        """Pictures whose class is among the best five; None where a file gives one."""
+        return None if self.top5_right is None else Share(self.top5_right, self.top1.count)
 
     def of_class(self, index: int) -> Share:
         """Pictures of one class that are recognised."""
@@ -139,6 +148,21 @@ class Classes:
         order = np.argsort(-wrong, axis=None, kind="stable")[:most]
         pairs = [divmod(int(place), self.classes) for place in order]
         return [(a, b, int(wrong[a, b])) for a, b in pairs if wrong[a, b]]
+
+
+def counted_labels(labels: Array, truth: NDArray[np.int64]) -> Classes:
+    """Count what a file calls pictures against what they are; -1 is unknown and not counted.
+
+    >>> counted_labels(np.array([0, 2, 2]), np.array([0, 2, 1])).top1.right
+    2
+    """
+    known = truth >= 0
+    labels, truth = labels[known].astype(np.int64), truth[known]
+    if len(labels) and int(labels.min()) < 0:
+        raise EdgeconvError(f"the file gives class {int(labels.min())}: that is no class")
+    made = Classes(int(max(labels.max(initial=0), truth.max(initial=0))) + 1, None)
+    np.add.at(made.confusion, (truth, labels), 1)
+    return made
 
 
 def classes_from_json(data: Mapping[str, Any]) -> Classes:

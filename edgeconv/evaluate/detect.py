@@ -9,6 +9,7 @@ from edgeconv.evaluate.box_parity import box_parity
 from edgeconv.evaluate.boxes import Boxes, best_first
 from edgeconv.evaluate.coco import coco_names, coco_truth, read_coco
 from edgeconv.evaluate.draw import draw_both, drawings, picture_path
+from edgeconv.evaluate.forms import other_forms
 from edgeconv.evaluate.labelled import Truth
 from edgeconv.evaluate.part import Found, Measure, Question, asked_of, measure_here, with_head
 from edgeconv.evaluate.precision import LEAST, Precision, average_precision, check_installed
@@ -16,6 +17,11 @@ from edgeconv.evaluate.result import Report
 from edgeconv.evaluate.run import Subject, open_subject
 from edgeconv.evaluate.yolo_txt import yolo_truth
 from edgeconv.samples import Sample
+
+HARDLY = 0.05
+"""Below this precision at IoU 0.5 something is read in another way than it was meant."""
+FITS = 0.25
+"""What another way comes to, at least, that is meant: NMS took boxes away by the wrong one."""
 
 
 def detector_report(
@@ -56,7 +62,7 @@ def detector_report(
             else coco_truth(truth, coco, data, samples, subject.how, found.count)
         )
         _refuse_unknown(known, found.count, subject.path)
-        report = _with_precision(report, known, found.boxes)
+        report = _with_precision(report, known, found.boxes, str(asked.head))
     other = _reference(subject, reference)
     if other is not None:
         # the pictures are those of the file: the reference takes what the file's input takes, NCHW
@@ -106,22 +112,38 @@ def _refuse_unknown(known: Truth, count: int | None, path: Path) -> None:
         )
 
 
-def _with_precision(report: Report, known: Truth, found: Sequence[Boxes]) -> Report:
+def _with_precision(report: Report, known: Truth, found: Sequence[Boxes], head: str) -> Report:
     """Add mAP; a detector without names of its own takes the truth's."""
     labels = report.labels if len(report.labels) >= len(known.names) else known.names
+    return replace(report, precision=boxes_held_to(known, found, head), labels=labels)
+
+
+def boxes_held_to(known: Truth, found: Sequence[Boxes], head: str) -> Precision:
+    """Return what boxes are worth, and what looks wrong about classes or form where hardly one is right."""
     own = average_precision(known, found)
-    return replace(report, precision=replace(own, shift=_shift(known, found, own)), labels=labels)
+    if own.at_half >= HARDLY:
+        return own
+    shift = _shift(known, found)
+    return replace(own, shift=shift, form="" if shift else _form(known, found, head))
 
 
-def _shift(known: Truth, found: Sequence[Boxes], own: Precision) -> int:
-    """Return the offset of classes under which most boxes are right, where hardly one is without."""
-    if own.at_half >= 0.05:
-        return 0
+def _shift(known: Truth, found: Sequence[Boxes]) -> int:
+    """Return the offset of classes under which most boxes are right, 0 where none is."""
     for offset in (1, -1):
         moved = [replace(boxes, classes=boxes.classes + offset) for boxes in found]
         if average_precision(known, moved).at_half > 0.5:
             return offset
     return 0
+
+
+def _form(known: Truth, found: Sequence[Boxes], head: str) -> str:
+    """Return the form under which boxes are right; "" where nothing fits."""
+    fits = [
+        (average_precision(truth, boxes).at_half, said)
+        for said, truth, boxes in other_forms(known, found, head)
+    ]
+    best, said = max(fits)
+    return said if best >= FITS else ""
 
 
 def boxes_of(

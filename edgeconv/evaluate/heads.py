@@ -76,7 +76,9 @@ def find_head(arrays: Mapping[str, Array], size: Size, classes: int | None = Non
     elif {len(shape) for shape in shapes} in ({3}, {4}):
         found = _of_maps(list(arrays.values()), size, classes)
     else:
-        found = [head for head in ("ssd-nms", "ssd", "yolov8") if READERS[head][0](shapes)][:1]
+        found = [
+            head for head in ("ssd-nms", "listed", "ssd", "yolov8") if READERS[head][0](shapes)
+        ][:1]
     if len(found) == 1:
         return found[0]
     if found:
@@ -214,6 +216,15 @@ def _ssd_nms(values: Sequence[Array], size: Size) -> Candidates:
     return Candidates(corners, scores, classes, final=True)
 
 
+def _listed(values: Sequence[Array], size: Size) -> Candidates:
+    boxes = next(v for v in values if v.ndim == 3)
+    pair = [v for v in values if v is not boxes]
+    scores, classes = sorted(
+        pair, key=lambda v: (v.dtype.kind in "iu", bool((v == np.rint(v)).all()))
+    )
+    return Candidates(boxes, scores, classes, final=True)
+
+
 Shapes = Sequence[tuple[int, ...]]
 
 
@@ -258,6 +269,13 @@ READERS: dict[
         _ssd_nms,
     ),
     "coreml-nms": (lambda s: _pair(s, 1), _coreml_nms),
+    "listed": (
+        lambda s: (
+            len(s) == 3
+            and any(sorted(s, key=len) == [(n,), (n,), (n, 4)] for n, *_ in filter(None, s))
+        ),
+        _listed,
+    ),
 }
 """Head -> whether outputs of these shapes (without the pictures' axis) may be it, and what reads them.
 
@@ -265,7 +283,8 @@ yolov8: 4 + classes figures a box, centre and size (YOLOv8, 11, and 26 without i
 or as two outputs. yolov5: 5 + classes, with objectness. end-to-end: 6 figures, corners, score, class
 (YOLOv10, 26). ssd: boxes by corners and scores; scores that add up to 1 begin with the background. ssd-nms:
 boxes, classes, scores and their number, as TensorFlow's detectors end. coreml-nms: centre and size, and
-scores, as Core ML's NMS takes and gives them. *-maps: one or two raw maps a scale.
+scores, as Core ML's NMS takes and gives them. listed: boxes by corners, scores and classes, as torchvision's
+detectors end, of as many as there are. *-maps: one or two raw maps a scale.
 """
 
 

@@ -1,6 +1,6 @@
 """What a detector or a segmentation net sees in pictures: listed, and drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from edgeconv.evaluate import MIN_SCORE
 from edgeconv.evaluate.detect import boxes_of
 from edgeconv.evaluate.draw import draw_boxes, draw_mask, drawings
 from edgeconv.evaluate.run import Subject, outputs_of, picture_samples
-from edgeconv.evaluate.task import pixel_scores, task_of
+from edgeconv.evaluate.task import Array, label_map, pixel_scores
 from edgeconv.pictures import picture_boxes, read_picture
 from edgeconv.samples import Sample
 
@@ -56,7 +56,7 @@ def look(subject: Subject, pictures: Sequence[Path], looking: Looking) -> list[S
     """
     samples = picture_samples(subject, pictures)
     known = looking.head or subject.head
-    boxes = known is not None or task_of([spec.shape for spec in subject.outputs]) == "boxes"
+    boxes = known is not None or subject.task == "boxes"
     return (_boxes if boxes else _masks)(subject, samples, pictures, looking)
 
 
@@ -88,9 +88,7 @@ def _masks(
 ) -> list[Seen]:
     name, found = subject.label, []
     every = (
-        mask
-        for _, arrays in outputs_of(subject, samples)
-        for mask in pixel_scores(arrays, subject.path).argmax(axis=1)
+        mask for _, arrays in outputs_of(subject, samples) for mask in _labels(arrays, subject)
     )
     for path, drawn, mask in zip(pictures, _drawings(pictures, looking), every, strict=True):
         kinds, counts = np.unique(mask, return_counts=True)
@@ -103,6 +101,12 @@ def _masks(
             draw_mask(path, mask, subject.how, drawn)
         found.append(Seen(path, subject.runtime, rows, drawn))
     return found
+
+
+def _labels(arrays: Mapping[str, Array], subject: Subject) -> Array:
+    """Return the class of each pixel, (pictures, height, width)."""
+    found = label_map(arrays)
+    return pixel_scores(arrays, subject.path).argmax(axis=1) if found is None else found
 
 
 def _drawings(pictures: Sequence[Path], looking: Looking) -> list[Path | None]:

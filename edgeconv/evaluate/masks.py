@@ -47,9 +47,13 @@ class Masks:
             raise EdgeconvError(
                 f"a mask holds class {int(truth[known].max())}, the file has {self.classes} classes"
             )
+        self.count(scores.argmax(axis=1), truth)
+
+    def count(self, found: Array, truth: NDArray[np.int64]) -> None:
+        """Count labels, (pictures, height, width), against masks."""
+        known = truth != UNLABELLED
         places = np.where(known, truth, self.classes)
         self.truths += np.bincount(places.reshape(-1), minlength=self.classes + 1)
-        found = scores.argmax(axis=1)
         both = np.zeros((len(truth), self.classes), np.int64)
         either = np.zeros_like(both)
         for picture, (mine, theirs, sure) in enumerate(zip(found, truth, known, strict=True)):
@@ -62,11 +66,18 @@ class Masks:
         self.either = np.concatenate([self.either, either])
 
     def __add__(self, other: "Masks") -> "Masks":
-        """Return the counts over both sets of pictures."""
-        made = Masks(self.classes)
-        made.both = np.concatenate([self.both, other.both])
-        made.either = np.concatenate([self.either, other.either])
-        made.truths = self.truths + other.truths
+        """Return the counts over both sets of pictures, of as many classes as the one that saw more."""
+        made = Masks(max(self.classes, other.classes))
+        mine, theirs = ((0, made.classes - own.classes) for own in (self, other))
+        made.both = np.concatenate(
+            [np.pad(self.both, ((0, 0), mine)), np.pad(other.both, ((0, 0), theirs))]
+        )
+        made.either = np.concatenate(
+            [np.pad(self.either, ((0, 0), mine)), np.pad(other.either, ((0, 0), theirs))]
+        )
+        for own in (self, other):
+            made.truths[: own.classes] += own.truths[:-1]
+            made.truths[-1] += own.truths[-1]
         return made
 
     @property
@@ -98,6 +109,16 @@ class Masks:
         both, either = (drawn @ counts for counts in (self.both, self.either))
         shares = np.divide(both, either, out=np.full(both.shape, np.nan), where=either > 0)
         return interval(np.nanmean(shares, axis=1))
+
+
+def counted_maps(labels: Array, truth: NDArray[np.int64]) -> Masks:
+    """Count maps of labels (pictures, height, width) against masks of their size."""
+    known = truth[truth != UNLABELLED]
+    if int(labels.min()) < 0:
+        raise EdgeconvError(f"the file gives class {int(labels.min())}: that is no class")
+    made = Masks(int(max(labels.max(initial=0), known.max(initial=0))) + 1)
+    made.count(labels.astype(np.int64), truth)
+    return made
 
 
 def masks_from_json(data: Mapping[str, Any]) -> Masks:

@@ -12,11 +12,17 @@ import numpy as np
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import UsageError
 from edgeconv.evaluate.boxes import MOST, NMS_IOU, Boxes, boxes_from_json
-from edgeconv.evaluate.classes import Classes, classes_from_json
+from edgeconv.evaluate.classes import Classes, classes_from_json, counted_labels
 from edgeconv.evaluate.heads import candidates, find_head, kept
-from edgeconv.evaluate.masks import Masks, masks_from_json, read_mask
+from edgeconv.evaluate.masks import Masks, counted_maps, masks_from_json, read_mask
 from edgeconv.evaluate.run import Array, Run, Subject, outputs_of
-from edgeconv.evaluate.task import Task, pixel_scores, scores_output
+from edgeconv.evaluate.task import (
+    Task,
+    label_map,
+    labels_output,
+    pixel_scores,
+    scores_output,
+)
 from edgeconv.parity.child import run_cell
 from edgeconv.samples import Sample
 
@@ -100,11 +106,14 @@ def with_head(subject: Subject, samples: Sequence[Sample], question: Question) -
 def _classes(
     subject: Subject, some: Sequence[Sample], arrays: Mapping[str, Array], _question: Question
 ) -> Classes:
+    truth = np.array([-1 if s.truth is None else s.truth for s in some], np.int64)
+    if (labels := labels_output(arrays)) is not None:
+        return counted_labels(labels, truth)
     scores = scores_output(arrays)
     if scores is None:
         raise UsageError(f"{subject.path} has no output of class scores, (N, classes)")
     counted = Classes(scores.shape[1])
-    counted.add(scores, np.array([-1 if s.truth is None else s.truth for s in some], np.int64))
+    counted.add(scores, truth)
     return counted
 
 
@@ -112,11 +121,14 @@ def _masks(
     subject: Subject, some: Sequence[Sample], arrays: Mapping[str, Array], question: Question
 ) -> Masks:
     assert question.folder is not None
-    maps = pixel_scores(arrays, subject.path)
-    counted = Masks(maps.shape[1])
-    size = (maps.shape[2], maps.shape[3])
+    found = label_map(arrays)
+    maps = pixel_scores(arrays, subject.path) if found is None else found
+    size = (maps.shape[-2], maps.shape[-1])
     crop, pictures = question.how.crop, [(question.data, s.name) for s in some]
     masks = [read_mask(question.folder, picture, crop, size) for picture in pictures]
+    if found is not None:
+        return counted_maps(found, np.stack(masks))
+    counted = Masks(maps.shape[1])
     counted.add(maps, np.stack(masks))
     return counted
 

@@ -26,7 +26,8 @@ class Precision:
 
     ``boxes`` is how many the truth has, ignored ones left out. The intervals, at 95 %, come of drawing
     the pictures again; of one picture they are everything. ``shift`` is how far the labels seem to be
-    counted from another number than the file's classes: -1, 0 or 1.
+    counted from another number than the file's classes: -1, 0 or 1; ``form`` says what boxes look like that
+    were read in a wrong form.
     """
 
     mean: float
@@ -36,6 +37,7 @@ class Precision:
     interval: tuple[float, float] = (0.0, 1.0)
     half_interval: tuple[float, float] = (0.0, 1.0)
     shift: int = 0
+    form: str = ""
 
 
 def check_installed() -> None:

@@ -12,7 +12,7 @@ from edgeconv.evaluate.masks import Masks
 from edgeconv.evaluate.part import Measure, asked_of, measure_here
 from edgeconv.evaluate.result import Report
 from edgeconv.evaluate.run import Asked, Subject, open_subject, pictures
-from edgeconv.evaluate.task import scores_count, task_of
+from edgeconv.evaluate.task import scores_count
 from edgeconv.evaluate.yolo_txt import is_yolo_folder
 from edgeconv.pictures import picture_names
 from edgeconv.truth import BY_FOLDERS, class_folders, folder_name, read_truth
@@ -56,11 +56,7 @@ def _one(subject: Subject, data: str, wish: Wish, measure: Measure) -> Report:
     plain = Report(subject.path, subject.runtime, subject.prepared, 0, truth or "none", labels)
     place = None if truth in (None, "folders") else Path(truth or "")
     of_boxes = place is not None and (place.suffix == ".json" or is_yolo_folder(place))
-    task = (
-        "boxes"
-        if wish.head or subject.head or of_boxes
-        else task_of([spec.shape for spec in subject.outputs])
-    )
+    task = "boxes" if wish.head or subject.head or of_boxes else subject.task
     if task == "boxes":
         if place is not None and not of_boxes:
             raise UsageError(

@@ -6,6 +6,7 @@ from typing import Any
 
 from edgeconv.evaluate.box_parity import BoxParity
 from edgeconv.evaluate.classes import Classes
+from edgeconv.evaluate.hints import class_hints, shifted
 from edgeconv.evaluate.masks import Masks
 from edgeconv.evaluate.precision import Precision
 
@@ -35,6 +36,18 @@ class Report:
         """Return a class's name, or its number."""
         return self.labels[index] if index < len(self.labels) else f"class {index}"
 
+    @property
+    def hints(self) -> list[str]:
+        """What looks wrong about the truth, or about how it is read."""
+        if self.classes is not None:
+            return class_hints(self.classes, self.label)
+        if self.precision is None:
+            return []
+        if self.precision.shift:
+            return [shifted("boxes", self.precision.shift)]
+        form = self.precision.form
+        return [f"THE BOXES LOOK READ WRONGLY: most would be right if {form}"] if form else []
+
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
         data: dict[str, Any] = {
@@ -43,12 +56,13 @@ class Report:
             "preprocessing": self.prepared,
             "pictures": self.pictures,
             "truth": self.truth,
+            "hints": self.hints,
         }
         if self.classes is not None:
             counted = self.classes
             data |= {
                 "top1": counted.top1.to_json(),
-                "top5": counted.top5.to_json(),
+                "top5": None if counted.top5 is None else counted.top5.to_json(),
                 "classes": {
                     self.label(k): counted.of_class(k).to_json()
                     for k in range(counted.classes)

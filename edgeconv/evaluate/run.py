@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgeconv.artifact import Artifact, Crop, Order, Preprocessing, load_artifact
 from edgeconv.errors import UsageError
+from edgeconv.evaluate.task import Task, are_whole, is_listed, task_of
 from edgeconv.files import temporary_folder
 from edgeconv.foreign import refuse_missing
 from edgeconv.judge.outputs import Outputs
@@ -83,8 +84,20 @@ class Subject:
         return None if nms is None else str(nms["final"])
 
     @property
+    def task(self) -> Task:
+        """What its outputs are for, by their shapes and types."""
+        return task_of([spec.shape for spec in self.outputs], are_whole(self.outputs))
+
+    @property
+    def lists(self) -> bool:
+        """Whether NMS inside it lists the boxes of one picture, another number of each."""
+        return is_listed([spec.shape for spec in self.outputs])
+
+    @property
     def at_once(self) -> int:
         """Pictures in memory at a time."""
+        if self.lists:
+            return 1
         values = sum(math.prod(map(abs, s.shape[1:])) for s in (*self.inputs, *self.outputs))
         return max(1, AT_ONCE // max(4 * values, 1))
 
@@ -182,4 +195,7 @@ def outputs_of(
                 file_layout=None if own else subject.asked.layout,
             )
             outputs = dict(run(job).arrays)
+        if subject.lists:  # of one box it cannot be seen that no axis is the picture's
+            rank = {spec.name: len(spec.shape) + 1 for spec in subject.outputs}
+            outputs = {n: v if v.ndim == rank[n] else v[None] for n, v in outputs.items()}
         yield some, outputs  # outside: whoever stops taking them would leave the folder

@@ -25,13 +25,9 @@ def _classes(report: Report) -> list[str]:
     counted = report.classes
     if counted is None:
         return []
-    said = [f"  top-1 {counted.top1}, top-5 {counted.top5}"]
-    said += _shifted("pictures", counted.shift)
-    if not counted.shift and counted.renumbered:
-        pairs = ", ".join(f"{report.label(a)} is its class {b}" for a, b in counted.renumbered[:5])
-        said.append(
-            f"  THE CLASSES LOOK NUMBERED OTHERWISE by the file: {pairs}; does the truth name its classes, or their numbers?"
-        )
+    top5 = "" if counted.top5 is None else f", top-5 {counted.top5}"
+    said = [f"  top-1 {counted.top1}{top5}"]
+    said += [f"  {hint}" for hint in report.hints]
     present = [k for k in range(counted.classes) if counted.confusion[k].any()]
     worst = sorted(present, key=lambda k: counted.of_class(k).value)[:SHOWN]
     said += [
@@ -65,7 +61,7 @@ def _boxes(report: Report) -> list[str]:
             f"  mAP {_percent(own.mean, own.interval)}, at IoU 0.5 "
             f"{_percent(own.at_half, own.half_interval)}, over {own.boxes} labelled boxes"
         )
-        said += _shifted("boxes", own.shift)
+        said += [f"  {hint}" for hint in report.hints]
         weakest = sorted(report.precision.classes, key=lambda pair: pair[1])[:SHOWN]
         said += [f"    {name}: {100 * value:.1f} %" for name, value in weakest]
     if report.parity is not None:
@@ -81,16 +77,6 @@ def _boxes(report: Report) -> list[str]:
                 "blue, the file's orange"
             )
     return said
-
-
-def _shifted(what: str, shift: int) -> list[str]:
-    if not shift:
-        return []
-    beside = "before" if shift > 0 else "behind"
-    return [
-        f"  THE LABELS LOOK SHIFTED: most {what} are given the class {beside} theirs; does the truth count "
-        "from another number, or one of both have a background class?"
-    ]
 
 
 def _percent(value: float, interval: tuple[float, float]) -> str:

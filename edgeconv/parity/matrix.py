@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from edgeconv.adapt import match_names
 from edgeconv.errors import EdgeconvError
 from edgeconv.evaluate.box_parity import BoxParity
+from edgeconv.evaluate.classes import Classes
 from edgeconv.evaluate.held import boxes_held
+from edgeconv.evaluate.hints import class_hints
 from edgeconv.judge.budget import DEFAULTS, Budget, defaults_for
 from edgeconv.judge.labels import Margins
 from edgeconv.judge.measures import Figures
 from edgeconv.judge.outputs import Outputs
 from edgeconv.judge.verdict import Verdict, compare, no_integers
+from edgeconv.metrics import class_rows, is_scores
 from edgeconv.parity.cells import Cell
 from edgeconv.parity.child import Job
 from edgeconv.parity.latency import Latency
@@ -213,7 +216,23 @@ def judge(
         boxes = boxes_held(reference.arrays, found.arrays, samples.inputs, samples.layout)
         rows.append(Row(label, stage, title, found, None, verdict, before, step, boxes=boxes))
     doubts = [text for found in by_label.values() for text in found.about.get("doubts", ())]
-    return Matrix(reference, tuple(rows), samples, (*notes, *dict.fromkeys(doubts)))
+    said = (*notes, *dict.fromkeys(doubts), *_truth_notes(reference, samples))
+    return Matrix(reference, tuple(rows), samples, said)
+
+
+def _truth_notes(reference: Outputs, samples: Samples) -> list[str]:
+    """Return what looks wrong about the true classes, by what the reference gives."""
+    labels = samples.labels or ()
+    said: list[str] = []
+    for array in reference.arrays.values():
+        if samples.truth is None or len(array) != len(samples.truth) or not is_scores(array):
+            continue
+        rows = class_rows(array)
+        if int(samples.truth.max()) < rows.shape[1]:
+            counted = Classes(rows.shape[1])
+            counted.add(rows, samples.truth)
+            said += class_hints(counted, lambda k: labels[k] if k < len(labels) else f"class {k}")
+    return list(dict.fromkeys(said))
 
 
 def _promised(found: Outputs, by_label: Mapping[str, Outputs]) -> Outputs | None:
