@@ -44,6 +44,7 @@ from edgeconv.tables import open_console
 EXPORTED = {
     "artifacts": {"onnx": {"file": "m.onnx", "bytes": 3, "verification": {"missed": []}}},
     "refused": {},
+    "assumed": None,
 }
 
 
@@ -68,6 +69,18 @@ def test_an_axis_a_net_does_not_have_makes_no_second_form() -> None:
     assert impossible == []
     assert len(labels) == len(set(labels)) == 2 * (2 + 2 * 2)  # fp32, and int8 with two borders
     assert all(form.groups is None for form in forms if form.net == "mobilenet_v2")
+
+
+def test_weights_are_for_the_nets_that_take_some() -> None:
+    """A user compares nets of several widths with an .onnx file, which holds its own."""
+    job = job_from({"nets": ["mobilenet_v1", "m.onnx"], "weights": "random", "precision": "fp32"})
+    forms, impossible = expand(job)
+    assert not impossible
+    assert {(form.net, form.weights) for form in forms} == {
+        ("mobilenet_v1", "random"), ("m.onnx", None)
+    }  # fmt: skip
+    with pytest.raises(UsageError, match=r"--weights: m\.onnx holds its own weights"):
+        expand(job_from({"nets": ["m.onnx"], "weights": "w/{net}.pth"}))
 
 
 def test_what_cannot_be_is_listed_with_its_reason_before_any_work(tmp_path: Path) -> None:
@@ -559,6 +572,32 @@ def test_a_cell_that_fails_names_the_users_file(tmp_path: Path) -> None:
     reason = json.loads(done.stdout)["cells"][0]["reason"]
     assert "cut.onnx" in reason
     assert "/cut.onnx" not in reason
+
+
+def test_a_file_of_ones_own_says_what_was_assumed_and_which_target_refuses_it(
+    tmp_path: Path,
+) -> None:
+    """Nothing in an .onnx file says how its pictures are scaled; what one target cannot is no other's fault."""
+    import onnx
+
+    helper = onnx.helper
+    node = helper.make_node("Det", ["x"], ["y"])
+    shapes = {"x": [1, 3, 12, 12], "y": [1, 3]}
+    ends = [helper.make_tensor_value_info(name, 1, shape) for name, shape in shapes.items()]
+    graph = helper.make_graph([node], "g", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    onnx.save(model, tmp_path / "own.onnx")
+    words = ("--precision", "fp32", "--no-bench", "-q", "--json", "--output", str(tmp_path / "o"))
+    done = run(str(tmp_path / "own.onnx"), *words)
+    assert done.exit_code == 1, done.output
+    found = json.loads(done.stdout)
+    made, refused = found["cells"]
+    assert (made["target"], made["status"]) == ("onnx", "front")
+    assert refused["status"] == "failed"
+    assert "TFLite cannot express Det" in refused["reason"]
+    (assumed,) = found["sentences"]
+    assert assumed.startswith("own: pictures imagenet: mean 0.485")
+    assert "ASSUMED, say --preprocessing" in assumed
 
 
 def test_weights_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:

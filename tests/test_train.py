@@ -108,6 +108,26 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(photos: Path, tmp_pat
     assert other.read_bytes() != whole.read_bytes()
 
 
+def test_a_training_that_is_stopped_at_its_integers_goes_on_to_them(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights without the integers that were asked for would make the same command refuse to overwrite them."""
+    from edgeconv.train import qat
+
+    def stop(weights: Path, *_: Any) -> None:
+        assert weights.is_file()
+        raise KeyboardInterrupt
+
+    path, lines = tmp_path / "w.safetensors", list[str]()
+    monkeypatch.setattr(qat, "train_integers", stop)
+    for said in ("epoch 1/1", "goes on after epoch 1 of 1"):
+        with pytest.raises(KeyboardInterrupt):
+            train(options(photos, path, epochs=1, qat=1), lines.append)
+        assert [p.name for p in tmp_path.glob("w.*")] == ["w.safetensors.unfinished"]
+        assert lines[-1].endswith("holds every whole epoch: the same command goes on")
+        assert any(line.startswith(said) for line in lines[-3:])
+
+
 def test_training_ends_when_nothing_better_comes(photos: Path, tmp_path: Path) -> None:
     report = train(options(photos, tmp_path / "w.safetensors", epochs=30, rate=1e-9, patience=2))
     assert len(report.epochs) == report.best_epoch + 2 < 30
@@ -182,7 +202,11 @@ def test_pictures_are_split_by_class_and_augmented_by_the_generator(photos: Path
             2,
         ),
         (("ghostnet", "--data", "nowhere"), "nowhere does not exist", 2),
-        (("ghostnet", "--data", "flat"), "into a folder of its own, flat/cat/1.jpg", 2),
+        (
+            ("ghostnet", "--data", "flat"),
+            "own, flat/cat/1.jpg and flat/dog/1.jpg: 1.png lies in none",
+            2,
+        ),
         (("ghostnet", "--data", "single"), "class a has 1 picture", 1),
         (("ghostnet", "--data", "broken", "--width", "0.5"), "is not a readable picture", 1),
         (("ghostnet", "--data", "single", "--held-out", "other"), "c is no class of", 2),

@@ -17,10 +17,14 @@ from edgeconv.sweep.specs import export_spec
 
 @dataclass(frozen=True)
 class Exported:
-    """A form's file in the folder ``place``, and what its export says of it."""
+    """A form's file in the folder ``place``, and what its export says of it.
+
+    ``assumed`` is how pictures are prepared where nobody said it.
+    """
 
     place: Path
     artifact: Mapping[str, Any]
+    assumed: str | None
 
 
 def export(
@@ -72,7 +76,8 @@ def _files(engine: Engine, group: Form, outcome: Outcome) -> dict[Form, Exported
         if outcome.result is None:
             found[form] = outcome.error or "not exported"
         elif target in outcome.result["artifacts"]:
-            found[form] = Exported(place, outcome.result["artifacts"][target])
+            artifact, assumed = outcome.result["artifacts"][target], outcome.result["assumed"]
+            found[form] = Exported(place, artifact, assumed)
         else:
             found[form] = outcome.result["refused"].get(target, "not written")
     return found
@@ -87,6 +92,7 @@ def settle(cell: Cell, exported: Mapping[Form, Exported | str], folder: Path) ->
     path = found.place / found.artifact["file"]
     cell.path = path.relative_to(folder).as_posix()
     cell.bytes, cell.sha256 = found.artifact["bytes"], digest(path)
+    cell.assumed = found.assumed
     missed = [finding["text"] for finding in found.artifact["verification"]["missed"]]
     cell.missed = "; ".join(missed) or None
     cell.within = cell.missed is None

@@ -92,7 +92,9 @@ def expand(job: Job) -> tuple[list[Form], list[Impossible]]:
 
 
 def _refuse_unused(job: Job, forms: Sequence[Form]) -> None:
-    """Raise UsageError naming an axis of nets that was asked for and that no form has."""
+    """Raise UsageError naming an axis of nets, or weights, that were asked for and that no form has."""
+    if job.weights is not None and all(form.weights is None for form in forms):
+        raise UsageError(f"--weights: {', '.join(job.nets)} holds its own weights: leave it out")
     for axis in NET_AXES:
         if getattr(job, axis) and all(getattr(form, axis) is None for form in forms):
             raise UsageError(
@@ -145,7 +147,7 @@ def _combinations(job: Job) -> Iterator[Form]:
 
 
 def _weights(job: Job, net: str, values: dict[str, Any]) -> str | None:
-    pattern = job.weights
+    pattern = None if net.endswith(".onnx") else job.weights  # it holds its own
     if pattern is None or "{" not in pattern:
         return pattern
     spec = SPECS.get(net)
@@ -177,8 +179,6 @@ def _reason(job: Job, form: Form) -> str | None:
                 return str(error)
             if bundled and value != option.default:
                 return f"there are no bundled weights of {axis} {value:g}: give --weights"
-    elif form.weights is not None and form.net.endswith(".onnx"):
-        return f"{form.net} holds its own weights"
     if (
         form.weights not in (None, "bundled", "imagenet", "random")
         and not Path(str(form.weights)).is_file()

@@ -42,7 +42,9 @@ TIMED = table(
     }
 )
 FORMS: Mapping[str, Check] = {
-    "export": table({"artifacts": mapping(ARTIFACT), "refused": mapping(text)}),
+    "export": table(
+        {"artifacts": mapping(ARTIFACT), "refused": mapping(text), "assumed": maybe(text)}
+    ),
     "evaluate": either(NO_CLASSES, CLASSES),
     "bench": TIMED,
 }

@@ -31,7 +31,7 @@ class Cell:
 
     ``path`` is the file's place below the output folder. ``timing`` is what the bench found, ``correct``
     whether each picture was right; ``error`` says why a cell has no file, or none that can be evaluated,
-    ``untimed`` why no latency.
+    ``untimed`` why no latency. ``assumed``: how pictures are prepared where nobody said it.
     """
 
     form: Form
@@ -48,6 +48,7 @@ class Cell:
     untimed: str | None = None
     impossible: bool = False
     dropped: bool = False
+    assumed: str | None = None
 
     @property
     def label(self) -> str:
@@ -160,7 +161,7 @@ class SweepReport:
         )
 
     def sentences(self) -> list[str]:
-        """Return the answer to the budgets, and which neighbours on the front cannot be told apart."""
+        """Return the answer to the budgets, which neighbours on the front cannot be told apart, and what was assumed."""
         said = []
         if self.budgets:
             said.append(self._answer())
@@ -169,7 +170,8 @@ class SweepReport:
             ordered = sorted(points, key=lambda p: (p.latency_ms or (0, 0, 0))[1])
             pairs = itertools.pairwise(ordered)
             said += [text for a, b in pairs if (text := told_apart(a, b)) is not None]
-        return said
+        assumed = {f"{c.form.called}: pictures {c.assumed}" for c in self.cells if c.assumed}
+        return said + sorted(assumed)
 
     def _answer(self) -> str:
         if self.answer is None and self.partial:

@@ -21,7 +21,7 @@ from edgeconv.sweep.job import Job
 from edgeconv.sweep.progress import Progress, Say
 from edgeconv.sweep.results import Cell, SweepReport
 
-RESULTS = 6
+RESULTS = 7
 """Form of what tasks answer: results of another form are made anew."""
 
 

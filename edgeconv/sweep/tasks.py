@@ -13,6 +13,7 @@ from edgeconv.adapt import adapt_inputs, adapt_outputs, match_names
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import lay, temporary_folder
+from edgeconv.preprocessing import ASSUMED
 from edgeconv.runtimes.base import Runner, open_runner
 from edgeconv.samples import Feed, InputSpec, Sample, load_samples
 from edgeconv.sweep.boards import bench_there
@@ -70,11 +71,12 @@ def _export(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         }
         for a in report.artifacts
     }
-    refused = getattr(report, "refusals", {})
+    pictures = next((line.text for line in report.stages if line.stage == "pictures"), "")
     return {
         "artifacts": made,
-        "refused": {t: str(refused.get(t, "not written")) for t in targets if t not in made},
+        "refused": {t: report.refused.get(t, "not written") for t in targets if t not in made},
         "departure": report.departure,
+        "assumed": pictures if ASSUMED in pictures else None,
     }
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.machine import ROOT, meminfo_mib
-from edgeconv.pictures import find_pictures, read_picture, resize_and_crop
+from edgeconv.pictures import find_pictures, picture_names, read_picture, resize_and_crop
 from edgeconv.train.options import AUGMENTATIONS
 from edgeconv.truth import class_folders
 
@@ -42,9 +42,11 @@ def find_labelled(folder: Path, names: Sequence[str] | None = None) -> Labelled:
     """
     found = class_folders(folder)
     if found is None:
+        astray = next((name for name in picture_names(folder) if name.count("/") != 1), None)
+        why = "there is one folder" if astray is None else f"{astray} lies in none, or deeper"
         raise UsageError(
             f"{folder}: put the pictures of each class, two at least, into a folder of its own, "
-            f"{folder.name}/cat/1.jpg and {folder.name}/dog/1.jpg"
+            f"{folder.name}/cat/1.jpg and {folder.name}/dog/1.jpg: {why}"
         )
     known = tuple(found if names is None else names)
     strange = sorted(set(found) - set(known))

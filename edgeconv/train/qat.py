@@ -18,7 +18,7 @@ from edgeconv.export.twin.net import Twin, why_not
 from edgeconv.files import lay, temporary_folder
 from edgeconv.recipe import Recipe
 from edgeconv.train.loop import Data
-from edgeconv.train.options import TrainOptions, recipe_path
+from edgeconv.train.options import TrainOptions
 from edgeconv.train.pictures import Labelled, augmented, batches, to_input
 
 CALIBRATED = 128
@@ -52,13 +52,14 @@ class Integers:
 
 def train_integers(
     weights: Path,
+    path: Path,
     learnt: Labelled,
     data: Data,
     options: TrainOptions,
     place: torch.device,
     say: Say,
 ) -> Integers:
-    """Train the integers that INT8 gives ``weights``; write their recipe where held-out pictures say it is better.
+    """Train the integers that INT8 gives ``weights``; write their recipe to ``path`` where held-out pictures say it is better.
 
     Better is more of them right, or as many with a smaller loss, in the file that onnxruntime runs.
     Raises EdgeconvError where an operator of the net has no twin in PyTorch.
@@ -71,7 +72,6 @@ def train_integers(
     say(f"INT8 recipe {recipe.name}: held out {_percent(before[0], data)}")
     made = _trained(Twin(comparable(graph), recipe, place=place), data, options, say)
     after = _judged(graph, made, data, threads)
-    path = recipe_path(weights)
     kept = (after[0], -after[1]) > (before[0], -before[1])
     if kept:
         made.save(path)

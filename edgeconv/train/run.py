@@ -1,7 +1,8 @@
 """A training from a folder of pictures to a checkpoint."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgeconv.accelerator import device, repeatable
 from edgeconv.deps import require
 from edgeconv.errors import UsageError
-from edgeconv.files import digest, sha256
+from edgeconv.files import digest, sha256, temporary_folder
 from edgeconv.metrics import wilson_interval
 from edgeconv.train.options import TrainOptions, recipe_path
 
@@ -102,23 +103,27 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda _line: None
             f"held out {share:.1f} %{best}, {line['seconds']:.0f} s"
         )
 
-    if options.epochs:
-        with repeatable(place):
-            standing = loop.fit(module.to(place), data, options, standing, on_epoch)
-    module.to("cpu")
-    snap.snap(module, how.size)
-    right, _ = loop.evaluate(module, data)
-    described = _described(
-        options, loaded.options, how.to_json(), learnt.names, right, len(held.paths)
-    )
+    integers = None
+    with _telling(place_of_standing, say):
+        if options.epochs:
+            with repeatable(place):
+                standing = loop.fit(module.to(place), data, options, standing, on_epoch)
+        module.to("cpu")
+        snap.snap(module, how.size)
+        right, _ = loop.evaluate(module, data)
+        described = _described(
+            options, loaded.options, how.to_json(), learnt.names, right, len(held.paths)
+        )
+        if options.qat:
+            from edgeconv.train.qat import train_integers
+
+            with temporary_folder() as folder, repeatable(place):
+                keep.save_weights(module, folder / output.name, described)
+                integers = train_integers(
+                    folder / output.name, recipe_path(output), learnt, data, options, place, say
+                )
     keep.save_weights(module, output, described)
     place_of_standing.unlink(missing_ok=True)
-    integers = None
-    if options.qat:
-        from edgeconv.train.qat import train_integers
-
-        with repeatable(place):
-            integers = train_integers(output, learnt, data, options, place, say)
     return TrainReport(
         output,
         sha256(output),
@@ -131,6 +136,17 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda _line: None
         loaded.matched,
         integers,
     )
+
+
+@contextmanager
+def _telling(standing: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Where the user stops a training, say what is kept of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if standing.exists():
+            say(f"{standing} holds every whole epoch: the same command goes on")
+        raise
 
 
 def _labelled(options: TrainOptions) -> Any:
