@@ -14,7 +14,7 @@ import click
 
 from edgeconv import __version__
 from edgeconv.arguments import speaking_of_flags
-from edgeconv.defaults import defaults_of
+from edgeconv.defaults import defaults_of, naming_file
 from edgeconv.errors import UsageError
 from edgeconv.guard import guarded
 from edgeconv.terminal import Answer
@@ -100,6 +100,7 @@ class LazyGroup(click.Group):
             with (
                 speaking_of_flags(),
                 _naming_flags(kept),
+                naming_file(Path()),
                 self.make_context("edgeconv", kept, obj=answer) as context,
             ):
                 return self.invoke(context)

@@ -12,11 +12,13 @@ The folder may be somebody else's: what would run Python code is refused here.
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.foreign import read_text
@@ -72,17 +74,39 @@ def defaults_of(command: click.Command, name: str, folder: Path) -> dict[str, An
         parameter = known.get(key)
         if parameter is None or parameter.name is None:
             raise UsageError(f"{path}: edgeconv {name} has no option --{key}")
-        if not isinstance(value, str | int | float | list):
-            raise UsageError(f"{path}: {name}.{key} is written as on the command line")
-        items: list[Any] = value if isinstance(value, list) else [value]
-        if any(isinstance(item, str) and CODE.search(item) for item in items):
-            raise UsageError(
-                f"{path}: {name}.{key} names Python code, which runs only where the command line names it"
-            )
-        if parameter.multiple:
-            values[parameter.name] = items
-        elif isinstance(value, bool):
-            values[parameter.name] = value
-        else:  # text, which click reads and refuses as it does on the command line: infinity is no whole number
-            values[parameter.name] = ",".join(map(str, items))
+        values[parameter.name] = _value(parameter, value, f"{path}: {name}.{key}")
     return values
+
+
+@contextmanager
+def naming_file(folder: Path) -> Iterator[None]:
+    """Let a refused value of the file of ``folder`` name it: the command line does not show it."""
+    try:
+        yield
+    except click.BadParameter as error:
+        if error.ctx is not None and error.param is not None and error.param.name is not None:
+            source = error.ctx.get_parameter_source(error.param.name)
+            if source is ParameterSource.DEFAULT_MAP and (found := find_defaults(folder)):
+                said = f"{found[0]}: {error.message}"
+                raise click.BadParameter(said, error.ctx, error.param) from None
+        raise
+
+
+def _value(option: click.Option, value: Any, said: str) -> Any:
+    """Return a value as click takes it from a command line; raises UsageError that begins with ``said``."""
+    items: list[Any] = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, str | int | float) for item in items):
+        raise UsageError(f"{said} is written as on the command line")
+    texts = [item for item in items if isinstance(item, str)]
+    if any(map(CODE.search, texts)):
+        raise UsageError(
+            f"{said} names Python code, which runs only where the command line names it"
+        )
+    if "" in texts:
+        raise UsageError(f"{said} is empty")
+    if any(isinstance(item, bool) for item in items):
+        if option.is_flag and not isinstance(value, list):
+            return value
+        raise UsageError(f"{said} takes a value, not {str(items[0]).lower()}")
+    # text, which click reads and refuses as it does on the command line: infinity is no whole number
+    return items if option.multiple else ",".join(map(str, items))

@@ -68,6 +68,10 @@ def test_a_folders_file_sets_options_but_runs_no_code(
         ("models = 3\n", "models is no table"),
         ("[models", "cannot be read"),
         ("[models]\njson = {}\n", "written as on the command line"),
+        ("[models]\njson = [[true]]\n", "written as on the command line"),
+        ("[models]\njson = [true]\n", "takes a value, not true"),
+        ('[models]\njson = ""\n', "models.json is empty"),
+        ("[models]\njson = 3\n", "'3' is not a valid boolean"),
     ],
 )
 def test_what_is_wrong_in_the_file_is_one_sentence(
@@ -89,6 +93,10 @@ def test_a_number_is_refused_as_on_the_command_line(
     done = CliRunner().invoke(main, ["parity", "net.onnx"])
     assert done.exit_code == 2
     assert "'inf' is not a valid integer" in done.output
+    (tmp_path / "edgeconv.toml").write_text("[parity]\ncount = true\n")
+    done = CliRunner().invoke(main, ["parity", "net.onnx"])
+    assert done.exit_code == 2
+    assert "parity.count takes a value, not true" in done.output
 
 
 def test_the_skill_file_names_every_command_and_only_options_that_exist() -> None:

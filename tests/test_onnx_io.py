@@ -147,6 +147,39 @@ def test_external_data_that_is_missing_or_short_is_named(tmp_path: Path) -> None
     (tmp_path / "c.bin").write_bytes(b"\x00" * 5)
     with pytest.raises(EdgeconvError, match=r"m\.onnx"):
         from_onnx(load_model(path))
+    (tmp_path / "c.bin").unlink()
+    (tmp_path / "c.bin").mkdir()
+    with pytest.raises(EdgeconvError, match=r"the data of c is in 'c\.bin', which is no file"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("value", ["-4", "x", "1.5", "", "9" * 5000])
+def test_external_data_at_no_number_is_named(value: str, tmp_path: Path) -> None:
+    path = external(tmp_path, "c.bin", tmp_path / "c.bin")
+    model = onnx.load(str(path), load_external_data=False)
+    entry = model.graph.initializer[0].external_data.add()
+    entry.key, entry.value = "offset", value
+    with pytest.raises(EdgeconvError, match=r"the data of c has no number of bytes as offset"):
+        load_model(saved(tmp_path, model))
+
+
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        ("Conv <strides = [0, 1]> (x, c)", "Conv y has 0 in strides"),
+        ("Conv <dilations = [1, -1]> (x, c)", "Conv y has -1 in dilations"),
+        ("Conv <group = 0> (x, c)", "Conv y has 0 in group"),
+        (
+            "MaxPool <kernel_shape = [2147483648, 1]> (x)",
+            "MaxPool y has 2147483648 in kernel_shape",
+        ),
+        ("SpaceToDepth <blocksize = 0> (x)", "SpaceToDepth y has 0 in blocksize"),
+    ],
+)
+def test_a_window_that_cannot_be_is_named(node: str, said: str, tmp_path: Path) -> None:
+    body = f"(float[1,2,4,4] x) => (float[1,2,4,4] y) {{ y = {node} }}"
+    with pytest.raises(EdgeconvError, match=f"{said}, where every number is 1 or more"):
+        load_model(saved(tmp_path, model_of(body, c=floats(2, 2, 1, 1))))
 
 
 def test_a_dynamic_input_offers_the_option() -> None:

@@ -1,4 +1,4 @@
-"""Read an ONNX file into a Graph and write a Graph as ONNX. The only module that knows protobuf."""
+"""Read an ONNX file into a Graph and write a Graph as ONNX. Only this module and onnx_checks.py know protobuf."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from onnx import helper, numpy_helper, shape_inference
 
 from edgeconv.errors import EdgeconvError, reading
 from edgeconv.export.graph import Array, Attribute, Graph, Node
+from edgeconv.export.hub.onnx_checks import check_model
 from edgeconv.export.passes.expand_shuffles import expand_shuffles
 from edgeconv.foreign import refuse_no_file
 
 IR_VERSION = 10  # the newest that onnxruntime 1.18, our lower bound, reads
-KNOWN_TYPES = frozenset(helper.get_all_tensor_dtypes())
 
 
 def load_model(path: Path) -> onnx.ModelProto:
@@ -27,8 +27,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     refuse_no_file(path)
     try:
         model = onnx.load(str(path), load_external_data=False)
-        _check_types(model, path)
-        _check_external_data(model, path)
+        check_model(model, path)
         onnx.load_external_data_for_model(model, str(path.parent))
         if not all(o.type.tensor_type.HasField("shape") for o in model.graph.output):
             model = onnx.shape_inference.infer_shapes(model)  # the checker asks for them
@@ -46,39 +45,6 @@ def load_model(path: Path) -> onnx.ModelProto:
     # onnx writes a newer IR version than onnxruntime reads, whatever the graph needs
     model.ir_version = min(model.ir_version, IR_VERSION)
     return model
-
-
-def _check_external_data(model: onnx.ModelProto, path: Path) -> None:
-    folder = path.parent.resolve()
-    for tensor in model.graph.initializer:
-        for entry in tensor.external_data:
-            if entry.key != "location":
-                continue
-            target = (folder / entry.value).resolve()
-            if not target.is_relative_to(folder):
-                raise EdgeconvError(
-                    f"{path}: the data of {tensor.name} lies outside the model's folder ({entry.value})"
-                )
-            if not target.is_file():
-                raise EdgeconvError(
-                    f"{path}: the data file {entry.value} of {tensor.name} is missing"
-                )
-
-
-def _check_types(model: onnx.ModelProto, path: Path) -> None:
-    """Raise EdgeconvError where a weight or an input has an element type that ONNX does not know."""
-    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
-    types |= {
-        value.name: value.type.tensor_type.elem_type
-        for value in model.graph.input
-        if value.type.HasField("tensor_type")
-    }
-    for name, kind in types.items():
-        if kind not in KNOWN_TYPES:
-            raise EdgeconvError(
-                f"{path}: {name} has the element type {kind}, which ONNX does not know: "
-                "the file is damaged, export or download it again"
-            )
 
 
 def from_onnx(model: onnx.ModelProto) -> Graph:

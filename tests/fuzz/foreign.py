@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fuzz import archives, formats, operators
+from fuzz.external import external_of
 from fuzz.kind import Kind, of_file, of_tflite
 from fuzz.onnx_models import onnx_of
 from fuzz.operators import operator_of
@@ -25,6 +26,7 @@ FOLDERS = (
     "boxed",
     "project",
     "frozen",
+    "external",
 )
 
 
@@ -43,6 +45,7 @@ def build(folder: Path, run: Callable[[str], None]) -> None:
     defaults = "\n" + (folder / "defaults/edgeconv.toml").read_text()
     (folder / "project/pyproject.toml").write_text(defaults.replace("\n[", "\n[tool.edgeconv."))
     np.save(folder / "frozen/value.npy", np.ones((1, 3, SIDE, SIDE), np.float32))
+    (folder / "external/net.onnx").write_bytes((folder / "tiny.onnx").read_bytes())
     (folder / "frozen/two.onnx").write_bytes(_two_inputs())
 
 
@@ -157,6 +160,12 @@ NODE = (
     f"quantize net.onnx --calib calib.npz --recipe fast {OUT} --json", "summary net.onnx --json", "inspect net.onnx --json",
     "parity net.onnx --count 2 --json", "rescue net.onnx --calib calib.npz --recipe fast --minutes 0.001 --json",
 )  # fmt: skip
+EXTERNAL = (
+    f"export net.onnx --calib {{base}}/calib.npz --target tflite {OUT} --json",
+    f"quantize net.onnx --calib {{base}}/pics --recipe fast {OUT}", "summary net.onnx --json", "inspect net.onnx --json",
+    "run net.onnx {base}/pics/p00.png --preprocessing unit --json", "bundle net.onnx --output b.tar.gz",
+    "parity net.onnx --data {base}/calib.npz --count 2 --json",
+)  # fmt: skip
 PROGRAM = (
     f"export {{0}} --input-shape 1,3,16,16 --target onnx --verify-count 2 {OUT}", f"export {{0}} --target tflite {OUT} --json",
     f"export {{0}} --int8 --recipe fast --calib {{{{base}}}}/pics --target onnx {OUT}", "summary {0} --json",
@@ -184,6 +193,7 @@ KINDS = (
     Kind("qdq foreign", "others/qdq.onnx", onnx_of, (
         f"export qdq.onnx --int8 --target tflite {OUT} --json", f"export qdq.onnx --int8 --target coreml {OUT}",
         "summary qdq.onnx --json", *of_file("qdq.onnx"))),
+    Kind("external data", "external/net.onnx", external_of, EXTERNAL),
     Kind("pt2", "programs/net.pt2", archives.archive_of, _filled(PROGRAM, "net.pt2")),
     Kind("torchscript", "programs/net.pt", archives.archive_of, _filled(PROGRAM, "net.pt")),
     Kind("labelled", f"{INT8}.tflite", segments_of, of_tflite("tiny_int8.tflite")),
