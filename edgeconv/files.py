@@ -149,6 +149,12 @@ def _held(make: Callable[[], str]) -> tuple[Path, int | None]:
             return path, held
 
 
+def sweep_temporary() -> None:
+    """Remove the temporary folders of dead processes of ours: one that was killed removed none of its own."""
+    with suppress(OSError):
+        _sweep(Path(tempfile.gettempdir()), TEMPORARY, "")
+
+
 def _sweep(folder: Path, prefix: str, suffix: str) -> None:
     """Remove our temporary files and folders of that name that no live process holds."""
     for path in folder.iterdir():

@@ -20,8 +20,8 @@ from typing import Any
 
 from edgeconv.closing import Closing
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.files import choose_temporary_folder
-from edgeconv.system import Printed, crash, limit_child, start_apart
+from edgeconv.files import choose_temporary_folder, sweep_temporary
+from edgeconv.system import Child, Printed, crash, limit_child, start_apart
 
 TICK_S = 0.2
 """How often a Worker's parent may look at something else while it waits."""
@@ -78,7 +78,7 @@ class Call(Closing):
     def close(self) -> None:
         """Kill the child where it still runs."""
         if self._child.poll() is None:
-            self._child.kill()
+            _kill(self._child)
         self._child.wait()
         for pipe in (self._child.stdout, self._child.stderr):
             if pipe is not None:
@@ -145,7 +145,7 @@ class Worker:
     def kill(self) -> None:
         """End the child now."""
         if self.process.poll() is None:
-            self.process.kill()
+            _kill(self.process)
         self.process.wait()
 
     def close(self, patience_s: float = 2.0) -> None:
@@ -160,6 +160,13 @@ class Worker:
             self.kill()
         self._printed.close()
         self._log.close()
+
+
+def _kill(child: Child) -> None:
+    """End a child that runs, and remove the temporary folders that it can remove no more."""
+    child.kill()
+    child.wait()
+    sweep_temporary()
 
 
 def child_failure(what: str, returncode: int, stderr: str) -> str:

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError
+from edgeconv.files import temporary_folder
 from edgeconv.isolate import Call, Worker, call
 
 NEVER_OURS = ("onnx", "numpy", "onnxruntime", "onnxsim", "click", "rich", "torch", "ai_edge_litert",
@@ -165,6 +166,21 @@ def test_a_worker_answers_until_it_is_told_to_end(monkeypatch: pytest.MonkeyPatc
         worker.close()
 
 
+def test_a_child_that_is_killed_leaves_no_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    worker = Worker("test_isolate:hold_folder", None, "it")
+    try:
+        assert Path(worker.receive(30.0)).parent == tmp_path
+        worker.kill()
+    finally:
+        worker.close()
+    assert not list(tmp_path.iterdir())
+
+
 def _with_tests() -> list[str]:
     """A Python that can import this file."""
     return ["env", f"PYTHONPATH={Path(__file__).parent}", sys.executable]
@@ -175,6 +191,13 @@ def chatty(value: dict[str, int]) -> dict[str, int]:
     print("from Python")
     os.write(1, b"from a runtime\n")
     return {"n": 2 * value["n"]}
+
+
+def hold_folder(value: None, more: Iterator[None]) -> Iterator[str]:
+    """Make a temporary folder and keep it."""
+    with temporary_folder() as folder:
+        yield str(folder)
+        next(more)
 
 
 def refuse(value: str) -> None:
