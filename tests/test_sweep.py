@@ -36,6 +36,7 @@ from edgeconv.sweep.job import job_from, listed, read_job
 from edgeconv.sweep.point import Point
 from edgeconv.sweep.progress import Progress
 from edgeconv.sweep.results import ON_A_MAC, Cell, SweepReport
+from edgeconv.sweep.run import check_output
 from edgeconv.sweep.store import Store, key_of, write_result
 from edgeconv.sweep.tasks import _as_at_home, planned_arena, timed
 from edgeconv.sweep.text import accuracy_text, print_sweep, remark
@@ -610,6 +611,17 @@ def test_weights_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:
     assert bundled.exit_code == 2
     assert "nothing can be made" in bundled.output
     assert "no bundled weights of width 0.5" in bundled.output
+
+
+def test_a_sweep_that_was_stopped_before_its_first_result_goes_on(tmp_path: Path) -> None:
+    """Its table is written all the same, and is no reason to refuse the folder to the same command."""
+    output = tmp_path / "o"
+    for wrote in (False, True):
+        with Store(output / "cells").held():
+            if wrote:
+                (output / "results.json").write_text("{}")
+        assert output.exists() == wrote
+    check_output(output)
 
 
 def test_two_sweeps_on_one_folder_and_a_full_disk_are_one_sentence(

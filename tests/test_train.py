@@ -1,5 +1,6 @@
 """Training: a folder of pictures to a checkpoint that export takes, exact in half precision."""
 
+import errno
 import json
 import shlex
 from dataclasses import replace
@@ -126,6 +127,22 @@ def test_a_training_that_is_stopped_at_its_integers_goes_on_to_them(
         assert [p.name for p in tmp_path.glob("w.*")] == ["w.safetensors.unfinished"]
         assert lines[-1].endswith("holds every whole epoch: the same command goes on")
         assert any(line.startswith(said) for line in lines[-3:])
+
+
+def test_a_full_disk_is_one_sentence(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch and safetensors write their files past Python, and name no reason where that fails."""
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    for name in ("w.safetensors.unfinished", "w.safetensors"):
+        with pytest.raises(EdgeconvError, match=rf"cannot write .*{name}: No space left"):
+            train(options(photos, tmp_path / "w.safetensors", epochs=1))
+        assert not list(tmp_path.glob("*w.safe*"))
+        monkeypatch.setattr(keep, "save_standing", lambda *_: None)
 
 
 def test_training_ends_when_nothing_better_comes(photos: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class Store:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the folder for one sweep; a new one that stays empty is removed.
+        """Hold the folder for one sweep; a new one that stays empty, with nothing beside it, is removed.
 
         Raises EdgeconvError where another one holds it.
         """
@@ -50,7 +50,8 @@ class Store:
             yield
         finally:
             with contextlib.suppress(OSError):  # what is in one keeps it
-                for place in new:
+                alone = [*self.folder.parent.iterdir()] == [self.folder]
+                for place in new if alone else ():  # a table beside it is a sweep's that goes on
                     place.rmdir()
             if handle is not None:
                 os.close(handle)

@@ -1,5 +1,6 @@
 """What a training leaves on disk: the checkpoint that export takes, and where an unfinished one stands."""
 
+import io
 import json
 import pickle
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
-from edgeconv.files import replacing
+from edgeconv.files import write_bytes
 from edgeconv.models.checkpoint import DESCRIBED
 from edgeconv.schema import anything, checked, items, mapping, number, parse_json, table, whole
 
@@ -50,8 +51,9 @@ def unfinished(output: Path) -> Path:
 def save_standing(path: Path, standing: Standing, job: Mapping[str, Any]) -> None:
     """Write ``standing`` and the ``job`` it belongs to, whole or not at all."""
     data = {**vars(standing), "epochs": json.dumps(standing.epochs), "job": json.dumps(job)}
-    with replacing(path) as part:
-        torch.save(data, part)
+    made = io.BytesIO()  # torch and safetensors name no full disk
+    torch.save(data, made)
+    write_bytes(path, made.getvalue())
 
 
 def load_standing(path: Path, job: Mapping[str, Any], net: nn.Module) -> Standing:
@@ -105,12 +107,11 @@ def save_weights(net: nn.Module, path: Path, described: Mapping[str, Any]) -> No
 
     Half floats where nothing is lost by it, so all but what a batch norm keeps.
     """
-    save_file = require("safetensors.torch", "export").save_file
+    save = require("safetensors.torch", "export").save
     state = {}
     for key, value in net.state_dict().items():
         if not key.endswith("num_batches_tracked"):
             value = value.detach().cpu()
             half = value.to(torch.float16)
             state[key] = (half if torch.equal(half.float(), value) else value).contiguous()
-    with replacing(path) as part:
-        save_file(state, part, metadata={DESCRIBED: json.dumps(described)})
+    write_bytes(path, save(state, metadata={DESCRIBED: json.dumps(described)}))
