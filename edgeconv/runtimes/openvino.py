@@ -21,7 +21,7 @@ from edgeconv.runtimes.checks import (
     picture_layout,
     unreadable,
 )
-from edgeconv.runtimes.openvino_doubts import wrong_convolutions, wrong_orders
+from edgeconv.runtimes.openvino_doubts import doubted
 from edgeconv.runtimes.quiet import quiet_stderr
 from edgeconv.tensors import Quantization, TensorSpec
 
@@ -50,11 +50,35 @@ def open(path: Path, *, threads: int = 1, shapes: Shapes | None = None) -> "Open
     if isinstance(problem, EdgeconvError):
         raise problem
     if problem is not None:
-        raise unreadable(path, "openvino", problem) from problem
+        raise unreadable(path, "openvino", why_refused(str(problem))) from problem
     running = compiled.get_runtime_model()
-    doubts = (*wrong_convolutions(running), *wrong_orders(model, running))
+    doubts = doubted(model, running)
     version = str(module.__version__).partition("-")[0]
     return OpenVinoRunner(compiled, model, path, version, threads, doubts)
+
+
+REFUSALS = {
+    "Convolution input precision should be single": (
+        "on ARM it wants one type for the input of a convolution, and cannot tell whether it is int8 "
+        "or uint8 here; onnxruntime and LiteRT run it there"
+    ),
+    "object is not initialized": (
+        "its kernels have no convolution of such types for this processor (on ARM it takes float16 where "
+        "one of the input and the output of an INT8 convolution is int8 and the other uint8; a "
+        "Cortex-A72, a Raspberry Pi 4, computes none); onnxruntime and LiteRT run it there"
+    ),
+}
+"""What a refusal says -> why, where its own words name neither the layer nor the cause."""
+
+WHERE = ("Exception from", "Check '", "While validating", "Summary:")
+
+
+def why_refused(text: str) -> str:
+    """Return the reason at the end of OpenVINO's message, whose lines before say where it was thrown."""
+    known = [why for marker, why in REFUSALS.items() if marker in text]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = [line.removeprefix("-- ") for line in lines if not line.startswith(WHERE)]
+    return (known or said[-1:] or lines[-1:] or ["it says no reason"])[0]
 
 
 def _settle(model: Any, name: str, shapes: Shapes | None) -> None:

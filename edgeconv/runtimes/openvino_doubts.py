@@ -5,8 +5,19 @@ from typing import Any
 import numpy as np
 
 KERNEL, AMX_1X1 = "primitiveType", "brgconv_avx512_amx_1x1_"
+ARM_INT8 = ("acl_i8", "acl_I8")
+"""The Arm Compute Library's kernels of int8 and of uint8."""
 ORIGIN = "originalLayersNames"
 EACH_VALUE = ("Convert", "Subtract", "Multiply", "Add", "Relu", "Clamp", "FakeQuantize")
+
+
+def doubted(model: Any, running: Any) -> tuple[str, ...]:
+    """Say of a ``model`` and what it was compiled to what is known to be wrong: a sentence a kind."""
+    return (
+        *wrong_convolutions(running),
+        *wrong_orders(model, running),
+        *wrong_strides(model, running),
+    )
 
 
 def wrong_convolutions(running: Any) -> tuple[str, ...]:
@@ -48,6 +59,29 @@ def wrong_orders(model: Any, running: Any) -> tuple[str, ...]:
         found,
         "on every processor: it moves this order of channels into the weights of the layer after it, "
         "the wrong way round; Reshape, Transpose, Reshape in place of the Gather avoids it",
+    )
+
+
+def wrong_strides(model: Any, running: Any) -> tuple[str, ...]:
+    """Say which INT8 convolutions of a compiled model move differently down and across on ARM: one sentence, or none.
+
+    OpenVINO gives the Arm Compute Library other strides than the model's there: the output is wrong,
+    and partly memory that nobody wrote.
+    """
+    layers = {node.get_friendly_name(): node for node in model.get_ops()}
+    found = []
+    for node in running.get_ops():
+        facts = node.get_rt_info()
+        if KERNEL not in facts or not facts[KERNEL].astype(str).startswith(ARM_INT8):
+            continue
+        for name in facts[ORIGIN].astype(str).split(",") if ORIGIN in facts else ():
+            strides = layers[name].get_attributes().get("strides", ()) if name in layers else ()
+            if len(set(strides)) > 1:
+                found.append(name)
+    return _said(
+        found,
+        "on ARM: its INT8 kernel fails where strides differ down and across; a file exported with "
+        "--prefer size has no such layer for pictures",
     )
 
 
