@@ -28,6 +28,8 @@ Scores = Callable[[Array], Array]
 """One input (1, C, H, W) to class scores (1, classes)."""
 LABELLED, UNLABELLED, FEW = 64, 32, 8
 """Pictures that are asked, with and without the truth, and of the latter those that are asked first."""
+MORE = 400
+"""Others that are asked where those leave it open."""
 SURELY, GAIN = 0.01, 0.05
 """Error of all comparisons together, and the least gain in top-1 that is worth a claim."""
 TELLING = 1.25
@@ -62,30 +64,43 @@ class Claim:
 def better_by_truth(
     net: Scores, how: Preprocessing, channels: int, folder: str, truth: Mapping[str, int]
 ) -> Claim | None:
-    """Return the preprocessing that surely classifies the labelled pictures of ``folder`` better."""
-    paths = [p for p in find_pictures(Path(folder)) if _known(p, folder, truth) is not None]
-    count = min(LABELLED, len(paths))
-    if count < 2:
-        return None
-    chosen = [paths[i * len(paths) // count] for i in range(count)]
-    classes = np.array([_known(path, folder, truth) for path in chosen], np.int64)
-    pictures = [read_picture(path) for path in chosen]
+    """Return the preprocessing that surely classifies the labelled pictures of ``folder`` better.
 
-    def right(trial: Trial) -> NDArray[np.bool_]:
-        scores = trial.scores(net, pictures, channels)
+    What is better of the first pictures by chance or not is asked of as many more as it takes.
+    """
+    paths = [p for p in find_pictures(Path(folder)) if _known(p, folder, truth) is not None]
+    if len(paths) < 2:
+        return None
+    rest = set(range(len(paths)))
+
+    def drawn(most: int) -> list[Path]:
+        left = sorted(rest)
+        count = min(most, len(left))
+        chosen = [left[i * len(left) // count] for i in range(count)]
+        rest.difference_update(chosen)
+        return [paths[place] for place in chosen]
+
+    def right(trial: Trial, asked: Sequence[Path]) -> NDArray[np.bool_]:
+        classes = np.array([_known(path, folder, truth) for path in asked], np.int64)
+        scores = trial.scores(net, [read_picture(path) for path in asked], channels)
         return metrics.correct(scores, np.where(classes < scores.shape[1], classes, -1))
 
-    present = right(Trial(how, {}))
-    trials = _trials(how, channels, with_truth=True)
-    if metrics.mcnemar_p(present, np.ones_like(present)) >= SURELY / len(trials):
+    trials, now, asked = _trials(how, channels, with_truth=True), Trial(how, {}), drawn(LABELLED)
+    error = SURELY / 2 / len(trials)
+    present = right(now, asked)
+    if metrics.mcnemar_p(present, np.ones_like(present)) >= error:
         return None  # so few are wrong that not even all right would be surely better
-    found = [(trial, right(trial)) for trial in trials]
+    found = [(trial, right(trial, asked)) for trial in trials]
     trial, best = max(found, key=lambda each: float(each[1].mean()))
-    surely = metrics.mcnemar_p(present, best) < SURELY / len(trials)
-    if not surely or best.mean() < present.mean() + GAIN:
+    if best.mean() < present.mean() + GAIN / 2:
+        return None
+    if metrics.mcnemar_p(present, best) >= error and rest:
+        asked, error = drawn(MORE), SURELY / 2
+        present, best = right(now, asked), right(trial, asked)
+    if metrics.mcnemar_p(present, best) >= error or best.mean() < present.mean() + GAIN:
         return None
     return Claim(
-        f"PREPROCESSING LOOKS WRONG: over {count} pictures top-1 is {100 * present.mean():.1f} %, and "
+        f"PREPROCESSING LOOKS WRONG: over {len(asked)} pictures top-1 is {100 * present.mean():.1f} %, and "
         f"{100 * best.mean():.1f} % with {flags(trial.wish)}: try that",
         trial.wish,
     )

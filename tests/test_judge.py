@@ -348,6 +348,27 @@ def test_a_missed_verdict_says_what_to_try_in_the_order_of_its_figures() -> None
     assert any("ranked here" in step for step in shown)
 
 
+def test_a_file_that_departs_from_a_recipe_that_would_do_is_not_told_to_change_it() -> None:
+    wanted = {"y": detections()}
+    departed = {"y": detections(noise=2.0)}
+    known = {"precision": "int8", "recipe": {"name": "fast"}, "calibration": {"count": 12}}
+    fine = compare(wanted, departed, budget=INT8, floor={"y": detections(noise=0.05)})
+    assert not fine.good_enough
+    assert not fine.blames_recipe
+    assert "; what it gives is not good enough (y, channels 4 to 7" in judgement(fine, integer=True)
+    steps = advice(fine, "net.tflite", known)
+    assert [step.split(":")[0] for step in steps] == [
+        "edgeconv parity net.tflite --layers",
+        "another --target, or another runtime",
+    ]
+    coarse = {"y": detections(noise=1.0, seed=0)}
+    both = compare(wanted, {"y": detections(noise=3.0)}, budget=INT8, floor=coarse)
+    assert not both.converted
+    assert both.blames_recipe
+    assert "; the recipe is not good enough (" in judgement(both, integer=True)
+    assert any(step.startswith("--recipe best") for step in advice(both, "net.tflite", known))
+
+
 def test_an_output_around_500_in_half_precision_is_what_its_arithmetic_gives() -> None:
     """Core ML rounds it to quarters: no fault of the file, said with what keeps its digits."""
     rng = np.random.default_rng(0)

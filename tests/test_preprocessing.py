@@ -334,3 +334,35 @@ def test_a_net_of_bgr_pictures_goes_through_every_command(tmp_path: Path) -> Non
     )
     assert "letterbox · BGR" in " ".join(ran.output.split())
     assert ran.exit_code == 0, ran.output
+
+
+def test_what_few_labelled_pictures_leave_open_is_asked_of_more(tmp_path: Path) -> None:
+    """A corner, which the crop cuts off, tells the class of three pictures in four."""
+    from PIL import Image
+
+    from edgeconv.export.fit_by_scores import LABELLED, better_by_truth, class_scores
+
+    rng = np.random.default_rng(0)
+    truth = {}
+    for number in range(300):
+        kind = int(rng.integers(2))
+        pixels = rng.integers(0, 256, (16, 16, 3), np.uint8)
+        pixels[:3, :3] = 255 * (kind if rng.random() < 0.75 else 1 - kind)
+        Image.fromarray(pixels).save(tmp_path / f"{number:03d}.png")
+        truth[f"{number:03d}.png"] = kind
+
+    def corner(x: Any) -> Any:
+        bright = x[:, :, :2, :2].mean((1, 2, 3))[:, None]
+        return torch.cat([-bright, bright], 1)
+
+    how = Preprocessing(*NAMED["symmetric"], 0.5, (16, 16))
+    net = class_scores(cast(Any, corner), None, (1, 3, 16, 16))
+    assert net is not None
+    claim = better_by_truth(net, how, 3, str(tmp_path), truth)
+    assert claim is not None
+    assert claim.wish.keys() == {"crop"}
+    assert f"over {300 - LABELLED} pictures" in claim.text
+    few = dict(list(truth.items())[:LABELLED])
+    assert better_by_truth(net, how, 3, str(tmp_path), few) is None
+    right = Preprocessing(*NAMED["symmetric"], 1.0, (16, 16))
+    assert better_by_truth(net, right, 3, str(tmp_path), truth) is None

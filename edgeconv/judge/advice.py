@@ -37,6 +37,11 @@ def advice(
     departs = bool(broken - {NO_INTEGERS}) and not layers_shown
     if departs:
         said.append(f"{layers}: the layer where the file is not what it should be")
+    if broken - {NO_INTEGERS} and known.get("precision") == "int8" and not verdict.blames_recipe:
+        said.append(
+            "another --target, or another runtime: the recipe computed in float is good enough, this file of it is not"
+        )
+        return tuple(said)
     if not verdict.good_enough and known.get("precision") == "fp16":
         said.append("--fp32: half precision keeps too few digits of what varies in an output")
     if verdict.good_enough or known.get("precision") in ("fp16", "fp32"):

@@ -114,7 +114,8 @@ def what_missed(verdict: Verdict, *, integer: bool) -> str:
         else "the file is what its recipe promises"
     ]
     if coarse:
-        said.append(f"the recipe is not good enough ({coarse})")
+        what = "the recipe is" if verdict.blames_recipe else "what it gives is"
+        said.append(f"{what} not good enough ({coarse})")
     return "; ".join(said)
 
 

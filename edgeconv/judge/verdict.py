@@ -91,6 +91,18 @@ class Verdict:
         return all(finding.ok for finding in self.findings if finding.about_recipe)
 
     @property
+    def blames_recipe(self) -> bool:
+        """Whether the recipe itself is too coarse, not a file that departs from one which would do."""
+        if self.converted:
+            return not self.good_enough
+        return any(
+            finding.got + self.places[finding.output, finding.part].get("below_floor_db", 0.0)
+            < finding.wanted
+            for finding in self.missed
+            if finding.metric in ("sqnr_db", "sqnr_centred_db")
+        )
+
+    @property
     def places(self) -> Mapping[tuple[str, str], Figures]:
         """Figures by (output, part), those of whole outputs with the part ``""``."""
         found: dict[tuple[str, str], Figures] = {}

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.judge.advice import said_once
+from edgeconv.judge.measures import MEASURES
 from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Row
 from edgeconv.parity.report import WORDS, environment, summary, table
@@ -57,7 +58,10 @@ def to_html(matrix: Matrix) -> str:
         # the verdict comes second: on a phone the figures scroll, it does not
         header=[header[0], header[-1], *header[1:-1]],
         lines=[(line[0], _verdict_kind(line[-1]), line[-1], line[1:-1]) for line in lines],
-        words=[(word, said) for word, said in WORDS.items() if word in (*header, *ALWAYS)],
+        words=[
+            *((word, said) for word, said in WORDS.items() if word in (*header, *ALWAYS)),
+            *_named(matrix),
+        ],
         noise=_noise(matrix),
         layers=[_layers(row.layers) for row in matrix.rows if _worth(row.layers)],
         scatter=_scatter(matrix),
@@ -87,6 +91,14 @@ def _bars(matrix: Matrix) -> list[Bar]:
             said = f"{100 * share:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
             bars.append(Bar(row.label, share, said, (low, high), 0 if row.ok else 1))
     return bars
+
+
+def _named(matrix: Matrix) -> list[tuple[str, str]]:
+    """Return the figures that were missed, and what each is."""
+    missed = (
+        f.metric for row in matrix.rows if row.verdict is not None for f in row.verdict.missed
+    )
+    return [(name, MEASURES[name].says) for name in dict.fromkeys(missed) if name in MEASURES]
 
 
 def _noise(matrix: Matrix) -> list[Bar]:
