@@ -154,7 +154,7 @@ def test_after_ctrl_c_nobody_waits_for_a_child_at_work(monkeypatch: pytest.Monke
     turns, partial = measure(subjects, Plan(runs=4, warmup=1), Watch())
     assert partial
     assert limits == [engine.HURRIED_S, 0.0] * 3
-    assert [turn.error for turn in turns] == ["it did not answer"] * 3
+    assert [turn.error for turn in turns] == [None] * 3  # it was not asked for long
 
 
 def test_against_gives_a_ratio_with_an_interval(tmp_path: Path) -> None:

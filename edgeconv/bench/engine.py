@@ -164,7 +164,7 @@ def _end(turn: Turn, *, hurried: bool) -> None:
         try:
             turn.ending = turn.worker.ask({"do": "end"}, HURRIED_S if hurried else 10.0)
         except EdgeconvError as error:
-            if not turn.blocks:
+            if not turn.blocks and not hurried:
                 turn.error = str(error)
     turn.close(0.0 if hurried else 2.0)
 
