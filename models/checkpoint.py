@@ -186,7 +186,8 @@ def _checked(path: Path, key: str, value: Tensor) -> Tensor:
     """Return ``value`` as float32; refuse quantized, integer and non-finite tensors."""
     if not value.is_floating_point() or value.is_quantized:
         raise EdgeconvError(f"{path}: tensor {key} is {value.dtype}, not floating point")
-    if not bool(torch.isfinite(value).all()):
-        wrong = "NaN" if bool(torch.isnan(value).any()) else "Inf"
+    wide = value.to(torch.float32)  # what float32 cannot hold is infinite there
+    if not bool(torch.isfinite(wide).all()):
+        wrong = "NaN" if bool(torch.isnan(wide).any()) else "Inf"
         raise EdgeconvError(f"{path}: tensor {key} holds {wrong}: the training diverged")
-    return value.to(torch.float32)
+    return wide

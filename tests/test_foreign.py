@@ -87,3 +87,18 @@ def test_limits_that_are_no_table_are_named(tmp_path: Path) -> None:
     path.write_text("[int8.outputs]\nlogits = 3\n")
     with pytest.raises(EdgeconvError, match=r"int8\.outputs\.logits is no table"):
         budget(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cat\ndog\0\n", "line 2 has a NUL"),
+        ("x" * 1001, "line 1 has 1001 characters"),
+        ("\n", "no name"),
+    ],
+)
+def test_lines_that_are_no_class_names_are_refused(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text(text)
+    with pytest.raises(EdgeconvError, match=said):
+        labels(path)

@@ -5,6 +5,9 @@ from pathlib import Path
 from edgeconv.errors import EdgeconvError
 from edgeconv.foreign import read_text
 
+LONGEST = 1000
+"""Characters of a class name: every manifest, page and program of the net repeats it."""
+
 
 def read_labels(path: Path) -> list[str]:
     """Return the class names of a text file, one a line; raises EdgeconvError where there are none."""
@@ -16,4 +19,8 @@ def read_labels(path: Path) -> list[str]:
         names.pop()
     if not names:
         raise EdgeconvError(f"--labels {path} holds no name")
+    for number, name in enumerate(names, 1):
+        if len(name) > LONGEST or "\0" in name:
+            wrong = "a NUL" if "\0" in name else f"{len(name)} characters"
+            raise EdgeconvError(f"--labels {path}: line {number} has {wrong}, which is no name")
     return names

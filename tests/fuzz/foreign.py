@@ -151,6 +151,30 @@ def script_of(rng: Random, source: Path, target: Path) -> None:
     target.write_text(json.dumps(made))
 
 
+MARKUP = "<img src=x>\"'`</script><!--{{7*7}}\u202e\x1b[31m"
+
+
+def marked_of(rng: Random, source: Path, target: Path) -> None:
+    """Let some texts of a JSON file, keys among them, hold markup, a template's braces and a terminal's commands."""
+    made = json.loads(source.read_text())
+    holders = [made]
+    for one in holders:
+        inner = one.values() if isinstance(one, dict) else one
+        holders += [part for part in inner if isinstance(part, dict | list)]
+    texts = [
+        (one, key)
+        for one in holders
+        for key in (list(one) if isinstance(one, dict) else range(len(one)))
+        if isinstance(one[key], str) or rng.random() < 0.05
+    ]
+    for one, key in rng.sample(texts, min(len(texts), rng.choice((1, 2, 9)))):
+        if isinstance(one[key], str):
+            one[key] += MARKUP
+        elif isinstance(key, str):
+            one[f"{key}{MARKUP}"] = one.pop(key)
+    target.write_text(json.dumps(made))
+
+
 OUT = "--output out"
 NODE = (
     f"export net.onnx --target tflite {OUT}", f"export net.onnx --target coreml {OUT} --json",
@@ -179,6 +203,7 @@ SNIPPETS = tuple(
 )
 RESCUE = "rescue {0} --calib {{base}}/pics --minutes 0.001 --json"
 INT8 = "labelled/tiny_int8"
+PAGE = "report tiny_int8.tflite --html page.html"
 
 
 def _filled(lines: tuple[str, ...], name: str) -> tuple[str, ...]:
@@ -201,7 +226,14 @@ KINDS = (
     Kind("boxed", "boxed/detector_fp32.tflite", segments_of, of_tflite("detector_fp32.tflite")),
     Kind("boxed package", "boxed/detector_fp32.mlpackage", formats.folder_of, of_file("detector_fp32.mlpackage")),
     Kind("pte tables", "pte/tiny_fp32.pte", segments_of, (*of_file("tiny_fp32.pte"), "inspect tiny_fp32.pte --json")),
-    Kind("quoted", f"{INT8}.tflite.json", script_of, (*SNIPPETS, *SNIPPETS, "report tiny_int8.tflite --html page.html")),
+    Kind("quoted", f"{INT8}.tflite.json", script_of, (*SNIPPETS, *SNIPPETS, PAGE)),
+    Kind("marked manifest", f"{INT8}.tflite.json", marked_of, (PAGE, "parity tiny_int8.tflite --count 2 --html page.html")),
+    Kind("marked recipe", "recipe/recipe.json", marked_of, (
+        "recipe show recipe.json --html page.html", "recipe diff recipe.json {base}/recipe/recipe.json")),
+    Kind("marked bench", "timed/bench.json", marked_of, (
+        "report {base}/fp32/tiny_fp32.onnx --bench bench.json --html page.html",)),
+    Kind("marked baseline", "judge/baseline.json", marked_of, (
+        "parity {base}/int8/tiny_int8.tflite --count 2 --baseline baseline.json --html page.html --junit out.xml",)),
     Kind("missed", "int8/tiny_int8.tflite.json", formats.json_of, _filled((RESCUE,), "tiny_int8.tflite")),
     Kind("npu", "int8/tiny_int8.tflite", segments_of, (
         "inspect tiny_int8.tflite --mcu --npu ethos-u55-128 --json",)),

@@ -229,6 +229,7 @@ def tensors_of(rng: Random, source: Path, target: Path) -> None:
 ODD_TEXTS = (
     b"\xff\xfe", b"\x00", b"a=" + b"[" * 20_000, b"[int8]\nsqnr_db=nan", b"a,b,c\n,,\n", b"p00.png,-1",
     b"", b'"', b'"' + b"a" * 200_000, b"crop = " + b"9" * 5000, b"\x1b[2J,1\n", b"a\n" * 50_000,
+    b"a\0b\n" * 10, b"a" * 10_000_000 + b"\n" + b"b\n" * 9, "\ufeffa\n".encode("utf-16"),
 )  # fmt: skip
 
 

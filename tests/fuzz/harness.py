@@ -165,8 +165,11 @@ def judge(result: Result, work: Path, before: set[str]) -> list[str]:
     hidden = [name for name in left if "/." in f"/{name}" and not name.startswith(KEPT)]
     if hidden:
         faults.append(f"left behind: {sorted(hidden)[0]}")
-    if any("<img src=x>" in _read(path) for path in work.glob("*.html") if not path.is_symlink()):
+    pages = [_read(path) for path in work.glob("*.html") if not path.is_symlink()]
+    if any("<img src=x>" in page for page in pages):
         faults.append("page: foreign markup")
+    if any("\x1b" in page or "\u202e" in page for page in pages):
+        faults.append("page: a control character")
     if any(not _parses(_read(path)) for path in work.glob("app/*.py")):
         faults.append("snippet: no Python")
     made = [name for name in left if name.startswith("out/")]
