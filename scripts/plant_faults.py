@@ -273,6 +273,9 @@ def said(verdict: Verdict) -> Line:
         "flips_beyond",
         "equal",
         "turned_beyond_low",
+        "turned_row_low",
+        "lost_samples_low",
+        "worst_row_beyond_db",
     )
     places = {
         ", ".join(filter(None, place)): {k: round(f[k], 4) for k in kept if k in f}

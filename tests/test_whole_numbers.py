@@ -168,3 +168,47 @@ def test_an_export_of_labels_keeps_how_sure_they_are_and_parity_judges_by_it(
     assert figures["flips_beyond"] == 0
     shown = check_parity([made.path]).matrix.rows[-1].figures["y"]
     assert shown == figures
+
+
+def scene_labels(count: int = 60) -> NDArray[np.int64]:
+    """Return maps (count, 24, 24) of 0 with a patch of another label in each."""
+    rng = np.random.default_rng(0)
+    found = np.zeros((count, 24, 24), np.int64)
+    for one in found:
+        y, x = rng.integers(2, 17, 2)
+        one[y : y + 5, x : x + 5] = rng.integers(1, 4)
+    return found
+
+
+def test_pictures_that_lose_all_they_show_and_rows_that_change_places_are_named() -> None:
+    wanted = scene_labels()
+    sound = wanted.copy()
+    sound[:, 8, 8] = 0  # kernels round apart here and there
+    given = {"y": wanted}, {"y": sound}
+    assert compare(*given, budget=INT8, floor={"y": wanted})
+    gone = sound.copy()
+    gone[::10] = 0
+    verdict = compare({"y": wanted}, {"y": gone}, budget=INT8, floor={"y": wanted})
+    assert [f.metric for f in verdict.missed] == ["lost_samples_low"]
+    swapped = sound.copy()
+    swapped[:, [10, 13]] = sound[:, [13, 10]]
+    verdict = compare({"y": wanted}, {"y": swapped}, budget=INT8, floor={"y": wanted})
+    assert "turned_row_low" in [f.metric for f in verdict.missed]
+
+
+def test_rows_of_a_map_that_change_places_are_named_where_they_are_little_of_it() -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(size=(40, 3, 64))
+    promise = wanted + 0.1 * rng.normal(size=wanted.shape)
+    other = promise + 0.05 * rng.normal(size=wanted.shape)
+    assert compare({"y": wanted}, {"y": other}, budget=INT8, floor={"y": promise})
+    other[:, :, [30, 31]] = 0.5 * other[:, :, [30, 31]] + 0.5 * other[:, :, [31, 30]]
+    verdict = compare({"y": wanted}, {"y": other}, budget=INT8, floor={"y": promise})
+    assert [f.metric for f in verdict.missed] == ["worst_row_beyond_db"]
+
+
+def test_an_amount_of_many_values_is_never_held_as_labels() -> None:
+    wanted = counts()
+    other = wanted.copy()
+    other[0] -= 1024  # half a percent of all values, each wrong by all that there is
+    assert not compare({"y": wanted}, {"y": other}, budget=INT8, floor={"y": wanted}, whole=AMOUNTS)

@@ -71,6 +71,7 @@ DEFAULTS: dict[str, Budget] = {
         {
             "below_floor_db": 8.0,
             "beyond_promise_db": 5.0,
+            "worst_row_beyond_db": 12.0,
             "flips_beyond_low": 0.01,
             "sqnr_db": 10.0,
             "sqnr_centred_db": 12.0,
@@ -81,7 +82,9 @@ DEFAULTS: dict[str, Budget] = {
             "agreement_rare_high": 0.9,
             "equal_high": 0.9,
             "turned_beyond_low": 0.01,
+            "turned_row_low": 0.02,
             "lost_labels": 0,
+            "lost_samples_low": 0.01,
             "mcnemar_p": 0.01,
         },
         doubtful={

@@ -36,10 +36,12 @@ def label_figures(
         figures |= _turned(reference, other, margins)
     if reference.ndim > 1:
         figures["lost_labels"] = float(metrics.lost_labels(reference, other, floor))
+        figures["lost_samples_low"] = metrics.lost_samples_low(reference, other, floor)
     if floor is not None:
         turned = 1.0 - metrics.equal_share(reference, floor, name)[0]
         apart = metrics.differs_low(floor, other, name)
         figures["turned_beyond_low"] = max(0.0, apart - 2.0 * turned)
+        figures["turned_row_low"] = metrics.turned_row_low(reference, floor, other)
     return figures
 
 

@@ -1,6 +1,7 @@
 """Measure one output against the reference's: every figure that applies to it."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -58,7 +59,7 @@ def measure(
     elif comparable:
         figures |= _values(name, reference, other, context)
         figures |= _quanta(name, reference, other, context)
-        figures |= _floor(name, reference, other, figures, context)
+        figures |= _floor(name, reference, other, context)
         notes += _coarse(name, reference, other, context)
         figures |= map_classes(name, reference, other, figures, context)
     if scores:
@@ -72,8 +73,10 @@ def _amounts(name: str, reference: Array, other: Array, context: Context) -> Fig
     reference, other = reference.astype(np.float64), other.astype(np.float64)
     figures = _values(name, reference, other, context, STEP)
     figures |= _quanta(name, reference, other, replace(context, scale=STEP))
-    both = replace(context, scale=2 * STEP)  # the file rounds, and what was promised does
-    return figures | _floor(name, reference, other, figures, both)
+    # what is promised holds as many errors of rounding as the file
+    return figures | _floor(
+        name, reference, other, replace(context, scale=STEP / 2), metrics.rms_low
+    )
 
 
 def _values(
@@ -150,7 +153,11 @@ def _quanta(name: str, reference: Array, other: Array, context: Context) -> Figu
 
 
 def _floor(
-    name: str, reference: Array, other: Array, figures: Figures, context: Context
+    name: str,
+    reference: Array,
+    other: Array,
+    context: Context,
+    rms: Callable[[Array, Array, str], float] = metrics.rms_error,
 ) -> Figures:
     if context.floor is None:
         return {}
@@ -162,8 +169,9 @@ def _floor(
     least = max(implied, context.scale or 0.0, 0.5 * _half_step(other), floats)
     return {
         "floor_sqnr_db": metrics.sqnr_db(reference, context.floor, name),
-        "below_floor_db": _beyond_db(figures["rms_error"], least),
-        "beyond_promise_db": _beyond_db(metrics.rms_error(context.floor, other, name), least),
+        "below_floor_db": _beyond_db(rms(reference, other, name), least),
+        "beyond_promise_db": _beyond_db(rms(context.floor, other, name), least),
+        "worst_row_beyond_db": metrics.worst_row_beyond_db(reference, context.floor, other, least),
     }
 
 

@@ -90,6 +90,16 @@ MEASURES = {
             "lower end of the share that differs from the recipe in float, less twice what that turns",
         ),
         Measure("lost_labels", "low", ".0f", "whole numbers that most of their places leave"),
+        _share(
+            "lost_samples_low",
+            "low",
+            "lower end of the share of samples that lose most of their rarer labels, less twice what the recipe loses",
+        ),
+        _share(
+            "turned_row_low",
+            "low",
+            "the same as turned_beyond_low of the row that differs most, in a wider interval",
+        ),
         _share("differs_low", "low", "lower end of the share of values that differ"),
         Measure("worst_sample_db", "info", ".1f", "SQNR of the sample that has least, dB"),
         Measure("worst_sample", "info", ".0f", "which sample that is"),
@@ -132,6 +142,12 @@ MEASURES = {
             "low",
             ".2f",
             "what sets it apart from the recipe in float, above the same floor, dB",
+        ),
+        Measure(
+            "worst_row_beyond_db",
+            "low",
+            ".2f",
+            "the same of the row of an output that is farthest beyond it, dB",
         ),
         _share(
             "agreement_top1",
@@ -183,6 +199,7 @@ PART_MEASURES = (
     "floor_sqnr_db",
     "below_floor_db",
     "beyond_promise_db",
+    "worst_row_beyond_db",
 )
 """What is measured of a part of an output; decisions between classes are those of whole outputs."""
 

@@ -18,7 +18,7 @@ from edgeconv.judge.measure import measure
 from edgeconv.judge.measures import MEASURES, PART_MEASURES, Figures, show
 from edgeconv.judge.parts import Cuts, Part, find_parts
 from edgeconv.judge.scores import holds_scores
-from edgeconv.judge.whole import Whole, whole_kind
+from edgeconv.judge.whole import MANY, Whole, whole_kind
 
 Array = NDArray[Any]
 NO_INTEGERS = "int8_compute"
@@ -198,10 +198,11 @@ def compare(
 def _measured(
     name: str, wanted: Array, got: Array, context: Context, budget: Budget
 ) -> tuple[Figures, tuple[str, ...], list[Finding]]:
-    """Measure and judge one output: amounts that miss as values may hold as labels, being nearly all equal."""
+    """Measure and judge one output: amounts of few values that miss as such may hold as labels."""
     figures, said = measure(name, wanted, got, context)
     judged = _judge(name, figures, budget, len(wanted))
-    if context.whole == "amounts" and not all(finding.ok for finding in judged):
+    few = len(np.unique(wanted)) < MANY if context.whole == "amounts" else False
+    if few and not all(finding.ok for finding in judged):
         equal, more = measure(name, wanted, got, replace(context, whole="labels"))
         found = _judge(name, equal, budget, len(wanted))
         if all(finding.ok for finding in found):

@@ -106,6 +106,34 @@ def lost_labels(reference: Reals, other: Reals, promise: Reals | None) -> int:
     return lost
 
 
+def lost_samples_low(reference: Reals, other: Reals, promise: Reals | None) -> float:
+    """Lower end of the 95 % interval of the share of samples that lose most of what they hold beside the commonest label.
+
+    Less twice the share that is lost in what was promised; samples count that hold 10 places of other labels.
+
+    >>> wanted = np.zeros((50, 100), int)
+    >>> wanted[:, :12] = 1
+    >>> other = wanted.copy()
+    >>> other[::10] = 0
+    >>> lost_samples_low(wanted, other, None) > 0.03, lost_samples_low(wanted, wanted, None)
+    (True, 0.0)
+    """
+    labels, counts = np.unique(reference, return_counts=True)
+    rare = (reference != labels[counts.argmax()]).reshape(len(reference), -1)
+    held = rare.sum(axis=1)
+    asked = held >= FEWEST_PLACES
+    if not asked.any():
+        return 0.0
+
+    def lost(side: Reals) -> int:
+        same = (side == reference).reshape(len(reference), -1) & rare
+        return int((2 * same.sum(axis=1) < held)[asked].sum())
+
+    count = int(asked.sum())
+    promised = 0 if promise is None else lost(promise)
+    return max(0.0, wilson_interval(lost(other), count)[0] - 2.0 * promised / count)
+
+
 def mcnemar_p(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     """Two-sided exact p-value that two classifiers err equally often on the same pictures.
 
