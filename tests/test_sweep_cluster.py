@@ -125,6 +125,24 @@ def test_workers_hear_no_ctrl_c() -> None:
     assert heard == [False, True]
 
 
+def test_what_dask_writes_goes_with_the_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[Path] = []
+
+    class Local:
+        def __init__(self, **_: object) -> None:
+            places.append(Path(dask.config.get("temporary-directory")))
+
+        def close(self, timeout: float) -> None:
+            assert places[0].is_dir()
+
+    monkeypatch.setattr(distributed, "SpecCluster", Local)
+    monkeypatch.setattr(Cluster, "_connect", lambda self: setattr(self, "_client", self._local))
+    Cluster(Store(tmp_path), Inputs(), workers=1).close()
+    assert not places[0].exists()
+
+
 def cluster_at(address: str, folder: Path) -> Cluster:
     return Cluster(Store(folder), Inputs(), address=address)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
+from edgeconv.files import temporary_folder
 from edgeconv.sweep.engine import Outcome, Task, kept_result, resource
 from edgeconv.sweep.inputs import Inputs, wanted
 from edgeconv.sweep.store import Store
@@ -69,6 +70,7 @@ class Cluster:
         self._distributed: Any = require("distributed", "sweep")
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # losses are told in our words
         self.store, self._inputs, self._address = store, inputs, address
+        self._stack = contextlib.ExitStack()
         self._local = None if address is not None else self._processes(workers, boards)
         self._sent: dict[str, Any] = {}
         self._open: dict[Any, tuple[Task, int]] = {}
@@ -103,7 +105,9 @@ class Cluster:
         for index, board in enumerate(boards):
             options[index % workers]["resources"][resource(board)] = 1
         nanny, scheduler = self._distributed.Nanny, self._distributed.Scheduler
-        with config.set(SETTINGS), without_interrupts():  # Ctrl-C ends the sweep, which ends them
+        scratch = {"temporary-directory": str(self._stack.enter_context(temporary_folder()))}
+        # Ctrl-C ends the sweep, which ends them
+        with config.set({**SETTINGS, **scratch}), without_interrupts():
             return self._distributed.SpecCluster(
                 workers={
                     index: {"cls": nanny, "options": told} for index, told in enumerate(options)
@@ -272,5 +276,6 @@ class Cluster:
         """End the workers that were started here; a cluster that was joined stays as it is."""
         with contextlib.suppress(OSError, TimeoutError):
             self._client.close(timeout=5)
-        if self._local is not None:
-            self._local.close(timeout=10)
+        with self._stack:  # what the workers leave in their folder goes with it
+            if self._local is not None:
+                self._local.close(timeout=10)
