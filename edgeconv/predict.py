@@ -38,19 +38,18 @@ class Prediction:
 def predict(subject: Subject, pictures: Sequence[Path], top: int) -> list[Prediction]:
     """Run every picture through a file, in a child process: see edgeconv.run_model."""
     found: list[Prediction] = []
-    runtime = f"{subject.runtime} {subject.version}"
     for some, arrays in outputs_of(subject, picture_samples(subject, pictures)):
         labels, scores = labels_output(arrays), scores_output(arrays)
         if labels is not None:
             for sample, label in zip(some, labels.tolist(), strict=True):
                 only = (Ranked(label, subject.label(label), None),)
-                found.append(Prediction(Path(sample.name), runtime, only))
+                found.append(Prediction(Path(sample.name), subject.ran, only))
             continue
         if scores is None:
             made = ", ".join(f"{spec.name} is {list(spec.shape)}" for spec in subject.outputs)
             raise EdgeconvError(f"{subject.path} is no classifier: {made}")
         for sample, row in zip(some, scores, strict=True):
-            found.append(Prediction(Path(sample.name), runtime, _rank(row, subject, top)))
+            found.append(Prediction(Path(sample.name), subject.ran, _rank(row, subject, top)))
     return found
 
 

@@ -14,7 +14,9 @@ from typing import Any, cast
 
 import click
 import numpy as np
+from json_lines import read_lines
 from make_results import Case, cifar_cases, imagenet_cases
+from make_runtime_matrix import LEGEND, rows_of
 from parity_kernels import Kernels, compare_kernels
 
 from edgeconv import export_model
@@ -29,6 +31,7 @@ from edgeconv.parity.kept import spread_indices
 from edgeconv.parity.matrix import Matrix, Row
 from edgeconv.parity.report import environment
 
+ROOT = Path(__file__).resolve().parents[1]
 NETS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")
 EXPORTS = (
     ("fp32", ("onnx", "tflite", "coreml")),
@@ -190,6 +193,9 @@ def report(tables: dict[str, Any], asked: str, options: dict[str, int]) -> str:
         f"{versions}.",
         "The reference is PyTorch. A file's *hop before* is the stage it was made from; INT8's is the recipe in float.",
         summary(tables),
+        "## One recipe in every runtime",
+        f"[What it says](runtimes.md), and how `scripts/make_runtime_matrix.py` makes it. {LEGEND}",
+        rows_of(read_lines(ROOT / "docs" / "runtimes.jsonl")),
     ]
     for title, rows in tables["nets"].items():
         parts += [f"## {title}", table(HEADER, rows)]

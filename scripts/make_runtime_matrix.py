@@ -31,6 +31,10 @@ NETS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")
 JUDGE = "tflite · ai-edge-litert"
 ALSO = ("tflite-micro", "openvino")
 HERE = "here"
+LEGEND = (
+    "Share of INT8 outputs in the same quantum as LiteRT with XNNPACK, in percent, and the most quanta that "
+    "any is off. mil-reference (our evaluator, not Core ML) and emulated boards on fewer pictures."
+)
 FLOATS = ("hub", "recipe")
 """The stages that stand beside the INT8 files: their real outputs, rounded to LiteRT's quantum."""
 
@@ -154,6 +158,12 @@ def distance(values: NDArray[Any], wanted: NDArray[Any], step: float) -> dict[st
 
 
 def page(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Return the Markdown table and what its figures are."""
+    packages = ", ".join(f"{k} {v}" for k, v in environment()["packages"].items())
+    return f"{rows_of(lines)}\n\n{LEGEND} {packages}.\n"
+
+
+def rows_of(lines: Sequence[Mapping[str, Any]]) -> str:
     """Return the Markdown table: a row a net, a column a runtime."""
     nets: dict[str, dict[str, Any]] = {}
     for line in lines:
@@ -163,13 +173,7 @@ def page(lines: Sequence[Mapping[str, Any]]) -> str:
     text = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for net, rows in nets.items():
         text.append("| " + " | ".join([net, *(cell(rows.get(name)) for name in runtimes)]) + " |")
-    packages = ", ".join(f"{k} {v}" for k, v in environment()["packages"].items())
-    said = (
-        f"Share of INT8 outputs in the same quantum as LiteRT with XNNPACK, in percent, and the most "
-        f"quanta that any is off. mil-reference (our evaluator, not Core ML) and emulated boards on fewer "
-        f"pictures. {packages}."
-    )
-    return "\n".join([*text, "", said]) + "\n"
+    return "\n".join(text)
 
 
 def cell(found: Mapping[str, Any] | None) -> str:

@@ -120,6 +120,28 @@ def test_an_int8_program_gives_xnnpacks_own_integers(io: str, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+def test_a_factor_without_axes_is_lowered(tmp_path: Path) -> None:
+    pytest.importorskip("executorch", reason="needs edgeconv[executorch]")
+    from edgeconv.export.executorch.lower import lower
+    from edgeconv.export.hub.onnx_io import save_model, to_onnx
+
+    nodes = [Node("Mul", "scale", ["x", "factor"], ["h"]), Node("Relu", "relu", ["h"], ["y"])]
+    graph = Graph("g", 18, ["x"], ["y"], nodes, {"factor": np.asarray(2.5, np.float32)})
+    graph.shapes = {"x": (1, 2, 3, 3), "h": (1, 2, 3, 3), "y": (1, 2, 3, 3), "factor": ()}
+    graph.dtypes = dict.fromkeys(graph.shapes, np.dtype(np.float32))
+    feeds = feed(graph)
+    minmax_recipe(graph, feeds).save(tmp_path / "recipe.json")
+    (tmp_path / "graph.onnx").write_bytes(save_model(to_onnx(graph)))
+    files = {n: str(tmp_path / f) for n, f in (("graph", "graph.onnx"), ("output", "net.pte"))}
+    found = lower({**files, "recipe": str(tmp_path / "recipe.json"), "io": "float"})
+    assert found["outside"] == {}
+    with open_runner(tmp_path / "net.pte") as runner:
+        (made,) = runner.infer({runner.inputs[0].name: feeds["x"]}).values()
+    wanted = np.maximum(feeds["x"] * 2.5, 0)
+    assert np.abs(made - wanted).max() < 0.02 * np.ptp(wanted)
+
+
+@pytest.mark.slow
 def test_the_command_writes_verifies_and_parity_compares(tmp_path: Path) -> None:
     pytest.importorskip("executorch", reason="needs edgeconv[executorch]")
     words = "export mobilenet_v1 --weights random --width 0.25 --resolution 32 --classes 4 --target executorch"

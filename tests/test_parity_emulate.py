@@ -1,19 +1,23 @@
 """Emulated boards: what is built, what is refused, and (slow) that ARM kernels really run."""
 
+import importlib.metadata
 import platform
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import parity_kit as kit
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from edgeconv.artifact import load_artifact
 from edgeconv.cli import main
 from edgeconv.device import emulate, places
 from edgeconv.device.places import board_places
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.evaluate import emulated
 from edgeconv.parity.api import check_parity
 from edgeconv.parity.cells import Cell, elsewhere, plan
 from edgeconv.parity.places import Here
@@ -86,6 +90,30 @@ def test_a_runtime_with_packages_of_its_own_has_a_folder_of_its_own(
     assert not [item for item in fetched["site-aarch64"] if "torch" in item]
     assert "--no-deps" in fetched["site-aarch64-executorch"]
     assert any(item.startswith("torch==") for item in fetched["site-aarch64-executorch"])
+
+
+def test_run_says_which_board_and_bench_takes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = kit.fp32_export(tmp_path, count=2)
+    Image.new("RGB", (8, 8)).save(tmp_path / "black.png")
+    asked: list[tuple[str, str]] = []
+
+    def prepared(board: str, runtime: str) -> list[str]:
+        asked.append((board, runtime))
+        return [sys.executable]
+
+    monkeypatch.setattr(emulated, "prepare_board", prepared)
+    words = [str(path), str(tmp_path / "black.png"), "--emulate"]
+    there = CliRunner().invoke(main, ["run", *words, "pi5"])
+    assert there.exit_code == 0, there.output
+    assert f"(onnxruntime {importlib.metadata.version('onnxruntime')} on pi5 (emulated))" in (
+        there.output
+    )
+    assert asked == [("pi5", "onnxruntime")]
+    bench = CliRunner().invoke(main, ["bench", str(path), "--emulate", "pi5"])
+    assert bench.exit_code == 2
+    assert "says nothing about time" in bench.output
 
 
 @pytest.mark.long

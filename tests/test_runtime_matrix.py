@@ -7,6 +7,7 @@ import make_runtime_matrix as matrix
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from json_lines import read_lines
 
 
 def test_values_in_the_same_quantum_are_equal_and_others_count_how_many_they_are_off() -> None:
@@ -29,6 +30,13 @@ def test_the_table_has_a_column_a_runtime_and_says_what_failed(tmp_path: Path) -
     assert said[0] == "| net | onnxruntime | executorch |"
     assert said[2] == "| a | 99.87, 1 |  |"
     assert said[3] == "| b | failed | 99.87, 1 |"
+
+
+def test_the_page_of_parity_has_the_table_of_the_kept_lines() -> None:
+    docs = Path(matrix.__file__).parents[1] / "docs"
+    table = matrix.rows_of(read_lines(docs / "runtimes.jsonl"))
+    assert table.count("\n") >= 10
+    assert table in (docs / "parity_results.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.long

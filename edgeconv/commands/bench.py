@@ -8,7 +8,7 @@ from edgeconv.commands.complete import complete_hosts, complete_nets
 from edgeconv.commands.grouped import grouped
 from edgeconv.commands.output_types import OutputPath
 from edgeconv.commands.page_option import page_option
-from edgeconv.errors import BudgetMissedError, EdgeconvError
+from edgeconv.errors import BudgetMissedError, EdgeconvError, UsageError
 from edgeconv.runtimes.choose import listed
 from edgeconv.terminal import one_line, print_json, rewrite
 
@@ -58,6 +58,7 @@ GROUPS = {
 @click.option("--csv", "csv_file", type=OutputPath(), help="Write a line a row.")
 @page_option("html_file")
 @click.option("--device", "devices", multiple=True, metavar="ssh://USER@HOST|adb://SERIAL", shell_complete=complete_hosts, help="Run there; several run side by side.")  # fmt: skip
+@click.option("--emulate", hidden=True, expose_value=False, callback=lambda *given: _no_emulation(given[-1]))  # fmt: skip
 @click.option("--progress", is_flag=True, hidden=True, help="Progress as plain lines.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(models: tuple[str, ...], **options: Any) -> None:
@@ -84,6 +85,15 @@ def command(models: tuple[str, ...], **options: Any) -> None:
         report = keep(report, options["history"])
     _write(report, options)
     _exit(report, options["strict"])
+
+
+def _no_emulation(board: str | None) -> None:
+    if board is not None:
+        raise UsageError(
+            f"--emulate {board}: an emulated board says nothing about time, so bench has no such option; "
+            "parity --emulate compares its outputs, run --emulate shows them, and bench --device ssh://USER@HOST "
+            "measures a real board"
+        )
 
 
 def _typed(options: dict[str, Any]) -> "BenchOptions":

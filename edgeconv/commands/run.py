@@ -52,6 +52,11 @@ def each_picture(given: Sequence[Path]) -> list[Path]:
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024))
 @click.option("--runtime", help=f"{listed()}; default: the first installed.")
 @click.option(
+    "--emulate",
+    type=click.Choice(["pi4", "pi5"]),
+    help="Run the board's own wheel under qemu: its kernels, never its speed.",
+)
+@click.option(
     "--head",
     type=click.Choice(HEADS),
     metavar="HEAD",
@@ -73,7 +78,12 @@ def each_picture(given: Sequence[Path]) -> list[Path]:
 @picture_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def command(
-    file: Path, pictures: tuple[Path, ...], top: int, as_json: bool, **options: Any
+    file: Path,
+    pictures: tuple[Path, ...],
+    top: int,
+    emulate: str | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Print what any exported FILE sees in pictures: the most probable classes, boxes, or masks.
 
@@ -86,6 +96,10 @@ def command(
     chosen = each_picture(pictures)
     looking = Looking(**{f.name: options.pop(f.name) for f in fields(Looking)})
     subject = open_subject(file, Asked(**options))
+    if emulate is not None:
+        from edgeconv.evaluate.emulated import on_emulated
+
+        subject = on_emulated(subject, emulate)
     known = looking.head or subject.head
     if known or subject.task != "classes":
         _seen(subject, chosen, looking, as_json)

@@ -79,7 +79,7 @@ def _boxes(
         )
         if drawn is not None:
             draw_boxes(path, boxes, subject.how, name, drawn)
-        found.append(Seen(path, subject.runtime, rows, drawn))
+        found.append(Seen(path, subject.ran, rows, drawn))
     return found
 
 
@@ -99,7 +99,7 @@ def _masks(
         )
         if drawn is not None:
             draw_mask(path, mask, subject.how, drawn)
-        found.append(Seen(path, subject.runtime, rows, drawn))
+        found.append(Seen(path, subject.ran, rows, drawn))
     return found
 
 

@@ -23,7 +23,6 @@ from edgeconv.evaluate.task import (
     pixel_scores,
     scores_output,
 )
-from edgeconv.parity.child import run_cell
 from edgeconv.samples import Sample
 
 FIRST = 16
@@ -74,7 +73,7 @@ Measure = Callable[[Subject, Sequence[Sample], Question], Part]
 
 
 def measure_here(
-    subject: Subject, samples: Sequence[Sample], question: Question, run: Run = run_cell
+    subject: Subject, samples: Sequence[Sample], question: Question, run: Run | None = None
 ) -> Any:
     """Run every picture on this machine."""
     parts = (

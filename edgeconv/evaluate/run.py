@@ -55,7 +55,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Subject:
-    """A file that can be run: inputs and outputs, runtime and version, and how pictures become the input."""
+    """A file that can be run: inputs and outputs, runtime and version, and how pictures become the input.
+
+    ``run`` is where: in a process of its own on this machine, or on an emulated board.
+    """
 
     path: Path
     runtime: str
@@ -66,6 +69,12 @@ class Subject:
     how: Preprocessing
     origin: str
     asked: Asked
+    run: Run = run_cell
+
+    @property
+    def ran(self) -> str:
+        """The runtime and its version, and the board where it is not this machine."""
+        return f"{self.runtime} {self.version}"
 
     @property
     def prepared(self) -> str:
@@ -175,9 +184,12 @@ def picture_samples(subject: Subject, paths: Sequence[Path]) -> list[Sample]:
 
 
 def outputs_of(
-    subject: Subject, samples: Sequence[Sample], run: Run = run_cell
+    subject: Subject, samples: Sequence[Sample], run: Run | None = None
 ) -> Iterator[tuple[Sequence[Sample], dict[str, Array]]]:
-    """Yield some samples and the file's real outputs on them, (samples, ...), until all have run."""
+    """Yield some samples and the file's real outputs on them, (samples, ...), until all have run.
+
+    ``run`` replaces the subject's own.
+    """
     own = subject.artifact
     for start in range(0, len(samples), subject.at_once):
         some = samples[start : start + subject.at_once]
@@ -194,7 +206,7 @@ def outputs_of(
                 output_specs=own.outputs if own else (),
                 file_layout=None if own else subject.asked.layout,
             )
-            outputs = dict(run(job).arrays)
+            outputs = dict((run or subject.run)(job).arrays)
         if subject.lists:  # of one box it cannot be seen that no axis is the picture's
             rank = {spec.name: len(spec.shape) + 1 for spec in subject.outputs}
             outputs = {n: v if v.ndim == rank[n] else v[None] for n, v in outputs.items()}

@@ -15,6 +15,7 @@ import torch
 from edgeconv.export.executorch.say import PARAMETERS
 from edgeconv.export.executorch.table import OPS
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.hub.cuts import ELEMENTWISE
 from edgeconv.export.integer.groups import implied
 from edgeconv.export.integer.rules import is_pixel_shift
 from edgeconv.recipe import Activation, Recipe
@@ -80,7 +81,10 @@ class GraphModule(torch.nn.Module):
         shapes = PARAMETERS.get(node.op, ())
         for place, name in enumerate(node.inputs):
             if name in self._graph.constants and place not in shapes:
-                self._buffer(name, self._graph.constants[name])
+                value = self._graph.constants[name]
+                # XNNPACK's passes index every stored tensor: one number needs an axis to meet others
+                lone = value.ndim == 0 and node.op in ELEMENTWISE and self._graph.shape(node.output)
+                self._buffer(name, value.reshape(1) if lone else value)
 
     def _activation(self, name: str) -> Activation | None:
         return None if self._recipe is None else self._recipe.activations.get(name)
