@@ -19,7 +19,7 @@ integers there.
 """
 ALSO_WRITTEN = (
     *("a Conv with computed weights", "Einsum", "GatherElements", "GatherND"),
-    *("MeanVarianceNormalization", "ScatterElements", "ScatterND"),
+    *("MeanVarianceNormalization", "ReverseSequence"),
 )
 """What passes of their own write out."""
 

@@ -39,6 +39,7 @@ from edgeconv.export.passes.normalize_reshapes import normalize_reshapes
 from edgeconv.export.passes.one_type_powers import one_type_powers
 from edgeconv.export.passes.pool_to_depthwise import pool_to_depthwise
 from edgeconv.export.passes.product_to_conv import product_to_conv
+from edgeconv.export.passes.reverse_sequences import reverse_sequences
 from edgeconv.export.passes.tokens_to_gemm import tokens_to_gemm
 from edgeconv.export.passes.unpool import unpool
 
@@ -72,6 +73,7 @@ LOWERING: tuple[Pass, ...] = (
     flatten_pools,
     flatten_convolutions,
     computed_weights,
+    reverse_sequences,
     constant_indices,
     computed_indices,
     find_shuffles,

@@ -108,3 +108,44 @@ def test_the_windows_of_unfold_stay_within_five_axes(opset: int) -> None:
     )
     made = rewritten(from_onnx(model), computed_indices)
     assert [len(made.shape(node.output)) for node in made.of("Gather")] == [5, 5]
+
+
+@pytest.mark.parametrize("reduction", ["none", "add", "mul", "max", "min"])
+def test_values_are_written_at_computed_places(reduction: str, tmp_path: Path) -> None:
+    how = f'reduction = "{reduction}"'
+    model = model_of(
+        "(float[3,4,2] x, int64[5,2] at, float[5,2] u, int64[3,2,2] along, float[3,2,2] v)"
+        f" => (float[3,4,2] a, float[3,4,2] b, float[3,4,2] c) {{ a = ScatterND<{how}>(x, at, u)\n"
+        f" b = ScatterElements<axis = 1, {how}>(x, along, v)\n"
+        f" part = Slice(along, one, two, one)\n w = Slice(v, one, two, one)\n"
+        f" c = ScatterElements<axis = 1, {how}>(x, part, w) }}",
+        18,
+        one=ints(1),
+        two=ints(2),
+    )
+    draw = np.random.default_rng(3)
+    along = np.argsort(draw.random((3, 4, 2)), 1)[:, :2] - 4
+    feeds = {
+        "x": floats(3, 4, 2),
+        "at": np.array([[0, 1], [2, -1], [1, 0], [-1, 0], [0, 0]]),
+        "u": floats(5, 2, seed=1),
+        "along": along,
+        "v": floats(3, 2, 2, seed=2),
+    }
+    if reduction != "none":  # else one of several values is left, and which is not defined
+        feeds["at"][4] = feeds["at"][0]
+    same_everywhere(model, feeds, tmp_path)
+
+
+def test_whole_numbers_are_counted_at_computed_places(tmp_path: Path) -> None:
+    model = model_of(
+        "(int64[7] x) => (int64[4] y, int64 m, uint8[7] b) {"
+        ' at = Reshape(x, column)\n y = ScatterND<reduction = "add">(zero, at, one)\n'
+        " m = ArgMax<keepdims = 0>(x)\n d = Mul(x, k)\n b = Cast<to = 2>(d) }",
+        18,
+        zero=np.zeros(4, np.int64),
+        one=np.ones(7, np.int64),
+        column=ints(7, 1),
+        k=np.array(100),
+    )
+    same_everywhere(model, {"x": np.array([0, 3, 1, 3, 3, 0, -1])}, tmp_path)

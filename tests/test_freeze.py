@@ -178,3 +178,26 @@ def test_scans_are_written_out() -> None:
     assert "Scan" not in {node.op_type for node in taken.graph.node}
     for made, wanted in zip(run(taken, {"x": x}), run(model, {"x": x}), strict=True):
         np.testing.assert_array_equal(made, wanted)
+
+
+@pytest.mark.parametrize("opset", [11, 16])
+def test_lists_and_choices_by_constants_are_written_out(opset: int) -> None:
+    model = model_of(
+        "(float[2,5] x) => (float[2,a] y, float[b,2,1] z, int64 n, float[c,5] k) {"
+        " s = SplitToSequence<axis = 1>(x, two)\n p = SequenceAt(s, last)\n q = SequenceAt(s, zero)\n"
+        " y = Concat<axis = 1>(p, q)\n e = SequenceEmpty()\n f = SequenceInsert(e, p)\n r = Neg(p)\n"
+        " g = SequenceInsert(f, r, zero)\n z = ConcatFromSequence<axis = 0, new_axis = 1>(g)\n n = SequenceLength(s)\n"
+        " k = Compress<axis = 0>(x, chosen) }",
+        opset,
+        two=np.array(2),
+        zero=np.array(0),
+        last=np.array(-1),
+        chosen=np.array([False, True]),
+    )
+    x = floats(2, 5)
+    taken = take_branches(model)
+    assert {n.op_type for n in taken.graph.node} <= {
+        *("Concat", "Gather", "Identity", "Neg", "Split", "Unsqueeze")
+    }
+    for made, wanted in zip(run(taken, {"x": x}), run(model, {"x": x}), strict=True):
+        np.testing.assert_array_equal(made, wanted)

@@ -86,6 +86,30 @@ KINDS: dict[str, tuple[str, int, dict[str, np.ndarray]]] = {
         18,
         {},
     ),
+    "Fourier transforms": (
+        "(float[2,6,1] x) => (float[2,4,2] a, float[2,5,2] b, float[2,6,2] c) { a = DFT<onesided = 1>(x)\n"
+        " b = DFT<axis = 1>(x, five)\n w = DFT<axis = -2>(x)\n c = DFT<inverse = 1>(w) }",
+        17,
+        {"five": np.array(5)},
+    ),
+    "a spectrogram": (
+        "(float[2,20,1] x) => (float[2,4,4,2] y, float[2,4,6,2] z) { y = STFT(x, step, hann, six)\n"
+        " z = STFT<onesided = 0>(x, step, , six) }",
+        17,
+        {"step": np.array(4), "six": np.array(6), "hann": np.hanning(6).astype(np.float32)},
+    ),
+    "six axes split and summed up": (
+        "(float[6,8,4] x) => (float[6,4,4] y, float[6,8,4] z) { a = Reshape(x, six)\n b, c = Split<axis = 2>(a, two)\n"
+        " s = CumSum<exclusive = 1>(a, axis)\n d = Sub(b, c)\n y = Reshape(d, half)\n z = Reshape(s, whole) }",
+        18,
+        {
+            "six": ints(2, 3, 4, 2, 2, 2),
+            "two": ints(2, 2),
+            "axis": np.array(-3),
+            "half": ints(6, 4, 4),
+            "whole": ints(6, 8, 4),
+        },
+    ),
     "a mean of no axis": (
         "(float[2,3,4] x) => (float[2,3,4] y) { m = ReduceMean<noop_with_empty_axes = 1>(x)\n y = Neg(m) }",
         18,

@@ -107,3 +107,23 @@ def test_a_run_keeps_no_state_for_the_next(tmp_path: Path) -> None:
     with open_model(emit_tflite(hub_of(model)).data) as runner:
         first, second = (runner.infer(feed)["y"].copy() for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("op", "direction"), [("GRU", "bidirectional"), ("LSTM", "forward"), ("RNN", "reverse")]
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_sequences_end_at_their_own_length(
+    op: str, direction: str, known: bool, tmp_path: Path
+) -> None:
+    model = net(op, direction, state=True)
+    node = model.graph.node[0]
+    node.input[4] = "lengths"
+    lengths = np.array([3, 4], np.int32)
+    if known:
+        model.graph.initializer.append(numpy_helper.from_array(lengths, "lengths"))
+    else:
+        value = helper.make_tensor_value_info("lengths", TensorProto.INT32, (BATCH,))
+        model.graph.input.append(value)
+    given = {name: value for name, value in feeds(model).items() if name != "lengths"}
+    same_everywhere(model, given if known else {**given, "lengths": lengths}, tmp_path)

@@ -179,7 +179,9 @@ def _log_softmax(c: Lowering, node: Node, name: str) -> Any:
     return c.mb.sub(x=x, y=total, name=name)
 
 
-CASTS = {np.dtype(np.float32): "fp32", np.dtype(np.int32): "int32", np.dtype(np.int64): "int32"}
+LEAST = {"uint8": 0, "int8": -128}
+CASTS = {"float32": "fp32", "int32": "int32", "int64": "int32", "uint8": "int32", "int8": "int32"}
+"""Whole numbers of every width are int32 in Core ML."""
 
 
 def _cast(c: Lowering, node: Node, name: str) -> Any:
@@ -187,8 +189,19 @@ def _cast(c: Lowering, node: Node, name: str) -> Any:
         x = c.tensor(node.inputs[0])
         zero = np.zeros((), x.dtype if isinstance(x, np.ndarray) else _number(c, node))
         return c.mb.not_equal(x=x, y=zero, name=name)
-    wanted = CASTS[c.graph.dtype(node.output)]
-    return c.mb.cast(x=c.tensor(node.inputs[0]), dtype=wanted, name=name)
+    kind = c.graph.dtype(node.output).name
+    if kind in LEAST and c.graph.dtype(node.inputs[0]).kind in "iu":
+        return _wrapped(c, node, name, LEAST[kind])
+    return c.mb.cast(x=c.tensor(node.inputs[0]), dtype=CASTS[kind], name=name)
+
+
+def _wrapped(c: Lowering, node: Node, name: str, least: int) -> Any:
+    """Bring whole numbers into the 256 values from ``least`` on, as a cast to bytes does."""
+    x = c.tensor(node.inputs[0])
+    raised = c.mb.sub(x=x, y=np.int32(least), name=c.name(f"{name}_raised"))
+    times = c.mb.floor_div(x=raised, y=np.int32(256), name=c.name(f"{name}_times"))
+    whole = c.mb.mul(x=times, y=np.int32(256), name=c.name(f"{name}_whole"))
+    return c.mb.sub(x=x, y=whole, name=name)
 
 
 def _number(c: Lowering, node: Node) -> Any:
@@ -199,7 +212,7 @@ def _refuse_cast(graph: Graph, node: Node) -> str | None:
     wanted = graph.dtype(node.output)
     if wanted == np.bool_:
         return None
-    return None if wanted in CASTS else f"a cast to {wanted} has no Core ML form; float32 has"
+    return None if wanted.name in CASTS else f"a cast to {wanted} has no Core ML form; float32 has"
 
 
 def _batch_norm(c: Lowering, node: Node, name: str) -> Any:

@@ -8,6 +8,7 @@ from edgeconv.export.coreml import (
     ops_recurrent,
     ops_resize,
     ops_shape,
+    ops_written,
 )
 from edgeconv.export.coreml.lowering import Lower
 from edgeconv.export.graph import Graph, Node
@@ -22,6 +23,7 @@ OPS: dict[str, Entry[Lower]] = merged(
     ops_recurrent.OPS,
     ops_resize.OPS,
     ops_shape.OPS,
+    ops_written.OPS,
 )
 BORDERS = ("float32", "int32", "int64", "uint8", "int8", "bool")
 """Types of inputs and outputs: integers of every width and truth values cross as int32."""

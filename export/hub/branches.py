@@ -1,4 +1,4 @@
-"""Control flow that nothing decides at run time: known Ifs become their branch, known loops their rounds.
+"""What nothing decides at run time: known Ifs become their branch, known loops their rounds, lists their tensors.
 
 A condition or a count is known where it comes from constants and from shapes, a body's own included.
 """
@@ -12,11 +12,13 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.export.hub.bodies import replace_node, write_body
 from edgeconv.export.hub.known import Known, known_of
 from edgeconv.export.hub.loops import unroll_loop, unroll_scan
+from edgeconv.export.hub.sequences import WRITTEN as SEQUENCES
+from edgeconv.export.hub.sequences import write_sequences
 
 
 def take_branches(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return ``model`` with decided Ifs and loops written out. The argument stays as it is."""
-    if not any(node.op_type in WRITTEN for node in model.graph.node):
+    """Return ``model`` with decided Ifs, loops and lists written out. The argument stays as it is."""
+    if not any(node.op_type in {*WRITTEN, *SEQUENCES} for node in model.graph.node):
         return model
     taken = onnx.ModelProto()
     taken.CopyFrom(model)
@@ -28,6 +30,7 @@ def take_branches(model: onnx.ModelProto) -> onnx.ModelProto:
             write = WRITTEN.get(taken.graph.node[place].op_type)
             if write is not None and write(taken.graph, place, known, f"branch{number}_"):
                 number += 1
+        number += write_sequences(taken, known)
     return taken
 
 

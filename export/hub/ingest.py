@@ -35,6 +35,7 @@ def ingest(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
         model = as_qdq(model)
     write_affine_grids(model)
     _drop_unread_fills(model.graph)
+    _say_onesided(model.graph)
     model = _without_claims(_without_newer_operators(model))
     notes = _widen(model)
     for value in _values(model.graph):
@@ -76,6 +77,13 @@ def _drop_unread_fills(graph: onnx.GraphProto) -> None:
         borders = "mode" in given and given["mode"].s != b"constant"
         if node.op_type == "Pad" and borders and "value" in given:
             node.attribute.remove(given["value"])
+
+
+def _say_onesided(graph: onnx.GraphProto) -> None:
+    """Write the default of STFT's onesided down: onnx's shape inference takes it for 0."""
+    for node in graph.node:
+        if node.op_type == "STFT" and all(item.name != "onesided" for item in node.attribute):
+            node.attribute.append(helper.make_attribute("onesided", 1))
 
 
 def _shapes(graph: onnx.GraphProto) -> dict[str, list[int]]:

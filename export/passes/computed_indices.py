@@ -32,43 +32,54 @@ def computed_indices(graph: Graph) -> bool:
 
 
 def _elements(graph: Graph, node: Node) -> None:
-    shape, wanted = graph.shape(node.inputs[0]), graph.shape(node.inputs[1])
-    axis = node.int("axis", 0) % len(shape)
     steps = Steps(graph, node)
-    kind = graph.dtype(node.inputs[1]).type
-    places = list(np.indices(wanted))
-    places[axis] = np.zeros(wanted, np.int64)
-    starts = np.ravel_multi_index(tuple(places), shape)
-    indices = _positive(steps, node.inputs[1], np.array(shape[axis]), wanted)
-    apart = steps.constant(int(np.prod(shape[axis + 1 :])), kind)
-    rows = steps.do("Mul", indices, apart, shape=wanted, kind=kind)
-    rows = steps.do("Add", rows, steps.constant(starts, kind), shape=wanted, kind=kind)
-    whole = [int(np.prod(shape))]
+    rows = row_numbers(steps, node.int("axis", 0) % len(graph.shape(node.inputs[0])))
+    whole = [int(np.prod(graph.shape(node.inputs[0])))]
     flat = steps.do("Reshape", node.inputs[0], steps.integers(whole), shape=whole)
     steps.finish("Gather", flat, rows, axis=0)
 
 
 def _tuples(graph: Graph, node: Node) -> None:
+    shape, batch = graph.shape(node.inputs[0]), node.int("batch_dims", 0)
+    depth = graph.shape(node.inputs[1])[-1]
+    steps = Steps(graph, node)
+    rows = row_numbers(steps, None, batch)
+    flat = [int(np.prod(shape[: batch + depth])), *shape[batch + depth :]]
+    source = steps.do("Reshape", node.inputs[0], steps.integers(flat), shape=flat)
+    steps.finish("Gather", source, rows, axis=0)
+
+
+def row_numbers(steps: Steps, axis: int | None, batch: int = 0) -> str:
+    """Return which row of the flat tensor each index of the node means.
+
+    Its indices are places along ``axis``, the others being their own, or tuples behind ``batch`` axes.
+    """
+    graph, node = steps.graph, steps.node
     shape, wanted = graph.shape(node.inputs[0]), graph.shape(node.inputs[1])
-    batch, depth = node.int("batch_dims", 0), wanted[-1]
-    steps, kind = Steps(graph, node), graph.dtype(node.inputs[1]).type
-    indexed, kept = shape[batch : batch + depth], shape[batch + depth :]
-    apart = [int(np.prod(indexed[place + 1 :])) for place in range(depth)]
-    indices = _positive(steps, node.inputs[1], np.array(indexed), wanted)
-    scaled = steps.do("Mul", indices, steps.constant(apart, kind), shape=wanted, kind=kind)
-    line = wanted[:-1]
+    kind = graph.dtype(node.inputs[1]).type
+    if axis is not None:
+        places = list(np.indices(wanted))
+        places[axis] = np.zeros(wanted, np.int64)
+        starts = np.ravel_multi_index(tuple(places), shape)
+        indices = positive(steps, node.inputs[1], np.array(shape[axis]), wanted)
+        apart = steps.constant(int(np.prod(shape[axis + 1 :])), kind)
+        rows = steps.do("Mul", indices, apart, shape=wanted, kind=kind)
+        return steps.do("Add", rows, steps.constant(starts, kind), shape=wanted, kind=kind)
+    depth, line = wanted[-1], wanted[:-1]
+    indexed = shape[batch : batch + depth]
+    steps_apart = [int(np.prod(indexed[place + 1 :])) for place in range(depth)]
+    indices = positive(steps, node.inputs[1], np.array(indexed), wanted)
+    scaled = steps.do("Mul", indices, steps.constant(steps_apart, kind), shape=wanted, kind=kind)
     axes = steps.integers([len(wanted) - 1])
     rows = steps.do("ReduceSum", scaled, axes, shape=line, kind=kind, keepdims=0)
     if batch:
         count = np.arange(int(np.prod(shape[:batch]))) * int(np.prod(indexed))
         starts = count.reshape(*shape[:batch], *[1] * (len(line) - batch))
         rows = steps.do("Add", rows, steps.constant(starts, kind), shape=line, kind=kind)
-    flat = [int(np.prod(shape[: batch + depth])), *kept]
-    source = steps.do("Reshape", node.inputs[0], steps.integers(flat), shape=flat)
-    steps.finish("Gather", source, rows, axis=0)
+    return rows
 
 
-def _positive(
+def positive(
     steps: Steps,
     indices: str,
     sizes: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]",

@@ -1,7 +1,7 @@
-"""Norms of order 1 and 2, along an axis or in windows, by operators that targets have (expand_rare.py).
+"""Norms along an axis or in windows, by operators that targets have (expand_rare.py).
 
 Given:   x -> LpPool -> y
-Result:  x -> Abs | Mul(x, x) -> Conv(depthwise, ones) [-> Sqrt] -> y
+Result:  x -> Abs | Mul(x, x) | Abs -> Pow(p) -> Conv(depthwise, ones) [-> Sqrt | Pow(1/p)] -> y
 
 Given:   x -> GlobalLpPool | LpNormalization -> y
 Result:  x -> ReduceL1 | ReduceL2 [-> Max(tiny) -> Div(x)] -> y
@@ -20,24 +20,17 @@ TINY = 1e-30
 
 
 def lp_pool(graph: Graph, node: Node) -> bool:
-    """Write an LpPool out; False where its order is neither 1 nor 2."""
+    """Write an LpPool out."""
     order, channels = node.int("p", 2), graph.shape(node.inputs[0])[1]
-    if order not in (1, 2):
-        return False
     steps = Steps(graph, node)
     whole = graph.shape(node.inputs[0])
     powers = _power(steps, node.inputs[0], order, whole)
-    kernel = node.ints("kernel_shape", ())
-    sums = powers, steps.constant(np.ones((channels, 1, *kernel)))
-    if order == 1:
-        steps.finish("Conv", *sums)
-    else:
-        steps.finish("Sqrt", steps.do("Conv", *sums))
-    layer = graph.producers()[node.output] if order == 1 else steps.nodes[-1]
-    layer.attrs = {name: node.attrs[name] for name in WINDOW if name in node.attrs}
-    layer.attrs["group"] = channels
+    ones = steps.constant(np.ones((channels, 1, *node.ints("kernel_shape", ()))))
+    window = {name: node.attrs[name] for name in WINDOW if name in node.attrs}
+    window["group"] = channels
     if node.int("ceil_mode", 0):
-        layer.attrs["pads"] = _pads_of_all_windows(node, whole[2:], graph.shape(node.output)[2:])
+        window["pads"] = _pads_of_all_windows(node, whole[2:], graph.shape(node.output)[2:])
+    _root(steps, order, steps.do("Conv", powers, ones, attributes=window))
     return True
 
 
@@ -54,17 +47,33 @@ def _pads_of_all_windows(node: Node, sizes: Sequence[int], windows: Sequence[int
 
 
 def _power(steps: Steps, x: str, order: int, shape: tuple[int, ...]) -> str:
-    return steps.do("Mul", x, x, shape=shape) if order == 2 else steps.do("Abs", x, shape=shape)
+    if order == 2:
+        return steps.do("Mul", x, x, shape=shape)
+    size = steps.do("Abs", x, shape=shape)
+    return size if order == 1 else steps.do("Pow", size, steps.constant(order), shape=shape)
+
+
+def _root(steps: Steps, order: int, total: str) -> None:
+    if order > 1:  # what integers make of a sum may lie below zero
+        total = steps.do("Relu", total)
+    if order == 1:
+        steps.finish("Identity", total)
+    elif order == 2:
+        steps.finish("Sqrt", total)
+    else:
+        steps.finish("Pow", total, steps.constant(1 / order))
 
 
 def global_lp_pool(graph: Graph, node: Node) -> bool:
-    """Write a GlobalLpPool out; False where its order is neither 1 nor 2."""
-    order = node.int("p", 2)
-    if order not in (1, 2):
-        return False
+    """Write a GlobalLpPool out."""
+    order, x = node.int("p", 2), node.inputs[0]
     steps, rank = Steps(graph, node), len(graph.shape(node.output))
     axes = steps.integers(list(range(2, rank)))
-    steps.finish(f"ReduceL{order}", node.inputs[0], axes, keepdims=1)
+    if order in (1, 2):
+        steps.finish(f"ReduceL{order}", x, axes, keepdims=1)
+    else:
+        powers = _power(steps, x, order, graph.shape(x))
+        _root(steps, order, steps.do("ReduceSum", powers, axes, keepdims=1))
     return True
 
 

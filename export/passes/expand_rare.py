@@ -169,11 +169,14 @@ def _hardmax(graph: Graph, node: Node) -> bool:
 def _one_hot(graph: Graph, node: Node) -> bool:
     depth, values = graph.constant(node, 1), graph.constant(node, 2)
     indices, made = node.inputs[0], graph.shape(node.output)
-    if depth is None or values is None or graph.dtype(indices).kind not in "iu":
+    if depth is None or values is None:
         return False
     axis = node.int("axis", -1) % len(made)
-    kind = graph.dtype(indices).type
     steps, count = Steps(graph, node), int(depth.reshape(-1)[0])
+    kind = graph.dtype(indices).type
+    if graph.dtype(indices).kind == "f":
+        kind = np.int64
+        indices = steps.do("Cast", indices, shape=graph.shape(indices), kind=kind, to=7)  # INT64
     wide = [1 if i == axis else size for i, size in enumerate(made)]
     given = steps.do("Reshape", indices, steps.integers(wide), shape=wide, kind=kind)
     line = [count if i == axis else 1 for i in range(len(made))]

@@ -10,9 +10,6 @@
     Given:   x -> LayerNormalization | InstanceNormalization -> y of rank above 4
     Result:  the same between Reshapes: the axes that are normalized together are one, so are the rest
 
-    Given:   x -> Gather | Slice | Softmax | Concat along one axis -> y of rank above 5
-    Result:  the same between Reshapes: the axes before it are one, so are those behind it
-
     Given:   x -> ReduceMean | Pad | Relu | Cast | ... -> y of rank above 5
     Result:  the same between Reshapes: neighbours that are reduced alike are one, so are those without
              padding; to an operator of single values all axes are one
@@ -26,20 +23,13 @@ import numpy as np
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_traits import TRAITS, Is, operators
+from edgeconv.export.passes.between import between
+from edgeconv.export.passes.merge_along import ALONG, merge_around
 from edgeconv.export.passes.steps import Steps
 
 FEW = 4  # axes over which every kernel moves and broadcasts
 MOST = 5  # axes that every target can hold
 APART = frozenset(["PRelu"])  # its slope belongs to an axis
-ALONG = (
-    "ArgMax",
-    "ArgMin",
-    "Concat",
-    "Gather",
-    "LogSoftmax",
-    "Slice",
-    "Softmax",
-)  # one axis, the others side by side
 ONE_BY_ONE = (operators(Is.CHANNELWISE) | {"Cast", "Not"}) - {"Identity"}
 
 
@@ -52,7 +42,7 @@ def merge_axes(graph: Graph) -> bool:
         if len(graph.shape(node.output)) > FEW:
             changed |= _merge_transpose(graph, node)
     for node in graph.of(*ALONG):
-        changed |= _merge_around(graph, node)
+        changed |= merge_around(graph, node)
     for node in list(graph.nodes):
         if node.inputs and len(graph.shape(node.inputs[0])) > MOST:
             changed |= _merge_others(graph, node)
@@ -67,33 +57,6 @@ def merge_axes(graph: Graph) -> bool:
     return changed
 
 
-def _merge_around(graph: Graph, node: Node) -> bool:
-    shape, made = graph.shape(node.inputs[0]), graph.shape(node.output)
-    axis = _only_axis(graph, node)
-    if axis is None or max(len(shape), len(made)) <= MOST or len(shape) <= 3:
-        return False
-    outer, inner = int(np.prod(shape[:axis])), int(np.prod(shape[axis + 1 :]))
-    data = node.inputs if node.op == "Concat" else node.inputs[:1]
-    kept = made[axis : len(made) - (len(shape) - axis - 1)]
-    inputs = [[outer, graph.shape(name)[axis], inner] for name in data]
-    _between(graph, node, inputs, [outer, *kept, inner])
-    if node.op == "Slice":
-        node.inputs[3] = graph.add_constant(f"{node.name}.axes", np.array([1], np.int64))
-    else:
-        node.attrs["axis"] = 1
-    return True
-
-
-def _only_axis(graph: Graph, node: Node) -> int | None:
-    """Return the axis that an operator works along; None where there is none or there are several."""
-    rank = len(graph.shape(node.inputs[0]))
-    if node.op != "Slice":
-        first = node.op in ("ArgMax", "ArgMin", "Gather")
-        return node.int("axis", 0 if first else -1) % rank
-    axes = graph.constant(node, 3)
-    return None if axes is None or axes.size != 1 else int(axes.reshape(-1)[0]) % rank
-
-
 def _merge_others(graph: Graph, node: Node) -> bool:
     """Merge axes of a node of one tensor and more axes than every target can hold."""
     if node.op.startswith("Reduce"):
@@ -104,7 +67,7 @@ def _merge_others(graph: Graph, node: Node) -> bool:
     single = node.op in ONE_BY_ONE and "kernel_shape" not in node.attrs
     if not single or shape != graph.shape(node.output):
         return False
-    _between(graph, node, [[int(np.prod(shape))]], [int(np.prod(shape))])
+    between(graph, node, [[int(np.prod(shape))]], [int(np.prod(shape))])
     return True
 
 
@@ -127,7 +90,7 @@ def _merge_reduction(graph: Graph, node: Node) -> bool:
         return False
     sizes = [int(np.prod([shape[axis] for axis in group])) for group in groups]
     made = [1 if i in places else size for i, size in enumerate(sizes)]
-    _between(graph, node, [sizes], made)
+    between(graph, node, [sizes], made)
     node.attrs["keepdims"] = 1
     if "axes" in node.attrs:
         node.attrs["axes"] = places
@@ -154,7 +117,7 @@ def _merge_padding(graph: Graph, node: Node) -> bool:
     out = graph.shape(node.output)
     sizes, made = ([int(np.prod([s[a] for a in group])) for group in groups] for s in (shape, out))
     kept = amounts[:, [group[0] for group in groups]].reshape(-1)
-    _between(graph, node, [sizes], made)
+    between(graph, node, [sizes], made)
     node.inputs[1] = graph.add_constant(f"{node.name}.pads", np.asarray(kept, np.int64))
     return True
 
@@ -178,14 +141,14 @@ def _merge_norm(graph: Graph, node: Node) -> bool:
         return False
     if node.op == "InstanceNormalization":
         whole = [*shape[:2], int(np.prod(shape[2:]))]
-        _between(graph, node, [whole], whole)
+        between(graph, node, [whole], whole)
         return True
     axis = node.int("axis", -1) % len(shape)
     lead, spanned = int(np.prod(shape[:axis])), int(np.prod(shape[axis:]))
     given = [name for name in node.inputs[1:] if name]
     if any(graph.shape(name) != shape[axis:] for name in given):
         return False
-    _between(graph, node, [[lead, spanned], *([spanned] for _ in given)], [lead, spanned])
+    between(graph, node, [[lead, spanned], *([spanned] for _ in given)], [lead, spanned])
     node.attrs["axis"] = 1
     return True
 
@@ -205,7 +168,7 @@ def _merge_transpose(graph: Graph, node: Node) -> bool:
     kept = sorted(runs)
     sizes = [int(np.prod([shape[axis] for axis in run])) for run in kept]
     node.attrs["perm"] = [kept.index(run) for run in runs]
-    _between(graph, node, [sizes], [sizes[place] for place in node.ints("perm", ())])
+    between(graph, node, [sizes], [sizes[place] for place in node.ints("perm", ())])
     return True
 
 
@@ -254,7 +217,7 @@ def _merge_broadcast(graph: Graph, node: Node, fixed: int) -> bool:
         sizes = [int(np.prod([shape[axis] for axis in group])) for group in groups]
         return [*sizes, *shape[len(out) - fixed :]]
 
-    _between(graph, node, [merged(shape) for shape in wide], merged(out))
+    between(graph, node, [merged(shape) for shape in wide], merged(out))
     return True
 
 
@@ -268,28 +231,3 @@ def _widen(graph: Graph, node: Node, out: tuple[int, ...]) -> bool:
             node.inputs[index] = graph.add_constant(f"{name}_whole", whole)
             changed = True
     return changed
-
-
-def _between(graph: Graph, node: Node, inputs: list[list[int]], output: list[int]) -> None:
-    """Put a node between Reshapes to ``inputs`` and from ``output``; constants take their shape at once."""
-    for index, shape in enumerate(inputs):
-        name = node.inputs[index]
-        if list(graph.shape(name)) == shape:
-            continue
-        if name in graph.constants:
-            value = graph.constants[name].reshape(shape)
-            node.inputs[index] = graph.add_constant(f"{name}_merged", value)
-        else:
-            node.inputs[index] = _reshaped(graph, name, shape, graph.nodes.index(node))
-    made, kind = node.output, graph.dtype(node.output).type
-    node.outputs[0] = graph.declare(graph.fresh(f"{node.name}_merged"), output, kind)
-    shape_name = graph.add_constant(f"{node.name}.shape", np.array(graph.shape(made), np.int64))
-    back = Node("Reshape", graph.fresh(f"{node.name}_back"), [node.outputs[0], shape_name], [made])
-    graph.nodes.insert(graph.nodes.index(node) + 1, back)
-
-
-def _reshaped(graph: Graph, name: str, shape: list[int], place: int) -> str:
-    made = graph.declare(graph.fresh(f"{name}_merged"), shape, graph.dtype(name).type)
-    wanted = graph.add_constant(f"{name}.shape", np.array(shape, np.int64))
-    graph.nodes.insert(place, Node("Reshape", graph.fresh(f"{name}_merge"), [name, wanted], [made]))
-    return made

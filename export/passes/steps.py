@@ -47,9 +47,15 @@ class Steps:
         self.nodes.append(Node(op, name, list(inputs), [out], {**(attributes or {}), **attrs}))
         return out
 
+    def ended(self, op: str, *inputs: str, **attrs: Attribute) -> list[Node]:
+        """Return all operators, the last of which makes the node's own output."""
+        node = self.node
+        return [
+            *self.nodes,
+            Node(op, node.name, list(inputs), [node.output], dict(attrs), node.clamp),
+        ]
+
     def finish(self, op: str, *inputs: str, **attrs: Attribute) -> None:
         """Add the operator that makes the node's own output, and replace the node by all of them."""
-        graph, node = self.graph, self.node
-        last = Node(op, node.name, list(inputs), [node.output], dict(attrs), node.clamp)
-        at = graph.nodes.index(node)
-        graph.nodes[at : at + 1] = [*self.nodes, last]
+        at = self.graph.nodes.index(self.node)
+        self.graph.nodes[at : at + 1] = self.ended(op, *inputs, **attrs)

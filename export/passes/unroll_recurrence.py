@@ -23,11 +23,6 @@ def why_not_unrolled(graph: Graph, node: Node) -> str | None:
     weights = node.inputs[1:4] if len(node.inputs) > 3 else node.inputs[1:3]
     if any(name and name not in graph.constants for name in weights):
         return "its weights are computed, not constant"
-    lengths = graph.constant(node, 4)
-    if len(node.inputs) > 4 and node.inputs[4] and lengths is None:
-        return "the lengths of its sequences are computed"
-    if lengths is not None and (lengths != graph.shape(node.inputs[0])[0]).any():
-        return "its sequences differ in length"
     if len(node.inputs) > 7 and node.inputs[7] and np.any(graph.constants.get(node.inputs[7], 1)):
         return "it has peepholes"
     if node.int("layout", 0) or node.int("input_forget", 0) or "clip" in node.attrs:
@@ -59,6 +54,14 @@ def parameters(graph: Graph, node: Node, way: int) -> tuple[Array, Array, Array,
         both = np.zeros((way + 1, 2 * len(weights)), np.float32)
     first, second = np.split(np.asarray(both[way], np.float32), 2)
     return weights, recurrent, first, second
+
+
+def ends_early(graph: Graph, node: Node) -> bool:
+    """Whether sequences may end before the last step."""
+    if len(node.inputs) < 5 or not node.inputs[4]:
+        return False
+    lengths = graph.constant(node, 4)
+    return lengths is None or bool((lengths != graph.shape(node.inputs[0])[0]).any())
 
 
 def unroll(graph: Graph, node: Node) -> list[Node]:
@@ -133,6 +136,25 @@ class _Steps:
         cut = name if directions(self.node) == 1 else self.cut(name, 0, way, way + 1)
         return self.reshape(cut, (batch, self.hidden))
 
+    def runs(self, step: int) -> str:
+        """Return which sequences have ``step``, truth values (N, 1); "" where all have."""
+        graph, node = self.graph, self.node
+        if not ends_early(graph, node):
+            return ""
+        known, batch = graph.constant(node, 4), graph.shape(node.inputs[0])[1]
+        if known is not None:
+            return "" if (known > step).all() else self.constant((known > step).reshape(-1, 1))
+        kind = graph.dtype(node.inputs[4]).type
+        ends = graph.declare(graph.fresh(f"{node.name}/ends"), (batch, 1), kind)
+        shape = self.constant(np.array((batch, 1), np.int64))
+        self.nodes.append(Node("Reshape", ends, [node.inputs[4], shape], [ends]))
+        made = graph.declare(graph.fresh(f"{node.name}/runs"), (batch, 1), np.bool_)
+        self.nodes.append(Node("Less", made, [self.constant(np.array(step, kind)), ends], [made]))
+        return made
+
+    def choose(self, runs: str, value: str, other: str) -> str:
+        return self.add("Where", [runs, value, other], self.graph.shape(value))
+
     def direction(self, way: int, *, backwards: bool) -> tuple[str, str, str]:
         """Return the sequence (T*N, H), the last state and the last cell ("" without one)."""
         length, batch, width = self.graph.shape(self.node.inputs[0])
@@ -146,8 +168,10 @@ class _Steps:
         state = self.initial(5, way)
         cell = self.initial(6, way) if self.node.op == "LSTM" else ""
         made: dict[int, str] = {}
+        past_end = self.constant(np.zeros((batch, self.hidden), np.float32))
         for step in reversed(range(length)) if backwards else range(length):
             x = self.cut(all_steps, 0, step * batch, (step + 1) * batch)
+            before = state, cell
             if self.node.op == "LSTM":
                 state, cell = self.lstm(x, state, cell, recurrent)
             elif self.node.op == "GRU":
@@ -156,6 +180,10 @@ class _Steps:
                 total = self.pair("Add", x, self.product(state, recurrent))
                 state = self.one(RNN_FUNCTIONS[activations(self.node)[way]], total)
             made[step] = state
+            if runs := self.runs(step):
+                made[step] = self.choose(runs, state, past_end)
+                state = self.choose(runs, state, before[0])
+                cell = cell and self.choose(runs, cell, before[1])
         order = [made[step] for step in range(length)]
         sequence = self.add("Concat", order, (length * batch, self.hidden), axis=0)
         return sequence, state, cell

@@ -1,5 +1,7 @@
 """Reductions and normalizations over axes."""
 
+from typing import Any
+
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
@@ -77,6 +79,9 @@ def argument(code: str, options: str) -> Emit:
         axis %= rank
         source, made = _layouts(em, node, [axis])
         x = em.read(node.inputs[0], source)
+        if em.graph.dtype(node.inputs[0]) == np.int64:  # the kernel has none
+            wide: dict[str, Any] = {"inDataType": "INT64", "outDataType": "INT32"}
+            x = em.do("CAST", [x], "CastOptions", dtype=np.int32, **wide)
         place = em.builder.shared("axis", np.array(stored_axis(axis, rank, source), np.int32))
         shape = [
             size

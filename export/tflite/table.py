@@ -17,6 +17,7 @@ from edgeconv.export.tflite import (
     ops_resize,
     ops_shape,
     ops_sort,
+    ops_written,
 )
 from edgeconv.export.tflite.emission import Emit
 
@@ -29,7 +30,6 @@ _ELSEWHERE = {
     "MaxUnpool": "ConvTranspose or Resize",
     "LpPool": "AveragePool or MaxPool",
     "BatchNormalization": "BatchNormalization in evaluation mode with constant statistics",
-    "ScatterND": "Concat of slices",
     "GatherND": "Gather",
     "Loop": "the loop unrolled before export",
     "If": "one branch chosen before export",
@@ -50,6 +50,7 @@ OPS: dict[str, Entry[Emit]] = merged(
     ops_resize.TABLE,
     ops_reduce.TABLE,
     ops_sort.TABLE,
+    ops_written.TABLE,
 )
 
 
