@@ -6,6 +6,7 @@ The entry point imports this before all else: it imports nothing heavy.
 import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any, NoReturn, Self
 
@@ -36,11 +37,21 @@ class StoppedError(KeyboardInterrupt):
         self.number = number
 
 
+PATIENCE_S = 5.0
+"""How long an import may go on after somebody asked for the end."""
+LATER_S = 0.05
+
+
 class Stops:
-    """Lets SIGTERM and SIGHUP end the command as Ctrl-C does, children and temporary files included."""
+    """Lets SIGTERM and SIGHUP end the command as Ctrl-C does, children and temporary files included.
+
+    A library that is being imported is imported first: interrupted in its first lines it may end the process
+    (onnx aborts), or call itself damaged.
+    """
 
     def __init__(self) -> None:
         self._heard = 0
+        self._asked_at: float | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -48,11 +59,18 @@ class Stops:
             found = {number: signal.getsignal(number) for number in ASKED}
             self._before = {number: old for number, old in found.items() if old in OURS}
         for number in self._before:
-            own = signal.default_int_handler if number == signal.SIGINT else self._stop
-            signal.signal(number, own)
+            signal.signal(number, self._stop)
         return self
 
-    def _stop(self, number: int, _frame: FrameType | None) -> None:
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        self._asked_at = self._asked_at or now
+        if _imports(frame) and now - self._asked_at < PATIENCE_S:
+            _ask_again(number)
+            return
+        self._asked_at = None
+        if number == signal.SIGINT:
+            signal.default_int_handler(number, frame)
         signal.signal(number, signal.SIG_IGN)  # cleaning up is not to be cut short by the same wish
         self._heard = number
         raise StoppedError(number)
@@ -71,3 +89,21 @@ class Stops:
         # all is said: what is left is the interpreter's end
         for number, old in self._before.items():
             signal.signal(number, signal.SIG_DFL if old is end_early else old)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether a module is being imported below ``frame``."""
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
+
+
+def _ask_again(number: int) -> None:
+    """Send the signal to the main thread once more, a little later."""
+    if hasattr(signal, "pthread_kill"):
+        main = threading.main_thread().ident or 0
+        timer = threading.Timer(LATER_S, signal.pthread_kill, (main, number))
+    else:
+        timer = threading.Timer(LATER_S, signal.raise_signal, (number,))
+    timer.daemon = True
+    timer.start()

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,8 +46,21 @@ def work(answer):
 sys.exit(guard.guarded(work, as_json=False, debug=False))
 """
 
+IMPORTED = """
+import os, signal, sys, time
+sys.path.insert(0, {folder!r})
+from edgeconv import guard
+for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    signal.signal(number, signal.SIG_DFL)
+def work(answer):
+    import slow
+    print("whole:", slow.whole, flush=True)
+    time.sleep(60)
+sys.exit(guard.guarded(work, as_json=False, debug=False))
+"""
 
-def run(script: str, **numbers: int) -> subprocess.CompletedProcess[str]:
+
+def run(script: str, **numbers: object) -> subprocess.CompletedProcess[str]:
     filled = script.format(**numbers)
     return subprocess.run([sys.executable, "-P", "-c", filled], capture_output=True, text=True)
 
@@ -102,3 +116,24 @@ def test_what_is_due_at_the_end_is_done_and_no_module_is_taken_apart(code: int) 
         [sys.executable, "-P", "-c", ENDING, str(code)], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout.splitlines()) == (code, ["said", "done at the end"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_library_is_imported_first(number: signal.Signals, tmp_path: Path) -> None:
+    body = (
+        f"import os\nos.kill(os.getpid(), {int(number)})\nfor _ in range(10**5): pass\nwhole = True"
+    )
+    (tmp_path / "slow.py").write_text(body)
+    done = run(IMPORTED, folder=str(tmp_path))
+    assert (done.returncode, done.stdout) == (128 + number, "whole: True\n")
+    says = "interrupted" if number == signal.SIGINT else "ended by SIGTERM"
+    assert done.stderr == f"Error: {says}\n"
+
+
+def test_an_import_without_end_is_interrupted_all_the_same(tmp_path: Path) -> None:
+    body = f"import os\nos.kill(os.getpid(), {int(signal.SIGINT)})\nwhile True: pass"
+    (tmp_path / "slow.py").write_text(body)
+    script = IMPORTED.replace(
+        "def work", "import edgeconv.signals\nedgeconv.signals.PATIENCE_S = 0.1\ndef work"
+    )
+    assert run(script, folder=str(tmp_path)).stderr == "Error: interrupted\n"
