@@ -13,6 +13,7 @@ from edgeconv.bench.read import report_from_json
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import in_bytes
 from edgeconv.foreign import refuse_missing
+from edgeconv.judge.missed import missed_sentences, verdict_sentence
 from edgeconv.judge.text import equal_text
 from edgeconv.reports.parts import Bar, confused, scaled
 from edgeconv.reports.png import thumbnail
@@ -46,7 +47,9 @@ SHOWN = table(
         "verification": table(
             {"ok": flag, "pictures": whole(0), "runtime": text, "figures": mapping(ROW)},
             {
-                "missed": items(table({"text": text})),
+                "missed": items(table({"text": text}, {"metric": text})),
+                "converted": flag,
+                "good_enough": flag,
                 "doubts": items(text),
                 "parts": mapping(mapping(ROW)),
                 "try": items(text),
@@ -88,9 +91,9 @@ def write_report(path: str | Path, bench: str | Path | None = None) -> str:
         "title": f"{path.name} · edgeconv",
         "file": path.name,
         "ok": bool(found["ok"]),
-        "verdict": _verdict(found),
+        "verdict": verdict_sentence(found),
         "sentences": [
-            *(each["text"] for each in found.get("missed", ())),
+            *missed_sentences(found),
             *found.get("doubts", ()),
         ],
         "steps": found.get("try", ()),
@@ -106,14 +109,6 @@ def write_report(path: str | Path, bench: str | Path | None = None) -> str:
         **_pictures(artifact),
     }
     return render("pages", "report.html.jinja", **context)
-
-
-def _verdict(verified: Mapping[str, Any]) -> str:
-    if verified["ok"] and verified.get("doubts"):
-        return "Nothing was missed, and not all is decided:"
-    if verified["ok"]:
-        return "The file does what the float model does, within the budget."
-    return "The file is not within the budget: do not ship it before you know why."
 
 
 def _places(verified: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -71,6 +71,11 @@ class Fit:
         )
         if self.better is None:
             fits = f"the first batch norm's statistics fit, {self.present:.2g} nats off"
+            if self.present > FAR:
+                fits = (
+                    f"no usual preprocessing fits the first batch norm's statistics, this one is {self.present:.2g} nats "
+                    "off: are these such pictures as it was trained with?"
+                )
             return order if self.turned else fits
         said = (
             f"PREPROCESSING LOOKS WRONG: over {self.pictures} pictures the statistics of the first "
