@@ -74,9 +74,11 @@ def _check_samples(flag: str, value: str) -> None:
 
 def _needed(options: ExportOptions) -> list[tuple[str, str]]:
     """Return every module that the export imports for sure, and the extra that brings it."""
-    found = [("onnx", "export"), *(need for t in options.targets for need in TARGETS[t].needs)]
-    if options.integer:
-        found.append(("onnxruntime", "export"))
+    hub = (
+        ("onnx", "export"),
+        ("onnxruntime", "export"),
+    )  # the stages of the hub are run and compared
+    found = [*hub, *(need for t in options.targets for need in TARGETS[t].needs)]
     if isinstance(options.net, str) and (options.net in SPECS or is_own(options.net)):
         found.append(("torch", "torch"))
     bundled = options.net in SPECS and options.weights in (None, "bundled")

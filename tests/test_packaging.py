@@ -302,7 +302,7 @@ def test_a_bare_install_says_in_a_sentence_what_an_onnx_file_needs(tmp_path: Pat
     lines = done.splitlines()
     assert len(lines) == 6
     assert [line for line in lines if " not installed: pip install 'edgeconv[" in line] == lines
-    assert "onnx, flatbuffers, ai_edge_litert, onnxruntime and torch" in lines[-1]  # all at once
+    assert "onnx, onnxruntime, flatbuffers, ai_edge_litert and torch" in lines[-1]  # all at once
     assert "pip install 'edgeconv[export,torch" in lines[-1]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeconv.accelerator import device, repeatable
-from edgeconv.deps import require
+from edgeconv.deps import installed
 from edgeconv.errors import UsageError
 from edgeconv.files import digest, sha256, temporary_folder
 from edgeconv.metrics import wilson_interval
@@ -61,7 +61,10 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda _line: None
     Raises UsageError or EdgeconvError naming the option, folder or picture that does not fit.
     """
     options.check()
-    torch = require("torch", "torch")
+    needed = [("torch", "torch"), ("PIL", "export"), ("safetensors", "export")]
+    installed(*needed, *([("onnx", "export"), ("onnxruntime", "export")] if options.qat else ()))
+    import torch
+
     from edgeconv.train import keep, loop, net, pictures, snap
 
     place = device(options.accelerator)
