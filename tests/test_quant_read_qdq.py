@@ -9,7 +9,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from click.testing import CliRunner
-from onnx import numpy_helper
+from onnx import numpy_helper, parser
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -22,6 +22,7 @@ from quant_nets import pictures, residual_net, shuffle_net
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError, UnsupportedOpError
 from edgeconv.export.graph import Graph
+from edgeconv.export.hub.ingest import ingest
 from edgeconv.export.hub.onnx_io import save_model, to_onnx
 from edgeconv.export.integer.groups import check_same_scale
 from edgeconv.export.passes.expand_shuffles import expand_shuffles
@@ -216,3 +217,15 @@ def tflite_weights(data: bytes) -> list[Any]:
     """Return the int8 constants of a .tflite file."""
     summary = read_tflite(data)
     return [t.data for t in summary.tensors if t.dtype == "int8" and t.data is not None]
+
+
+def test_quantization_nodes_of_onnxruntimes_own_domain_are_the_standard_ones() -> None:
+    own = parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 18, "com.microsoft": 1]> net (float[2] x) => (float[2] y)'
+        " <float s = {0.5}, int8 z = {3}> { q = com.microsoft.QuantizeLinear(x, s, z)\n"
+        " y = com.microsoft.DequantizeLinear(q, s, z) }"
+    )
+    model, _ = ingest(own)
+    assert not any(node.domain for node in model.graph.node)
+    made = run(model, {"x": np.array([1.2, -0.6], np.float32)})
+    np.testing.assert_array_equal(made, [1.0, -0.5])

@@ -13,7 +13,12 @@ from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference
 from edgeconv.export.hub.affine_grid import write_affine_grids
 from edgeconv.export.hub.late_windows import drop_late_windows
 from edgeconv.export.hub.trace import HUB_OPSET
-from edgeconv.export.qdq.qoperator import as_qdq, is_qoperator, refuse_dynamic
+from edgeconv.export.qdq.qoperator import (
+    as_qdq,
+    is_qoperator,
+    refuse_dynamic,
+    use_standard_quantization,
+)
 
 WIDTHS: dict[int, str] = {
     TensorProto.FLOAT16: "float16",
@@ -31,6 +36,7 @@ def ingest(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
     if model.functions:
         model = inliner.inline_local_functions(model)
     refuse_dynamic(model)
+    use_standard_quantization(model)
     if is_qoperator(model):
         model = as_qdq(model)
     write_affine_grids(model)

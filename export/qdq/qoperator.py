@@ -46,6 +46,16 @@ def refuse_dynamic(model: onnx.ModelProto) -> None:
             )
 
 
+def use_standard_quantization(model: onnx.ModelProto) -> None:
+    """Give onnxruntime's own QuantizeLinear and DequantizeLinear the standard ones' domain, in place.
+
+    They do the same, and also on 16-bit integers.
+    """
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node.domain = ""
+
+
 def is_qoperator(model: onnx.ModelProto) -> bool:
     """Whether a model holds operators that take and give integers and their scales."""
     return any(_is_integer(node) for node in model.graph.node)

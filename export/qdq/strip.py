@@ -128,7 +128,10 @@ def _bypass(found: Stripped, node: Node) -> None:
             "QuantizationParameters(per_channel=False))"
         )
     if zero.dtype not in EIGHT_BIT:
-        raise UnsupportedOpError(f"{node.op} {node.name} quantizes an activation to {zero.dtype}")
+        raise UnsupportedOpError(
+            f"{node.op} {node.name} quantizes an activation to {zero.dtype}: no target here takes more "
+            "than 8 bits; quantize the float net anew, its activations to int8 or uint8"
+        )
     pair = float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]) - EIGHT_BIT[zero.dtype]
     tensor = node.inputs[0]
     known = found.scales.get(tensor)
