@@ -2,7 +2,7 @@
 
 Given:   x, indices, updates -> ScatterND | ScatterElements(computed indices, or a reduction) -> y
 Result:  row numbers -> Equal(every row of x) -> hits (batch, rows of x, updates);
-         sums and replacements: MatMul(hits, updates) -> Add(x) | Where(any hit, it, x) -> y;
+         sums and replacements (each row's last): MatMul(hits, updates) -> Add(x) | Where(any hit, it, x) -> y;
          else: Where(hits, updates, what changes nothing) -> ReduceMax | ... -> Max(x) | ... -> y
 
 Constant indices that merely replace are one Gather (constant_indices.py). Emitters call this for the
@@ -48,9 +48,12 @@ def why_no_hits(graph: Graph, node: Node) -> str | None:
 def _pairs(graph: Graph, node: Node) -> int:
     shape, places = graph.shape(node.inputs[0]), graph.shape(node.inputs[1])
     if node.op == "ScatterND":
-        return prod(shape[: places[-1]]) * prod(places[:-1])
-    along = shape[_axis(graph, node)]
-    return prod(places) * (along if _aligned(graph, node) else prod(shape))
+        written = prod(places[:-1])
+        return written * max(prod(shape[: places[-1]]), written)
+    axis = _axis(graph, node)
+    if _aligned(graph, node):
+        return prod(places) * max(shape[axis], places[axis])
+    return prod(places) * max(prod(shape), prod(places))
 
 
 def _axis(graph: Graph, node: Node) -> int:
@@ -72,6 +75,8 @@ def scatter_by_hits(graph: Graph, node: Node) -> list[Node]:
     lines = node.op == "ScatterElements" and _aligned(graph, node)
     rows = _lines(steps, axis) if lines else _flat(steps)
     hits = _hits(steps, rows)
+    if reduction == "none":
+        hits = _last(steps, rows, hits)
     made = (rows.batch, rows.held, rows.width)
     if reduction in ("none", "add"):
         result = _sum(steps, rows, hits)
@@ -147,6 +152,31 @@ def _hits(steps: Steps, rows: _Rows) -> str:
     every = steps.constant(np.arange(rows.held).reshape(1, rows.held, 1), kind)
     shape = (rows.batch, rows.held, rows.written)
     return steps.do("Equal", numbers, every, shape=shape, kind=np.bool_)
+
+
+def _last(steps: Steps, rows: _Rows, hits: str) -> str:
+    """Leave of the updates of a row the last: onnxruntime writes them in order."""
+    kind, count = steps.graph.dtype(rows.numbers).type, rows.written
+    down, across, square = (
+        (rows.batch, count, 1),
+        (rows.batch, 1, count),
+        (rows.batch, count, count),
+    )
+    sides = [
+        steps.do("Reshape", rows.numbers, steps.integers(shape), shape=shape, kind=kind)
+        for shape in (down, across)
+    ]
+    same = steps.do("Equal", *sides, shape=square, kind=np.bool_)
+    behind = steps.constant(np.tri(count, k=-1, dtype=bool)[None], np.bool_)  # (later, earlier)
+    later = steps.do("And", same, behind, shape=square, kind=np.bool_)
+    number = steps.do("Cast", later, shape=square, kind=np.float32, to=1)
+    most = steps.do(
+        "ReduceMax", number, steps.integers([1]), shape=across, kind=np.float32, keepdims=1
+    )
+    half = steps.constant(0.5, np.float32)
+    stays = steps.do("Less", most, half, shape=across, kind=np.bool_)
+    shape = (rows.batch, rows.held, count)
+    return steps.do("And", hits, stays, shape=shape, kind=np.bool_)
 
 
 def _number(steps: Steps, hits: str) -> str:
