@@ -141,17 +141,11 @@ def verdict(subject: Row, reference: Row, ratio: Ratio | None, found: list[Cause
     """Answer "did it pay?" in one sentence, with the ratio's interval."""
     if ratio is None:
         return f"{subject.label} and {reference.label} have no common rounds to compare"
-    text = f"{subject.label} takes {_shown(ratio)} the time of {reference.label}"
+    text = f"{subject.label} takes {ratio} the time of {reference.label}"
     if subject.cpu_ratio is not None and any(m.code == "load" for m in subject.marks):
-        text += f" ({_shown(subject.cpu_ratio)} by processor time, for the machine was busy)"
+        text += f" ({subject.cpu_ratio} by processor time, for the machine was busy)"
     if ratio.verdict == "faster":
         return f"{text}: it pays"
     why = f", because of: {', '.join(c.code for c in found)}" if found else ""
     slower = "it is slower" if ratio.verdict == "slower" else "no difference can be shown"
     return f"{text}: {slower}{why}"
-
-
-def _shown(ratio: Ratio) -> str:
-    interval = ratio.interval
-    width = "" if interval is None else f" [{interval.low:.2f}, {interval.high:.2f}]"
-    return f"{ratio.value:.2f}x{width}"

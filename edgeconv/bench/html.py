@@ -126,9 +126,7 @@ def _cells(row: Row, report: Report) -> tuple[str, str, list[str]]:
         return name, how, ["failed" if row.error else "emulated", "", "", "", "", *tail]
     s, ratio = row.summary, "reference" if row.label in report.references.values() else "-"
     if row.ratio is not None:
-        ratio = f"{row.ratio.value:.2f}"
-        if row.ratio.interval is not None:
-            ratio += f" [{row.ratio.interval.low:.2f}, {row.ratio.interval.high:.2f}]"
+        ratio = str(row.ratio)
     mean = ms(s.mean)
     if s.interval is not None:
         mean += f" [{ms(s.interval.low)}, {ms(s.interval.high)}]"

@@ -186,6 +186,20 @@ class Ratio:
             return "same"
         return "faster" if self.interval.high < 1.0 else "slower"
 
+    def __str__(self) -> str:
+        """Two figures of it at least: a small net may take a thousandth of another's time.
+
+        >>> print(Ratio(0.537, None), Ratio(0.00337, Interval(0.00309, 0.00351)))
+        0.54x 0.0034x [0.0031, 0.0035]
+        """
+        width = self.interval
+        around = "" if width is None else f" [{_figures(width.low)}, {_figures(width.high)}]"
+        return f"{_figures(self.value)}x{around}"
+
+
+def _figures(value: float) -> str:
+    return f"{value:.2f}" if not 0 < value < 0.095 else f"{value:.2g}"
+
 
 def ratio_of_rounds(mine: Sequence[float], other: Sequence[float]) -> Ratio:
     """Ratio of two models' latencies from the medians of their rounds.

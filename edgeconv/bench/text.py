@@ -115,9 +115,7 @@ def _cells(row: Row, report: Report, emulated: bool) -> list[str]:
     s = row.summary
     ratio = "reference" if row.label in report.references.values() else "-"
     if row.ratio is not None:
-        interval = row.ratio.interval
-        ratio = f"{row.ratio.value:.2f}x"
-        ratio += "" if interval is None else f" [{interval.low:.2f}, {interval.high:.2f}]"
+        ratio = str(row.ratio)
     mean = f"{ms(s.mean)} {_within(s.interval, s.mean)}"
     return [*head, ms(s.median), ms(s.p90), ms(s.p99), mean, ratio, accuracy(row), size_text]
 

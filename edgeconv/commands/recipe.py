@@ -9,7 +9,7 @@ from edgeconv.commands.export import parse_shapes
 from edgeconv.commands.grouped import PlainGroup
 from edgeconv.commands.page_option import page_option
 from edgeconv.errors import UsageError
-from edgeconv.terminal import echo, echo_lines, print_json
+from edgeconv.terminal import echo, echo_folded, echo_lines, print_json
 
 if TYPE_CHECKING:
     from edgeconv.recipe import Recipe
@@ -63,7 +63,7 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
         print_json({"equal": not lines, "differences": lines})
     else:
         for line in lines or ["the recipes hold the same integers and scales"]:
-            echo(line)
+            echo_folded(line)
 
 
 @command.command()
