@@ -1,4 +1,4 @@
-"""A Raspberry Pi 4 behind SSH on loopback: an arm64 OpenSSH server in a tree that qemu's user mode runs.
+"""A Raspberry Pi 4 or 5 behind SSH on loopback: an arm64 OpenSSH server in a tree that qemu's user mode runs.
 
 The tree is edgeconv.device.emulate's, with a server, a shell and a Pi's files in it. Root, apt and
 binfmt_misc are needed; nothing stays mounted or registered. Every figure of it is an emulated one.
@@ -40,6 +40,25 @@ PasswordAuthentication no
 PermitRootLogin no
 SetEnv QEMU_CPU={cpu} PATH=/usr/local/bin:/usr/bin:/bin
 """
+
+SSH_CONFIG = """Host wrong-key
+ IdentityFile {keys}/stranger
+Host unknown
+ UserKnownHostsFile {keys}/none
+Host small
+ User small
+Host off
+ Port 9
+Host *
+ HostName 127.0.0.1
+ Port {port}
+ User pi
+ IdentitiesOnly yes
+ UserKnownHostsFile {keys}/known
+Host * !wrong-key
+ IdentityFile {keys}/user
+"""
+"""The board is raspberrypi, or any other name; wrong-key, unknown, small and off are it with a fault."""
 
 
 def pi_files(board: emulate.Board) -> Mapping[str, str]:
@@ -98,13 +117,13 @@ def aarch64_runs(qemu: Path) -> Iterator[None]:
 class EmulatedPi:
     """The server. ``keys`` holds user (known there), stranger, known_hosts; ``log`` what sshd says."""
 
-    def __init__(self, keys: Path) -> None:
+    def __init__(self, keys: Path, board: str) -> None:
         self.keys = keys
-        self.board = emulate.BOARDS["pi4"]
+        self.board = emulate.BOARDS[board]
         self.folder = cache_dir() / "emulate"
         self.qemu = Path(emulate._qemu(self.board, self.folder)).resolve()
         self.interpreter = self.qemu.parents[1] / "libexec/qemu-binfmt/aarch64-binfmt-P"
-        self.tree = self.folder / "ssh-board"
+        self.tree = self.folder / ("ssh-board" if board == "pi4" else f"ssh-board-{board}")
         if not (self.tree / ".complete").exists():
             shutil.rmtree(self.tree, ignore_errors=True)
             emulate._unpack(self.tree, self.board.arch, (*emulate.PACKAGES, *PACKAGES), self.folder)
@@ -213,6 +232,15 @@ class EmulatedPi:
         self.process.wait()
         self.process = None
 
+    def be_known(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Give the user an ssh of SSH_CONFIG, in ``folder``."""
+        config, tool = folder / "ssh_config", folder / "bin" / "ssh"
+        config.write_text(SSH_CONFIG.format(port=self.port, keys=self.keys))
+        tool.parent.mkdir()
+        tool.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {config} "$@"\n')
+        tool.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
+
     def connection(self, key: str = "user", known: str = "known", user: str = "pi") -> Connection:
         """A connection that reads none of this machine's own ssh files."""
         return Connection(Host("127.0.0.1", user, self.port), self.options(key, known))
@@ -224,13 +252,13 @@ class EmulatedPi:
 
 
 @contextmanager
-def emulated_pi(keys: Path) -> Iterator[EmulatedPi]:
-    """Run the board; skip, by name, where that cannot be."""
+def emulated_pi(keys: Path, board: str = "pi4") -> Iterator[EmulatedPi]:
+    """Run the board of ``emulate.BOARDS``; skip, by name, where that cannot be."""
     reason = why_not()
     if reason is not None:
         pytest.skip(reason)
     try:
-        pi = EmulatedPi(keys)
+        pi = EmulatedPi(keys, board)
     except EdgeconvError as error:
         pytest.skip(f"the emulated board cannot be built here: {error}")
     with aarch64_runs(pi.interpreter):

@@ -25,13 +25,14 @@ from edgeconv.bench.plan import Subject
 from edgeconv.bench.statistics import Interval, Ratio
 from edgeconv.bench.subjects import _short_labels
 from edgeconv.bench.sustained import curve
-from edgeconv.bench.text import to_csv
+from edgeconv.bench.text import print_devices, to_csv
 from edgeconv.bench.watch import Mark
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError
 from edgeconv.formats.onnx_file import WireConstant, WireGraph, WireNode, read_onnx
 from edgeconv.machine import describe
 from edgeconv.reports import svg
+from edgeconv.tables import open_console
 
 MACHINE = replace(describe(), emulated=False, features=("avx512_vnni",))
 
@@ -223,13 +224,18 @@ def test_marked_rows_and_other_models_do_not_enter_the_comparison(tmp_path: Path
         history.keep(report_of(row_of("a", [1.0] * 50)), tmp_path)
 
 
-def test_an_emulated_machine_never_shows_a_latency(tmp_path: Path) -> None:
+def test_an_emulated_machine_never_shows_a_latency(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = report_of(row_of("a", [1.2345] * 50))
     report = replace(report, machine=replace(report.machine, emulated=True))
     for text in (json.dumps(report.to_json()), to_csv(report), page(report)):
         assert "1.23" not in text
     assert history.keep(report, tmp_path) is report
     assert not list(tmp_path.iterdir())
+    back = replace(report, rows=tuple(replace(row, summary=None) for row in report.rows))
+    print_devices([("board", back)], open_console())
+    assert "failed" not in capsys.readouterr().out
 
 
 def test_the_retention_curve_compares_the_first_with_the_last_windows() -> None:

@@ -6,8 +6,6 @@ order matters: the board is set up once, and every later test finds it ready.
 
 import csv
 import json
-import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -26,16 +24,6 @@ from edgeconv.errors import EdgeconvError
 
 pytestmark = pytest.mark.slow
 
-CONFIG = """Host *
- HostName 127.0.0.1
- Port {port}
- User pi
- IdentitiesOnly yes
- UserKnownHostsFile {keys}/known
-Host * !wrong-key
- IdentityFile {keys}/user
-"""
-
 
 @pytest.fixture(scope="module")
 def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedPi]:
@@ -47,14 +35,7 @@ def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedPi]:
 @pytest.fixture(autouse=True)
 def ssh_config(pi: EmulatedPi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the user an ssh configuration in which the board is called raspberrypi."""
-    special = "Host wrong-key\n IdentityFile {0}/stranger\nHost unknown\n UserKnownHostsFile {0}/none\nHost small\n User small\nHost off\n Port 9\n"  # fmt: skip
-    config = tmp_path / "ssh_config"
-    config.write_text(special.format(pi.keys) + CONFIG.format(port=pi.port, keys=pi.keys))
-    tool = tmp_path / "bin" / "ssh"
-    tool.parent.mkdir()
-    tool.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {config} "$@"\n')
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
+    pi.be_known(tmp_path, monkeypatch)
     monkeypatch.setattr(jobs, "PAUSE_S", 0.5)
 
 
@@ -179,17 +160,3 @@ def test_a_run_that_vanishes_is_told_from_a_lost_connection(pi: EmulatedPi) -> N
     with pytest.raises(EdgeconvError, match="ended without a result"):
         job.wait(lambda _: None, 120.0)
     job.clean()
-
-
-@pytest.mark.long
-def test_a_pte_on_a_pi_4_is_one_sentence_after_its_own_wheels_went_there(tmp_path: Path) -> None:
-    pytest.importorskip("executorch")
-    words = "mobilenet_v1 --weights random --width 0.25 --resolution 32 --classes 4"
-    made = edgeconv("export", *words.split(), "--target", "executorch", "--output", tmp_path)
-    assert made.exit_code == 0, made.output
-    (path,) = tmp_path.glob("*.pte")
-    said = edgeconv("parity", path, "--device", "ssh://raspberrypi", "--count", 2, "--json")
-    rows = json.loads(said.output[said.output.index("\n{") :])["rows"]
-    row = next(r for r in rows if r["label"].endswith("executorch on raspberrypi"))
-    # PyTorch's wheels for ARM are built for later processors than the Pi 4's
-    assert "SIGILL: its wheel uses instructions that this processor has not" in row["error"]

@@ -78,6 +78,19 @@ def test_a_program_that_is_cut_off_is_one_sentence(tmp_path: Path) -> None:
         executorch.open(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("Failed to load method forward, error: 0x:20", "a backend or data"),
+        ("Failed to load method forward, error: 0x1", "it is damaged"),
+        ("Failed to load method forward, error: 0x:14", "an operator that"),
+        ("something else\nmore", "something else"),
+    ],
+)
+def test_a_code_of_executorch_is_said_in_words(text: str, says: str) -> None:
+    assert says in executorch.why_refused(text)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("io", ["float", "int8"])
 def test_an_int8_program_gives_xnnpacks_own_integers(io: str, tmp_path: Path) -> None:

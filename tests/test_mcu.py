@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from edgeconv.mcu import npu
 from edgeconv.mcu.arena import Buffer, activations, place, plan_arena
 from edgeconv.mcu.boards import BOARDS, fit
 from edgeconv.mcu.c_array import array
-from edgeconv.mcu.npu import read_mapping
+from edgeconv.mcu.npu import left_off, read_mapping
 from edgeconv.mcu.resolver import resolver
 
 
@@ -120,6 +121,18 @@ def test_velas_answer_is_read_and_another_form_is_refused() -> None:
         read_mapping(text, {}, "ethos-u55-128")
 
 
+def test_what_vela_leaves_off_is_called_as_the_file_does_with_its_reason() -> None:
+    text = (
+        "Warning (supported operators) operator: SUB, ofm: 'x (1)/sub'\n"
+        "Reason: Operation has tensor with unsupported DataType Float32 (x)\nmore\n"
+        "   CPU: Passthrough = x (1)/sub (outputs [1, 2])\n   CPU: Quantize = y (outputs [1, 2])\n"
+        "   NPU: Conv2D = z (outputs [1, 2])\n"
+    )
+    counts, why = left_off(text)
+    assert counts == {"SUB": 1, "Quantize": 1}
+    assert why == {"SUB": "Operation has tensor with unsupported DataType Float32 (x)"}
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mcu") / "net 1.tflite"
@@ -180,12 +193,37 @@ def test_the_array_holds_every_byte(model: Path, tmp_path: Path) -> None:
     assert f'.incbin "{model}"' in (tmp_path / "model.S").read_text()
 
 
+def test_a_file_with_a_custom_operator_is_not_handed_to_vela(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeconv.mcu import sheet
+
+    monkeypatch.setattr(npu, "require", lambda *_: None)
+    whole = read_tflite(model.read_bytes(), "net")
+    odd = replace(whole, ops=(*whole.ops, replace(whole.ops[-1], code="CUSTOM:Mine")))
+    monkeypatch.setattr(sheet, "read_tflite", lambda *_: odd)
+    (answer,) = sheet.mcu_sheet(model, npus=("ethos-u55-128",)).npus
+    assert isinstance(answer, npu.Refusal)
+    assert answer.error.endswith("here Mine")
+
+
 @pytest.mark.slow
 def test_vela_maps_the_whole_of_an_int8_file(model: Path) -> None:
     pytest.importorskip("ethosu.vela", reason="needs edgeconv[mcu]")
     data = json.loads(run(str(model), "--mcu", "--npu", "ethos-u55-128", "--json").stdout)
     assert data["npus"][0]["on_cpu"] == {}
     assert data["npus"][0]["on_npu"] > 0
+
+
+@pytest.mark.slow
+def test_vela_says_why_float_borders_stay_off(tmp_path: Path) -> None:
+    pytest.importorskip("ethosu.vela", reason="needs edgeconv[mcu]")
+    graph = small_net().graph
+    made = emit_tflite(graph, minmax_recipe(graph, feed(graph)), precision="int8", io="float")
+    (tmp_path / "net.tflite").write_bytes(made.data)
+    found = npu.compile_for(tmp_path / "net.tflite", "ethos-u55-128")
+    assert found.on_cpu.keys() == found.why.keys() == {"QUANTIZE", "DEQUANTIZE"}
+    assert "Float32" in found.why["QUANTIZE"]
 
 
 @pytest.mark.slow

@@ -108,10 +108,10 @@ def _cells(row: Row, report: Report, emulated: bool) -> list[str]:
     name = _name(row) + (" *" if row.marks else "")
     threads = str(row.threads)
     head = [name, row.runtime, threads]
+    if emulated and row.error is None:  # what came from a board has no summary then
+        return [*head, "emulated", "", "", "", "", accuracy(row), size_text]
     if row.summary is None:
         return [*head, "failed", "", "", "", "", accuracy(row), size_text]
-    if emulated:
-        return [*head, "emulated", "", "", "", "", accuracy(row), size_text]
     s = row.summary
     ratio = "reference" if row.label in report.references.values() else "-"
     if row.ratio is not None:

@@ -3,8 +3,8 @@
 import contextlib
 import csv
 import importlib.metadata
-import io
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +15,7 @@ from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import temporary_folder
 from edgeconv.isolate import call
+from edgeconv.runtimes.quiet import quiet_stdout
 
 NPUS = (
     "ethos-u55-32", "ethos-u55-64", "ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u65-512",
@@ -27,7 +28,8 @@ LIMIT_S = 600.0
 
 @dataclass(frozen=True)
 class Mapping:
-    """Vela's answer. ``on_cpu`` counts operators that stay off the NPU by kind; ``sram_kib`` and
+    """Vela's answer. ``on_cpu`` counts operators that stay off the NPU by kind, ``why`` is its reason for each
+    kind's first; ``sram_kib`` and
     ``flash_kib`` are what the compiled model takes; ``cycles`` and ``estimate_ms`` are Vela's estimates for
     ``system`` and ``memory``, its default configuration, and no measurement.
     """
@@ -35,6 +37,7 @@ class Mapping:
     npu: str
     on_npu: int
     on_cpu: dict[str, int]
+    why: dict[str, str]
     sram_kib: float
     flash_kib: float
     cycles: int
@@ -60,15 +63,21 @@ class Refusal:
         return asdict(self)
 
 
-def map_to(path: Path, npus: Sequence[str]) -> tuple[Mapping | Refusal, ...]:
+def map_to(
+    path: Path, npus: Sequence[str], custom: Sequence[str] = ()
+) -> tuple[Mapping | Refusal, ...]:
     """Compile ``path`` for each of ``npus``; where Vela refuses or crashes, that is its answer.
 
+    A file with ``custom`` operators is not handed to it: Vela 5.2.0 crashes at them.
     Raises UsageError for an unknown name, MissingDependencyError where Vela is not installed.
     """
     for npu in npus:
         if npu not in NPUS:
             raise UsageError(f"--npu {npu} is unknown: {', '.join(NPUS)}")
         require("ethosu.vela", "mcu")
+    if custom:
+        said = f"not tried: Vela crashes at operators that are not TFLite's own, here {', '.join(custom)}"
+        return tuple(Refusal(npu, said) for npu in npus)
     found: list[Mapping | Refusal] = []
     for npu in npus:
         try:
@@ -102,10 +111,12 @@ def read_mapping(text: str, row: dict[str, str], npu: str) -> Mapping:
             for kind in ("CPU", "NPU")
             if (found := re.search(rf"{kind} operators = (\d+)", text)) is not None
         }
+        on_cpu, why = left_off(text)
         return Mapping(
             npu,
             counts["NPU"],
-            dict(Counter(re.findall(r"CPU: (\w+) =", text))),
+            on_cpu,
+            why,
             float(row["sram_memory_used"]),
             float(row["off_chip_flash_memory_used"]) + float(row["on_chip_flash_memory_used"]),
             int(float(row["cycles_total"])),
@@ -118,11 +129,29 @@ def read_mapping(text: str, row: dict[str, str], npu: str) -> Mapping:
         raise EdgeconvError(f"Vela's summary is not of the form known here: {error}") from error
 
 
+def left_off(text: str) -> tuple[dict[str, int], dict[str, str]]:
+    """Return how many operators of each kind stay off the NPU, and why; kinds are TFLite's where Vela names them.
+
+    Its list of them says Passthrough for an operator that it gave up earlier, with a warning.
+    """
+    warned = {
+        output: (kind, reason)
+        for kind, output, reason in re.findall(r"operator: (\w+), ofm: '(.*)'\nReason: (.*)", text)
+    }
+    counts: Counter[str] = Counter()
+    why: dict[str, str] = {}
+    for said, output in re.findall(r"CPU: (\w+) = (.*?)(?: \(outputs .*)?$", text, re.MULTILINE):
+        kind, reason = warned.get(output, (said, ""))
+        counts[kind] += 1
+        if reason:
+            why.setdefault(kind, reason)
+    return dict(counts), why
+
+
 def run_vela(request: dict[str, str]) -> dict[str, str]:
     """Run in the child: compile, and return what was printed."""
     from ethosu.vela.vela import main
 
-    printed = io.StringIO()
     words = [
         request["path"],
         "--accelerator-config",
@@ -130,15 +159,17 @@ def run_vela(request: dict[str, str]) -> dict[str, str]:
         "--output-dir",
         request["folder"],
     ]
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+    code: object = 0
+    with quiet_stdout() as printed, contextlib.redirect_stderr(sys.stdout):
         try:
             main([*words, "--show-cpu-operations"])
         except SystemExit as ended:
-            if ended.code not in (0, None):
-                raise EdgeconvError(f"Vela refuses it: {_reason(printed.getvalue())}") from ended
+            code = ended.code
         except Exception as error:
             raise EdgeconvError(f"Vela refuses it: {' '.join(str(error).split())}") from error
-    return {"text": printed.getvalue()}
+    if code not in (0, None):
+        raise EdgeconvError(f"Vela refuses it: {_reason(printed.text)}")
+    return {"text": printed.text}
 
 
 def _reason(text: str) -> str:

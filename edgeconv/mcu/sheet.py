@@ -14,6 +14,9 @@ from edgeconv.mcu.boards import KIB, Board, find_board, fit
 from edgeconv.mcu.npu import Mapping, Refusal, map_to
 from edgeconv.mcu.resolver import resolver
 
+CUSTOM = "CUSTOM:"
+"""What a summary puts before the name of an operator that is not TFLite's own."""
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -115,7 +118,10 @@ def _npu_text(mapping: Mapping | Refusal) -> str:
     if isinstance(mapping, Refusal):
         return mapping.error
     whole = mapping.on_npu + sum(mapping.on_cpu.values())
-    off = ", ".join(f"{count} {kind}" for kind, count in sorted(mapping.on_cpu.items()))
+    off = ", ".join(
+        f"{count} {kind}{f': {mapping.why[kind]}' if kind in mapping.why else ''}"
+        for kind, count in sorted(mapping.on_cpu.items())
+    )
     return (
         f"{mapping.on_npu} of {whole} operators on the NPU{f' (not: {off})' if off else ''} · "
         f"SRAM {mapping.sram_kib:.1f} KiB · estimate {mapping.cycles} cycles, {mapping.estimate_ms:.2f} ms "
@@ -150,7 +156,8 @@ def mcu_sheet(path: Path, boards: Sequence[str] = (), npus: Sequence[str] = ()) 
     except EdgeconvError as error:
         code, outside = None, str(error)
     rules = device_rules(summary)["tflite_micro"]["outside"]
-    mappings = map_to(path, npus)
+    custom = [op.removeprefix(CUSTOM) for op in sorted(summary.histogram) if op.startswith(CUSTOM)]
+    mappings = map_to(path, npus, custom)
     return Sheet(
         path,
         len(data),

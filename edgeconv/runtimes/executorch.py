@@ -3,6 +3,7 @@
 import importlib
 import importlib.metadata
 import importlib.util
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -52,10 +53,31 @@ def open(path: Path, *, threads: int = 1, shapes: Shapes | None = None) -> "Exec
         except Exception as error:  # RuntimeError, whatever is wrong with the file
             problem = error
     if problem is not None or method is None:
-        raise unreadable(path, "executorch", problem or "it has no method forward") from problem
+        why = "it has no method forward" if problem is None else why_refused(str(problem))
+        raise unreadable(path, "executorch", why) from problem
     runner = ExecutorchRunner(torch, program, method, path, threads)
     check_shapes(path.name, runner.inputs, shapes)
     return runner
+
+
+REFUSALS = {
+    0x14: "it needs an operator that this ExecuTorch's Python runtime has not",
+    0x20: "it needs a backend or data that this ExecuTorch's Python runtime has not",
+    0x21: "its memory cannot be had",
+    0x30: "its delegate was made for another version of XNNPACK's backend: export it again",
+    0x31: "the memory of its delegate cannot be had",
+}
+"""Codes of ``executorch/runtime/core/error.h`` that a load ends with -> what they mean of a file."""
+
+
+def why_refused(text: str) -> str:
+    """Return what the code at the end of ExecuTorch's message means; the message where there is none."""
+    found = re.search(r"error: 0x:?([0-9a-f]+)", text)
+    if found is None:
+        return first_line(text)
+    code = int(found[1], 16)
+    known = REFUSALS.get(code, "it is damaged, or a program of another version")
+    return f"{known} (ExecuTorch's error 0x{code:02x})"
 
 
 def _bindings() -> Any:

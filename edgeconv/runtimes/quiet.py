@@ -1,10 +1,11 @@
-"""Keep what native code writes to standard error out of the terminal, and hand it to whoever asks."""
+"""Keep what native code writes to standard error or output out of the terminal, and hand it to whoever asks."""
 
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
+from typing import Any, TextIO
 
 
 class Captured:
@@ -13,34 +14,46 @@ class Captured:
     text = ""
 
 
-@contextmanager
-def quiet_stderr() -> Iterator[Captured]:
+def quiet_stderr() -> AbstractContextManager[Captured]:
     """Send file descriptor 2 to a temporary file for the length of the block.
 
     LiteRT announces its delegate and its errors there and has no switch for it. ExecuTorch writes to
     ``sys.stderr``, which a display may have put in its place: what that is goes to the file too, so
     nothing else should print meanwhile.
     """
+    return _quiet(2, redirect_stderr)
+
+
+def quiet_stdout() -> AbstractContextManager[Captured]:
+    """Send file descriptor 1 and ``sys.stdout`` to a temporary file for the length of the block."""
+    return _quiet(1, redirect_stdout)
+
+
+@contextmanager
+def _quiet(
+    number: int, redirect: Callable[[TextIO], AbstractContextManager[Any]]
+) -> Iterator[Captured]:
     captured = Captured()
     _flush()
     with tempfile.TemporaryFile() as file:
         try:
-            saved = os.dup(2)
-        except OSError:  # a process without standard error has nothing to keep quiet
+            saved = os.dup(number)
+        except OSError:  # a process without it has nothing to keep quiet
             yield captured
             return
-        os.dup2(file.fileno(), 2)
+        os.dup2(file.fileno(), number)
         try:
-            with open(os.dup(2), "w", buffering=1, encoding="utf-8") as text, redirect_stderr(text):
+            with open(os.dup(number), "w", buffering=1, encoding="utf-8") as text, redirect(text):
                 yield captured
         finally:
             _flush()
-            os.dup2(saved, 2)
+            os.dup2(saved, number)
             os.close(saved)
             file.seek(0)
             captured.text = file.read().decode(errors="replace")
 
 
 def _flush() -> None:
-    if sys.stderr is not None:  # a process may be started without it
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # a process may be started without it
+            stream.flush()
