@@ -65,8 +65,8 @@ def parse_json(text: str | bytes, what: str, hint: str = "") -> Any:
         cut = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string")
         early = "it ends too early, cut short or damaged: " if cut else ""
         raise EdgeconvError(f"{what}: {early}{error}{hint}") from error
-    except ValueError as error:  # a number of too many digits
-        raise EdgeconvError(f"{what}: {error}{hint}") from error
+    except ValueError as error:
+        raise EdgeconvError(f"{what}: a number has too many digits{hint}") from error
 
 
 def anything(value: Any, field: str) -> Any:

@@ -41,6 +41,11 @@ def mode(name: str) -> Callable[[Line], bool]:
     return lambda line: bool(line["mode"] == name)
 
 
+def command(name: str) -> Callable[[Line], bool]:
+    """Take the lines of the kills of this command."""
+    return lambda line: bool(line["command"] == name)
+
+
 INPUTS = (
     Row("before", seeds(21), ("dc0329f, before", "`python -m fuzz.run --seed 21`")),
     Row("before", seeds(22), ("dc0329f, before", "`python -m fuzz.run --seed 22 --kind manifest ... (seven kinds)`")),
@@ -59,6 +64,10 @@ INPUTS = (
     Row("commands_79", seeds(*range(201, 236)), ("c44c664, its faults mended since", "`--seed 201` ... `235 --count 200 --kind NAME`, the 35 newest kinds, a seed each")),
     Row("commands_79", seeds(79, 80), ("c44c664 and later, before cdf0750; its faults mended since", "`python -m fuzz.run --seed 79 --count 2000`, `--seed 80`")),
     Row("commands_79", seeds(83), ("the same", "`--seed 83`, as far as it came")),
+    Row("commands_84", seeds(84), ("4eb648f", "`python -m fuzz.run --seed 84 --count 2000`")),
+    Row("commands_84", seeds(85), ("4eb648f", "`--seed 85`, as far as it came")),
+    Row("commands_84", seeds(86), ("6fe37a7, with 5 kinds more", "`--seed 86`, as far as it came")),
+    Row("commands_84", seeds(*range(401, 407)), ("9682f2c and 1fd7724", "`--kind 'external data' --count 120`; `--count 30` of each kind of marked texts and of labels")),
 )  # fmt: skip
 KILLS = (
     Row("calls", mode("kill before"), ("`python -m fuzz.faults --cold`: ended before each of 108 of the 201 calls",)),
@@ -69,6 +78,10 @@ KILLS = (
     Row("calls_today", mode("error"), ("`python -m fuzz.faults --mode error` on f941a42: the call fails, 254 are counted",)),
     Row("kills", seeds(41), ("`python -m fuzz.kills --cold --seed 41`",)),
     Row("kills", seeds(42), ("`python -m fuzz.kills --seed 42 --count 1000`",)),
+    *(
+        Row("kills_commands", command(name), (f"`python -m fuzz.kills --command '{name}'`",))
+        for name in ("sweep", "train", "rescue", "eval boxes", "bench", "parity", "quantize", "run", "report")
+    ),
     Row("races", seeds(71), ("`python -m fuzz.races --seed 71`",)),
 )  # fmt: skip
 
@@ -95,7 +108,19 @@ def inputs_row(lines: Sequence[Line]) -> list[str]:
 
 def kills_row(lines: Sequence[Line]) -> list[str]:
     """Return cases, partial sets, reruns that failed, things left behind, tracebacks and the like, minutes."""
-    kinds = ("partial",), ("rerun",), ("left",), ("traceback", "silent", "signal", "hang")
+    kinds = (
+        ("partial",),
+        ("rerun",),
+        ("left",),
+        (
+            "traceback",
+            "silent",
+            "signal",
+            "hang",
+            "exit code",
+            "sentence",
+        ),
+    )
     return [str(len(lines)), *(str(having(lines, *kind)) for kind in kinds), minutes(lines)]
 
 
