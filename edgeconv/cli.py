@@ -78,7 +78,7 @@ class LazyGroup(click.Group):
             raise UsageError(f"there is no command {args[0]!r}: {hint}")
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None and name is not None and not ctx.resilient_parsing:
-            ctx.default_map = {name: defaults_of(command, name, Path())}
+            ctx.default_map = {name: defaults_of(command, name, Path(), COMMANDS)}
         return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

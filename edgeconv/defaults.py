@@ -12,8 +12,9 @@ The folder may be somebody else's: what would run Python code is refused here.
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +52,25 @@ def find_defaults(folder: Path) -> tuple[Path, Mapping[str, Any]] | None:
     return None
 
 
-def defaults_of(command: click.Command, name: str, folder: Path) -> dict[str, Any]:
+def defaults_of(
+    command: click.Command, name: str, folder: Path, commands: Collection[str] = ()
+) -> dict[str, Any]:
     """Return what the file of ``folder`` sets of ``command``, by the names that click uses.
 
-    Raises UsageError for what is no table, no option, no text, number, truth value or list, or code.
+    Raises UsageError for a table of none of ``commands``, where they are given, and for what is no table,
+    no option, no text, number, truth value or list, or code.
     """
     found = find_defaults(folder)
     if found is None:
         return {}
     path, tables = found
+    for given in tables if commands else ():
+        if given not in commands:
+            near = get_close_matches(given, commands, 1)
+            hint = (
+                f"did you mean {near[0]}?" if near else "options stand in a table such as [export]"
+            )
+            raise UsageError(f"{path}: {given} is no command: {hint}")
     table = tables.get(name, {})
     if not isinstance(table, dict):
         raise UsageError(f"{path}: {name} is no table of options")

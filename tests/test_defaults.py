@@ -66,6 +66,8 @@ def test_a_folders_file_sets_options_but_runs_no_code(
     [
         ("[models]\nwith = 1\n", "edgeconv models has no option --with"),
         ("models = 3\n", "models is no table"),
+        ("[exprot]\n", "exprot is no command: did you mean export?"),
+        ('calib = "photos"\n', "calib is no command: options stand in a table"),
         ("[models", "cannot be read"),
         ("[models]\njson = {}\n", "written as on the command line"),
         ("[models]\njson = [[true]]\n", "written as on the command line"),
