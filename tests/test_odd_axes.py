@@ -110,6 +110,12 @@ KINDS: dict[str, tuple[str, int, dict[str, np.ndarray]]] = {
             "whole": ints(6, 8, 4),
         },
     ),
+    "a part of nothing": (
+        "(float[2,6] x) => (float[2,6] y) { a, b = Split<axis = 1>(x, sizes)\n c = Neg(a)\n d = Exp(b)\n"
+        " y = Concat<axis = 1>(c, d) }",
+        18,
+        {"sizes": ints(6, 0)},
+    ),
     "a mean of no axis": (
         "(float[2,3,4] x) => (float[2,3,4] y) { m = ReduceMean<noop_with_empty_axes = 1>(x)\n y = Neg(m) }",
         18,

@@ -16,7 +16,14 @@ LENGTH, BATCH, WIDTH, HIDDEN = 4, 2, 3, 5
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
-def net(op: str, direction: str = "forward", *, state: bool = False, **attrs: Any) -> ModelProto:
+def net(
+    op: str,
+    direction: str = "forward",
+    *,
+    state: bool = False,
+    peepholes: bool = False,
+    **attrs: Any,
+) -> ModelProto:
     ways = 2 if direction == "bidirectional" else 1
     rows = GATES[op] * HIDDEN
     constants = {
@@ -29,6 +36,9 @@ def net(op: str, direction: str = "forward", *, state: bool = False, **attrs: An
     if op == "LSTM":
         names.append("c" if state else "")
         outputs["yc"] = (ways, BATCH, HIDDEN)
+    if peepholes:
+        names.append("P")
+        constants["P"] = floats(ways, 3 * HIDDEN, seed=4)
     inputs = {"x": (LENGTH, BATCH, WIDTH)}
     if state:
         inputs |= {name: (ways, BATCH, HIDDEN) for name in ("h", "c") if name in names}
@@ -61,6 +71,18 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
         "GRU",
         {"direction": "bidirectional", "linear_before_reset": 1, "state": True},
     ),
+    "gru as Keras had it": (
+        "GRU",
+        {
+            "activations": ["HardSigmoid", "Tanh", "HardSigmoid", "Softsign"],
+            "activation_alpha": [0.25],
+            "direction": "bidirectional",
+        },
+    ),
+    "lstm that sees its cell": (
+        "LSTM",
+        {"activations": ["HardSigmoid", "LeakyRelu", "Tanh"], "peepholes": True},
+    ),
     "rnn backwards": ("RNN", {"direction": "reverse"}),
     "rnn of rectifiers both ways": (
         "RNN",
@@ -80,7 +102,7 @@ def test_a_recurrent_operator_is_right_on_every_target(form: str, tmp_path: Path
     ("attrs", "says"),
     [
         (
-            {"activations": ["HardSigmoid", "Tanh", "Tanh"]},
+            {"activations": ["Sigmoid", "ScaledTanh", "Tanh"]},
             "its activations are not the usual ones",
         ),
         ({"clip": 1.0}, "clip"),

@@ -9,7 +9,7 @@ from edgeconv.export.graph import Array, Node
 from edgeconv.export.op_table import Entry
 from edgeconv.export.passes.unroll_recurrence import (
     directions,
-    ends_early,
+    is_usual,
     parameters,
     unroll,
     why_not_unrolled,
@@ -18,7 +18,7 @@ from edgeconv.export.passes.unroll_recurrence import (
 
 def _lstm(c: Lowering, node: Node, name: str) -> Any:
     """MIL reads (T, N, I) and gives (T, N, D*H), the last state and the last cell (N, D*H)."""
-    if ends_early(c.graph, node):
+    if not is_usual(c.graph, node):
         return _steps(c, node, name)
     length, batch, _ = c.shape(node.inputs[0])
     ways, size = directions(node), int(c.shape(node.inputs[2])[2])
@@ -83,7 +83,7 @@ def _steps(c: Lowering, node: Node, name: str) -> Any:
     return [c.values[out] for out in node.outputs if out]
 
 
-_NEAREST = "constant weights, the usual activations and sequences of static length"
+_NEAREST = "constant weights, sequences of static length and no clip"
 OPS = {
     "LSTM": Entry(_lstm, "lstm", _NEAREST, why_not_unrolled),
     "GRU": Entry(_steps, "linear, slice_by_index, sigmoid, tanh", _NEAREST, why_not_unrolled),

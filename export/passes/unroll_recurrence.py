@@ -15,7 +15,16 @@ from edgeconv.export.graph import Array, Attribute, Graph, Node
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 USUAL = {"LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh"), "RNN": ("tanh",)}
-RNN_FUNCTIONS = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid"}
+Function = tuple[str, dict[str, Attribute]]
+"""The operator of an activation, and its attributes."""
+FUNCTIONS = {
+    "hardsigmoid": "HardSigmoid",
+    "leakyrelu": "LeakyRelu",
+    "relu": "Relu",
+    "sigmoid": "Sigmoid",
+    "softsign": "Softsign",
+    "tanh": "Tanh",
+}
 
 
 def why_not_unrolled(graph: Graph, node: Node) -> str | None:
@@ -23,15 +32,19 @@ def why_not_unrolled(graph: Graph, node: Node) -> str | None:
     weights = node.inputs[1:4] if len(node.inputs) > 3 else node.inputs[1:3]
     if any(name and name not in graph.constants for name in weights):
         return "its weights are computed, not constant"
-    if len(node.inputs) > 7 and node.inputs[7] and np.any(graph.constants.get(node.inputs[7], 1)):
-        return "it has peepholes"
+    if len(node.inputs) > 7 and node.inputs[7] and node.inputs[7] not in graph.constants:
+        return "its peepholes are computed"
     if node.int("layout", 0) or node.int("input_forget", 0) or "clip" in node.attrs:
         return "it has layout 1, clip or input_forget"
-    if node.op == "RNN":
-        known = all(name in RNN_FUNCTIONS for name in activations(node))
-    else:
-        known = activations(node) == list(USUAL[node.op]) * directions(node)
+    known = all(name in FUNCTIONS for name in activations(node))
     return None if known else "its activations are not the usual ones"
+
+
+def is_usual(graph: Graph, node: Node) -> bool:
+    """Whether all sequences run to the last step, without peepholes and by the default activations."""
+    peeps = len(node.inputs) > 7 and np.any(graph.constants.get(node.inputs[7], 0))
+    usual = activations(node) == list(USUAL[node.op]) * directions(node)
+    return usual and not peeps and not ends_early(graph, node)
 
 
 def directions(node: Node) -> int:
@@ -44,6 +57,19 @@ def activations(node: Node) -> list[str]:
     given = node.attrs.get("activations")
     names = given if isinstance(given, list) else list(USUAL[node.op]) * directions(node)
     return [str(name).lower() for name in names]
+
+
+def functions(node: Node, way: int) -> list[Function]:
+    """Return the operators of one direction's activations, with their attributes."""
+    lists = {key: node.attrs.get(f"activation_{key}") for key in ("alpha", "beta")}
+    given = {key: [float(x) for x in v] if isinstance(v, list) else [] for key, v in lists.items()}
+    found: list[Function] = []
+    for name in activations(node):
+        takes = {"hardsigmoid": ("alpha", "beta"), "leakyrelu": ("alpha",)}.get(name, ())
+        attrs: dict[str, Attribute] = {key: given[key].pop(0) for key in takes if given[key]}
+        found.append((FUNCTIONS[name], attrs))
+    each = len(found) // directions(node)
+    return found[way * each : (way + 1) * each]
 
 
 def parameters(graph: Graph, node: Node, way: int) -> tuple[Array, Array, Array, Array]:
@@ -122,8 +148,8 @@ class _Steps:
     def pair(self, op: str, x: str, z: str) -> str:
         return self.add(op, [x, z], self.graph.shape(x))
 
-    def one(self, op: str, x: str) -> str:
-        return self.add(op, [x], self.graph.shape(x))
+    def one(self, function: Function, x: str) -> str:
+        return self.add(function[0], [x], self.graph.shape(x), **function[1])
 
     def initial(self, index: int, way: int) -> str:
         """Return the state (N, H) that a direction starts from."""
@@ -167,18 +193,20 @@ class _Steps:
         all_steps = self.product(rows, weights, first + added)
         state = self.initial(5, way)
         cell = self.initial(6, way) if self.node.op == "LSTM" else ""
+        apply = functions(self.node, way)
+        peeps = self.peepholes(way)
         made: dict[int, str] = {}
         past_end = self.constant(np.zeros((batch, self.hidden), np.float32))
         for step in reversed(range(length)) if backwards else range(length):
             x = self.cut(all_steps, 0, step * batch, (step + 1) * batch)
             before = state, cell
             if self.node.op == "LSTM":
-                state, cell = self.lstm(x, state, cell, recurrent)
+                state, cell = self.lstm(x, (state, cell), recurrent, apply, peeps)
             elif self.node.op == "GRU":
-                state = self.gru(x, state, recurrent, second[2 * self.hidden :])
+                state = self.gru(x, state, recurrent, second[2 * self.hidden :], apply)
             else:
                 total = self.pair("Add", x, self.product(state, recurrent))
-                state = self.one(RNN_FUNCTIONS[activations(self.node)[way]], total)
+                state = self.one(apply[0], total)
             made[step] = state
             if runs := self.runs(step):
                 made[step] = self.choose(runs, state, past_end)
@@ -188,27 +216,59 @@ class _Steps:
         sequence = self.add("Concat", order, (length * batch, self.hidden), axis=0)
         return sequence, state, cell
 
-    def lstm(self, x: str, state: str, cell: str, recurrent: Array) -> tuple[str, str]:
-        size = self.hidden
+    def peepholes(self, way: int) -> list[Array]:
+        """Return what the cell adds to the gates i, o and f of one direction; nothing where it does not."""
+        name = self.node.inputs[7] if len(self.node.inputs) > 7 else ""
+        if not name or not np.any(self.graph.constants[name]):
+            return []
+        return np.split(np.asarray(self.graph.constants[name][way], np.float32), 3)
+
+    def lstm(
+        self,
+        x: str,
+        before: tuple[str, str],
+        recurrent: Array,
+        apply: list[Function],
+        peeps: list[Array],
+    ) -> tuple[str, str]:
+        size, (state, cell) = self.hidden, before
         total = self.pair("Add", x, self.product(state, recurrent))
-        gates = self.one("Sigmoid", self.cut(total, 1, 0, 3 * size))
-        fresh = self.one("Tanh", self.cut(total, 1, 3 * size, 4 * size))
-        enter, leave, keep = (self.cut(gates, 1, i * size, (i + 1) * size) for i in range(3))
+        fresh = self.one(apply[1], self.cut(total, 1, 3 * size, 4 * size))
+        if peeps:
+            enter, leave, keep = (self.cut(total, 1, i * size, (i + 1) * size) for i in range(3))
+            enter = self.one(apply[0], self.seen(enter, cell, peeps[0]))
+            keep = self.one(apply[0], self.seen(keep, cell, peeps[2]))
+        else:
+            gates = self.one(apply[0], self.cut(total, 1, 0, 3 * size))
+            enter, leave, keep = (self.cut(gates, 1, i * size, (i + 1) * size) for i in range(3))
         kept, entered = self.pair("Mul", keep, cell), self.pair("Mul", enter, fresh)
         cell = self.pair("Add", kept, entered)
-        return self.pair("Mul", leave, self.one("Tanh", cell)), cell
+        if peeps:
+            leave = self.one(apply[0], self.seen(leave, cell, peeps[1]))
+        return self.pair("Mul", leave, self.one(apply[2], cell)), cell
 
-    def gru(self, x: str, state: str, recurrent: Array, bias: Array) -> str:
+    def seen(self, gate: str, cell: str, weight: Array) -> str:
+        """Add to a gate what it sees of the cell."""
+        return self.pair("Add", gate, self.pair("Mul", cell, self.constant(weight)))
+
+    def gru(
+        self,
+        x: str,
+        state: str,
+        recurrent: Array,
+        bias: Array,
+        apply: list[Function],
+    ) -> str:
         size = self.hidden
         gates = self.pair(
             "Add", self.cut(x, 1, 0, 2 * size), self.product(state, recurrent[: 2 * size])
         )
-        gates = self.one("Sigmoid", gates)
+        gates = self.one(apply[0], gates)
         update, reset = self.cut(gates, 1, 0, size), self.cut(gates, 1, size, 2 * size)
         if self.node.int("linear_before_reset", 0):
             past = self.pair("Mul", reset, self.product(state, recurrent[2 * size :], bias))
         else:
             past = self.product(self.pair("Mul", reset, state), recurrent[2 * size :], bias)
-        fresh = self.one("Tanh", self.pair("Add", self.cut(x, 1, 2 * size, 3 * size), past))
+        fresh = self.one(apply[1], self.pair("Add", self.cut(x, 1, 2 * size, 3 * size), past))
         # (1 - z) * fresh + z * state
         return self.pair("Add", fresh, self.pair("Mul", update, self.pair("Sub", state, fresh)))
