@@ -1,6 +1,5 @@
 """The command line: each command lives in edgeconv.commands and is imported when it is called."""
 
-import difflib
 import importlib
 import itertools
 import os
@@ -15,7 +14,7 @@ import click
 from edgeconv import __version__
 from edgeconv.arguments import speaking_of_flags
 from edgeconv.defaults import defaults_of, naming_file
-from edgeconv.errors import UsageError
+from edgeconv.errors import UsageError, nearest
 from edgeconv.guard import guarded
 from edgeconv.terminal import Answer
 
@@ -73,8 +72,7 @@ class LazyGroup(click.Group):
                 return super().resolve_command(ctx, [*rest, "--help"])
             args = [f"--{args[0]}"]
         elif args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            likely = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"did you mean {likely[0]}?" if likely else "edgeconv --help lists them"
+            hint = nearest(args[0], COMMANDS, "edgeconv --help lists them")
             raise UsageError(f"there is no command {args[0]!r}: {hint}")
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None and name is not None and not ctx.resilient_parsing:

@@ -14,14 +14,13 @@ import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import EdgeconvError, UsageError, nearest
 from edgeconv.foreign import read_text
 
 CODE = re.compile(r"\.py:|^\w+(\.\w+)*:[A-Za-z_]\w*$")
@@ -66,10 +65,7 @@ def defaults_of(
     path, tables = found
     for given in tables if commands else ():
         if given not in commands:
-            near = get_close_matches(given, commands, 1)
-            hint = (
-                f"did you mean {near[0]}?" if near else "options stand in a table such as [export]"
-            )
+            hint = nearest(given, commands, "options stand in a table such as [export]")
             raise UsageError(f"{path}: {given} is no command: {hint}")
     table = tables.get(name, {})
     if not isinstance(table, dict):

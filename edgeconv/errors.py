@@ -64,11 +64,20 @@ def brief(error: BaseException) -> str:
 
 def check_names(call: str, given: Iterable[str], known: Iterable[str]) -> None:
     """Raise UsageError for an option that ``call`` does not have, with the nearest that it has."""
-    from difflib import get_close_matches
-
     names = list(known)
     for name in given:
         if name not in names:
-            near = get_close_matches(name, names, 1)
-            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(names))}"
+            hint = nearest(name, names, f"it takes {', '.join(sorted(names))}")
             raise UsageError(f"{call} has no option {name}: {hint}")
+
+
+def nearest(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Return the question after the one of ``known`` that ``name`` may stand for, or ``otherwise``.
+
+    >>> nearest("exprot", ["export", "run"], "look at --help")
+    'did you mean export?'
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(known), 1)
+    return f"did you mean {near[0]}?" if near else otherwise
