@@ -1,7 +1,7 @@
 """What pictures really show: from a CSV, or from the names of their folders or files."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from edgeconv.errors import EdgeconvError
@@ -11,6 +11,8 @@ from edgeconv.pictures import picture_names
 MOST_CLASSES = 1 << 20
 """A larger number is no class."""
 SEPARATORS = ",;\t"
+NAMED = 5
+"""So many classes are named in a sentence."""
 
 
 def read_truth(
@@ -108,6 +110,32 @@ def class_folders(folder: Path) -> list[str] | None:
     if len(parents) < 2 or any(parent == "" or "/" in parent for parent in parents):
         return None
     return sorted(parents)
+
+
+def unasked(folder: Path, asked: Iterable[str], done: str = "asked") -> str | None:
+    """Say which class folders of ``folder`` hold none of the pictures ``asked``; None where each holds one.
+
+    ``asked`` are paths relative to ``folder``, with slashes. A folder without any picture counts too. ``done`` is
+    what was not done to theirs.
+    """
+    names = picture_names(folder)
+    there = {name.partition("/")[0] for name in names}
+    empty = {
+        entry.name
+        for entry in folder.iterdir()
+        if entry.is_dir() and entry.name not in there and not entry.name.startswith(".")
+    }
+    classes = {folder_name(name, folder) for name in names} | empty
+    left = sorted(classes - {folder_name(name, folder) for name in asked})
+    if not left:
+        return None
+    if len(left) == 1:
+        return f"class {left[0]}: none of its pictures was {done}, so nothing is known of it"
+    more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+    return (
+        f"classes {', '.join(left[:NAMED])}{more}: none of their pictures was {done}, so nothing is "
+        "known of them"
+    )
 
 
 def folder_name(picture: str, folder: Path) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeconv.ahead import Tick
@@ -23,6 +24,7 @@ from edgeconv.export.settle_preprocessing import hint, settle_preprocessing
 from edgeconv.export.source import Source, open_source, read_labels
 from edgeconv.export.targets import refused_targets
 from edgeconv.export.work import Lowered, Work
+from edgeconv.truth import unasked
 
 if TYPE_CHECKING:
     from edgeconv.export.quant.calibration import PictureCheck
@@ -64,6 +66,15 @@ def say_preprocessing(work: Work) -> None:
     work.notes += work.source.notes
     if not work.dry:
         work.data = choose_data(work.options, work.source, work.labels)
+        work.notes += _unasked(work)
+
+
+def _unasked(work: Work) -> list[str]:
+    folder = work.options.verify or work.options.calib
+    if work.options.truth != "folders" or folder is None:
+        return []
+    said = unasked(Path(folder), [sample.name for sample in work.data.verification])
+    return [] if said is None else [said]
 
 
 def begin_calibration(work: Work) -> None:

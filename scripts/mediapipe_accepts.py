@@ -173,19 +173,34 @@ def of_input_size(sources: Sequence[Path], artifact: Artifact, folder: Path) -> 
     return made
 
 
-def examine(net: str, form: str, judge: str, photos: Path, count: int, folder: Path) -> Taken:
-    """Export ``net`` in a form, and see whether MediaPipe takes the file and what it says."""
+def examine(
+    net: str,
+    form: str,
+    judge: str,
+    photos: Path,
+    count: int,
+    folder: Path,
+    shape: str | None = None,
+) -> Taken:
+    """Export ``net`` in a form, and see whether MediaPipe takes the file and what it says.
+
+    ``shape`` (N,C,H,W) is that of a ``file.py:function``.
+    """
     own: dict[str, Any] = (
         {"weights": "bundled"} if not net.endswith(".onnx") and ":" not in net else {}
     )
+    if ":" in net:
+        own["input_shape"] = tuple(map(int, (shape or "").split(",")))
     options: dict[str, Any] = {**own, **FORMS[form], "crop": 1.0, "calib_count": 32}
     first = export_model(
         net, targets="tflite", output=folder / "first", verify_count=1, crop=1.0, **own
     )
     classes = next(iter(first.artifacts[0].verdict.figures))
-    shape = next(s.shape for s in _artifact(first).outputs if s.name == classes)
+    scores = next(s.shape for s in _artifact(first).outputs if s.name == classes)
     labels = folder / "labels.txt"
-    labels.write_text("".join(f"class {number}\n" for number in range(shape[-1])), encoding="utf-8")
+    labels.write_text(
+        "".join(f"class {number}\n" for number in range(scores[-1])), encoding="utf-8"
+    )
     report = export_model(
         net, targets="tflite", precision="int8", recipe="fast", calib=photos, verify_count=4,
         labels=labels, output=folder / "int8", **options,
@@ -195,7 +210,9 @@ def examine(net: str, form: str, judge: str, photos: Path, count: int, folder: P
     pictures = of_input_size(find_pictures(photos)[:count], _artifact(report), folder / "pictures")
     theirs = judged(judge, file, pictures)
     same = 0 if theirs is None else agreeing(file, pictures, theirs)
-    return Taken(Path(net).stem, form, theirs is not None, said, same, len(pictures))
+    return Taken(
+        Path(net.rpartition(":")[2]).stem, form, theirs is not None, said, same, len(pictures)
+    )
 
 
 def _artifact(report: Any) -> Artifact:
@@ -209,9 +226,17 @@ def _artifact(report: Any) -> Artifact:
 @click.option("--file", "files", multiple=True, type=click.Path(path_type=Path))
 @click.option("--judge", required=True, help="A Python that has mediapipe.")
 @click.option("--photos", type=click.Path(path_type=Path), required=True, help="Any pictures.")
+@click.option(
+    "--input-shape", "shape", metavar="N,C,H,W", help="Of a NET that is file.py:function."
+)
 @click.option("--count", default=20, show_default=True, help="Pictures to classify.")
 def main(
-    nets: tuple[str, ...], files: tuple[Path, ...], judge: str, photos: Path, count: int
+    nets: tuple[str, ...],
+    files: tuple[Path, ...],
+    judge: str,
+    photos: Path,
+    shape: str | None,
+    count: int,
 ) -> None:
     """Print the table."""
     for file in files:
@@ -225,7 +250,7 @@ def main(
     for net in nets:
         for form in FORMS:
             with tempfile.TemporaryDirectory() as folder:
-                click.echo(examine(net, form, judge, photos, count, Path(folder)).row())
+                click.echo(examine(net, form, judge, photos, count, Path(folder), shape).row())
 
 
 if __name__ == "__main__":

@@ -128,7 +128,21 @@ def test_anyones_classifier_is_measured_on_class_folders_alone(tmp_path: Path) -
     assert ran.exit_code == 0, ran.output
     assert "folders (the pictures lie in folders of their classes)" in ran.output
     assert "12 times green was taken for red" in ran.output
+    assert "so nothing is known" not in ran.output
     assert "unit: mean 0, std 1 · crop 1 · RGB · NCHW · given" in ran.output
+    ran = CliRunner().invoke(main, ["eval", str(path), *options, "--count", "1"])
+    told = "classes red, zblue: none of their pictures was asked, so nothing is known of them"
+    assert told in json.loads(ran.stdout)["files"][0]["hints"]
+
+
+def test_an_export_names_classes_of_which_no_picture_verifies(tmp_path: Path) -> None:
+    path = brightness_classifier(tmp_path / "net.onnx")
+    data = coloured(tmp_path / "photos")
+    words = ["--target", "onnx", "--verify", str(data), "--truth", "folders", "--crop", "1"]
+    out = ["--verify-count", "2", "--output", str(tmp_path / "out"), "--json"]
+    ran = CliRunner().invoke(main, ["export", str(path), *words, *out])
+    told = "class zblue: none of its pictures was asked, so nothing is known of it"
+    assert told in json.loads(ran.stdout)["notes"]
 
 
 def test_a_classifier_without_truth_says_what_to_give(tmp_path: Path) -> None:

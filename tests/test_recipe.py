@@ -3,7 +3,9 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from page_kit import look_at
@@ -14,8 +16,9 @@ from edgeconv.commands.recipe import command
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.onnx_io import save_model, to_onnx
 from edgeconv.export.quant.check import check_fits, problems
+from edgeconv.export.quant.differences import differences
 from edgeconv.export.quant.engine import quantize
-from edgeconv.export.quant.explain import differences, explain, schema, write_page
+from edgeconv.export.quant.explain import explain, schema, write_page
 from edgeconv.recipe import Recipe
 
 
@@ -59,6 +62,21 @@ def test_equal_recipes_have_no_differences_and_others_are_listed(
     assert any(line.startswith("tensor input: scale") for line in lines)
     assert any(line.startswith("layer Conv_0:") for line in lines)
     assert any(line.startswith("in float") for line in lines)
+
+
+def test_of_a_tensor_only_what_changed_is_said(made: tuple[Graph, Recipe]) -> None:
+    recipe = made[1]
+    name, one = next(iter(recipe.activations.items()))
+
+    def beside(**changes: Any) -> list[str]:
+        other = {**recipe.activations, name: replace(one, **changes)}
+        return differences(recipe, replace(recipe, activations=other))
+
+    moved = one.zero_point + 1
+    assert beside(scale=2.0) == [f"tensor {name}: scale {one.scale:.6g} -> 2"]
+    assert beside(zero_point=moved) == [f"tensor {name}: zero point {one.zero_point} -> {moved}"]
+    close = float(np.nextafter(one.scale, np.inf))
+    assert beside(scale=close) == [f"tensor {name}: scale {one.scale!r} -> {close!r}"]
 
 
 def test_rules_that_are_broken_are_named(made: tuple[Graph, Recipe]) -> None:

@@ -27,7 +27,7 @@ from edgeconv.sweep.choose import (
     pictures_needed,
     told_apart,
 )
-from edgeconv.sweep.data import choose
+from edgeconv.sweep.data import Evaluation, choose
 from edgeconv.sweep.engine import Here, Outcome, Task, kept_result
 from edgeconv.sweep.figures import judge
 from edgeconv.sweep.forms import Form, expand
@@ -684,6 +684,19 @@ def test_bad_options_and_the_plan(tmp_path: Path) -> None:
     taken = run("ghostnet", "--output", str(tmp_path / "file"))
     assert taken.exit_code == 2
     assert "is a file" in taken.output
+
+
+def test_class_folders_without_a_picture_that_is_asked_are_named(tmp_path: Path) -> None:
+    for name in ("0_cat", "1_dog", "2_eel"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").touch()
+    asked = Evaluation(tmp_path, ("0_cat/a.png", "2_eel/a.png"), 2, "folders")
+    told = "class 1_dog: none of its pictures was asked, so nothing is known of it"
+    assert asked.unasked() == told
+    assert replace(asked, truth="").unasked() is None
+    assert SweepReport(job_from({"nets": ["ghostnet"]}), [], True, 2, unasked=told).sentences() == [
+        told
+    ]
 
 
 def test_a_name_begins_no_line_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -85,6 +85,18 @@ def test_a_folder_becomes_a_checkpoint_that_says_what_it_is(photos: Path, tmp_pa
     assert all(key.startswith("classifier") for key in changed)
 
 
+def test_a_class_without_held_out_pictures_is_named(photos: Path, tmp_path: Path) -> None:
+    import shutil
+
+    for name in ("green", "red"):
+        shutil.copytree(photos / name, tmp_path / "held" / name)
+    said: list[str] = []
+    held = tmp_path / "held"
+    train(options(photos, tmp_path / "w.safetensors", epochs=1, held_out=held), said.append)
+    told = "class blue: none of its pictures was held out, so nothing is known of it"
+    assert told in said
+
+
 def test_an_interrupted_training_goes_on_to_the_same_bytes(photos: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
     train(options(photos, whole, epochs=3, patience=0))

@@ -7,7 +7,7 @@ import pytest
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError
 from edgeconv.samples import InputSpec, load_samples
-from edgeconv.truth import read_truth
+from edgeconv.truth import read_truth, unasked
 
 LABELS = ["cat", "dog", "snail"]
 
@@ -135,3 +135,17 @@ def test_a_file_name_that_two_pictures_have_says_nothing_of_either(tmp_path: Pat
     spec = InputSpec({"x": (1, 3, 8, 8)}, how)
     found = load_samples(str(folder), spec, {"0.png": 1, "1.png": 2, "b/0.png": 0})
     assert [sample.truth for sample in found] == [None, 0, 2]
+
+
+def test_class_folders_of_which_nothing_was_asked_are_named(tmp_path: Path) -> None:
+    folder = pictures(tmp_path, "0_cat/a.png", "1_dog/b.png", "2_eel/c.png")
+    assert unasked(folder, ["0_cat/a.png", "1_dog/b.png", "2_eel/c.png"]) is None
+    told = "none of its pictures was asked, so nothing is known of it"
+    assert unasked(folder, ["0_cat/a.png", "2_eel/c.png"]) == f"class 1_dog: {told}"
+    (folder / "3_fox").mkdir()  # no picture at all
+    assert unasked(folder, ["0_cat/a.png"], "held out") == (
+        "classes 1_dog, 2_eel, 3_fox: none of their pictures was held out, so nothing is known of them"
+    )
+    for number in range(4, 9):
+        (folder / f"{number}_gnu").mkdir()
+    assert "5_gnu and 3 more: none" in str(unasked(folder, ["0_cat/a.png"]))

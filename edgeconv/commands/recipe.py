@@ -56,7 +56,7 @@ def show(file: Path, html: Path | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def diff(first: Path, second: Path, as_json: bool) -> None:
     """Print what differs between two recipes: form, scales, zero points, integers."""
-    from edgeconv.export.quant.explain import differences
+    from edgeconv.export.quant.differences import differences
 
     lines = differences(_recipe(first), _recipe(second))
     if as_json:

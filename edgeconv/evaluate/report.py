@@ -15,7 +15,7 @@ from edgeconv.evaluate.run import Asked, Subject, open_subject, pictures
 from edgeconv.evaluate.task import scores_count
 from edgeconv.evaluate.yolo_txt import is_yolo_folder
 from edgeconv.pictures import picture_names
-from edgeconv.truth import BY_FOLDERS, class_folders, folder_name, read_truth
+from edgeconv.truth import BY_FOLDERS, class_folders, folder_name, read_truth, unasked
 
 
 @dataclass(frozen=True)
@@ -112,4 +112,5 @@ def _classified(plain: Report, subject: Subject, data: str, wish: Wish, measure:
     assert isinstance(counted, Classes)
     if not counted.confusion.any():
         raise EdgeconvError(f"--truth {truth} names none of the pictures of {data}")
-    return replace(plain, pictures=len(samples), labels=labels, classes=counted)
+    left = unasked(Path(data), [s.name for s in samples]) if truth == "folders" else None
+    return replace(plain, pictures=len(samples), labels=labels, classes=counted, unasked=left)

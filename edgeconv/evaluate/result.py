@@ -15,7 +15,8 @@ from edgeconv.evaluate.precision import Precision
 class Report:
     """What one file did: as a classifier, or as a detector. ``labels`` are the classes' names.
 
-    ``drawn`` are the pictures written, ``names`` those of all pictures.
+    ``drawn`` are the pictures written, ``names`` those of all pictures. ``unasked`` says which classes have
+    no picture among them.
     """
 
     path: Path
@@ -31,6 +32,7 @@ class Report:
     parity: BoxParity | None = None
     drawn: tuple[Path, ...] = ()
     names: tuple[str, ...] = ()
+    unasked: str | None = None
 
     def label(self, index: int) -> str:
         """Return a class's name, or its number."""
@@ -38,9 +40,10 @@ class Report:
 
     @property
     def hints(self) -> list[str]:
-        """What looks wrong about the truth, or about how it is read."""
+        """What looks wrong about the truth, or about how it is read, and what it leaves open."""
         if self.classes is not None:
-            return class_hints(self.classes, self.label)
+            beside = [] if self.unasked is None else [self.unasked]
+            return class_hints(self.classes, self.label) + beside
         if self.precision is None:
             return []
         if self.precision.shift:

@@ -10,7 +10,7 @@ from edgeconv.demo_files import demo_folder
 from edgeconv.errors import EdgeconvError
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.job import Job
-from edgeconv.truth import class_folders, read_truth
+from edgeconv.truth import class_folders, read_truth, unasked
 
 BUNDLED = "bundled"
 """The truth of our own pictures: the class is in each name."""
@@ -45,6 +45,12 @@ class Evaluation:
         names = self.names[start:stop]
         data = inputs.add_some(self.source, names)
         return {"data": data, "truth": self._classes(names, labels), "part": None}
+
+    def unasked(self) -> str | None:
+        """Say which class folders have no picture among those that are asked; None where each has."""
+        if self.truth != "folders" or self.names is None:
+            return None
+        return unasked(self.source, self.names)
 
     def _classes(self, names: Sequence[str], labels: Sequence[str] | None) -> Known | None:
         if not self.truth:

@@ -81,6 +81,7 @@ class SweepReport:
     """Everything a sweep found. ``partial``: it was stopped before its end.
 
     ``made`` tasks took ``worked`` seconds in all, wherever they ran; the sweep took ``seconds``.
+    ``unasked`` says which classes have no picture.
     """
 
     job: Job
@@ -94,6 +95,7 @@ class SweepReport:
     kept: int = 0
     seconds: float = 0.0
     worked: float = 0.0
+    unasked: str | None = None
 
     def __post_init__(self) -> None:
         self.judge()
@@ -161,7 +163,7 @@ class SweepReport:
         )
 
     def sentences(self) -> list[str]:
-        """Return the answer to the budgets, which neighbours on the front cannot be told apart, and what was assumed."""
+        """Return the answer to the budgets, which neighbours on the front cannot be told apart, what was assumed and left open."""
         said = []
         if self.budgets:
             said.append(self._answer())
@@ -171,7 +173,7 @@ class SweepReport:
             pairs = itertools.pairwise(ordered)
             said += [text for a, b in pairs if (text := told_apart(a, b)) is not None]
         assumed = {f"{c.form.called}: pictures {c.assumed}" for c in self.cells if c.assumed}
-        return said + sorted(assumed)
+        return said + sorted(assumed) + ([] if self.unasked is None else [self.unasked])
 
     def _answer(self) -> str:
         if self.answer is None and self.partial:

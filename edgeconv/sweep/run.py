@@ -72,6 +72,7 @@ def sweep(job: Job, inputs: Inputs, engine: Engine, say: Say) -> SweepReport:
         progress.kept,
         progress.seconds,
         progress.worked,
+        None if evaluation is None else evaluation.unasked(),
     )
 
 

@@ -13,6 +13,7 @@ from edgeconv.errors import UsageError
 from edgeconv.files import digest, sha256, temporary_folder
 from edgeconv.metrics import wilson_interval
 from edgeconv.train.options import TrainOptions, recipe_path
+from edgeconv.truth import unasked
 
 if TYPE_CHECKING:
     from edgeconv.train.qat import Integers
@@ -81,6 +82,9 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda _line: None
         f"{options.net} {loaded.options['width']:g} at {how.size[0]}x{how.size[0]}, weights {options.source()}: "
         f"{len(learnt.names)} classes, {len(learnt.paths)} pictures to learn, {len(held.paths)} held out"
     )
+    seen = [f"{held.names[index]}/" for index in sorted(set(held.classes.tolist()))]
+    if (missing := unasked(options.data, seen, "held out")) is not None:
+        say(missing)
     data = loop.Data(
         pictures.load(learnt, how, margin=True),
         torch.from_numpy(learnt.classes),
