@@ -14,7 +14,7 @@ from edgeconv.export.evidence import evidence_files
 from edgeconv.export.hub.cuts import output_cuts
 from edgeconv.export.hub.whole import whole_outputs
 from edgeconv.export.kinds import Io
-from edgeconv.export.lower import embedded
+from edgeconv.export.lower import embedded, pixel_input
 from edgeconv.export.manifest import manifest
 from edgeconv.export.margins import float_scores
 from edgeconv.export.report import ArtifactReport, ExportReport, artifact_text, verdict_text
@@ -150,8 +150,9 @@ def prove(work: Work) -> None:
     if work.recipe is not None and work.recipe.name == FROM_FILE:
         names = ["raw"]  # the others are its float net, and the file is the reference
     work.report = ExportReport(options, work.stages.lines, work.notes, refused=work.refused)
+    pixels = pixel_input(work.source, options) if options.integer else None
     work.report.departure = first_departure(
-        {name: folder / f"{name}.onnx" for name in names}, work.expected, int8=options.integer
+        {name: folder / f"{name}.onnx" for name in names}, work.expected, pixels=pixels
     )
 
 

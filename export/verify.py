@@ -17,6 +17,7 @@ from edgeconv.export.graph import Graph
 from edgeconv.export.hub.decisions import decisions, opened
 from edgeconv.export.kinds import Precision
 from edgeconv.export.margins import Scores, score_noise
+from edgeconv.export.prepare import PixelInput, with_border
 from edgeconv.export.reference import Arrays, Reference
 from edgeconv.isolate import Call
 from edgeconv.judge.budget import DEFAULTS, defaults_for
@@ -231,22 +232,28 @@ def first_departure(
     stages: Mapping[str, Path],
     expected: Expected,
     *,
-    int8: bool,
+    pixels: PixelInput | None = None,
     count: int = 4,
 ) -> str | None:
     """Return a sentence naming the first float stage whose outputs leave the reference.
 
     ``stages`` maps raw, hub and prepared to their .onnx, in order; ``count`` samples are run
-    through each, if the last, which comes of the others, departs at all. An INT8 export's prepared
-    graph centres pixels, which moves the border of the first convolution by half a pixel step.
+    through each, if the last, which comes of the others, departs at all. ``pixels`` are those of an INT8
+    export, whose prepared graph centres them: it runs with the border that this moves by half a step.
     """
+    from edgeconv.export.hub.onnx_io import from_onnx, load_model, save_model, to_onnx
+    from edgeconv.runtimes.onnxrt import open_model
+
     few = expected.spread(count)
 
     def departs(stage: str) -> str | None:
-        kind = "lowered" if stage == "prepared" and int8 else "fp32"
-        with open_runner(stages[stage], optimize=False) as runner:
+        model: Path | bytes = stages[stage]
+        if stage == "prepared" and pixels is not None:
+            model = save_model(to_onnx(with_border(from_onnx(load_model(stages[stage])), pixels)))
+        with open_model(model, optimize=False) as runner:
             got, _ = run_feeds(runner, few.feeds, runner.inputs, runner.outputs)
-        verdict = compare(few.outputs, got, budget=DEFAULTS[kind], cuts=few.cuts, whole=few.whole)
+        budget = DEFAULTS["fp32"]
+        verdict = compare(few.outputs, got, budget=budget, cuts=few.cuts, whole=few.whole)
         if verdict:
             return None
         return f"stage {stage} is the first to depart from the float reference: {verdict}"

@@ -10,7 +10,7 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph
 from edgeconv.export.passes.embed_preprocessing import embed_preprocessing
 from edgeconv.export.passes.exact_pixels import can_take_pixels, exact_pixels, pixel_step
-from edgeconv.export.prepare import PixelInput, prepare
+from edgeconv.export.prepare import PixelInput, prepare, with_border
 
 PIXELS = np.arange(256, dtype=np.float32)
 HALF = PixelInput((0.5,), (0.5,))
@@ -85,6 +85,16 @@ def test_the_function_changes_at_the_padded_border_only() -> None:
     allowed = np.abs(graph.constants["w"]).sum((1, 2, 3)) / 255
     assert (np.abs(new - old).max((0, 2, 3)) <= allowed + 1e-5).all()
     assert np.abs(new - old).max() > 1e-3
+    whole = run(with_border(prepared.graph, HALF), {"x": x})[0]
+    np.testing.assert_allclose(whole, old, atol=1e-5)
+
+
+@pytest.mark.parametrize("how", [HALF, UNIT, PixelInput((127 / 255,), (0.5,))])
+def test_an_embedded_net_has_its_border_back(how: PixelInput) -> None:
+    graph, x = net(pad=1), picture()
+    ready = prepare(graph, int8=True, pixels=embedded(how)).graph
+    old = run(graph, {"x": normalized(x, how)})[0]
+    np.testing.assert_allclose(run(with_border(ready, embedded(how)), {"x": x})[0], old, atol=1e-4)
 
 
 def test_without_padding_the_function_stays() -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgeconv.artifact import Artifact, load_artifact
+from edgeconv.deps import MissingDependencyError
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256
 from edgeconv.foreign import refuse_missing
+from edgeconv.parity.simulate import simulated_recipe, whole_border
 from edgeconv.recipe import form_on
 from edgeconv.runtimes.choose import choose, ways
 from edgeconv.runtimes.table import RUNTIMES, Runtime
@@ -38,8 +40,8 @@ class Cell:
     """One run of the matrix: a file in a runtime.
 
     ``before`` is the label of the hop before. ``artifact`` is None for files without a manifest.
-    ``board``: emulated there. ``lowered``: prepared for INT8, which moves pixels by half a step at the
-    border of a picture. ``digest`` is the SHA-256 of a stage's file, ``follows`` that of the stage it
+    ``board``: emulated there. ``lowered``: prepared for INT8, run with the border that exactly stored
+    pixels move. ``digest`` is the SHA-256 of a stage's file, ``follows`` that of the stage it
     was made from. ``python`` starts the Python that has the runtime where this one has not.
     """
 
@@ -190,11 +192,16 @@ def _stages(
         if digest in seen:
             continue
         seen.add(digest)
-        label = (
-            TITLES[stage] if TITLES[stage] not in seen else f"{TITLES[stage]} of {path.parent.name}"
-        )
-        seen.add(TITLES[stage])
+        title = TITLES[stage]
+        label = f"{title} of {path.parent.name}" if title in seen else title
+        seen.add(title)
         lowered = stage == "prepared" and artifact.precision == "int8"
+        if lowered and scratch is not None:
+            try:
+                path = whole_border(artifact, scratch / f"border_{path.parent.name}.onnx")
+            except MissingDependencyError as error:
+                notes.append(f"{label} is left out: {error}")
+                continue
         found.append(
             Cell(
                 label,
@@ -239,9 +246,6 @@ def _evidence(artifact: Artifact) -> Mapping[str, str]:
 def _recipe(
     artifact: Artifact, row: Runtime, scratch: Path, notes: list[str], again: bool
 ) -> list[Cell]:
-    from edgeconv.deps import MissingDependencyError
-    from edgeconv.parity.simulate import simulated_recipe
-
     label = TITLES["recipe"] + (f" of {artifact.path.name}" if again else "")
     try:
         path = simulated_recipe(artifact, scratch / f"recipe_{artifact.path.name}.onnx")
