@@ -123,7 +123,7 @@ def _tiles(artifact: Artifact) -> list[tuple[str, str]]:
     about, graph = artifact.manifest, artifact.manifest["graph"]
     tiles = [(in_bytes(about["bytes"]), f"{about['precision'].upper()} {artifact.target}")]
     tiles.append((str(graph["ops"]), "operators"))
-    if graph.get("int8_compute"):
+    if graph.get("int8_compute") and graph.get("compute"):
         tiles.append((f"{graph['int8_compute']} of {graph['compute']}", "layers in integers"))
     return tiles
 

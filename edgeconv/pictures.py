@@ -130,19 +130,29 @@ def _check_pixels(path: Path, size: tuple[int, int]) -> None:
 
 
 def resize_and_crop(
-    picture: NDArray[np.uint8], size: tuple[int, int], crop: Crop
+    picture: NDArray[np.uint8], size: tuple[int, int], crop: Crop, margin: int = 0
 ) -> NDArray[np.uint8]:
     """Return the centre crop (height, width) of ``size`` that is ``crop`` of the resized picture.
 
     (H, W, 3) uint8 to (height, width, 3) uint8; bilinear, antialiased when shrinking. A letterbox is
-    the whole picture between bars of BARS.
+    the whole picture between bars of BARS. ``margin`` pixels more on each side are those around the
+    crop, the picture's edge again where it ends.
     """
     image_module = require("PIL.Image", "images")
     image = image_module.fromarray(picture)
     place = _place((image.height, image.width), size, crop)
     if (place.wide, place.high) != image.size:
         image = image.resize((place.wide, place.high), image_module.Resampling.BILINEAR)
-    return np.asarray(_framed(image, place, size, (BARS,) * 3), np.uint8)
+    framed = np.asarray(_framed(image, place, size, (BARS,) * 3), np.uint8)
+    if not margin:
+        return framed
+    whole, top, left = framed, 0, 0
+    if not isinstance(crop, str):
+        whole, top, left = np.asarray(image, np.uint8), place.top, place.left
+    rows = np.arange(top - margin, top + size[0] + margin).clip(0, len(whole) - 1)
+    columns = np.arange(left - margin, left + size[1] + margin).clip(0, whole.shape[1] - 1)
+    made: NDArray[np.uint8] = whole[rows][:, columns]
+    return made
 
 
 BARS = 114

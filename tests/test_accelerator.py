@@ -64,16 +64,21 @@ def test_a_gpu_trains_interrupted_or_not_the_same_weights(
 ) -> None:
     data = photos(tmp_path / "photos")
 
-    def run(name: str, accelerator: str = "cuda") -> Any:
+    def run(name: str, net: str = "mobilenet_v2", **options: Any) -> Any:
         path = tmp_path / f"{name}.safetensors"
         given: dict[str, Any] = {"width": 0.25, "resolution": 32, "epochs": 4, "batch": 8}
         return train(
-            TrainOptions("mobilenet_v2", data, output=path, accelerator=accelerator, **given)
+            TrainOptions(net, data, output=path, **{**given, "accelerator": "cuda", **options})
         )
 
-    whole, processor = run("whole"), run("processor", "cpu")
-    losses = [done.epochs[0]["loss"] for done in (whole, processor)]
-    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+    still: dict[str, Any] = {
+        "net": "mobilenet_v1",
+        "rate": 1e-6,
+        "epochs": 1,
+    }  # it drops nothing out
+    gpu, processor = run("gpu", **still), run("processor", accelerator="cpu", **still)
+    assert gpu.epochs[0]["loss"] == pytest.approx(processor.epochs[0]["loss"], rel=0.01)
+    whole = run("whole")
     assert run("again").sha256 == whole.sha256
 
     epoch, ran = loop._epoch, list[int]()

@@ -7,7 +7,7 @@ import random
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -181,6 +181,28 @@ def test_the_crop_is_its_fraction_of_the_shorter_side(height: int, width: int, c
     for plane, size in ((found[:, 28, 0], height), (found[28, :, 1], width)):
         assert plane[0] == pytest.approx(size / 2 - span / 2 + span / 112, abs=2)
         assert plane[-1] == pytest.approx(size / 2 + span / 2 - span / 112, abs=2)
+
+
+@given(
+    st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.one_of(st.floats(0.3, 1.0), st.just("letterbox")),
+    st.integers(1, 9),
+)
+def test_a_margin_shows_what_lies_around_the_same_crop(
+    have: tuple[int, int], want: tuple[int, int], crop: float | Literal["letterbox"], margin: int
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (*have, 3), np.uint8)
+    wide = resize_and_crop(picture, want, crop, margin)
+    assert wide.shape == (want[0] + 2 * margin, want[1] + 2 * margin, 3)
+    inner = resize_and_crop(picture, want, crop)
+    assert (wide[margin : margin + want[0], margin : margin + want[1]] == inner).all()
+
+
+def test_a_margin_is_the_picture_itself_and_then_its_edge_again() -> None:
+    rows = np.broadcast_to(np.arange(20, dtype=np.uint8)[:, None, None], (20, 20, 3))
+    wide = resize_and_crop(rows, (16, 16), 0.8, 4)  # 2 of the 4 rows above lie in the picture
+    assert wide[:, 0, 0].tolist() == [0, 0, *range(20), 19, 19]
 
 
 def test_shrinking_is_antialiased() -> None:

@@ -259,6 +259,41 @@ def test_the_index_of_bundled_weights_measures_the_files_that_are_there(
     assert (entry["file"], entry["test_pictures"]) == (source.name, 20)
 
 
+def test_trained_weights_become_bundled_ones_in_the_order_of_the_data_set(
+    fashion: Path, tmp_path: Path
+) -> None:
+    import torch
+    from index_bundled import take
+    from index_bundled import test_pictures as judged
+
+    from edgeconv.models import SPECS, fashion_mnist
+    from edgeconv.models.weights import load_weights
+    from edgeconv.train.keep import save_weights
+    from edgeconv.train.net import head_of
+
+    folders = sorted(label.lower().replace(" ", "-") for label in fashion_mnist.LABELS)
+    (tmp_path / "made").mkdir()
+    for net in SPECS:
+        loaded = load_weights(net, {}, "bundled")
+        module = loaded.build()
+        with torch.no_grad():
+            head_of(module).bias.copy_(torch.arange(10.0))  # the place of each class among folders
+        how = loaded.preprocessing.to_json()
+        scored = {"top1": 1.0, "dataset": "mine", "source": "me"}
+        described = {
+            "net": {"source": net},
+            "preprocessing": how,
+            "labels": folders,
+            "accuracy": scored,
+        }
+        save_weights(module, tmp_path / f"{net}.safetensors", described)
+    take(tmp_path, tmp_path / "made", *judged(fashion))
+    for net in SPECS:
+        taken = load_weights(net, {}, str(tmp_path / "made" / f"{net}.safetensors"))
+        assert taken.labels == fashion_mnist.LABELS
+        assert head_of(taken.build()).bias.tolist() == [8, 9, 4, 3, 2, 5, 6, 7, 1, 0]
+
+
 def test_calibration_pictures_are_the_first_of_each_class(fashion: Path, tmp_path: Path) -> None:
     import pick_pictures
 

@@ -21,7 +21,7 @@ from edgeconv.models import SPECS, build  # noqa: E402 - they need torch
 from edgeconv.models.weights import load_weights  # noqa: E402
 from edgeconv.train import keep, loop  # noqa: E402
 from edgeconv.train.options import TrainOptions  # noqa: E402
-from edgeconv.train.pictures import augmented, find_labelled, split  # noqa: E402
+from edgeconv.train.pictures import augmented, find_labelled, load, moved, split  # noqa: E402
 from edgeconv.train.run import train  # noqa: E402
 from edgeconv.train.snap import pairs, snap  # noqa: E402
 
@@ -298,6 +298,27 @@ def test_a_damaged_standing_and_a_missing_accelerator_are_named(
 
 
 EPOCH = {"loss": 1.0, "held_out_loss": 1.0, "right": 1, "seconds": 0.1}
+
+
+def test_pictures_are_learnt_at_the_scale_at_which_they_are_judged(photos: Path) -> None:
+    found = find_labelled(photos)
+    how = load_weights("mobilenet_v1", {}, "random", classes=3).preprocessing
+    for crop, edge in ((1.0, 16), (0.875, 24), (0.6, 17)):
+        shown = replace(how, crop=crop, size=(edge, edge))
+        plain = augmented(load(found, shown, margin=True), edge, "none", torch.Generator())
+        assert torch.equal(plain, load(found, shown, margin=False).float())
+
+
+def test_a_gpu_moves_pictures_as_the_processor_does() -> None:
+    generator = torch.Generator().manual_seed(3)
+    pixels = torch.randint(0, 256, (5, 3, 12, 12), dtype=torch.uint8, generator=generator)
+    corner = torch.randint(0, 5, (5, 2), generator=generator)
+    one_by_one = [
+        p[:, t : t + 8, left : left + 8]
+        for p, (t, left) in zip(pixels, corner.tolist(), strict=True)
+    ]
+    assert torch.equal(moved(pixels, corner, 8, at_once=True), torch.stack(one_by_one))
+    assert torch.equal(moved(pixels, corner, 8, at_once=False), torch.stack(one_by_one))
 
 
 @pytest.mark.parametrize(

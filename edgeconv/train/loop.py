@@ -17,6 +17,7 @@ from edgeconv.train.keep import Standing, on_processor
 from edgeconv.train.net import learn
 from edgeconv.train.options import TrainOptions
 from edgeconv.train.pictures import augmented, batches, to_input
+from edgeconv.train.step import Learn, learning
 
 WARM_UP = 0.05
 """Share of the steps in which the rate rises to its highest."""
@@ -66,9 +67,13 @@ def fit(
     scaler = torch.amp.GradScaler(place.type, enabled=place.type == "cuda")
     if standing.epochs:
         go_on(net, optimizer, scaler, standing)
+    size = min(options.batch, len(data.classes)), 3, *data.how.size
+    example = to_input(torch.zeros(size, device=place), data.how)
+    classes = torch.zeros(size[0], dtype=torch.int64, device=place)
+    step = learning(net, scaler, options.label_smoothing, (example, classes))
     while len(standing.epochs) < options.epochs and not _tired(standing, options):
         started = time.monotonic()
-        loss = _epoch(net, data, options, len(standing.epochs), optimizer, scaler)
+        loss = _epoch(net, data, options, len(standing.epochs), optimizer, scaler, step)
         if options.tune == "all":
             settle_norms(net, data, options)
         right, held_loss = evaluate(net, data)
@@ -163,7 +168,12 @@ def _optimizer(net: nn.Module, options: TrainOptions) -> torch.optim.AdamW:
         # batch norms and biases: decay would pull them to 0
         {"params": [p for p in learnt if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, options.rate, weight_decay=options.weight_decay)
+    on_gpu = (
+        next(net.parameters()).device.type == "cuda"
+    )  # one kernel for all, which waits for nobody
+    return torch.optim.AdamW(
+        groups, options.rate, weight_decay=options.weight_decay, fused=on_gpu or None
+    )
 
 
 def _epoch(
@@ -173,6 +183,7 @@ def _epoch(
     epoch: int,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
+    step: Learn,
 ) -> float:
     """Run one epoch and return the mean loss; the same again for the same seed and epoch."""
     place = next(net.parameters()).device
@@ -182,20 +193,14 @@ def _epoch(
     count = len(data.classes)
     steps = count // min(options.batch, count)
     total = torch.zeros((), device=place)
-    for step, index in enumerate(batches(count, options.batch, generator)):
-        rate = rate_at(epoch * steps + step, options.epochs * steps, options.rate)
+    for place_in_epoch, index in enumerate(batches(count, options.batch, generator)):
+        rate = rate_at(epoch * steps + place_in_epoch, options.epochs * steps, options.rate)
         for group in optimizer.param_groups:
             group["lr"] = rate
         varied = augmented(data.pixels[index], data.how.size[0], options.augment, generator, place)
-        with torch.autocast(place.type, enabled=place.type == "cuda"):
-            logits = net(to_input(varied, data.how))
-        wanted = data.classes[index].to(place)
-        loss = F.cross_entropy(logits.float(), wanted, label_smoothing=options.label_smoothing)
-        optimizer.zero_grad()
-        torch.autograd.backward(scaler.scale(loss))
+        total += step(to_input(varied, data.how), data.classes[index].to(place))
         scaler.step(optimizer)
         scaler.update()
-        total += loss.detach()
     if not math.isfinite(mean := float(total) / steps):
         raise EdgeconvError(
             f"the loss of epoch {epoch + 1} is no number: give a lower --rate than {options.rate:g}"
