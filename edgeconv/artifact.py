@@ -20,7 +20,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.files import digest, sha256, write_text
+from edgeconv.files import digest, partner, sha256, write_text
 from edgeconv.manifest_schema import MANIFEST
 from edgeconv.schema import checked, read_json, table, whole
 from edgeconv.settle import settle_all
@@ -119,7 +119,7 @@ class Artifact:
 
     @property
     def target(self) -> str:
-        """onnx, tflite or coreml."""
+        """onnx, tflite, coreml, executorch or ncnn."""
         return str(self.manifest["target"])
 
     @property
@@ -206,6 +206,9 @@ def load_artifact(path: Path) -> Artifact | None:
     if (version := read["edgeconv_manifest"]) != MANIFEST_VERSION:
         raise EdgeconvError(f"{beside} is a manifest of version {version}, not {MANIFEST_VERSION}")
     manifest = checked(read, MANIFEST, f"{beside} is not {ours}")
+    other = partner(path)
+    if other is not None and path.exists() and not other.exists():
+        raise EdgeconvError(f"{other} is missing: {path.name} and {other.name} are one model")
     if path.exists() and digest(path) != manifest["sha256"]:
         raise EdgeconvError(f"{path} has changed since {beside.name} was written; export it again")
     return Artifact(path, manifest)

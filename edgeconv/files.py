@@ -30,13 +30,41 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+PARTNERS = {".param": ".bin"}
+"""Suffix of a model that is two files -> that of the other one, which lies beside it: ncnn's weights."""
+
+
+def partner(path: Path) -> Path | None:
+    """Return the file that ``path`` is a model with, whether it is there or not; None for most.
+
+    >>> partner(Path("net.ncnn.param")), partner(Path("net.onnx"))
+    (PosixPath('net.ncnn.bin'), None)
+    """
+    suffix = PARTNERS.get(path.suffix.lower())
+    return None if suffix is None else path.with_suffix(suffix)
+
+
+def model_files(path: Path) -> list[Path]:
+    """Return every file of a model: itself and its partner, or what is in its folder."""
+    if path.is_dir():
+        return sorted(item for item in path.rglob("*") if item.is_file())
+    other = partner(path)
+    return [path] if other is None or not other.is_file() else [path, other]
+
+
+def model_bytes(path: Path) -> int:
+    """Return the size of a model: of all its files together."""
+    return sum(file.stat().st_size for file in model_files(path))
+
+
 def digest(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's files in the order of their names, names included."""
-    if not path.is_dir():
+    """SHA-256 of a file, or of all files of a folder or of a model that is two, names included."""
+    files = model_files(path)
+    if files == [path]:
         return sha256(path)
-    whole = hashlib.sha256()
-    for file in sorted(item for item in path.rglob("*") if item.is_file()):
-        whole.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())
+    folder, whole = path if path.is_dir() else path.parent, hashlib.sha256()
+    for file in files:
+        whole.update(f"{file.relative_to(folder).as_posix()}\0{sha256(file)}\n".encode())
     return whole.hexdigest()
 
 

@@ -15,9 +15,10 @@ import numpy as np
 from edgeconv.artifact import load_artifact
 from edgeconv.deps import MissingDependencyError
 from edgeconv.errors import EdgeconvError, UsageError, reading
-from edgeconv.files import sha256
+from edgeconv.files import digest, model_bytes
 from edgeconv.foreign import refuse_missing
 from edgeconv.formats.census import Census
+from edgeconv.inspection_ncnn import look_into_ncnn
 from edgeconv.inspection_pte import look_into_pte
 from edgeconv.memory import check_fits
 from edgeconv.runtimes.checks import check_readable
@@ -70,11 +71,14 @@ class Inspection:
 
 
 def inspect_file(path: Path) -> Inspection:
-    """Look into an .onnx, .tflite, .mlpackage or .pte without running it.
+    """Look into an .onnx, .tflite, .mlpackage, .pte or .param without running it.
 
     Raises UsageError for another suffix, EdgeconvError where the file is missing or damaged.
     """
-    readers = {".onnx": _onnx, ".tflite": _tflite, ".mlpackage": _mlpackage, ".pte": look_into_pte}
+    readers = {
+        **{".onnx": _onnx, ".tflite": _tflite, ".mlpackage": _mlpackage},
+        **{".pte": look_into_pte, ".param": look_into_ncnn},
+    }
     reader = readers.get(path.suffix.lower())
     refuse_missing(path)
     if reader is None:
@@ -84,11 +88,10 @@ def inspect_file(path: Path) -> Inspection:
     check_fits(path)
     with reading(f"{path} cannot be read"):
         found = reader(path)
-    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
     common = {
         "path": path,
-        "bytes": sum(p.stat().st_size for p in files),
-        "sha256": sha256(path) if path.is_file() else None,
+        "bytes": model_bytes(path),
+        "sha256": digest(path) if path.is_file() else None,
         "manifest": load_artifact(path) is not None,
     }
     return Inspection(**{**found, **common})

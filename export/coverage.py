@@ -41,7 +41,9 @@ def coverage(graph: Graph, targets: tuple[str, ...], *, integer: bool) -> Covera
         real = any(graph.dtype(out).kind == "f" for out in node.outputs if out)
         island = integer and real and why_float(graph, node) is not None
         for target in targets:
-            if node.name in refused[target]:
+            if integer and TARGETS[target].no_int8:
+                held[target] = "no"
+            elif node.name in refused[target]:
                 held[target] = "no"
                 stops.setdefault((target, node.op), refused[target][node.name])
             elif island and held[target] == "yes":
@@ -49,5 +51,7 @@ def coverage(graph: Graph, targets: tuple[str, ...], *, integer: bool) -> Covera
     for target in targets:  # what is refused and no node
         for name in refused[target].keys() - {node.name for node in graph.nodes}:
             stops[target, name] = refused[target][name]
+        if whole := integer and TARGETS[target].no_int8:
+            stops[target, ""] = f"every INT8 file: {whole}"
     rows = tuple((op, counts[op], tuple(answers[op].values())) for op in sorted(counts))
     return Coverage(targets, rows, tuple((target, text) for (target, _), text in stops.items()))

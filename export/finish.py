@@ -21,7 +21,7 @@ from edgeconv.export.report import ArtifactReport, ExportReport, artifact_text, 
 from edgeconv.export.targets import TARGETS
 from edgeconv.export.verify import Expected, Promise, expect, first_departure, promised, verify_file
 from edgeconv.export.work import Work
-from edgeconv.files import digest, sha256, write_bytes
+from edgeconv.files import digest, partner, sha256, write_bytes
 from edgeconv.judge.advice import advice
 from edgeconv.recipe import FROM_FILE
 from edgeconv.runtimes.choose import choose
@@ -233,5 +233,7 @@ def _remove(*paths: Path) -> None:
     for path in paths:
         if path.is_dir():
             shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+            continue
+        if (other := partner(path)) is not None:
+            other.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)

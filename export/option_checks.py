@@ -35,6 +35,11 @@ def check(options: "ExportOptions") -> None:
             if getattr(options, own) and len(options.targets) > 1:
                 raise UsageError(f"--{own.replace('_', '-')} is for --target {name} alone")
         TARGETS[name].refuse(options)
+    lacking = [TARGETS[name] for name in options.targets if TARGETS[name].no_int8]
+    if options.precision == "int8" and len(lacking) == len(options.targets):
+        raise UsageError(
+            f"--int8 is not for --target {lacking[0].name}: {lacking[0].no_int8}; take --fp32 or --fp16"
+        )
     _check_pictures(options)
     _check_recipe(options)
     _check_nms(options)

@@ -24,6 +24,7 @@ class Target:
     ``float_outputs`` says which outputs an INT8 file with float borders does not store as integers.
     ``verified``: at most so many samples verify it (None: all). ``aborts``: its runtime ends the process
     over a file that others refuse, and is tried in a child before. ``then`` is the command to go on with.
+    ``no_int8`` says why it takes no recipe; it is refused in INT8 then, and other targets go on.
     """
 
     name: str
@@ -39,9 +40,13 @@ class Target:
     verified: int | None = None
     aborts: bool = False
     then: str = "bench"
+    no_int8: str = ""
 
-    def check(self, graph: "Graph") -> None:
-        """Raise UnsupportedOpError for a graph that cannot be expressed."""
+    def check(self, graph: "Graph", *, integer: bool = False) -> None:
+        """Raise UnsupportedOpError for a graph that cannot be expressed, or not as an INT8 file."""
+        from edgeconv.errors import UnsupportedOpError
         from edgeconv.export.op_table import refuse
 
+        if integer and self.no_int8:
+            raise UnsupportedOpError(f"{self.title} takes no INT8 of ours: {self.no_int8}")
         refuse(self.title, self.stops(graph))

@@ -7,6 +7,7 @@ from edgeconv.deps import distribution
 from edgeconv.errors import UnsupportedOpError
 from edgeconv.export.coreml.target import COREML
 from edgeconv.export.executorch.target import EXECUTORCH
+from edgeconv.export.ncnn.target import NCNN
 from edgeconv.export.qdq.target import ONNX
 from edgeconv.export.target import Target
 from edgeconv.export.tflite.target import TFLITE
@@ -15,7 +16,9 @@ from edgeconv.runtimes.table import RUNTIMES
 if TYPE_CHECKING:
     from edgeconv.export.graph import Graph
 
-TARGETS: dict[str, Target] = {target.name: target for target in (ONNX, TFLITE, COREML, EXECUTORCH)}
+TARGETS: dict[str, Target] = {
+    target.name: target for target in (ONNX, TFLITE, COREML, EXECUTORCH, NCNN)
+}
 
 
 HUB = ("torch", "onnx", "onnxsim", "numpy", "pillow")
@@ -54,12 +57,17 @@ def special_fields() -> list[str]:
     return list(dict.fromkeys(rows))
 
 
-def refused_targets(graph: "Graph", targets: Iterable[str]) -> dict[str, str]:
-    """Return why each of ``targets`` cannot express ``graph``; those that can are left out."""
+def refused_targets(
+    graph: "Graph", targets: Iterable[str], *, integer: bool = False
+) -> dict[str, str]:
+    """Return why each of ``targets`` cannot express ``graph``; those that can are left out.
+
+    ``integer``: as an INT8 file.
+    """
     found = {}
     for name in targets:
         try:
-            TARGETS[name].check(graph)
+            TARGETS[name].check(graph, integer=integer)
         except UnsupportedOpError as error:
             found[name] = str(error)
     return found

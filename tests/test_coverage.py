@@ -58,9 +58,9 @@ def test_dry_run_says_which_target_takes_which_operator(net: str, tmp_path: Path
     made = command(net, "--target", "onnx", "--target", "tflite", *more)
     assert made.exit_code == 0
     assert command(net, "--target", "onnx, tflite,onnx", *more).output == made.output
-    unknown = command(net, "--target", "onnx,ncnn", *more)
+    unknown = command(net, "--target", "onnx,mnn", *more)
     assert unknown.exit_code == 2
-    assert "'ncnn' is not one of 'onnx'" in unknown.output
+    assert "'mnn' is not one of 'onnx'" in unknown.output
     rows = {line.split()[0]: line.split()[1:] for line in made.output.splitlines() if line}
     assert rows["Relu"] == ["1", "yes", "yes"]
     assert rows["GridSample"] == ["1", "yes", "no"]

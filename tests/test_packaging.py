@@ -154,6 +154,7 @@ def test_the_extras_are_those_that_error_texts_name() -> None:
         "torch": {"torch", "onnxscript"},
         "coreml": {"coremltools"},
         "executorch": {"executorch", "torch", "onnx"},
+        "ncnn": {"ncnn"},
         "mcu": {"ethos-u-vela", "tflite-micro"},
         "openvino": {"openvino"},
         "coco": {"pycocotools"},

@@ -121,6 +121,19 @@ def open_executorch(threads: int, folder: Path) -> Runner:
     return open_runner(path, threads=threads)
 
 
+def open_ncnn(threads: int, folder: Path) -> Runner:
+    pytest.importorskip("ncnn")
+    import onnx
+    from any_net_kit import hub_of
+
+    from edgeconv.export.ncnn.emit import emit_ncnn
+
+    made = emit_ncnn(hub_of(onnx.load_from_string(small_onnx())))
+    (folder / "small.param").write_text(made.param, encoding="utf-8")
+    (folder / "small.bin").write_bytes(made.weights)
+    return open_runner(folder / "small.param", threads=threads)
+
+
 def open_openvino(threads: int, folder: Path) -> Runner:
     pytest.importorskip("openvino")
     path = folder / "small.onnx"
@@ -193,6 +206,7 @@ CASES: dict[str, Callable[[int, Path], Any]] = {
     "coreml-runtime/ALL": lambda threads, folder: open_coreml(threads, folder, compute_unit="ALL"),
     "mil-reference": lambda threads, folder: open_coreml(threads, folder),
     "executorch": lambda threads, folder: open_executorch(threads, folder),
+    "ncnn": lambda threads, folder: open_ncnn(threads, folder),
     "openvino": lambda threads, folder: open_openvino(threads, folder),
     "tflite-micro": lambda threads, folder: open_micro(threads, folder),
     "pytorch": lambda threads, _: open_torch(threads),

@@ -12,7 +12,7 @@ from edgeconv import system
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.bench.plan import Subject
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.files import sha256
+from edgeconv.files import digest, model_bytes
 from edgeconv.foreign import refuse_missing
 from edgeconv.memory import missing_mib
 from edgeconv.runtimes.checks import check_threads
@@ -163,12 +163,11 @@ def _threads(count: int) -> str:
 def about_file(path: Path, artifact: Artifact | None) -> dict[str, Any]:
     """What is known of a file without running it: size, hash, and what our manifest says."""
     if path.is_dir():
-        size = sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
-        about: dict[str, Any] = {"bytes": size, "sha256": None}
+        about: dict[str, Any] = {"bytes": model_bytes(path), "sha256": None}
     else:
         # a file that no memory holds is refused when it is opened: reading it here takes minutes
-        digest = None if missing_mib(path) else sha256(path)
-        about = {"bytes": path.stat().st_size, "sha256": digest}
+        hashed = None if missing_mib(path) else digest(path)
+        about = {"bytes": model_bytes(path), "sha256": hashed}
     if artifact is None:
         return about
     manifest = artifact.manifest

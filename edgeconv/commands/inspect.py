@@ -33,7 +33,7 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Say what is inside FILE: .onnx, .tflite, .mlpackage or .pte, ours or anyone's.
+    """Say what is inside FILE: .onnx, .tflite, .mlpackage, .pte or .param, ours or anyone's.
 
     Operators, how many compute in integers, types, transposes, quantization, and what edgeconv
     wrote into it. Nothing is run.

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from edgeconv.artifact import Artifact
+from edgeconv.files import model_bytes
 from edgeconv.judge.outputs import Outputs
 from edgeconv.parity.cells import Cell
 from edgeconv.recipe import load_recipe
@@ -10,12 +11,7 @@ from edgeconv.recipe import load_recipe
 
 def file_figures(path: Path, artifact: Artifact | None) -> dict[str, float]:
     """Return size in bytes and, from the manifest, INT8 share of compute ops and transposes."""
-    size = (
-        sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
-        if path.is_dir()
-        else path.stat().st_size
-    )
-    found = {"bytes": float(size)}
+    found = {"bytes": float(model_bytes(path))}
     graph = {} if artifact is None else artifact.manifest.get("graph") or {}
     if graph.get("compute"):
         found["int8_share"] = graph.get("int8_compute", 0) / graph["compute"]

@@ -31,7 +31,7 @@ def listed(timed: bool = False) -> str:
     """Return the names for a help text; ``timed``: of those whose latency means something.
 
     >>> listed(timed=True)
-    'onnxruntime, ai-edge-litert, tflite-runtime, coreml-runtime, executorch or openvino'
+    'onnxruntime, ai-edge-litert, tflite-runtime, coreml-runtime, executorch, ncnn or openvino'
     """
     names = [row.name for row in RUNTIMES.values() if (row.timed or not timed) and not row.apart]
     return f"{', '.join(names[:-1])} or {names[-1]}"

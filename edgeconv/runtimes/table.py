@@ -188,6 +188,16 @@ RUNTIMES = {
             board_packages=("executorch==1.2.0", "torch==2.10.0", "numpy", "typing-extensions"),
         ),
         Runtime(
+            "ncnn",
+            "ncnn",
+            "ncnn",
+            "ncnn",
+            (".param",),
+            "export, run, bench and check .param",
+            packages=("ncnn", "numpy"),
+            options={"half": bool},
+        ),
+        Runtime(
             "openvino",
             "openvino",
             "openvino",

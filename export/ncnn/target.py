@@ -1,0 +1,77 @@
+"""ncnn as a target: a .param and a .bin in float32, or with weights in float16."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeconv.export.target import Target
+
+if TYPE_CHECKING:
+    from edgeconv.export.emit import EmitRequest, Emitted
+    from edgeconv.export.graph import Graph
+    from edgeconv.export.op_table import Refusal
+    from edgeconv.export.options import ExportOptions
+    from edgeconv.tensors import TensorSpec
+
+
+def _refuse(options: "ExportOptions") -> None:
+    """Refuse nothing: what ncnn does not take is a matter of the net, or of INT8."""
+
+
+def _stops(graph: "Graph") -> "list[Refusal]":
+    from edgeconv.export.ncnn.table import stops
+
+    return stops(graph)
+
+
+def _emit(request: "EmitRequest", path: Path) -> "Emitted":
+    from edgeconv.export.emit import Emitted
+    from edgeconv.export.ncnn.emit import emit_ncnn
+    from edgeconv.files import partner, write_bytes, write_text
+
+    half = request.options.precision == "fp16"
+    made = emit_ncnn(request.graph, half=half)
+    weights = partner(path)
+    assert weights is not None
+    write_bytes(weights, made.weights)
+    write_text(path, made.param)
+    stats = {
+        "ops": made.layers.total() - made.layers["Input"],
+        "histogram": dict(sorted(made.layers.items())),
+        "compute": made.compute,
+        "int8_compute": 0,
+        "per_channel": 0,
+        "transposes": made.layers["Permute"],
+    }
+    graph = request.graph
+    inputs, outputs = (
+        tuple(_spec(graph, name, blob) for name, blob in zip(names, blobs, strict=True))
+        for names, blobs in ((graph.inputs, made.inputs), (graph.outputs, made.outputs))
+    )
+    notes = [f"{path.name} and {weights.name} are one model: keep them together"]
+    if half:
+        notes.append(
+            "weights are float16, and what is verified is float32 arithmetic on them; ncnn computes in float16 "
+            "too where the processor can, unless an app switches opt.use_fp16_arithmetic off"
+        )
+    size = len(made.param.encode()) + len(made.weights)
+    return Emitted(size, made.names, inputs, outputs, stats, tuple(notes))
+
+
+def _spec(graph: "Graph", name: str, blob: str) -> "TensorSpec":
+    from edgeconv.tensors import TensorSpec
+
+    shape = graph.shape(name)
+    return TensorSpec(blob, shape, "float32", "nchw" if len(shape) == 4 else "other")
+
+
+NCNN = Target(
+    name="ncnn",
+    suffix=".param",
+    title="ncnn",
+    needs=(("ncnn", "ncnn"),),
+    refuse=_refuse,
+    stops=_stops,
+    emit=_emit,
+    aborts=True,
+    no_int8="it computes on integers without zero points, which its own tool makes and its wheels have not",
+)
