@@ -111,6 +111,7 @@ def _request(work: Work) -> EmitRequest:
         work.description,
         work.source.preprocessing if options.image_input else None,
         work.classifier,
+        work.softmax_inside,
         work.expected.outputs,
     )
 
@@ -158,7 +159,7 @@ def prove(work: Work) -> None:
 
 def _promise(work: Work, target: str) -> Early[Promise] | None:
     """Begin what the recipe gives with the integer outputs of ``target``'s file, once for each set and form."""
-    if work.recipe is None or work.options.image_input:
+    if work.recipe is None or work.softmax != work.softmax_inside:
         return None
     real = all(spec.dtype == "float32" for spec in work.emitted[target].outputs)
     held = work.recipe.on(target, real, {node.name: node.inputs[0] for node in work.graph.nodes})

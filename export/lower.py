@@ -126,11 +126,11 @@ def lower(work: Work) -> None:
         hub = simplified.hub
         check_finite(hub)
         check_memory(hub.shapes)
-        if options.softmax:
+        if work.softmax_inside:
             append_softmax(hub)
         pixels = pixel_input(source, options)
         prepared = prepare(hub, int8=options.integer, pixels=pixels)
-        if work.classifier is not None and not options.softmax:
+        if work.softmax and not work.softmax_inside:
             append_softmax(hub)  # the package's own comes from its emitter
         if pixels is not None and embedded(source):
             embed_preprocessing(hub, pixels.mean, pixels.std)
@@ -138,6 +138,9 @@ def lower(work: Work) -> None:
     if simplified.warning:
         work.notes.append(simplified.warning)
     work.lowered, work.graph = Lowered(raw, hub, prepared), prepared.graph
+    if options.image_input and len(options.targets) > 1:
+        gives = " and gives probabilities" if work.softmax_inside else ""
+        work.notes.append(f"--image-input holds for every target: each takes pixels 0..255{gives}")
     _refuse(work)
 
 

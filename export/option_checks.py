@@ -31,9 +31,6 @@ def check(options: "ExportOptions") -> None:
     """Raise UsageError naming the first option that cannot be right."""
     _check_choices(options)
     for name in options.targets:
-        for own in TARGETS[name].alone:
-            if getattr(options, own) and len(options.targets) > 1:
-                raise UsageError(f"--{own.replace('_', '-')} is for --target {name} alone")
         TARGETS[name].refuse(options)
     lacking = [TARGETS[name] for name in options.targets if TARGETS[name].no_int8]
     if options.precision == "int8" and len(lacking) == len(options.targets):

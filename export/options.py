@@ -187,7 +187,7 @@ class ExportOptions:
     )
 
     image_input: bool = option(
-        False, COREML, "Core ML: images in; with --labels, a classifier.", kind=bool
+        False, COREML, "Core ML: images in; with --labels, a classifier. Others: pixels.", kind=bool
     )
     coreml_compute: Literal["fp32", "fp16"] | None = option(
         None, COREML, "Core ML arithmetic.", choices=("fp16", "fp32")

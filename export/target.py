@@ -18,8 +18,7 @@ class Target:
     """One format.
 
     ``needs``: (module, extra of pyproject.toml) of every package that it cannot do without.
-    ``options``: fields of ExportOptions that some targets alone read; ``alone``: those that need this
-    target and no other. ``refuse`` raises UsageError for options that cannot be, ``stops`` returns
+    ``options``: fields of ExportOptions that some targets alone read. ``refuse`` raises UsageError for options that cannot be, ``stops`` returns
     what of a graph cannot be expressed, both before any work. ``emit`` writes the file.
     ``float_outputs`` says which outputs an INT8 file with float borders does not store as integers.
     ``verified``: at most so many samples verify it (None: all). ``aborts``: its runtime ends the process
@@ -35,7 +34,6 @@ class Target:
     stops: "Callable[[Graph], list[Refusal]]"
     emit: "Callable[[EmitRequest, Path], Emitted]"
     options: tuple[str, ...] = ()
-    alone: tuple[str, ...] = ()
     float_outputs: "Callable[[Graph, Recipe], tuple[str, ...]]" = lambda graph, recipe: ()
     verified: int | None = None
     aborts: bool = False

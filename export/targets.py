@@ -48,12 +48,12 @@ def readers(field: str) -> list[str]:
     >>> readers("prefer"), readers("net")
     (['onnx', 'tflite'], [])
     """
-    return [name for name, target in TARGETS.items() if field in (*target.options, *target.alone)]
+    return [name for name, target in TARGETS.items() if field in target.options]
 
 
 def special_fields() -> list[str]:
     """Return the fields of ExportOptions that only some targets read."""
-    rows = (field for t in TARGETS.values() for field in (*t.options, *t.alone))
+    rows = (field for t in TARGETS.values() for field in t.options)
     return list(dict.fromkeys(rows))
 
 

@@ -95,6 +95,13 @@ class Work:
         return self.labels if self.options.image_input and self.options.nms is None else None
 
     @property
+    def softmax_inside(self) -> bool:
+        """Whether every target's graph ends in the softmax; else Core ML's emitter gives its own file one."""
+        return self.options.softmax or (
+            self.classifier is not None and len(self.options.targets) > 1
+        )
+
+    @property
     def softmax(self) -> bool:
         """Whether the files end in probabilities that the net itself does not give."""
         return self.options.softmax or self.classifier is not None

@@ -199,6 +199,44 @@ def test_int8_weights_are_the_recipes_where_pictures_are_given(place: Path, tmp_
     assert "quantize" not in open_program(corrected).op_types()
 
 
+@pytest.mark.parametrize("labels", [True, False])
+def test_pictures_for_core_ml_and_a_file_for_android_come_from_one_export(
+    labels: bool, place: Path, tmp_path: Path
+) -> None:
+    options = ["--int8", "--recipe", "fast", "--image-input", "--target", "tflite"]
+    options += ["--labels", str(place / "labels.txt")] if labels else []
+    result = export(place, tmp_path / "both", *options)
+    assert result.exit_code in (0, 3), result.output  # the net is untrained
+    gives = "0..255 and gives probabilities" if labels else "0..255"
+    assert f"--image-input holds for every target: each takes pixels {gives}" in result.output
+    assert open_program(package(tmp_path / "both")).parsed.features["x"].kind == "image"
+    assert float(verified(package(tmp_path / "both"))["sqnr_db"]) > 12
+    file = tmp_path / "both" / "net_int8.tflite"
+    tflite = load_artifact(file)
+    assert tflite is not None
+    assert tflite.inputs[0].dtype == "uint8"
+    alone = ["--int8", "--recipe", "fast", "--embed-preprocessing", "--target", "tflite"]
+    alone += ["--softmax", *options[-2:]] if labels else []
+    words = [
+        str(place / "net.onnx"),
+        "--calib",
+        str(place / "pictures"),
+        "--mean",
+        MEAN,
+        "--std",
+        STD,
+    ]
+    CliRunner().invoke(main, ["export", *words, *alone, "--output", str(tmp_path / "alone")])
+    assert verified(file) == verified(tmp_path / "alone" / "net_int8.tflite")
+
+
+def test_a_softmax_that_was_asked_for_is_a_classifiers_own(place: Path, tmp_path: Path) -> None:
+    options = ["--fp32", "--softmax", "--image-input", "--labels", str(place / "labels.txt")]
+    result = export(place, tmp_path, *options)
+    assert result.exit_code == 0, result.output
+    assert float(verified(package(tmp_path))["sqnr_db"]) > 90
+
+
 def test_a_module_of_ones_own_becomes_a_package(place: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     (tmp_path / "mine.py").write_text(

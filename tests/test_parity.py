@@ -1,6 +1,7 @@
 """Verdicts, budgets and the matrix over all hops."""
 
 import json
+import shutil
 import signal
 import sys
 import tempfile
@@ -154,6 +155,20 @@ def test_a_foreign_onnx_needs_a_reference_and_data_that_are_asked_for(tmp_path: 
     result = check_parity([theirs], data=str(data), reference=str(ours))
     assert result.exit_code == 0
     assert result.matrix.samples.count == 4
+
+
+def test_a_file_of_integers_without_a_manifest_is_judged_as_such(
+    exports: Path, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "theirs.onnx"
+    shutil.copy(exports / "small_int8.onnx", theirs)
+    data = tmp_path / "x.npz"
+    np.savez(data, input=kit.pictures(64))
+    given: dict[str, Any] = {"data": str(data), "reference": str(exports / "small_fp32.onnx")}
+    result = check_parity([theirs], **given)
+    assert any("theirs.onnx has no manifest, and" in note for note in result.matrix.notes)
+    assert result.exit_code == 0
+    assert check_parity([theirs], precision="fp32", **given).exit_code == 3
 
 
 def test_outputs_as_reference_must_come_from_the_same_inputs(exports: Path, tmp_path: Path) -> None:

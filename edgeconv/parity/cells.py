@@ -10,6 +10,7 @@ from edgeconv.deps import MissingDependencyError
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256
 from edgeconv.foreign import refuse_missing
+from edgeconv.parity.precision import shown_precision
 from edgeconv.parity.simulate import simulated_recipe, whole_border
 from edgeconv.recipe import form_on
 from edgeconv.runtimes.choose import choose, ways
@@ -86,9 +87,8 @@ def plan(
 ) -> tuple[list[Cell], list[str]]:
     """Return the cells for artifacts, with the stages that their evidence holds, and notes.
 
-    ``precision`` is that of files without a manifest (default: int8 where the border is integer,
-    which only opening them tells, so "fp32" here). ``scratch`` is a folder for the simulated
-    recipe; without it that cell is left out. ``also`` names runtimes that run only where asked for.
+    ``precision`` is that of files without a manifest (default: what they show, which is noted). ``scratch`` is a
+    folder for the simulated recipe; without it that cell is left out. ``also`` names runtimes that run only if asked.
     """
     cells: list[Cell] = []
     notes: list[str] = []
@@ -98,7 +98,7 @@ def plan(
         artifact = load_artifact(path)
         if artifact is not None:
             cells += _stages(artifact, seen, scratch, notes)
-        stage = _stage(artifact, precision)
+        stage = _stage(artifact, precision or (None if artifact else shown_precision(path, notes)))
         target = "onnx" if path.suffix == ".onnx" else path.suffix.lstrip(".")
         for way in ways(path, also):
             label = f"{path.name} · {way.label}"

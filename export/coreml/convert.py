@@ -53,11 +53,12 @@ class Border:
 
     ``image`` makes picture inputs and is the preprocessing to put in front of the net, unless its
     ``embedded`` says that the net begins with it (None: float tensors in); ``labels`` make a
-    classifier.
+    classifier, whose softmax is added unless the net gives ``probabilities``.
     """
 
     image: Preprocessing | None = None
     labels: Sequence[str] | None = None
+    probabilities: bool = False
 
 
 @contextmanager
@@ -198,7 +199,7 @@ def _output(lowering: Lowering, tensor: str, border: Border) -> Any:
     if not lowering.shape(tensor):
         name = lowering.name(f"{lowering.names[tensor]}_scalar")
         variable = lowering.mb.expand_dims(x=variable, axes=[0], name=name)
-    if border.labels is not None:
+    if border.labels is not None and not border.probabilities:
         name = lowering.name(f"{lowering.names[tensor]}_probabilities")
         return lowering.mb.softmax(x=variable, axis=-1, name=name)
     if tensor in lowering.graph.inputs:  # a net that hands its input through

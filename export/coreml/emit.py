@@ -73,6 +73,7 @@ def emit_coreml(
     weights_only: bool = False,
     image_input: Preprocessing | None = None,
     labels: Sequence[str] | None = None,
+    probabilities: bool = False,
     metadata: Mapping[str, str] | None = None,
     avoid_known_issues: bool = False,
     coarse: Collection[str] = (),
@@ -83,7 +84,8 @@ def emit_coreml(
     ``compute`` is fp16 unless precision is fp32; ``min_ios`` 15 to 18, default 16, 17 for INT8
     activations. ``weights_only`` is INT8 weights alone, from ``recipe`` or, without one, rounded
     from the float weights. ``image_input`` makes image inputs with that preprocessing inside,
-    ``labels`` a classifier with a softmax. ``metadata``: "author", "license", "version" and
+    ``labels`` a classifier with a softmax,
+    which a graph that gives ``probabilities`` has already. ``metadata``: "author", "license", "version" and
     "description" are Core ML's own fields, every other key goes to the user-defined ones.
     Half precision would round the digits of the outputs ``coarse`` away (wide.py): their last layers
     stay in float32. ``nms`` makes a pipeline of a graph that gives what it takes (suppress.py);
@@ -110,7 +112,7 @@ def emit_coreml(
             plan,
             half=compute == "fp16",
             min_ios=min_ios,
-            border=Border(image_input, None if nms else labels),
+            border=Border(image_input, None if nms else labels, probabilities),
             folder=folder,
             coarse=coarse,
         )
