@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +23,11 @@ from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError, UnsupportedOpError
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.ncnn.emit import emit_ncnn
-from edgeconv.export.ncnn.ops_move import ORDERS
+from edgeconv.export.ncnn.ops_transpose import ORDERS
 from edgeconv.export.ncnn.table import OPS, stops
 from edgeconv.export.ncnn.target import NCNN
 from edgeconv.export.op_traits import TRAITS
-from edgeconv.files import digest
+from edgeconv.files import digest, sha256
 from edgeconv.formats.ncnn_file import read_pair
 from edgeconv.runtimes.base import open_runner
 
@@ -166,6 +169,7 @@ FORMS: dict[str, onnx.ModelProto] = {
         **{"a": np.array([-1]), "b": np.array([-9]), "i": np.array([3]), "s": np.array([-2])},
     ),
     "five axes": model_of(node("Transpose", perm=[0, 2, 1, 4, 3]), 1, 3, 4, 5, 2),
+    "more axes than four": model_of(node("Transpose", perm=[5, 0, 4, 2, 1, 3]), 2, 3, 4, 5, 2, 3),
     "a batch that is put aside": model_of(node("Transpose", perm=[3, 1, 0, 2]), 2, 3, 4, 5),
     "operands over inner and outer axes": model_of(
         node("Add", "c"), 2, 3, 4, 5, c=weights(2, 1, 4, 1)
@@ -360,6 +364,39 @@ def copied(pair: Path, folder: Path) -> Path:
 
 def short(data: bytes) -> bytes:
     return data[: len(data) // 2]
+
+
+def test_a_bundle_takes_both_files_and_the_board_gets_what_is_missing(
+    pair: Path, tmp_path: Path
+) -> None:
+    from types import SimpleNamespace
+
+    from edgeconv.device import board as boards
+
+    target = tmp_path / "b.tar.gz"
+    packed = CliRunner().invoke(main, ["bundle", str(pair), "--output", str(target)])
+    assert packed.exit_code == 0, packed.output
+    with tarfile.open(target) as tar:
+        names = {
+            name.partition("b/models/")[2] for name in tar.getnames() if "b/models/" in name[:9]
+        }
+        tar.extractall(tmp_path, filter="data")
+    assert names == {pair.name, pair.with_suffix(".bin").name, f"{pair.name}.json"}
+    command = [sys.executable, "run.py", "--runs", "10", "--warmup", "1"]
+    ran = subprocess.run(command, cwd=tmp_path / "b", capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    check = json.loads((tmp_path / "b" / "results.json").read_text())["checks"][pair.name]
+    assert check["outputs"]["output"]["max_difference"] == 0
+
+    said: list[str] = []
+    connection: Any = SimpleNamespace(
+        host=SimpleNamespace(target="pi"), run=lambda command, *_, **__: said.append(command)
+    )
+    board: Any = SimpleNamespace(there={sha256(pair)})
+    there = boards.put_files(connection, board, [pair], "job", said.append)
+    assert there == [f"job/{pair.name}"]
+    assert f"pi: copying {pair.with_suffix('.bin').name}" in " ".join(said)
+    assert f"job/{pair.with_suffix('.bin').name}" in said[-1]
 
 
 def test_a_damaged_pair_is_one_sentence(pair: Path, tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def test_a_board_runs_a_file_in_its_runtimes_and_in_others_where_they_are_asked_
     monkeypatch.setattr(Here, "run", lambda self, cells, *rest: [(c, "") for c in cells])
     nothing: Any = None
     board = places.EmulatedBoard("pi5")
-    for suffix, runtimes in ((".onnx", ["onnxruntime", *asked]), (".pte", ["executorch"])):
+    both = ((".pte", ["executorch"]), (".param", ["ncnn"]))
+    for suffix, runtimes in ((".onnx", ["onnxruntime", *asked]), *both):
         path = tmp_path / f"net{suffix}"
         cells = [Cell(f"net · {name}", "fp32", path, name) for name in runtimes]
         found = [cell for cell, _ in board.run(cells, nothing, nothing, tmp_path)]

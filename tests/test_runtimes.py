@@ -493,7 +493,7 @@ def test_what_boards_run_is_said_wherever_another_file_is_asked_for(
         lambda: board.run(cells, nothing, nothing, tmp_path),
     ]
     for ask in asked:
-        with pytest.raises(UsageError, match=r"a board runs \.onnx, \.tflite and \.pte"):
+        with pytest.raises(UsageError, match=r"a board runs \.onnx, \.tflite, \.pte and \.param"):
             ask()
 
 

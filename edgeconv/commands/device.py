@@ -76,7 +76,8 @@ def _lines(board: "Board", found: dict[str, Any]) -> list[tuple[str, str]]:
 @click.option("--onnx", is_flag=True, help="onnxruntime, for .onnx.")
 @click.option("--tflite", is_flag=True, help="LiteRT (32-bit: tflite-runtime), for .tflite.")
 @click.option("--pte", is_flag=True, help="ExecuTorch with PyTorch (64-bit, 0.2 GB), for .pte.")
-def setup(device: str, onnx: bool, tflite: bool, pte: bool) -> None:
+@click.option("--ncnn", is_flag=True, help="ncnn (64-bit), for .param.")
+def setup(device: str, onnx: bool, tflite: bool, pte: bool, ncnn: bool) -> None:
     """Copy our code and the runtimes there, newer ones included; the board needs no network.
 
     Those for .onnx and .tflite, unless options ask for others."""
@@ -85,7 +86,7 @@ def setup(device: str, onnx: bool, tflite: bool, pte: bool) -> None:
     from edgeconv.device.ssh import Connection, parse_host
     from edgeconv.device.wheels import runtime_for
 
-    wanted = ((".onnx", onnx), (".tflite", tflite), (".pte", pte))
+    wanted = ((".onnx", onnx), (".tflite", tflite), (".pte", pte), (".param", ncnn))
     suffixes = [s for s, on in wanted if on] or [".onnx", ".tflite"]
     connection = Connection(parse_host(device))
     board = boards.ask(connection)

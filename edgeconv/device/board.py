@@ -14,7 +14,7 @@ from edgeconv.device.payload import archive, digest, sources
 from edgeconv.device.ssh import Connection
 from edgeconv.device.wheels import Platform, resolve
 from edgeconv.errors import EdgeconvError
-from edgeconv.files import sha256
+from edgeconv.files import model_files, sha256
 from edgeconv.schema import (
     Check,
     Misfit,
@@ -273,10 +273,11 @@ def put_files(
 ) -> list[str]:
     """Copy files into the store there unless their content is there; link them into ``folder``.
 
-    Returns their paths there, for the board's shell.
+    Returns their paths there, for the board's shell. What a file is a model with goes along.
     """
-    links, targets = [f"mkdir -p {folder}"], []
-    for path in paths:
+    links = [f"mkdir -p {folder}"]
+    targets = [f"{folder}/{shlex.quote(path.name)}" for path in paths]
+    for path in (file for given in paths for file in model_files(given)):
         name = sha256(path)
         stored = f"{BASE}/files/{name}"
         if name not in board.there:
@@ -290,7 +291,6 @@ def put_files(
                 timeout_s=1800.0,
             )
             board.there.add(name)
-        targets.append(f"{folder}/{shlex.quote(path.name)}")
-        links.append(f"ln -sf {stored} {targets[-1]}")
+        links.append(f"ln -sf {stored} {folder}/{shlex.quote(path.name)}")
     connection.run(" && ".join(links), timeout_s=60.0)
     return targets

@@ -13,7 +13,7 @@ from edgeconv.device.checks import record
 from edgeconv.device.payload import archive, sources
 from edgeconv.device.wheels import Platform, resolve, runtime_for
 from edgeconv.errors import UsageError
-from edgeconv.files import sha256, write_bytes
+from edgeconv.files import digest, model_files, write_bytes
 from edgeconv.runtimes.table import BOARD_SUFFIXES
 from edgeconv.schema import checked, either, mapping, number, read_json, table, text, whole
 
@@ -85,10 +85,10 @@ def make_bundle(
         recorded = io.BytesIO()
         np.savez(recorded, **record(model))  # type: ignore[arg-type] # names become keywords
         entries.append((f"checks/{model.name}.npz", recorded.getvalue()))
-        entries.append((f"models/{model.name}", model.read_bytes()))
+        entries += [(f"models/{file.name}", file.read_bytes()) for file in model_files(model)]
         if manifest_path(model).is_file():
             entries.append((f"models/{model.name}.json", manifest_path(model).read_bytes()))
-        listed.append({"name": model.name, "sha256": sha256(model)})
+        listed.append({"name": model.name, "sha256": digest(model)})
     if platform is not None:
         runtimes = runtime_for([m.suffix.lower() for m in models], platform)
         wheels = resolve(runtimes, platform, cache or Path("."))

@@ -196,6 +196,8 @@ RUNTIMES = {
             "export, run, bench and check .param",
             packages=("ncnn", "numpy"),
             options={"half": bool},
+            boards=(ARM64,),
+            board_packages=("ncnn", "numpy"),  # what else its wheel asks for fetches models
         ),
         Runtime(
             "openvino",

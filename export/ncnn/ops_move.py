@@ -1,12 +1,11 @@
 """What moves, cuts, joins, repeats or resizes values, as ncnn's layers."""
 
 from collections.abc import Sequence
-from itertools import permutations
 
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.ncnn.axes import around, inner_axis, moved, paired
+from edgeconv.export.ncnn.axes import around, inner_axis, paired
 from edgeconv.export.ncnn.ops_windows import Say, one_picture
 from edgeconv.export.ncnn.say import Blob, Emission, Parameter
 from edgeconv.export.op_table import Entry, first_failing, needs_constant
@@ -17,51 +16,8 @@ PIECES = 64
 PADDINGS = {"constant": 0, "edge": 1, "reflect": 2}
 
 
-def _orders() -> dict[tuple[int, ...], int]:
-    """Return for each transposition what Permute calls it: the list of its source, permute.cpp.
-
-    ncnn counts from the innermost axis: order "h w c" of a (c, h, w) gives (c, w, h).
-    """
-    found = {(0,): 0, (0, 1): 0, (1, 0): 1}
-    for number, inner in enumerate(("whc", "hwc", "wch", "cwh", "hcw", "chw")):
-        found[tuple("chw".index(axis) for axis in reversed(inner))] = number
-    number = 0
-    for last in "cdhw":  # the outermost axis of the result
-        for next_ in (axis for axis in "cdhw" if axis != last):
-            rest = [axis for axis in "whdc" if axis not in (last, next_)]
-            for pair in (rest, rest[::-1]):
-                found[
-                    "cdhw".index(last),
-                    "cdhw".index(next_),
-                    *("cdhw".index(axis) for axis in reversed(pair)),
-                ] = number
-                number += 1
-    assert len(found) == 3 + len(list(permutations(range(3)))) + len(list(permutations(range(4))))
-    return found
-
-
-ORDERS = _orders()
-
-
 def _same(em: Emission, node: Node) -> None:
     em.write(node, em.read(node.inputs[0]), em.own(node.inputs[0]))
-
-
-def _transpose(em: Emission, node: Node) -> None:
-    shape = em.graph.shape(node.inputs[0])
-    before, perm = moved(shape, node.ints("perm", list(reversed(range(len(shape))))))
-    blob = em.read(node.inputs[0], before)
-    if len(perm) > 1:
-        blob = em.add("Permute", node, [blob], {0: ORDERS[perm]})
-    em.write(node, blob, tuple(before[axis] for axis in perm))
-
-
-def _few_moved(graph: Graph, node: Node) -> str | None:
-    shape = graph.shape(node.inputs[0])
-    perm = node.ints("perm", list(reversed(range(len(shape)))))
-    if len(moved(shape, perm)[0]) > MOST_AXES:
-        return "it moves more axes than ncnn's four"
-    return None
 
 
 def _along(em: Emission, names: Sequence[str], axis: int) -> tuple[int, list[Shape]]:
@@ -291,7 +247,6 @@ OPS: dict[str, Entry[Say]] = {
     "SpaceToDepth": Entry(_space_to_depth, "Reorg", check=one_picture),
     "Split": Entry(_split, "Slice"),
     "Tile": Entry(_repeat, "Tile", check=first_failing(needs_constant(1, "count"), _few_repeats)),
-    "Transpose": Entry(_transpose, "Permute", check=_few_moved),
     **dict.fromkeys(("Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"), _shape),
 }
 """Operator -> entry."""

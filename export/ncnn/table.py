@@ -3,12 +3,25 @@
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.ncnn import ops_arithmetic, ops_layers, ops_move, ops_resize, ops_windows
+from edgeconv.export.ncnn import (
+    ops_arithmetic,
+    ops_layers,
+    ops_move,
+    ops_resize,
+    ops_transpose,
+    ops_windows,
+)
 from edgeconv.export.ncnn.ops_windows import Say
 from edgeconv.export.op_table import Entry, Refusal, merged, refusals
 
 OPS: dict[str, Entry[Say]] = merged(
-    "ncnn", ops_windows.OPS, ops_layers.OPS, ops_move.OPS, ops_resize.OPS, ops_arithmetic.OPS
+    "ncnn",
+    ops_windows.OPS,
+    ops_layers.OPS,
+    ops_move.OPS,
+    ops_transpose.OPS,
+    ops_resize.OPS,
+    ops_arithmetic.OPS,
 )
 
 PARAMETERS = {
