@@ -19,7 +19,7 @@ integers there.
 """
 ALSO_WRITTEN = (
     *("a Conv with computed weights", "Einsum", "GatherElements", "GatherND"),
-    *("MeanVarianceNormalization", "ReverseSequence"),
+    *("MaxUnpool", "MeanVarianceNormalization", "ReverseSequence"),
 )
 """What passes of their own write out."""
 

@@ -173,6 +173,7 @@ TRAITS: dict[str, Traits] = {
     "Flatten": Traits(),
     "DFT": Traits(),
     "GridSample": Traits(),
+    "RoiAlign": Traits(),
     "STFT": Traits(),
     "ScatterElements": Traits(),
     "ScatterND": Traits(),

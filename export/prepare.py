@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from edgeconv.export.graph import Graph
+from edgeconv.export.passes.axis_by_axis import axis_by_axis
 from edgeconv.export.passes.base import Pass, run_passes
 from edgeconv.export.passes.complete_resize import complete_resize
 from edgeconv.export.passes.computed_indices import computed_indices
@@ -42,6 +43,7 @@ from edgeconv.export.passes.merge_axes import merge_axes
 from edgeconv.export.passes.normalize_gemm import normalize_gemm
 from edgeconv.export.passes.normalize_reshapes import normalize_reshapes
 from edgeconv.export.passes.one_type_powers import one_type_powers
+from edgeconv.export.passes.pool_places import pool_places
 from edgeconv.export.passes.pool_to_depthwise import pool_to_depthwise
 from edgeconv.export.passes.product_to_conv import product_to_conv
 from edgeconv.export.passes.reverse_sequences import reverse_sequences
@@ -75,6 +77,7 @@ HUB: tuple[Pass, ...] = (
 
 LOWERING: tuple[Pass, ...] = (
     *HUB,
+    pool_places,
     flatten_pools,
     flatten_convolutions,
     computed_weights,
@@ -82,6 +85,7 @@ LOWERING: tuple[Pass, ...] = (
     constant_indices,
     computed_indices,
     find_shuffles,
+    axis_by_axis,
     merge_axes,
     lift_scalars,
     fuse_clamps,

@@ -11,7 +11,8 @@ from graph_kit import run
 from edgeconv.adapt import adapt_inputs, adapt_outputs
 from edgeconv.export.coreml.emit import emit_coreml
 from edgeconv.export.graph import Graph
-from edgeconv.export.hub.ingest import ingest, opset_of
+from edgeconv.export.hub.graphs import opset_of
+from edgeconv.export.hub.ingest import ingest
 from edgeconv.export.hub.onnx_io import from_onnx, to_onnx
 from edgeconv.export.hub.simplify import simplify
 from edgeconv.export.hub.simplify_child import converted

@@ -13,7 +13,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, N
 from tflite_kit import Arrays, KernelError, Worker, minmax_recipe, run_nchw, simulate
 
 from edgeconv.errors import EdgeconvError, UnsupportedOpError
-from edgeconv.export.hub.ingest import opset_of
+from edgeconv.export.hub.graphs import opset_of
 from edgeconv.export.hub.onnx_io import from_onnx
 from edgeconv.export.hub.simplify_child import converted
 from edgeconv.export.prepare import prepare

@@ -229,3 +229,20 @@ def test_quantization_nodes_of_onnxruntimes_own_domain_are_the_standard_ones() -
     assert not any(node.domain for node in model.graph.node)
     made = run(model, {"x": np.array([1.2, -0.6], np.float32)})
     np.testing.assert_array_equal(made, [1.0, -0.5])
+
+
+@pytest.mark.filterwarnings("ignore")  # quantize_static advises pre-processing by warnings
+@pytest.mark.parametrize("form", [QuantFormat.QDQ, QuantFormat.QOperator])
+def test_weights_with_zero_points_are_rounded_again_and_told(
+    form: QuantFormat, tmp_path: Path
+) -> None:
+    graph = residual_net()
+    bytes_ = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QUInt8}
+    model = static(graph, tmp_path, quant_format=form, **bytes_)
+    found = read_qdq(model)
+    again = [note for note in found.notes if "rounded again, symmetrically" in note]
+    assert 0 < len(again) <= len(found.recipe.weights)
+    emitted = emit_qdq(found.graph, found.recipe).model
+    for feed in pictures(graph, 3, seed=4):
+        wanted, got = run(model, feed), run(emitted, feed)
+        assert np.abs(wanted - got).max() <= 0.03 * np.abs(wanted).max()

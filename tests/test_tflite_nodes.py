@@ -46,10 +46,7 @@ REASONS = (
         r"its mode is|antialias|it crops|coordinate|aspect ratio",
         "a Resize or SpaceToDepth that TFLite lacks",
     ),
-    (
-        r"by cubics|it reflects|it samples",
-        "a GridSample that is cubic, reflects or samples volumes",
-    ),
+    (r"takes maxima, not averages", "the maxima of regions"),
     (r"dilated|indices", "pooling with dilation or indices"),
     (r"last of equal", "ArgMax of the last of equal values"),
     (r"statistics|only its first output", "statistics as outputs"),

@@ -116,8 +116,11 @@ def convert(
             )
         wide = [name for of, name in zip(graph.outputs, outputs, strict=True) if of in coarse]
         precision = ct.precision.FLOAT16
-        if wide and border.labels is None:  # whose probabilities are no figures around 500
-            precision = ct.transform.FP16ComputePrecision(op_selector=halved(wide))
+        if border.labels is not None:  # whose probabilities are no figures around 500
+            wide = []
+        if wide or lowering.exact:
+            selector = halved(wide, lowering.exact)
+            precision = ct.transform.FP16ComputePrecision(op_selector=selector)
         with _converter_errors(), _temporaries_in(folder):
             model = ct.convert(
                 program,

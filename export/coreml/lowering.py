@@ -4,7 +4,8 @@ Nothing here knows how a package is written: a second Apple format would read th
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +31,8 @@ class Lowering:
     """The state of one lowering: the MIL builder, the graph, and a variable for every tensor made.
 
     ``min_ios`` is 15 to 18; ``integers`` is None for a float model. ``inputs`` are the MIL names of the
-    graph's inputs, in order; ``ops`` is the op table, for operators that are written as others.
+    graph's inputs, in order; ``ops`` is the op table, for operators that are written as others;
+    ``exact`` holds the MIL names of what places are computed by, for which half precision is too coarse.
     """
 
     mb: Any
@@ -41,6 +43,7 @@ class Lowering:
     names: dict[str, str] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     ops: "Mapping[str, Entry[Lower]]" = field(default_factory=dict)
+    exact: set[str] = field(default_factory=set)
     _taken: set[str] = field(default_factory=set)
     _read_back: dict[str, Var] = field(default_factory=dict)
 
@@ -52,6 +55,13 @@ class Lowering:
             found, number = f"{base}_{number}", number + 1
         self._taken.add(found)
         return found
+
+    @contextmanager
+    def exactly(self) -> Iterator[None]:
+        """Let what is lowered meanwhile compute in float32."""
+        before = set(self._taken)
+        yield
+        self.exact |= self._taken - before
 
     def tensor(self, tensor: str) -> Any:
         """Return the variable of a tensor, or a constant's array in a type that MIL has."""

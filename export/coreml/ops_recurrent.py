@@ -83,7 +83,7 @@ def _steps(c: Lowering, node: Node, name: str) -> Any:
     return [c.values[out] for out in node.outputs if out]
 
 
-_NEAREST = "constant weights, sequences of static length and no clip"
+_NEAREST = "constant weights and sequences of static length"
 OPS = {
     "LSTM": Entry(_lstm, "lstm", _NEAREST, why_not_unrolled),
     "GRU": Entry(_steps, "linear, slice_by_index, sigmoid, tanh", _NEAREST, why_not_unrolled),

@@ -13,7 +13,6 @@ from edgeconv.export.passes.resize_by_axes import (
     why_no_matrices,
     why_no_places,
 )
-from edgeconv.export.passes.sample_by_rows import sample_by_rows, why_no_rows
 
 SAMPLING = {
     "half_pixel": "UNALIGN_CORNERS",
@@ -96,15 +95,7 @@ def _foreign(graph: Graph, node: Node) -> str | None:
     return None
 
 
-def _sample(c: Lowering, node: Node, name: str) -> Any:
-    del name
-    for piece in sample_by_rows(c.graph, node):
-        c.lower(piece, c.ops[piece.op])
-    return c.values[node.output]
-
-
 OPS = {
     "Resize": Entry(_resize, check=_refuse),
     "Upsample": Entry(_resize, check=_refuse),
-    "GridSample": Entry(_sample, check=why_no_rows),
 }

@@ -1,7 +1,8 @@
-"""Outputs whose digits half precision would round away: what makes them computes in float32.
+"""What half precision would round away: what makes such outputs, and places, computes in float32.
 
 Around 500 a half has steps of a quarter to a half: a figure that varies by 1 there keeps 25 dB. The
-operators between the last layer with weights and such an output, that layer too, stay in float32.
+operators between the last layer with weights and such an output, that layer too, stay in float32. So do those
+that computed places come from: a half has steps of an eighth of a pixel at 128.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -30,10 +31,10 @@ def coarse_outputs(outputs: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
     )
 
 
-def halved(outputs: Collection[str]) -> Callable[[Any], bool]:
+def halved(outputs: Collection[str], exact: Collection[str]) -> Callable[[Any], bool]:
     """Return coremltools' selector of the operators that compute in half precision.
 
-    ``outputs`` are MIL names. What stays in float32 is decided when it is first asked, as the pass
+    ``outputs`` and ``exact``, the names of what computes places, are MIL names. What stays in float32 is decided when it is first asked, as the pass
     that asks changes the program while it goes.
     """
     wide: set[int] = set()
@@ -42,21 +43,22 @@ def halved(outputs: Collection[str]) -> Callable[[Any], bool]:
     def selects(operation: Any) -> bool:
         nonlocal asked
         if not asked:
-            wide.update(id(op) for op in _tails(operation.enclosing_block, outputs))
+            wide.update(id(op) for op in _tails(operation.enclosing_block, outputs, exact))
             asked = True
         return id(operation) not in wide
 
     return selects
 
 
-def _tails(block: Any, outputs: Collection[str]) -> Iterator[Any]:
+def _tails(block: Any, outputs: Collection[str], exact: Collection[str]) -> Iterator[Any]:
     """Yield each operator from the last layer on, and what reads the numbers stored for it alone."""
     found: set[int] = set()
     last = [variable for variable in block.outputs if variable.name in outputs]
     for operation in reversed(block.operations):
         stored = operation.op_type.startswith(STORED)
         if any(
-            any(variable is output for output in last)
+            variable.name in exact
+            or any(variable is output for output in last)
             or any(_reaches(reader, stored, found) for reader in variable.child_ops)
             for variable in operation.outputs
         ):

@@ -4,14 +4,14 @@ Model-local functions are inlined, operators newer than the hub's opset become w
 them as, real numbers of other widths become float32, and dimensions below zero become unknown.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference
 
 from edgeconv.export.hub.affine_grid import write_affine_grids
+from edgeconv.export.hub.graphs import graphs_of, opset_of
 from edgeconv.export.hub.late_windows import drop_late_windows
+from edgeconv.export.hub.refused_forms import write_refused_forms
 from edgeconv.export.hub.trace import HUB_OPSET
 from edgeconv.export.qdq.qoperator import (
     as_qdq,
@@ -35,6 +35,7 @@ def ingest(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
     """Return ``model`` in the hub's terms, and what the user should be told. The argument may change."""
     if model.functions:
         model = inliner.inline_local_functions(model)
+    write_refused_forms(model)
     refuse_dynamic(model)
     use_standard_quantization(model)
     if is_qoperator(model):
@@ -101,11 +102,6 @@ def _shapes(graph: onnx.GraphProto) -> dict[str, list[int]]:
     }
 
 
-def opset_of(model: onnx.ModelProto) -> int:
-    """Return the opset of the standard operators; 1 where the file names none."""
-    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
-
-
 def _without_newer_operators(model: onnx.ModelProto) -> onnx.ModelProto:
     """Write out the operators that onnx cannot convert back to the hub's opset, or defines as others."""
     opset = opset_of(model)
@@ -140,7 +136,7 @@ def _widen(model: onnx.ModelProto) -> list[str]:
     """Turn every real number of the model into float32; say which widths there were."""
     found: set[int] = set()
     borders = []
-    for graph in _graphs(model.graph):
+    for graph in graphs_of(model.graph):
         for tensor in graph.initializer:
             _widen_tensor(tensor, found)
         for node in graph.node:
@@ -170,15 +166,6 @@ def _widen_tensor(tensor: onnx.TensorProto, found: set[int]) -> None:
         found.add(tensor.data_type)
         value = numpy_helper.to_array(tensor).astype(np.float32)
         tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
-
-
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """Yield a graph and the bodies of its If and Loop nodes."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _graphs(attribute.g)
 
 
 def _values(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:

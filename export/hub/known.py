@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper, shape_inference
 
 from edgeconv.errors import reading
-from edgeconv.export.hub.ingest import opset_of
+from edgeconv.export.hub.graphs import opset_of
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from onnx import helper, numpy_helper, shape_inference
 from edgeconv.errors import EdgeconvError, reading
 from edgeconv.export.graph import Array, Attribute, Graph, Node
 from edgeconv.export.hub.onnx_checks import check_model
+from edgeconv.export.hub.onnx_words import check_words
+from edgeconv.export.hub.refused_forms import write_refused_forms
 from edgeconv.export.passes.expand_shuffles import expand_shuffles
 from edgeconv.foreign import refuse_no_file
 
@@ -28,6 +30,8 @@ def load_model(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(str(path), load_external_data=False)
         check_model(model, path)
+        check_words(model, path)
+        write_refused_forms(model)
         onnx.load_external_data_for_model(model, str(path.parent))
         if not all(o.type.tensor_type.HasField("shape") for o in model.graph.output):
             model = onnx.shape_inference.infer_shapes(model)  # the checker asks for them

@@ -102,7 +102,7 @@ def _simplify(model: "onnx.ModelProto", child: Worker | None) -> Simplified:
 
     from edgeconv.export.hub.branches import refuse_subgraphs, take_branches
     from edgeconv.export.hub.chance import refuse_chance
-    from edgeconv.export.hub.ingest import opset_of
+    from edgeconv.export.hub.graphs import opset_of
     from edgeconv.export.hub.onnx_io import from_onnx
 
     reason, result = _in_child(take_branches(model), child)

@@ -83,7 +83,7 @@ def _import_onnxsim() -> None:
 def _simplify(source: str, target: str, opset: int) -> str | None:
     import onnx
 
-    from edgeconv.export.hub.ingest import opset_of
+    from edgeconv.export.hub.graphs import opset_of
 
     model = onnx.load(source)
     _prune(model.graph)
@@ -129,11 +129,8 @@ def converted(model: "onnx.ModelProto", opset: int) -> "onnx.ModelProto":
     import onnx
     from onnx import shape_inference, version_converter
 
-    from edgeconv.export.hub.ingest import (
-        flatten_old_hardmaxes,
-        keep_old_resizes,
-        opset_of,
-    )
+    from edgeconv.export.hub.graphs import opset_of
+    from edgeconv.export.hub.ingest import flatten_old_hardmaxes, keep_old_resizes
 
     now = opset_of(model)
 

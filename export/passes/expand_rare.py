@@ -145,6 +145,21 @@ def _col2im(graph: Graph, node: Node) -> bool:
     return True
 
 
+def _center_crop_pad(graph: Graph, node: Node) -> bool:
+    wanted = graph.constant(node, 1)
+    if wanted is None:
+        return False
+    steps, x = Steps(graph, node), node.inputs[0]
+    size, made = np.array(graph.shape(x)), np.array(graph.shape(node.output))
+    cut = np.maximum(size - made, 0) // 2
+    within = np.minimum(size, made)
+    every = steps.integers(range(len(size)))
+    x = steps.do("Slice", x, *map(steps.integers, (cut, cut + within)), every, shape=within)
+    added = np.maximum(made - size, 0)
+    steps.finish("Pad", x, steps.integers([*(added // 2), *(added - added // 2)]))
+    return True
+
+
 def _signed_mod(graph: Graph, node: Node) -> bool:
     """Of integers that keep the dividend's sign: x - (x / y) * y, whose quotient is cut to zero."""
     if not node.int("fmod", 0) or graph.dtype(node.output).kind == "f":
@@ -220,6 +235,7 @@ WRITTEN: dict[str, Callable[[Graph, Node], bool]] = {
     "Asin": _arc,
     "Asinh": _area,
     "Atanh": _area,
+    "CenterCropPad": _center_crop_pad,
     "Col2Im": _col2im,
     "Cosh": _hyperbolic,
     "GlobalLpPool": global_lp_pool,

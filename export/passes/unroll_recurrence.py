@@ -34,8 +34,8 @@ def why_not_unrolled(graph: Graph, node: Node) -> str | None:
         return "its weights are computed, not constant"
     if len(node.inputs) > 7 and node.inputs[7] and node.inputs[7] not in graph.constants:
         return "its peepholes are computed"
-    if node.int("layout", 0) or node.int("input_forget", 0) or "clip" in node.attrs:
-        return "it has layout 1, clip or input_forget"
+    if node.int("layout", 0):
+        return "it has layout 1"
     known = all(name in FUNCTIONS for name in activations(node))
     return None if known else "its activations are not the usual ones"
 
@@ -44,7 +44,8 @@ def is_usual(graph: Graph, node: Node) -> bool:
     """Whether all sequences run to the last step, without peepholes and by the default activations."""
     peeps = len(node.inputs) > 7 and np.any(graph.constants.get(node.inputs[7], 0))
     usual = activations(node) == list(USUAL[node.op]) * directions(node)
-    return usual and not peeps and not ends_early(graph, node)
+    plain = not node.float("clip", 0.0) and not node.int("input_forget", 0)
+    return usual and plain and not peeps and not ends_early(graph, node)
 
 
 def directions(node: Node) -> int:
@@ -151,6 +152,13 @@ class _Steps:
     def one(self, function: Function, x: str) -> str:
         return self.add(function[0], [x], self.graph.shape(x), **function[1])
 
+    def gate(self, function: Function, x: str) -> str:
+        """Apply a gate's activation to what the node's clip leaves of ``x``; the cell is not clipped."""
+        if limit := self.node.float("clip", 0.0):
+            bounds = (self.constant(np.array(end, np.float32)) for end in (-limit, limit))
+            x = self.add("Clip", [x, *bounds], self.graph.shape(x))
+        return self.one(function, x)
+
     def initial(self, index: int, way: int) -> str:
         """Return the state (N, H) that a direction starts from."""
         batch = self.graph.shape(self.node.inputs[0])[1]
@@ -206,7 +214,7 @@ class _Steps:
                 state = self.gru(x, state, recurrent, second[2 * self.hidden :], apply)
             else:
                 total = self.pair("Add", x, self.product(state, recurrent))
-                state = self.one(apply[0], total)
+                state = self.gate(apply[0], total)
             made[step] = state
             if runs := self.runs(step):
                 made[step] = self.choose(runs, state, past_end)
@@ -233,18 +241,21 @@ class _Steps:
     ) -> tuple[str, str]:
         size, (state, cell) = self.hidden, before
         total = self.pair("Add", x, self.product(state, recurrent))
-        fresh = self.one(apply[1], self.cut(total, 1, 3 * size, 4 * size))
+        fresh = self.gate(apply[1], self.cut(total, 1, 3 * size, 4 * size))
         if peeps:
             enter, leave, keep = (self.cut(total, 1, i * size, (i + 1) * size) for i in range(3))
-            enter = self.one(apply[0], self.seen(enter, cell, peeps[0]))
-            keep = self.one(apply[0], self.seen(keep, cell, peeps[2]))
+            enter = self.gate(apply[0], self.seen(enter, cell, peeps[0]))
+            keep = self.gate(apply[0], self.seen(keep, cell, peeps[2]))
         else:
-            gates = self.one(apply[0], self.cut(total, 1, 0, 3 * size))
+            gates = self.gate(apply[0], self.cut(total, 1, 0, 3 * size))
             enter, leave, keep = (self.cut(gates, 1, i * size, (i + 1) * size) for i in range(3))
+        if self.node.int("input_forget", 0):  # what enters is what is forgotten
+            one = self.constant(np.ones((), np.float32))
+            keep = self.add("Sub", [one, enter], self.graph.shape(enter))
         kept, entered = self.pair("Mul", keep, cell), self.pair("Mul", enter, fresh)
         cell = self.pair("Add", kept, entered)
         if peeps:
-            leave = self.one(apply[0], self.seen(leave, cell, peeps[1]))
+            leave = self.gate(apply[0], self.seen(leave, cell, peeps[1]))
         return self.pair("Mul", leave, self.one(apply[2], cell)), cell
 
     def seen(self, gate: str, cell: str, weight: Array) -> str:
@@ -263,12 +274,12 @@ class _Steps:
         gates = self.pair(
             "Add", self.cut(x, 1, 0, 2 * size), self.product(state, recurrent[: 2 * size])
         )
-        gates = self.one(apply[0], gates)
+        gates = self.gate(apply[0], gates)
         update, reset = self.cut(gates, 1, 0, size), self.cut(gates, 1, size, 2 * size)
         if self.node.int("linear_before_reset", 0):
             past = self.pair("Mul", reset, self.product(state, recurrent[2 * size :], bias))
         else:
             past = self.product(self.pair("Mul", reset, state), recurrent[2 * size :], bias)
-        fresh = self.one(apply[1], self.pair("Add", self.cut(x, 1, 2 * size, 3 * size), past))
+        fresh = self.gate(apply[1], self.pair("Add", self.cut(x, 1, 2 * size, 3 * size), past))
         # (1 - z) * fresh + z * state
         return self.pair("Add", fresh, self.pair("Mul", update, self.pair("Sub", state, fresh)))

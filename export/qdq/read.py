@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from edgeconv.errors import UnsupportedOpError
-from edgeconv.export.graph import Graph, Node
+from edgeconv.export.graph import Array, Graph, Node
 from edgeconv.export.hub.onnx_io import from_onnx
 from edgeconv.export.integer.groups import only_moved, same_scale
 from edgeconv.export.integer.rules import data_inputs, float_weights, why_float
@@ -67,9 +68,7 @@ def read_qdq(model: onnx.ModelProto) -> QuantizedModel:
     _saturate(graph, activations, islands)
     free = all(a.final or a.zero_point in (-128, 0) for a in activations.values())
     if not free:
-        notes.append(
-            "activations have zero points, with which Core ML does not compute in integers"
-        )
+        notes.append("activations have zero points: Core ML does not compute in integers then")
     form: Form = "zero-point-free" if free else "asymmetric"
     recipe = Recipe(
         FROM_FILE,
@@ -95,6 +94,7 @@ def _saturate(
 
 
 KEEPS_GRID = frozenset(["Clip", "Relu"])
+AGAIN = "no target multiplies such int8; they were rounded again, symmetrically"
 MEANS = frozenset(["GlobalAveragePool", "ReduceMean"])
 
 
@@ -161,9 +161,8 @@ def _split_shared(graph: Graph, scales: dict[str, tuple[float, int]], notes: lis
             continue
         for position, name in enumerate(node.inputs):
             if name in inputs and scales.get(name) not in (None, target):
-                fresh = graph.declare(
-                    graph.fresh(f"{name}_rescaled"), graph.shape(name), np.float32
-                )
+                own = graph.fresh(f"{name}_rescaled")
+                fresh = graph.declare(own, graph.shape(name), np.float32)
                 rescale = Node("LeakyRelu", graph.fresh(f"rescale_{name}"), [name], [fresh])
                 rescale.attrs["alpha"] = 1.0
                 graph.nodes.insert(graph.nodes.index(node), rescale)
@@ -247,7 +246,7 @@ def _weights(
     flat = rows(node, real)
     input_scale = activations[node.inputs[0]].scale
     if stored is None:
-        scales = np.maximum(np.abs(flat).max(axis=1) / 127, 1e-8).astype(np.float32)
+        scales = _symmetric_scales(flat)
         notes.append(f"the weights of {node.name} are float in the file and were rounded")
     else:
         scales = _expand(stored, len(flat), node)
@@ -255,9 +254,9 @@ def _weights(
     if np.abs(steps * scales[:, None] - flat).max() > 1e-3 * scales.max() and stored is not None:
         notes.append(f"the weights of {node.name} were folded into; they were rounded again")
     if steps.min(initial=0) < -128 or steps.max(initial=0) > 127:
-        raise UnsupportedOpError(
-            f"the weights of {node.name} do not fit int8 with zero point 0: quantize them symmetrically"
-        )
+        notes.append(f"the weights of {node.name} had zero points: {AGAIN}")
+        scales = _symmetric_scales(flat)
+        steps = np.rint(flat.astype(np.float64) / scales[:, None])
     weights = Weights(
         unrows(node, steps.astype(np.int8), real.shape),
         scales,
@@ -269,9 +268,12 @@ def _weights(
     return Weights(weights.values, scales, integers, bias, axis=weights.axis)
 
 
-def _expand(
-    stored: StoredConstant, outputs: int, node: Node
-) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def _symmetric_scales(flat: Array) -> NDArray[np.float32]:
+    """Return the scale of each channel of (channels, values) at which all fit [-127, 127]."""
+    return np.asarray(np.maximum(np.abs(flat).max(axis=1) / 127, 1e-8), np.float32)
+
+
+def _expand(stored: StoredConstant, outputs: int, node: Node) -> NDArray[np.float32]:
     if stored.scales.size == outputs:
         return stored.scales.astype(np.float32)
     if stored.scales.size != 1:
@@ -283,7 +285,7 @@ def _expand(
 
 def _bias(
     node: Node, source: Node | None, before: Stripped, weights: Weights, input_scale: float
-) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+) -> NDArray[np.int32]:
     """Return the file's int32 bias where it is at s_in * s_w, else the real bias rounded to that."""
     name = source.inputs[2] if source is not None and len(source.inputs) > 2 else ""
     stored = before.constants.get(name)

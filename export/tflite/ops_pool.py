@@ -190,7 +190,7 @@ def _check_pool(graph: Graph, node: Node) -> str | None:
     if any(d != 1 for d in node.ints("dilations", [1])):
         return "its window is dilated"
     if len([out for out in node.outputs if out]) > 1:
-        return "it also returns indices"
+        return "it also returns the places of the maxima in a dilated or large window"
     return None
 
 
@@ -206,7 +206,7 @@ TABLE = {
     "MaxPool": Entry(
         max_pool,
         "MAX_POOL_2D",
-        "a 1-D or 2-D window without dilation and without indices",
+        "a 1-D or 2-D window without dilation",
         first_failing(rank_within(3, 4), _check_pool),
         "picture",
         int8=True,

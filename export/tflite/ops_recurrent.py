@@ -12,7 +12,7 @@ def steps(em: Emission, node: Node) -> None:
         em.ops[piece.op].emit(em, piece)
 
 
-_NEAREST = "constant weights, sequences of static length and no clip"
+_NEAREST = "constant weights and sequences of static length"
 _BECOMES = "FULLY_CONNECTED, SLICE, LOGISTIC, TANH, MUL, ADD, SUB, CONCATENATION"
 
 TABLE = {

@@ -12,7 +12,6 @@ from edgeconv.export.passes.resize_by_axes import (
     why_no_matrices,
     why_no_places,
 )
-from edgeconv.export.passes.sample_by_rows import sample_by_rows, why_no_rows
 from edgeconv.export.tflite.emission import Emission
 from edgeconv.export.tflite.layout import Rule, stored_axis
 from edgeconv.export.tflite.ops_cut import take
@@ -135,20 +134,7 @@ def _rule(graph: Graph, node: Node) -> Rule:
     return "any" if _is_nearest(node) else "plain"
 
 
-def sample(em: Emission, node: Node) -> None:
-    """GridSample: GATHER of the pixels around each place, MUL by how near each is, ADD."""
-    for piece in sample_by_rows(em.graph, node):
-        em.ops[piece.op].emit(em, piece)
-
-
 TABLE = {
-    "GridSample": Entry(
-        sample,
-        "FLOOR, ROUND, MUL, ADD, CAST, GATHER",
-        "nearest or linear sampling of pictures by zeros or the border outside",
-        why_no_rows,
-        "loose",
-    ),
     "Resize": Entry(
         resize,
         "RESIZE_BILINEAR, RESIZE_NEAREST_NEIGHBOR, GATHER, BATCH_MATMUL",

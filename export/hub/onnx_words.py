@@ -1,0 +1,91 @@
+"""Attributes of an .onnx file that name what no operator has, or layers whose sizes contradict each other.
+
+onnxruntime reports both in words of its own source.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import onnx
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.hub.graphs import graphs_of
+
+WAYS = ("forward", "reverse", "bidirectional")
+FOLDS = ("none", "add", "mul", "max", "min")
+WORDS: dict[str, dict[str, tuple[str, ...]]] = {
+    "auto_pad": {"": ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")},
+    "direction": {"LSTM": WAYS, "GRU": WAYS, "RNN": WAYS, "BitShift": ("LEFT", "RIGHT")},
+    "mode": {
+        "Resize": ("nearest", "linear", "cubic"),
+        "Upsample": ("nearest", "linear", "bilinear"),
+        "Pad": ("constant", "reflect", "edge", "wrap"),
+        "GridSample": ("linear", "bilinear", "nearest", "cubic", "bicubic"),
+        "RoiAlign": ("avg", "max"),
+        "DepthToSpace": ("DCR", "CRD"),
+    },
+    "padding_mode": {"GridSample": ("zeros", "border", "reflection")},
+    "reduction": {"ScatterND": FOLDS, "ScatterElements": FOLDS},
+}
+"""Attribute -> operator ("": any) -> the words that it may be."""
+LAYERS = ("Conv", "ConvTranspose")
+
+
+def check_words(model: onnx.ModelProto, path: Path) -> None:
+    """Raise EdgeconvError, naming node and attribute, for a word or a group that cannot be."""
+    for graph in graphs_of(model.graph):
+        weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+        layers = any(node.op_type in LAYERS for node in graph.node)
+        sizes = _sizes(model) if layers and graph is model.graph else {}
+        for node in graph.node:
+            if node.domain not in ("", "ai.onnx"):
+                continue
+            said = f"{path}: {node.op_type} {node.name or ', '.join(node.output)}"
+            for attribute in node.attribute:
+                known = WORDS.get(attribute.name, {})
+                words = known.get(node.op_type, known.get("", ()))
+                word = attribute.s.decode(errors="replace")
+                if words and attribute.type == attribute.STRING and word not in words:
+                    raise EdgeconvError(
+                        f"{said} has {attribute.name} {word[:40]!r}; ONNX knows {', '.join(words)}"
+                    )
+            if node.op_type in LAYERS and len(node.input) > 1 and node.input[1] in weights:
+                _check_layer(node, weights[node.input[1]], sizes.get(node.input[0]), said)
+
+
+def _sizes(model: onnx.ModelProto) -> Mapping[str, tuple[int, ...]]:
+    """Return the shapes of tensors as far as they are declared or follow, 0 for what is not known."""
+    with suppress(
+        Exception
+    ):  # what contradicts itself or is too large to be asked is reported later
+        model = onnx.shape_inference.infer_shapes(model)
+    return {
+        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        for value in (*model.graph.input, *model.graph.value_info)
+        if value.type.tensor_type.HasField("shape")
+    }
+
+
+def _check_layer(
+    node: onnx.NodeProto, weights: tuple[int, ...], read: tuple[int, ...] | None, said: str
+) -> None:
+    """Hold the weights of a layer against its group, its window and the channels that it reads."""
+    given = {item.name: item for item in node.attribute}
+    group = given["group"].i if "group" in given else 1
+    transposed = node.op_type == "ConvTranspose"
+    if len(weights) < 3 or group < 1:
+        return
+    if weights[0] % group:  # the channels that a Conv makes and a ConvTranspose reads
+        raise EdgeconvError(
+            f"{said} splits {weights[0]} channels into {group} groups of unequal size"
+        )
+    wanted = weights[0] if transposed else weights[1] * group
+    if read and len(read) > 1 and read[1] not in (0, wanted):
+        raise EdgeconvError(
+            f"{said} reads {read[1]} channels; its weights {list(weights)} with group {group} "
+            f"want {wanted}"
+        )
+    window = list(given["kernel_shape"].ints) if "kernel_shape" in given else []
+    if window and window != list(weights[2:]):
+        raise EdgeconvError(f"{said} has kernel_shape {window}, and weights of {list(weights[2:])}")
