@@ -166,6 +166,51 @@ def mean_of_input(net: Healthy, rng: np.random.Generator) -> Planted | None:
     return Planted(graph, recipe, output)
 
 
+def copied_border(net: Healthy, rng: np.random.Generator) -> Planted | None:
+    """The first or last row or column of a map is the one beside it."""
+    output = _mapped(net, rng, 4)
+    if output is None or min(net.graph.shape(output)[2:]) < 3:
+        return None
+    graph = net.graph.clone()
+    shape = graph.shape(output)
+    axis, first = int(rng.integers(2, 4)), bool(rng.integers(2))
+    recipe, before = _before(graph, net, output)
+
+    def part(start: int, end: int) -> str:
+        starts, ends = [0] * 4, list(shape)
+        starts[axis], ends[axis] = start, end
+        return sliced(graph, before, starts, ends)
+
+    size = shape[axis]
+    parts = [part(1, 2), part(1, size)] if first else [part(0, size - 1), part(size - 2, size - 1)]
+    for name in parts:
+        recipe = alike(recipe, output, name)
+    graph.nodes.append(Node("Concat", graph.fresh("join"), parts, [output], {"axis": axis}))
+    return Planted(graph, recipe, f"{output}, axis {axis}")
+
+
+def few_levels(net: Healthy, rng: np.random.Generator) -> Planted | None:
+    """An output keeps 12 to 24 levels of its range."""
+    output = _mapped(net, rng, 2)
+    low, high = net.ranges.get(output or "", (0.0, 0.0))
+    if output is None or low == high:
+        return None
+    graph = net.graph.clone()
+    recipe, before = _before(graph, net, output)
+    step = np.array((high - low) / int(rng.integers(12, 25)), np.float32)
+    sides = [graph.add_constant("step", side) for side in (1 / step, step)]
+    for op, wanted, given in (
+        ("Mul", [before, sides[0]], graph.fresh("steps")),
+        ("Round", [], graph.fresh("rounded")),
+        ("Mul", [sides[1]], output),
+    ):
+        inputs = wanted if before in wanted else [graph.nodes[-1].output, *wanted]
+        if given != output:
+            graph.declare(given, graph.shape(output), np.float32)
+        graph.nodes.append(Node(op, graph.fresh("level"), inputs, [given]))
+    return Planted(graph, recipe, output)
+
+
 PART_FAULTS: dict[str, Fault] = {
     fault.__name__: fault
     for fault in (
@@ -179,6 +224,8 @@ PART_FAULTS: dict[str, Fault] = {
         lost_tile,
         lost_gate,
         mean_of_input,
+        copied_border,
+        few_levels,
     )
 }
 

@@ -276,6 +276,9 @@ def said(verdict: Verdict) -> Line:
         "turned_row_low",
         "lost_samples_low",
         "worst_row_beyond_db",
+        "odd_place_beyond_db",
+        "lost_bits",
+        "lost_float_bits",
     )
     places = {
         ", ".join(filter(None, place)): {k: round(f[k], 4) for k in kept if k in f}

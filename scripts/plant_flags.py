@@ -9,7 +9,7 @@ and those of the folders given (data/README.md of each says what they are). ``ta
 import copy
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ import click
 import numpy as np
 from json_lines import Line, read_lines
 
-from edgeconv.artifact import Preprocessing
+from edgeconv.artifact import LETTERBOX, Preprocessing
 from edgeconv.demo_files import demo_folder
 from edgeconv.export.fit_by_scores import better_by_truth, class_scores, hint_by_scores
 from edgeconv.export.fit_preprocessing import fit_preprocessing, some_pictures
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.source import open_source
+from edgeconv.files import temporary_folder
 from edgeconv.preprocessing import NAMED
 
 WRONG = {
@@ -181,6 +182,36 @@ def cases(net: Trained, done: set[str]) -> Iterator[tuple[str, Line]]:
             f"{net.name}: crop",
             about(net, "crop") | ask(net, replace(net.how, crop=0.5)),
         )
+    with temporary_folder() as folder:
+        if net.truth is not None and f"{net.name}: letterbox" not in done:
+            wide = replace(net, folder=rewritten(net.folder, folder / "wide", cut_wide))
+            own = ask(wide, net.how)
+            yield f"{net.name}: wide pictures", about(net, net.right) | own
+            how = replace(net.how, crop=LETTERBOX)
+            yield f"{net.name}: letterbox", about(net, "letterbox") | ask(wide, how)
+        if f"{net.name}: nearest" not in done:
+            size = net.how.size[::-1]
+            near = rewritten(net.folder, folder / "near", lambda picture: picture.resize(size, 0))
+            yield (
+                f"{net.name}: nearest",
+                about(net, net.right) | ask(replace(net, folder=near), net.how),
+            )
+
+
+def cut_wide(picture: Any) -> Any:
+    """Return the middle of a picture, two thirds as high as it is wide: in a square it is cut, or between bars."""
+    wide, high = picture.size
+    return picture.crop((0, high // 6, wide, high - high // 6))
+
+
+def rewritten(folder: Path, place: Path, change: Callable[[Any], Any]) -> Path:
+    """Write the pictures of ``folder`` changed into ``place``, under the same names."""
+    from PIL import Image
+
+    place.mkdir()
+    for path in folder.iterdir():
+        change(Image.open(path).convert("RGB")).save(place / path.name, quality=95)
+    return place
 
 
 def coloured(net: Trained) -> bool:
@@ -224,7 +255,7 @@ def wanted(line: Line) -> dict[str, Any]:
     """Return the options that mend what was planted; nothing where nothing is wrong."""
     if line["planted"] == "BGR":
         return {"channel_order": "bgr"}
-    if line["planted"] == "crop":
+    if line["planted"] in ("crop", "letterbox"):
         return {"crop": line["crop"]}
     right = SAME.get(line["right"], (line["right"],))
     return {} if line["planted"] in right else {"preprocessing": line["right"]}

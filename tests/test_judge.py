@@ -118,6 +118,73 @@ def test_a_place_that_stands_still_is_named_and_one_that_hardly_moves_is_not(
     assert compare({"y": wanted[:4]}, {"y": got[:4]}, budget=budget, floor={"y": sound[:4]})
 
 
+@pytest.mark.parametrize("kind", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("levels", [12, 24])
+def test_an_output_that_keeps_few_levels_is_named(kind: Precision, levels: int) -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(size=(40, 6, 12))
+    coarse = 0.1 * rng.normal(size=wanted.shape) * (kind == "int8")
+    step = np.ptp(wanted) / (256 if kind == "int8" else 1e5)
+    floor = np.rint((wanted + coarse) / step) * step
+    budget = replace(DEFAULTS[kind], limits={k: 1.0 for k in ("lost_bits", "lost_float_bits")})
+    if kind == "int8":
+        budget = replace(budget, limits={"lost_bits": 1.0})
+    about: dict[str, Any] = {"floor": {"y": floor}} if kind == "int8" else {}
+    assert compare({"y": wanted}, {"y": floor}, budget=budget, **about)
+    wide = np.ptp(wanted) / levels
+    said = str(compare({"y": wanted}, {"y": np.rint(floor / wide) * wide}, budget=budget, **about))
+    assert "bits is " in said
+    assert not compare(
+        {"y": wanted}, {"y": np.rint(floor / wide) * wide}, budget=DEFAULTS[kind], **about
+    )
+
+
+def test_levels_that_half_precision_or_a_relu_takes_are_not_missed() -> None:
+    rng = np.random.default_rng(0)
+    wanted = (500 + 20 * rng.normal(size=(40, 32))).astype(np.float32)
+    halves = wanted.astype(np.float16).astype(np.float32)
+    assert compare({"y": wanted}, {"y": halves}, budget=DEFAULTS["fp16"])
+    rare = np.maximum(rng.normal(size=(40, 32)) - 2, 0).astype(np.float32)
+    noisy = rare + np.float32(1e-3) * (rare > 0)
+    limits = {"lost_bits": 1.0, "lost_float_bits": 1.0}
+    assert compare(
+        {"y": rare}, {"y": noisy}, budget=replace(INT8, limits=limits), floor={"y": rare}
+    )
+
+
+@pytest.mark.parametrize("axis", [2, 3])
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_border_row_that_copies_the_next_is_named(axis: int, place: int) -> None:
+    rng = np.random.default_rng(0)
+    wanted = np.cumsum(rng.normal(size=(60, 4, 16, 16)), axis=axis) / 3  # neighbours are alike
+    floor = wanted + 0.2 * rng.normal(size=wanted.shape)
+    sound = floor + 0.05 * rng.normal(size=wanted.shape)
+    wrong = np.moveaxis(sound.copy(), axis, 0)
+    wrong[place] = wrong[1 if place == 0 else -2] + 0.2 * (wrong[place] > 0)
+    wrong = np.moveaxis(wrong, 0, axis)
+    about: Any = {"budget": INT8, "floor": {"y": floor}, "scores": ()}
+    assert compare({"y": wanted}, {"y": sound}, **about)
+    found = compare({"y": wanted}, {"y": wrong}, **about)
+    assert "odd_place_beyond_db" in {f.metric for f in found.missed}
+    assert "worst_row_beyond_db" not in {f.metric for f in found.missed}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_tokens_that_are_their_neighbours_are_named(count: int) -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(size=(60, 16, 24)) * 0.6 + rng.normal(size=(60, 1, 24))
+    floor = wanted + 0.35 * rng.normal(size=wanted.shape)
+    sound = floor + 0.05 * rng.normal(size=wanted.shape)
+    wrong = sound.copy()
+    wrong[:, :count] = wrong[:, 8 : 8 + count]
+    about: Any = {
+        "budget": replace(INT8, limits={"odd_place_beyond_db": 6.0}),
+        "floor": {"y": floor},
+    }
+    assert compare({"y": wanted}, {"y": sound}, **about)
+    assert not compare({"y": wanted}, {"y": wrong}, **about)
+
+
 def test_outputs_of_another_shape_from_sample_to_sample_are_a_sentence() -> None:
     class Growing:
         made = 0

@@ -36,13 +36,38 @@ def test_planted_faults_are_named_and_the_healthy_file_is_not(tmp_path: Path) ->
     assert [line["case"] for line in planted if line["converted"]] == []
 
 
+def test_outputs_that_a_broken_loop_gives_are_named(tmp_path: Path) -> None:
+    import plant_outputs
+    from plant_faults import SLIGHT, trained_nets
+
+    net = next(iter(trained_nets(("plain",), range(3, 4), tmp_path, 10)))
+    lines = list(plant_outputs.cases(net, "fp32 onnx", 8))
+    assert lines[-1]["converted"]
+    planted = [line for line in lines[:-1] if line["added"] >= SLIGHT]
+    assert len(planted) >= 4
+    assert [line["case"] for line in planted if not line["named"]] == []
+
+
+def test_every_change_of_outputs_changes_some(tmp_path: Path) -> None:
+    from plant_outputs import CHANGES
+
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(20, 4, 6, 6)).astype(np.float32)
+    for name, change in CHANGES.items():
+        made = change(values.copy(), rng)
+        assert made.shape == values.shape, name
+        assert not np.array_equal(made, values), name
+
+
 @pytest.mark.long
 def test_wrong_scalings_are_named_and_right_ones_are_not(tmp_path: Path) -> None:
     import plant_flags
 
     net = next(plant_flags._scenes(tmp_path, ["plain"]))
     assert net.right == "imagenet"
-    lines = dict(plant_flags.cases(net, {f"{net.name}: {n}" for n in ("BGR", "crop", "unit")}))
+    passed_over = ("BGR", "crop", "unit", "letterbox")
+    lines = dict(plant_flags.cases(net, {f"{net.name}: {n}" for n in passed_over}))
+    assert lines[f"{net.name}: nearest"]["statistics"] == {}
     assert lines[f"{net.name}: imagenet"]["statistics"] == {}
     raw = lines[f"{net.name}: raw"]
     assert raw["statistics"] == plant_flags.wanted(raw) == {"preprocessing": "imagenet"}

@@ -54,6 +54,7 @@ FLOATS: Limits = {
     "sqnr_centred_db": 12.0,
     "differs_low": 0.01,
     "lost_labels": 0,
+    "lost_float_bits": 1.0,
 }
 """What sums of floats in another order may do."""
 
@@ -66,6 +67,7 @@ DEFAULTS: dict[str, Budget] = {
             "sqnr_centred_db": 12.0,
             "differs_low": 0.02,
             "lost_labels": 0,
+            "lost_float_bits": 1.0,
         }
     ),
     "int8": Budget(
@@ -73,6 +75,8 @@ DEFAULTS: dict[str, Budget] = {
             "below_floor_db": 8.0,
             "beyond_promise_db": 5.0,
             "worst_row_beyond_db": 12.0,
+            "odd_place_beyond_db": 6.0,
+            "lost_bits": 1.0,
             "flips_beyond_low": 0.01,
             "sqnr_db": 10.0,
             "sqnr_centred_db": 12.0,
@@ -106,6 +110,7 @@ RANDOM = {
         {
             "below_floor_db": 8.0,
             "beyond_promise_db": 5.0,
+            "lost_bits": 1.0,
             "sqnr_db": 10.0,
             "turned_beyond_low": 0.01,
         },

@@ -60,6 +60,7 @@ def measure(
         figures |= _values(name, reference, other, context)
         figures |= _quanta(name, reference, other, context)
         figures |= _floor(name, reference, other, context)
+        figures |= _levels(name, reference, other, figures, context)
         notes += _coarse(name, reference, other, context)
         figures |= map_classes(name, reference, other, figures, context)
     if scores:
@@ -172,7 +173,26 @@ def _floor(
         "below_floor_db": _beyond_db(rms(reference, other, name), least),
         "beyond_promise_db": _beyond_db(rms(context.floor, other, name), least),
         "worst_row_beyond_db": metrics.worst_row_beyond_db(reference, context.floor, other, least),
+        "odd_place_beyond_db": metrics.odd_place_beyond_db(reference, context.floor, other, least),
     }
+
+
+def _levels(
+    name: str, reference: Array, other: Array, figures: Figures, context: Context
+) -> Figures:
+    """Return what an output's values tell apart less than those promised, in half precision where it holds halves."""
+    sides = {"lost_float_bits": reference}
+    if context.floor is not None:
+        sides["lost_bits"] = context.floor
+    if figures.get("sqnr_centred_db", 0.0) >= CLEAN_DB:
+        return dict.fromkeys(sides, 0.0)
+    if _half_step(other):
+        with np.errstate(over="ignore"):
+            sides = {
+                key: np.clip(side, -65504.0, 65504.0).astype(np.float16)
+                for key, side in sides.items()
+            }
+    return {key: metrics.lost_bits(side, other, name) for key, side in sides.items()}
 
 
 def _half_step(values: Array) -> float:

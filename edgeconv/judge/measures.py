@@ -149,6 +149,24 @@ MEASURES = {
             ".2f",
             "the same of the row of an output that is farthest beyond it, dB",
         ),
+        Measure(
+            "odd_place_beyond_db",
+            "low",
+            ".2f",
+            "the same of a row of places (a map's row, a token) that is not as the others; 0 where none is, dB",
+        ),
+        Measure(
+            "lost_bits",
+            "low",
+            ".2f",
+            "bits that its values hold less than those of the recipe in float; 0 from 40 dB (mean removed)",
+        ),
+        Measure(
+            "lost_float_bits",
+            "low",
+            ".2f",
+            "bits that its values hold less than the reference's; 0 from 40 dB (mean removed)",
+        ),
         _share(
             "agreement_top1",
             "high",
@@ -200,6 +218,9 @@ PART_MEASURES = (
     "below_floor_db",
     "beyond_promise_db",
     "worst_row_beyond_db",
+    "odd_place_beyond_db",
+    "lost_bits",
+    "lost_float_bits",
 )
 """What is measured of a part of an output; decisions between classes are those of whole outputs."""
 

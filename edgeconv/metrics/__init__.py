@@ -45,13 +45,14 @@ from edgeconv.metrics.divergence import (
     log_probabilities,
     log_softmax,
 )
+from edgeconv.metrics.information import lost_bits
 from edgeconv.metrics.pairs import (
     PIECE,
     Reals,
     check_finite,
     check_pair,
 )
-from edgeconv.metrics.rows import turned_row_low, worst_row_beyond_db
+from edgeconv.metrics.rows import odd_place_beyond_db, turned_row_low, worst_row_beyond_db
 from edgeconv.metrics.shares import (
     differs_low,
     equal_share,
@@ -85,6 +86,7 @@ __all__ = [
     "kl_softmax",
     "log_probabilities",
     "log_softmax",
+    "lost_bits",
     "lost_channels",
     "lost_classes",
     "lost_labels",
@@ -92,6 +94,7 @@ __all__ = [
     "margins",
     "max_abs_error",
     "mcnemar_p",
+    "odd_place_beyond_db",
     "quanta_error",
     "ranks",
     "relative_error",

@@ -16,6 +16,8 @@ MOST_ROWS = 1024
 """Longer axes are positions of which each holds little."""
 SURELY = NormalDist().inv_cdf(1 - 1e-5)
 """Of some hundred rows none is called wrong by chance."""
+ODD = 4.0
+"""A row whose noise (mean square) is this many times that of the median row is not as the others."""
 
 
 def worst_row_beyond_db(reference: Reals, promise: Reals, other: Reals, least: float) -> float:
@@ -39,9 +41,40 @@ def worst_row_beyond_db(reference: Reals, promise: Reals, other: Reals, least: f
     return worst
 
 
+def odd_place_beyond_db(reference: Reals, promise: Reals, other: Reals, least: float) -> float:
+    """The same of a row of places (a map's row or column, a token), where it stands ODD_DB above the median row; else 0.
+
+    Axis 1 holds no places, but of (samples, ..., ...) either may. What is wrong at a border is wrong in one row alone.
+
+    >>> wanted = np.random.default_rng(0).normal(size=(20, 3, 16))
+    >>> sound, wrong = wanted + 0.1, wanted + 0.1
+    >>> wrong[:, :, 15] += 0.5
+    >>> odd_place_beyond_db(wanted, sound, wrong, 0.1) > 10, odd_place_beyond_db(wanted, sound, sound + 0.5, 0.1)
+    (True, 0.0)
+    """
+    worst = 0.0
+    sides = zip(
+        _places(reference), _row_noise(reference, promise), _row_noise(promise, other), strict=True
+    )
+    for axis, implied, beside in sides:
+        floor = np.maximum(implied, max(float(implied.mean()), least**2))
+        if (axis == 1 and reference.ndim != 3) or floor.min() <= 0.0:
+            continue
+        ratios = beside / floor
+        most = float(ratios.max())
+        if most > max(1.0, ODD * float(np.median(ratios))):
+            worst = max(worst, 10.0 * math.log10(most))
+    return worst
+
+
+def _places(array: Reals) -> list[int]:
+    """Return the axes that have rows."""
+    return [k for k in range(1, array.ndim) if 1 < array.shape[k] <= MOST_ROWS]
+
+
 def _row_noise(a: Reals, b: Reals) -> Iterator[Array]:
     """Yield the mean squared difference of every row along each axis that has some."""
-    axes = [k for k in range(1, a.ndim) if 1 < a.shape[k] <= MOST_ROWS]
+    axes = _places(a)
     sums = [np.zeros(a.shape[k]) for k in axes]
     for one, two in zip(a, b, strict=True):
         noise = np.square(np.subtract(one, two, dtype=np.float64))
