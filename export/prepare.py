@@ -26,6 +26,7 @@ from edgeconv.export.passes.expand_einsum import expand_einsum
 from edgeconv.export.passes.expand_rare import expand_rare
 from edgeconv.export.passes.explicit_padding import explicit_padding
 from edgeconv.export.passes.find_shuffles import find_shuffles
+from edgeconv.export.passes.find_unpools import find_unpools
 from edgeconv.export.passes.finite_masks import finite_masks
 from edgeconv.export.passes.flatten_convolutions import flatten_convolutions
 from edgeconv.export.passes.flatten_pools import flatten_pools
@@ -59,6 +60,7 @@ HUB: tuple[Pass, ...] = (
     drop_nan_guards,
     expand_rare,
     one_type_powers,
+    find_unpools,
     unpool,
     expand_einsum,
     fuse_norms,

@@ -7,11 +7,11 @@ import numpy as np
 import onnx
 import pytest
 from any_net_kit import same_everywhere
-from graph_kit import floats, ints, model_of, run
+from graph_kit import floats, ints, model_of, ops, run
 
 from edgeconv.errors import EdgeconvError, UnsupportedOpError
 from edgeconv.export.coreml.table import check_supported
-from edgeconv.export.hub.onnx_io import load_model
+from edgeconv.export.hub.onnx_io import from_onnx, load_model
 from edgeconv.export.hub.refused_forms import write_refused_forms
 from edgeconv.export.prepare import prepare
 
@@ -77,8 +77,6 @@ def test_regions_are_averaged(half: str, tmp_path: Path) -> None:
 )
 def test_regions_that_have_no_form_are_refused_with_the_reason(attributes: str, said: str) -> None:
     body = f"(float[1,3,9,8] x, float[2,4] b) => (float[2,3,1,1] y) {{ y = RoiAlign<{attributes}>(x, b, n) }}"
-    from edgeconv.export.hub.onnx_io import from_onnx
-
     graph = prepare(from_onnx(model_of(body, n=ints(0, 0)))).graph
     with pytest.raises(UnsupportedOpError, match=said):
         check_supported(graph)
@@ -210,3 +208,32 @@ def test_what_contradicts_itself_is_said_in_a_sentence(body: str, tmp_path: Path
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(EdgeconvError, match=DAMAGED[body]):
         load_model(tmp_path / "m.onnx")
+
+
+PYTORCH = """(float[1,3,7,8] x) => (float[1,3,7,8] y) {
+ p, i = MaxPool<kernel_shape = [2,2], strides = [2,2]>(x)
+ q, j = MaxPool<kernel_shape = [1,1], strides = [1,1]>(x)
+ first = Slice(j, none, one, axes)
+ within = Sub(i, first)
+ across = Add(starts, within)
+ rows = Reshape(across, column)
+ t = Tanh(p)
+ values = Reshape(t, row)
+ whole = ScatterND(zeros, rows, values)
+ y = Reshape(whole, size) }"""
+
+
+def test_max_unpool_as_pytorch_writes_it_is_recognised(tmp_path: Path) -> None:
+    model = model_of(
+        PYTORCH,
+        none=ints(0, 0),
+        one=ints(1, 1),
+        axes=ints(2, 3),
+        starts=ints(0, 56, 112).reshape(1, 3, 1, 1),
+        column=ints(36, 1),
+        row=ints(36),
+        zeros=np.zeros(168, np.float32),
+        size=ints(1, 3, 7, 8),
+    )
+    made = same_everywhere(model, {"x": floats(1, 3, 7, 8)}, tmp_path)
+    assert not {"ScatterND", "ScatterElements", "MaxUnpool"} & {*ops(made)}

@@ -1,8 +1,8 @@
 """Put maxima back to where they were found, without their positions.
 
 Given:   MaxPool(x) -> (p, places), MaxUnpool(d, places) -> y, windows side by side
-Result:  SpaceToDepth(x) -> each window's values on an axis -> ArgMax; d where that is, else 0 ->
-         DepthToSpace -> y
+Result:  x [-> Slice, of whole windows] -> SpaceToDepth -> each window's values on an axis -> ArgMax; d where that is, else 0 ->
+         DepthToSpace [-> Pad] -> y
 
 No runtime but onnxruntime gives the places.
 """
@@ -40,7 +40,7 @@ def _side_by_side(graph: Graph, pool: Node, node: Node) -> bool:
         and not any(pool.ints("pads", [0]))
         and set(pool.ints("dilations", [1])) == {1}
         and graph.shape(node.output) == size
-        and all(side % kernel[0] == 0 for side in size[2:])
+        and graph.shape(pool.output)[2:] == tuple(side // kernel[0] for side in size[2:])
     )
 
 
@@ -48,6 +48,11 @@ def _write(graph: Graph, pooled: str, node: Node) -> None:
     steps, (n, channels, height, width) = Steps(graph, node), graph.shape(pooled)
     block = node.ints("kernel_shape", ())[0]
     small = (height // block, width // block)
+    rest = height % block, width % block
+    if any(rest):
+        inside = (n, channels, small[0] * block, small[1] * block)
+        cut = map(steps.integers, ([0, 0], inside[2:], [2, 3]))
+        pooled = steps.do("Slice", pooled, *cut, shape=inside)
     deep, apart = (n, block**2 * channels, *small), (n, block**2, channels, *small)
     one = (n, 1, channels, *small)
     moved = steps.do("SpaceToDepth", pooled, shape=deep, blocksize=block)
@@ -58,4 +63,8 @@ def _write(graph: Graph, pooled: str, node: Node) -> None:
     given = steps.do("Reshape", node.inputs[0], steps.integers(one), shape=one)
     spread = steps.do("Where", here, given, steps.constant(0.0), shape=apart)
     joined = steps.do("Reshape", spread, steps.integers(deep), shape=deep)
-    steps.finish("DepthToSpace", joined, blocksize=block)
+    if any(rest):
+        back = steps.do("DepthToSpace", joined, shape=inside, blocksize=block)
+        steps.finish("Pad", back, steps.integers([0] * 6 + [*rest]))
+    else:
+        steps.finish("DepthToSpace", joined, blocksize=block)
