@@ -90,8 +90,10 @@ def _read_param(path: Path) -> NcnnFile:
         count, blobs = map(int, lines[1])
     except ValueError as error:
         raise EdgeconvError(f"{bad}its second line is not two numbers") from error
-    if len(lines) - 2 != count:
-        raise EdgeconvError(f"{path} is cut short: it has {len(lines) - 2} of {count} layers")
+    if (held := len(lines) - 2) < count:
+        raise EdgeconvError(f"{path} is cut short: it has {held} of {count} layers")
+    if held > count:
+        raise EdgeconvError(f"{bad}it names {count} layers and has {held}")
     layers = tuple(_layer(words, bad) for words in lines[2:])
     given = [name for layer in layers for name in layer.gives]
     read = {name for layer in layers for name in layer.reads}

@@ -47,14 +47,15 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
         tuple(_spec(graph, name, blob) for name, blob in zip(names, blobs, strict=True))
         for names, blobs in ((graph.inputs, made.inputs), (graph.outputs, made.outputs))
     )
-    notes = [f"{path.name} and {weights.name} are one model: keep them together"]
-    if half:
-        notes.append(
-            "weights are float16, and what is verified is float32 arithmetic on them; ncnn computes in float16 "
-            "too where the processor can, unless an app switches opt.use_fp16_arithmetic off"
-        )
+    stored = "weights are float16, and " if half else ""
+    notes = (
+        f"{path.name} and {weights.name} are one model: keep them together",
+        f"{stored}it is verified in float32 arithmetic; where a processor has float16 (Raspberry Pi 5, phones) ncnn "
+        "computes in that unless opt.use_fp16_packed, _storage and _arithmetic are off, which may cost as much as "
+        "INT8 does",
+    )
     size = len(made.param.encode()) + len(made.weights)
-    return Emitted(size, made.names, inputs, outputs, stats, tuple(notes))
+    return Emitted(size, made.names, inputs, outputs, stats, notes)
 
 
 def _spec(graph: "Graph", name: str, blob: str) -> "TensorSpec":
