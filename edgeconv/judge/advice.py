@@ -17,7 +17,7 @@ def advice(
 ) -> tuple[str, ...]:
     """Return commands and options to try, the likeliest first, each with why.
 
-    ``known`` is what the manifest says of recipe and calibration; ``preprocessing_better`` in it has
+    ``known`` is what the manifest says of recipe and calibration, empty for a file without one; ``preprocessing_better`` in it has
     the options of one that fits the net's own statistics better. ``layers_shown``: the layers are
     ranked beside it already.
     """
@@ -45,6 +45,14 @@ def advice(
     if not verdict.good_enough and known.get("precision") == "fp16":
         said.append("--fp32: half precision keeps too few digits of what varies in an output")
     if verdict.good_enough or known.get("precision") in ("fp16", "fp32"):
+        return tuple(said)
+    if (
+        not known
+    ):  # made elsewhere: nothing of ours says how, and options of an export change nothing
+        said.append(
+            "edgeconv export --int8 --calib DIR of the float model: it tries several recipes, and edgeconv rescue "
+            "goes on from its file"
+        )
         return tuple(said)
     recipe, calibration = known.get("recipe") or {}, known.get("calibration") or {}
     count = calibration.get("count")
