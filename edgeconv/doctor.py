@@ -29,7 +29,7 @@ class Part:
 
 
 PARTS = (
-    *(Part(r.packages[0], "runtime", r.extra, r.adds) for r in RUNTIMES.values() if r.boards and not r.apart),
+    *(Part(r.packages[0], "runtime", r.extra, r.adds) for r in RUNTIMES.values() if r.packages and not (r.apart or r.system)),
     Part("torch", "runtime", "torch", "build the nets, trace modules, the float reference"),
     Part("coremltools", "converter", "coreml", "write Core ML packages (and run them on a Mac)"),
     Part("onnx", "converter", "export", "read and write ONNX graphs"),
@@ -39,6 +39,10 @@ PARTS = (
     Part("onnxscript", "converter", "torch", "torch's newer ONNX exporter, for modules that tracing cannot take"),
     Part("pillow", "converter", "images", "read pictures"),
     Part("jinja2", "converter", "pages", "report pages and snippets"),
+    Part("ethos-u-vela", "converter", "mcu", "what an Ethos-U NPU takes of a .tflite"),
+    Part("pycocotools", "converter", "coco", "mAP of detectors"),
+    Part("dask", "converter", "sweep", "sweep over processes and machines"),
+    Part("distributed", "converter", "sweep", "the same"),
     Part("edgeconv-demo", "converter", "demo", "bundled weights and pictures"),
 )  # fmt: skip
 """Every optional package, in the order of the report."""

@@ -1,8 +1,8 @@
 """What the device side costs: ``python scripts/make_device_costs.py`` prints a Markdown table.
 
 Each extra goes into a virtual environment of its own, from a wheel built here. Disk: what pip added.
-Import and memory: ``edgeconv --help`` and a bench's runner process with a small model open, the least
-of five. Last: whether each extra resolves for boards, by pip's platform options.
+Import and memory: those of a bench's runner process with its runtime, the least of five; seconds are
+processor time, which other work on the machine hardly moves. Last: whether each extra resolves for boards, by pip's platform options.
 """
 
 import json
@@ -71,7 +71,7 @@ def size_mb(folder: Path) -> float:
 
 
 def cost(wheel: Path, extra: str, folder: Path) -> list[str]:
-    """Return a row: extra, MB on disk, seconds and MiB of an import, whether torch or onnx came along."""
+    """Return a row: extra, MB on disk, processor seconds and MiB of an import, whether torch or onnx came along."""
     venv.create(folder, with_pip=True)
     python = str(folder / "bin" / "python")
     site = next((folder / "lib").glob("python*/site-packages"))
@@ -82,7 +82,7 @@ def cost(wheel: Path, extra: str, folder: Path) -> list[str]:
     said = [json.loads(run([python, "-c", PROBE, *modules])) for _ in range(6)][1:]
     heavy = {"torch", "onnx", "tensorflow", "coremltools"} & set(said[0]["modules"])
     installed = size_mb(site) - before
-    seconds, memory = min(s["s"] for s in said), min(s["mib"] for s in said)
+    seconds, memory = min(s["cpu_s"] for s in said), min(s["mib"] for s in said)
     name = f"edgeconv[{extra}]" if extra else "edgeconv"
     return [name, f"{installed:.0f}", f"{seconds:.2f}", f"{memory:.0f}", ", ".join(heavy) or "none"]
 
@@ -136,7 +136,7 @@ def main(resolve: bool, measure: bool) -> None:
             titles = [
                 "install",
                 "MB on disk",
-                "import s",
+                "import, s of processor time",
                 "MiB of memory",
                 "heavy packages imported",
             ]

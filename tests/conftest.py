@@ -1,5 +1,6 @@
 """What all tests share: the --slow and --long switches, golden files, and the data beside the checkout."""
 
+import importlib.util
 import os
 from collections import Counter
 from pathlib import Path
@@ -21,6 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
     parser.addoption("--long", action="store_true", help="run the tests marked long alone")
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Pass over what torch's tracing says of its own shape arithmetic, where torch is: without, no test would run."""
+    if importlib.util.find_spec("torch") is not None:
+        config.addinivalue_line("filterwarnings", "ignore::torch.jit.TracerWarning")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -7,6 +7,7 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from edgeconv import doctor
@@ -34,6 +35,17 @@ def test_every_part_names_an_extra_that_brings_it() -> None:
         assert any(line.startswith(part.name) for line in extras[part.extra]), part.name
 
 
+def test_every_extra_shows_in_the_report() -> None:
+    if not PYPROJECT.exists():
+        return
+    extras = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]
+    shown = {part.name for part in doctor.PARTS}
+    for extra, lines in extras.items():
+        assert extra == "all" or any(line.startswith(tuple(shown)) for line in lines), extra
+    assert {part.extra for part in doctor.PARTS} == extras.keys() - {"all"}
+    assert len(shown) == len(doctor.PARTS)
+
+
 def test_json_says_version_or_the_pip_line_for_each_part() -> None:
     result = CliRunner().invoke(main, ["doctor", "--json"])
     assert result.exit_code == 0, result.output
@@ -50,6 +62,18 @@ def test_the_table_shows_processor_cache_and_what_is_missing() -> None:
     assert result.exit_code == 0, result.output
     for word in ("processor", "cache", "onnxruntime", "INT8"):
         assert word in result.output
+
+
+def test_a_narrow_terminal_cuts_no_line_that_is_to_be_typed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doctor, "version_of", lambda name: None)
+    monkeypatch.setenv("COLUMNS", "60")
+    result = CliRunner().invoke(main, ["doctor"])
+    assert result.exit_code == 0, result.output
+    for part in doctor.PARTS:
+        assert f"pip install 'edgeconv[{part.extra}]'" in " ".join(result.output.split())
+    assert "…" not in result.output
 
 
 def test_a_package_that_cannot_work_here_says_why() -> None:

@@ -410,7 +410,7 @@ def test_a_missed_verdict_says_what_to_try_in_the_order_of_its_figures() -> None
     )
     assert said_once(steps) == list(steps[:2])
     assert advice(compare(wanted, wanted, budget=INT8), "net.tflite", known) == ()
-    shown = advice(broken, "net.tflite", {}, layers_shown=True)
+    shown = advice(broken, "net.tflite", known, layers_shown=True)
     assert not any("--layers" in step for step in shown)
     assert any("ranked here" in step for step in shown)
 

@@ -426,3 +426,69 @@ def test_the_tables_of_reliability_are_what_its_lines_say() -> None:
     assert tables.inputs_row(lines) == ["3", "3", "1", "1", "0", "10 MiB", "2.0"]
     assert tables.kills_row(lines) == ["3", "0", "1", "1", "3", "2.0"]
     assert tables.inputs_row([{"faults": []}])[-2:] == ["-", "-"]
+
+
+def test_walkthroughs_take_commands_and_options_that_exist() -> None:
+    from walkthroughs import FIRST, WALKS
+
+    from edgeconv.cli import COMMANDS, main
+
+    for step in (step for walk in (FIRST, *WALKS.values()) for step in walk.steps):
+        for words in re.findall(r"\bedgeconv ([a-z]+[^&|]*)", step.command):
+            name = words.split()[0]
+            assert name in COMMANDS, words
+            known = CliRunner().invoke(main, [*words.split()[:1], "--help"]).output
+            for option in re.findall(r"(?<= )--[a-z-]+", words):
+                assert option in known or name in ("recipe", "device"), words
+
+
+def test_a_step_of_a_walkthrough_is_shown_as_it_went_and_may_not_fail(tmp_path: Path) -> None:
+    from walkthroughs import SHOWN, Step, Walk, paragraphs, take
+
+    step = Step(f"seq {SHOWN + 3}; echo $PWD; exit 3", (0, 3))
+    taken = take(step, tmp_path, None)
+    assert (taken.code, taken.printed[-1]) == (3, ".")
+    shown = "\n".join(paragraphs(Walk("t", "p", (step,)), [taken]))
+    assert "(4 lines before)\n5\n" in shown
+    assert "exit code 3" in shown
+    with pytest.raises(RuntimeError, match="exit code 1"):
+        take(Step("false | cat"), tmp_path, None)  # a pipe hides no failure
+
+
+@pytest.mark.long
+def test_the_things_of_the_walkthroughs_are_made(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from walkthrough_things import make_things
+
+    folder = tmp_path / "things"
+    make_things(folder, epochs=1, steps=2, count=32)
+    detector = onnx.load(folder / "detector.onnx")
+    assert [o.name for o in detector.graph.output] == ["boxes", "scores"]
+    assert detector.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+    kinds = {node.op_type for node in onnx.load(folder / "qat.onnx").graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    assert (folder / "worse.tflite").read_bytes()[4:8] == b"TFL3"
+    assert len(list((folder / "photos").glob("*/*.png"))) == 250
+
+
+def test_an_extra_is_asked_for_with_torch_where_it_brings_it() -> None:
+    import try_extras
+
+    assert try_extras.extras()[0] == ""
+    assert [e for e in try_extras.extras() if try_extras.needs_torch(e)] == [
+        "torch",
+        "executorch",
+        "all",
+    ]
+    found = {"name": "onnx", "version": "1.2", "problem": "too old"}
+    assert try_extras.told({"packages": [found]}) == ("onnx 1.2", "onnx: too old")
+
+
+@pytest.mark.long
+def test_an_extra_is_installed_and_asked(tmp_path: Path) -> None:
+    import try_extras
+
+    row = command(try_extras.main, "--only", "pages").splitlines()[-1]
+    assert row.startswith("| edgeconv[pages] |")
+    assert "consistent" in row
+    assert "jinja2" in row

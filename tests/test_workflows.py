@@ -35,6 +35,11 @@ def steps(workflow: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, 
             yield job, step
 
 
+def test_every_extra_is_installed_by_itself() -> None:
+    job = read(FOLDER / "ci.yml")["jobs"]["extras"]
+    assert set(job["strategy"]["matrix"]["extra"]) == EXTRAS
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_a_workflow_has_all_that_it_names(path: Path) -> None:
     workflow = read(path)
@@ -108,3 +113,10 @@ def test_the_tutorials_workflow_is_one() -> None:
     assert {"name", "on", "permissions", "jobs"} <= workflow.keys()
     for _, step in steps(workflow):
         check_run(step["run"]) if "run" in step else check_use(step)
+
+
+def test_no_warning_filter_names_what_an_environment_of_the_matrix_lacks() -> None:
+    """pytest ends before its first test where the module of a filter's category is not there."""
+    for line in PROJECT["tool"]["pytest"]["ini_options"]["filterwarnings"]:
+        category = [*line.split(":"), "", "", ""][2]
+        assert "." not in category, line

@@ -40,6 +40,7 @@ def _show(found: Examination, defaults: tuple[Path, Mapping[str, Any]] | None) -
     from rich.text import Text
 
     from edgeconv.console import PlainConsole
+    from edgeconv.tables import Column, open_console, print_table
 
     machine = found.machine
     console = PlainConsole(highlight=False)
@@ -56,13 +57,14 @@ def _show(found: Examination, defaults: tuple[Path, Mapping[str, Any]] | None) -
         path, tables = defaults
         facts.add_row("defaults", Text(f"{path}: {json.dumps(_plain(tables))}"))
     console.print(facts)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("package", "version", "what it adds", ""):
-        table.add_column(title)
+    columns = [
+        Column("package"),
+        *(Column(t, named=False) for t in ("version", "what it adds", "")),
+    ]
+    rows, styles = list[list[str]](), list[str | None]()
     for finding in found.findings:
         note = finding.problem or ("" if finding.version else finding.pip)
-        style = "yellow" if finding.problem and finding.version else None
-        version = finding.version or "missing"
-        table.add_row(finding.name, version, finding.adds, Text(note), style=style)
+        rows.append([finding.name, finding.version or "missing", finding.adds, note])
+        styles.append("yellow" if finding.problem and finding.version else None)
     console.print()
-    console.print(table)
+    print_table(open_console(), columns, rows, styles, keys=2)
