@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from quant_nets import RELU, NetBuilder
+from quant_nets import RELU, NetBuilder, pictures
 from tflite_kit import Worker, feed, float_values, minmax_recipe, run_nchw, small_net
 
 from edgeconv.export.integer.weights_alone import round_weights
+from edgeconv.export.quant.engine import quantize
 from edgeconv.export.tflite.emission import Io
 from edgeconv.export.tflite.emit import EmittedTflite, emit_tflite
 from edgeconv.export.tflite.inspect import TfliteSummary, read_tflite, tflite_census, tflite_stats
@@ -230,3 +231,26 @@ def test_int8_weights_alone_compute_as_the_float_net_with_those_weights(
     census = tflite_census(read_tflite(made.data))
     assert (census.integer, census.weight_only) == (0, census.compute)
     assert len(made.data) < len(emit_tflite(graph).data)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_kernels_that_cut_the_shift_of_a_mean_cut_nothing(worker: Worker, seed: int) -> None:
+    """LiteRT's MEAN without XNNPACK drops the fraction of zero point times input step over output step."""
+    net = NetBuilder(seed=seed)
+    graph = net.head(net.conv("input", 32, stride=2, clamp=(0.0, 6.0)))
+    weight = graph.nodes[-1].inputs[1]
+    graph.constants[weight] = np.abs(
+        graph.constants[weight]
+    )  # so that every channel's error adds up
+    recipe = quantize(graph, pictures(graph, 20), recipe="fast").recipe
+    pooled = next(node for node in graph.nodes if node.op == "GlobalAveragePool")
+    given, made = (recipe.activations[name] for name in (pooled.inputs[0], pooled.output))
+    shift = np.float32(given.zero_point) * np.float32(given.scale) / np.float32(made.scale)
+    assert 0 <= np.abs(shift) - np.floor(np.abs(shift)) < 0.01
+    emitted = emit_tflite(graph, recipe, precision="int8")
+    step = recipe.activations[graph.outputs[0]].scale
+    apart = []
+    for feeds in pictures(graph, 12, seed=9):
+        plain, xnnpack = (run_nchw(worker, emitted, feeds, how)[0] for how in ("builtin", "auto"))
+        apart.append(plain[graph.outputs[0]] - xnnpack[graph.outputs[0]])
+    assert abs(np.mean(apart)) < step

@@ -113,7 +113,50 @@ def choose_ranges(
             else:
                 prescribed = choose_scale(low, high, form)
         chosen.update(dict.fromkeys(tensors, prescribed))
+    for root, wider in _whole_shifts(graph, groups, chosen, form).items():
+        chosen.update(dict.fromkeys(members[root], wider))
     return {name: chosen[name] for name in names}
+
+
+AVERAGES = "GlobalAveragePool", "ReduceMean"
+BEYOND = 2.0**-9
+"""How much is left beyond the whole number: more than float32 loses, nothing for a rounding."""
+
+
+def _whole_shifts(
+    graph: Graph, groups: Groups, chosen: Mapping[str, Activation], form: Form
+) -> dict[str, Activation]:
+    """Return wider ranges of groups that an average begins, for kernels that cut its shift to cut nothing.
+
+    LiteRT's own MEAN (without XNNPACK) adds the input's zero point in steps of the output as a whole
+    number, without its fraction: up to a quantum too much in every channel, which the next layer sums.
+    An output's step that divides the shift (by up to 1/128 larger) leaves no fraction.
+    """
+    found: dict[str, Activation] = {}
+    for node in graph.nodes:
+        made, root = chosen.get(node.output), groups.root(node.output)
+        if node.op not in AVERAGES or made is None or made.fixed or root in found:
+            continue
+        source = node.inputs[0]
+        given = found.get(groups.root(source), chosen.get(source))
+        if given is None or groups.root(source) == root:
+            continue
+        # with zero points, whatever the form: both are read off one range (without, a shift is whole or 0)
+        given, made = _with_zero_point(given), _with_zero_point(made)
+        shift = abs(given.zero_point) * given.scale / made.scale
+        if shift - BEYOND < 1:
+            continue
+        factor = shift / (np.floor(shift - BEYOND) + BEYOND)
+        held = "asymmetric" if made.final else form
+        wider = choose_scale(made.low * factor, made.high * factor, held)
+        found[root] = replace(wider, final=made.final)
+    return found
+
+
+def _with_zero_point(held: Activation) -> Activation:
+    if held.fixed:
+        return held
+    return replace(choose_scale(held.low, held.high, "asymmetric"), final=held.final)
 
 
 def _mask_bounds(graph: Graph, seen: Observation, bounds: Mapping[str, Clamp]) -> dict[str, Clamp]:
