@@ -13,6 +13,7 @@ from edgeconv.export.emit import EmitRequest, Emitted
 from edgeconv.export.evidence import evidence_files
 from edgeconv.export.hub.cuts import output_cuts
 from edgeconv.export.hub.whole import whole_outputs
+from edgeconv.export.integer.free_form import held_on
 from edgeconv.export.kinds import Io
 from edgeconv.export.lower import embedded, pixel_input
 from edgeconv.export.manifest import manifest
@@ -162,7 +163,7 @@ def _promise(work: Work, target: str) -> Early[Promise] | None:
     if work.recipe is None or work.softmax != work.softmax_inside:
         return None
     real = all(spec.dtype == "float32" for spec in work.emitted[target].outputs)
-    held = work.recipe.on(target, real, {node.name: node.inputs[0] for node in work.graph.nodes})
+    held = held_on(work.graph, work.recipe, target, real)
     key = held.form, frozenset(held.activations)
     if key not in work.promises:
         graph, expected, threads = work.graph, work.expected, work.threads

@@ -139,6 +139,17 @@ def test_an_output_that_keeps_few_levels_is_named(kind: Precision, levels: int) 
     )
 
 
+def test_one_channel_of_few_that_keeps_few_levels_is_named() -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(size=(80, 4))
+    floor = wanted + 0.1 * rng.normal(size=wanted.shape)
+    got = floor.copy()
+    got[:, 2] = np.rint(got[:, 2] * 2) / 2
+    budget = replace(INT8, limits={"lost_bits": 1.0})
+    assert compare({"y": wanted}, {"y": floor}, budget=budget, floor={"y": floor})
+    assert not compare({"y": wanted}, {"y": got}, budget=budget, floor={"y": floor})
+
+
 def test_levels_that_half_precision_or_a_relu_takes_are_not_missed() -> None:
     rng = np.random.default_rng(0)
     wanted = (500 + 20 * rng.normal(size=(40, 32))).astype(np.float32)

@@ -8,7 +8,7 @@ import pytest
 from quant_nets import NetBuilder, pictures, residual_net
 
 from edgeconv.export.graph import Graph
-from edgeconv.export.integer.free_form import stored_free
+from edgeconv.export.integer.free_form import held_on, stored_free
 from edgeconv.export.quant import contest
 from edgeconv.export.quant.engine import quantize
 from edgeconv.export.quant.judge import decibels, run_recipe, score
@@ -129,3 +129,18 @@ def test_free_biases_fit_what_core_ml_rounds_and_no_more(monkeypatch: pytest.Mon
     monkeypatch.setattr(contest, "stored_free", lambda _, recipe: dict(recipe.activations))
     everywhere = quantize(graph, feeds, recipe="fast", form="asymmetric").recipe
     assert decibels(as_core_ml(graph, everywhere), as_core_ml(graph, fitted)) > 2.0
+
+
+def test_what_is_promised_of_a_core_ml_file_rounds_what_it_rounds() -> None:
+    """A hard swish behind a layer, and a mean behind that, read floats there: the promise had rounded both."""
+    net = NetBuilder()
+    first = net.conv("input", 6, clamp=None)
+    shape = net.graph.shape(first)
+    graph = net.head(net.conv(net.add("HardSwish", [first], shape), 6))
+    made = quantize(graph, pictures(graph, 8), recipe="fast").recipe
+    held = held_on(graph, made, "coreml", True)
+    assert first in made.activations
+    assert first not in held.activations
+    read = {n.inputs[0] for n in graph.of("Conv", "Gemm") if n.name in held.weights}
+    assert read <= held.activations.keys()
+    assert held_on(graph, made, "onnx", True).activations == made.on("onnx").activations

@@ -159,13 +159,13 @@ MEASURES = {
             "lost_bits",
             "low",
             ".2f",
-            "bits that its values hold less than those of the recipe in float; 0 from 40 dB (mean removed)",
+            "bits that its values, or one channel's, hold less than those of the recipe in float; 0 from 40 dB (mean removed)",
         ),
         Measure(
             "lost_float_bits",
             "low",
             ".2f",
-            "bits that its values hold less than the reference's; 0 from 40 dB (mean removed)",
+            "bits that its values, or one channel's, hold less than the reference's; 0 from 40 dB (mean removed)",
         ),
         _share(
             "agreement_top1",

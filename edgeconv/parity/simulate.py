@@ -28,14 +28,14 @@ def simulated_model(
     prepared = artifact.evidence("prepared.onnx")
     require("onnx", "export")
     from edgeconv.export.hub.onnx_io import from_onnx, load_model, save_model
+    from edgeconv.export.integer.free_form import held_on
     from edgeconv.export.qdq.emit import emit_qdq
     from edgeconv.recipe import load_recipe
 
     graph = from_onnx(load_model(prepared))
     if recipe is None:
         recipe = load_recipe(artifact.evidence("recipe.json"))
-        inputs = {node.name: node.inputs[0] for node in graph.nodes}
-        recipe = recipe.on(artifact.target, artifact.real_outputs, inputs)
+        recipe = held_on(graph, recipe, artifact.target, artifact.real_outputs)
     emitted = emit_qdq(graph, recipe, io="float")
     return save_model(emitted.model), dict(emitted.names)
 

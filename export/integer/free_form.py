@@ -1,8 +1,10 @@
 """What a file without zero points stores as integers: only what Core ML's own passes would read so."""
 
+from dataclasses import replace
+
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_traits import Is, operators
-from edgeconv.recipe import Activation, Recipe
+from edgeconv.recipe import WITHOUT_ZERO_POINTS, Activation, Recipe
 
 INTEGER_READERS = operators(Is.COREML_INT8)
 
@@ -28,6 +30,23 @@ def stored_free(graph: Graph, recipe: Recipe) -> dict[str, Activation]:
         if reads_free(graph, recipe, node, tensor)
     }
     return {name: held for name, held in recipe.activations.items() if name in read}
+
+
+def held_on(graph: Graph, recipe: Recipe, target: str, real: bool) -> Recipe:
+    """Return what a file for ``target`` holds of a recipe; ``real``: its outputs are floats.
+
+    Without zero points only what some operator reads as integers is rounded, and what a layer of integer
+    weights reads, whose sums need a step.
+    """
+    inputs = {node.name: node.inputs[0] for node in graph.nodes if node.name in recipe.weights}
+    held = recipe.on(target, real, inputs)
+    if target not in WITHOUT_ZERO_POINTS:
+        return held
+    kept = stored_free(graph, held)
+    for name, tensor in inputs.items():
+        if name not in held.float_nodes and tensor in held.activations:
+            kept[tensor] = held.activations[tensor]
+    return replace(held, activations=kept)
 
 
 def _compared(graph: Graph, pool: Node, tensor: str) -> bool:
