@@ -369,6 +369,13 @@ def test_inspect_counts_its_layers_and_both_files(pair: Path) -> None:
     assert [end["shape"] for end in found["inputs"]] == [[1, 3, 32, 32]]
 
 
+def test_half_a_model_is_no_c_array(pair: Path, tmp_path: Path) -> None:
+    words = ["inspect", str(pair), "--c-array", str(tmp_path / "net.cc")]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert f"is a model with {pair.with_suffix('.bin').name}" in result.output.replace("\n", " ")
+
+
 def test_without_its_manifest_it_has_a_batch_of_one(pair: Path, tmp_path: Path) -> None:
     path = copied(pair, tmp_path)
     with open_runner(path, isolate=True) as mine, open_runner(pair) as ours:

@@ -8,6 +8,7 @@ import click
 
 from edgeconv.commands.grouped import examples
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.files import partner
 from edgeconv.terminal import echo, echo_lines, print_json
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def _write_array(file: Path, path: Path, force: bool) -> None:
 
     if not file.is_file():
         raise UsageError(f"--c-array takes one file, and {file} is none")
+    if (other := partner(file)) is not None:
+        raise UsageError(f"--c-array takes one file, and {file.name} is a model with {other.name}")
     if path.exists() and not force:
         raise EdgeconvError(f"{path} exists; --force replaces it")
     write_array(file, path)
