@@ -1,7 +1,8 @@
 """INT8 of every kind of small graph: it ends, and what onnxruntime and LiteRT give is close to float."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from graph_kit import floats, graph_of, ints, run, scalar
 from numpy.typing import NDArray
 from tflite_kit import Worker, run_nchw
 
+from edgeconv.export.coreml.emit import emit_coreml
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.onnx_io import save_model, to_onnx
 from edgeconv.export.integer.counts import count_operators
@@ -22,9 +24,12 @@ from edgeconv.export.quant import sessions
 from edgeconv.export.quant.batching import batched, set_batch
 from edgeconv.export.quant.check import problems
 from edgeconv.export.quant.engine import quantize
+from edgeconv.export.targets import TARGETS
 from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.formats.census import onnx_census
 from edgeconv.formats.onnx_file import read_onnx
+from edgeconv.recipe import Recipe
+from edgeconv.runtimes.mil_reference import open as open_package
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -579,3 +584,40 @@ def test_pictures_that_run_one_by_one_keep_their_channels_apart() -> None:
     feed = samples(graph, 1, 5)[0]
     session = sessions.session(emit_qdq(made.graph, made.recipe).model)
     assert sqnr(run(graph, feed)[0], session.run(None, feed)[0]) > 28
+
+
+def test_what_ends_a_net_and_computes_in_float_anyway_is_not_rounded(worker: Worker) -> None:
+    body = IN.replace("float[1,4,8,8] y", "float[1,8,8] y, float[1,4,8,8] z")
+    body += "{" + CONV + "y = ReduceMean<keepdims=0>(b, axes)\n z = Conv(b, v) }"
+    graph = simplify_graph(graph_of(body, w=W3, v=weights(4, 4, 1, 1), axes=ints(1)))
+    said = {name: target.float_outputs for name, target in TARGETS.items()}
+    feeds = samples(graph, 16, 1)
+    made = quantize(prepare(graph, int8=True).graph, feeds, recipe="fast", float_outputs=said)
+    ends = made.recipe.float_outputs
+    assert (ends["onnx"], ends["tflite"], ends["coreml"]) == (("y",), ("y",), ("y", "z"))
+    fresh = samples(graph, 6, 9)
+    real = np.stack([run(graph, feed)[0] for feed in fresh])
+
+    def figure(recipe: Recipe) -> float:
+        session = sessions.session(emit_qdq(made.graph, recipe).model)
+        return sqnr(real, np.stack([session.run(["y"], feed)[0] for feed in fresh]))
+
+    rounded = figure(replace(made.recipe, float_outputs={}))
+    assert figure(made.recipe) > rounded + 1
+    file = emit_tflite(made.graph, made.recipe, precision="int8")
+    lite = np.stack([run_nchw(worker, file, feed)[0]["y"] for feed in fresh])
+    assert sqnr(real, lite) > rounded + 1
+
+
+def test_core_ml_adds_a_constant_behind_a_turned_convolution(tmp_path: Path) -> None:
+    body = "(float[1,3,8,8] x) => (float[1,8,8,4] y) {" + CONV
+    body += "c = Conv(b, v)\n t = Transpose<perm=[0,2,3,1]>(c)\n y = Add(t, k) }"
+    constants = {"v": weights(4, 4, 1, 1), "k": weights(1, 8, 8, 4, seed=3)}
+    graph = simplify_graph(graph_of(body, w=W3, **constants))
+    made = quantize(prepare(graph, int8=True).graph, samples(graph, 16, 1), recipe="fast")
+    path = tmp_path / "m.mlpackage"
+    emit_coreml(made.graph, made.recipe, path=path, precision="int8")
+    (feed,) = samples(graph, 1, 9)
+    with open_package(path) as runner:
+        (got,) = runner.infer(feed).values()
+    assert sqnr(run(graph, feed)[0], got) > 25

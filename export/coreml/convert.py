@@ -121,9 +121,14 @@ def convert(
         if wide or lowering.exact:
             selector = halved(wide, lowering.exact)
             precision = ct.transform.FP16ComputePrecision(op_selector=selector)
+        passes = ct.PassPipeline()
+        # it asks stored integer weights for the dtype of their values where a Transpose and an Add
+        # follow a convolution; our own passes have folded what can be
+        passes.remove_passes({"common::fuse_conv_bias"} if integers is not None else ())
         with _converter_errors(), _temporaries_in(folder):
             model = ct.convert(
                 program,
+                pass_pipeline=passes,
                 source="milinternal",
                 convert_to="mlprogram",
                 minimum_deployment_target=getattr(ct.target, f"iOS{min_ios}"),

@@ -41,10 +41,10 @@ def _stops(graph: "Graph") -> "list[Refusal]":
 
 
 def _float_outputs(graph: "Graph", recipe: "Recipe") -> tuple[str, ...]:
-    """onnxruntime's integer Gemm gives float: one operator less."""
-    from edgeconv.export.quant.float_outputs import logits
+    """onnxruntime's integer Gemm gives float, and so does what it computes in float: one operator less."""
+    from edgeconv.export.quant.float_outputs import logits, real_ends
 
-    return logits(graph, recipe)
+    return (*logits(graph, recipe), *real_ends(graph, recipe))
 
 
 def _emit(request: "EmitRequest", path: Path) -> "Emitted":

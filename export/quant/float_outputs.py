@@ -6,6 +6,14 @@ Rounding logits to 8 bits makes ties, and clips those of pictures unlike the cal
 from edgeconv.export.graph import Graph
 from edgeconv.recipe import Recipe
 
+REAL = frozenset(
+    ("Elu", "Gelu", "HardSwish", "MatMul", "PRelu", "ReduceMean", "ReduceSum", "Sub", "Tanh")
+)
+"""Operators of the recipe that onnxruntime computes in float between integers, or on integers to float."""
+
+SMALL = frozenset(("ReduceMean", "ReduceSum", "Sub"))
+"""Those that a float kernel computes in no more time where a file ends anyway."""
+
 
 def logits(graph: Graph, recipe: Recipe) -> tuple[str, ...]:
     """Return the outputs of integer Gemms that end the net."""
@@ -17,6 +25,20 @@ def logits(graph: Graph, recipe: Recipe) -> tuple[str, ...]:
         and node.name in recipe.weights
         and node.clamp is None
         and not read.get(node.output)
+    )
+
+
+def real_ends(graph: Graph, recipe: Recipe, kinds: frozenset[str] = REAL) -> tuple[str, ...]:
+    """Return the outputs of operators that end the net and that onnxruntime has no integer kernel for.
+
+    It reads their integers, computes in float and would round what comes out; a product of integers
+    gives float itself.
+    """
+    return tuple(
+        name
+        for name in unread(graph, recipe)
+        for node in (graph.producers().get(name),)
+        if node is not None and node.op in kinds and node.name not in recipe.float_nodes
     )
 
 
