@@ -1,5 +1,6 @@
 """Pages of the site that are made from the code: the command reference and the Python reference."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,3 +44,13 @@ def on_files(files: Any, config: Any) -> Any:
     for name, text in (("cli.md", command_reference()), ("api.md", python_reference())):
         files.append(File.generated(config, name, content=text))
     return files
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Let the keyboard reach what scrolls sideways, code and tables, for mkdocs.
+
+    >>> on_page_content('<table><pre><span></span><code class="language-sh">ls')
+    '<table tabindex="0"><pre><span></span><code tabindex="0" class="language-sh">ls'
+    """
+    html = html.replace("<table>", '<table tabindex="0">')
+    return re.sub(r"(<pre>(?:<span></span>)?<code)\b", r'\1 tabindex="0"', html)

@@ -98,3 +98,15 @@ def test_every_page_is_in_the_navigation_and_links_lead_to_files() -> None:
         assert f": {name}\n" in navigation, name
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert target in made or (page.parent / target).exists(), f"{name}: {target}"
+
+
+def test_what_scrolls_on_the_site_is_reached_by_the_keyboard() -> None:
+    from site_pages import on_page_content
+
+    made = on_page_content(
+        "<table></table><p><code>a</code></p><pre><span></span><code>b</code></pre>"
+    )
+    assert made == (
+        '<table tabindex="0"></table><p><code>a</code></p>'
+        '<pre><span></span><code tabindex="0">b</code></pre>'
+    )
