@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv import metrics
-from edgeconv.artifact import Preprocessing
+from edgeconv.artifact import LETTERBOX, Crop, Preprocessing
 from edgeconv.export.fit_preprocessing import some_pictures
 from edgeconv.pictures import find_pictures, read_picture, resize_and_crop, to_input
 from edgeconv.preprocessing import NAMED, flags, named, scaled, turned
@@ -34,7 +34,7 @@ SURELY, GAIN = 0.01, 0.05
 """Error of all comparisons together, and the least gain in top-1 that is worth a claim."""
 TELLING = 1.25
 """How many times more another preprocessing must tell, and by at least a quarter nat, for a hint."""
-CROPS = (0.875, 1.0)
+CROPS: tuple[Crop, ...] = (0.875, 1.0, LETTERBOX)
 
 
 @dataclass(frozen=True)

@@ -185,10 +185,9 @@ def cases(net: Trained, done: set[str]) -> Iterator[tuple[str, Line]]:
     with temporary_folder() as folder:
         if net.truth is not None and f"{net.name}: letterbox" not in done:
             wide = replace(net, folder=rewritten(net.folder, folder / "wide", cut_wide))
-            own = ask(wide, net.how)
-            yield f"{net.name}: wide pictures", about(net, net.right) | own
+            yield f"{net.name}: cut", about(net, "cut") | ask(wide, net.how)
             how = replace(net.how, crop=LETTERBOX)
-            yield f"{net.name}: letterbox", about(net, "letterbox") | ask(wide, how)
+            yield f"{net.name}: letterbox", about(net, net.right) | ask(wide, how)
         if f"{net.name}: nearest" not in done:
             size = net.how.size[::-1]
             near = rewritten(net.folder, folder / "near", lambda picture: picture.resize(size, 0))
@@ -255,7 +254,9 @@ def wanted(line: Line) -> dict[str, Any]:
     """Return the options that mend what was planted; nothing where nothing is wrong."""
     if line["planted"] == "BGR":
         return {"channel_order": "bgr"}
-    if line["planted"] in ("crop", "letterbox"):
+    if line["planted"] == "cut":
+        return {"crop": LETTERBOX}
+    if line["planted"] == "crop":
         return {"crop": line["crop"]}
     right = SAME.get(line["right"], (line["right"],))
     return {} if line["planted"] in right else {"preprocessing": line["right"]}

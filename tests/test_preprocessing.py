@@ -366,3 +366,54 @@ def test_what_few_labelled_pictures_leave_open_is_asked_of_more(tmp_path: Path) 
     assert better_by_truth(net, how, 3, str(tmp_path), few) is None
     right = Preprocessing(*NAMED["symmetric"], 1.0, (16, 16))
     assert better_by_truth(net, right, 3, str(tmp_path), truth) is None
+
+
+def test_pictures_that_a_crop_cuts_are_told_to_go_between_bars(tmp_path: Path) -> None:
+    """The left end of a picture twice as wide as it is high tells its class."""
+    from PIL import Image
+
+    from edgeconv.export.fit_by_scores import better_by_truth, class_scores
+
+    rng = np.random.default_rng(0)
+    truth = {}
+    for number in range(60):
+        pixels = rng.integers(0, 256, (16, 32, 3), np.uint8)
+        pixels[:, :6] = 255 * (number % 2)
+        Image.fromarray(pixels).save(tmp_path / f"{number:03d}.png")
+        truth[f"{number:03d}.png"] = number % 2
+
+    def left(x: Any) -> Any:
+        bright = x[:, :, 6:10, :2].mean((1, 2, 3))[:, None]
+        return torch.cat([-bright, bright], 1)
+
+    net = class_scores(cast(Any, left), None, (1, 3, 16, 16))
+    assert net is not None
+    how = Preprocessing(*NAMED["symmetric"], 1.0, (16, 16))
+    claim = better_by_truth(net, how, 3, str(tmp_path), truth)
+    assert claim is not None
+    assert claim.wish == {"crop": "letterbox"}
+    assert claim.text.endswith("with --crop letterbox: try that")
+    bars = Preprocessing(*NAMED["symmetric"], "letterbox", (16, 16))
+    assert better_by_truth(net, bars, 3, str(tmp_path), truth) is None
+
+
+@pytest.mark.parametrize(("layout", "code"), [("nchw", 0), ("nhwc", 2)])
+def test_a_layout_that_the_shape_denies_is_refused(tmp_path: Path, layout: str, code: int) -> None:
+    import parity_kit
+    from click.testing import CliRunner
+    from PIL import Image
+
+    from edgeconv.cli import main
+    from edgeconv.export.hub.onnx_io import save_model, to_onnx
+
+    (tmp_path / "net.onnx").write_bytes(save_model(to_onnx(parity_kit.small_net())))
+    for number in range(2):
+        folder = tmp_path / "pictures" / str(number)
+        folder.mkdir(parents=True)
+        Image.new("RGB", (16, 16), (80 * number,) * 3).save(folder / "one.png")
+    asked = ["eval", str(tmp_path / "net.onnx"), "--data", str(tmp_path / "pictures")]
+    ran = CliRunner().invoke(
+        main, [*asked, "--preprocessing", "symmetric", "--input-layout", layout]
+    )
+    assert ran.exit_code == code, ran.output
+    assert ("--input-layout says where channels are" in ran.output) is bool(code)
