@@ -12,7 +12,7 @@ from edgeconv.files import sha256
 from edgeconv.foreign import refuse_missing
 from edgeconv.parity.precision import shown_precision
 from edgeconv.parity.simulate import simulated_recipe, whole_border
-from edgeconv.recipe import form_on
+from edgeconv.recipe import WITHOUT_ZERO_POINTS, form_on
 from edgeconv.runtimes.choose import choose, ways
 from edgeconv.runtimes.table import RUNTIMES, Runtime
 from edgeconv.schema import checked, items, mapping, one_of, read_json, table, text
@@ -282,16 +282,15 @@ def _before(cell: Cell, earlier: Sequence[Cell]) -> str | None:
 
 
 def _promise(artifact: Artifact) -> str:
-    """Return what tells recipes apart: the digest, the form, and the outputs that the file holds in float."""
+    """Return what tells recipes apart: the digest, the form, what is rounded, and the outputs that the file holds in float."""
     digest = _evidence(artifact).get("recipe.json", "")
     if not digest:
         return ""
     file = artifact.evidence("recipe.json")
     recipe = checked(read_json(file, "a recipe"), FLOAT_OUTPUTS, str(file))
     real = recipe.get("float_outputs", {}) if artifact.real_outputs else {}
-    return " ".join(
-        [digest, form_on(artifact.target, recipe["form"]), *real.get(artifact.target, ())]
-    )
+    form = f"{form_on(artifact.target, recipe['form'])} {artifact.target in WITHOUT_ZERO_POINTS}"
+    return " ".join([digest, form, *real.get(artifact.target, ())])
 
 
 def _same_recipe(a: Cell, b: Cell) -> bool:
