@@ -20,10 +20,12 @@ class Coverage:
 
     def lines(self) -> list[str]:
         """Return the table and what stops a target, a line each."""
-        head = f"{'operator':24}{'nodes':>6}  " + "".join(f"{t:8}" for t in self.targets)
-        lines = [head.rstrip()]
+        widths = [max(8, len(target) + 2) for target in self.targets]
+        head = "".join(f"{t:{w}}" for t, w in zip(self.targets, widths, strict=True))
+        lines = [f"{'operator':24}{'nodes':>6}  {head}".rstrip()]
         for op, count, answers in self.rows:
-            lines.append(f"{op:24}{count:6}  " + "".join(f"{a:8}" for a in answers).rstrip())
+            cells = "".join(f"{a:{w}}" for a, w in zip(answers, widths, strict=True))
+            lines.append(f"{op:24}{count:6}  {cells}".rstrip())
         return lines + [f"{target:10} refuses: {sentence}" for target, sentence in self.stops]
 
 

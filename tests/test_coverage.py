@@ -13,7 +13,7 @@ from edgeconv.api import export_model
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError, UnsupportedOpError
 from edgeconv.export.coreml.convert import _converter_errors
-from edgeconv.export.coverage import coverage
+from edgeconv.export.coverage import Coverage, coverage
 from edgeconv.export.hub.onnx_io import from_onnx
 
 BODY = (
@@ -81,3 +81,10 @@ def test_an_exception_of_coremltools_is_a_refusal() -> None:
         raise ValueError("sorry\nand more")
     with pytest.raises(EdgeconvError, match="ours"), _converter_errors():
         raise EdgeconvError("ours")
+
+
+def test_every_target_has_a_column_of_its_own() -> None:
+    names = ("executorch", "onnx", "ncnn")
+    head, row = Coverage(names, (("Conv", 3, ("yes", "no", "float")),), ()).lines()
+    assert head.split() == ["operator", "nodes", *names]
+    assert [head.index(name) for name in names] == [row.index(a) for a in ("yes", "no", "float")]

@@ -76,6 +76,11 @@ def test_a_program_that_is_cut_off_is_one_sentence(tmp_path: Path) -> None:
     assert "half.pte is cut off: 540 bytes of 1128" in said.output.replace("\n", " ")
     with pytest.raises(EdgeconvError, match="is cut off"):
         executorch.open(path)
+    for count in (8, 10, 20):
+        path.write_bytes((b"\0\0\0\0ET12" + header)[:count])
+        said = CliRunner().invoke(main, ["inspect", str(path)])
+        assert said.exit_code == 1
+        assert "ends in its header" in said.output.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,6 +193,48 @@ def test_the_array_holds_every_byte(model: Path, tmp_path: Path) -> None:
     assert "_Alignas" in array(model, "g_m", Path("m.c"))
     run(str(model), "--c-array", str(tmp_path / "model.S"))
     assert f'.incbin "{model}"' in (tmp_path / "model.S").read_text()
+
+
+@pytest.mark.parametrize("ending", [".h", ".c", ".cc", ".cpp", ".S"])
+def test_every_form_of_the_array_compiles_for_two_files_that_read_it(
+    model: Path, tmp_path: Path, ending: str
+) -> None:
+    if not (shutil.which("cc") and shutil.which("c++")):
+        pytest.skip("needs a C and a C++ compiler")
+    source = tmp_path / f"model{ending}"
+    assert run(str(model), "--c-array", str(source)).exit_code == 0
+    if ending == ".h":
+        told = '#include "model.h"'
+    else:
+        told = "extern const unsigned char g_net_1[]; extern const unsigned int g_net_1_len;"
+    body = "return g_net_1_len - %d || g_net_1[4] != 'T' || (unsigned long)g_net_1 %% 16;"
+    language = (
+        ("cc", "-std=c11", ".c") if ending in (".h", ".c", ".S") else ("c++", "-std=c++17", ".cc")
+    )
+    pairs = [language] if ending != ".h" else [language, ("c++", "-std=c++17", ".cc")]
+    for compiler, standard, suffix in pairs:
+        (tmp_path / f"main{suffix}").write_text(
+            f"{told}\nint other(void);\nint main(void) {{ if (other()) return 2; {body % len(model.read_bytes())} }}\n",
+            encoding="utf-8",
+        )
+        (tmp_path / f"other{suffix}").write_text(
+            f"{told}\nint other(void) {{ return g_net_1[4] != 'T'; }}\n", encoding="utf-8"
+        )
+        sources = [str(tmp_path / f"{name}{suffix}") for name in ("main", "other")]
+        sources += [] if ending == ".h" else [str(source)]
+        made = subprocess.run(
+            [compiler, standard, "-Wall", "-Werror", "-o", "app", *sources],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert made.returncode == 0, made.stderr
+        assert subprocess.run([str(tmp_path / "app")], check=False).returncode == 0
+
+
+def test_a_file_that_cannot_be_read_leaves_no_array(tmp_path: Path) -> None:
+    (tmp_path / "cut.tflite").write_bytes(b"\x1c\0\0\0TFL3")
+    result = run(str(tmp_path / "cut.tflite"), "--c-array", str(tmp_path / "cut.h"))
+    assert result.exit_code == 1
+    assert not (tmp_path / "cut.h").exists()
 
 
 def test_a_file_with_a_custom_operator_is_not_handed_to_vela(

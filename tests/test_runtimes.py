@@ -19,7 +19,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.isolate import child_failure
 from edgeconv.runtimes import probe as probing
 from edgeconv.runtimes.base import Runner, open_runner
-from edgeconv.runtimes.choose import for_board, ways
+from edgeconv.runtimes.choose import choose, for_board, ways
 from edgeconv.runtimes.table import RUNTIMES, Runtime
 from edgeconv.runtimes.tflite import count_delegation
 from edgeconv.runtimes.tflite_runtime import check_numpy
@@ -553,3 +553,13 @@ def test_a_damaged_model_says_nothing_on_standard_output(
     with pytest.raises(EdgeconvError):
         open_model(bytes(data))
     assert capsys.readouterr().out == ""
+
+
+def test_a_runtime_that_is_asked_for_and_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(RUNTIMES["onnxruntime"]), "installed", lambda _: False)
+    with pytest.raises(EdgeconvError, match=r"^openvino is not installed: pip install"):
+        choose(tmp_path / "net.tflite", "openvino")
+    with pytest.raises(EdgeconvError, match=r"^nothing installed runs net\.tflite: pip install"):
+        choose(tmp_path / "net.tflite")

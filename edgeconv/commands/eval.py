@@ -91,8 +91,8 @@ GROUPS = {
 def command(files: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     """Measure FILEs at their own task: accuracy class by class, or boxes, on labelled pictures.
 
-    Ours and anyone's .onnx, .tflite and .mlpackage. Intervals, at 95 %, are Wilson's; those of mAP and mIoU come of drawing the
-    pictures again.
+    Ours and anyone's .onnx, .tflite, .mlpackage, .pte and .param. Intervals, at 95 %, are Wilson's;
+    those of mAP and mIoU come of drawing the pictures again.
     """
     from edgeconv.evaluate.report import Wish
     from edgeconv.evaluate.run import Asked

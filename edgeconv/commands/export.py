@@ -96,7 +96,7 @@ GROUPS = {
 @click.argument("net", metavar="NET_OR_FILE", shell_complete=complete_nets)
 @field_options(*FIELDS)
 @click.option("--fp32", is_flag=True, help="Float (default).")
-@click.option("--fp16", is_flag=True, help="Half precision (TFLite, Core ML).")
+@click.option("--fp16", is_flag=True, help="Half precision (TFLite, Core ML, ncnn).")
 @click.option("--int8", is_flag=True, help="Full INT8.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")

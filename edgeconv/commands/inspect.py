@@ -44,6 +44,7 @@ def command(
     if (boards or npus) and not mcu:
         raise UsageError("--board and --npu belong to --mcu")
     if c_array is not None:
+        inspect_file(file)  # a file that cannot be read leaves no array behind
         _write_array(file, c_array, force)
     if mcu:
         _sheet(file, boards, npus, as_json)
@@ -65,6 +66,7 @@ def _write_array(file: Path, path: Path, force: bool) -> None:
     if path.exists() and not force:
         raise EdgeconvError(f"{path} exists; --force replaces it")
     write_array(file, path)
+    echo(f"wrote {path}", err=True)
 
 
 def _sheet(file: Path, boards: tuple[str, ...], npus: tuple[str, ...], as_json: bool) -> None:

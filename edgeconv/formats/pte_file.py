@@ -55,7 +55,7 @@ def check_whole(path: Path) -> None:
             f"{path} is no ExecuTorch program of the format {IDENTIFIER.decode()}: export it again with "
             "the ExecuTorch that is installed"
         )
-    if head[8:12] != HEADER:
+    if len(head) >= 12 and head[8:12] != HEADER:
         return
     if len(head) < 8 + HEADER_BYTES:
         raise EdgeconvError(f"{path} ends in its header: copy or export it again")

@@ -8,6 +8,8 @@ from edgeconv.files import write_text
 
 WIDTH = 12
 SUFFIXES = (".h", ".c", ".cc", ".cpp", ".S")
+HEADER_HEAD = ("#pragma once", "#ifndef __cplusplus", "#include <stdalign.h>", "#endif")
+"""C before C23 has ``alignas`` from that header alone."""
 
 
 def write_array(model: Path, path: Path) -> None:
@@ -34,25 +36,21 @@ def identifier(text: str) -> str:
 def array(model: Path, name: str, path: Path) -> str:
     """Return the bytes as an array aligned to 16 bytes, as TensorFlow Lite Micro reads it."""
     data = model.read_bytes()
-    rows = [
+    values = [
         "  " + " ".join(f"0x{byte:02x}," for byte in data[at : at + WIDTH])
         for at in range(0, len(data), WIDTH)
     ]
-    cpp = path.suffix in (".cc", ".cpp", ".h")
-    align = "alignas(16)" if cpp else "_Alignas(16)"
-    external = "extern " if path.suffix in (".cc", ".cpp") else ""
-    head = ["#pragma once"] if path.suffix == ".h" else []
-    return "\n".join(
-        [
-            *head,
-            f"/* {model.name.replace('*/', '* /')}, {len(data)} bytes */",
-            f"{external}{align} const unsigned char {name}[{len(data)}] = {{",
-            *rows,
-            "};",
-            f"{external}const unsigned int {name}_len = {len(data)};",
-            "",
-        ]
-    )
+    rows = [f"/* {model.name.replace('*/', '* /')}, {len(data)} bytes */"]
+    own = ""
+    if path.suffix == ".h":
+        rows = [*HEADER_HEAD, *rows]
+        own = "static "  # else two C files that include it define it twice
+    bytes_of, length = f"const unsigned char {name}[{len(data)}]", f"const unsigned int {name}_len"
+    if not own:  # in C++ a constant that no line calls extern is seen in its own file alone
+        rows += [f"extern {bytes_of};", f"extern {length};"]
+    align = "_Alignas(16)" if path.suffix == ".c" else "alignas(16)"
+    rows += [f"{align} {own}{bytes_of} = {{", *values, "};", f"{own}{length} = {len(data)};", ""]
+    return "\n".join(rows)
 
 
 def included(model: Path, name: str) -> str:

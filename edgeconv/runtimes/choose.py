@@ -61,7 +61,7 @@ def choose(path: Path, runtime: str | None = None) -> Runtime:
     for row in rows:
         if row.installed():
             return row
-    raise EdgeconvError(_missing(path, rows))
+    raise EdgeconvError(_missing(path, rows, runtime))
 
 
 def ways(path: Path, also: Sequence[str] = ()) -> list[Way]:
@@ -73,7 +73,7 @@ def ways(path: Path, also: Sequence[str] = ()) -> list[Way]:
     for name in also:
         row = named(name, [r.name for r in RUNTIMES.values() if r.asked])
         if not _found(row) and path.suffix.lower() in row.suffixes:
-            raise EdgeconvError(_missing(path, [row]))
+            raise EdgeconvError(_missing(path, [row], name))
     rows = [row for row in fitting(path) if not row.asked or row.name in also]
     found: list[Way] = []
     for row in rows:
@@ -93,12 +93,13 @@ def _found(row: Runtime) -> bool:
     return bool(os.environ.get(row.other_python or "-"))
 
 
-def _missing(path: Path, rows: list[Runtime]) -> str:
+def _missing(path: Path, rows: list[Runtime], asked: str | None = None) -> str:
     apart = [
         f"name a Python that has {row.name} in {row.other_python}" for row in rows if row.apart
     ]
     extras = [f"pip install 'edgeconv[{row.extra}]'" for row in rows if not row.apart]
-    return f"nothing installed runs {path.name}: {' or '.join([*extras, *apart])}"
+    lacks = f"nothing installed runs {path.name}" if asked is None else f"{asked} is not installed"
+    return f"{lacks}: {' or '.join([*extras, *apart])}"
 
 
 def for_board(suffix: str, processor: str) -> Runtime:
