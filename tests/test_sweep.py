@@ -537,6 +537,10 @@ def test_a_sweep_is_the_same_again_free_and_goes_on_where_it_stopped(
     third = json.loads(small(photos, output, "--precision", "fp32,fp16", "--json").stdout)
     assert (third["run"]["made"], third["run"]["kept"]) == (0, 4)
     assert third["cells"] == again["cells"]
+    os.truncate(output / cell["file"], 1000)
+    mended = json.loads(small(photos, output, "--precision", "fp32,fp16", "--json").stdout)
+    assert (mended["run"]["made"], mended["run"]["kept"]) == (1, 3)
+    assert mended["cells"] == again["cells"]
     refused = run(*SMALL, "--output", str(photos))
     assert refused.exit_code == 1
     assert "holds other files" in refused.output

@@ -110,6 +110,17 @@ def test_a_board_that_no_worker_or_two_workers_offer_is_refused(
         cluster_at("tls://127.0.0.1:1", tmp_path)
 
 
+def test_a_process_that_dies_while_it_starts_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def died(self: Any, *_: Any) -> None:
+        raise OSError("killed")
+
+    monkeypatch.setattr(distributed.Nanny, "instantiate", died)
+    with pytest.raises(EdgeconvError, match="a process of --workers died while it started"):
+        Cluster(Store(tmp_path / "cells"), Inputs(), workers=1)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no masks of signals")
 def test_workers_hear_no_ctrl_c() -> None:
     heard: list[bool] = []

@@ -342,6 +342,17 @@ def test_a_standing_that_no_training_of_the_net_left_is_damaged(
         keep.load_standing(tmp_path / "w", {"rate": 1.0}, net)
 
 
+def test_a_standing_of_which_a_bit_has_changed_is_damaged(tmp_path: Path) -> None:
+    net = torch.nn.Linear(64, 64)
+    state = net.state_dict()
+    keep.save_standing(tmp_path / "w", keep.Standing([EPOCH], state, {}, state, 1, (0.5, -1.0)), {})
+    content = bytearray((tmp_path / "w").read_bytes())
+    content[content.index(state["weight"].numpy().tobytes())] ^= 1
+    (tmp_path / "w").write_bytes(content)
+    with pytest.raises(EdgeconvError, match="w is damaged: give --force to start anew, or delete"):
+        keep.load_standing(tmp_path / "w", {}, net)
+
+
 def test_a_training_does_not_go_on_with_the_optimizer_of_other_weights() -> None:
     net = torch.nn.Linear(2, 3)
     other = torch.optim.AdamW(torch.nn.Linear(3, 2).parameters())

@@ -108,16 +108,23 @@ class Cluster:
         scratch = {"temporary-directory": str(self._stack.enter_context(temporary_folder()))}
         # Ctrl-C ends the sweep, which ends them
         with config.set({**SETTINGS, **scratch}), without_interrupts():
-            return self._distributed.SpecCluster(
-                workers={
-                    index: {"cls": nanny, "options": told} for index, told in enumerate(options)
-                },
-                scheduler={
-                    "cls": scheduler,
-                    "options": {"port": 0, "dashboard_address": "127.0.0.1:0", **own},
-                },
-                silence_logs=50,
-            )
+            try:
+                return self._distributed.SpecCluster(
+                    workers={
+                        index: {"cls": nanny, "options": told} for index, told in enumerate(options)
+                    },
+                    scheduler={
+                        "cls": scheduler,
+                        "options": {"port": 0, "dashboard_address": "127.0.0.1:0", **own},
+                    },
+                    silence_logs=50,
+                )
+            except RuntimeError as error:  # dask's own, of a process that died before it answered
+                self._stack.close()
+                raise EdgeconvError(
+                    "a process of --workers died while it started: give the same command again, "
+                    "with fewer of them where memory is short"
+                ) from error
 
     def _connect(self) -> None:
         self._client: Any = self._distributed.Client(self._local or self._address, timeout=JOIN_S)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgeconv.artifact import load_artifact
 from edgeconv.errors import EdgeconvError
 from edgeconv.schema import (
     Check,
@@ -61,4 +62,13 @@ def sound(kind: str, result: Mapping[str, Any], place: Path) -> bool:
     if any(path.is_symlink() or not (path.is_file() or path.is_dir()) for path in place.rglob("*")):
         return False
     names = [artifact["file"] for artifact in result.get("artifacts", {}).values()]
-    return all(Path(name).name == name and (place / name).exists() for name in names)
+    try:
+        return all(Path(name).name == name and _whole(place / name) for name in names)
+    except (EdgeconvError, OSError):  # a manifest says that its file has changed
+        return False
+
+
+def _whole(path: Path) -> bool:
+    """Whether the exported file at ``path`` is there; EdgeconvError where its manifest is of another."""
+    load_artifact(path)
+    return path.exists()

@@ -3,6 +3,8 @@
 import io
 import json
 import pickle
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,13 +67,16 @@ def load_standing(path: Path, job: Mapping[str, Any], net: nn.Module) -> Standin
         return Standing()
     again = f"give --force to start anew, or delete {path}"
     try:
+        with zipfile.ZipFile(path) as packed:
+            if (torn := packed.testzip()) is not None:  # torch reads past its checksums
+                raise ValueError(f"{torn} has changed")
         data = torch.load(path, map_location="cpu", weights_only=True)
         before, epochs = parse_json(data.pop("job"), ""), parse_json(data.pop("epochs"), "")
         standing = Standing(epochs=checked(epochs, EPOCHS, "epochs"), **data)
         checked(before, mapping(anything), "job")
         _check_standing(standing, net)
     except (EdgeconvError, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError,
-            EOFError, pickle.UnpicklingError) as error:  # fmt: skip
+            EOFError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
         raise EdgeconvError(f"{path} is damaged: {again}") from error
     now = json.loads(json.dumps(job))
     for key in now:
