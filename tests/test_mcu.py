@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -306,3 +307,34 @@ def test_what_vela_refuses_is_a_line_of_the_sheet(
         "npus"
     ]
     assert told == {"npu": "ethos-u55-128", "error": "Vela refuses it: no such operator"}
+
+
+@pytest.mark.slow
+def test_micro_and_reference_kernels_are_compared_integer_by_integer(tmp_path: Path) -> None:
+    """A net of one convolution gives both the same; a file with float borders is refused."""
+    pytest.importorskip("tflite_micro", reason="needs tflite-micro")
+    torch = pytest.importorskip("torch")
+    from compare_micro import compared
+    from PIL import Image
+
+    from edgeconv import export_model
+
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten())
+    rng = np.random.default_rng(0)
+    (tmp_path / "pictures").mkdir()
+    for index in range(6):
+        pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{index}.png")
+    made = {
+        io: export_model(
+            net, input_shape=(1, 3, 8, 8), precision="int8", targets=["tflite"], io=io, calib=tmp_path / "pictures",
+            verify_count=2, preprocessing="unit", output=tmp_path / io,
+        ).artifacts[0].path
+        for io in ("int8", "float")
+    }  # fmt: skip
+    seen, equal, most = compared(made["int8"], tmp_path / "pictures", 5)
+    assert (seen, most <= 1) == (5 * 4 * 6 * 6, True)
+    assert equal > 0.9
+    with pytest.raises(click.ClickException, match="--io int8"):
+        compared(made["float"], tmp_path / "pictures", 5)
