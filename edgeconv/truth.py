@@ -125,17 +125,23 @@ def unasked(folder: Path, asked: Iterable[str], done: str = "asked") -> str | No
         for entry in folder.iterdir()
         if entry.is_dir() and entry.name not in there and not entry.name.startswith(".")
     }
-    classes = {folder_name(name, folder) for name in names} | empty
+    classes = {folder_name(name, folder) for name in names}
     left = sorted(classes - {folder_name(name, folder) for name in asked})
-    if not left:
-        return None
+    said = []
     if len(left) == 1:
-        return f"class {left[0]}: none of its pictures was {done}, so nothing is known of it"
-    more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
-    return (
-        f"classes {', '.join(left[:NAMED])}{more}: none of their pictures was {done}, so nothing is "
-        "known of them"
-    )
+        said.append(f"class {left[0]}: none of its pictures was {done}, so nothing is known of it")
+    elif left:
+        said.append(
+            f"classes {_several(left)}: none of their pictures was {done}, so nothing is known of them"
+        )
+    if empty:
+        said.append(f"no picture lies in {_several(sorted(empty))}, which counts for nothing")
+    return "; ".join(said) or None
+
+
+def _several(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"
 
 
 def folder_name(picture: str, folder: Path) -> str:

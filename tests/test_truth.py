@@ -144,8 +144,9 @@ def test_class_folders_of_which_nothing_was_asked_are_named(tmp_path: Path) -> N
     assert unasked(folder, ["0_cat/a.png", "2_eel/c.png"]) == f"class 1_dog: {told}"
     (folder / "3_fox").mkdir()  # no picture at all
     assert unasked(folder, ["0_cat/a.png"], "held out") == (
-        "classes 1_dog, 2_eel, 3_fox: none of their pictures was held out, so nothing is known of them"
+        "classes 1_dog, 2_eel: none of their pictures was held out, so nothing is known of them; "
+        "no picture lies in 3_fox, which counts for nothing"
     )
     for number in range(4, 9):
         (folder / f"{number}_gnu").mkdir()
-    assert "5_gnu and 3 more: none" in str(unasked(folder, ["0_cat/a.png"]))
+    assert "7_gnu and 1 more, which" in str(unasked(folder, ["0_cat/a.png"]))
