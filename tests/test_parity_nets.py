@@ -92,7 +92,11 @@ def test_a_regression_of_one_of_the_four_nets_exits_3_and_names_the_layer(
     """Channels of a layer in the middle are turned around in the file that is shipped."""
     sound = artifact_of(nets, net)
     graph = emitted_graph(sound)
-    dense = [n for n in graph.nodes if n.op == "Conv" and n.int("group", 1) == 1]
+    dense = [
+        n
+        for n in graph.nodes  # of a map: gates of channels say little
+        if n.op == "Conv" and n.int("group", 1) == 1 and graph.shape(n.output)[2] > 1
+    ]
     node = dense[len(dense) // 2]
     used = busiest(sound, node.output)
 
