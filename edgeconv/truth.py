@@ -115,8 +115,8 @@ def class_folders(folder: Path) -> list[str] | None:
 def unasked(folder: Path, asked: Iterable[str], done: str = "asked") -> str | None:
     """Say which class folders of ``folder`` hold none of the pictures ``asked``; None where each holds one.
 
-    ``asked`` are paths relative to ``folder``, with slashes. A folder without any picture counts too. ``done`` is
-    what was not done to theirs.
+    ``asked`` are paths relative to ``folder``, with slashes. A folder without any picture is named apart.
+    ``done`` is what was not done to theirs.
     """
     names = picture_names(folder)
     there = {name.partition("/")[0] for name in names}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from edgeconv.errors import UnsupportedOpError
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_traits import plain_gemm
 
 if TYPE_CHECKING:
     from edgeconv.export.tflite.layout import Rule
@@ -106,6 +107,11 @@ def first_failing(*checks: Check) -> Check:
         return next((reason for c in checks if (reason := c(graph, node)) is not None), None)
 
     return check
+
+
+def needs_plain_gemm(graph: Graph, node: Node) -> str | None:
+    """Refuse a Gemm that is scaled, or whose operands lie otherwise."""
+    return None if plain_gemm(node) else "it is not x * transposed weights + bias"
 
 
 def needs_constant(index: int, what: str) -> Check:

@@ -207,3 +207,13 @@ WEIGHTED = frozenset(op for op, rule in RULES.items() if rule.kind == "weighted"
 def output_axis(node: Node) -> int:
     """Return the output-channel axis of the weights of a Conv, ConvTranspose or Gemm(transB=1)."""
     return 1 if node.op == "ConvTranspose" else 0
+
+
+def plain_gemm(node: Node) -> bool:
+    """Whether a Gemm is x * transposed weights + bias, as passes/normalize_gemm.py leaves it."""
+    return (
+        node.int("transB", 0) == 1
+        and node.int("transA", 0) == 0
+        and node.float("alpha", 1.0) == 1.0
+        and node.float("beta", 1.0) == 1.0
+    )

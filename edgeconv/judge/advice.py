@@ -46,9 +46,8 @@ def advice(
         said.append("--fp32: half precision keeps too few digits of what varies in an output")
     if verdict.good_enough or known.get("precision") in ("fp16", "fp32"):
         return tuple(said)
-    if (
-        not known
-    ):  # made elsewhere: nothing of ours says how, and options of an export change nothing
+    if not known:
+        # made elsewhere: nothing of ours says how, and options of an export change nothing
         said.append(
             "edgeconv export --int8 --calib DIR of the float model: it tries several recipes, and edgeconv rescue "
             "goes on from its file"

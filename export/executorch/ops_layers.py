@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from edgeconv.export.executorch.say import Say
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.op_table import Entry, needs_constant
+from edgeconv.export.op_table import Entry, needs_constant, needs_plain_gemm
 
 if TYPE_CHECKING:
     import torch
@@ -52,16 +52,6 @@ def _gemm(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torch.Tenso
     from torch.nn import functional
 
     return functional.linear(x[0], x[1], x[2] if len(x) > 2 else None)
-
-
-def _plain_gemm(graph: Graph, node: Node) -> str | None:
-    plain = (
-        node.int("transB", 0) == 1
-        and node.int("transA", 0) == 0
-        and node.float("alpha", 1.0) == 1.0
-        and node.float("beta", 1.0) == 1.0
-    )
-    return None if plain else "it is not x * transposed weights + bias"
 
 
 def _pool(kind: str) -> Say:
@@ -111,7 +101,7 @@ def _reduce_mean(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torc
 OPS: dict[str, Entry[Say]] = {
     "AveragePool": Entry(_pool("average"), check=_plain_pool),
     "Conv": Entry(_conv, check=_plain_conv),
-    "Gemm": Entry(_gemm, check=_plain_gemm),
+    "Gemm": Entry(_gemm, check=needs_plain_gemm),
     "GlobalAveragePool": Entry(_mean),
     "MaxPool": Entry(_pool("max"), check=_plain_pool),
     "ReduceMean": Entry(_reduce_mean, check=needs_constant(1, "axes")),

@@ -7,7 +7,7 @@ are the strictest: whatever they allow, ONNX QDQ can express.
 import numpy as np
 
 from edgeconv.export.graph import Array, Graph, Node
-from edgeconv.export.op_traits import RULES, OpRule
+from edgeconv.export.op_traits import RULES, OpRule, plain_gemm
 
 
 def rule(node: Node) -> OpRule | None:
@@ -48,7 +48,7 @@ def why_float(graph: Graph, node: Node) -> str | None:
             return f"the weights of {node.op} are computed, not constant"
         if len(node.inputs) > 2 and node.inputs[2] and graph.constant(node, 2) is None:
             return f"the bias of {node.op} is computed, not constant"
-        if node.op == "Gemm" and not _plain_gemm(node):
+        if node.op == "Gemm" and not plain_gemm(node):
             return "this Gemm is not x * transposed weights + bias"
         if node.inputs[0] in graph.constants:
             return f"the input of {node.op} is constant"
@@ -62,15 +62,6 @@ def why_float(graph: Graph, node: Node) -> str | None:
     if node.op == "Softmax" and graph.shape(node.inputs[0])[node.int("axis", -1)] == 1:
         return "Softmax over one value is 1, which onnxruntime's INT8 kernel wraps to 0"
     return None
-
-
-def _plain_gemm(node: Node) -> bool:
-    return (
-        node.int("transB", 0) == 1
-        and node.int("transA", 0) == 0
-        and node.float("alpha", 1.0) == 1.0
-        and node.float("beta", 1.0) == 1.0
-    )
 
 
 def is_pixel_shift(graph: Graph, node: Node) -> bool:

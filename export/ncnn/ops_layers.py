@@ -10,7 +10,7 @@ from edgeconv.export.graph import Graph, Node
 from edgeconv.export.ncnn.axes import inner_axis
 from edgeconv.export.ncnn.ops_windows import Say, alone, biased, one_picture
 from edgeconv.export.ncnn.say import Emission, Parameter, activation, floats
-from edgeconv.export.op_table import Entry, first_failing, needs_constant
+from edgeconv.export.op_table import Entry, first_failing, needs_constant, needs_plain_gemm
 from edgeconv.formats.ncnn_file import Shape, own_shape
 
 
@@ -32,15 +32,7 @@ def _gemm(em: Emission, node: Node) -> None:
     inner_product(em, node, rows, weights, biased(em, node), node.inputs[1])
 
 
-def _plain_gemm(graph: Graph, node: Node) -> str | None:
-    plain = (
-        node.int("transB", 0) == 1
-        and node.int("transA", 0) == 0
-        and node.float("alpha", 1.0) == 1.0
-        and node.float("beta", 1.0) == 1.0
-    )
-    if not plain:
-        return "it is not x * transposed weights + bias"
+def _bias_an_output(graph: Graph, node: Node) -> str | None:
     bias = graph.constant(node, 2)
     whole = bias is None or bias.size == graph.shape(node.inputs[1])[0]
     return None if whole else "its bias is not one value an output"
@@ -200,7 +192,12 @@ OPS: dict[str, Entry[Say]] = {
     "Gemm": Entry(
         _gemm,
         "InnerProduct",
-        check=first_failing(needs_constant(1, "weight"), needs_constant(2, "bias"), _plain_gemm),
+        check=first_failing(
+            needs_constant(1, "weight"),
+            needs_constant(2, "bias"),
+            needs_plain_gemm,
+            _bias_an_output,
+        ),
     ),
     "InstanceNormalization": Entry(
         _instance_norm,
