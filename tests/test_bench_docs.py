@@ -45,7 +45,7 @@ def test_our_median_stands_beside_a_bare_loops(
     assert 0.2 < float(ratio.split()[0]) < 5  # a wrong unit, not noise
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_extras_resolve_for_boards_with_pips_own_options() -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPTS / "make_device_costs.py"), "--no-measure"],

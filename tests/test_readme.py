@@ -43,6 +43,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     torch.save(build("mobilenet_v2").state_dict(), folder / "my.pth")
     (folder / "net.py").write_text(NET)
+    (folder / "edgeconv.toml").write_text("[bench]\nseconds = 0.5\n")  # 5 by default
     trained = load_weights("mobilenet_v1", {}, "bundled").build()
     model = trace_module(trained, {"input": (1, 3, 64, 64)}, ["logits"])
     (folder / "model.onnx").write_bytes(model.SerializeToString())
