@@ -9,15 +9,16 @@ import pytest
 from any_net_kit import same_everywhere
 from graph_kit import floats, ints, model_of, ops, run
 
-from edgeconv.errors import EdgeconvError, UnsupportedOpError
-from edgeconv.export.coreml.table import check_supported
-from edgeconv.export.hub.onnx_io import from_onnx, load_model
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.hub.onnx_io import load_model
 from edgeconv.export.hub.refused_forms import write_refused_forms
-from edgeconv.export.prepare import prepare
 
 RANDOM = np.random.default_rng(0)
 REGIONS = np.array(
     [[-5, -7, 20, 30], [0, 0, 31, 35], [10, 12, 11, 13], [30, 30, 60, 70]], np.float32
+)
+INSIDE = np.array(
+    [[0, 0, 32, 36], [3, 5, 19, 11], [10, 12, 10, 12], [-4, 20, 9, 40], [30, 1, 33, 35]], np.float32
 )
 AROUND = RANDOM.uniform(-1.7, 1.7, (2, 4, 5, 2)).astype(np.float32)
 
@@ -72,14 +73,24 @@ def test_regions_are_averaged(half: str, tmp_path: Path) -> None:
     same_everywhere(model, feeds, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("attributes", "said"), [('mode = "max"', "maxima"), ("sampling_ratio = 0", "how many samples")]
-)
-def test_regions_that_have_no_form_are_refused_with_the_reason(attributes: str, said: str) -> None:
-    body = f"(float[1,3,9,8] x, float[2,4] b) => (float[2,3,1,1] y) {{ y = RoiAlign<{attributes}>(x, b, n) }}"
-    graph = prepare(from_onnx(model_of(body, n=ints(0, 0)))).graph
-    with pytest.raises(UnsupportedOpError, match=said):
-        check_supported(graph)
+@pytest.mark.parametrize("mode", ["avg", "max"])
+@pytest.mark.parametrize("half", ["half_pixel", "output_half_pixel"])
+def test_regions_of_any_size_are_sampled_as_their_size_asks(
+    mode: str, half: str, tmp_path: Path
+) -> None:
+    size = (
+        "output_height = 3, output_width = 2, spatial_scale = 0.25,"
+        f' mode = "{mode}", coordinate_transformation_mode = "{half}"'
+    )
+    model = model_of(
+        "(float[2,3,9,8] x, float[5,4] b, int64[5] n)"
+        " => (float[5,3,3,2] y, float[5,3,3,2] z, float[5,3,3,2] w) {"
+        f" y = RoiAlign<{size}>(x, b, n)\n z = RoiAlign<sampling_ratio = 2, {size}>(x, b, n)\n"
+        f" w = RoiAlign<{size}>(x, known, n) }}",
+        known=INSIDE,
+    )
+    feeds = {"x": floats(2, 3, 9, 8), "b": INSIDE, "n": np.array([1, 0, 1, 0, 1])}
+    same_everywhere(model, feeds, tmp_path)
 
 
 @pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])

@@ -6,7 +6,7 @@ from typing import Any
 from edgeconv.export.coreml.lowering import Lowering
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_table import Entry
-from edgeconv.export.passes.align_regions import align_regions, why_no_regions
+from edgeconv.export.passes.align_regions import align_regions
 from edgeconv.export.passes.fourier import dft_by_product, stft_by_products, why_no_transform
 from edgeconv.export.passes.sample_by_rows import sample_by_rows, why_no_rows
 from edgeconv.export.passes.scatter_by_hits import scatter_by_hits, why_no_hits
@@ -40,14 +40,14 @@ def _sampled(write: Callable[[Graph, Node], list[Node]]) -> Callable[[Lowering, 
     return emit
 
 
-_AVERAGES = "averages of constant regions or of a fixed number of samples"
+_INSIDE = "regions that are no larger than the picture"
 _CONSTANT = "a constant length, axis, step and window"
 
 OPS = {
     "DFT": Entry(_written(dft_by_product), nearest=_CONSTANT, check=why_no_transform),
     "STFT": Entry(_written(stft_by_products), nearest=_CONSTANT, check=why_no_transform),
     "GridSample": Entry(_sampled(sample_by_rows), check=why_no_rows),
-    "RoiAlign": Entry(_sampled(align_regions), nearest=_AVERAGES, check=why_no_regions),
+    "RoiAlign": Entry(_sampled(align_regions), nearest=_INSIDE),
     "ScatterElements": Entry(_written(scatter_by_hits), check=why_no_hits),
     "ScatterND": Entry(_written(scatter_by_hits), check=why_no_hits),
 }
