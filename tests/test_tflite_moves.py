@@ -1,15 +1,18 @@
 """Reshapes and Transposes in TFLite: what they do together is one permutation, or nothing."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
+from graph_kit import floats, graph_of, ints, run
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from quant_nets import NetBuilder
 from tflite_kit import Worker, feed, float_values, minmax_recipe, run_nchw
 
 from edgeconv.export.graph import Graph
+from edgeconv.export.prepare import prepare
 from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.export.tflite.movement import Step, movement, written
 
@@ -178,3 +181,98 @@ def test_any_chain_of_layouts_keeps_its_values(graph: Graph) -> None:
             np.testing.assert_allclose(got[name], wanted[name], atol=1e-3, rtol=1e-3)
     finally:
         child.close()
+
+
+WINDOWS = {
+    "w": (8, 3, 3, 3),
+    "qkv": (8, 24),
+    "bias": (24,),
+    "proj": (8, 8),
+    "up": (8, 16),
+    "down": (16, 8),
+    "place": (1, 16, 8),
+    "last": (5, 8, 1, 1),
+}
+SHAPES = {
+    "apart": (32, 2, 4, 2),
+    "grid": (1, 8, 16, 4),
+    "tokens": (4, 16, 8),
+    "heads": (4, 16, 3, 2, 4),
+    "whole": (4, 16, 8),
+    "back": (1, 4, 16, 8),
+    "lines": (32, 4, 2, 2),
+    "picture": (1, 8, 8, 8),
+}
+
+
+def windows(picks: str) -> Graph:
+    """Two layers of attention in windows of 2 by 2, as MobileViT writes them."""
+    layer = """
+ n{k} = LayerNormalization<axis = -1>({x}, one, zero)
+ m{k} = MatMul(n{k}, qkv)
+ o{k} = Add(m{k}, bias)
+ r{k} = Reshape(o{k}, heads)
+ t{k} = Transpose<perm = [2,0,3,1,4]>(r{k})
+ PICKS
+ s{k} = Transpose<perm = [0,1,3,2]>(b{k})
+ l{k} = MatMul(a{k}, s{k})
+ p{k} = Softmax<axis = -1>(l{k})
+ g{k} = MatMul(p{k}, c{k})
+ f{k} = Transpose<perm = [0,2,1,3]>(g{k})
+ h{k} = Reshape(f{k}, whole)
+ k{k} = MatMul(h{k}, proj)
+ j{k} = Add({x}, k{k})
+ u{k} = MatMul(j{k}, up)
+ v{k} = Relu(u{k})
+ d{k} = MatMul(v{k}, down)
+ e{k} = Add(j{k}, d{k})""".replace("PICKS", picks)
+    body = (
+        "(float[1,3,16,16] x) => (float[1,5,8,8] y) {"
+        " z = Conv<pads = [1,1,1,1], strides = [2,2]>(x, w)\n z0 = Reshape(z, apart)\n"
+        " z1 = Transpose<perm = [0,2,1,3]>(z0)\n z2 = Reshape(z1, grid)\n"
+        " z3 = Transpose<perm = [0,3,2,1]>(z2)\n z4 = Reshape(z3, tokens)\n z5 = Add(z4, place)"
+        + layer.format(k=1, x="z5")
+        + layer.format(k=2, x="e1")
+        + "\n q0 = Reshape(e2, back)\n q1 = Transpose<perm = [0,3,2,1]>(q0)\n q2 = Reshape(q1, lines)\n"
+        " q3 = Transpose<perm = [0,2,1,3]>(q2)\n q4 = Reshape(q3, picture)\n y = Conv(q4, last) }"
+    )
+    constants: dict[str, np.ndarray[Any, Any]] = {
+        name: floats(*shape, seed=number) * np.float32(0.4)
+        for number, (name, shape) in enumerate(WINDOWS.items())
+    }
+    constants |= {"one": np.ones(8, np.float32), "zero": np.zeros(8, np.float32)}
+    constants |= {name: ints(*shape) for name, shape in SHAPES.items()}
+    constants |= {f"i{k}": np.array(k) for k in range(3)} | {"first": ints(0)}
+    return graph_of(body, **constants)
+
+
+SPLIT = """x{k}, y{k}, w{k} = Split<axis = 0, num_outputs = 3>(t{k})
+ a{k} = Squeeze(x{k}, first)
+ b{k} = Squeeze(y{k}, first)
+ c{k} = Squeeze(w{k}, first)"""
+GATHER = """a{k} = Gather(t{k}, i0)
+ b{k} = Gather(t{k}, i1)
+ c{k} = Gather(t{k}, i2)"""
+
+
+@pytest.mark.parametrize("picks", [SPLIT, GATHER], ids=["split", "gather"])
+def test_windows_are_not_put_apart_before_their_attention(picks: str, worker: Worker) -> None:
+    graph = windows(picks)
+    (wanted,) = run(graph, {"x": floats(1, 3, 16, 16)})
+    ready = prepare(graph).graph
+    made = emit_tflite(ready)
+    assert made.ops["TRANSPOSE"] == 4, "two of each attention, none around the windows"
+    got, _ = run_nchw(worker, made, {"x": floats(1, 3, 16, 16)})
+    np.testing.assert_allclose(got["y"], wanted, atol=1e-4)
+    assert not set(made.names) & {"z5", "j1", "e2"}, "what is stored in another order has no name"
+
+
+def test_windows_keep_their_integers(worker: Worker) -> None:
+    graph = prepare(windows(SPLIT), int8=True).graph
+    recipe = minmax_recipe(graph, feed(graph), "asymmetric")
+    given = feed(graph)
+    made = emit_tflite(graph, recipe, precision="int8")
+    assert made.ops["TRANSPOSE"] == 4
+    got, _ = run_nchw(worker, made, given)
+    (real,) = run(graph, given)
+    assert np.abs(got["y"] - real).max() < 0.1 * np.abs(real).max()

@@ -19,11 +19,10 @@ from edgeconv.export.tflite.layout import (
     Layout,
     conversion,
     order,
-    plan_layouts,
     stored_shape,
 )
 from edgeconv.export.tflite.rewrites import ALL, Rewrites, rewrite
-from edgeconv.export.tflite.table import OPS, check_supported
+from edgeconv.export.tflite.table import OPS, check_supported, planned
 from edgeconv.recipe import Recipe
 from edgeconv.tensors import Layout as TensorLayout
 from edgeconv.tensors import Quantization, TensorSpec
@@ -101,7 +100,7 @@ def emit_tflite(
     graph, recipe, changes = rewrite(graph, recipe, rewrites)
     alone = recipe.weights if recipe is not None and weights_only else {}
     recipe = None if weights_only else recipe
-    plan = plan_layouts(graph, lambda g, node: OPS[node.op].layout_rule(g, node))
+    plan = planned(graph)
     em = Emission(graph, recipe, precision, io, plan, ops=OPS, alone=alone)
     inputs: dict[str, int] = {}
     for name in graph.inputs:

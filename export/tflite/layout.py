@@ -107,10 +107,14 @@ def flattens_into_gemm(graph: Graph, node: Node, consumers: dict[str, list[Node]
 
 @dataclass(frozen=True)
 class Plan:
-    """The layout of every tensor, and the Reshapes whose reordering Gemm weights absorb."""
+    """The layout of every tensor, and the Reshapes whose reordering Gemm weights absorb.
+
+    ``cost``: elements that are moved for it, with OPERATOR for each operator that moves them.
+    """
 
     layouts: dict[str, Layout]
     flattened: frozenset[str]
+    cost: int = 0
 
     def of(self, tensor: str) -> Layout:
         """Return the layout of a tensor; lower ranks have only one."""
@@ -172,7 +176,7 @@ def plan_layouts(graph: Graph, rule: Callable[[Graph, Node], Rule]) -> Plan:
         and layouts.get(node.inputs[0], PLAIN) == LAST
         and stored_movement(graph, node, LAST, PLAIN) != Movement((), ())
     )
-    return Plan(layouts, flattened)
+    return Plan(layouts, flattened, sum(cost(layout) for _, cost in edges))
 
 
 def _channels_last(graph: Graph) -> Iterator[str]:

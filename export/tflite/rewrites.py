@@ -6,10 +6,12 @@ from edgeconv.export.graph import Graph
 from edgeconv.export.kinds import Cpu, Prefer
 from edgeconv.export.rewrites.fold_pixels import fold_stride
 from edgeconv.export.rewrites.table import JOIN_GHOSTS, Change, Rewrite, apply_rewrites
+from edgeconv.export.tflite.carry_rows import carry_rows
 from edgeconv.export.tflite.fold_transposes import fold_transposes
 from edgeconv.export.tflite.join_moves import join_moves
 from edgeconv.export.tflite.order_channels import order_channels
 from edgeconv.export.tflite.place_shuffles import place_shuffles
+from edgeconv.export.tflite.table import planned
 from edgeconv.recipe import Recipe
 
 
@@ -50,6 +52,8 @@ def rewrite(
 ) -> tuple[Graph, Recipe | None, tuple[Change, ...]]:
     """Return graph and recipe after the rewrites, and what was done."""
     graph = join_moves(fold_transposes(graph), recipe)
+    graph, recipe = carry_rows(graph, recipe, lambda trial: planned(trial).cost)
+    graph = join_moves(graph, recipe)
     placed: tuple[Change, ...] = ()
     if rewrites.place_shuffles:
         graph, recipe, ordered = order_channels(graph, recipe)

@@ -20,6 +20,7 @@ from edgeconv.export.tflite import (
     ops_written,
 )
 from edgeconv.export.tflite.emission import Emit
+from edgeconv.export.tflite.layout import Plan, plan_layouts
 
 KINDS = ("float32", "int32", "int64", "uint8", "int8", "bool")
 
@@ -62,6 +63,11 @@ def stops(graph: Graph) -> list[Refusal]:
 def check_supported(graph: Graph) -> None:
     """Raise UnsupportedOpError for a graph that cannot be expressed, before any time is spent."""
     refuse("TFLite", stops(graph))
+
+
+def planned(graph: Graph) -> Plan:
+    """Return how the operators of a graph want its tensors stored."""
+    return plan_layouts(graph, lambda g, node: OPS[node.op].layout_rule(g, node))
 
 
 def _tensors(graph: Graph, node: Node) -> str | None:
