@@ -1,9 +1,14 @@
-"""An Android phone by adb: a program of that name that runs the shell here and answers as adb does."""
+"""An Android phone by adb: a program of that name that runs the shell here, and Debian's adb with a device of ours."""
 
 import json
+import os
+import shutil
+import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import adb_kit
 import pytest
 from click.testing import CliRunner
 
@@ -79,3 +84,43 @@ def test_without_adb_it_says_what_to_install(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EdgeconvError, match="apt install adb"):
         Connection(parse_host("adb://phone")).run("true")
+
+
+@pytest.fixture
+def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[adb_kit.Device]:
+    """A device that the system's own adb talks to, by a server of its own."""
+    if shutil.which("adb") is None:
+        pytest.skip("needs adb: apt install adb")
+    there, folder = tmp_path / "there", tmp_path / "bin"
+    there.mkdir()
+    folder.mkdir()
+    (folder / "python3").symlink_to(sys.executable)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(free.getsockname()[1]))
+    monkeypatch.setenv("HOME", str(tmp_path))  # adb keeps its key there
+    monkeypatch.setattr("edgeconv.device.adb.PREPARE", f"export HOME={there}; ")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with adb_kit.device({"HOME": "/", "PATH": f"{folder}:{os.defpath}"}) as found:
+        yield found
+
+
+def test_debians_adb_hands_bytes_exit_codes_and_errors_through(phone: adb_kit.Device) -> None:
+    connection = Connection(parse_host(f"adb://{phone.serial}"))
+    every = bytes(range(256)) * 4096
+    assert connection.run("cat", every) == every
+    assert connection.run("echo \"'two  blanks' $((1+1))\"") == b"'two  blanks' 2\n"
+    with pytest.raises(EdgeconvError, match="it went wrong") as failed:
+        connection.run("echo it went wrong >&2; exit 3")
+    assert not isinstance(failed.value, ConnectionLostError)
+    assert all(name.startswith("shell,v2") and "raw" in name for name in phone.opened)
+    with pytest.raises(ConnectionLostError, match="gone: adb knows no such device: adb devices"):
+        Connection(parse_host("adb://gone")).run("true")
+
+
+def test_debians_adb_says_what_a_phone_is_and_that_it_went(phone: adb_kit.Device) -> None:
+    done = CliRunner().invoke(main, ["device", "info", f"adb://{phone.serial}", "--json"])
+    assert done.exit_code == 0, done.output
+    assert f"{sys.version_info[0]}.{sys.version_info[1]}" in json.dumps(json.loads(done.stdout))
+    phone.close()
+    with pytest.raises(ConnectionLostError, match=phone.serial):
+        Connection(parse_host(f"adb://{phone.serial}")).run("sleep 0.1; true")
