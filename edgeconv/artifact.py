@@ -20,7 +20,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.files import digest, partner, sha256, write_text
+from edgeconv.files import digest, model_files, partner, sha256, write_text
 from edgeconv.manifest_schema import MANIFEST
 from edgeconv.schema import checked, read_json, table, whole
 from edgeconv.settle import settle_all
@@ -210,8 +210,22 @@ def load_artifact(path: Path) -> Artifact | None:
     if other is not None and path.exists() and not other.exists():
         raise EdgeconvError(f"{other} is missing: {path.name} and {other.name} are one model")
     if path.exists() and digest(path) != manifest["sha256"]:
-        raise EdgeconvError(f"{path} has changed since {beside.name} was written; export it again")
+        raise EdgeconvError(
+            f"{_changed(path, manifest)} since {beside.name} was written; export it again"
+        )
     return Artifact(path, manifest)
+
+
+def _changed(path: Path, manifest: Mapping[str, Any]) -> str:
+    """Say which of a model's files is not the one that the manifest was written for."""
+    files = model_files(path)
+    if path.is_dir() or len(files) == 1:
+        return f"{path} has changed"
+    known: Mapping[str, str] = manifest.get("files") or {}
+    if set(known) != {file.name for file in files}:
+        return f"{' or '.join(map(str, files))} has changed, or been renamed,"
+    other = [str(file) for file in files if sha256(file) != known[file.name]]
+    return f"{' and '.join(other)} {'has' if len(other) == 1 else 'have'} changed"
 
 
 def save_manifest(artifact: Artifact) -> None:

@@ -135,5 +135,6 @@ MANIFEST = table(
         "calibration": maybe(table({}, {"origin": maybe(text)})),
         "recipe": maybe(table({}, {"name": maybe(text)})),
         "nms": maybe(NMS),
+        "files": mapping(text),
     },
 )

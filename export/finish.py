@@ -22,7 +22,7 @@ from edgeconv.export.report import ArtifactReport, ExportReport, artifact_text, 
 from edgeconv.export.targets import TARGETS
 from edgeconv.export.verify import Expected, Promise, expect, first_departure, promised, verify_file
 from edgeconv.export.work import Work
-from edgeconv.files import digest, partner, sha256, write_bytes
+from edgeconv.files import digest, model_files, partner, sha256, write_bytes
 from edgeconv.judge.advice import advice
 from edgeconv.recipe import FROM_FILE
 from edgeconv.runtimes.choose import choose
@@ -215,6 +215,8 @@ def verify(work: Work, target: str) -> None:
         {**verdict.to_json(), "try": list(advice(verdict.verdict, path.name, work.description))},
         work.expected,
     )
+    if partner(path) is not None:  # which of the two has changed, sha256 does not tell
+        content["files"] = {file.name: sha256(file) for file in model_files(path)}
     save_manifest(Artifact(path, content))
     made = options.output / path.name
     steps = advice(verdict.verdict, str(made), work.description)

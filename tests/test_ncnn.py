@@ -463,11 +463,39 @@ def test_a_bin_of_another_export_is_not_taken_for_ours(pair: Path, tmp_path: Pat
     data = bytearray(path.with_suffix(".bin").read_bytes())
     data[-1] ^= 1
     path.with_suffix(".bin").write_bytes(data)
-    with pytest.raises(EdgeconvError, match="has changed since"):
+    with pytest.raises(EdgeconvError, match=r"copy\.bin has changed, or been renamed, since"):
         open_runner(path)
     path.with_suffix(".bin").unlink()
     with pytest.raises(EdgeconvError, match=r"copy\.bin is missing"):
         load_artifact(path)
+
+
+@pytest.mark.parametrize("changed", [(".param",), (".bin",), (".param", ".bin")])
+def test_what_has_changed_of_a_pair_is_named(
+    pair: Path, tmp_path: Path, changed: tuple[str, ...]
+) -> None:
+    for suffix in (".param", ".bin", ".param.json"):
+        data = bytearray(pair.with_suffix(suffix).read_bytes())
+        data += b" " if suffix in changed else b""
+        (tmp_path / f"{pair.stem}{suffix}").write_bytes(data)
+    with pytest.raises(EdgeconvError, match="changed since") as said:
+        load_artifact(tmp_path / pair.name)
+    for suffix in (".param", ".bin"):
+        whole = f"{tmp_path / pair.stem}{suffix} "
+        assert (whole in f"{said.value} ") == (suffix in changed)
+
+
+def test_workers_get_both_files_of_a_pair(pair: Path) -> None:
+    pytest.importorskip("PIL")
+    from edgeconv.evaluate.part import asked_of
+    from edgeconv.evaluate.run import Asked, open_subject
+    from edgeconv.sweep.inputs import Inputs
+    from edgeconv.sweep.part import part_spec
+
+    inputs, subject = Inputs(), open_subject(pair, Asked(preprocessing="unit"))
+    spec = part_spec(inputs, subject, [], asked_of(subject, "classes", str(pair.parent)))
+    sent = inputs.known[spec["file"][1:].partition("/")[0]]
+    assert set(sent.names) == {pair.name, pair.with_suffix(".bin").name, f"{pair.name}.json"}
 
 
 def test_a_file_that_names_no_shape_takes_one(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from edgeconv.artifact import manifest_path, preprocessing_from_json
+from edgeconv.errors import UsageError
 from edgeconv.evaluate.masks import mask_name
 from edgeconv.evaluate.part import Question, measure_here
 from edgeconv.evaluate.run import Asked, Subject, probed_subject
+from edgeconv.files import partner
 from edgeconv.judge.outputs import Outputs
-from edgeconv.parity.child import Job, work
+from edgeconv.parity.child import Job, run_cell, work
 from edgeconv.samples import Sample, picture_feed
 from edgeconv.sweep.inputs import Inputs
 
@@ -21,9 +23,14 @@ def part_spec(
     inputs: Inputs, subject: Subject, samples: Sequence[Sample], question: Question
 ) -> dict[str, Any]:
     """Return the task of measuring ``samples``; only their own pictures and masks travel."""
+    if subject.run is not run_cell:
+        raise UsageError(
+            f"{subject.runtime} is in another Python, which workers do not start: leave --workers and "
+            "--scheduler out"
+        )
     names = [sample.name for sample in samples]
-    beside = manifest_path(subject.path)
-    files = (subject.path, beside) if beside.is_file() else (subject.path,)
+    beside = (partner(subject.path), manifest_path(subject.path))
+    files = (subject.path, *(file for file in beside if file is not None and file.is_file()))
     masks = None
     if question.folder is not None:
         masks = inputs.add_below(question.folder, [mask_name(name) for name in names])
