@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,27 @@ def worker() -> Iterator[Worker]:
     child = Worker()
     yield child
     child.close()
+
+
+@pytest.mark.parametrize("reader", ["inspect", "whole"])
+def test_a_file_that_is_cut_anywhere_is_told_in_our_words(reader: str, tmp_path: Path) -> None:
+    """The runtime's and struct's own texts say nothing of a file."""
+    from edgeconv.formats.tflite_file import check_whole
+    from edgeconv.inspection import inspect_file
+
+    whole = emit_tflite(small_net().graph).data
+    path = tmp_path / "cut.tflite"
+    said = []
+    for length in (*range(1, 41), *range(41, len(whole), 37), *range(len(whole) - 40, len(whole))):
+        path.write_bytes(whole[:length])
+        try:
+            inspect_file(path) if reader == "inspect" else check_whole(path, str(path))
+        except EdgeconvError as error:
+            said.append(str(error))
+    assert all(text.startswith(f"{path} ") for text in said)
+    told = {text.removeprefix(str(path)).partition(":")[0] for text in said}
+    assert told <= {" is damaged or cut short", " is cut short", " is not a TFLite file"}
+    assert len(told) > 1
 
 
 def test_an_fp32_file_computes_what_the_graph_computes(worker: Worker) -> None:

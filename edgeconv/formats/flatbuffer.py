@@ -51,6 +51,21 @@ class Table:
         return 0 if field is None else read_number(kind, self.data, field)
 
 
+def damage(error: Exception, size: int) -> str:
+    """Say what is wrong with a file of ``size`` bytes whose reader raised ``error``, in words of ours.
+
+    >>> damage(struct.error("unpack_from requires a buffer of at least 36 bytes"), 30)
+    'is damaged or cut short: its tables point beyond its 30 bytes'
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return "is damaged: a name in it is no text"
+    text = str(error)
+    beyond = isinstance(error, struct.error | IndexError) or text.startswith(("buffer", "offset"))
+    if beyond:
+        return f"is damaged or cut short: its tables point beyond its {size} bytes"
+    return "is damaged: what its tables say contradicts itself"
+
+
 def read_number(kind: str, data: Data, place: int) -> int:
     """Return the integer at ``place``; raises struct.error where there is none."""
     if place < 0:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.formats.flatbuffer import Table, read_number
+from edgeconv.formats.flatbuffer import Table, damage, read_number
 
 IDENTIFIER = b"ET12"
 """Bytes 4 to 8 of a program of the format that ExecuTorch 0.3 and later write."""
@@ -80,7 +80,7 @@ def read_program(path: Path) -> Program:
             )
         return _read(root.scalar(0, "<I"), plans["forward"])
     except (struct.error, UnicodeDecodeError, IndexError) as error:
-        raise EdgeconvError(f"{path} is damaged: {error}") from error
+        raise EdgeconvError(f"{path} {damage(error, len(data))}") from error
 
 
 def _read(version: int, plan: Table) -> Program:

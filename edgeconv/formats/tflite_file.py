@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.foreign import open_file
-from edgeconv.formats.flatbuffer import Data, Table, read_number
+from edgeconv.formats.flatbuffer import Data, Table, damage, read_number
 
 FILE_IDENTIFIER = b"TFL3"
 
@@ -55,7 +55,7 @@ def _check(data: Data, name: str) -> None:
             for operator in graph.tables(SUBGRAPH_OPERATORS):
                 operator.scalar(0, "<I")
     except (struct.error, IndexError) as error:
-        raise EdgeconvError(f"{name} is damaged or cut short") from error
+        raise EdgeconvError(f"{name} {damage(error, size)}") from error
 
 
 def _buffer_end(buffer: Table) -> int:
@@ -93,5 +93,5 @@ def border_names(data: bytes, name: str) -> tuple[tuple[str, ...], tuple[str, ..
             whole = set(called) == set(indices)
             found.append(tuple(called[i] for i in indices) if whole else tuple(own))
     except (struct.error, IndexError, StopIteration, UnicodeDecodeError) as error:
-        raise EdgeconvError(f"{name} is damaged or cut short") from error
+        raise EdgeconvError(f"{name} {damage(error, len(data))}") from error
     return found[0], found[1]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.tflite.builder import schema
 from edgeconv.formats.census import COMPUTE, Census, Counted, count
+from edgeconv.formats.flatbuffer import damage
 from edgeconv.formats.tflite_file import check_whole
 
 DAMAGE = (
@@ -128,7 +129,7 @@ def read_tflite(data: bytes, name: str = "the file") -> TfliteSummary:
             len(model.subgraphs),
         )
     except DAMAGE as error:
-        raise EdgeconvError(f"{name} is damaged or cut short: {error}") from error
+        raise EdgeconvError(f"{name} {damage(error, len(data))}") from error
     _check_places(summary, name)
     for op in summary.weighted:
         if len(operands := summary.operands(op)) < 2 or -1 in operands:
