@@ -252,6 +252,40 @@ def test_a_file_with_a_custom_operator_is_not_handed_to_vela(
     assert answer.error.endswith("here Mine")
 
 
+def test_a_board_that_is_too_small_is_a_missed_budget(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeconv.mcu import boards
+
+    small = replace(BOARDS["rp2040"], name="small", ram=1000)
+    monkeypatch.setitem(boards.BOARDS, "small", small)
+    words = (str(model), "--mcu", "--board", "rp2040", "--board", "small")
+    shown = run(*words)
+    assert shown.exit_code == 3, shown.output
+    assert "TOO SMALL: flash" in shown.output
+    told = run(*words, "--json")
+    assert told.exit_code == 3
+    assert [board["fits"] for board in json.loads(told.stdout)["boards"]] == [True, False]
+
+
+def test_a_board_that_is_large_enough_cannot_run_what_its_runtime_has_not(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeconv.mcu import sheet
+
+    whole = read_tflite(model.read_bytes(), "net")
+    odd = replace(whole, ops=(*whole.ops, replace(whole.ops[-1], code="CUSTOM:Mine")))
+    monkeypatch.setattr(sheet, "read_tflite", lambda *_: odd)
+    shown = run(str(model), "--mcu", "--board", "rp2040")
+    assert shown.exit_code == 3, shown.output
+    said = " ".join(shown.output.split())
+    assert "CANNOT RUN: TensorFlow Lite Micro has no CUSTOM:Mine" in said
+    assert "fits:" not in said
+    (board,) = json.loads(run(str(model), "--mcu", "--board", "rp2040", "--json").stdout)["boards"]
+    assert board["fits"] is False
+    assert run(str(model), "--mcu").exit_code == 0  # no board was asked about
+
+
 @pytest.mark.slow
 def test_vela_maps_the_whole_of_an_int8_file(model: Path) -> None:
     pytest.importorskip("ethosu.vela", reason="needs edgeconv[mcu]")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--tensors", is_flag=True, help="List the quantization of every tensor.")
 @click.option("--mcu", is_flag=True, help="What a microcontroller makes of a .tflite: arena, operators to register, boards.")  # fmt: skip
-@click.option("--board", "boards", multiple=True, metavar="CHIP", help="With --mcu: does it fit? Repeat for several.")  # fmt: skip
+@click.option("--board", "boards", multiple=True, metavar="CHIP", help="With --mcu: does it fit? Exit 3 where not. Repeat for several.")  # fmt: skip
 @click.option("--npu", "npus", multiple=True, metavar="ethos-u55-128|...", help="With --mcu: ask Arm's Vela. Repeat for several.")  # fmt: skip
 @click.option("--c-array", type=click.Path(path_type=Path), metavar="FILE.h|.c|.cc|.S", help="Write the file as source.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the file that --c-array names.")
@@ -81,7 +81,7 @@ def _sheet(file: Path, boards: tuple[str, ...], npus: tuple[str, ...], as_json: 
         if sheet.code is not None:
             echo()
             echo_lines(sheet.code)
-    sys.exit(1 if sheet.refused else 0)
+    sys.exit(1 if sheet.refused else 3 if sheet.missed else 0)
 
 
 def _show(found: "Inspection", tensors: bool) -> None:

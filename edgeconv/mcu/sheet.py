@@ -36,6 +36,19 @@ class Sheet:
         """Whether Vela refused the file for one of the NPUs."""
         return any(isinstance(mapping, Refusal) for mapping in self.npus)
 
+    @property
+    def missed(self) -> bool:
+        """Whether the file cannot run on one of the boards: too large, or with operators that are not there."""
+        return not all(self._fit(board)[0] for board in self.boards)
+
+    def _fit(self, board: Board) -> tuple[bool, str]:
+        fits, text = fit(board, self.bytes, self.arena.total)
+        if not fits:
+            return False, f"TOO SMALL: {text} ({board.source})"
+        if self.outside is not None:
+            return False, f"CANNOT RUN: {self.outside}; its size would fit: {text} ({board.source})"
+        return True, f"fits: {text} ({board.source})"
+
     def borders(self) -> list[str]:
         """Return the float inputs and outputs, each of which costs a conversion on the device."""
         ends = [*self.summary.inputs, *self.summary.outputs]
@@ -68,7 +81,7 @@ class Sheet:
             "boards": [
                 {"board": board.name, "fits": fits, "text": text, "source": board.source}
                 for board in self.boards
-                for fits, text in [fit(board, self.bytes, self.arena.total)]
+                for fits, text in [self._fit(board)]
             ],
             "npus": [mapping.to_json() for mapping in self.npus],
         }
@@ -96,11 +109,7 @@ class Sheet:
                     f"float {', '.join(names)}: --io int8 saves the conversions on the device",
                 )
             )
-        for board in self.boards:
-            fits, text = fit(board, self.bytes, arena.total)
-            lines.append(
-                (board.name, f"{'fits' if fits else 'TOO SMALL'}: {text} ({board.source})")
-            )
+        lines += [(board.name, self._fit(board)[1]) for board in self.boards]
         lines += [(mapping.npu, _npu_text(mapping)) for mapping in self.npus]
         if self.outside is not None:
             lines.append(("operators", self.outside))
@@ -130,7 +139,7 @@ def _npu_text(mapping: Mapping | Refusal) -> str:
 
 
 def mcu_sheet(path: Path, boards: Sequence[str] = (), npus: Sequence[str] = ()) -> Sheet:
-    """Return the sheet of a .tflite for ``boards`` (all that are known where none is named) and ``npus``.
+    """Return the sheet of a .tflite for ``boards`` and ``npus``.
 
     Raises UsageError for another kind of file or an unknown name, EdgeconvError for a damaged file.
     """
