@@ -190,6 +190,11 @@ def _command(python: Sequence[str] = ()) -> list[str]:
     return [*(python or (sys.executable,)), "-P", str(Path(__file__).with_name("isolated.py"))]
 
 
+def other_python(path: str) -> tuple[str, ...]:
+    """Return the command of another Python, without what is on this one's path."""
+    return ("env", "-u", "PYTHONHOME", "-u", "PYTHONPATH", path)
+
+
 def _line(value: Any) -> bytes:
     return json.dumps(value).encode() + b"\n"
 

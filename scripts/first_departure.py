@@ -16,8 +16,8 @@ from edgeconv.artifact import load_artifact
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.tflite.builder import schema
 from edgeconv.files import temporary_folder
+from edgeconv.isolate import other_python
 from edgeconv.judge.outputs import Outputs
-from edgeconv.parity.cells import other_python
 from edgeconv.parity.child import Job, run_cell, save_feeds
 from edgeconv.parity.layers.surgery_tflite import FED, OUT, read_model, rewire
 from edgeconv.runtimes.checks import picture_layout

@@ -73,7 +73,7 @@ def _check(models: Sequence[str], choice: Choice) -> None:
     if not models:
         raise UsageError("name at least one model or net to bench")
     if choice.runtime is not None:
-        named(choice.runtime)
+        named(choice.runtime, [row.name for row in RUNTIMES.values() if row.timed])
     for threads in choice.threads:
         check_threads(threads)
     known = system.processors()
@@ -201,7 +201,7 @@ def net_rows(label: str, net: Mapping[str, Any], choice: Choice) -> list[Subject
             near = difflib.get_close_matches(str(fields["net"]), SPECS, n=2)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise UsageError(
-                f"{fields['net']} is neither a file (.onnx, .tflite) nor a net"
+                f"{fields['net']} is neither a file ({', '.join(SUFFIXES)}) nor a net"
                 f" ({', '.join(SPECS)}){hint}"
             )
         fields.setdefault("weights", "random")

@@ -62,7 +62,7 @@ GROUPS = {
 @click.option("--progress", is_flag=True, hidden=True, help="Progress as plain lines.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(models: tuple[str, ...], **options: Any) -> None:
-    """Measure latency: of .onnx and .tflite files, and of nets themselves in PyTorch.
+    """Measure latency: of exported files, ours and anyone's, and of nets themselves in PyTorch.
 
     Rows take turns, so that what slows the machine slows them all. Every row that cannot be
     trusted is marked with the reason.

@@ -32,8 +32,10 @@ class EmulatedBoard:
     ) -> Found:
         """Build the board on first use, and run the files in its Python; raises UsageError where it runs none."""
         suffixes = {c.path.suffix.lower() for c in cells if c.stage in ("fp32", "fp16", "int8")}
-        if not suffixes & set(BOARD_SUFFIXES):
-            raise UsageError(f"--emulate: none of the files runs there: {off_board()}")
+        known = {s for runtime in BOARDS[self.name].runtimes for s in RUNTIMES[runtime].suffixes}
+        if not suffixes & known:
+            runs = off_board(tuple(s for s in BOARD_SUFFIXES if s in known))
+            raise UsageError(f"--emulate {self.name}: none of the files runs there: {runs}")
         where, asked = f"{self.name} (emulated)", {cell.runtime for cell in cells}
         mine: list[Cell] = []
         for runtime in BOARDS[self.name].runtimes:

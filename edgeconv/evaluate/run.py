@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from edgeconv.errors import UsageError
 from edgeconv.evaluate.task import Task, are_whole, is_listed, task_of
 from edgeconv.files import temporary_folder
 from edgeconv.foreign import refuse_missing
+from edgeconv.isolate import other_python
 from edgeconv.judge.outputs import Outputs
 from edgeconv.parity.child import Job, run_cell
 from edgeconv.preprocessing import (
@@ -26,8 +28,8 @@ from edgeconv.preprocessing import (
     who_says,
 )
 from edgeconv.runtimes.base import open_runner
-from edgeconv.runtimes.choose import choose
-from edgeconv.runtimes.probe import probe
+from edgeconv.runtimes.choose import way as one_way
+from edgeconv.runtimes.probe import Borders, probe
 from edgeconv.samples import InputSpec, Sample, load_samples, picture_feed, spread
 from edgeconv.tensors import Layout, TensorSpec
 
@@ -126,16 +128,22 @@ def open_subject(path: Path, asked: Asked) -> Subject:
     """
     check_wished(asked)
     refuse_missing(path)
-    runtime = choose(path, asked.runtime).name
-    probe(path, runtime)
-    return probed_subject(path, runtime, asked)
+    way = one_way(path, asked.runtime)
+    python = other_python(way.python) if way.python else ()
+    subject = _subject(path, way.label, probe(path, way.label, python=python), asked)
+    return replace(subject, run=partial(run_cell, python=python)) if python else subject
 
 
 def probed_subject(path: Path, runtime: str, asked: Asked) -> Subject:
-    """Find out what a file takes that ``runtime`` is known to open."""
-    artifact = load_artifact(path)
+    """Find out what a file takes that ``runtime`` is known to open, in this process."""
     with open_runner(path, runtime=runtime) as runner:
-        inputs, outputs, version = tuple(runner.inputs), tuple(runner.outputs), runner.version
+        borders = Borders(runner.version, tuple(runner.inputs), tuple(runner.outputs))
+    return _subject(path, runtime, borders, asked)
+
+
+def _subject(path: Path, runtime: str, borders: Borders, asked: Asked) -> Subject:
+    artifact = load_artifact(path)
+    inputs, outputs, version = borders.inputs, borders.outputs, borders.version
     if artifact is not None:
         inputs = artifact.inputs
     elif asked.layout is not None:

@@ -22,9 +22,9 @@ from edgeconv.parity.layers.choose import layer_reports
 from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Row, Settings, judge
 from edgeconv.parity.options import Asked, Files, ParityOptions, settle
-from edgeconv.parity.places import Found, Here, Place
+from edgeconv.parity.places import Found, Here, Place, left_out
 from edgeconv.parity.report import to_junit, to_markdown
-from edgeconv.runtimes.choose import ways
+from edgeconv.runtimes.choose import check_also, ways
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ def check_parity(
 
 
 def _check(paths: Sequence[Path], asked: Asked, places: Sequence[Place]) -> ParityResult:
+    if paths:
+        check_also(paths, asked.extras.also)
     for path in paths:
         refuse_missing(path)
         ways(path, asked.extras.also)  # refuses what no runtime takes before any other wish
@@ -121,7 +123,9 @@ def _run(paths: list[Path], asked: Asked, places: Sequence[Place]) -> Matrix:
         for number, place in enumerate([Here(), *places]):
             scratch = folder / f"place{number}"
             scratch.mkdir()
-            done += place.run(cells, samples, settings, scratch)
+            there = place.run(cells, samples, settings, scratch)
+            notes += left_out(paths, there)
+            done += there
         if extras.layers or extras.bisect is not None:
             found, said, failed = layer_reports(
                 cells, samples, settings, asked.request, folder, extras.bisect

@@ -10,6 +10,7 @@ from edgeconv.deps import MissingDependencyError
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256
 from edgeconv.foreign import refuse_missing
+from edgeconv.isolate import other_python
 from edgeconv.parity.precision import shown_precision
 from edgeconv.parity.simulate import simulated_recipe, whole_border
 from edgeconv.recipe import WITHOUT_ZERO_POINTS, form_on
@@ -73,11 +74,6 @@ class Cell:
         return TITLES.get(self.stage, self.path.name)
 
 
-def other_python(path: str) -> tuple[str, ...]:
-    """Return the command of another Python, without what is on this one's path."""
-    return ("env", "-u", "PYTHONHOME", "-u", "PYTHONPATH", path)
-
-
 def plan(
     paths: Sequence[Path],
     *,
@@ -99,6 +95,11 @@ def plan(
         if artifact is not None:
             cells += _stages(artifact, seen, scratch, notes)
         stage = _stage(artifact, precision or (None if artifact else shown_precision(path, notes)))
+        notes += [
+            f"{path.name} does not run in {name}: it takes {' and '.join(RUNTIMES[name].suffixes)}"
+            for name in also
+            if path.suffix.lower() not in RUNTIMES[name].suffixes
+        ]
         target = "onnx" if path.suffix == ".onnx" else path.suffix.lstrip(".")
         for way in ways(path, also):
             label = f"{path.name} · {way.label}"

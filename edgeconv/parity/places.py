@@ -50,3 +50,21 @@ class Here:
                 continue
             done.append((cell, described(cell, outputs, digest, bool(cell.board))))
         return done
+
+
+def left_out(paths: Sequence[Path], ran: Found) -> list[str]:
+    """Say which of ``paths`` each board has no runtime for, where it has one for others.
+
+    ``ran`` is each cell with what came of it; a board of which sentences came alone may have run none.
+    """
+    there: dict[str, set[Path]] = {}
+    answered = {cell.board for cell, found in ran if not isinstance(found, str)}
+    for cell, _ in ran:
+        if cell.board is not None:
+            there.setdefault(cell.board, set()).add(cell.path)
+    return [
+        f"{path.name} does not run on {board}, which has no runtime for it"
+        for board, known in there.items()
+        for path in paths
+        if board in answered and path not in known
+    ]

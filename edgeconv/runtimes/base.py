@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.artifact import spec_to_json
 from edgeconv.errors import EdgeconvError, reading
 from edgeconv.foreign import refuse_missing
 from edgeconv.runtimes.choose import choose
@@ -150,10 +151,13 @@ def open_runner(
     return runner
 
 
-def run_once(value: Mapping[str, Any]) -> None:
-    """Open a file and run it on zeros in this process: the child's side of ``probe``."""
+def run_once(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Open a file and run it on zeros in this process: the child's side of ``probe``, and its answer."""
     shapes = {name: tuple(shape) for name, shape in value["shapes"].items()} or None
     with open_runner(
         Path(value["path"]), threads=value["threads"], runtime=value["runtime"], shapes=shapes
     ) as runner:
         runner.infer({spec.name: np.zeros(spec.shape, spec.dtype) for spec in runner.inputs})
+        sides = {"inputs": runner.inputs, "outputs": runner.outputs}
+        told = {side: [spec_to_json(spec) for spec in specs] for side, specs in sides.items()}
+        return {"version": runner.version, **told}

@@ -27,6 +27,14 @@ def named(name: str, offered: Iterable[str] = RUNTIMES) -> Runtime:
     return RUNTIMES[name]
 
 
+def check_also(paths: Sequence[Path], also: Sequence[str]) -> None:
+    """Raise UsageError for a runtime in ``also`` that is none, or that runs none of ``paths``."""
+    for name in also:
+        row = named(name, [r.name for r in RUNTIMES.values() if r.asked])
+        if not any(path.suffix.lower() in row.suffixes for path in paths):
+            row.check_takes(paths[0])
+
+
 def listed(timed: bool = False) -> str:
     """Return the names for a help text; ``timed``: of those whose latency means something.
 
@@ -64,6 +72,30 @@ def choose(path: Path, runtime: str | None = None) -> Runtime:
     raise EdgeconvError(_missing(path, rows, runtime))
 
 
+def way(path: Path, runtime: str | None = None) -> Way:
+    """Return how ``path`` runs here: as ``choose`` says, or in the other Python that alone has ``runtime``.
+
+    Raises as ``choose``, and EdgeconvError for a runtime of another Python where none is named.
+    """
+    if runtime is not None:
+        row = named(runtime)
+        row.check_takes(path)
+        if elsewhere := _elsewhere(row):
+            return elsewhere
+        if row.apart:
+            raise EdgeconvError(_missing(path, [row], runtime))
+    row = choose(path, runtime)
+    return Way(row, {}, row.name)
+
+
+def _elsewhere(row: Runtime) -> Way | None:
+    """Return the way of a runtime that this Python has not, where the variable names one that has it."""
+    if row.installed() and not row.apart:
+        return None
+    python = os.environ.get(row.other_python or "-")
+    return Way(row, {}, row.name, python) if python else None
+
+
 def ways(path: Path, also: Sequence[str] = ()) -> list[Way]:
     """Return every way to run ``path`` here, variants and other Pythons included.
 
@@ -72,25 +104,19 @@ def ways(path: Path, also: Sequence[str] = ()) -> list[Way]:
     """
     for name in also:
         row = named(name, [r.name for r in RUNTIMES.values() if r.asked])
-        if not _found(row) and path.suffix.lower() in row.suffixes:
+        missing = (not row.installed() or row.apart) and _elsewhere(row) is None
+        if missing and path.suffix.lower() in row.suffixes:
             raise EdgeconvError(_missing(path, [row], name))
     rows = [row for row in fitting(path) if not row.asked or row.name in also]
     found: list[Way] = []
     for row in rows:
         if row.installed() and not row.apart:
             found += [Way(row, v.options, row.name + v.suffix) for v in row.variants]
-        elif python := os.environ.get(row.other_python or "-"):
-            found.append(Way(row, {}, row.name, python))
+        elif elsewhere := _elsewhere(row):
+            found.append(elsewhere)
     if not found:
         raise EdgeconvError(_missing(path, rows))
     return found
-
-
-def _found(row: Runtime) -> bool:
-    """Whether parity runs it: in this Python, or in the other one that is named."""
-    if row.installed() and not row.apart:
-        return True
-    return bool(os.environ.get(row.other_python or "-"))
 
 
 def _missing(path: Path, rows: list[Runtime], asked: str | None = None) -> str:

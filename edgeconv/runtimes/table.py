@@ -249,9 +249,9 @@ BOARD_SUFFIXES = tuple(
 """The files that a board runs: what is bundled, and what is benched and compared there."""
 
 
-def off_board() -> str:
-    """Return the sentence that says which files boards run."""
-    return f"a board runs {', '.join(BOARD_SUFFIXES[:-1])} and {BOARD_SUFFIXES[-1]}"
+def off_board(suffixes: tuple[str, ...] = BOARD_SUFFIXES) -> str:
+    """Return the sentence that says which files boards run, or one that runs ``suffixes``."""
+    return f"a board runs {' and '.join(filter(None, (', '.join(suffixes[:-1]), suffixes[-1])))}"
 
 
 DISTRIBUTIONS = tuple(dict.fromkeys(r.packages[0] for r in RUNTIMES.values() if r.packages))
