@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,26 +17,32 @@ from simulate_adaptive import read_samples, repeat, write_samples
 
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.sweep.adaptive import unlikely
 from edgeconv.sweep.beside import build
 from edgeconv.sweep.budgets import Budgets
+from edgeconv.sweep.cell import ON_A_MAC, Cell
 from edgeconv.sweep.choose import (
     difference,
     dominated_by,
     dominates,
+    equals,
     lost,
     pick,
     pictures_needed,
+    smaller,
     told_apart,
 )
 from edgeconv.sweep.data import Evaluation, choose
+from edgeconv.sweep.draws import Left, chances
 from edgeconv.sweep.engine import Here, Outcome, Task, kept_result
 from edgeconv.sweep.figures import judge
 from edgeconv.sweep.forms import Form, expand
 from edgeconv.sweep.inputs import Inputs, unpack, wanted
 from edgeconv.sweep.job import job_from, listed, read_job
+from edgeconv.sweep.page import page
 from edgeconv.sweep.point import Point
 from edgeconv.sweep.progress import Progress
-from edgeconv.sweep.results import ON_A_MAC, Cell, SweepReport
+from edgeconv.sweep.results import SweepReport
 from edgeconv.sweep.run import check_output
 from edgeconv.sweep.store import Store, key_of, write_result
 from edgeconv.sweep.tasks import _as_at_home, planned_arena, timed
@@ -131,7 +138,10 @@ def test_what_cannot_be_is_listed_with_its_reason_before_any_work(tmp_path: Path
         ({"nets": ["ghostnet"], "precision": ["fp32,"]}, "'fp32,' has an empty part"),
         ({"nets": ["ghostnet"], "weights": ""}, "weights is empty"),
         ({"nets": ["ghostnet"], "truth": __file__}, "give --data too"),
-        ({"nets": ["ghostnet"], "threads": ["2"], "bench": False}, "no --no-bench"),
+        (
+            {"nets": ["ghostnet"], "threads": ["2"], "bench": False},
+            "--threads is about timing files, and --no-bench",
+        ),
         ({"nets": ["ghostnet"], "seconds": 1.0, "bench": False}, "--seconds is about timing"),
         ({"nets": ["a.onnx", "ghostnet"], "groups": ["3"]}, "--groups is an option of some"),
         ({"nets": ["ghostnet"], "csv": __file__ + "/x"}, "test_sweep.py is a file, not a folder"),
@@ -179,6 +189,31 @@ def test_a_toml_job_names_the_nearest_key_and_the_wrong_type(tmp_path: Path) -> 
         with pytest.raises(UsageError, match="is not TOML"):
             read_job(path)
     assert listed("mean", ["0.5,0.5"]) == (0.5, 0.5)
+
+
+def test_a_key_and_an_option_that_do_not_go_together_are_named_where_each_was_said(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "job.toml"
+    pairs = {
+        ('seconds = 0.5', "--no-bench"): "job.toml's seconds is about timing files, and --no-bench (command line) times none",
+        ("bench = false", "--budget-ms=5"): "--budget-ms (command line) is about timing files, and job.toml's bench = false times none",
+        ("bench = false\nthreads = 2", ""): "job.toml's threads is about timing files, and job.toml's bench = false times none",
+        ("workers = 2", "--scheduler=tcp://x:1"): "job.toml's workers starts processes here, --scheduler (command line) joins",
+        ('mean = 0', "--preprocessing=unit"): "--preprocessing (command line) names a mean and a std: leave job.toml's mean and --std out",
+        ('csv = "x"', "--html=x"): "--html (command line) and job.toml's csv both name x",
+        ("width = 9", ""): "width from",
+        ("recipe = 'slow'", ""): "job.toml's recipe slow: fast, std, best",
+        ("min-top1 = 70", f"--data={tmp_path}"): "job.toml's min-top1 needs pictures",
+        ("seconds = 3", "--seconds=-1"): "--seconds must be positive",
+    }  # fmt: skip
+    (tmp_path / "1.png").touch()
+    for (text, option), said in pairs.items():
+        path.write_text(f'nets = "mobilenet_v1"\n{text}\n')
+        done = run(str(path), *([option] if option else []), "--output", str(tmp_path / "o"))
+        assert done.exit_code == 2, done.output
+        assert said in " ".join(done.output.split())
+    assert "(command line)" not in run("ghostnet", "--seconds", "1", "--no-bench").output
 
 
 def test_a_result_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -356,6 +391,38 @@ def test_a_cell_that_missed_its_verdict_shows_the_accuracy_that_it_has() -> None
     assert report.to_json()["cells"][0]["accuracy"] == 0.8
 
 
+def test_a_cell_that_missed_its_verdict_is_hollow_in_the_charts_and_never_on_the_front(
+    tmp_path: Path,
+) -> None:
+    """A user who looks for the cell that is gone finds it, and sees that it is none to ship."""
+    pytest.importorskip("jinja2")
+    nets = ["mobilenet_v1", "mobilenet_v2", "shufflenet_v1"]
+    forms, _ = expand(job_from({"nets": nets, "target": ["onnx"]}))
+    made: dict[str, Any] = {"path": "file", "within": True}
+    cells = [Cell(form, 1, **made, bytes=10**6 * place) for place, form in enumerate(forms, 1)]
+    for place, cell in enumerate(cells):
+        cell.correct = shares(500 + 60 * place, 1000)
+        low, ms, high = (1 + place + d for d in (-0.2, 0.0, 0.2))
+        cell.timing = {"latency_ms": ms, "interval_ms": [low, high], "arena_mib": 1.0, "peak_mib": None, "busy": False, "emulated": False}  # fmt: skip
+    cells[-1].within, cells[-1].missed = False, "9.4 dB"  # the most accurate of all
+    written = page(SweepReport(job_from({"nets": nets}), cells, truth=True, pictures=1000))
+    assert written.count('class="cell missed"') == 3  # against latency, size and arena
+    assert "MISSED: 9.4 dB</title>" in written
+    assert "Hollow and crossed: MISSED its verification" in written
+    assert "<legend>verdict</legend>" in written
+    front = re.search(r'<polyline class="front" points="([^"]*)"', written)
+    missed = re.search(
+        r'class="cell missed".*?<path class="bars[^"]*" d="M[0-9.]+ ([0-9.]+)', written, re.DOTALL
+    )
+    assert front is not None
+    assert missed is not None
+    assert missed[1] not in front[1]
+    cells[-1].within = True
+    assert "crossed" not in page(SweepReport(job_from({"nets": nets}), cells, True, 1000))
+    (tmp_path / "p.html").write_text(written, encoding="utf-8")
+    look_at(tmp_path / "p.html", tmp_path, 390, dark=True)
+
+
 def test_nets_of_one_name_are_two_functions_of_two_names(tmp_path: Path) -> None:
     paths = [tmp_path / folder / "m,1.onnx" for folder in ("a", "b")]
     for path in paths:
@@ -400,7 +467,7 @@ def test_time_left_counts_what_is_still_to_come(
     progress = Progress(said.append, 4, lambda: 2, guess)
     progress.expect(export=4, evaluate=4, bench=4)
     assert list(progress.watch(Here(Store(tmp_path), Inputs()), [])) == []
-    assert said == ["0 of 4 cells done, 2 running, 0 of 12 tasks"]
+    assert said == ["0 of 4 cells done, 2 running"]
     for _ in range(2):
         progress.ended(Outcome(Task("export", {}), {}, None, 8.0))
     # 16 s of work took 8: two exports as long as those two, and eight others as guessed
@@ -409,10 +476,11 @@ def test_time_left_counts_what_is_still_to_come(
     assert progress.left() == (2 * 8.0 + 4 * 4.0) / 2
     progress.settle(1, failed=True)
     progress.settle(1)
+    progress.stage = "timing: "
     progress.expect(export=0, evaluate=0, bench=1)
     progress.ended(Outcome(Task("bench", {}), {}, None, 4.0))
     progress.finish()
-    assert said[-1] == "1 of 4 cells done, 2 running, 1 failed, 4 of 4 tasks"
+    assert said[-1] == "timing: 1 of 4 cells done, 2 running, 1 failed"
 
 
 def test_a_budget_is_kept_only_by_what_surely_keeps_it() -> None:
@@ -425,7 +493,10 @@ def test_a_budget_is_kept_only_by_what_surely_keeps_it() -> None:
     assert pick(cells, Budgets(ms=1.05)) == 2
     assert pick(cells, Budgets(ms=1.05, size=15)) == 0
     assert pick(cells, Budgets(ms=0.5)) is None
+    assert pick(cells, Budgets(top1=90)) == 1  # equally right, latencies overlap: the smaller
+    cells[1] = replace(cells[1], latency_ms=(1.01, 1.05, 1.1))
     assert pick(cells, Budgets(top1=90)) == 2  # equally right: the faster
+    cells[1] = replace(cells[1], latency_ms=(0.9, 1.0, 1.1))
     assert Budgets(ms=1.05).missed(cells[1]) == "it may take up to 1.1 ms of 1.05"
     assert Budgets(ms=0.7).missed(cells[1]) == "it takes at least 0.9 ms of 0.7"
     assert Budgets(ms=1.09999).missed(cells[1]) == "it may take up to 1.1 ms of 1.09999"
@@ -448,8 +519,64 @@ def test_what_surely_cannot_be_the_answer_is_dropped_and_nothing_else() -> None:
         point("cannot be told", (0.8, 0.9, 1.0), shares(188, 200)),
         point("may be late", (0.9, 1.0, 1.2), good),
     ]
-    assert lost(cells, Budgets(ms=1.1), 0.99, 400) == [False, True, True, False, False]
-    assert lost(cells, Budgets(), 0.99, 400)[2] is False  # the fastest has no rival
+    gone, spent = unlikely(cells, Budgets(ms=1.1), Left(400, 1 / 8), 0.01)
+    assert gone == [False, True, True, False, False]
+    assert spent < 0.01
+    assert lost(cells, 0.99)[2] is False  # the fastest has no rival
+
+
+def test_where_all_is_seen_the_answer_is_the_one_that_is_picked() -> None:
+    """What drops cells draws the end of a sweep and asks the rule that the report asks."""
+    generator = np.random.default_rng(0)
+    for _ in range(40):
+        cells = []
+        for name in "abcdef":
+            ms = float(generator.uniform(1, 1.3))
+            right = generator.random(300) < generator.choice([0.9, 0.91, 0.99])
+            size = int(generator.integers(1, 9))
+            cells.append(Point(name, (ms, ms, ms), right, size, size))
+        budgets = Budgets(ms=1.25, size=7, arena=8, top1=float(generator.choice([50, 88])))
+        found = chances(cells, budgets, Left(300, 1.0))
+        chosen = pick(cells, budgets)
+        assert found.tolist() == [float(place == chosen) for place in range(6)]
+
+
+def test_pictures_still_to_come_may_turn_an_answer_and_what_was_seen_decides_how_likely() -> None:
+    better, worse = (
+        point("a", (1, 1, 1), shares(16, 20), 9),
+        point("b", (2, 2, 2), shares(15, 20), 9),
+    )
+    found = [chances([better, worse], Budgets(size=9), Left(n, 1.0))[1] for n in (20, 24, 2000)]
+    assert found[0] == 0.0
+    assert 0.0 < found[1] < found[2] < 0.5
+    one = [
+        replace(cell, function="one") for cell in (better, replace(worse, correct=better.correct))
+    ]
+    assert chances(one, Budgets(size=9), Left(2000, 1.0)).tolist() == [1.0, 0.0]
+
+
+def test_of_files_that_cannot_be_told_apart_the_smaller_is_named() -> None:
+    good, nearly = shares(940, 1000), shares(938, 1000)
+    cells = [
+        point("fp32", (0.9, 1.0, 1.1), good, 20),
+        point("fp16", (0.95, 1.05, 1.15), nearly, 10),
+        point("slower", (1.2, 1.3, 1.4), good, 5),
+        point("worse by a point", (0.9, 1.0, 1.1), shares(930, 1000), 4),
+    ]
+    same = equals(cells, Budgets(ms=2))
+    assert same == [1, 0]
+    told = "fp16 cannot be told apart in latency and accuracy from fp32: the smaller file is named"
+    assert smaller([cells[index] for index in same]) == told
+    assert smaller([cells[0]]) is None
+    assert pick(cells, Budgets(ms=1.12)) == 0  # the smaller one is not sure to keep it
+    forms, _ = expand(job_from({"nets": ["ghostnet"], "precision": ["fp32"]}))
+    made: dict[str, Any] = {"path": "file", "within": True, "correct": good}
+    twins = [Cell(form, 1, **made, bytes=size) for form, size in zip(forms, (7, 6), strict=True)]
+    report = SweepReport(job_from({"nets": ["ghostnet"], "budget_mb": 1.0}), twins, True, 1000)
+    assert report.answer is twins[1]
+    assert report.sentences()[1].startswith(
+        f"{twins[1].label} cannot be told apart in accuracy from"
+    )
 
 
 SAMPLES = sorted((Path(__file__).parents[1] / "docs" / "sweep").glob("*.json"))
@@ -579,6 +706,29 @@ def test_a_cell_that_fails_names_the_users_file(tmp_path: Path) -> None:
     assert "/cut.onnx" not in reason
 
 
+def test_a_picture_is_named_by_its_path_wherever_it_was_read(tmp_path: Path) -> None:
+    """A worker sees it in a folder that is named by a hash."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(b"none")
+    inputs = Inputs()
+    spec = {"data": inputs.add_pictures(tmp_path / "photos", ["a.png"])}
+    (key,) = wanted(spec)
+    told = inputs.in_words(f"{key}/a.png is not a readable picture", wanted(spec))
+    assert told == f"{tmp_path}/photos/a.png is not a readable picture"
+
+
+def test_what_is_wrong_with_a_file_is_said_once() -> None:
+    job = job_from({"nets": ["cut.onnx", "mobilenet_v1"], "calib": "photos"})
+    forms, _ = expand(job)
+    cells = [Cell(form, 1, error="cut.onnx is no net") for form in forms if form.net == "cut.onnx"]
+    own = [Cell(form, 1, path="x", within=True) for form in forms if form.net != "cut.onnx"]
+    own[0].error = own[1].error = own[2].error = "no space"
+    assert SweepReport(job, [*cells, *own], truth=False, pictures=0).unmade() == [
+        "failed: cut (all 4 cells): cut.onnx is no net",
+        f"failed: {own[0].label}, {own[1].label} and 1 more cells: no space",
+    ]
+
+
 def test_a_file_of_ones_own_says_what_was_assumed_and_which_target_refuses_it(
     tmp_path: Path,
 ) -> None:
@@ -615,6 +765,44 @@ def test_weights_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:
     assert bundled.exit_code == 2
     assert "nothing can be made" in bundled.output
     assert "no bundled weights of width 0.5" in bundled.output
+
+
+def test_weights_of_another_net_width_or_number_of_classes_are_no_form(tmp_path: Path) -> None:
+    """What contradicts itself is told before any work, as wrong usage; a damaged file is a failure."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    from edgeconv.models import build as build_net
+
+    torch.save(build_net("mobilenet_v1", width=0.25, classes=3).state_dict(), tmp_path / "w.pth")
+    (tmp_path / "cut.pth").write_bytes(b"cut")
+    (tmp_path / "w.txt").write_bytes(b"")
+    words = (
+        "mobilenet_v1",
+        "--precision",
+        "fp32",
+        "--target",
+        "onnx",
+        "--output",
+        str(tmp_path / "o"),
+        "-q",
+    )
+    weights = ("--weights", str(tmp_path / "w.pth"))
+    for more, says in (
+        ((*weights, "--width", "0.5"), "give weights for the width asked for"),
+        ((*weights, "--width", "0.25", "--classes", "4"), "are for 3 classes, not 4"),
+        (("--weights", str(tmp_path / "w.txt")), "does not look like weights"),
+        (("--weights", "imagenet", "--width", "0.5"), "no imagenet weights of width 0.5"),
+        (("--classes", "7"), "are for 10 classes, not 7"),
+    ):  # fmt: skip
+        done = run(*words, *more)
+        assert done.exit_code == 2, done.output
+        assert says in " ".join(done.output.split())
+        assert not (tmp_path / "o").exists()
+    listed_only = run(*words, *weights, "--width", "0.25,0.5", "--dry-run")
+    assert listed_only.exit_code == 0, listed_only.output
+    assert "1 forms, 1 cells, 1 impossible" in listed_only.output
+    broken = run(*words, "--no-bench", "--weights", str(tmp_path / "cut.pth"))
+    assert broken.exit_code == 1, broken.output
 
 
 def test_a_sweep_that_was_stopped_before_its_first_result_goes_on(tmp_path: Path) -> None:

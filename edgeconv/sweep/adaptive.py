@@ -6,8 +6,11 @@ One rule for the command and for its simulation: only where the measurements com
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from edgeconv.sweep.budgets import Budgets
 from edgeconv.sweep.choose import lost
+from edgeconv.sweep.draws import Left, chances
 from edgeconv.sweep.point import Point
 
 
@@ -32,8 +35,15 @@ HALVING = (
 )
 """Of --adaptive: what is surely too slow goes first, for that takes the least to see."""
 
-ONE, ALL = 0.99, 0.999
-"""Confidence of each comparison that drops a cell: where one cell is the answer, where all that are worth shipping are."""
+RISK = 0.0025
+"""In which share of draws the answer may be dropped, in all rungs together; each may spend an equal part and what is left.
+
+Of nets that are nearly equal the one that leads so far does so by chance too, and draws from what was seen believe its lead:
+they lose the answer some four times as often as they say.
+"""
+
+ALL = 0.999
+"""Confidence of each comparison that drops a cell where all that are worth shipping are the answer."""
 
 MeasureCells = Callable[[Sequence[int], Rung], Sequence[Point | None]]
 """Measures the cells at these places as far as a rung; None for one that cannot be judged."""
@@ -46,12 +56,36 @@ def narrow(
 
     ``pictures``: how many there are in all.
     """
-    live, confidence = list(range(count)), ONE if budgets else ALL
+    live, left, timed = list(range(count)), 0.0, 1.0
     for rung in rungs:
         points = measure(live, rung)
         if rung is rungs[-1]:
             break
         known = [(place, point) for place, point in zip(live, points, strict=True) if point]
-        gone = lost([point for _, point in known], budgets, confidence, pictures)
-        live = [place for (place, _), is_lost in zip(known, gone, strict=True) if not is_lost]
+        places, seen = [place for place, _ in known], [point for _, point in known]
+        timed = rung.seconds or timed
+        left += RISK / (len(rungs) - 1)
+        if budgets:
+            gone, spent = unlikely(seen, budgets, Left(pictures, timed), left)
+            left -= spent
+        else:
+            gone = lost(seen, ALL)
+        live = [place for place, is_gone in zip(places, gone, strict=True) if not is_gone]
     return live
+
+
+def unlikely(
+    points: Sequence[Point], budgets: Budgets, left: Left, risk: float
+) -> tuple[list[bool], float]:
+    """Return which cells may go, those least likely to be the answer, and how likely one of them is it.
+
+    That stays below ``risk``.
+    """
+    if not points:
+        return [], 0.0
+    found = chances(points, budgets, left)
+    order = np.argsort(found, kind="stable")
+    summed = np.cumsum(found[order])
+    gone = np.zeros(len(points), bool)
+    gone[order[summed < risk]] = True
+    return gone.tolist(), float(found[gone].sum())

@@ -42,17 +42,6 @@ class Budgets:
     def __bool__(self) -> bool:
         return any(v is not None for v in (self.ms, self.size, self.arena, self.top1))
 
-    def hopeless(self, point: Point, confidence: float) -> bool:
-        """Whether ``point`` surely misses a budget."""
-        interval = point.accuracy_interval(confidence)
-        late = (
-            self.ms is not None and point.latency_ms is not None and point.latency_ms[0] > self.ms
-        )
-        large = self.size is not None and point.bytes > self.size
-        wide = self.arena is not None and point.arena is not None and point.arena > self.arena
-        poor = self.top1 is not None and interval is not None and 100 * interval[1] < self.top1
-        return late or large or wide or poor
-
     def excess(self, point: Point) -> float:
         """Return by what share ``point`` may be over the budget it misses most; 0: it keeps all."""
         return max((share for share, _ in self._missed(point)), default=0.0)

@@ -5,7 +5,8 @@ of pictures that would tell.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,22 +19,23 @@ EQUAL = 0.005
 
 
 def difference(
-    first: NDArray[np.bool_],
-    second: NDArray[np.bool_],
-    confidence: float = 0.95,
-    of: int | None = None,
+    first: NDArray[np.bool_], second: NDArray[np.bool_], confidence: float = 0.95
 ) -> tuple[float, float, float]:
     """Return (low, estimate, high) of the accuracy of ``first`` less that of ``second``, same pictures.
 
     The adjusted Wald interval for paired shares (Bonett and Price 2012, J. Educ. Behav. Stat. 37:479).
-    With ``of``, of the difference on so many pictures from which these were drawn, not on all there could be.
     """
     count = len(first)
     wins, losses = int((first & ~second).sum()), int((~first & second).sum())
+    middle, half = adjusted(wins, losses, count, confidence)
+    return float(middle - half), (wins - losses) / count, float(middle + half)
+
+
+def adjusted(wins: Any, losses: Any, count: int, confidence: float = 0.95) -> tuple[Any, Any]:
+    """Return the middle and the reach of the interval of ``difference``, of numbers or arrays of them."""
     p, q = (wins + 1) / (count + 2), (losses + 1) / (count + 2)
-    half = deviations(confidence) * math.sqrt(max(p + q - (p - q) ** 2, 0.0) / (count + 2))
-    half *= 1.0 if of is None else math.sqrt(max(1 - count / of, 0.0))
-    return p - q - half, (wins - losses) / count, p - q + half
+    reach = deviations(confidence) * np.sqrt(np.maximum(p + q - (p - q) ** 2, 0.0) / (count + 2))
+    return p - q, reach
 
 
 def pictures_needed(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> int:
@@ -82,12 +84,12 @@ def _cost(a: Point, b: Point) -> int | None:
     return None
 
 
-def _accuracy(a: Point, b: Point, confidence: float, of: int | None = None) -> int | None:
+def _accuracy(a: Point, b: Point, confidence: float) -> int | None:
     if a.correct is None or b.correct is None or len(a.correct) != len(b.correct):
         return 0 if a.correct is None and b.correct is None else None
-    low, _, high = difference(a.correct, b.correct, confidence, of)
+    low, _, high = difference(a.correct, b.correct, confidence)
     if bool((a.correct == b.correct).all()):
-        known = a.function == b.function != "" or (of is None and max(-low, high) < EQUAL)
+        known = a.function == b.function != "" or max(-low, high) < EQUAL
         return 0 if known else None
     if low > 0:
         return 1
@@ -125,41 +127,95 @@ def over(a: Point, b: Point) -> str | None:
     if a.correct is None or b.correct is None or len(a.correct) != len(b.correct):
         return None
     low, middle, high = (100 * value for value in difference(a.correct, b.correct))
-    return f"{middle:.1f} points [{low:.1f}, {high:.1f}] above {b.label}"
+    where = "above"
+    if middle < 0:
+        low, middle, high, where = -high, -middle, -low, "below"
+    return f"{middle:.1f} points [{low:.1f}, {high:.1f}] {where} {b.label}"
 
 
-def lost(points: Sequence[Point], budgets: Budgets, confidence: float, of: int) -> list[bool]:
-    """Return which cells further measurement, of up to ``of`` pictures, surely cannot make the answer.
-
-    Without budgets the dominated ones. With them those that surely miss one, and those that a cell which
-    surely keeps all surely beats: it is right more often, or as often and cheaper. Surely: by intervals
-    of ``confidence``.
-    """
+def lost(points: Sequence[Point], confidence: float) -> list[bool]:
+    """Return which cells surely, by intervals of ``confidence``, are not worth shipping."""
     wide = [point.at(confidence) for point in points]
-    if not budgets:
-        return [index is not None for index in dominated_by(wide, confidence)]
-    keeping = [point for point in wide if budgets.missed(point) is None]
-
-    def beaten(point: Point, by: Point) -> bool:
-        accuracy = _accuracy(by, point, confidence, of)
-        return accuracy == 1 or (accuracy == 0 and _cost(by, point) == 1)
-
-    return [
-        budgets.hopeless(point, confidence) or any(beaten(point, other) for other in keeping)
-        for point in wide
-    ]
+    return [index is not None for index in dominated_by(wide, confidence)]
 
 
 def pick(points: Sequence[Point], budgets: Budgets) -> int | None:
-    """Return the index of the cell to ship: of those within ``budgets`` the most accurate.
+    """Return the index of the cell to ship, the smallest of ``equals``; None where none keeps ``budgets``."""
+    return next(iter(equals(points, budgets)), None)
 
-    Among those that are right equally often the fastest, then the smallest. None where none fits.
+
+def equals(points: Sequence[Point], budgets: Budgets) -> list[int]:
+    """Return the cells between which ``answers`` chooses by size, the one to ship first."""
+    if not points:
+        return []
+    latency = np.array([p.latency_ms or (math.inf,) * 3 for p in points])[None]
+
+    def alike(first: NDArray[np.intp]) -> NDArray[np.bool_]:
+        return np.array([[_alike(points[index], point) for point in points] for index in first])
+
+    (order,) = answers(
+        np.array([[point.accuracy or 0.0 for point in points]]),
+        latency,
+        np.array([point.bytes for point in points]),
+        np.array([[budgets.missed(point) is None for point in points]]),
+        alike,
+    )
+    return [int(index) for index in order if index >= 0]
+
+
+def smaller(same: Sequence[Point]) -> str | None:
+    """Say of which larger files the first of ``same`` cannot be told apart; None where there are none."""
+    larger = [point for point in same if point.bytes > same[0].bytes]
+    if not larger:
+        return None
+    known = {"latency": larger[0].latency_ms, "accuracy": larger[0].correct}
+    what = " and ".join(name for name, value in known.items() if value is not None)
+    names = ", ".join(point.label for point in larger)
+    told = f" in {what}" if what else ""
+    return f"{same[0].label} cannot be told apart{told} from {names}: the smaller file is named"
+
+
+Alike = Callable[[NDArray[np.intp]], NDArray[np.bool_]]
+"""Of a cell a draw (D,), whether each cell (D, N) is as accurate as that one as far as can be told."""
+
+
+def answers(
+    shares: NDArray[np.float64],
+    latency: NDArray[np.float64],
+    sizes: NDArray[np.int64],
+    fits: NDArray[np.bool_],
+    alike: Alike,
+) -> NDArray[np.intp]:
+    """Return the cells of each draw that may be shipped, (D, N): the one to ship first, -1 for all others.
+
+    Of those that fit the one with the largest share of right answers, of equals the fastest, then the
+    smallest; and of those that cannot be told apart from it in latency and accuracy, the smallest.
+    ``shares`` and ``fits`` are (D, N), ``latency`` (D, N, 3): low, estimate and high, infinite where not timed.
     """
-    fitting = [i for i, point in enumerate(points) if budgets.missed(point) is None]
+    low, middle, high = np.moveaxis(np.broadcast_to(latency, (*shares.shape, 3)), 2, 0)
+    large = np.broadcast_to(sizes, shares.shape)
+    first = _ranked((-shares, middle, large), fits)[:, 0]
+    rows = np.arange(len(shares))
+    slowest, fastest = high[rows, first][:, None], low[rows, first][:, None]
+    equal = fits & (low <= slowest) & (high >= fastest) & alike(first)
+    order = _ranked((large, -shares, middle), equal)
+    return np.where(np.take_along_axis(equal, order, 1), order, -1)
 
-    def order(index: int) -> tuple[float, float, int, int]:
-        point = points[index]
-        latency = math.inf if point.latency_ms is None else point.latency_ms[1]
-        return (-(point.accuracy or 0.0), latency, point.bytes, index)
 
-    return min(fitting, key=order, default=None)
+def _ranked(keys: tuple[NDArray[Any], ...], among: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the places of each row (D, N) by ``keys``, the first above all; those that are not ``among`` last."""
+    return np.lexsort((*reversed(keys), ~among), axis=1)
+
+
+def _alike(a: Point, b: Point) -> bool:
+    """Whether ``a`` and ``b`` differ by less than EQUAL and cannot be told apart in accuracy."""
+    if a.correct is None or b.correct is None or len(a.correct) != len(b.correct):
+        return a.correct is None and b.correct is None
+    wins, losses = int((a.correct & ~b.correct).sum()), int((~a.correct & b.correct).sum())
+    return bool(inseparable(wins, losses, len(a.correct)))
+
+
+def inseparable(wins: Any, losses: Any, count: int) -> Any:
+    """Whether paired answers differ by less than EQUAL and not surely; of numbers or arrays of them."""
+    middle, reach = adjusted(wins, losses, count)
+    return (abs(wins - losses) < EQUAL * count) & (abs(middle) <= reach) | (wins == losses)

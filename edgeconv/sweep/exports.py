@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.files import digest
+from edgeconv.sweep.cell import Cell
 from edgeconv.sweep.engine import Engine, Outcome, Task
 from edgeconv.sweep.forms import Form
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.job import Job
 from edgeconv.sweep.progress import Progress
-from edgeconv.sweep.results import Cell
 from edgeconv.sweep.specs import export_spec
 
 
@@ -53,6 +53,7 @@ def export(
     }
     alone: dict[str, tuple[Form, Task]] = {}
     found: dict[Form, Exported | str] = {}
+    progress.stage = "making files: "
     progress.expect(export=len(together))
     for outcome in progress.watch(engine, [one for _, one in together.values()]):
         group, targets = together[outcome.task.key][0], outcome.task.spec["targets"]

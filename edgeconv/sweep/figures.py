@@ -1,19 +1,21 @@
 """The second part of a sweep: every file evaluated in shards, and timed alone."""
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgeconv.machine import describe
 from edgeconv.sweep.adaptive import HALVING, WHOLE, Rung, narrow
+from edgeconv.sweep.cell import ON_A_MAC, Cell
 from edgeconv.sweep.data import Evaluation
 from edgeconv.sweep.engine import Engine, Outcome, Task, kept_result, run_here
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.job import Job
 from edgeconv.sweep.point import Point
 from edgeconv.sweep.progress import Progress
-from edgeconv.sweep.results import ON_A_MAC, Cell, budgets_of
+from edgeconv.sweep.results import budgets_of
 from edgeconv.sweep.specs import bench_spec, shard_specs
 
 
@@ -75,10 +77,27 @@ class Figures:
         self._expect(len(files), len(cells), self._rungs.index(rung))
         benches = self._benches(cells, rung)
         shards = {sha256: self._shards(path, rung) for sha256, path in files.items()}
-        fresh = [t for parts in shards.values() for t in parts if t.key not in self._evaluated]
+        fresh = [
+            (t, sha256)
+            for sha256, parts in shards.items()
+            for t in parts
+            if t.key not in self._evaluated
+        ]
         there = [task for task in benches.values() if task.board is not None]
-        done = {o.task.key: o for o in self._progress.watch(self._engine, [*fresh, *there])}
-        self._evaluated |= {task.key: done[task.key] for task in fresh}
+        self._progress.stage = "evaluating: " if self._evaluation is not None else ""
+        ends = rung is self._rungs[-1] and not self._job.bench
+        open_shards = Counter(sha256 for _, sha256 in fresh)
+        of_file = {task.key: sha256 for task, sha256 in fresh}
+        done: dict[str, Outcome] = {}
+        for outcome in self._progress.watch(self._engine, [*(t for t, _ in fresh), *there]):
+            done[outcome.task.key] = outcome
+            sha256 = of_file.get(outcome.task.key)
+            open_shards[sha256] -= outcome.error is None  # of those that fail it is told below
+            for cell in cells if ends and open_shards[sha256] == 0 else ():
+                if cell.sha256 == sha256:
+                    self._progress.settle(id(cell))
+        self._progress.stage = "timing: " if benches else ""
+        self._evaluated |= {key: done[key] for key in of_file}
         for cell in cells:
             judge(cell, [self._evaluated[task.key] for task in shards[cell.sha256]])
         for cell in cells:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from edgeconv.reports import svg
-from edgeconv.sweep.results import Cell, SweepReport
+from edgeconv.sweep.cell import Cell
+from edgeconv.sweep.results import SweepReport
 from edgeconv.sweep.text import accuracy_text, latency_text, ranked, remark
 from edgeconv.templates import render
 
@@ -16,7 +17,7 @@ Cost = tuple[float, float, float]
 
 
 def _latency(cell: Cell) -> Cost | None:
-    point = cell.point()
+    point = cell.measured()
     return None if point is None else point.latency_ms
 
 
@@ -36,8 +37,13 @@ COSTS: dict[str, Callable[[Cell], Cost | None]] = {
 }
 """What accuracy is drawn against, a chart each: the axis' title, and how a cell says it; None: not known."""
 
-TOLD = ("net", "precision", "target")
-"""What the page's filters tell cells apart by."""
+TOLD: dict[str, Callable[[Cell], str]] = {
+    "net": lambda cell: cell.form.net,
+    "precision": lambda cell: cell.form.precision,
+    "target": lambda cell: cell.form.target,
+    "verdict": lambda cell: "kept" if cell.within else "MISSED",
+}
+"""What the page's filters tell cells apart by, and how a cell says it."""
 
 
 def page(report: SweepReport) -> str:
@@ -78,7 +84,7 @@ def _filters(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
 
 
 def _told(cell: Cell) -> dict[str, str]:
-    return {name: str(getattr(cell.form, name)) for name in TOLD}
+    return {name: told(cell) for name, told in TOLD.items()}
 
 
 def _row(report: SweepReport, cell: Cell) -> dict[str, Any]:
@@ -96,7 +102,7 @@ def _charts(report: SweepReport, cells: Sequence[Cell]) -> dict[str, Any] | None
     nets = list(dict.fromkeys(cell.form.net for cell in cells))
     targets = list(dict.fromkeys(cell.form.target for cell in cells))
     accuracy = "top-1" if report.truth else "agreement with the float net"
-    known = [c for c in cells if (p := c.point()) is not None and p.accuracy is not None]
+    known = [c for c in cells if (p := c.measured()) is not None and p.accuracy is not None]
     if not known:
         return None
     drawn = [
@@ -106,6 +112,7 @@ def _charts(report: SweepReport, cells: Sequence[Cell]) -> dict[str, Any] | None
     return {
         "key": nets if len(nets) <= svg.LOOKS else [],
         "shapes": ", ".join(f"{SHAPES[i % len(SHAPES)]}: {t}" for i, t in enumerate(targets)),
+        "missed": any(report.status(cell) == "missed" for cell in known),
         "drawn": [
             (
                 f"{accuracy} against {cost.partition(',')[0]}",
@@ -127,7 +134,7 @@ def _chart(
 ) -> str:
     places = []
     for cell, cost in cells:
-        point = cell.point()
+        point = cell.measured()
         assert point is not None
         interval = point.accuracy_interval()
         assert interval is not None
@@ -183,10 +190,15 @@ def _mark(
         f'<path class="bars {colour}" d="M{LARGE.x(x, cost[0]):.1f} {up:.1f}H{LARGE.x(x, cost[2]):.1f}'
         f'M{at:.1f} {LARGE.y(y, share[0]):.1f}V{LARGE.y(y, share[2]):.1f}"/>'
     )
-    faint = "" if report.status(cell) == "front" else " dim"
+    status = report.status(cell)
+    kind = {"front": "", "missed": " missed"}.get(status, " dim")
+    drawn = _shape(shape, at, up, colour)
+    if status == "missed":
+        says += f", MISSED: {cell.missed}"
+        drawn += f'<path class="mark {colour}" d="M{at - 3:.1f} {up - 3:.1f}l6 6m0 -6l-6 6"/>'
     return (
-        f'<g class="cell{faint}" tabindex="0" {_data(cell)}><title>{html.escape(says)}</title>'
-        f"{bars}{_shape(shape, at, up, colour)}</g>"
+        f'<g class="cell{kind}" tabindex="0" {_data(cell)}><title>{html.escape(says)}</title>'
+        f"{bars}{drawn}</g>"
     )
 
 

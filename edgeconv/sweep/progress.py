@@ -12,9 +12,10 @@ Say = Callable[[str], None]
 
 @dataclass
 class Progress:
-    """Counts cells and tasks, and says where the sweep stands, at most once a second.
+    """Counts cells, and says where the sweep stands, at most once a second.
 
-    ``cells`` are all there are; ``running`` says how many tasks the engine runs now, ``here`` is how many run
+    A cell is done when nothing more comes of it; the tasks that it takes are counted for the time left alone.
+    ``cells`` are all there are; ``stage`` says what is at work; ``running`` says how many tasks the engine runs now, ``here`` is how many run
     beside it; ``guess`` how many seconds a task of each kind takes, for the time before one has ended.
     """
 
@@ -25,6 +26,7 @@ class Progress:
     done: int = 0
     failed: int = 0
     here: int = 0
+    stage: str = ""
     kept: int = 0
     worked: float = 0.0
     settled: set[int] = field(default_factory=set)
@@ -89,9 +91,8 @@ class Progress:
             return
         self._last = now
         running = self.running() + self.here
-        text = f"{len(self.settled)} of {self.cells} cells done, {running} running"
+        text = f"{self.stage}{len(self.settled)} of {self.cells} cells done, {running} running"
         text += f", {self.failed} failed" if self.failed else ""
-        text += f", {self.done} of {self._expected.total()} tasks"
         left = self.left()
         self.say(text + (f", about {duration(left)} left" if left >= 1 else ""))
 

@@ -5,75 +5,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from edgeconv.reports import spreadsheet
 from edgeconv.sweep.again import export_command
 from edgeconv.sweep.budgets import KIBIBYTE, Budgets, below
-from edgeconv.sweep.choose import dominated_by, over, pick, told_apart
+from edgeconv.sweep.cell import ON_A_MAC, Cell
+from edgeconv.sweep.choose import dominated_by, equals, over, pick, smaller, told_apart
 from edgeconv.sweep.forms import Form
 from edgeconv.sweep.job import Job
-from edgeconv.sweep.point import Point, share_right
+from edgeconv.sweep.point import share_right
 
 SWEEP_VERSION = 1
 
-ON_A_MAC = "Core ML is timed on a Mac"
-"""Why a cell has no latency that is no failure."""
-
 NONE_KEEPS = "no cell is sure to keep the budgets"
+NAMED = 2
+"""Cells of one reason that are named, at most."""
+
 GO_ON = "the same command goes on"
 """Of a sweep that was stopped."""
-
-
-@dataclass
-class Cell:
-    """One form with one number of threads in one place ("" is here).
-
-    ``path`` is the file's place below the output folder. ``timing`` is what the bench found, ``correct``
-    whether each picture was right; ``error`` says why a cell has no file, or none that can be evaluated,
-    ``untimed`` why no latency. ``assumed``: how pictures are prepared where nobody said it.
-    """
-
-    form: Form
-    threads: int
-    place: str = ""
-    path: str | None = None
-    sha256: str | None = None
-    bytes: int = 0
-    within: bool | None = None
-    missed: str | None = None
-    correct: Sequence[bool] | None = None
-    timing: Mapping[str, Any] | None = None
-    error: str | None = None
-    untimed: str | None = None
-    impossible: bool = False
-    dropped: bool = False
-    assumed: str | None = None
-
-    @property
-    def label(self) -> str:
-        """The form's, with threads and place where they are not the usual ones."""
-        threads = f" {self.threads}T" if self.threads != 1 else ""
-        return self.form.label + threads + (f" on {self.place}" if self.place else "")
-
-    def point(self) -> Point | None:
-        """Return the cell as it is judged; None where it has no file, is not within its budget or failed."""
-        if self.path is None or not self.within or self.error is not None:
-            return None
-        latency = None
-        if self.timing is not None and self.timing["latency_ms"] is not None:
-            middle = self.timing["latency_ms"]
-            low, high = self.timing["interval_ms"] or (middle, middle)
-            latency = (low, middle, high)
-        arena = None if self.timing is None else self.timing["arena_mib"]
-        correct = None if self.correct is None else np.array(self.correct, bool)
-        arena_bytes = None if arena is None else int(arena * (1 << 20))
-        return Point(self.label, latency, correct, self.bytes, arena_bytes, self._function())
-
-    def _function(self) -> str:
-        """Files of one float net compute the same but for rounding, and so does one file wherever it runs."""
-        form = self.form
-        return repr(form.without_target()) if form.precision == "fp32" else str(self.sha256)
 
 
 @dataclass
@@ -115,9 +63,10 @@ class SweepReport:
         self.front = [cell for (cell, _), index in zip(known, by, strict=True) if index is None]
         self.budgets = budgets_of(self.job)
         whole = [(cell, point) for cell, point in known if not cell.dropped]
-        index = pick([point for _, point in whole], self.budgets) if self.budgets else None
-        self.answer = None if index is None else whole[index][0]
-        self.rivals = [point for place, (_, point) in enumerate(whole) if place != index]
+        same = equals([point for _, point in whole], self.budgets) if self.budgets else []
+        self.answer = whole[same[0]][0] if same else None
+        self.equals = [whole[place][1] for place in same]
+        self.rivals = [point for place, (_, point) in enumerate(whole) if place not in same[:1]]
         self._points = {id(cell): point for cell, point in made}
 
     def _open(self, cell: Cell) -> bool:
@@ -144,16 +93,27 @@ class SweepReport:
         return "dominated" if id(cell) in self.dominated else "front"
 
     def unmade(self) -> list[str]:
-        """Return a line for each cell that has no file: what became of it, and why; one for all not done yet."""
+        """Return what became of cells that have no file, and why, a line a reason; one for all not done yet."""
+        told: dict[tuple[str, str], list[Cell]] = {}
+        for cell in self.cells:
+            if cell.error is not None:
+                told.setdefault((self.status(cell), cell.error), []).append(cell)
         lines = [
-            f"{self.status(cell)}: {cell.label}: {cell.error}"
-            for cell in self.cells
-            if cell.error is not None
+            f"{status}: {self._called(cells)}: {error}" for (status, error), cells in told.items()
         ]
         count = sum(self.status(cell) == "open" for cell in self.cells)
         return lines + (
             [f"{count} of {len(self.cells)} cells are not done: {GO_ON}"] if count else []
         )
+
+    def _called(self, cells: Sequence[Cell]) -> str:
+        """Return the nets of ``cells`` where these are all there are of them, else some of their labels."""
+        nets = dict.fromkeys(cell.form.called for cell in cells)
+        count = len(cells)
+        if count > 1 and count == sum(cell.form.called in nets for cell in self.cells):
+            return f"{', '.join(nets)} (all {count} cells)"
+        more = f" and {count - NAMED} more cells" if count > NAMED else ""
+        return ", ".join(cell.label for cell in cells[:NAMED]) + more
 
     def failed(self) -> bool:
         """Whether a cell failed, or could not be timed where it should have been."""
@@ -167,6 +127,7 @@ class SweepReport:
         said = []
         if self.budgets:
             said.append(self._answer())
+            said += [] if (text := smaller(self.equals)) is None else [text]
         points = [self._points[id(cell)] for cell in self.front if not cell.dropped]
         if self.truth or any(p.correct is not None for p in points):
             ordered = sorted(points, key=lambda p: (p.latency_ms or (0, 0, 0))[1])

@@ -11,6 +11,7 @@ from edgeconv.export.targets import TARGETS, packages
 from edgeconv.files import check_writable
 from edgeconv.machine import describe
 from edgeconv.models.specs import SPECS
+from edgeconv.sweep.cell import Cell
 from edgeconv.sweep.data import Evaluation, choose
 from edgeconv.sweep.engine import Engine
 from edgeconv.sweep.exports import export, settle
@@ -19,7 +20,7 @@ from edgeconv.sweep.forms import MISSING, Form, Impossible, expand
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.job import Job
 from edgeconv.sweep.progress import Progress, Say
-from edgeconv.sweep.results import Cell, SweepReport
+from edgeconv.sweep.results import SweepReport
 
 RESULTS = 7
 """Form of what tasks answer: results of another form are made anew."""

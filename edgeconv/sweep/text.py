@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from edgeconv.sweep.cell import Cell
 from edgeconv.sweep.point import share_right
-from edgeconv.sweep.results import GO_ON, Cell, SweepReport
+from edgeconv.sweep.results import GO_ON, SweepReport
 
 if TYPE_CHECKING:
     from rich.console import Console
