@@ -180,7 +180,16 @@ def _from_file(net: str, given_options: Mapping[str, Value | None], path: Path) 
         if not key.endswith("num_batches_tracked")
     )
     theirs = group_layers((key, tuple(value.shape)) for key, value in checkpoint.tensors.items())
-    layout, table = match_layers(net, options, ours, theirs, checkpoint)
+    try:
+        layout, table = match_layers(net, options, ours, theirs, checkpoint)
+    except EdgeconvError as error:
+        asked = [name for name, value in given_options.items() if value is not None]
+        if not asked:
+            raise
+        # options and weights that contradict each other, whichever of them is right
+        raise UsageError(
+            f"{error}: give weights for the {' and '.join(asked)} asked for"
+        ) from error
     state = rename(ours, table, layout, checkpoint)
     if layout is not None and "shuffle" in dict(layout.options):
         state = shuffle_before_depthwise(state, int(options["groups"]))
@@ -224,5 +233,11 @@ def _options(
     source = own.pop("source", net)
     if source != net:
         raise UsageError(f"{checkpoint.path} holds weights of {source}, not of {net}")
+    for name, value in given.items():
+        if value is not None and name in own and value != own[name]:
+            raise UsageError(
+                f"{checkpoint.path} holds weights for {name} {own[name]}, not {value}: "
+                f"leave --{name} out, or give others"
+            )
     own |= {name: value for name, value in given.items() if value is not None}
     return resolve_options(net, own)

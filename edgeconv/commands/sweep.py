@@ -83,16 +83,25 @@ def command(
     Every result is kept as it is done: the same command again goes on where it stopped. The last
     table and results.json stand in the output folder.
     """
+    from edgeconv.sweep.job import job_from
+    from edgeconv.sweep.said import naming
+
+    file, there, here = _given(nets, options)
+    with naming(file, there.keys() - here.keys(), here):
+        job = job_from(there | here)
+        if dry_run:
+            _plan(job, as_json)
+        else:
+            _run(job, as_json, quiet)
+
+
+def _run(job: "Job", as_json: bool, quiet: bool) -> None:
     from edgeconv.deps import installed
     from edgeconv.sweep.inputs import Inputs
     from edgeconv.sweep.open import open_engine
     from edgeconv.sweep.run import check_output, sweep
     from edgeconv.sweep.store import Store
 
-    job = _job(nets, options)
-    if dry_run:
-        _plan(job, as_json)
-        return
     check_output(job.output)
     if job.html is not None:  # a job file's, which no option has checked
         installed(("jinja2", "pages"))
@@ -108,20 +117,21 @@ def command(
     _exit(report)
 
 
-def _job(nets: tuple[str, ...], options: dict[str, Any]) -> "Job":
-    from edgeconv.sweep.job import job_from, read_job
+def _given(
+    nets: tuple[str, ...], options: dict[str, Any]
+) -> tuple[Path | None, dict[str, Any], dict[str, Any]]:
+    """Return the job file, what stands in it, and what the command line says, which wins."""
+    from edgeconv.sweep.job import read_job
 
-    given: dict[str, Any] = {}
     named = [net for net in nets if not net.endswith(".toml")]
-    files = [net for net in nets if net.endswith(".toml")]
+    files = [Path(net) for net in nets if net.endswith(".toml")]
     if len(files) > 1:
         raise UsageError(f"one job file at a time, not {len(files)}")
-    for name in files:
-        given = read_job(Path(name))
-    given |= {name: value for name, value in options.items() if value not in (None, ())}
+    here = {name: value for name, value in options.items() if value not in (None, ())}
     if named:
-        given["nets"] = named
-    return job_from(given)
+        here["nets"] = named
+    file = files[0] if files else None
+    return file, {} if file is None else read_job(file), here
 
 
 def _plan(job: "Job", as_json: bool) -> None:

@@ -225,7 +225,8 @@ class Cluster:
         if error is None and not lost:
             answer, data, seconds = future.result()
             if "error" in answer:
-                return Outcome(task, None, str(answer["error"]), seconds)
+                said = self._inputs.in_words(str(answer["error"]), wanted(task.spec))
+                return Outcome(task, None, said, seconds)
             self.store.put(task.key, answer, unpacked(data))
             return Outcome(task, answer, None, seconds)
         if lost and not self._same_scheduler():

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -128,14 +128,6 @@ def run_here(task: Task, store: Store, inputs: Inputs) -> Outcome:
             result = perform(task.kind, task.spec, places, folder)
             write_result(folder, result)
     except EdgeconvError as error:
-        return Outcome(
-            task, None, without_places(str(error), places), time.perf_counter() - started
-        )
+        said = inputs.in_words(str(error), places)
+        return Outcome(task, None, said, time.perf_counter() - started)
     return Outcome(task, store.get(task.key) or result, None, time.perf_counter() - started)
-
-
-def without_places(text: str, places: Iterable[str]) -> str:
-    """Return an error with the bare names of a task's inputs, which lie in folders named by hashes."""
-    for key in places:
-        text = text.replace(f"{key}/", "")
-    return text

@@ -8,12 +8,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from edgeconv.errors import UsageError
+from edgeconv.deps import missing
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.models.specs import SPECS, find_spec
 from edgeconv.sweep.job import Job
 
 MISSING = "does not exist"
 """How the reason ends where a weights file is not there."""
+
+Unfit = dict[tuple[Any, ...], str | None]
+"""Net, its options and its weights -> why they are none for it."""
 
 NET_AXES = ("width", "groups", "ratio", "resolution")
 
@@ -81,8 +85,9 @@ def expand(job: Job) -> tuple[list[Form], list[Impossible]]:
     """
     forms: dict[Form, None] = {}
     impossible: dict[Form, str] = {}
+    known: Unfit = {}
     for form in _combinations(job):
-        reason = _reason(job, form)
+        reason = _reason(job, form, known)
         if reason is None:
             forms[form] = None
         else:
@@ -163,7 +168,7 @@ def _weights(job: Job, net: str, values: dict[str, Any]) -> str | None:
         ) from None
 
 
-def _reason(job: Job, form: Form) -> str | None:
+def _reason(job: Job, form: Form, known: Unfit) -> str | None:
     """Say why ``form`` cannot be made, from what is known before any work; None where it can."""
     own = form.net in SPECS
     bundled = own and form.weights in (None, "bundled")
@@ -177,16 +182,44 @@ def _reason(job: Job, form: Form) -> str | None:
                 option.check(form.net, value)
             except UsageError as error:
                 return str(error)
-            if bundled and value != option.default:
-                return f"there are no bundled weights of {axis} {value:g}: give --weights"
+            if (bundled or form.weights == "imagenet") and value != option.default:
+                return f"there are no {form.weights or 'bundled'} weights of {axis} {value:g}: give --weights"
     if (
         form.weights not in (None, "bundled", "imagenet", "random")
         and not Path(str(form.weights)).is_file()
     ):
         return f"{form.weights} {MISSING}"
+    if own and (unfit := _unfit(job, form, known)) is not None:
+        return unfit
     if form.precision == "fp16" and form.target == "onnx":
         return "fp16 is for TFLite and Core ML"
     prescribed = form.recipe is not None and form.recipe.endswith(".json")
     if form.precision == "int8" and not (bundled or job.calib or prescribed):
         return "INT8 calibrates on your own pictures: give --calib"
+    return None
+
+
+def _unfit(job: Job, form: Form, known: Unfit) -> str | None:
+    """Say why weights are not of the net, its options or its classes; None where they are, or cannot be read."""
+    bundled = form.weights in (None, "bundled")  # of the usual options, which are looked at before
+    if form.weights in ("imagenet", "random") or (bundled and job.classes is None):
+        return None
+    key = (form.net, form.width, form.groups, form.ratio, form.weights)
+    if key not in known:
+        known[key] = _unloadable(job, form)
+    return known[key]
+
+
+def _unloadable(job: Job, form: Form) -> str | None:
+    if missing(("torch", "torch"), ("safetensors", "export")):
+        return None  # their export says so
+    from edgeconv.models.weights import load_weights
+
+    options = {"width": form.width, "groups": form.groups, "ratio": form.ratio}
+    try:
+        load_weights(form.net, options, form.weights or "bundled", classes=job.classes)
+    except UsageError as error:
+        return str(error)
+    except EdgeconvError:  # a damaged file is no contradiction: its export fails, and says so
+        return None
     return None

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,10 +36,12 @@ class Files:
 class Inputs:
     """Every file and folder that tasks read, by the hash of their content.
 
-    ``hashed`` says what that is; where nothing is sent or kept, ``stamp`` is as good.
+    ``hashed`` says what that is; where nothing is sent or kept, ``stamp`` is as good. ``shown`` is how errors
+    call the folder of a hash; of others they name the bare files.
     """
 
     known: dict[str, Files] = field(default_factory=dict)
+    shown: dict[str, str] = field(default_factory=dict)
     hashed: Callable[[Path], str] = digest
     _seen: dict[Files, str] = field(default_factory=dict)
     _built: dict[str, Built | None] = field(default_factory=dict)
@@ -82,6 +84,18 @@ class Inputs:
     def add_below(self, folder: Path, names: Sequence[str]) -> str:
         """Return "@HASH/." for ``names`` (relative paths) of ``folder`` alone; it stands for the folder."""
         return f"@{self._key(Files(folder.absolute(), tuple(names)))}/."
+
+    def add_pictures(self, folder: Path, names: Sequence[str]) -> str:
+        """Do as ``add_below``; errors name the pictures by their whole paths."""
+        key = self._key(Files(folder.absolute(), tuple(names)))
+        self.shown[key] = f"{folder}/"
+        return f"@{key}/."
+
+    def in_words(self, text: str, keys: Iterable[str]) -> str:
+        """Return a task's error with the files of ``keys``, which lie in folders named by hashes, as users know them."""
+        for key in keys:
+            text = text.replace(f"{key}/", self.shown.get(key, ""))
+        return text
 
     def add_some(self, folder: Path, names: Sequence[str]) -> str:
         """Return "@HASH/FOLDER": to a task ``folder`` holds nothing but ``names`` (relative paths)."""

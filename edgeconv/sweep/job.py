@@ -82,13 +82,7 @@ class Job:
         """Raise UsageError naming the first field that cannot be right."""
         if not self.nets:
             raise UsageError("name at least one net or file to sweep")
-        if self.device and not self.bench:
-            raise UsageError("--device times files on a board: it goes with no --no-bench")
-        for name, usual in (("threads", (1,)), ("seconds", SECONDS)):
-            if getattr(self, name) != usual and not self.bench:
-                raise UsageError(
-                    f"--{name} is about timing files: it goes with no --no-bench, leave one out"
-                )
+        self._check_bench()
         for name in ("count", "shard", "calib_count"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -103,8 +97,6 @@ class Job:
                 raise UsageError(f"--{name} must be at least 1, not {low}")
         if self.min_top1 is not None and not 0 <= self.min_top1 <= 100:
             raise UsageError(f"--min-top1 is a percentage, not {self.min_top1:g}")
-        if (self.budget_ms is not None or self.budget_arena is not None) and not self.bench:
-            raise UsageError("--budget-ms and --budget-arena need the bench: no --no-bench")
         self.arena_bytes()
         self._check_names()
         self._check_outputs()
@@ -112,6 +104,15 @@ class Job:
             raise UsageError("--truth says what the pictures of --data show: give --data too")
         check_wished(self)
         check_workers(self.workers, self.scheduler)
+
+    def _check_bench(self) -> None:
+        """Raise UsageError for what is about timing, where nothing is timed."""
+        usual = {"threads": (1,), "seconds": SECONDS, "device": (), "budget_ms": None, "budget_arena": None}  # fmt: skip
+        said = next((name for name, value in usual.items() if getattr(self, name) != value), None)
+        if said is not None and not self.bench:
+            raise UsageError(
+                f"--{said.replace('_', '-')} is about timing files, and --no-bench times none: leave one out"
+            )
 
     def _check_names(self) -> None:
         """Raise UsageError for what has to be one of a few words, or a file that is there."""

@@ -33,11 +33,11 @@ def part_spec(
     files = (subject.path, *(file for file in beside if file is not None and file.is_file()))
     masks = None
     if question.folder is not None:
-        masks = inputs.add_below(question.folder, [mask_name(name) for name in names])
+        masks = inputs.add_pictures(question.folder, [mask_name(name) for name in names])
     return {
         "file": inputs.add(*files),
         "asked": {**asdict(subject.asked), "runtime": subject.runtime},
-        "data": inputs.add_below(question.data, names),
+        "data": inputs.add_pictures(question.data, names),
         "names": names,
         "truth": [sample.truth for sample in samples],
         "question": {

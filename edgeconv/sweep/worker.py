@@ -9,7 +9,6 @@ from typing import Any
 from edgeconv.cache import cache_dir
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import temporary_folder
-from edgeconv.sweep.engine import without_places
 from edgeconv.sweep.inputs import Files, unpack
 from edgeconv.sweep.tasks import perform
 
@@ -31,8 +30,7 @@ def on_worker(kind: str, spec: dict[str, Any], needs: Needs) -> Answer:
         try:
             result = perform(kind, spec, places, folder)
         except EdgeconvError as error:
-            said = {"error": without_places(str(error), needs)}
-            return said, b"", time.perf_counter() - started
+            return {"error": str(error)}, b"", time.perf_counter() - started
         packed = _packed(folder)
     return result, packed, time.perf_counter() - started
 
