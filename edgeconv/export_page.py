@@ -31,6 +31,7 @@ from edgeconv.schema import (
     text,
     whole,
 )
+from edgeconv.spread import places
 from edgeconv.templates import render
 
 MEASURED = "sqnr_db", "sqnr_centred_db", "max_abs_error", "relative_error"
@@ -244,7 +245,8 @@ def _pictures(artifact: Artifact) -> dict[str, Any]:
     real = next(value for key, value in kept.items() if key.startswith("output:"))
     if inputs.ndim != 4 or inputs.shape[1] not in (1, 3):
         return nothing
-    chosen = np.linspace(0, len(inputs) - 1, min(LOOKED, len(inputs))).astype(int)
+    judged = artifact.manifest["verification"]["pictures"]
+    chosen = places(len(inputs), min(LOOKED, judged))
     made = _run(artifact, inputs[chosen])
     if made is None or made.size != real[chosen].size:
         return nothing

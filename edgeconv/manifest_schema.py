@@ -125,6 +125,7 @@ MANIFEST = table(
                     "figures": maybe(mapping(FIGURES)),
                     "pictures": maybe(whole(0)),
                     "explained": maybe(mapping(number(low=0.0))),
+                    "steps": maybe(mapping(number(above=0.0))),
                     "boxes": maybe(table({"matched": table({"share": number(low=0.0, high=1.0)})})),
                 },
             )

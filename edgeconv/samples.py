@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,11 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256
 from edgeconv.foreign import refuse_missing, refuse_no_file
 from edgeconv.pictures import picture_names, read_picture, resize_and_crop, to_input
+from edgeconv.spread import places as spread_places
+from edgeconv.spread import spread
 
 Feed = dict[str, NDArray[Any]]
 """Input name -> array of that input's whole shape, batch included, float32 where nothing else is declared."""
-
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -245,12 +244,6 @@ def split(
     if total == 1:
         return list(samples), list(samples)
     count = min(calib_count, max(1, int(total * MOST_CALIBRATE)))
-    chosen = {index * total // count for index in range(count)}
+    chosen = set(spread_places(total, count))
     rest = [sample for index, sample in enumerate(samples) if index not in chosen]
     return [samples[index] for index in sorted(chosen)], spread(rest, verify_count)
-
-
-def spread(samples: Sequence[Item], count: int) -> list[Item]:
-    """Return ``count`` of ``samples``, evenly spread; all of them where there are fewer."""
-    count = min(count, len(samples))
-    return [samples[index * len(samples) // count] for index in range(count)]

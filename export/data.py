@@ -15,7 +15,8 @@ from edgeconv.export.feeds import Spool
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.source import Source
 from edgeconv.pictures import find_pictures
-from edgeconv.samples import Feed, InputSpec, Sample, load_samples, split, spread
+from edgeconv.samples import Feed, InputSpec, Sample, load_samples, split
+from edgeconv.spread import spread
 from edgeconv.truth import read_truth
 
 if TYPE_CHECKING:

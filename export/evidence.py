@@ -53,15 +53,16 @@ def _json(data: object) -> bytes:
 
 def _arrays(expected: Expected, names: Sequence[str], how: Preprocessing | None) -> bytes:
     """Return verify.npz: every sample that the files were judged on, so that parity judges the same."""
-    count = len(expected.feeds)
+    rows = len(next(iter(expected.outputs.values())))
     arrays: dict[str, NDArray[Any]] = {}
     for name in expected.feeds[0]:
         arrays |= _input(name, [feed[name] for feed in expected.feeds], how)
     arrays |= {f"output:{name}": value for name, value in expected.outputs.items()}
     arrays |= {f"margin:{name}": made.margins for name, made in expected.scores.items()}
-    truth = np.full(count, -1, np.int64) if expected.truth is None else expected.truth
+    truth = np.full(rows, -1, np.int64) if expected.truth is None else expected.truth
+    called = np.repeat(np.array(names), rows // len(names))  # a batch shares its name
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, names=np.array(names[:count]), truth=truth, **arrays)
+    np.savez(buffer, allow_pickle=False, names=called, truth=truth, **arrays)
     return buffer.getvalue()
 
 

@@ -27,6 +27,7 @@ from edgeconv.judge.advice import advice
 from edgeconv.recipe import FROM_FILE
 from edgeconv.runtimes.choose import choose
 from edgeconv.runtimes.probe import begin_probe
+from edgeconv.spread import spread
 
 
 def begin_reference(work: Work) -> None:
@@ -67,7 +68,8 @@ def reference(work: Work) -> None:
             scores={} if work.options.image_input else float_scores(hub, found.feeds),
         )
         say(f"{runtime} on {len(expected.feeds)} samples")
-    work.names = [sample.name for sample in work.data.verification[: len(expected.feeds)]]
+    chosen = spread(work.data.verification, len(expected.feeds))
+    work.names = [sample.name for sample in chosen]
     if work.hint is not None and (hint := work.hint.result()):
         work.notes.insert(0, hint)
 

@@ -13,6 +13,7 @@ from edgeconv.adapt import match_names
 from edgeconv.ahead import Tick
 from edgeconv.evaluate.box_parity import BoxParity
 from edgeconv.evaluate.held import boxes_held
+from edgeconv.export.feeds import Chosen
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.decisions import decisions, opened
 from edgeconv.export.kinds import Precision
@@ -31,7 +32,8 @@ from edgeconv.judge.whole import Whole
 from edgeconv.recipe import Recipe
 from edgeconv.runtimes.base import open_runner
 from edgeconv.runtimes.probe import TIMEOUT_S
-from edgeconv.samples import Feed, spread
+from edgeconv.samples import Feed
+from edgeconv.spread import places, spread, spread_rows
 from edgeconv.tensors import TensorSpec
 
 MAX_BYTES = 256 << 20  # reference outputs held in memory
@@ -41,7 +43,8 @@ MAX_BYTES = 256 << 20  # reference outputs held in memory
 class FileVerdict:
     """What was found for one artifact, on how many pictures of how many, in which runtime.
 
-    ``explained`` is the widest margin that a sound file may turn, by output of labels.
+    ``explained`` is the widest margin that a sound file may turn, by output of labels; ``steps`` are
+    the quanta that the outputs were held to.
     """
 
     runtime: str
@@ -51,6 +54,7 @@ class FileVerdict:
     integer: bool = False
     boxes: BoxParity | None = None
     explained: Mapping[str, float] = field(default_factory=dict)
+    steps: Mapping[str, float] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.verdict)
@@ -63,6 +67,7 @@ class FileVerdict:
     def to_json(self) -> dict[str, Any]:
         """Return the manifest's ``verification``."""
         data = {"runtime": self.runtime, "pictures": self.pictures, **to_json(self.verdict)}
+        data["steps"] = dict(self.steps)
         if self.explained:
             data["explained"] = dict(self.explained)
         return data if self.boxes is None else {**data, "boxes": self.boxes.to_json()}
@@ -97,8 +102,7 @@ class Expected:
     def rows(self, array: NDArray[Any], count: int) -> NDArray[Any]:
         """Return what belongs to ``count`` spread feeds of an output of all of them, (rows, ...)."""
         each = len(array) // len(self.feeds)
-        starts = np.array(spread(range(0, len(self.feeds) * each, each), count), np.intp)
-        chosen: NDArray[Any] = array[(starts[:, None] + np.arange(each)).ravel()]
+        chosen: NDArray[Any] = array[spread_rows(len(array), each, count)]
         return chosen
 
 
@@ -108,23 +112,30 @@ def expect(
     truth: Sequence[int | None],
     tick: Tick,
 ) -> Expected:
-    """Run the reference over ``feeds``; raises EdgeconvError naming an output that is not finite."""
+    """Run the reference over ``feeds``, as many of them, spread, as MAX_BYTES holds the outputs of.
+
+    Raises EdgeconvError naming an output that is not finite.
+    """
     rows: dict[str, list[NDArray[Any]]] = {s.name: [] for s in reference.runner.outputs}
-    held = 0
-    for index, feed in enumerate(feeds):
+    index = 0
+    while index < len(feeds):
+        feed = feeds[index]
         batch = next((len(value) for value in feed.values() if value.ndim), 1)
-        for name, value in reference.infer(feed).items():
+        made = reference.infer(feed)
+        for name, value in made.items():
             metrics.check_finite(f"{name} of the float reference", value)
             rows[name].append(as_rows(value, batch))
-            held += value.nbytes
-        tick((index + 1) / len(feeds))
-        if held > MAX_BYTES:
-            feeds = feeds[: index + 1]
-            break
-    known = [t for t in truth[: len(feeds)] if t is not None]
+        if index == 0:
+            most = max(1, MAX_BYTES // max(1, sum(value.nbytes for value in made.values())))
+            feeds = feeds if most >= len(feeds) else Chosen(feeds, places(len(feeds), most))
+        index += 1
+        tick(index / len(feeds))
+    known = [t for t in spread(truth, len(feeds)) if t is not None]
     stacked = {name: np.concatenate(values) for name, values in rows.items()}
-    alone = all(len(values) == len(feeds) for values in stacked.values())  # one picture a feed
-    classes = np.array(known, np.int64) if alone and len(known) == len(feeds) else None
+    classes = None
+    if len(known) == len(feeds):
+        count = len(next(iter(stacked.values()), ())) // len(feeds)
+        classes = np.repeat(np.array(known, np.int64), count)
     return Expected(feeds, stacked, classes)
 
 
@@ -197,6 +208,7 @@ def verify_file(
     steps = {s.name: s.quantization.scale for s in outputs if s.quantization is not None}
     names = match_names(list(expected.outputs), list(got), "output")
     steps |= {names[n]: step for n, step in promise.scales.items() if n in names} if promise else {}
+    held = {name: steps[own] for name, own in names.items() if own in steps}
     explained = explained_margins(expected, precision, promise)
     floor = None
     if promise is not None:  # of all samples, where a slow runtime ran some
@@ -207,7 +219,7 @@ def verify_file(
         got,
         budget=defaults_for(weights)[precision],
         truth=few.truth,
-        scales={name: steps[own] for name, own in names.items() if own in steps},
+        scales=held,
         floor=floor,
         cuts=expected.cuts,
         whole=expected.whole,
@@ -216,7 +228,7 @@ def verify_file(
     )
     boxes = boxes_held(few.outputs, got, few.feeds[0] if few.feeds else {})
     counts = len(few.feeds), len(expected.feeds)
-    return FileVerdict(runtime, *counts, verdict, precision == "int8", boxes, explained)
+    return FileVerdict(runtime, *counts, verdict, precision == "int8", boxes, explained, held)
 
 
 def explained_margins(

@@ -27,9 +27,9 @@ from edgeconv.doctor import examine
 from edgeconv.export.kinds import Precision
 from edgeconv.judge.measures import show
 from edgeconv.parity.api import check_parity
-from edgeconv.parity.kept import spread_indices
 from edgeconv.parity.matrix import Matrix, Row
 from edgeconv.parity.report import environment
+from edgeconv.spread import places
 
 ROOT = Path(__file__).resolve().parents[1]
 NETS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")
@@ -162,7 +162,7 @@ def told(folder: Path, rows: list[int], pictures: int) -> Kernels:
     artifact = load_artifact(file)
     assert artifact is not None
     total = len(artifact.verification()["names"])
-    chosen = [int(index) for index in spread_indices(total, pictures)]
+    chosen = places(total, pictures)
     first = [chosen[row] for row in rows]
     order = [*first, *(index for index in chosen if index not in first)]
     return compare_kernels(file, file.with_suffix(".tflite"), order[:KERNEL_PICTURES])

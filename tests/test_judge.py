@@ -19,7 +19,7 @@ from edgeconv.judge.outputs import Outputs
 from edgeconv.judge.parts import find_parts
 from edgeconv.judge.run import run_feeds
 from edgeconv.judge.text import figures_text, judgement
-from edgeconv.judge.verdict import compare, no_integers
+from edgeconv.judge.verdict import Verdict, compare, no_integers
 from edgeconv.parity.cells import Cell, Stage
 from edgeconv.parity.facts import described
 from edgeconv.tensors import TensorSpec
@@ -312,48 +312,56 @@ def test_random_weights_ask_nothing_of_a_recipe_and_say_so() -> None:
     assert "random weights have no task" in judgement(verdict, integer=True)
 
 
-FORMS = [
-    (precision, target, io)
-    for precision in ("fp32", "int8")
-    for target in ("onnx", "tflite")
-    for io in (("float", "uint8") if precision == "int8" else ("float",))
-]
+FORMS = (
+    ("fp32", ("onnx", "tflite"), "float"),
+    ("int8", ("onnx", "tflite", "coreml"), "float"),
+    ("int8", ("onnx", "tflite"), "uint8"),
+)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mixed", "strange"])
 def test_export_and_parity_come_to_the_same_verdict(kind: str, tmp_path: Path) -> None:
-    """On the same file, the same figures to the last digit that kernels share, and the same misses."""
+    """On the same file, in the same runtime: every figure of every output and part, and the same misses.
+
+    The pictures are sorted, and more than Core ML's files are judged on.
+    """
     from edgeconv import export_model
     from edgeconv.parity.api import check_parity
 
     make, forms = {"mixed": (mixed_output, FORMS), "strange": (strange_outputs, STRANGE)}[kind]
     model = make(tmp_path / "net [v1].onnx")
-    np.savez(tmp_path / "calib.npz", input=kit.pictures(40))
-    for precision, target, io in forms:
-        out = tmp_path / f"{precision}_{target}_{io}"
-        more: dict[str, Any] = {"calib": str(tmp_path / "calib.npz"), "output": out}
+    seen = kit.pictures(80)
+    np.savez(tmp_path / "calib.npz", input=seen[np.argsort(seen.mean(axis=(1, 2, 3)))])
+    for precision, targets, io in forms:
+        out = tmp_path / f"{precision}_{io}"
+        more: dict[str, Any] = {"calib": str(tmp_path / "calib.npz"), "output": out, "threads": 1}
         if precision == "int8":
-            more |= {"recipe": "fast", "io": io, "allow_poor_calibration": True}
+            more |= {"recipe": "fast", "io": io, "calib_count": 20, "allow_poor_calibration": True}
         report = export_model(
-            str(model), precision=cast(Precision, precision), targets=(target,), **more
+            str(model), precision=cast(Precision, precision), targets=targets, **more
         )
-        (made,) = report.artifacts
-        result = check_parity([made.path])
-        runtime = made.verdict.runtime.split()[0]
-        row = next(r for r in result.matrix.rows if r.label == f"{made.path.name} · {runtime}")
-        assert row.verdict is not None
-        ours = [(f.output, f.part, f.metric) for f in made.verdict.verdict.missed]
-        assert [(f.output, f.part, f.metric) for f in row.verdict.missed] == ours, out.name
-        assert row.verdict.doubts == made.verdict.verdict.doubts
-        assert list(row.verdict.places) == list(made.verdict.verdict.places)
-        for place, figures in row.verdict.places.items():
-            wanted = made.verdict.verdict.places[place]
-            assert figures.keys() == wanted.keys(), (out.name, place)
-            assert figures["sqnr_db"] == pytest.approx(wanted["sqnr_db"], abs=1.0), out.name
+        assert len(report.artifacts) == len(targets)
+        matrix = check_parity([made.path for made in report.artifacts]).matrix
+        for made in report.artifacts:
+            runtime = made.verdict.runtime.split()[0]
+            row = next(r for r in matrix.rows if r.label == f"{made.path.name} · {runtime}")
+            agree(made.verdict.verdict, row.verdict, f"{precision} {made.target} {io}")
+            assert made.verdict.pictures == (50 if made.target == "coreml" else made.verdict.of)
 
 
-STRANGE = (("fp16", "coreml", "float"), ("int8", "coreml", "float"), ("int8", "tflite", "float"))
+def agree(ours: Verdict, theirs: Verdict | None, what: str) -> None:
+    """Assert that two verdicts on a file are one, to what arithmetic on one machine leaves."""
+    assert theirs is not None
+    assert list(map(str, theirs.missed)) == list(map(str, ours.missed)), what
+    assert theirs.doubts == ours.doubts, what
+    assert list(theirs.places) == list(ours.places), what
+    for place, figures in theirs.places.items():
+        wanted = ours.places[place]
+        assert figures == pytest.approx(wanted, rel=1e-4, abs=5e-3), (what, place)
+
+
+STRANGE = (("fp16", ("coreml",), "float"), ("int8", ("coreml", "tflite"), "float"))
 
 
 def strange_outputs(path: Path) -> Path:
@@ -640,3 +648,31 @@ def test_whole_numbers_are_equal_or_not(kind: type) -> None:
     )
     broken = compare({"mask": wanted}, {"mask": half}, budget=INT8, floor={"mask": wanted})
     assert not broken.converted
+
+
+@pytest.mark.parametrize("shape", [(30, 3000), (30, 12, 2100), (30, 2100, 6)])
+def test_one_row_of_thousands_is_judged_by_itself(shape: tuple[int, ...]) -> None:
+    """An anchor, a class or a time step that is its neighbour's or still; none of them by chance, of few samples either."""
+    rng = np.random.default_rng(3)
+    wanted = rng.normal(size=shape)
+    promise = wanted + 0.05 * rng.normal(size=shape)
+    axis = int(np.argmax(shape))
+    for count in (8, 30):
+        heavy = 0.05 * rng.standard_t(3, size=(count, *shape[1:]))
+        assert (
+            metrics.worst_row_beyond_db(
+                wanted[:count], promise[:count], promise[:count] + heavy, 0.0
+            )
+            < 12
+        )
+        assert (
+            metrics.odd_place_beyond_db(
+                wanted[:count], promise[:count], promise[:count] + heavy, 0.0
+            )
+            < 6
+        )
+    for shift in (0, 1):
+        other = promise + 0.01 * rng.normal(size=shape)
+        row = (slice(None),) * axis + (shape[axis] // 2,)
+        other[row] = np.roll(other[row], shift, axis=0) * shift
+        assert metrics.worst_row_beyond_db(wanted, promise, other, 0.0) > 12

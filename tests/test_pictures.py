@@ -31,7 +31,8 @@ from edgeconv.pictures import (
     resize_and_crop,
     to_input,
 )
-from edgeconv.samples import InputSpec, Sample, load_samples, picture_feed, split, spread
+from edgeconv.samples import InputSpec, Sample, load_samples, picture_feed, split
+from edgeconv.spread import spread
 
 Pixels = NDArray[np.uint8]
 PLAIN = Preprocessing((0.5,), (0.5,), 1.0, (8, 8))

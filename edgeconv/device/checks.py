@@ -11,6 +11,7 @@ from edgeconv.adapt import adapt_inputs
 from edgeconv.artifact import load_artifact
 from edgeconv.errors import EdgeconvError
 from edgeconv.runtimes.base import Runner, open_runner
+from edgeconv.spread import places
 
 COUNT = 8
 
@@ -40,7 +41,8 @@ def _samples(path: Path, runner: Runner, count: int) -> list[dict[str, Any]]:
             arrays = {}
         pictures = [value for name, value in arrays.items() if name.startswith("input:")]
         if len(pictures) == 1:
-            batch = adapt_inputs(pictures[0][:count], "nchw", artifact.inputs[0])
+            chosen = pictures[0][places(len(pictures[0]), count)]
+            batch = adapt_inputs(chosen, "nchw", artifact.inputs[0])
             return [{spec.name: np.ascontiguousarray(batch[i : i + 1])} for i in range(len(batch))]
     rng = np.random.default_rng(0)
     samples = []

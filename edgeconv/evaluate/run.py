@@ -30,7 +30,8 @@ from edgeconv.preprocessing import (
 from edgeconv.runtimes.base import open_runner
 from edgeconv.runtimes.choose import way as one_way
 from edgeconv.runtimes.probe import Borders, probe
-from edgeconv.samples import InputSpec, Sample, load_samples, picture_feed, spread
+from edgeconv.samples import InputSpec, Sample, load_samples, picture_feed
+from edgeconv.spread import spread
 from edgeconv.tensors import Layout, TensorSpec
 
 Array = NDArray[Any]

@@ -59,6 +59,7 @@ ABOUT = table(
         "machine": maybe(text),
         "emulated": maybe(text),
         "before": maybe(text),
+        "rows": maybe(items(whole(0))),
         "foreign": flag,
         "weights": maybe(text),
         "noise": mapping(number()),
@@ -73,8 +74,8 @@ class Outputs:
     """Real-valued outputs of one run, name -> (pictures, ...), in the hub's layout.
 
     ``about`` says what ran: label, stage, precision, file, runtime, version, threads, machine,
-    inputs_sha256, seconds, scales (output -> quantization step). ``margins`` tell of a reference how
-    sure its labels are, (pictures, labels).
+    inputs_sha256, seconds, scales (output -> quantization step), rows (the pictures it ran, where not
+    all). ``margins`` tell of a reference how sure its labels are, (pictures, labels).
     """
 
     arrays: Mapping[str, Array]
@@ -85,6 +86,20 @@ class Outputs:
     def label(self) -> str:
         """How reports call this run."""
         return str(self.about.get("label", "outputs"))
+
+    @property
+    def rows(self) -> NDArray[np.intp]:
+        """Which of the run's pictures it has: its rows are theirs.
+
+        Raises EdgeconvError where it does not say so of each of its rows.
+        """
+        count = min((len(array) for array in self.arrays.values()), default=0)
+        told = self.about.get("rows")
+        if told is None:
+            return np.arange(count)
+        if len(told) != count or len(set(told)) != count:
+            raise EdgeconvError(f"{self.label}: rows names {len(told)} pictures, it has {count}")
+        return np.array(told, np.intp)
 
     @property
     def scales(self) -> dict[str, float]:

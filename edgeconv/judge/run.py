@@ -27,8 +27,7 @@ def run_feeds(
     """Run every feed, hub input -> one batch in ``layout``; return what it gave and the seconds in it.
 
     Inputs and outputs are converted as ``inputs`` and ``outputs`` (the file's own) declare. Outputs
-    are real values, (samples, ...), batches one after the other; one that has no batch counts as
-    one row a feed.
+    are real values, (samples, ...), batches one after the other; one that has no batch is repeated.
     """
     kept: dict[str, list[Array]] = {spec.name: [] for spec in outputs}
     batch = inputs[0].shape[0] if inputs and inputs[0].shape else 1
@@ -78,8 +77,8 @@ def all_placed(specs: Sequence[TensorSpec], known: Sequence[TensorSpec]) -> list
 
 
 def as_rows(value: Array, batch: int) -> Array:
-    """Return an output as (samples, ...): one that has no batch is one row."""
-    return value if value.ndim and len(value) == batch else value[None]
+    """Return an output as (samples, ...): one that has no batch is the same for all of it."""
+    return value if value.ndim and len(value) == batch else np.repeat(value[None], batch, axis=0)
 
 
 def batches(arrays: Mapping[str, Array], size: int, count: int) -> Iterable[Feed]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
@@ -12,10 +13,11 @@ from edgeconv.metrics.pairs import Reals
 from edgeconv.metrics.shares import FEWEST_ROWS
 
 Array = NDArray[Any]
-MOST_ROWS = 1024
-"""Longer axes are positions of which each holds little."""
-SURELY = NormalDist().inv_cdf(1 - 1e-5)
-"""Of some hundred rows none is called wrong by chance."""
+MANY_ROWS = 1024
+"""Of longer axes (anchors, classes, samples of a sound) a row holds little, and one of many is loud by chance: the
+lower end of its interval over the samples counts."""
+BY_CHANCE = 1e-2
+"""How likely one row of all along an axis is called wrong by chance, at most."""
 ODD = 4.0
 """A row whose noise (mean square) is this many times that of the median row is not as the others."""
 
@@ -35,8 +37,8 @@ def worst_row_beyond_db(reference: Reals, promise: Reals, other: Reals, least: f
     for implied, beside in zip(
         _row_noise(reference, promise), _row_noise(promise, other), strict=True
     ):
-        floor = np.maximum(implied, max(float(implied.mean()), least**2))
-        if floor.min() > 0.0 and (ratio := float((beside / floor).max())) > 1.0:
+        floor = np.maximum(implied.mean, max(float(implied.mean.mean()), least**2))
+        if floor.min() > 0.0 and (ratio := float((beside.low / floor).max())) > 1.0:
             worst = max(worst, 10.0 * math.log10(ratio))
     return worst
 
@@ -57,31 +59,57 @@ def odd_place_beyond_db(reference: Reals, promise: Reals, other: Reals, least: f
         _places(reference), _row_noise(reference, promise), _row_noise(promise, other), strict=True
     )
     for axis, implied, beside in sides:
-        floor = np.maximum(implied, max(float(implied.mean()), least**2))
+        floor = np.maximum(implied.mean, max(float(implied.mean.mean()), least**2))
         if (axis == 1 and reference.ndim != 3) or floor.min() <= 0.0:
             continue
-        ratios = beside / floor
-        most = float(ratios.max())
-        if most > max(1.0, ODD * float(np.median(ratios))):
+        most = float((beside.low / floor).max())
+        if most > max(1.0, ODD * float(np.median(beside.mean / floor))):
             worst = max(worst, 10.0 * math.log10(most))
     return worst
 
 
+@dataclass(frozen=True)
+class _Noise:
+    """Mean squared difference of every row along an axis, and what it surely is at least: of few rows the same."""
+
+    mean: Array
+    low: Array
+
+
 def _places(array: Reals) -> list[int]:
     """Return the axes that have rows."""
-    return [k for k in range(1, array.ndim) if 1 < array.shape[k] <= MOST_ROWS]
+    return [k for k in range(1, array.ndim) if array.shape[k] > 1]
 
 
-def _row_noise(a: Reals, b: Reals) -> Iterator[Array]:
-    """Yield the mean squared difference of every row along each axis that has some."""
-    axes = _places(a)
+def _surely(rows: int) -> float:
+    """Return how many standard errors no row of so many is away by chance; of some hundred as of a thousand."""
+    return NormalDist().inv_cdf(1 - BY_CHANCE / max(rows, MANY_ROWS))
+
+
+def _row_noise(a: Reals, b: Reals) -> Iterator[_Noise]:
+    """Yield the noise of every row along each axis that has some."""
+    axes, count = _places(a), len(a)
     sums = [np.zeros(a.shape[k]) for k in axes]
+    squares = [np.zeros(a.shape[k]) for k in axes]
     for one, two in zip(a, b, strict=True):
         noise = np.square(np.subtract(one, two, dtype=np.float64))
-        for total, axis in zip(sums, axes, strict=True):
-            total += noise.sum(axis=tuple(k for k in range(noise.ndim) if k != axis - 1))
-    for total, axis in zip(sums, axes, strict=True):
-        yield total / (a.size // a.shape[axis])
+        for total, square, axis in zip(sums, squares, axes, strict=True):
+            own = noise.sum(axis=tuple(k for k in range(noise.ndim) if k != axis - 1))
+            total += own
+            square += own * own
+    for total, square, axis in zip(sums, squares, axes, strict=True):
+        low = total
+        if len(total) > MANY_ROWS:
+            error = np.sqrt(
+                np.maximum(square - total * total / count, 0.0) * count / max(count - 1, 1)
+            )
+            low = (
+                total - _surely(len(total)) * error
+                if count >= FEWEST_ROWS
+                else np.zeros_like(total)
+            )
+        values = a.size // a.shape[axis]
+        yield _Noise(total / values, low / values)
 
 
 def turned_row_low(reference: Reals, promise: Reals, other: Reals) -> float:
@@ -98,14 +126,13 @@ def turned_row_low(reference: Reals, promise: Reals, other: Reals) -> float:
     count, worst = len(reference), 0.0
     if count < FEWEST_ROWS:
         return worst
-    for axis in range(1, reference.ndim):
-        if not 1 < reference.shape[axis] <= MOST_ROWS:
-            continue
+    for axis in _places(reference):
         rest = tuple(k for k in range(1, reference.ndim) if k != axis)
         apart, turned = (
             (first != second).mean(axis=rest)
             for first, second in ((promise, other), (reference, promise))
         )
-        low = apart.mean(axis=0) - SURELY * apart.std(axis=0, ddof=1) / math.sqrt(count)
+        error = apart.std(axis=0, ddof=1) / math.sqrt(count)
+        low = apart.mean(axis=0) - _surely(reference.shape[axis]) * error
         worst = max(worst, float((low - 2.0 * turned.mean(axis=0)).max()))
     return worst

@@ -17,6 +17,7 @@ from edgeconv.isolate import call
 from edgeconv.judge.outputs import Outputs
 from edgeconv.judge.run import batches, placed, run_feeds
 from edgeconv.runtimes.base import Delegates, Doubts, Runner, open_runner
+from edgeconv.spread import spread_rows
 from edgeconv.tensors import Layout, TensorSpec
 
 Array = NDArray[Any]
@@ -28,7 +29,7 @@ class Job:
 
     ``input_specs`` and ``output_specs`` replace what the runtime says of the file, where a manifest
     knows better (half steps of exact pixels); ``file_layout`` says where a foreign file's channels
-    are; ``count`` is how many pictures to run at most (None: all). ``out`` is the .npz to write.
+    are; ``count`` is how many feeds to run at most, spread evenly (None: all). ``out`` is the .npz to write.
     ``frozen`` is what goes into inputs that the hub has not: they are constants there.
     """
 
@@ -104,14 +105,19 @@ def run_cell(job: Job, python: Sequence[str] = (), timeout_s: float | None = Non
     return Outputs(arrays, about)
 
 
-def run_pictures(runner: Any, job: Job, hub: Mapping[str, Array]) -> tuple[dict[str, Array], float]:
-    """Run every picture; return real outputs in the hub's layout and the seconds inside infer."""
+def run_pictures(
+    runner: Any, job: Job, hub: Mapping[str, Array]
+) -> tuple[dict[str, Array], float, list[int] | None]:
+    """Run the pictures; return real outputs in the hub's layout, the seconds inside infer, and which, where not all."""
     inputs = [placed(spec, job.input_specs, job.file_layout) for spec in runner.inputs]
     outputs = [placed(spec, job.output_specs, job.file_layout) for spec in runner.outputs]
     count = min(len(array) for array in hub.values())
-    if job.count is not None:
-        count = min(count, job.count)
     size = inputs[0].shape[0] if inputs and inputs[0].shape else 1
+    rows = None
+    if job.count is not None and job.count < count // size:
+        chosen = spread_rows(count, size, job.count)
+        hub = {name: array[chosen] for name, array in hub.items()}
+        rows, count = [int(row) for row in chosen], len(chosen)
     frozen = {
         spec.name: np.broadcast_to(job.frozen[spec.name], spec.shape)
         for spec in inputs
@@ -119,7 +125,7 @@ def run_pictures(runner: Any, job: Job, hub: Mapping[str, Array]) -> tuple[dict[
     }
     feeds = ({**feed, **frozen} for feed in batches(hub, size, count))
     arrays, seconds = run_feeds(runner, feeds, inputs, outputs, job.layout)
-    return {name: array[:count] for name, array in arrays.items()}, seconds
+    return {name: array[:count] for name, array in arrays.items()}, seconds, rows
 
 
 def delegation(runner: Runner, job: Job) -> dict[str, float]:
@@ -139,11 +145,12 @@ def work(value: Mapping[str, Any]) -> dict[str, Any]:
         job.path, threads=job.threads, runtime=job.runtime, **dict(job.options)
     ) as runner:
         loaded = time.perf_counter()
-        arrays, seconds = run_pictures(runner, job, hub)
+        arrays, seconds, rows = run_pictures(runner, job, hub)
         about = {
             "runtime": runner.name,
             "version": runner.version,
             "threads": runner.threads,
+            "rows": rows,
             "infer_s": seconds,
             "loop_s": time.perf_counter() - loaded,
             "load_s": loaded - started,

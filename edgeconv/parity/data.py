@@ -18,10 +18,11 @@ from edgeconv.inspection import inspect_file
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_outputs
 from edgeconv.metrics import class_rows, is_scores
 from edgeconv.parity.child import Job, run_cell, save_feeds
-from edgeconv.parity.kept import check_same_inputs, from_evidence, known_task, spread_indices
+from edgeconv.parity.kept import check_same_inputs, from_evidence, known_task
 from edgeconv.parity.matrix import Samples
 from edgeconv.preprocessing import NAMED, USUAL_CROP, as_wished, sentence, who_says
 from edgeconv.runtimes.choose import choose
+from edgeconv.spread import places
 from edgeconv.tensors import TensorSpec
 from edgeconv.truth import BY_FOLDERS, class_folders, folders_name_classes, read_truth
 
@@ -160,7 +161,7 @@ def reference_inputs(request: Request, artifact: Artifact | None) -> tuple[Tenso
 
 def load_data(request: Request, specs: Sequence[TensorSpec], artifact: Artifact | None) -> Samples:
     """Read --data for inputs ``specs``; unreadable pictures are skipped and named."""
-    from edgeconv.samples import InputSpec, load_samples, spread
+    from edgeconv.samples import InputSpec, load_samples
 
     assert request.data is not None
     how = preprocessing(request, specs, artifact)
@@ -177,13 +178,16 @@ def load_data(request: Request, specs: Sequence[TensorSpec], artifact: Artifact 
     raw = request.data.endswith((".npz", ".npy"))
     wanted = InputSpec({s.name: s.shape for s in specs} if raw else shapes, how)
     rows: list[dict[str, Array]] = []
-    names, known, skipped = [], [], []
-    for sample in spread(load_samples(request.data, wanted, truth), request.count or DATA_COUNT):
+    names, known, skipped, kept = [], [], [], []
+    found = load_samples(request.data, wanted, truth)
+    for place in places(len(found), request.count or DATA_COUNT):
+        sample = found[place]
         try:
             rows.append({n: a[:1] for n, a in sample.load().items()})
         except EdgeconvError as error:
             skipped.append(str(error))
             continue
+        kept.append(place)
         names.append(sample.name)
         known.append(-1 if sample.truth is None else sample.truth)
     if not rows:
@@ -200,6 +204,8 @@ def load_data(request: Request, specs: Sequence[TensorSpec], artifact: Artifact 
         if how is None
         else sentence(how, who_says(request, "manifest"), layout.upper()),
         told=told,
+        rows=kept,
+        of=len(found),
     )
 
 
@@ -235,6 +241,18 @@ def preprocessing(
     return as_wished(replace(said, size=(shape[2], shape[3])), request, shape[1])
 
 
+def _rows_of(name: str, array: Array, samples: Samples, file: str) -> Array:
+    """Return the rows of stored outputs that are of ``samples``, or raise EdgeconvError."""
+    if len(array) == samples.count:
+        return array
+    if len(array) == samples.of:
+        return array[list(samples.rows)]
+    raise EdgeconvError(
+        f"{file}: {name} holds {len(array)} rows, and {samples.source} {samples.of} samples, of which "
+        f"{samples.count} are taken: give outputs on all of them"
+    )
+
+
 def reference_outputs(request: Request, artifact: Artifact | None, samples: Samples) -> Outputs:
     """Run the float reference on ``samples``, or read its outputs; .onnx runs without rewrites."""
     if request.is_net:
@@ -245,9 +263,10 @@ def reference_outputs(request: Request, artifact: Artifact | None, samples: Samp
     path = reference_file(request, artifact)
     digest = inputs_hash(samples.inputs)
     if path is None:
-        stored = load_outputs(Path(str(request.reference)))
+        file = str(request.reference)
+        stored = load_outputs(Path(file))
         check_same_inputs(stored, digest)
-        cut = {n: a[spread_indices(len(a), samples.count)] for n, a in stored.arrays.items()}
+        cut = {n: _rows_of(n, a, samples, file) for n, a in stored.arrays.items()}
         return Outputs(cut, {**stored.about, "label": "reference"})
     row = choose(path)
     with temporary_folder() as scratch:

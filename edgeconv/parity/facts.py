@@ -1,5 +1,6 @@
 """What reports and the verdict know of a cell beside its outputs: size, INT8 share, where its noise comes from."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgeconv.artifact import Artifact
@@ -19,6 +20,12 @@ def file_figures(path: Path, artifact: Artifact | None) -> dict[str, float]:
     if "transposes" in graph:
         found["transposes"] = float(graph["transposes"])
     return found
+
+
+def verified_on(artifact: Artifact) -> str | None:
+    """Return the SHA-256 of the pictures that an export verified on."""
+    files: Mapping[str, str] = artifact.manifest["evidence"]["files"]
+    return files.get("verify.npz")
 
 
 def noise_map(artifact: Artifact | None) -> dict[str, float]:
@@ -43,7 +50,7 @@ def described(cell: Cell, outputs: Outputs, digest: str, emulated: bool) -> Outp
         "foreign": cell.artifact is None and cell.stage not in ("raw", "hub", "prepared"),
         "inputs_sha256": digest,
     }
-    about["scales"] = {**about.get("scales", {}), **_recipe_scales(cell)}
+    about["scales"] = {**about.get("scales", {}), **_steps(cell)}
     shipped = None if cell.stage == "recipe" else cell.artifact  # it is written here, in ONNX
     about["file"] = {**file_figures(cell.path, shipped), **(outputs.about.get("delegation") or {})}
     if cell.artifact is not None:
@@ -56,10 +63,16 @@ def described(cell: Cell, outputs: Outputs, digest: str, emulated: bool) -> Outp
     return Outputs(outputs.arrays, about)
 
 
-def _recipe_scales(cell: Cell) -> dict[str, float]:
-    """Step of every tensor that the recipe quantizes: an artifact's float outputs have one too."""
+def _steps(cell: Cell) -> dict[str, float]:
+    """Return the step of every output that the recipe quantizes: an artifact's float outputs have one too.
+
+    Those that the export held the file to, where its manifest has them: a form without zero points has others.
+    """
     if cell.artifact is None or cell.stage not in ("recipe", "int8"):
         return {}
+    verified = cell.artifact.manifest.get("verification") or {}
+    if cell.stage == "int8" and "steps" in verified:
+        return {name: float(step) for name, step in verified["steps"].items()}
     if "recipe.json" not in cell.artifact.manifest["evidence"]["files"]:
         return {}
     activations = load_recipe(cell.artifact.evidence("recipe.json")).activations

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from edgeconv.artifact import Artifact
 from edgeconv.errors import EdgeconvError
 from edgeconv.judge.outputs import Outputs, inputs_hash
+from edgeconv.parity.facts import verified_on
 from edgeconv.parity.matrix import Samples
 from edgeconv.preprocessing import sentence
+from edgeconv.spread import places
 
 Array = NDArray[Any]
 
@@ -22,17 +24,27 @@ def from_evidence(artifact: Artifact, count: int | None) -> tuple[Samples, Outpu
     arrays = artifact.verification()
     inputs, outputs = _named(arrays, "input:"), _named(arrays, "output:")
     total = len(next(iter(inputs.values())))
-    chosen = spread_indices(total, total if count is None else count)
+    chosen = places(total, total if count is None else count)
     inputs = {name: array[chosen] for name, array in inputs.items()}
     outputs = {name: array[chosen] for name, array in outputs.items()}
     names = tuple(str(n) for n in arrays.get("names", np.arange(total))[chosen])
     truth = arrays.get("truth")
-    known = None if truth is None else truth[chosen].astype(np.int64)
+    known = None if truth is None or (truth < 0).all() else truth[chosen].astype(np.int64)
     source = f"verification pictures of {artifact.path.name}"
     own = artifact.preprocessing
     prepared = None if own is None else sentence(own, "manifest", artifact.layout)
-    everything = len(chosen) == total
-    samples = Samples(inputs, names, known, "nchw", source, exported=everything, prepared=prepared)
+    everything = verified_on(artifact) if len(chosen) == total else None
+    samples = Samples(
+        inputs,
+        names,
+        known,
+        "nchw",
+        source,
+        exported=everything,
+        prepared=prepared,
+        rows=chosen,
+        of=total,
+    )
     about = {
         "label": "reference",
         "stage": "reference",
@@ -63,17 +75,6 @@ def _exported_by(artifact: Artifact) -> str:
 
 def _named(arrays: dict[str, Array], prefix: str) -> dict[str, Array]:
     return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
-
-
-def spread_indices(total: int, count: int) -> NDArray[np.intp]:
-    """Return the places of ``count`` of ``total`` pictures, spread evenly, as pictures.spread does.
-
-    >>> spread_indices(10, 3), spread_indices(2, 5)
-    (array([0, 3, 6]), array([0, 1]))
-    """
-    if total <= count:
-        return np.arange(total)
-    return np.arange(count) * total // count
 
 
 def check_same_inputs(stored: Outputs, digest: str) -> None:

@@ -22,9 +22,10 @@ from edgeconv.judge.verdict import Verdict, compare, no_integers
 from edgeconv.metrics import class_rows, is_scores
 from edgeconv.parity.cells import Cell
 from edgeconv.parity.child import Job
+from edgeconv.parity.facts import verified_on
 from edgeconv.parity.latency import Latency
 from edgeconv.parity.layers.figures import LayerReport
-from edgeconv.runtimes.table import RUNTIMES
+from edgeconv.parity.rows import common
 from edgeconv.tensors import Layout
 
 Array = NDArray[Any]
@@ -35,9 +36,9 @@ class Samples:
     """What every cell is fed: hub input -> (pictures, ...), their names, truth and where from.
 
     ``skipped`` names pictures that could not be read, each with the reason; ``labels`` the classes;
-    ``exported`` says that they are all those of an export's own verification, ``prepared`` how
+    ``exported`` is the hash of an export's verification pictures where they are all of those, ``prepared`` how
     pictures became the inputs, ``told`` what said the truth, ``frozen`` what inputs hold that the hub
-    has as constants.
+    has as constants, ``rows`` where they stood among the ``of`` that there were to choose from.
     """
 
     inputs: Mapping[str, Array]
@@ -47,10 +48,12 @@ class Samples:
     source: str = ""
     skipped: tuple[str, ...] = ()
     labels: tuple[str, ...] | None = None
-    exported: bool = False
+    exported: str | None = None
     prepared: str | None = None
     told: str | None = None
     frozen: Mapping[str, Any] = field(default_factory=dict)
+    rows: Sequence[int] = ()
+    of: int = 0
 
     @property
     def count(self) -> int:
@@ -171,11 +174,10 @@ def job_for(
 
 
 def _judged_on(cell: Cell, samples: Samples) -> int | None:
-    """Return on how many of its own pictures an export judged a file; None where they are others.
-
-    A slow runtime's files are judged on the first of them.
-    """
-    if cell.artifact is None or not samples.exported or not RUNTIMES[cell.runtime].slow:
+    """Return on how many of its own pictures an export judged a file; None where they are others, or what runs is no file of it."""
+    if cell.artifact is None or cell.stage not in ("fp32", "fp16", "int8"):
+        return None
+    if samples.exported is None or verified_on(cell.artifact) != samples.exported:
         return None
     pictures = (cell.artifact.manifest.get("verification") or {}).get("pictures")
     return None if pictures is None else int(pictures)
@@ -213,7 +215,8 @@ def judge(
         except EdgeconvError as error:
             rows.append(Row(label, stage, title, found, str(error), before=before))
             continue
-        boxes = boxes_held(reference.arrays, found.arrays, samples.inputs, samples.layout)
+        wanted, got = common(reference, found)[1]
+        boxes = boxes_held(wanted, got, samples.inputs, samples.layout)
         rows.append(Row(label, stage, title, found, None, verdict, before, step, boxes=boxes))
     doubts = [text for found in by_label.values() for text in found.about.get("doubts", ())]
     said = (*notes, *dict.fromkeys(doubts), *_truth_notes(reference, samples))
@@ -261,27 +264,27 @@ def _against(
 ) -> Verdict:
     offset = settings.class_offset
     names = match_names(list(reference.arrays), list(other.arrays), "output")
-    # a scale is known by the file's own output name, the figures go by the reference's
-    scales = {n: other.scales[theirs] for n, theirs in names.items() if theirs in other.scales}
-    count = min(len(array) for array in other.arrays.values())
+    # a file knows a scale by its own output name, an export's manifest by the reference's
+    known = {n: (n if n in other.scales else theirs) for n, theirs in names.items()}
+    scales = {n: other.scales[own] for n, own in known.items() if own in other.scales}
+    floors = () if floor is None else (floor,)
+    shared, (expected, got, *promised) = common(reference, other, *floors)
     own = int(other.about.get("class_offset", offset if other.about.get("foreign") else 0))
     base = int(reference.about.get("class_offset", offset if reference.about.get("foreign") else 0))
-    wanted = {
-        n: (a[:, base:] if base and a.ndim > 1 else a)[:count] for n, a in reference.arrays.items()
-    }
+    wanted = {n: a[:, base:] if base and a.ndim > 1 else a for n, a in expected.items()}
     return compare(
         wanted,
-        other.arrays,
+        got,
         budget=_budget(kind, reference, settings),
-        truth=None if samples.truth is None else samples.truth[:count],
+        truth=None if samples.truth is None else samples.truth[shared],
         scales=scales,
-        floor=None if floor is None else {n: a[:count] for n, a in floor.arrays.items()},
+        floor=promised[0] if promised else None,
         class_offset=own,
         scores=settings.scores,
         cuts=reference.about.get("cuts"),
         whole=reference.about.get("whole"),
         margins={
-            n: Margins(reference.margins[n][:count], widest)
+            n: Margins(reference.margins[n][shared], widest)
             for n, widest in (other.about.get("explained") or {}).items()
             if n in reference.margins
         },

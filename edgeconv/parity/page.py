@@ -12,6 +12,7 @@ from edgeconv.judge.measures import MEASURES
 from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Row
 from edgeconv.parity.report import WORDS, environment, summary, table
+from edgeconv.parity.rows import Pair, pair_of
 from edgeconv.reports import svg
 from edgeconv.reports.parts import Bar, confused, scaled
 from edgeconv.reports.png import thumbnail
@@ -172,12 +173,8 @@ def _classified(matrix: Matrix) -> list[Row]:
     return [row for row in _shown(matrix) if "agreement_top1" in _first(row)]
 
 
-def _pair(matrix: Matrix, row: Row) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return reference and row of the first output, classes aligned, as (pictures, values)."""
-    wanted = next(iter(matrix.reference.arrays.values()))
-    got = next(iter(row.outputs.arrays.values())) if row.outputs else wanted
-    a, b = wanted.reshape(len(wanted), -1), got.reshape(len(got), -1)
-    return a, b[:, b.shape[1] - a.shape[1] :]
+def _pair(matrix: Matrix, row: Row) -> Pair:
+    return pair_of(matrix.reference, row.outputs or matrix.reference)
 
 
 def _scatter(matrix: Matrix) -> dict[str, Any] | None:
@@ -186,7 +183,8 @@ def _scatter(matrix: Matrix) -> dict[str, Any] | None:
         return None
     series = []
     for row in rows:
-        a, b = (side.reshape(-1) for side in _pair(matrix, row))
+        pair = _pair(matrix, row)
+        a, b = pair.wanted.reshape(-1), pair.got.reshape(-1)
         keep = np.unique(np.linspace(0, a.size - 1, POINTS).astype(int))
         series.append(svg.Series(row.label, a[keep].tolist(), b[keep].tolist()))
     values = [v for one in series for v in (*one.x, *one.y)]
@@ -208,8 +206,9 @@ def _confusion(matrix: Matrix) -> list[tuple[str, list[tuple[str, str, int, int]
         return []
     found = []
     for row in _classified(matrix):
-        taken = _pair(matrix, row)[1].argmax(axis=1)
-        pairs = confused(truth, taken, lambda index: _class(matrix, index))
+        pair = _pair(matrix, row)
+        taken = pair.got.argmax(axis=1)
+        pairs = confused(truth[pair.pictures], taken, lambda index: _class(matrix, index))
         found.append((row.label, pairs))
     return [(label, pairs) for label, pairs in found if pairs]
 
@@ -221,10 +220,11 @@ def _worst(matrix: Matrix) -> list[dict[str, Any]]:
         return []
     pairs = [_pair(matrix, row) for row in rows]
     spread = np.zeros(matrix.samples.count)
-    for a, b in pairs:
-        flipped = a.argmax(axis=1) != b.argmax(axis=1)
-        error = np.sqrt(np.square(a.astype(np.float64) - b).mean(axis=1))
-        spread = np.maximum(spread, error + flipped * error.max(initial=0.0))
+    for pair in pairs:
+        flipped = pair.wanted.argmax(axis=1) != pair.got.argmax(axis=1)
+        error = np.sqrt(np.square(pair.wanted.astype(np.float64) - pair.got).mean(axis=1))
+        error += flipped * error.max(initial=0.0)
+        spread[pair.pictures] = np.maximum(spread[pair.pictures], error)
     order = np.argsort(-spread, kind="stable")[:WORST]
     return [_card(matrix, int(picture), rows, pairs) for picture in order]
 
@@ -233,16 +233,18 @@ def _card(
     matrix: Matrix,
     picture: int,
     rows: Sequence[Row],
-    pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]],
+    pairs: Sequence[Pair],
 ) -> dict[str, Any]:
     names, truth = matrix.samples.names, matrix.samples.truth
-    reference = pairs[0][0][picture]
+    seen = [(row, p.of(picture)) for row, p in zip(rows, pairs, strict=True)]
+    ran = [(row, both) for row, both in seen if both is not None]
+    reference = ran[0][1][0]
     lists, same = [("reference", _top5(matrix, reference))], []
-    for row, (_, values) in zip(rows, pairs, strict=True):
-        if (_best(values[picture]) == _best(reference)).all():
+    for row, (_, values) in ran:
+        if (_best(values) == _best(reference)).all():
             same.append(row.label)  # thirteen equal lists would hide the one that differs
         else:
-            lists.append((row.label, _top5(matrix, values[picture])))
+            lists.append((row.label, _top5(matrix, values)))
     known = truth is not None and truth[picture] >= 0
     return {
         "name": names[picture] if picture < len(names) else str(picture),

@@ -10,7 +10,7 @@ from pathlib import Path
 from edgeconv.errors import UsageError
 from edgeconv.files import digest, lay, link
 from edgeconv.pictures import picture_names
-from edgeconv.samples import spread
+from edgeconv.spread import spread
 from edgeconv.sweep.beside import Built, build, data_files
 
 

@@ -27,6 +27,7 @@ from edgeconv.parity.layers.one_picture import Run, one_pass, rescale, tally_pic
 from edgeconv.parity.layers.opened import Opened
 from edgeconv.parity.layers.openers import open_coreml, open_onnx, open_tflite
 from edgeconv.runtimes.table import RUNTIMES
+from edgeconv.spread import places
 from edgeconv.tensors import Quantization
 
 
@@ -79,7 +80,7 @@ def _open(
 def measure_layers(
     job: Job, reference_path: Path, count: int, kind: str = "fp32", bisect: Path | None = None
 ) -> LayerReport:
-    """Run reference, file and (INT8) simulated recipe on ``count`` pictures and tally every layer."""
+    """Run reference, file and (INT8) simulated recipe on ``count`` spread pictures and tally every layer."""
     require("onnx", "export")
     artifact = load_artifact(job.path) if job.input_specs else None
     reference = Reference(reference_path, job.threads)
@@ -90,8 +91,9 @@ def measure_layers(
     grids = grids_of(artifact) if integer else {}
     opened.plan_codecs(reference.shapes, grids)
     simulated = _simulated(artifact, opened, reference, grids, job.threads) if integer else None
-    hub = {name: np.load(path, mmap_mode="r") for name, path in job.inputs.items()}
-    count = min(count, *(len(array) for array in hub.values()))
+    whole = {name: np.load(path, mmap_mode="r") for name, path in job.inputs.items()}
+    chosen = places(min(len(array) for array in whole.values()), count)
+    hub, count = {name: array[chosen] for name, array in whole.items()}, len(chosen)
     tallies = {tensor: Tally() for tensor in opened.codecs}
     run = Run(job, reference, opened, simulated, grids, hub, count)
     if kind == "lowered":
