@@ -165,6 +165,11 @@ class Artifact:
         return None if names is None else list(names)
 
     @property
+    def probabilities(self) -> bool:
+        """Whether its classes' scores are probabilities, by a softmax of ours or the net's own."""
+        return bool(self.manifest.get("softmax") or self.manifest.get("probabilities"))
+
+    @property
     def nms(self) -> Mapping[str, Any] | None:
         """What a file with NMS inside says of it: head, final, verified, iou, score, most."""
         found: Mapping[str, Any] | None = self.manifest.get("nms")

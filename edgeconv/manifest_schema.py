@@ -63,6 +63,7 @@ DESCRIPTION = table(
         "net": maybe(table({}, {"source": text})),
         "precision": text,
         "softmax": flag,
+        "probabilities": flag,
         "preprocessing": maybe(PREPROCESSING),
         "labels": maybe(items(text)),
         "frozen_inputs": mapping(anything),
@@ -105,6 +106,7 @@ MANIFEST = table(
     {
         "frozen_inputs": mapping(anything),
         "softmax": flag,
+        "probabilities": flag,
         "net": maybe(table({}, {"source": text})),
         "versions": maybe(mapping(maybe(text))),
         "graph": maybe(

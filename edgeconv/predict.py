@@ -56,7 +56,7 @@ def predict(subject: Subject, pictures: Sequence[Path], top: int) -> list[Predic
 def _rank(scores: NDArray[Any], subject: Subject, top: int) -> tuple[Ranked, ...]:
     shares = scores.astype(np.float64)
     own = subject.artifact
-    done = are_probabilities(scores[None]) if own is None else own.manifest.get("softmax")
+    done = are_probabilities(scores[None]) if own is None else own.probabilities
     if not done:
         shares = np.exp(shares - shares.max())
         shares /= shares.sum()

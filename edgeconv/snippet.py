@@ -91,7 +91,7 @@ def facts(artifact: Artifact) -> dict[str, Any]:
         "image_input": bool(artifact.manifest["graph"].get("image_input")),
         "classifier": picture and len(outputs) == len(rows) == 1,
         "detector": picture and (artifact.nms or {}).get("final") == "ssd-nms",
-        "softmax": bool(artifact.manifest["softmax"]),
+        "probabilities": artifact.probabilities,
         "labels": artifact.labels or [],
     }
 

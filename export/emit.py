@@ -59,7 +59,7 @@ class EmitRequest:
 
     ``io`` is the settled type of an INT8 file's borders. ``description`` is what the file says of
     itself (export/manifest.py). ``image`` and ``labels`` make a Core ML package take images and
-    name classes; ``softmax_inside``: the graph gives their probabilities itself. ``reference`` are the float net's outputs, name -> (samples, ...). ``nms``: the graph gives boxes and scores (export/nms/tail.py) for that.
+    name classes; ``probabilities``: the graph gives those of classes itself. ``reference`` are the float net's outputs, name -> (samples, ...). ``nms``: the graph gives boxes and scores (export/nms/tail.py) for that.
     """
 
     graph: Graph
@@ -69,7 +69,7 @@ class EmitRequest:
     description: Mapping[str, Any]
     image: Preprocessing | None = None
     labels: list[str] | None = None
-    softmax_inside: bool = False
+    probabilities: bool = False
     reference: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     nms: "Suppression | None" = None
 

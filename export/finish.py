@@ -114,7 +114,7 @@ def _request(work: Work) -> EmitRequest:
         work.description,
         work.source.preprocessing if options.image_input else None,
         work.classifier,
-        work.softmax_inside,
+        work.softmax_inside or work.probabilities,
         work.expected.outputs,
     )
 

@@ -118,6 +118,8 @@ def lower(work: Work) -> None:
     from edgeconv.export.qdq.qoperator import is_quantized
 
     options, source, raw = work.options, work.source, work.raw
+    if options.softmax and work.probabilities:
+        raise UsageError(f"--softmax: {options.named} gives probabilities already: leave it out")
     if source.module is None and is_quantized(raw):
         _own_integers(work)
         return

@@ -28,10 +28,13 @@ def describe(
     labels: list[str] | None,
     data: Data,
     recipe: Recipe | None,
+    *,
     softmax: bool,
+    probabilities: bool,
 ) -> dict[str, Any]:
     """Return what the file says of itself, the same for every target.
 
+    ``softmax``: the files end in one of ours; ``probabilities``: the net gives them itself.
     Keys: net, precision, preprocessing, labels, frozen_inputs, weights, calibration, recipe, versions.
     """
     calibration = data.manifest() if recipe is not None else None
@@ -42,6 +45,7 @@ def describe(
         "net": dict(source.net),
         "precision": options.precision,
         "softmax": softmax,
+        **({"probabilities": True} if probabilities else {}),
         "preprocessing": None if how is None else how.to_json(),
         "preprocessing_better": dict(source.better) or None,
         "labels": labels,

@@ -77,7 +77,13 @@ def _describe(work: Work) -> None:
     if work.options.int8_weights:
         work.notes.append("INT8 weights alone: activations stay in float")
     work.description = describe(
-        work.options, work.source, work.labels, work.data, work.recipe, work.softmax
+        work.options,
+        work.source,
+        work.labels,
+        work.data,
+        work.recipe,
+        softmax=work.softmax,
+        probabilities=work.probabilities,
     )
 
 

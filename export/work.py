@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeconv.ahead import Beside
 from edgeconv.export.graph import Graph
+from edgeconv.export.hub.ends import gives_probabilities
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.prepare import Prepared
 from edgeconv.export.stages import Stages
@@ -96,15 +98,18 @@ class Work:
 
     @property
     def softmax_inside(self) -> bool:
-        """Whether every target's graph ends in the softmax; else Core ML's emitter gives its own file one."""
-        return self.options.softmax or (
-            self.classifier is not None and len(self.options.targets) > 1
-        )
+        """Whether every target's graph ends in a softmax of ours; else Core ML's emitter gives its own file one."""
+        return self.softmax and (self.options.softmax or len(self.options.targets) > 1)
 
     @property
     def softmax(self) -> bool:
         """Whether the files end in probabilities that the net itself does not give."""
-        return self.options.softmax or self.classifier is not None
+        return self.options.softmax or (self.classifier is not None and not self.probabilities)
+
+    @cached_property
+    def probabilities(self) -> bool:
+        """Whether the net itself ends in probabilities; known once it is traced."""
+        return gives_probabilities(self.raw)
 
     def file(self, target: str, folder: Path) -> Path:
         """Return where a target's file lies in ``folder``."""

@@ -253,3 +253,31 @@ def test_a_module_of_ones_own_becomes_a_package(place: Path, tmp_path: Path) -> 
     )
     assert report
     assert float(verified(package(tmp_path / "out"))["sqnr_db"]) > 90
+
+
+@pytest.mark.parametrize("form", ["fp32", "int8"])
+def test_a_net_that_ends_in_a_softmax_gets_no_second_one(
+    form: str, place: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(place / "net.onnx")
+    last = model.graph.node[-1]
+    output = model.graph.output[0]
+    last.output[0] = "scores"
+    model.graph.node.append(onnx.helper.make_node("Softmax", ["scores"], [output.name], axis=1))
+    (tmp_path / "given").mkdir()
+    onnx.save(model, tmp_path / "given" / "net.onnx")
+    words = ["export", str(tmp_path / "given" / "net.onnx"), "--target", "coreml", *FORMS[form]]
+    words += ["--calib", str(place / "pictures"), "--mean", MEAN, "--std", STD, "--threads", "1"]
+    words += ["--labels", str(place / "labels.txt"), "--image-input", "--output", str(tmp_path)]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code in (0, 3), result.output
+    made = package(tmp_path)
+    assert open_program(made).op_types().count("softmax") == 1
+    assert float(verified(made)["sqnr_db"]) > (90 if form == "fp32" else 12)
+    artifact = load_artifact(made)
+    assert artifact is not None
+    assert artifact.probabilities
+    assert not artifact.manifest["softmax"]
+    twice = CliRunner().invoke(main, [*words, "--softmax", "--force"])
+    assert twice.exit_code == 2, twice.output
+    assert "gives probabilities already: leave it out" in twice.output

@@ -1,5 +1,6 @@
 """A snippet feeds its file as edgeconv does and prints what edgeconv run prints, in every language that can run here."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,68 @@ def test_the_python_program_prints_what_run_prints(
     assert done.stdout == expected
 
 
+@pytest.mark.slow
+def test_the_python_program_says_in_one_sentence_what_it_cannot_read(
+    exported: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = exported("tflite-float")
+    name, text = write_snippet(path, "python", tmp_path)
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "cut.png").write_bytes(pictures()[0].read_bytes()[:200])
+    (tmp_path / "text.png").write_text("no picture")
+
+    def said(*arguments: str) -> str:
+        asked = [sys.executable, "-X", "utf8", name, *arguments]
+        done = subprocess.run(
+            asked, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False
+        )
+        assert done.returncode == 1
+        (line,) = [line for line in done.stderr.splitlines() if not line.startswith("INFO: ")]
+        return line
+
+    assert said() == f"say which pictures: python {name} PICTURE..."
+    assert said("gone.png") == "gone.png cannot be read: No such file or directory"
+    assert said("cut.png").startswith("cut.png cannot be read: ")
+    assert said("text.png").startswith("text.png cannot be read: cannot identify")
+    moved = text.replace(path.name, "gone.tflite")
+    (tmp_path / name).write_text(moved, encoding="utf-8")
+    assert "gone.tflite is not there" in said("gone.png")
+
+
+@pytest.mark.slow
+def test_the_python_program_of_arrays_names_what_does_not_fit(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from edgeconv import export_model
+
+    net = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.ReLU()).eval()
+    report = export_model(net, input_shape=(1, 6), targets=("onnx",), output=tmp_path)
+    path = report.artifacts[0].path
+    name, text = write_snippet(path, "python", tmp_path)
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    (spec,) = _inputs(path)
+    given: Any = {spec.name: np.ones((1, 6), np.float32)}
+    np.savez(tmp_path / "good.npz", **given)
+    np.savez(tmp_path / "bad.npz", other=np.ones((1, 6), np.float32))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "good.npz").read_bytes()[:60])
+    for file, wanted in (
+        ("good.npz", ""),
+        ("bad.npz", f"bad.npz cannot be read: it holds {{'other': [1, 6]}}, and the model takes {{'{spec.name}': [1, 6]}}"),
+        ("cut.npz", "cut.npz cannot be read: "),
+        ("gone.npz", "gone.npz cannot be read: No such file or directory"),
+    ):  # fmt: skip
+        asked = [sys.executable, name, file]
+        done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.stderr.count("\n") == bool(wanted), done.stderr
+        assert done.stderr.startswith(wanted)
+        assert done.returncode == bool(wanted)
+
+
+def _inputs(path: Path) -> tuple[Any, ...]:
+    artifact = load_artifact(path)
+    assert artifact is not None
+    return artifact.inputs
+
+
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
 
 
@@ -138,6 +201,9 @@ def test_the_c_border_fills_the_input_as_edgeconv_does(
         assert np.abs(found.astype(np.float64) - expected.astype(np.float64)).max() <= step
         assert (np.isclose(found, expected, atol=1e-5)).mean() > 0.99
         assert done.stderr.decode().rstrip("\n").endswith(LABELS[-1])
+    short = subprocess.run([str(program)], input=b"abc", capture_output=True, check=False)
+    assert short.returncode == 1
+    assert short.stderr.startswith(b"stdin has fewer than ")
 
 
 STAND_IN = r"""
@@ -193,6 +259,13 @@ def test_the_cpp_program_around_a_stand_in_for_the_runtime(
     rgb = crop(picture, artifact.preprocessing)
     (tmp_path / "p.ppm").write_bytes(b"P6\n16 16\n255\n" + rgb.tobytes())
     done = subprocess.run([str(program), "p.ppm"], cwd=tmp_path, capture_output=True, check=True)
+    (tmp_path / "cut.ppm").write_bytes(b"P6\n16 16\n255\nabc")
+    for given in ("gone.ppm", "cut.ppm"):
+        failed = subprocess.run(
+            [str(program), given], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert failed.returncode == 1
+        assert failed.stderr == f"{given} is not there, or no binary PPM of 16x16 pixels\n"
     found = np.fromfile(tmp_path / "input.bin", expected.dtype)
     assert (found == expected.ravel()).mean() > 0.99
     said = [line.split(" %  ") for line in done.stdout.decode().splitlines()[1:]]
@@ -213,6 +286,13 @@ def test_what_is_not_compiled_is_parsed(
     for kind in ("tflite-float", "tflite-int8", "tflite-pixels"):
         text = write_snippet(exported(kind), language)[1]
         assert not parser.parse(text.encode()).root_node.has_error, text
+
+
+def test_kotlin_imports_what_its_library_has() -> None:
+    """Compiled by hand with Kotlin 2.4 against declarations of Android's classes; rint is JavaScript's alone."""
+    text = (ROOT / "edgeconv" / "snippets" / LANGUAGES["kotlin"].template).read_text()
+    assert set(re.findall(r"import kotlin\.math\.(\w+)", text)) == {"exp", "max", "min", "round"}
+    assert "rint(" not in text
 
 
 @pytest.mark.slow

@@ -62,7 +62,7 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
         weights_only=options.int8_weights,
         image_input=request.image,
         labels=None if labels is None else unique(labels),
-        probabilities=request.softmax_inside,
+        probabilities=request.probabilities,
         metadata=metadata,
         avoid_known_issues=options.avoid_known_issues,
         coarse=coarse,
