@@ -54,6 +54,10 @@ def test_attempts_come_in_the_order_of_what_is_known(net: Path) -> None:
         assert "recipe" in attempt.fields, attempt  # nothing else would change what it holds
     plain = [a.label for a in attempts(options(net, recipe="best"), {}, 0, classes=False)]
     assert plain == ["--keep-float worst:3", "--copies 0.25", "--keep-float worst:8"]
+    few = {"graph": {"compute": 8}}
+    labels = [a.label for a in attempts(options(net), few, 0, classes=False)]
+    assert "--keep-float worst:3" in labels
+    assert "--keep-float worst:8" not in labels  # nothing would be left in integers
     assert "--fp16" in [
         a.label for a in attempts(options(net, targets=("tflite",)), {}, 0, classes=True)
     ]
@@ -80,6 +84,26 @@ def test_the_cheapest_that_holds_is_taken_and_else_the_most_accurate() -> None:
     assert Rescue((first, three)).taken is three  # few pictures agree alike: the noise decides
     same = Rescue((best, row(keep_worst(3), 0.97, 1.0, 100, held=True)))
     assert same.front == (best,)
+
+
+def test_what_misses_is_no_match_for_what_holds_and_says_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """All layers in float: the best figures of all, and no INT8 file."""
+    from edgeconv.rescue.text import print_rescue
+    from edgeconv.tables import open_console
+
+    first, eight = row(AS_IT_IS, 0.98, 1.0, 100, held=True), row(keep_worst(8), 1.0, 0.9, 90)
+    eight.judged = "MISSED: none of its 8 convolutions and products computes in integers"
+    found = Rescue((first, eight))
+    assert found.front == (first,)
+    assert found.taken is first
+    for tried in found.tried:
+        tried.figures = {**tried.figures, "agreement_top1_low": 0.9, "agreement_top1_high": 1.0}
+    print_rescue(found, "edgeconv export x", open_console())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--keep-float worst:8: MISSED: none of its 8 convolutions" in said
+    assert "MISSED, worth it" not in said
 
 
 def test_halves_that_differ_are_told_from_those_that_do_not() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeconv.export.keep_float import read_keep_float
 from edgeconv.preprocessing import better_wish, flags
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ class Attempt:
     def label(self) -> str:
         """How tables call it."""
         return " ".join(self.flags) or "as it is"
+
+    @property
+    def worst(self) -> int:
+        """How many of the layers that add most noise it leaves in float."""
+        return read_keep_float(self.fields.get("keep_float", ())).worst
 
     def along(self, other: "Attempt") -> "Attempt":
         """Return both at once."""
@@ -73,6 +79,9 @@ def attempts(
         )
     if "onnx" not in options.targets:
         found.append(Attempt(("--fp16",), HALF, "half the size, without a recipe"))
+    layers = int((known.get("graph") or {}).get("compute") or 0)
+    if layers:  # with all of them in float it is no INT8 file
+        found = [attempt for attempt in found if attempt.worst < layers]
     if options.recipe_file is not None:  # which nothing but another recipe changes
         found = [a if "recipe" in a.fields else BEST.along(a) for a in found]
     return tuple({attempt.flags: attempt for attempt in found}.values())

@@ -41,6 +41,11 @@ class Tried:
         """Whether there is a file."""
         return self.error is None
 
+    @property
+    def missed(self) -> bool:
+        """Whether there is a file whose verdict was missed; ``judged`` says by what."""
+        return self.ran and not self.held
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON data."""
         return {
@@ -82,8 +87,12 @@ class Rescue:
 
     @property
     def front(self) -> tuple[Tried, ...]:
-        """The attempts that no other beats in accuracy, cost and size at once."""
+        """The attempts that no other beats in accuracy, cost and size at once.
+
+        One whose verdict was missed is none where another's holds: figures are not all of a verdict.
+        """
         ran = [tried for tried in self.tried if tried.ran]
+        ran = [tried for tried in ran if tried.held] or ran
         costs = {id(t): self._costs(t) for t in ran}
         return tuple(
             one
@@ -96,9 +105,8 @@ class Rescue:
     def taken(self) -> Tried | None:
         """The attempt to take: the cheapest whose verdict holds, else the most accurate."""
         front = self.front
-        held = [tried for tried in front if tried.held]
-        if held:
-            return min(held, key=lambda t: (self._costs(t)[1:], self._costs(t)[0]))
+        if any(tried.held for tried in front):
+            return min(front, key=lambda t: (self._costs(t)[1:], self._costs(t)[0]))
         return min(front, key=lambda t: self._costs(t)[0], default=None)
 
     def _costs(self, tried: Tried) -> tuple[tuple[float, ...], float, float]:

@@ -34,13 +34,15 @@ def print_rescue(found: Rescue, command: str, console: "Console") -> None:
         lines.append(_line(tried, shown, timed, on_front=id(tried) in front))
         styles.append("bold" if tried is taken else "red" if not tried.ran else None)
     print_table(console, columns, lines, styles)
-    said = [f"note: {note}" for note in found.notes]
+    said = [f"{each.attempt.label}: {each.judged}" for each in found.tried if each.missed]
+    said += [f"note: {note}" for note in found.notes]
     if found.left:
         labels = "; ".join(attempt.label for attempt in found.left)
         said.append(f"not tried, the time was up (--minutes): {labels}")
     if taken is None or not taken.held:
         said.append("nothing that was tried holds every limit; the closest:")
-    print_sentences(console, [*said, f"take: {command}"])
+    print_sentences(console, said)
+    console.print(f"take: {command}", markup=False, soft_wrap=True)  # whole, to be copied
 
 
 def _line(tried: Tried, shown: list[str], timed: bool, *, on_front: bool) -> list[str]:
