@@ -95,10 +95,20 @@ def test_limits_that_are_no_table_are_named(tmp_path: Path) -> None:
         ("cat\ndog\0\n", "line 2 has a NUL"),
         ("x" * 1001, "line 1 has 1001 characters"),
         ("\n", "no name"),
+        ("cat\n\ndog\n", "line 2 is empty"),
     ],
 )
 def test_lines_that_are_no_class_names_are_refused(text: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "labels.txt"
     path.write_text(text)
     with pytest.raises(EdgeconvError, match=said):
+        labels(path)
+
+
+def test_class_names_are_read_however_an_editor_saved_them(tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_bytes("tench, Tinca tinca\r\ncaf\u00e9 \r\n\u732b\r\n\r\n".encode("utf-8-sig"))
+    assert labels(path) == ["tench, Tinca tinca", "caf\u00e9", "\u732b"]
+    path.write_bytes("cat\ndog\n".encode("utf-16"))
+    with pytest.raises(EdgeconvError, match="is no UTF-8 text: save it as UTF-8"):
         labels(path)
