@@ -42,7 +42,7 @@ PARTS = (
     Part("ethos-u-vela", "converter", "mcu", "what an Ethos-U NPU takes of a .tflite"),
     Part("pycocotools", "converter", "coco", "mAP of detectors"),
     Part("dask", "converter", "sweep", "sweep over processes and machines"),
-    Part("distributed", "converter", "sweep", "the same"),
+    Part("distributed", "converter", "sweep", "sweep over several machines"),
     Part("edgeconv-demo", "converter", "demo", "bundled weights and pictures"),
 )  # fmt: skip
 """Every optional package, in the order of the report."""

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from edgeconv.console import PlainConsole
-from edgeconv.terminal import fold, one_line
+from edgeconv.terminal import fold, hanging, one_line
 
 GAP = "  "
 PIPED_WIDTH = 400
@@ -124,4 +124,14 @@ def print_facts(console: Console, facts: Sequence[tuple[str, str]]) -> None:
 def print_sentences(console: Console, sentences: Sequence[str]) -> None:
     """Print plain sentences, folded between words on a terminal and whole in a pipe."""
     for sentence in sentences:
-        console.print(Text(sentence), soft_wrap=not console.is_terminal)
+        print_headed(console, "", sentence)
+
+
+def print_headed(console: Console, head: str, text: str, style: str = "") -> None:
+    """Print a sentence behind a coloured ``head``, folded as ``print_sentences`` does."""
+    width = console.width if console.is_terminal else None
+    for line in hanging(one_line(head + text), width, apart=False):  # a dot is part of a name
+        shown = Text(line)
+        if line.startswith(head):
+            shown.stylize(style, 0, len(head))
+        console.print(shown, soft_wrap=True)

@@ -6,7 +6,7 @@ import math
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -54,38 +54,58 @@ def echo_lines(text: str, *, err: bool = False) -> None:
 def echo_folded(text: str, *, err: bool = False) -> None:
     """Print one line: on a terminal folded between words under its own indent, whole in a pipe."""
     stream = sys.stderr if err else sys.stdout
-    if stream is None or not stream.isatty():
-        echo(text, err=err)
-        return
+    whole = stream is None or not stream.isatty()
+    for line in hanging(text, None if whole else shutil.get_terminal_size().columns):
+        echo(line, err=err)
+
+
+def hanging(text: str, width: int | None, *, apart: bool = True) -> list[str]:
+    """Return a sentence in lines of ``width`` columns, those after the first further in; None is a pipe's.
+
+    ``apart`` as in ``fold``.
+
+    >>> hanging("  net.onnx: as its recipe promises", 20)
+    ['  net.onnx: as its', '    recipe promises']
+    """
+    if width is None:
+        return [text]
     body = text.lstrip()
     indent = " " * (len(text) - len(body))
-    width = shutil.get_terminal_size().columns
-    first, *others = fold(body, width - len(indent) - len(HANGING))
-    for line in (first, *(HANGING + other for other in others)):
-        echo(indent + line, err=err)
+    first, *others = fold(body, width - len(indent) - len(HANGING), apart=apart)
+    return [indent + first, *(indent + HANGING + other for other in others)]
 
 
-def fold(text: str, room: int) -> list[str]:
-    """Return lines of at most ``room`` columns, folded at `` · `` or between words.
+def fold(text: str, room: int, *, apart: bool = True) -> list[str]:
+    """Return lines of at most ``room`` columns, folded at `` · `` (where that sets facts ``apart``) or between words.
 
-    A word that is longer stays whole: a name that is broken cannot be copied.
+    A word that is longer stays whole: a name that is broken cannot be copied. A number stays with what
+    it counts.
 
-    >>> fold("net.onnx · 3 outputs", 10)
-    ['net.onnx', '3 outputs']
+    >>> fold("net.onnx · 3 outputs", 10), fold("of all 98.5 % agree", 11)
+    (['net.onnx', '3 outputs'], ['of all', '98.5 %', 'agree'])
     """
     lines = [""]
-    for number, part in enumerate(text.split(" · ")):
+    for number, part in enumerate(text.split(" · ") if apart else [text]):
         joined = f"{lines[-1]} · {part}" if number else part
         if len(joined) <= room:
             lines[-1] = joined
             continue
-        for first, word in enumerate(part.split(" ")):
+        for first, word in enumerate(_words(part, room)):
             start = first == 0 and number > 0
             if start or len(f"{lines[-1]} {word}") > room:
                 lines.append(word)
             else:
                 lines[-1] = f"{lines[-1]} {word}".lstrip()
     return lines if lines[0] else lines[1:] or [""]
+
+
+COUNTED = re.compile(r"(?<!\d) | (?!%|[^\W\d_])")
+"""Blanks but those between a number and a word, or its unit."""
+
+
+def _words(part: str, room: int) -> Iterator[str]:
+    for words in COUNTED.split(part):
+        yield from [words] if len(words) <= room else words.split(" ")
 
 
 def rewrite(text: str = "") -> None:

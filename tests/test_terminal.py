@@ -17,7 +17,7 @@ from edgeconv.commands.progress import HEAD, echo_line, lay_out
 from edgeconv.console import PlainConsole
 from edgeconv.runtimes.quiet import quiet_stderr
 from edgeconv.tables import Column, print_facts, print_table
-from edgeconv.terminal import echo, echo_folded, rewrite
+from edgeconv.terminal import echo, echo_folded, hanging, rewrite
 
 SCRIPT = """
 import sys, time
@@ -33,13 +33,18 @@ echo_line("note", "a sentence that is a good deal longer than a terminal of eigh
 """
 
 
-def on_terminal(arguments: list[str], columns: int, term: str, pipe: bool = False) -> str:
+MODELS = "from edgeconv.cli import main; main(['models'])"
+
+
+def on_terminal(
+    arguments: list[str], columns: int, term: str, pipe: bool = False, script: str = SCRIPT
+) -> str:
     """Return what a terminal of ``columns`` is sent; ``pipe`` takes stdout away from it."""
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (50, columns))
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
     with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *arguments],
+        [sys.executable, "-c", script, *arguments],
         stdin=slave,
         stdout=subprocess.PIPE if pipe else slave,
         stderr=slave,
@@ -104,6 +109,15 @@ def test_no_line_on_a_terminal_is_shared_with_the_bar_or_wider_than_it(columns: 
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals here")
+@pytest.mark.parametrize("columns", [80, 200])
+def test_the_list_of_nets_folds_no_name(columns: int) -> None:
+    kept = screen(on_terminal([], columns, "xterm-256color", script=MODELS))
+    assert max(map(len, kept)) <= columns
+    assert any("mobilenetv1_100.ra4_e3600_r224_in1k (imagenet)" in line for line in kept)
+    assert any(line.startswith("net  ") for line in kept) == (columns == 200)
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals here")
 def test_a_dumb_terminal_and_a_pipe_get_no_bar() -> None:
     assert "━" not in on_terminal([], 80, "dumb")
     assert on_terminal([], 80, "xterm-256color", pipe=True) == ""
@@ -121,6 +135,19 @@ def test_a_fold_loses_and_splits_no_word(parts: list[list[str]], width: int) -> 
     said = [word for line in lines for word in line[HEAD:].split() if word != "·"]
     assert said == [word for words in parts for word in words if word != "·"] + ["1.2", "s"]
     assert all(line[:HEAD].strip() == "" for line in lines[1:])
+
+
+def test_a_number_stays_with_its_unit_and_what_hangs_is_further_in() -> None:
+    text = "  layer: own SQNR 34.4 dB of 16 MUL, agreement 100.0 %"
+    for width in range(24, 60):
+        lines = hanging(text, width)
+        assert max(map(len, lines)) <= width
+        assert lines[0].startswith("  layer:")
+        assert all(line.startswith("    ") for line in lines[1:])
+        assert all(any(p in line for line in lines) for p in ("34.4 dB", "16 MUL,", "100.0 %"))
+    assert hanging(text, None) == [text]
+    said = "missed: net.tflite · no-xnnpack: the recipe is not good enough"
+    assert hanging(said, 40, apart=False)[0] == "missed: net.tflite · no-xnnpack: the"
 
 
 def test_a_pipe_gets_one_line_a_stage() -> None:

@@ -10,7 +10,7 @@ from edgeconv.bench.results import Report, Row
 from edgeconv.bench.statistics import Interval
 from edgeconv.bench.text_profile import print_profiles
 from edgeconv.reports import spreadsheet
-from edgeconv.tables import Column, print_table
+from edgeconv.tables import Column, print_headed, print_sentences, print_table
 
 COLUMNS = (
     Column("model"),
@@ -91,15 +91,16 @@ def print_devices(reports: Sequence[tuple[str, Report]], console: Console) -> No
 def _print_remarks(report: Report, console: Console) -> None:
     for row in report.rows:
         if row.error is not None:
-            console.print(f"[red]failed[/]  {escape(row.label)}: {escape(row.error)}")
+            print_headed(console, "failed", f"  {row.label}: {row.error}", "red")
     for row in report.rows:
         if row.marks:
             reasons = "; ".join(mark.reason for mark in row.marks)
-            console.print(f"[yellow]* marked[/]  {escape(row.label)}: {escape(reasons)}")
+            print_headed(console, "* marked", f"  {row.label}: {reasons}", "yellow")
     if report.partial:
-        console.print("[yellow]partial[/]  stopped before the end; these are the figures so far")
+        said = "  stopped before the end; these are the figures so far"
+        print_headed(console, "partial", said, "yellow")
     for note in report.notes:
-        console.print(f"note     {escape(note)}")
+        print_headed(console, "note", f"     {note}")
 
 
 def _cells(row: Row, report: Report, emulated: bool) -> list[str]:
@@ -123,13 +124,13 @@ def _cells(row: Row, report: Report, emulated: bool) -> list[str]:
 def _print_diagnosis(report: Report, console: Console) -> None:
     for item in report.diagnosis:
         console.print()
-        console.print(escape(item["verdict"]))
+        print_sentences(console, [item["verdict"]])
         for cause in item["causes"]:
             cure = f" -> {cause['cure']}" if cause["cure"] else ""
-            console.print(f"  [bold]{cause['code']}[/]: {escape(cause['sentence'] + cure)}")
+            print_headed(console, f"  {cause['code']}", f": {cause['sentence']}{cure}", "bold")
     for item in report.regressions:
         style = "red" if item["regressed"] else "dim"
-        console.print(f"[{style}]history[/]  {escape(item['sentence'])}")
+        print_headed(console, "history", f"  {item['sentence']}", style)
 
 
 def _print_sustained(report: Report, console: Console) -> None:

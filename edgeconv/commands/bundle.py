@@ -57,7 +57,7 @@ def command(
     if as_json:
         print_json({"archive": str(output), "bytes": output.stat().st_size, "unpacked": sizes})
         return
-    parts = ", ".join(f"{name} {size / 1e6:.2f}" for name, size in sorted(sizes.items()))
+    parts = " · ".join(f"{name} {size / 1e6:.2f}" for name, size in sorted(sizes.items()))
     echo_folded(f"{output}: {output.stat().st_size / 1e6:.2f} MB (unpacked, MB: {parts})")
     packed, root = shlex.quote(output.name), shlex.quote(bundle_name(output))
     echo(f"on the board: tar -xf {packed} && cd {root} && python3 run.py")

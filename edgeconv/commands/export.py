@@ -8,12 +8,12 @@ from edgeconv.api import export_model, plan_export
 from edgeconv.commands.complete import complete_nets
 from edgeconv.commands.field_options import FIELDS, field_options, section
 from edgeconv.commands.grouped import grouped
-from edgeconv.commands.progress import StageDisplay, echo_closing, echo_line
+from edgeconv.commands.progress import HEAD, StageDisplay, echo_closing, echo_line
 from edgeconv.commands.report import page_beside
 from edgeconv.deps import require
 from edgeconv.errors import UsageError
 from edgeconv.export.options import COREML, INTEGERS, NET, PICTURES, WRITE
-from edgeconv.terminal import echo, print_json
+from edgeconv.terminal import print_json
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -132,7 +132,7 @@ def command(
             print_json({"plan": lines})
             return
         for line in lines:
-            echo(line)
+            echo_line(line[:HEAD].rstrip(), line[HEAD:])
         return
     if html:
         require("jinja2", "pages")  # before the work, not after it

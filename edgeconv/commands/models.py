@@ -28,27 +28,40 @@ def _show(nets: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
     from edgeconv.console import PlainConsole
+    from edgeconv.tables import PIPED_WIDTH, print_sentences
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
     table.add_column("net", no_wrap=True)
     table.add_column("parameters", justify="right", no_wrap=True)
     table.add_column("multiply-adds", justify="right", no_wrap=True)
-    table.add_column("options")
-    table.add_column("top-1", overflow="fold")
+    table.add_column("options", no_wrap=True)
+    table.add_column("top-1", no_wrap=True)
     for net in nets:
         table.add_row(
             Text(f"{net['name']}\narXiv {net['arxiv']}"),
             f"{net['parameters'] / 1e6:.3f} M",
             f"{net['multiply_adds'] / 1e6:.0f} M",
             Text("\n".join(_option(option) for option in net["options"])),
-            Text(
-                "\n".join(f"{a['top1']} % {a['dataset']}, {a['source']}" for a in net["accuracies"])
-            ),
+            Text("\n".join(_accuracy(known) for known in net["accuracies"])),
         )
     console = PlainConsole(highlight=False)
+    needed = console.measure(table, options=console.options.update(width=PIPED_WIDTH)).maximum
     if not console.is_terminal:
-        console.width = 160  # for a pager or a file: rows stay whole
-    console.print(table)
+        console.width = needed  # for a pager or a file: rows stay whole
+    if needed <= console.width:
+        console.print(table)
+        return
+    for net in nets:
+        console.print(Text(f"{net['name']}  arXiv {net['arxiv']}"), soft_wrap=True)
+        size = f"{net['parameters'] / 1e6:.3f} M parameters"
+        said = [f"{size} · {net['multiply_adds'] / 1e6:.0f} M multiply-adds"]
+        said += [_option(option) for option in net["options"]]
+        said += [f"top-1 {_accuracy(known)}" for known in net["accuracies"]]
+        print_sentences(console, [f"  {line}" for line in said])
+
+
+def _accuracy(known: dict[str, Any]) -> str:
+    return f"{known['top1']} % {known['dataset']}, {known['source']}"
 
 
 def _option(option: dict[str, Any]) -> str:
