@@ -31,7 +31,7 @@ class Part:
 PARTS = (
     *(Part(r.packages[0], "runtime", r.extra, r.adds) for r in RUNTIMES.values() if r.packages and not (r.apart or r.system)),
     Part("torch", "runtime", "torch", "build the nets, trace modules, the float reference"),
-    Part("coremltools", "converter", "coreml", "write Core ML packages (and run them on a Mac)"),
+    Part("coremltools", "converter", "coreml", "write Core ML packages (x86-64 Linux; run them on a Mac)"),
     Part("onnx", "converter", "export", "read and write ONNX graphs"),
     Part("onnxsim", "converter", "export", "simplify ONNX graphs before our own passes"),
     Part("flatbuffers", "converter", "export", "write .tflite"),

@@ -492,3 +492,21 @@ def test_an_extra_is_installed_and_asked(tmp_path: Path) -> None:
     assert row.startswith("| edgeconv[pages] |")
     assert "consistent" in row
     assert "jinja2" in row
+
+
+def test_an_extras_wheels_are_asked_for_by_its_markers(monkeypatch: pytest.MonkeyPatch) -> None:
+    import wheels_there
+
+    def newest(package: str, python: str, platform: str) -> tuple[str, ...]:
+        return () if (package, python) == ("coremltools", "3.14") else ("99.0", "0.1")
+
+    monkeypatch.setattr(wheels_there, "newest", newest)
+    assert wheels_there.cell("coreml", "macOS arm64") == "3.11 to 3.13; 3.14 coremltools: no wheel"
+    assert wheels_there.cell("coreml", "Windows x86-64") == "3.11 to 3.14 without coremltools"
+    found = wheels_there.requirements("all", "3.12", "Linux x86-64")
+    names = {requirement.name for requirement, asked in found if asked}
+    assert {"torch", "onnxruntime", "coremltools"} <= names
+    assert "tflite-runtime" not in names
+    monkeypatch.setattr(wheels_there, "newest", lambda *_: ("0.1",))
+    said = command(wheels_there.main, "--only", "images")
+    assert "| edgeconv[images] | 3.11 to 3.14 pillow: no wheel |" in said
