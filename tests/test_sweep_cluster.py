@@ -121,6 +121,28 @@ def test_a_process_that_dies_while_it_starts_is_one_sentence(
         Cluster(Store(tmp_path / "cells"), Inputs(), workers=1)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are copies on Linux alone")
+def test_workers_are_copies_of_one_process_that_has_imported_what_they_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Importing it in each takes most of what starting a worker takes; they see today's environment all the same."""
+    monkeypatch.setenv("EDGECONV_TOLD", "late")
+    engine = Cluster(Store(tmp_path / "cells"), Inputs(), workers=2)
+
+    def look() -> tuple[int, int, str | None, str | None]:
+        found = os.environ.get("EDGECONV_TOLD"), os.environ.get("OMP_NUM_THREADS")
+        return os.getpid(), os.getppid(), *found
+
+    asked = engine._client.run(look).values()
+    engine.close()
+    workers, parents, told, threads = (set(values) for values in zip(*asked, strict=True))
+    assert len(workers) == 2
+    assert len(parents) == 1
+    assert os.getpid() not in parents
+    assert (told, threads) == ({"late"}, {"1"})
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no masks of signals")
 def test_workers_hear_no_ctrl_c() -> None:
     heard: list[bool] = []

@@ -94,14 +94,19 @@ def command(files: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     Ours and anyone's .onnx, .tflite, .mlpackage, .pte and .param. Intervals, at 95 %, are Wilson's;
     those of mAP and mIoU come of drawing the pictures again.
     """
+    from edgeconv.sweep.address import check_workers
+
+    data, workers, scheduler = (options.pop(k) for k in ("data", "workers", "scheduler"))
+    check_workers(workers, scheduler)
+    if workers is not None:  # it imports what workers need while this process imports its own
+        from edgeconv.sweep.forking import starting
+
+        starting()
     from edgeconv.evaluate.report import Wish
     from edgeconv.evaluate.run import Asked
     from edgeconv.evaluate.text import lines
-    from edgeconv.sweep.address import check_workers
 
     asked = Asked(**{f.name: options.pop(f.name) for f in fields(Asked)})
-    data, workers, scheduler = (options.pop(k) for k in ("data", "workers", "scheduler"))
-    check_workers(workers, scheduler)
     reports = _reports(files, data, Wish(**options), asked, workers, scheduler)
     if as_json:
         print_json({"files": [report.to_json() for report in reports]})

@@ -16,6 +16,7 @@ from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import temporary_folder
 from edgeconv.sweep.engine import Outcome, Task, kept_result, resource
+from edgeconv.sweep.forking import starting
 from edgeconv.sweep.inputs import Inputs, wanted
 from edgeconv.sweep.store import Store
 from edgeconv.sweep.worker import on_worker, once, unpacked
@@ -100,14 +101,18 @@ class Cluster:
         encrypted = config.get("distributed.comm.require-encryption", False)
         own = {"host": "127.0.0.1", "protocol": "tls" if encrypted else "tcp"}
         options: list[dict[str, Any]] = [
-            {"nthreads": 1, "silence_logs": 50, "resources": {}, **own} for _ in range(workers)
+            {"nthreads": 1, "silence_logs": 50, "resources": {}, "env": dict(os.environ), **own}
+            for _ in range(workers)
         ]
         for index, board in enumerate(boards):
             options[index % workers]["resources"][resource(board)] = 1
         nanny, scheduler = self._distributed.Nanny, self._distributed.Scheduler
         scratch = {"temporary-directory": str(self._stack.enter_context(temporary_folder()))}
         # Ctrl-C ends the sweep, which ends them
-        with config.set({**SETTINGS, **scratch}), without_interrupts():
+        self._distributed.utils._forkserver_preload_set = (
+            True  # else it imports pandas where that is there
+        )
+        with config.set({**SETTINGS, **starting(), **scratch}), without_interrupts():
             try:
                 return self._distributed.SpecCluster(
                     workers={
