@@ -28,6 +28,9 @@ CLEAR = 4.0
 """How many times closer another preprocessing must come before the present one is doubted."""
 FAR = 0.05
 """Divergence in nats a channel up to which the statistics fit."""
+BRIGHTER = tuple(2.0 ** (step / 2) for step in range(3, 17))
+"""Times as bright, or as dark, as pictures may be that are no such as a net was trained with: from 2.8. Other things than
+those that it was trained on look up to twice as bright."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Candidate:
 class Fit:
     """Every candidate, the closest first, and the divergence of what is done at present.
 
-    ``turned``: pictures in ``other_order`` surely fit better.
+    ``turned``: pictures in ``other_order`` surely fit better. ``brighter``: pictures so many times as bright
+    would fit, at ``then`` nats, where no usual scaling does; 1 where that is not so.
     """
 
     ranked: tuple[Candidate, ...]
@@ -50,6 +54,8 @@ class Fit:
     pictures: int
     turned: bool = False
     other_order: Order = "bgr"
+    brighter: float = 1.0
+    then: float = 0.0
 
     @property
     def better(self) -> Candidate | None:
@@ -63,12 +69,26 @@ class Fit:
         name = {} if self.better is None else {"preprocessing": self.better.name}
         return name | ({"channel_order": self.other_order} if self.turned else {})
 
+    @property
+    def wrong(self) -> bool:
+        """Whether what is fed surely is not what the net was trained with."""
+        return bool(self.wish) or self.brighter != 1.0
+
     def __str__(self) -> str:
         other = self.other_order
         order = (
             "CHANNEL ORDER LOOKS WRONG: the first batch norm's statistics fit pictures in "
             f"{other.upper()} order, which are not what is fed: try --channel-order {other}"
         )
+        if self.better is None and self.brighter != 1.0:
+            times = max(self.brighter, 1 / self.brighter)
+            kind = ("bright", "dark") if self.brighter > 1 else ("dark", "bright")
+            said = (
+                f"PICTURES LOOK WRONG: over {self.pictures} of them the statistics of the first batch norm are "
+                f"{self.present:.2g} nats off, and {self.then:.2g} were they {times:.2g} times as {kind[0]}: these "
+                f"are too {kind[1]}, or --mean and --std are not those of training"
+            )
+            return f"{said}; {order}" if self.turned else said
         if self.better is None:
             fits = f"the first batch norm's statistics fit, {self.present:.2g} nats off"
             if self.present > FAR:
@@ -109,8 +129,30 @@ def fit_preprocessing(
         present = moments(norm.sums(few, how)).divergence(norm.stored)
     ranked.sort(key=lambda c: c.divergence)
     fit = Fit(tuple(ranked), present, len(few), other_order=turned(how).order)
+    if fit.better is None and present > FAR:
+        fit = _exposed(norm, few, how, fit)
     right = how if fit.better is None else scaled(how, fit.better.name, norm.channels)
-    return replace(fit, turned=channel_order.turned_fits(norm, pixels, right))
+    other = channel_order.turned_fits(norm, pixels, right)
+    if other is None:
+        more = some_pictures(folder, how, channel_order.MORE)
+        other = len(more) > len(pixels) and channel_order.turned_fits(norm, more, right)
+    return replace(fit, turned=bool(other))
+
+
+def _exposed(norm: FirstNorm, pixels: Sequence[Array], how: Preprocessing, fit: Fit) -> Fit:
+    """Return the fit with how many times brighter pictures would fit, if they do and nothing else does.
+
+    f times as bright is what a mean and a std f times smaller make.
+    """
+    found = {}
+    for times in (*BRIGHTER, *(1 / f for f in BRIGHTER)):
+        mean, std = (tuple(value / times for value in side) for side in (how.mean, how.std))
+        sums = norm.sums(pixels, replace(how, mean=mean, std=std))
+        found[times] = moments(sums).divergence(norm.stored)
+    times = min(found, key=lambda f: found[f])
+    if fit.present <= CLEAR * max(FAR, found[times]):
+        return fit
+    return replace(fit, brighter=times, then=found[times])
 
 
 def some_pictures(folder: str, how: Preprocessing, most: int) -> list[Array]:

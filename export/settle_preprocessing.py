@@ -64,7 +64,7 @@ def _claim(
     source: Source, options: ExportOptions, labels: Sequence[str] | None, fit: Fit | None
 ) -> Claim | None:
     """Return what looks wrong, by the first batch norm or else by the true classes."""
-    if fit is not None and fit.wish:
+    if fit is not None and fit.wrong:
         return Claim(str(fit), fit.wish)
     how, shape = source.preprocessing, next(iter(source.shapes.values()))
     folder = options.verify or options.calib

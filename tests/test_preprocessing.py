@@ -144,6 +144,28 @@ def test_channel_order_is_named_where_the_first_batch_norm_decides(tmp_path: Pat
         net[0].weight.data = net[0].weight.data.flip(1)
 
 
+@pytest.mark.parametrize("share", [0.6, 0.25, 0.05])
+def test_pictures_that_are_far_too_dark_are_named(share: float, tmp_path: Path) -> None:
+    """Those of dusk are not; nor is a scaling named that would be right for what nobody has."""
+    from PIL import Image
+
+    from edgeconv.export.fit_preprocessing import fit_preprocessing
+
+    how = Preprocessing(*NAMED["symmetric"], 1.0, (16, 16))
+    folder, dark = coloured(tmp_path / "c"), tmp_path / "dark"
+    net = with_statistics(folder, how)
+    dark.mkdir()
+    for path in folder.iterdir():
+        pixels = np.rint(np.asarray(Image.open(path)) * share).astype(np.uint8)
+        Image.fromarray(pixels).save(dark / path.name)
+    fit = fit_preprocessing(net, None, how, str(dark))
+    assert fit is not None
+    assert fit.wish == {}
+    assert fit.wrong is (share < 0.5)
+    assert ("times as bright: these are too dark" in str(fit)) is (share < 0.5)
+    assert fit.brighter == (1.0 if share > 0.5 else pytest.approx(1 / share, rel=0.2))
+
+
 @pytest.mark.parametrize(
     ("fed", "order", "claimed"),
     [("raw", [0, 1, 2], "raw"), ("raw", [2, 1, 0], "BGR"), ("symmetric", [0, 1, 2], "")],
