@@ -322,6 +322,19 @@ KINDS: dict[str, Kind] = {
         floats=("Sigmoid", "MaxPool", "Mul", "Equal", "Cast"),
         least=10.0,
     ),
+    "a choice among a few": Kind(
+        "(float[1,3,8,8] x) => (float[1,4] y) {"
+        + CONV
+        + "p = GlobalAveragePool(b)\n f = Flatten(p)\n g = Gemm<transB=1>(f, k)\n"
+        " s = Softmax<axis=-1>(g)\n t, i = TopK<axis=-1>(s, two)\n"
+        " z = ScatterElements<axis=1>(none, i, t)\n h = Gemm<transB=1>(f, m)\n y = Mul(h, z) }",
+        {
+            **{"w": W3, "k": weights(4, 4, size=0.05), "m": weights(4, 4, seed=3)},
+            **{"two": ints(2), "none": np.zeros((1, 4), np.float32)},
+        },
+        floats=("Gemm", "Softmax", "TopK", "ScatterElements"),
+        least=20.0,
+    ),
     "a mask in": Kind(
         "(float[1,4,6] x, bool[1,4,6] m) => (float[1,4,6] y) "
         "{ a = Where(m, x, n)\n y = Softmax<axis=-1>(a) }",

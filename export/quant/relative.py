@@ -12,14 +12,21 @@ Result:  all of it computes in float: the difference is smaller than the steps o
 Given:   Sigmoid -> MaxPool -> Equal(Sigmoid, .) -> Cast -> Mul(Sigmoid, .), the peaks of a heatmap
 Result:  all of it computes in float: in steps of 1/256 neighbours tie, and each of them is a peak
 
+Given:   Gemm -> Softmax -> TopK -> ScatterElements -> Mul, which chooses among a few experts
+Result:  all that decides computes in float, a small Gemm too: where two are rounded to one value, the wrong
+         one is chosen
+
 Given:   Tanh, Sigmoid, or Softmax over many, whose values stay small
 Result:  it computes in float: INT8 prescribes steps of 1/128 or 1/256, of which it would use few
 
 Places to read at (x -> Floor | Round | Cast to integers) are whole numbers and need all of theirs.
 """
 
+import numpy as np
+
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_traits import RULES
+from edgeconv.export.quant.apart import MOST_CHEAP
 from edgeconv.export.quant.observe import Observation
 
 READS = {"Div": 1, "Log": 0, "Reciprocal": 0, "Sqrt": 0, "Ceil": 0, "Floor": 0, "Round": 0}
@@ -36,8 +43,17 @@ BETWEEN = frozenset(
 
 COMPARED = frozenset(["MaxPool", "HardSigmoid", "Sigmoid", "Softmax", "Tanh"])
 """What lies between a layer and a comparison of its values with each other."""
+CHOOSES = frozenset(["ArgMax", "ArgMin", "TopK"])
+"""Operators whose result says which part of a net counts, where something reads it."""
+DECIDES = COMPARED | {"Add", "Gemm", "LogSoftmax", "Reshape", "Squeeze", "Unsqueeze"}
+"""What lies between a layer and a choice; a Gemm where it is small."""
+FEW = 64
+"""Choices of which each may matter: experts, not places or classes."""
 MASKS = frozenset(["And", "Cast", "Not", "Or", "Reshape", "Unsqueeze"])
 """What lies between a comparison and what it selects."""
+
+WAYS = {"Equal": COMPARED, **dict.fromkeys(CHOOSES, DECIDES)}
+"""Operator -> what is walked back through from it."""
 
 SMALL = {"Tanh": 0.5, "Softmax": 0.125, "Sigmoid": 0.125, "HardSigmoid": 0.125}
 """Operator -> least of the values 0 to 1, which its prescribed steps are made for, that it has to reach."""
@@ -65,6 +81,9 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
             reason = f"Equal {node.name} asks for all digits"
             found |= dict.fromkeys(_selected(node, readers), reason)
             waiting = list(node.inputs)
+        elif node.op in CHOOSES and _chooses(graph, node, readers):
+            reason = f"{node.op} {node.name} chooses among few by small differences"
+            waiting = list(node.inputs[:1])
         elif node.op == "Sub" and _cancels(graph, seen, node):
             reason = f"{node.name} takes nearly equal values from each other"
             found[node.name], waiting = reason, list(node.inputs)
@@ -72,13 +91,21 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
             continue
         while waiting:
             maker = makers.get(waiting.pop())
-            between = COMPARED if node.op == "Equal" else BETWEEN
+            between = WAYS.get(node.op, BETWEEN)
             if maker is None or maker.op not in between or maker.name in found:
                 continue
             if not _leads_elsewhere(graph, maker, readers, found, node):
                 found[maker.name] = reason
                 waiting += [name for name in maker.inputs if name]
     return {node.name: found[node.name] for node in graph.nodes if node.name in found}
+
+
+def _chooses(graph: Graph, node: Node, readers: dict[str, list[Node]]) -> bool:
+    """Whether something reads which of a few values is the largest."""
+    shape = graph.shape(node.inputs[0])
+    few = shape[node.int("axis", -1 if node.op == "TopK" else 0) % len(shape)] <= FEW
+    small = int(np.prod(shape)) <= MOST_CHEAP
+    return few and small and any(readers.get(out) for out in node.outputs if out)
 
 
 def _cancels(graph: Graph, seen: Observation, node: Node) -> bool:
