@@ -209,6 +209,11 @@ SPELLINGS = {
     "Gelu Mul": ["d = Div(x, root)\n e = Erf(d)\n f = Add(e, one)\n y = Mul(x, f)"],
     "HardSwish Mul": ["a = Add(x, three)\n b = Clip(a, zero, six)\n y = Mul(x, b)"],
     "HardSigmoid": ["a = Mul(x, sixth)\n b = Add(a, half)\n y = Clip(b, zero, one)"],
+    "LeakyRelu": [
+        "m = Mul(x, sixth)\n y = Max(m, x)",
+        "a = Abs(x)\n b = Mul(a, c)\n d = Mul(x, rest)\n y = Add(b, d)",
+        "a = Relu(x)\n n = Neg(x)\n r = Relu(n)\n m = Mul(r, half)\n y = Sub(a, m)",
+    ],
     "Sigmoid Mul": ["n = Neg(x)\n e = Exp(n)\n d = Add(e, one)\n y = Div(x, d)"],
 }
 
@@ -228,6 +233,7 @@ def test_an_activation_is_recognised_by_its_values(fused: str, body: str) -> Non
         root=scalar(2**0.5),
         inverse=scalar(0.5**0.5),
         c=scalar(0.044715),
+        rest=scalar(1 - 0.044715),
         k=scalar((2 / np.pi) ** 0.5),
     )
     after = rewritten(before, fuse_activations, 1e-4)

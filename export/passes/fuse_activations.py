@@ -1,9 +1,9 @@
 """Recognise an activation function by its values, however it is spelled.
 
 Given:   x -> element-wise operators with scalar constants -> y, and y(x) is GELU (exact or by tanh,
-         arXiv 1606.08415), hard swish or hard sigmoid (1905.02244, section 5.2), or SiLU or the logistic
-         function spelled with Exp
-Result:  x -> Gelu | HardSwish | HardSigmoid | Sigmoid [-> Mul(x) | Mul(factor)] -> y
+         arXiv 1606.08415), hard swish or hard sigmoid (1905.02244, section 5.2), SiLU or the logistic
+         function spelled with Exp, or a leaky ReLU
+Result:  x -> Gelu | HardSwish | HardSigmoid | Sigmoid | LeakyRelu [-> Mul(x) | Mul(factor)] -> y
 """
 
 import math
@@ -40,6 +40,7 @@ _OPERATORS: dict[str, Callable[..., Values]] = {
     "Mul": np.multiply,
     "Div": np.divide,
     "Pow": np.power,
+    "Abs": np.abs,
     "Neg": np.negative,
     "Erf": _erf,
     "Tanh": np.tanh,
@@ -50,7 +51,7 @@ _OPERATORS: dict[str, Callable[..., Values]] = {
     "Max": lambda *x: reduce(np.maximum, x),
     "Min": lambda *x: reduce(np.minimum, x),
 }
-_TELLING = frozenset(["Erf", "Tanh", "Exp", "Clip", "Relu", "HardSigmoid", "Max", "Min"])
+_TELLING = frozenset(["Abs", "Erf", "Tanh", "Exp", "Clip", "Relu", "HardSigmoid", "Max", "Min"])
 """One of these is in every spelling."""
 
 _SCALED = frozenset(["Gelu", "HardSwish"])
@@ -150,6 +151,10 @@ def _known(
             and np.allclose(made, factor * wanted, rtol=CLOSE, atol=CLOSE)
         ):
             return op, attrs, factor
+    slope = float(np.asarray(made)[0] / GRID[0])
+    leaky = np.where(GRID < 0, slope * GRID, GRID)
+    if 0 < slope < 1 and np.allclose(made, leaky, rtol=CLOSE, atol=CLOSE):
+        return "LeakyRelu", {"alpha": float(np.float32(slope))}, 1.0
     return None
 
 

@@ -110,7 +110,8 @@ def _dequantize_constant(found: Stripped, node: Node) -> None:
     centred = stored.astype(np.int64) - zero.astype(np.int64).reshape(shape)
     if stored.dtype not in (np.int8, np.uint8, np.int32):
         raise UnsupportedOpError(
-            f"{node.name} holds {stored.dtype} constants: int8 or uint8 weights and int32 biases"
+            f"{node.name} holds {stored.dtype} constants; targets take int8 or uint8 weights and int32 "
+            "biases: quantize the float net anew, its weights to 8 bits"
         )
     real = centred.astype(np.float32) * scale.reshape(shape)
     graph.constants[node.output] = real.astype(np.float32)
