@@ -52,6 +52,12 @@ def read_truth(
     return truth
 
 
+def check_csv(path: Path) -> None:
+    """Raise EdgeconvError where ``path`` has no rows of a file and a class, whatever the classes are."""
+    if not list(_rows(path)):
+        raise EdgeconvError(f"{path} names no picture and class (two columns: file, class)")
+
+
 def _by_folders(folder: Path, labels: Sequence[str] | None, classes: int | None) -> dict[str, int]:
     pictures = picture_names(folder)
     names = sorted({folder_name(picture, folder) for picture in pictures})

@@ -717,8 +717,32 @@ def test_a_picture_is_named_by_its_path_wherever_it_was_read(tmp_path: Path) -> 
     assert told == f"{tmp_path}/photos/a.png is not a readable picture"
 
 
+def test_what_cannot_be_made_as_it_was_asked_is_wrong_usage(tmp_path: Path) -> None:
+    """Where an export finds that out, nothing is made and the exit code is that of a wrong option all the same."""
+    output = ("--output", str(tmp_path / "o"), "-q", "--no-bench")
+    (tmp_path / "notes.txt").write_text("none")
+    (tmp_path / "bad.csv").write_text("none")
+    (tmp_path / "net.py").write_text("")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").touch()
+    one = ("ghostnet", "--precision", "fp32", "--target", "onnx")
+    for words, code, says in (
+        ((str(tmp_path / "notes.txt"),), 2, "is no net that is read here"),
+        ((str(tmp_path / "gone.onnx"), "--dry-run", "--precision", "fp32"), 2, "gone.onnx does not exist"),
+        (("ghostnet", "--calib", "gone", "--dry-run"), 2, "gone does not exist"),
+        (("ghostnet", "--labels", "gone", "--dry-run"), 2, "gone does not exist"),
+        ((*one, "--weights", "random", "--classes", "0"), 2, "--classes must be at least 1"),
+        ((*one, "--input-shape", "1,3,5"), 2, "failed: ghostnet fp32 onnx: ghostnet takes one input"),
+        ((f"{tmp_path / 'net.py'}:make", "--precision", "fp32"), 2, "net.py defines no make"),
+        ((*one, "--data", str(tmp_path / "photos"), "--truth", str(tmp_path / "bad.csv")), 1, "names no picture"),
+    ):  # fmt: skip
+        done = run(*words, *output)
+        assert done.exit_code == code, done.output
+        assert says in " ".join(done.output.split())
+
+
 def test_what_is_wrong_with_a_file_is_said_once() -> None:
-    job = job_from({"nets": ["cut.onnx", "mobilenet_v1"], "calib": "photos"})
+    job = job_from({"nets": ["cut.onnx", "mobilenet_v1"], "calib": str(Path(__file__).parent)})
     forms, _ = expand(job)
     cells = [Cell(form, 1, error="cut.onnx is no net") for form in forms if form.net == "cut.onnx"]
     own = [Cell(form, 1, path="x", within=True) for form in forms if form.net != "cut.onnx"]

@@ -8,7 +8,7 @@ import click
 
 from edgeconv.commands.page_option import page_option
 from edgeconv.commands.reading import reading
-from edgeconv.errors import BudgetMissedError, UsageError
+from edgeconv.errors import BudgetMissedError, EdgeconvError, UsageError
 from edgeconv.preprocessing import NAMED, ORDERS, read_crop
 from edgeconv.terminal import echo, finite, print_json, rewrite
 
@@ -206,6 +206,6 @@ def _exit(report: "SweepReport") -> None:
     if report.partial:
         raise SystemExit(130)
     if report.failed():
-        raise SystemExit(1)
+        raise SystemExit(UsageError.exit_code if report.unusable() else EdgeconvError.exit_code)
     if report.budgets and report.answer is None:
         raise BudgetMissedError(NONE_KEEPS)  # what is nearest stands below the table

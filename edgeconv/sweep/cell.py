@@ -18,7 +18,8 @@ class Cell:
     """One form with one number of threads in one place ("" is here).
 
     ``path`` is the file's place below the output folder. ``timing`` is what the bench found, ``correct``
-    whether each picture was right; ``error`` says why a cell has no file, or none that can be evaluated,
+    whether each picture was right; ``error`` says why a cell has no file, or none that can be evaluated (``usage``: what was asked
+    for cannot be),
     ``untimed`` why no latency. ``assumed``: how pictures are prepared where nobody said it.
     """
 
@@ -35,6 +36,7 @@ class Cell:
     error: str | None = None
     untimed: str | None = None
     impossible: bool = False
+    usage: bool = False
     dropped: bool = False
     assumed: str | None = None
 

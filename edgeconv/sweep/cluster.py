@@ -231,7 +231,7 @@ class Cluster:
             answer, data, seconds = future.result()
             if "error" in answer:
                 said = self._inputs.in_words(str(answer["error"]), wanted(task.spec))
-                return Outcome(task, None, said, seconds)
+                return Outcome(task, None, said, seconds, bool(answer.get("usage")))
             self.store.put(task.key, answer, unpacked(data))
             return Outcome(task, answer, None, seconds)
         if lost and not self._same_scheduler():

@@ -10,7 +10,7 @@ from edgeconv.demo_files import demo_folder
 from edgeconv.errors import EdgeconvError
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.job import Job
-from edgeconv.truth import class_folders, read_truth, unasked
+from edgeconv.truth import check_csv, class_folders, read_truth, unasked
 
 BUNDLED = "bundled"
 """The truth of our own pictures: the class is in each name."""
@@ -85,6 +85,8 @@ def choose(job: Job, inputs: Inputs, *, bundled: bool) -> Evaluation | None:
             _pictures(job, inputs, demo_folder("pictures") / "test", BUNDLED) if bundled else None
         )
     path = Path(job.data)
+    if job.truth not in (None, "folders"):
+        check_csv(Path(str(job.truth)))
     if path.is_dir():
         return _pictures(job, inputs, path, job.truth or ("folders" if class_folders(path) else ""))
     from edgeconv.arrays import read_arrays

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.sweep.inputs import Inputs, wanted
 from edgeconv.sweep.kept import sound
 from edgeconv.sweep.store import Store, key_of, write_result
@@ -43,7 +43,7 @@ def resource(board: str) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A task that ended: ``result``, or ``error`` in one sentence.
+    """A task that ended: ``result``, or ``error`` in one sentence; ``usage``: it was asked for what cannot be.
 
     ``seconds`` of work it took; 0 for one kept from before.
     """
@@ -52,6 +52,7 @@ class Outcome:
     result: Mapping[str, Any] | None
     error: str | None = None
     seconds: float = 0.0
+    usage: bool = False
 
 
 class Engine(Protocol):
@@ -129,5 +130,6 @@ def run_here(task: Task, store: Store, inputs: Inputs) -> Outcome:
             write_result(folder, result)
     except EdgeconvError as error:
         said = inputs.in_words(str(error), places)
-        return Outcome(task, None, said, time.perf_counter() - started)
+        usage = isinstance(error, UsageError)
+        return Outcome(task, None, said, time.perf_counter() - started, usage)
     return Outcome(task, store.get(task.key) or result, None, time.perf_counter() - started)

@@ -27,6 +27,14 @@ class Exported:
     assumed: str | None
 
 
+@dataclass(frozen=True)
+class Refused:
+    """Why a form has no file; ``usage``: what was asked for cannot be."""
+
+    error: str
+    usage: bool = False
+
+
 def export(
     job: Job,
     inputs: Inputs,
@@ -34,7 +42,7 @@ def export(
     progress: Progress,
     forms: Sequence[Form],
     versions: Mapping[str, Any],
-) -> dict[Form, Exported | str]:
+) -> dict[Form, Exported | Refused]:
     """Return the file of every form, or why there is none.
 
     Targets that share trace, calibration and recipe are exported together; where that fails, alone.
@@ -52,7 +60,7 @@ def export(
         for made in [task(group, targets)]
     }
     alone: dict[str, tuple[Form, Task]] = {}
-    found: dict[Form, Exported | str] = {}
+    found: dict[Form, Exported | Refused] = {}
     progress.stage = "making files: "
     progress.expect(export=len(together))
     for outcome in progress.watch(engine, [one for _, one in together.values()]):
@@ -69,26 +77,26 @@ def export(
     return found
 
 
-def _files(engine: Engine, group: Form, outcome: Outcome) -> dict[Form, Exported | str]:
+def _files(engine: Engine, group: Form, outcome: Outcome) -> dict[Form, Exported | Refused]:
     place = engine.store.place(outcome.task.key)
-    found: dict[Form, Exported | str] = {}
+    found: dict[Form, Exported | Refused] = {}
     for target in outcome.task.spec["targets"]:
         form = replace(group, target=target)
         if outcome.result is None:
-            found[form] = outcome.error or "not exported"
+            found[form] = Refused(outcome.error or "not exported", outcome.usage)
         elif target in outcome.result["artifacts"]:
             artifact, assumed = outcome.result["artifacts"][target], outcome.result["assumed"]
             found[form] = Exported(place, artifact, assumed)
         else:
-            found[form] = outcome.result["refused"].get(target, "not written")
+            found[form] = Refused(outcome.result["refused"].get(target, "not written"))
     return found
 
 
-def settle(cell: Cell, exported: Mapping[Form, Exported | str], folder: Path) -> None:
+def settle(cell: Cell, exported: Mapping[Form, Exported | Refused], folder: Path) -> None:
     """Write into ``cell`` what its export found; ``folder`` is that of the sweep."""
-    found = exported.get(cell.form, "not exported")
-    if isinstance(found, str):
-        cell.error = found
+    found = exported.get(cell.form, Refused("not exported"))
+    if isinstance(found, Refused):
+        cell.error, cell.usage = found.error, found.usage
         return
     path = found.place / found.artifact["file"]
     cell.path = path.relative_to(folder).as_posix()

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgeconv.deps import missing
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.models.specs import SPECS, find_spec
+from edgeconv.models.specs import SPECS, find_spec, is_own
 from edgeconv.sweep.job import Job
 
 MISSING = "does not exist"
@@ -129,8 +129,7 @@ def _ends(net: str) -> list[str]:
 def _combinations(job: Job) -> Iterator[Form]:
     called = names_of(job.nets)
     for net in job.nets:
-        named = "." not in net and ":" not in net
-        spec = find_spec(net) if named else None
+        spec = None if net.endswith(".onnx") or is_own(net) else find_spec(net)
         axes: list[tuple[Any, ...]] = []
         for axis in NET_AXES:
             has = spec is not None and (axis == "resolution" or spec.option(axis) is not None)

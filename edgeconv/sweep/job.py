@@ -83,7 +83,7 @@ class Job:
         if not self.nets:
             raise UsageError("name at least one net or file to sweep")
         self._check_bench()
-        for name in ("count", "shard", "calib_count"):
+        for name in ("count", "shard", "calib_count", "classes"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
@@ -126,7 +126,7 @@ class Job:
                 raise UsageError(f"--recipe {recipe}: {', '.join(RECIPES)} or a .json file")
         recipes = [recipe for recipe in self.recipe if recipe.endswith(".json")]
         truth = [] if self.truth in (None, "folders") else [str(self.truth)]
-        for path in (*recipes, *truth):
+        for path in (*recipes, *truth, *filter(None, (self.calib, self.labels))):
             refuse_missing(Path(path))
         for device in self.device:
             parse_host(device)

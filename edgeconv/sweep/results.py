@@ -122,6 +122,10 @@ class SweepReport:
             for cell in self.cells
         )
 
+    def unusable(self) -> bool:
+        """Whether no cell has a file, of each because what was asked for cannot be."""
+        return all(cell.usage or cell.impossible for cell in self.cells)
+
     def sentences(self) -> list[str]:
         """Return the answer to the budgets, which neighbours on the front cannot be told apart, what was assumed and left open."""
         said = []

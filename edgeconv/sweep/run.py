@@ -9,6 +9,7 @@ from edgeconv.deps import version_of
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.targets import TARGETS, packages
 from edgeconv.files import check_writable
+from edgeconv.foreign import refuse_no_file
 from edgeconv.machine import describe
 from edgeconv.models.specs import SPECS
 from edgeconv.sweep.cell import Cell
@@ -78,7 +79,13 @@ def sweep(job: Job, inputs: Inputs, engine: Engine, say: Say) -> SweepReport:
 
 
 def evaluated_on(job: Job, inputs: Inputs, forms: Sequence[Form]) -> Evaluation | None:
-    """Return what ``forms`` are evaluated on; raise UsageError where an option of ``job`` asks for more."""
+    """Return what ``forms`` are evaluated on; raise UsageError where an option of ``job`` asks for more.
+
+    Also where a file that is named is not there.
+    """
+    for net in job.nets:
+        if net.endswith(".onnx"):
+            refuse_no_file(Path(net))
     bundled = all(form.net in SPECS and form.weights in (None, "bundled") for form in forms)
     evaluation = choose(job, inputs, bundled=bundled and bool(forms))
     if job.min_top1 is not None and (evaluation is None or not evaluation.truth):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.cache import cache_dir
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import temporary_folder
 from edgeconv.sweep.inputs import Files, unpack
 from edgeconv.sweep.tasks import perform
@@ -30,7 +30,8 @@ def on_worker(kind: str, spec: dict[str, Any], needs: Needs) -> Answer:
         try:
             result = perform(kind, spec, places, folder)
         except EdgeconvError as error:
-            return {"error": str(error)}, b"", time.perf_counter() - started
+            told = {"error": str(error), "usage": isinstance(error, UsageError)}
+            return told, b"", time.perf_counter() - started
         packed = _packed(folder)
     return result, packed, time.perf_counter() - started
 
