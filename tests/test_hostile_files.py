@@ -12,6 +12,7 @@ from edgeconv import isolate
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256
+from edgeconv.inspection import inspect_file
 from edgeconv.isolate import call
 
 
@@ -114,6 +115,29 @@ def die(value: int) -> None:
 
 def complain(value: str) -> None:
     raise UsageError(value)
+
+
+def test_names_that_are_no_text_are_told_in_our_words(tmp_path: Path) -> None:
+    """Every byte of a model's names in turn: neither Python's nor protobuf's own words come out."""
+    pytest.importorskip("onnx")
+    from edgeconv.export.hub.onnx_io import load_model
+
+    whole, path = models()["an output of another size"].SerializeToString(), tmp_path / "net.onnx"
+    said = []
+    for place in (n for n, byte in enumerate(whole) if chr(byte).isalpha()):
+        path.write_bytes(whole[:place] + b"\xc0" + whole[place + 1 :])
+        try:
+            load_model(path)
+        except EdgeconvError as error:
+            said.append(str(error))
+    assert any("what should be a name in it is no text" in text for text in said)
+    assert not [text for text in said if "codec" in text or "first arg" in text]
+    (tmp_path / "net.mlpackage").mkdir()
+    (tmp_path / "net.mlpackage" / "Manifest.json").write_bytes(b'{"a": "\xc0"}')
+    with pytest.raises(
+        EdgeconvError, match=r"Manifest\.json is not a package manifest: it is not text"
+    ):
+        inspect_file(tmp_path / "net.mlpackage")
 
 
 def test_a_crash_names_what_ran_and_the_signal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -443,6 +443,7 @@ def test_a_damaged_pair_is_one_sentence(pair: Path, tmp_path: Path) -> None:
         ("7767518\n" + param, data, "does not begin with 7767517"),
         ("\x00\n" + param, data, "is no ncnn .param"),
         (param.replace("Pooling ", "Pooling x "), data, "no layer is: Pooling"),
+        (param.replace(" 6=", " 6=0x"), data, "no layer is: Convolution"),
         (param.replace("Swish ", "Swash "), data, "ncnn cannot open .*: layer Swash not exists"),
         (param.replace("Input ", "Noop "), data, "it has no input"),
     ]

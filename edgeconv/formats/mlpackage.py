@@ -60,6 +60,8 @@ def open_package(path: Path) -> Package:
         raise CorruptFileError(
             f"{path} is no .mlpackage: {manifest.name}: {error.strerror or error}"
         ) from error
+    except UnicodeDecodeError as error:
+        raise CorruptFileError(f"{manifest} is not a package manifest: it is not text") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptFileError(f"{manifest} is not a package manifest: {error}") from error
     if not isinstance(item, str):

@@ -121,9 +121,19 @@ def _layer(words: list[str], bad: str) -> NcnnLayer:
         found = NcnnLayer(kind, name, tuple(names[:reads]), tuple(names[reads:]), parameters)
         if kind == "Input":
             _shape(found)
+        _check_numbers(found)
         return found
     except (ValueError, IndexError) as error:
         raise EdgeconvError(f"{bad}no layer is: {' '.join(words)[:80]}") from error
+
+
+def _check_numbers(layer: NcnnLayer) -> None:
+    """Raise ValueError where a parameter that is read here is no whole number."""
+    for number in (6, 8, 19):
+        if layer.kind in WEIGHTS or layer.kind in ("Gemm", "MatMul", "Padding"):
+            layer.int(number)
+    if layer.kind in WEIGHTS:
+        WEIGHTS[layer.kind](layer)
 
 
 def _parameter(word: str) -> tuple[int, str]:

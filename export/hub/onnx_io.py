@@ -41,6 +41,9 @@ def load_model(path: Path) -> onnx.ModelProto:
     except DecodeError as error:
         reason = "it is damaged, cut short or another format"
         raise EdgeconvError(f"{path} is not a readable ONNX model: {reason}") from error
+    except (UnicodeError, TypeError) as error:  # protobuf hands bytes on where no text is
+        reason = "it is damaged: what should be a name in it is no text"
+        raise EdgeconvError(f"{path} is not a readable ONNX model: {reason}") from error
     except Exception as error:  # protobuf, checker and file errors share no base class
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EdgeconvError(f"{path} is not a readable ONNX model: {reason}") from error

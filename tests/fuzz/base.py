@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from fuzz import foreign, tasks
 COLOURS, SIDE, CLASSES = 8, 16, 10
 
 
-def build(folder: Path, whole: bool = False) -> None:
+def build(folder: Path, whole: bool = False, makes: Sequence[str] = ()) -> None:
     """Make everything in ``folder``; ``whole`` adds what only whole commands read.
+
+    ``makes`` are the command lines of kinds that make their own; a file that cannot be made is left out.
 
     By command lines that every version of edgeconv has had, so that a campaign can go over an old one.
     """
@@ -61,6 +64,9 @@ def build(folder: Path, whole: bool = False) -> None:
         b'[eval]\ncount = 2\ntruth = "classes"\n[sweep]\nwidth = "0.5,1"\nprecision = ["fp32"]\nbench = false\n',
     )
     _weights(folder / "weights")
+    for command in makes:
+        with contextlib.suppress(Exception):
+            _run(command.format(base=folder))
     if whole:
         _commands_files(folder)
         tasks.build(folder, _run)
@@ -68,7 +74,7 @@ def build(folder: Path, whole: bool = False) -> None:
 
 
 def _commands_files(folder: Path) -> None:
-    """Make a bench's, a sweep's and an ExecuTorch export's files; one that cannot be made is left out."""
+    """Make a bench's and a sweep's files; one that cannot be made is left out."""
     job = (
         f'nets = ["{folder}/tiny.onnx"]\nprecision = ["fp32"]\ntarget = ["onnx"]\nbench = false\n'
         "count = 4\nshard = 2\nthreads = [1]\nmean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]\ncrop = 0.9\n"
@@ -82,7 +88,6 @@ def _commands_files(folder: Path) -> None:
     for command in (
         f"bench {folder}/fp32/tiny_fp32.onnx --runs 3 --warmup 0 --no-reference --history {folder}/timed",
         f"sweep {folder}/sweep/job.toml --output {folder}/sweep/kept -q",
-        f"export {folder}/tiny.onnx --target executorch --output {folder}/pte",
     ):
         with contextlib.suppress(Exception):
             _run(command)

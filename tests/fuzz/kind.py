@@ -15,7 +15,8 @@ from fuzz import formats, lines
 class Kind:
     """``source`` is the healthy file in the base folder, ``name`` its name in the case's folder (its
     neighbours come along), ``commands`` the command lines that take it, ``reader`` our own reader
-    (None: only whole commands read it). ``twist`` changes the command line's words.
+    (None: only whole commands read it). ``twist`` changes the command line's words. ``make`` is the
+    command line that makes the healthy file in {base}, where base.py does not.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Kind:
     reader: Callable[[Path], object] | None = None
     fast: bool = False
     twist: lines.Twist | None = None
+    make: str = ""
 
     def prepare(self, rng: Random, base: Path, work: Path) -> list[str]:
         """Make the case's files in ``work`` and return the command line."""

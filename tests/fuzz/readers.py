@@ -43,6 +43,15 @@ def flatbuffer(path: Path) -> object:
     return inspect_file(path)
 
 
+def pair(path: Path) -> object:
+    """Read ncnn's pair of files."""
+    from edgeconv.formats.ncnn_file import read_pair
+    from edgeconv.inspection import inspect_file
+
+    _either(lambda: read_pair(path))
+    return inspect_file(path)
+
+
 def package(path: Path) -> object:
     """Read an .mlpackage."""
     from edgeconv.inspection import inspect_file

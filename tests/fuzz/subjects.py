@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fuzz import boards, foreign, formats, lines, readers
 from fuzz.kind import Kind, of_file, of_tflite, untouched
+from fuzz.ncnn_pairs import pair_of
 from fuzz.onnx_models import onnx_of
 from fuzz.tasks import TRAIN
 from fuzz.tflite_models import tflite_of
@@ -45,7 +46,10 @@ ALL = (
     Kind("tflite int8", f"{MADE}.tflite", tflite_of, of_tflite("tiny_int8.tflite"), readers.flatbuffer),
     Kind("mlpackage", f"{MADE}.mlpackage", formats.folder_of, of_file("tiny_int8.mlpackage"), readers.package),
     Kind("mlmodel", "fp32/tiny_fp32.mlpackage", formats.folder_of, of_file("tiny_fp32.mlpackage"), readers.package),
-    Kind("pte", "pte/tiny_fp32.pte", formats.bytes_of, of_file("tiny_fp32.pte")),
+    Kind("pte", "pte/tiny_fp32.pte", formats.bytes_of, of_file("tiny_fp32.pte"),
+         make="export {base}/tiny.onnx --target executorch --output {base}/pte"),
+    Kind("ncnn", "ncnn/tiny_fp32.param", pair_of, of_file("tiny_fp32.param"), readers.pair,
+         make="export {base}/tiny.onnx --target ncnn --output {base}/ncnn"),
     Kind("manifest", f"{MADE}.tflite.json", formats.json_of, of_file("tiny_int8.tflite"), readers.artifact),
     Kind("manifest float", "fp32/tiny_fp32.onnx.json", formats.json_of, of_file("tiny_fp32.onnx"), readers.artifact),
     Kind("manifest package", f"{MADE}.mlpackage.json", formats.json_of, of_file("tiny_int8.mlpackage")),
@@ -152,10 +156,11 @@ def build_base(folder: Path, whole: bool = False) -> None:
     """
     from fuzz.base import build
 
+    makes = [kind.make for kind in ALL if kind.make and (whole or kind.reader)]
     if os.fork() == 0:  # its threads would not survive the forks of the cases
         code = 1
         try:
-            build(folder, whole)
+            build(folder, whole, makes)
             code = 0
         except BaseException:
             traceback.print_exc()
