@@ -76,11 +76,11 @@ class Canvas:
     """Where charts are drawn, in the units of the picture's own ``width`` and ``height``."""
 
     width: float = 640.0
-    height: float = 250.0
+    height: float = 256.0
     left: float = 56.0
     right: float = 16.0
     top: float = 28.0
-    bottom: float = 40.0
+    bottom: float = 46.0
 
     def x(self, axis: Axis, value: float) -> float:
         """Return how far right a value lies."""
