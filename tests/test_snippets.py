@@ -17,8 +17,8 @@ from edgeconv.artifact import Preprocessing, load_artifact
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.pictures import read_picture, resize_and_crop, to_input
-from edgeconv.snippet import LANGUAGES, write_snippet
-from edgeconv.templates import LITERALS
+from edgeconv.snippet import LANGUAGES, facts, write_snippet
+from edgeconv.templates import LITERALS, render
 
 pytest.importorskip("jinja2")
 
@@ -277,15 +277,25 @@ def test_the_cpp_program_around_a_stand_in_for_the_runtime(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("language", "grammar"), [("kotlin", "tree_sitter_kotlin")])
+@pytest.mark.parametrize(
+    ("language", "grammar"), [("kotlin", "tree_sitter_kotlin"), ("swift", "tree_sitter_swift")]
+)
 def test_what_is_not_compiled_is_parsed(
     exported: Callable[[str], Path], language: str, grammar: str
 ) -> None:
     tree_sitter, module = pytest.importorskip("tree_sitter"), pytest.importorskip(grammar)
     parser = tree_sitter.Parser(tree_sitter.Language(module.language()))
-    for kind in ("tflite-float", "tflite-int8", "tflite-pixels"):
-        text = write_snippet(exported(kind), language)[1]
-        assert not parser.parse(text.encode()).root_node.has_error, text
+    for kind in ("tflite-float", "tflite-int8", "tflite-pixels", "onnx-uint8"):
+        artifact = load_artifact(exported(kind))
+        assert artifact is not None
+        known = {
+            **facts(artifact),
+            "model": "net",
+            "program": LANGUAGES[language].program.format(camel="Net"),
+        }
+        for more in ({}, {"image_input": True}, {"classifier": False}, {"labels": []}):
+            text = render("snippets", LANGUAGES[language].template, **{**known, **more})
+            assert not parser.parse(text.encode()).root_node.has_error, text
 
 
 def test_kotlin_imports_what_its_library_has() -> None:
