@@ -84,9 +84,7 @@ def cell(extra: str, platform: str) -> str:
     without: dict[str, list[str]] = {}
     for python in PYTHONS:
         without.setdefault(lacks(extra, python, platform), []).append(python)
-    return "; ".join(
-        f"{span(pythons)} {said}".rstrip() for said, pythons in sorted(without.items())
-    )
+    return "; ".join(f"{span(pythons)} {said}".rstrip() for said, pythons in without.items())
 
 
 def span(pythons: Sequence[str]) -> str:
