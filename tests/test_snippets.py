@@ -293,8 +293,8 @@ def test_what_is_not_compiled_is_parsed(
             "model": "net",
             "program": LANGUAGES[language].program.format(camel="Net"),
         }
-        for more in ({}, {"image_input": True}, {"classifier": False}, {"labels": []}):
-            text = render("snippets", LANGUAGES[language].template, **{**known, **more})
+        for key, value in (("image_input", True), ("classifier", False), ("labels", [])):
+            text = render("snippets", LANGUAGES[language].template, **{**known, key: value})
             assert not parser.parse(text.encode()).root_node.has_error, text
 
 
