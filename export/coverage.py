@@ -33,7 +33,9 @@ def coverage(graph: Graph, targets: tuple[str, ...], *, integer: bool) -> Covera
     """Return what ``targets`` make of a prepared graph; ``integer``: as an INT8 file."""
     from edgeconv.export.integer.rules import why_float
 
-    refused = {name: dict(TARGETS[name].stops(graph)) for name in targets}
+    refused = {
+        name: {found.name: found.clause for found in TARGETS[name].stops(graph)} for name in targets
+    }
     counts: dict[str, int] = {}
     answers: dict[str, dict[str, str]] = {}
     stops: dict[tuple[str, str], str] = {}

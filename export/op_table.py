@@ -17,10 +17,19 @@ COMPOSED = "a composition of the supported operators"
 
 
 class Refusal(NamedTuple):
-    """What a target cannot express: the node (or border tensor), and a clause with reason and way out."""
+    """What a target cannot express: the node (or border tensor), and a clause with reason and way out.
+
+    ``ours``: the format may well have it, and what lacks is a form of edgeconv's.
+    """
 
     name: str
     clause: str
+    ours: bool = False
+
+    def said(self, title: str) -> str:
+        """Return the sentence for a target called ``title``, which names whose lack it is."""
+        lack = f"edgeconv has no {title} form of" if self.ours else f"{title} cannot express"
+        return f"{lack} {self.clause}"
 
 
 def anything(graph: Graph, node: Node) -> str | None:
@@ -71,17 +80,19 @@ def refusals(
     graph: Graph,
     elsewhere: Mapping[str, str],
     check: Check = anything,
+    *,
+    ours: bool = False,
 ) -> list[Refusal]:
     """Return a clause for every node that a target cannot express: operator, node, reason, the way out.
 
-    ``elsewhere`` names what is nearest to operators without an entry; ``check`` is what the target asks
-    of every node.
+    ``elsewhere`` names what is nearest to operators without an entry, of which edgeconv has no form;
+    ``check`` is what the target asks of every node. ``ours``: so is what the checks refuse.
     """
     found = []
     for node in graph.nodes:
         entry = table.get(node.op)
         if entry is None:
-            reason, nearest = "there is no form of it", elsewhere.get(node.op, COMPOSED)
+            reason, nearest = "none is written yet", elsewhere.get(node.op, COMPOSED)
         else:
             said = check(graph, node) or entry.check(graph, node)
             if said is None:
@@ -89,7 +100,7 @@ def refusals(
             reason, nearest = said, entry.nearest
         way_out = f"; the nearest supported form is {nearest}" if nearest else ""
         clause = f"{node.op} (node {node.name}): {reason}{way_out}"
-        found.append(Refusal(node.name, clause))
+        found.append(Refusal(node.name, clause, ours or entry is None))
     return found
 
 
@@ -97,7 +108,7 @@ def refuse(title: str, problems: Sequence[Refusal]) -> None:
     """Raise UnsupportedOpError saying the first of ``problems`` and how many there are; nothing for none."""
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise UnsupportedOpError(f"{title} cannot express {problems[0].clause}{more}")
+        raise UnsupportedOpError(f"{problems[0].said(title)}{more}")
 
 
 def first_failing(*checks: Check) -> Check:

@@ -2,7 +2,7 @@
 
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,14 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, N
 from tflite_kit import Arrays, KernelError, Worker, minmax_recipe, run_nchw, simulate
 
 from edgeconv.errors import EdgeconvError, UnsupportedOpError
+from edgeconv.export.graph import Graph
 from edgeconv.export.hub.graphs import opset_of
 from edgeconv.export.hub.onnx_io import from_onnx
 from edgeconv.export.hub.simplify_child import converted
 from edgeconv.export.prepare import prepare
 from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.export.tflite.table import OPS, check_supported
+from edgeconv.recipe import Recipe
 
 KNOWN_OPSET = 21  # newer ones are drafts to onnxruntime, and say the same of these operators
 ABSORBED = {
@@ -91,6 +93,13 @@ def frozen(case: NodeCase, keep: int, outputs: int) -> onnx.ModelProto:
     return model
 
 
+def forms(case: NodeCase) -> Iterator[onnx.ModelProto]:
+    """Yield the model as it is, with all but its first input constant, and so with its first output alone."""
+    count = len(case.expected)
+    for keep, outputs in dict.fromkeys([(len(case.feeds), count), (1, count), (1, 1)]):
+        yield frozen(case, keep, outputs)
+
+
 @dataclass(frozen=True)
 class Tried:
     """What a file gives, what it should give, and how far apart the two may be, output by output."""
@@ -116,29 +125,39 @@ def in_tflite(worker: Worker) -> Column:
     return run
 
 
+def quantized(case: NodeCase, model: onnx.ModelProto) -> tuple[Graph, Recipe, Arrays]:
+    """Return what an INT8 emitter is given, and what feeds it."""
+    newer = converted(model, 18) if opset_of(model) < 18 else model
+    graph = prepare(from_onnx(newer), int8=True).graph
+    check_supported(graph)
+    graph.opset = min(graph.opset, KNOWN_OPSET)
+    feeds = {
+        name: np.asarray(case.feeds[name], graph.dtype(name)).reshape(graph.shape(name))
+        for name in graph.inputs
+    }
+    if any(value.size == 0 for value in feeds.values()):
+        raise UnsupportedOpError("its input is empty: it has no range")
+    try:
+        return graph, minmax_recipe(graph, feeds), feeds
+    except (Fail, InvalidArgument, NotImplemented, onnx.checker.ValidationError) as error:
+        raise UnsupportedOpError("onnxruntime does not run it: no range is known") from error
+
+
+def in_steps(graph: Graph, recipe: Recipe, feeds: Arrays, got: Arrays) -> Tried:
+    """Hold a file's outputs beside real arithmetic on the same integers: two steps apart at most."""
+    with np.errstate(over="ignore"):  # some cases hold the largest float
+        wanted = {**graph.constants, **simulate(graph, recipe, feeds)}
+    held = recipe.activations
+    return Tried(got, wanted, {n: 2 * held[n].scale for n in got if n in held})
+
+
 def in_int8(worker: Worker) -> Column:
-    """INT8 in TFLite, beside real arithmetic on the same integers: two steps apart at most."""
+    """INT8 in TFLite."""
 
     def run(case: NodeCase, model: onnx.ModelProto) -> Tried:
-        newer = converted(model, 18) if opset_of(model) < 18 else model
-        graph = prepare(from_onnx(newer), int8=True).graph
-        check_supported(graph)
-        graph.opset = min(graph.opset, KNOWN_OPSET)
-        feeds = {
-            name: np.asarray(case.feeds[name], graph.dtype(name)).reshape(graph.shape(name))
-            for name in graph.inputs
-        }
-        if any(value.size == 0 for value in feeds.values()):
-            raise UnsupportedOpError("its input is empty: it has no range")
-        try:
-            recipe = minmax_recipe(graph, feeds)
-        except (Fail, InvalidArgument, NotImplemented, onnx.checker.ValidationError) as error:
-            raise UnsupportedOpError("onnxruntime does not run it: no range is known") from error
+        graph, recipe, feeds = quantized(case, model)
         got, _ = run_nchw(worker, emit_tflite(graph, recipe, precision="int8"), feeds)
-        with np.errstate(over="ignore"):  # some cases hold the largest float
-            wanted = {**graph.constants, **simulate(graph, recipe, feeds)}
-        held = recipe.activations
-        return Tried(got, wanted, {n: 2 * held[n].scale for n in got if n in held})
+        return in_steps(graph, recipe, feeds, got)
 
     return run
 
@@ -175,20 +194,20 @@ def try_case(case: NodeCase, column: Column) -> str | None:
     """
     if any(not isinstance(v, np.ndarray) and not np.isscalar(v) for v in case.feeds.values()):
         return "feeds that are no tensors"
-    last, count = "", len(case.expected)
-    for keep, outputs in dict.fromkeys([(len(case.feeds), count), (1, count), (1, 1)]):
+    last = ""
+    for model in forms(case):
         try:
-            tried = column(case, frozen(case, keep, outputs))
+            tried = column(case, model)
         except KernelError as error:
             return f"kernel: {error}"
         except EdgeconvError as error:
             last = str(error)
             continue
-        return _compared(case, tried)
+        return compared(case, tried)
     return f"refused: {last}"
 
 
-def _compared(case: NodeCase, tried: Tried) -> str | None:
+def compared(case: NodeCase, tried: Tried) -> str | None:
     for name, got in tried.got.items():
         wanted = np.asarray(tried.wanted[name])
         if got.shape != wanted.shape:

@@ -281,7 +281,9 @@ def graph_of(node: Node, *shape: int) -> Graph:
 
 
 def test_what_it_cannot_say_is_refused_by_name() -> None:
-    with pytest.raises(UnsupportedOpError, match=r"ncnn cannot express Einsum \(node mix\)"):
+    with pytest.raises(
+        UnsupportedOpError, match=r"edgeconv has no ncnn form of Einsum \(node mix\)"
+    ):
         NCNN.check(graph_of(Node("Einsum", "mix", ["x"], ["y"]), 1, 2))
     pool = Node("GlobalAveragePool", "pool", ["x"], ["y"])
     with pytest.raises(UnsupportedOpError, match="its batch is 4 and ncnn has no axis for one"):

@@ -62,7 +62,7 @@ def test_every_target_refuses_in_the_same_words() -> None:
         with pytest.raises(UnsupportedOpError) as caught:
             target.check(graph)
         assert str(caught.value) == (
-            f"{target.title} cannot express Strange (node n): there is no form of it; the nearest "
+            f"edgeconv has no {target.title} form of Strange (node n): none is written yet; the nearest "
             "supported form is a composition of the supported operators"
         )
 

@@ -773,7 +773,7 @@ def test_a_file_of_ones_own_says_what_was_assumed_and_which_target_refuses_it(
     made, refused = found["cells"]
     assert (made["target"], made["status"]) == ("onnx", "front")
     assert refused["status"] == "failed"
-    assert "TFLite cannot express Det" in refused["reason"]
+    assert "edgeconv has no TFLite form of Det" in refused["reason"]
     (assumed,) = found["sentences"]
     assert assumed.startswith("own: pictures imagenet: mean 0.485")
     assert "ASSUMED, say --preprocessing" in assumed

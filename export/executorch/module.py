@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgeconv.export.executorch.say import PARAMETERS
-from edgeconv.export.executorch.table import OPS
+from edgeconv.export.executorch.say import parameter
+from edgeconv.export.executorch.table import OPS, on_integers
+from edgeconv.export.executorch.written import write_out
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.hub.cuts import ELEMENTWISE
-from edgeconv.export.integer.groups import implied
+from edgeconv.export.integer.groups import implied, stored_alike
 from edgeconv.export.integer.rules import is_pixel_shift
+from edgeconv.export.op_traits import Is, operators
 from edgeconv.recipe import Activation, Recipe
 
 LOW, HIGH = -128, 127
 WEIGHT_LOW = -127
+BROADCASTS = operators(Is.BROADCASTS)
 
 
 def stored_input(graph: Graph, recipe: Recipe, name: str) -> str | None:
@@ -51,10 +53,15 @@ class GraphModule(torch.nn.Module):
 
     def __init__(self, graph: Graph, recipe: Recipe | None, io: str = "float") -> None:
         super().__init__()
+        graph = graph.clone()
+        recipe = write_out(graph, recipe)
         self._graph, self._recipe, self._io = graph, recipe, io
         self._held: dict[str, str] = {}
         for node in graph.nodes:
             self._hold(node)
+        for name in graph.outputs:
+            if name in graph.constants:
+                self._buffer(name, graph.constants[name])
 
     def _buffer(self, key: str, value: Any) -> None:
         if key not in self._held:
@@ -78,12 +85,11 @@ class GraphModule(torch.nn.Module):
                 f"{node.name}:bias", (weights.bias.astype(np.float64) * step).astype(np.float32)
             )
             return
-        shapes = PARAMETERS.get(node.op, ())
         for place, name in enumerate(node.inputs):
-            if name in self._graph.constants and place not in shapes:
+            if name in self._graph.constants and not parameter(self._graph, node, place):
                 value = self._graph.constants[name]
                 # XNNPACK's passes index every stored tensor: one number needs an axis to meet others
-                lone = value.ndim == 0 and node.op in ELEMENTWISE and self._graph.shape(node.output)
+                lone = value.ndim == 0 and node.op in BROADCASTS and self._graph.shape(node.output)
                 self._buffer(name, value.reshape(1) if lone else value)
 
     def _activation(self, name: str) -> Activation | None:
@@ -97,13 +103,24 @@ class GraphModule(torch.nn.Module):
         for node in self._graph.nodes:
             if node.output in run.stored:
                 continue  # the integers of pixels came in as they are
-            values = self._values(node, run)
-            made = OPS[node.op].emit(self._graph, node, values)
-            self._store(node.output, self._clamped(node, made), run)
+            alike = self._alike(node)
+            said = OPS[node.op].emit(self._graph, node, self._values(node, run, alike))
+            made = [said] if isinstance(said, torch.Tensor) else said
+            for name, result in zip(node.outputs, made, strict=False):
+                if result is not None and alike:
+                    run.stored[name] = result
+                elif result is not None:
+                    self._store(name, self._clamped(node, result), run)
         return tuple(self._leave(name, run) for name in self._graph.outputs)
 
-    def _values(self, node: Node, run: _Run) -> list[torch.Tensor]:
-        shapes = PARAMETERS.get(node.op, ())
+    def _alike(self, node: Node) -> bool:
+        """Whether a node moves integers that mean the same before and behind it."""
+        found = [self._activation(name) for name in (node.inputs[0], node.output)]
+        before, behind = found
+        alike = before is not None and behind is not None and stored_alike(before, behind)
+        return alike and on_integers(self._graph, node)
+
+    def _values(self, node: Node, run: _Run, alike: bool) -> list[torch.Tensor]:
         if f"{node.name}:values" in self._held and self._recipe is not None:
             axis = self._recipe.weights[node.name].axis
             weights = torch.ops.quantized_decomposed.dequantize_per_channel(
@@ -115,11 +132,12 @@ class GraphModule(torch.nn.Module):
                 weights,
                 self._get(f"{node.name}:bias"),
             ]
-        return [
+        values = [
             self._read(name, run)
             for place, name in enumerate(node.inputs)
-            if name and place not in shapes
+            if name and not parameter(self._graph, node, place)
         ]
+        return [run.stored[node.inputs[0]], *values[1:]] if alike else values
 
     def _read(self, name: str, run: _Run) -> torch.Tensor:
         how = self._activation(name)
@@ -174,13 +192,20 @@ class GraphModule(torch.nn.Module):
         low, high = clamp
         if (low, high) == (0.0, float("inf")):
             return torch.relu(value)
-        if np.isinf(low):
-            return value.clamp(max=high)
-        return (
-            value.clamp(min=low)
-            if np.isinf(high)
-            else torch.nn.functional.hardtanh(value, low, high)
-        )
+        if how is not None:  # what the integers say; with finite bounds the delegate fuses it
+            low, high = (
+                float(
+                    np.clip(
+                        bound,
+                        how.scale * (LOW - how.zero_point),
+                        how.scale * (HIGH - how.zero_point),
+                    )
+                )
+                for bound in clamp
+            )
+        if np.isinf(low) or np.isinf(high):
+            return value.clamp(None if np.isinf(low) else low, None if np.isinf(high) else high)
+        return torch.nn.functional.hardtanh(value, low, high)
 
     def _leave(self, name: str, run: _Run) -> torch.Tensor:
         if self._io == "int8" and name in run.stored:

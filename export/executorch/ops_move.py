@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeconv.export.executorch.say import Say
+from edgeconv.export.executorch.say import DELEGATE, EITHER, PORTABLE, Say
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.op_table import Entry
+from edgeconv.export.op_parameters import pad_amounts, slice_bounds
+from edgeconv.export.op_table import Entry, first_failing, needs_constant, rank_within
 
 if TYPE_CHECKING:
     import torch
@@ -27,87 +28,156 @@ def _concat(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torch.Ten
     return torch.cat(list(x), node.int("axis", 0))
 
 
+def _split(
+    graph: Graph, node: Node, x: "Sequence[torch.Tensor]"
+) -> "Sequence[torch.Tensor | None]":
+    axis, begin = node.int("axis", 0), 0
+    total = x[0].shape[axis]
+    known = {place: graph.shape(name)[axis] for place, name in enumerate(node.outputs) if name}
+    sizes = graph.constant(node, 1)
+    each = -(-total // len(node.outputs))
+    made: list[torch.Tensor | None] = []
+    for place, name in enumerate(node.outputs):
+        size = int(sizes.ravel()[place]) if sizes is not None else known.get(place, each)
+        made.append(x[0].narrow(axis, begin, size) if name else None)
+        begin += size
+    return made
+
+
 def _shuffle(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torch.Tensor":
     n, c, h, w = graph.shape(node.inputs[0])
     groups = node.int("group" if "group" in node.attrs else "groups", 1)
     return x[0].reshape(n, groups, c // groups, h * w).permute(0, 2, 1, 3).reshape(n, c, h, w)
 
 
+def _depth_to_space(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torch.Tensor":
+    n, c, h, w = graph.shape(node.inputs[0])
+    side = node.int("blocksize", 1)
+    left = c // side**2
+    if node.str("mode", "DCR") == "DCR":
+        apart = x[0].reshape(n, side, side, left, h, w).permute(0, 3, 4, 1, 5, 2)
+    else:
+        apart = x[0].reshape(n, left, side, side, h, w).permute(0, 1, 4, 2, 5, 3)
+    return apart.reshape(n, left, h * side, w * side)
+
+
+def _space_to_depth(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torch.Tensor":
+    n, c, h, w = graph.shape(node.inputs[0])
+    side = node.int("blocksize", 1)
+    apart = x[0].reshape(n, c, h // side, side, w // side, side)
+    order = (0, 3, 5, 1, 2, 4) if node.str("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
+    return apart.permute(order).reshape(n, c * side**2, h // side, w // side)
+
+
+def _expand(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torch.Tensor":
+    return x[0].expand(graph.shape(node.output))
+
+
+def _tile(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torch.Tensor":
+    return x[0].repeat([int(count) for count in graph.constants[node.inputs[1]].ravel()])
+
+
+def _gather(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torch.Tensor":
+    import torch
+
+    axis = node.int("axis", 0)
+    rows, size = x[1].reshape(-1), x[0].shape[axis]
+    if node.inputs[1] not in graph.constants:  # those are written without negative ones
+        rows = torch.where(rows < 0, rows + size, rows)
+    return x[0].index_select(axis, rows).reshape(graph.shape(node.output))
+
+
 def _pad(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torch.Tensor":
     from torch.nn import functional
 
-    pads = graph.constants[node.inputs[1]].ravel()
-    half = len(pads) // 2
-    flat = [int(v) for axis in reversed(range(half)) for v in (pads[axis], pads[half + axis])]
+    amounts, data = pad_amounts(graph, node), x[0]
+    for axis, (before, after) in enumerate(amounts):
+        if before < 0 or after < 0:
+            first = max(-before, 0)
+            data = data.narrow(axis, first, data.shape[axis] - first - max(-after, 0))
+    flat = [max(v, 0) for pair in reversed(amounts) for v in pair]
     fill = graph.constant(node, 2)
-    return functional.pad(
-        x[0], flat, value=0.0 if fill is None else float(np.asarray(fill).ravel()[0])
-    )
-
-
-def _plain_pad(graph: Graph, node: Node) -> str | None:
-    if node.str("mode", "constant") != "constant":
-        return "it reflects or repeats the border"
-    if graph.constant(node, 1) is None or (
-        len(node.inputs) > 2 and node.inputs[2] and graph.constant(node, 2) is None
-    ):
-        return "what it pads by is computed at run time"
-    return "it names axes" if len(node.inputs) > 3 and node.inputs[3] else None
+    value = 0 if fill is None else np.ravel(fill)[0].item()
+    return functional.pad(data, flat, value=value) if any(flat) else data
 
 
 def _slice(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torch.Tensor":
-    starts, ends = (graph.constants[node.inputs[i]].ravel() for i in (1, 2))
-    axes = graph.constant(node, 3)
+    import torch
+
     found = x[0]
-    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        axis = i if axes is None else int(axes.ravel()[i])
-        size = found.shape[axis]
-        first = max(int(start) + (size if start < 0 else 0), 0)
-        last = min(max(int(end) + (size if end < 0 else 0), first), size)
-        found = found.narrow(axis, first, last - first)
+    for axis, (first, last, step) in slice_bounds(graph, node).items():
+        taken = range(first, last, step)
+        if taken == range(found.shape[axis]):
+            continue
+        low, high = min(taken), max(taken) + 1
+        found = found.narrow(axis, low, high - low)
+        found = found.flip(axis) if step < 0 else found
+        if abs(step) > 1:
+            found = torch.ops.aten.slice.Tensor(found, axis, 0, high - low, abs(step))
     return found
 
 
-def _steps_of_one(graph: Graph, node: Node) -> str | None:
-    if graph.constant(node, 1) is None or graph.constant(node, 2) is None:
-        return "what it cuts is computed at run time"
-    steps = graph.constant(node, 4)
-    return None if steps is None or bool((steps == 1).all()) else "it takes steps"
+def _forwards(graph: Graph, node: Node) -> bool:
+    return all(step == 1 for _, _, step in slice_bounds(graph, node).values())
 
 
 def _resize(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torch.Tensor":
+    """Resize over two axes: linear, or nearest by whole factors (others are written out)."""
+    import torch
     from torch.nn import functional
 
-    size = list(graph.shape(node.output)[2:])
-    if node.str("mode", "nearest") == "nearest":
-        return functional.interpolate(x[0], size=size, mode="nearest")
-    corners = node.str("coordinate_transformation_mode", "half_pixel") == "align_corners"
-    return functional.interpolate(x[0], size=size, mode="bilinear", align_corners=corners)
+    shape = graph.shape(node.output)
+    if node.str("mode", "nearest") == "linear":
+        corners = node.str("coordinate_transformation_mode", "half_pixel") == "align_corners"
+        size = list(shape[2:])
+        return functional.interpolate(x[0], size=size, mode="bilinear", align_corners=corners)
+    n, c, h, w = x[0].shape
+    down, across = shape[2] // h, shape[3] // w
+    rows = torch.cat([x[0].reshape(n * c, h, 1, w)] * down, 2).reshape(n * c, h * down, w, 1)
+    return torch.cat([rows] * across, 3).reshape(shape)
 
 
-def _plain_resize(graph: Graph, node: Node) -> str | None:
-    mode = node.str("mode", "nearest")
-    how = node.str("coordinate_transformation_mode", "half_pixel")
-    if len(graph.shape(node.output)) != 4:
-        return "it resizes no picture"
-    if mode == "linear" and how in ("half_pixel", "align_corners", "pytorch_half_pixel"):
-        return None
-    if mode == "nearest" and how == "asymmetric" and node.str("nearest_mode", "") == "floor":
-        return None
-    return f"{mode} with {how} coordinates is none of PyTorch's"
+def _cuts_and_mirrors(graph: Graph, node: Node) -> str | None:
+    least = min((v for pair in pad_amounts(graph, node) for v in pair), default=0)
+    mirrors = node.str("mode", "constant") != "constant" and least < 0
+    return "it cuts and mirrors at once" if mirrors else None
 
+
+def _whole(graph: Graph, node: Node) -> str | None:
+    crops = node.str("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
+    return "it crops" if crops else None
+
+
+_cuts = first_failing(
+    *(
+        needs_constant(place, what)
+        for place, what in ((1, "start"), (2, "end"), (3, "axes"), (4, "step"))
+    )
+)
+_pads = first_failing(
+    *(needs_constant(place, what) for place, what in ((1, "padding"), (2, "value"), (3, "axes"))),
+    _cuts_and_mirrors,
+)
+_sizes = first_failing(needs_constant(2, "scale"), needs_constant(3, "size"), _whole)
+_same_shape = Entry[Say](_reshape, DELEGATE, int8=True)
+_picture = rank_within(4, 4)
 
 OPS: dict[str, Entry[Say]] = {
-    "ChannelShuffle": Entry(_shuffle),
-    "Concat": Entry(_concat),
-    "Flatten": Entry(_reshape),
-    "Identity": Entry(lambda graph, node, x: x[0]),
-    "Pad": Entry(_pad, check=_plain_pad),
-    "Reshape": Entry(_reshape),
-    "Resize": Entry(_resize, check=_plain_resize),
-    "Slice": Entry(_slice, check=_steps_of_one),
-    "Squeeze": Entry(_reshape),
-    "Transpose": Entry(_transpose),
-    "Unsqueeze": Entry(_reshape),
+    "ChannelShuffle": Entry(_shuffle, DELEGATE, "a picture", _picture, int8=True),
+    "Concat": Entry(_concat, DELEGATE, int8=True),
+    "DepthToSpace": Entry(_depth_to_space, DELEGATE, "a picture", _picture, int8=True),
+    "Expand": Entry(_expand, PORTABLE, "a constant shape", needs_constant(1, "shape"), int8=True),
+    "Gather": Entry(_gather, EITHER, int8=True),
+    "Identity": Entry(lambda graph, node, x: x[0], DELEGATE, int8=True),
+    "Pad": Entry(_pad, EITHER, "constant amounts", _pads),
+    "Resize": Entry(_resize, EITHER, "constant sizes", _sizes),
+    "Slice": Entry(_slice, EITHER, "constant bounds", _cuts, int8=_forwards),
+    "SpaceToDepth": Entry(_space_to_depth, DELEGATE, "a picture", _picture, int8=True),
+    "Split": Entry(
+        _split, DELEGATE, "constant sizes", needs_constant(1, "list of sizes"), int8=True
+    ),
+    "Tile": Entry(_tile, PORTABLE, "constant repeats", needs_constant(1, "count"), int8=True),
+    "Transpose": Entry(_transpose, DELEGATE, int8=True),
+    **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _same_shape),
 }
 """Operator -> entry."""

@@ -72,19 +72,22 @@ def _emit(request: "EmitRequest", path: Path) -> "Emitted":
 
 def _stats(request: "EmitRequest", found: dict[str, object]) -> dict[str, object]:
     from edgeconv.export.emit import counts
+    from edgeconv.export.executorch.table import OPS
     from edgeconv.export.op_traits import WEIGHTED
 
     compute = [node for node in request.graph.nodes if node.op in WEIGHTED]
     integer = (
         0 if request.recipe is None else sum(n.name in request.recipe.weights for n in compute)
     )
+    graph = request.graph
+    islands = [node.name for node in graph.nodes if not OPS[node.op].native(graph, node)]
     return {
         "ops": len(request.graph.nodes),
         "compute": len(compute),
         "int8_compute": integer,
         "per_channel": integer,
         "transposes": sum(node.op == "Transpose" for node in request.graph.nodes),
-        **counts(request),
+        **counts(request, islands),
         **found,
     }
 
@@ -100,7 +103,7 @@ def _spec(request: "EmitRequest", name: str, *, inward: bool) -> "TensorSpec":
         held = stored_input(request.graph, recipe, name) or name
     how = None if recipe is None or request.io != "int8" else recipe.activations.get(held)
     if how is None:
-        return TensorSpec(name, shape, "float32", layout)
+        return TensorSpec(name, shape, request.graph.dtype(name).name, layout)
     return TensorSpec(name, shape, "int8", layout, Quantization(how.scale, how.zero_point))
 
 

@@ -8,6 +8,7 @@ from edgeconv.export.graph import Graph, Node
 from edgeconv.export.ncnn.axes import around, inner_axis, paired
 from edgeconv.export.ncnn.ops_windows import Say, one_picture
 from edgeconv.export.ncnn.say import Blob, Emission, Parameter
+from edgeconv.export.op_parameters import runs
 from edgeconv.export.op_table import Entry, first_failing, needs_constant
 from edgeconv.formats.ncnn_file import MOST_AXES, Shape, own_shape
 
@@ -99,21 +100,6 @@ def cuts(graph: Graph, node: Node) -> dict[int, tuple[int, int, int]]:
         taken = range(low, high, step)
         if taken and taken != range(shape[axis]):
             found[axis] = (min(taken), max(taken) + 1, step)
-    return found
-
-
-def runs(indices: Sequence[int]) -> list[tuple[int, int]]:
-    """Return indices as stretches (first, last): what lies one after another is one.
-
-    >>> runs([2, 3, 4, 0, 0])
-    [(2, 5), (0, 1), (0, 1)]
-    """
-    found: list[tuple[int, int]] = []
-    for index in indices:
-        if found and found[-1][1] == index:
-            found[-1] = found[-1][0], index + 1
-        else:
-            found.append((index, index + 1))
     return found
 
 

@@ -6,9 +6,10 @@ from edgeconv.export.graph import Graph, Node
 from edgeconv.export.ncnn.axes import around
 from edgeconv.export.ncnn.ops_layers import OPS as LAYERS
 from edgeconv.export.ncnn.ops_move import OPS as MOVES
-from edgeconv.export.ncnn.ops_move import PIECES, runs, take
+from edgeconv.export.ncnn.ops_move import PIECES, take
 from edgeconv.export.ncnn.ops_windows import Say, one_picture
 from edgeconv.export.ncnn.say import Emission
+from edgeconv.export.op_parameters import runs
 from edgeconv.export.op_table import Entry
 from edgeconv.export.passes.resize_by_axes import (
     Coordinates,

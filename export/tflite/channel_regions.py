@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_parameters import slice_bounds
 from edgeconv.export.passes.find_shuffles import shuffle_order
-from edgeconv.export.tflite.ops_cut import slice_bounds
 
 
 class Channel(NamedTuple):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeconv.export.graph import Array, Graph, Node
+from edgeconv.export.op_parameters import pad_amounts, slice_bounds
 from edgeconv.export.op_table import Entry, first_failing, needs_constant
 from edgeconv.export.tflite.emission import Emission
 from edgeconv.export.tflite.layout import (
@@ -45,24 +46,6 @@ def split(em: Emission, node: Node) -> None:
             em.emit(node, "SLICE", inputs, "SliceOptions", out=number)
 
 
-def slice_bounds(graph: Graph, node: Node) -> dict[int, tuple[int, int, int]]:
-    """Return axis -> (start, end, step) of a Slice with constant bounds, clamped as ONNX says.
-
-    ``end`` is -1 where a negative step runs past the first element.
-    """
-    shape = graph.shape(node.inputs[0])
-    starts, ends = (graph.constants[name].ravel() for name in node.inputs[1:3])
-    axes, steps = graph.constant(node, 3), graph.constant(node, 4)
-    chosen = np.arange(len(starts)) if axes is None else axes.ravel()
-    strides = np.ones(len(starts), np.int64) if steps is None else steps.ravel()
-    bounds = {}
-    for axis, start, end, step in zip(chosen, starts, ends, strides, strict=True):
-        place = int(axis) % len(shape)
-        first, last, stride = slice(int(start), int(end), int(step)).indices(shape[place])
-        bounds[place] = (first, last, stride)
-    return bounds
-
-
 def slice_(em: Emission, node: Node) -> None:
     """Slice: SLICE, or STRIDED_SLICE where a step is not 1."""
     source, layout = node.inputs[0], em.layout(node.output)
@@ -90,18 +73,6 @@ def slice_(em: Emission, node: Node) -> None:
         newAxisMask=0,
         shrinkAxisMask=0,
     )
-
-
-def pad_amounts(graph: Graph, node: Node) -> list[tuple[int, int]]:
-    """Return (before, after) of each axis of a Pad; negative amounts cut."""
-    rank = len(graph.shape(node.inputs[0]))
-    amounts = graph.constants[node.inputs[1]].ravel()
-    axes = graph.constant(node, 3)
-    chosen = range(rank) if axes is None else [int(axis) % rank for axis in axes.ravel()]
-    found = [(0, 0)] * rank
-    for number, axis in enumerate(chosen):
-        found[axis] = (int(amounts[number]), int(amounts[number + len(amounts) // 2]))
-    return found
 
 
 def pad(em: Emission, node: Node) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from edgeconv.export.graph import Array, Graph, Node
+from edgeconv.export.op_parameters import averaged
 from edgeconv.export.op_table import Entry, first_failing, rank_within
 from edgeconv.export.tflite.emission import Emission
 from edgeconv.export.tflite.padding import Padding, Pads
@@ -144,17 +145,8 @@ def _same_as_pads(graph: Graph, node: Node) -> Pads:
 
 def _divisors(graph: Graph, node: Node) -> Array:
     """Return ONNX's divisor of each window (H, W): cells outside padding are never counted."""
-    spatial = len(node.ints("kernel_shape", []))
-    pads, counts = node.ints("pads", [0] * 2 * spatial), []
-    for a in range(spatial):
-        size, out = graph.shape(node.inputs[0])[2 + a], graph.shape(node.output)[2 + a]
-        kernel, stride = node.ints("kernel_shape", [])[a], node.ints("strides", [1] * spatial)[a]
-        before, after = pads[a], pads[a + spatial]
-        counted = bool(node.int("count_include_pad", 0))
-        low, high = (-before, size + after) if counted else (0, size)
-        starts = np.arange(out) * stride - before
-        counts.append(np.minimum(starts + kernel, high) - np.maximum(starts, low))
-    if spatial == 1:
+    counts = [averaged(graph, node, axis) for axis in range(len(node.ints("kernel_shape", [])))]
+    if len(counts) == 1:
         counts.insert(0, np.ones(1, np.int64))
     return np.outer(counts[0], counts[1])
 

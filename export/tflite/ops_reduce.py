@@ -5,20 +5,11 @@ from typing import Any
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_parameters import reduced_axes
 from edgeconv.export.op_table import Check, Entry, first_failing, needs_constant
 from edgeconv.export.tflite.emission import Emission, Emit
 from edgeconv.export.tflite.layout import PLAIN, Layout, Rule, order, stored_axis
 from edgeconv.export.tflite.ops_elementwise import of_kinds
-
-
-def reduced_axes(graph: Graph, node: Node) -> list[int]:
-    """Return the ONNX axes of a reduction (input or attribute; none means all)."""
-    rank = len(graph.shape(node.inputs[0]))
-    given = graph.constant(node, 1)
-    axes = node.ints("axes", []) if given is None else [int(axis) for axis in given.ravel()]
-    if not axes and not node.int("noop_with_empty_axes", 0):
-        axes = list(range(rank))
-    return sorted(axis % rank for axis in axes)
 
 
 def _layouts(em: Emission, node: Node, axes: list[int]) -> tuple[Layout, Layout]:

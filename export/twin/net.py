@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgeconv.export.executorch.say import PARAMETERS
+from edgeconv.export.executorch.say import parameter
 from edgeconv.export.executorch.table import OPS, stops
+from edgeconv.export.executorch.written import as_it_is
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.groups import Groups, implied, same_scale
 from edgeconv.export.integer.rules import data_inputs, is_pixel_shift, moves_integers
@@ -21,12 +22,35 @@ from edgeconv.export.twin.rounding import rounded, rounded_to
 from edgeconv.recipe import Activation, Recipe, bias_integers, choose_scale
 
 Values = Mapping[str, torch.Tensor]
+KNOWN = frozenset(
+    (
+        *(
+            "Add",
+            "AveragePool",
+            "ChannelShuffle",
+            "Clip",
+            "Concat",
+            "Conv",
+            "Div",
+            "Exp",
+            "Flatten",
+        ),
+        *("Gelu", "Gemm", "GlobalAveragePool", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu"),
+        *("MatMul", "MaxPool", "Mul", "Pad", "ReduceMean", "Relu", "Reshape", "Resize", "Sigmoid"),
+        *("Slice", "Softmax", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze"),
+    )
+)
+"""Operators through which training was tried."""
 LOW, HIGH = -128, 127
 PROCESSOR = torch.device("cpu")
 
 
 def why_not(graph: Graph) -> str | None:
     """Say which operator keeps a net from running here; None where it runs."""
+    for node in graph.nodes:
+        real = all(graph.dtype(name) == np.float32 for name in node.outputs if name)
+        if node.op not in KNOWN or not real or not as_it_is(graph, node):
+            return f"{node.name}: training through {node.op} in this form was not tried"
     refused = stops(graph)
     return f"{refused[0].name}: {refused[0].clause}" if refused else None
 
@@ -140,6 +164,7 @@ class Twin:
             values = {name: self._store(name, value) for name, value in values.items()}
         for i, node in enumerate(graph.nodes):
             made = OPS[node.op].emit(graph, node, self._inputs(node, values, integer))
+            assert isinstance(made, torch.Tensor), "operators of several outputs are not known here"
             made = self._finish(node, made, integer)
             values[node.output] = keep(node.output, made)
             for name in node.inputs:
@@ -166,11 +191,10 @@ class Twin:
             layer = self.layers[node.name]
             weights = rounded(layer.values, -self.limit, self.limit) * layer.step
             return [values[node.inputs[0]], weights, self._bias(layer)]
-        parameters = PARAMETERS.get(node.op, ())
         return [
             values[name] if name in values else self._constant(name, integer)
             for place, name in enumerate(node.inputs)
-            if name and place not in parameters
+            if name and not parameter(self.graph, node, place)
         ]
 
     @staticmethod
