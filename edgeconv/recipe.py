@@ -201,7 +201,8 @@ def bias_integers(weights: Weights, input_scale: float) -> NDArray[np.int32]:
 
 def quantize_values(real: NDArray[Any], quantization: Activation) -> NDArray[np.int8]:
     """Round real values to int8 (half to even, saturating): the rule for constant operands."""
-    steps = np.rint(np.asarray(real, np.float32) / np.float32(quantization.scale))
+    with np.errstate(over="ignore"):  # what stands for infinity saturates too
+        steps = np.rint(np.asarray(real, np.float32) / np.float32(quantization.scale))
     integers: NDArray[np.int8] = np.clip(steps + quantization.zero_point, -128, 127).astype(np.int8)
     return integers
 

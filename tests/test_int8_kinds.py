@@ -28,7 +28,7 @@ from edgeconv.export.targets import TARGETS
 from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.formats.census import onnx_census
 from edgeconv.formats.onnx_file import read_onnx
-from edgeconv.recipe import Recipe
+from edgeconv.recipe import Form, Recipe
 from edgeconv.runtimes.mil_reference import open as open_package
 
 Arrays = dict[str, NDArray[Any]]
@@ -321,6 +321,11 @@ KINDS: dict[str, Kind] = {
         {"w": W3},
         floats=("Sigmoid", "MaxPool", "Mul", "Equal", "Cast"),
         least=10.0,
+    ),
+    "maxima of a window with gaps over a border": Kind(
+        IN + "{" + CONV + "p = MaxPool<kernel_shape=[3,3],dilations=[2,2],pads=[2,2,2,2]>(a)\n"
+        " q = Add(p, b)\n y = Conv(q, v) }",
+        {"w": W3, "v": weights(4, 4, 1, 1)},
     ),
     "a choice among a few": Kind(
         "(float[1,3,8,8] x) => (float[1,4] y) {"
@@ -620,6 +625,27 @@ def test_what_ends_a_net_and_computes_in_float_anyway_is_not_rounded(worker: Wor
     file = emit_tflite(made.graph, made.recipe, precision="int8")
     lite = np.stack([run_nchw(worker, file, feed)[0]["y"] for feed in fresh])
     assert sqnr(real, lite) > rounded + 1
+
+
+@pytest.mark.parametrize("form", ["asymmetric", "zero-point-free"])
+@pytest.mark.parametrize("shift", [0.0, 0.03, 0.06, 0.3])
+def test_a_mean_of_values_on_both_sides_of_zero_keeps_its_steps(form: Form, shift: float) -> None:
+    body = (
+        "(float[1,16,12] x) => (float[1,5] y) { n = LayerNormalization<axis = -1>(x, s, b)\n"
+        " m = ReduceMean<keepdims = 0>(n, tokens)\n y = Gemm<transB = 1>(m, k) }"
+    )
+    constants = {"s": np.ones(12), "b": np.full(12, shift), "k": weights(5, 12)}
+    real = {name: value.astype(np.float32) for name, value in constants.items()}
+    graph = simplify_graph(graph_of(body, **real, tokens=ints(1)))
+    pictures = samples(graph, 16, 1)
+    made = quantize(prepare(graph, int8=True).graph, pictures, recipe="fast", form=form)
+    held = made.recipe.activations[made.graph.nodes[-2].output]
+    exposed = graph.clone()
+    exposed.outputs = [graph.nodes[1].output]
+    exposed.prune()
+    means = np.stack([run(exposed, feed)[0] for feed in pictures])
+    reach = np.ptp(means) if form == "asymmetric" else 2 * np.abs(means).max()
+    assert 255 * held.scale < 1.15 * reach
 
 
 def test_core_ml_adds_a_constant_behind_a_turned_convolution(tmp_path: Path) -> None:

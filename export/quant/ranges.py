@@ -97,6 +97,7 @@ def choose_ranges(
     groups: Groups = same_scale(graph, float_nodes)
     bounds = needed_bounds(graph, seen.peaks, float_nodes)
     bounds.update(_mask_bounds(graph, seen, bounds))
+    bounds.update(_fill_bounds(graph, seen))
     ends = only_moved(graph, float_nodes)
     members = groups.members(names)
     chosen: dict[str, Activation] = {}
@@ -118,6 +119,8 @@ def choose_ranges(
     return {name: chosen[name] for name in names}
 
 
+FILL = 1e30
+"""Numbers so large stand for infinity."""
 AVERAGES = "GlobalAveragePool", "ReduceMean"
 BEYOND = 2.0**-9
 """How much is left beyond the whole number: more than float32 loses, nothing for a rounding."""
@@ -130,33 +133,30 @@ def _whole_shifts(
 
     LiteRT's own MEAN (without XNNPACK) adds the input's zero point in steps of the output as a whole
     number, without its fraction: up to a quantum too much in every channel, which the next layer sums.
-    An output's step that divides the shift (by up to 1/128 larger) leaves no fraction.
+    An output's step that divides the shift (by up to 1/128 larger) leaves no fraction. A small zero point, of
+    values on both sides of 0, would ask for up to twice the step: there the input does without.
     """
     found: dict[str, Activation] = {}
-    for node in graph.nodes:
-        made, root = chosen.get(node.output), groups.root(node.output)
-        if node.op not in AVERAGES or made is None or made.fixed or root in found:
+    averages = [node for node in graph.of(*AVERAGES) if node.output in chosen]
+    sources = [groups.root(node.inputs[0]) for node in averages]
+    for node, source in zip(averages, sources, strict=True):
+        made, root = chosen[node.output], groups.root(node.output)
+        given = found.get(source, chosen.get(node.inputs[0]))
+        if given is None or made.fixed or root in found or source == root:
             continue
-        source = node.inputs[0]
-        given = found.get(groups.root(source), chosen.get(source))
-        if given is None or groups.root(source) == root:
-            continue
-        # with zero points, whatever the form: both are read off one range (without, a shift is whole or 0)
-        given, made = _with_zero_point(given), _with_zero_point(made)
         shift = abs(given.zero_point) * given.scale / made.scale
         if shift - BEYOND < 1:
             continue
         factor = shift / (np.floor(shift - BEYOND) + BEYOND)
+        free = not (given.fixed or given.final) and sources.count(source) == 1
+        if free and factor > 1 + abs(given.zero_point) / 128:
+            reach = max(-given.low, given.high)
+            found[source] = choose_scale(-reach, reach, form)
+            continue
         held = "asymmetric" if made.final else form
         wider = choose_scale(made.low * factor, made.high * factor, held)
         found[root] = replace(wider, final=made.final)
     return found
-
-
-def _with_zero_point(held: Activation) -> Activation:
-    if held.fixed:
-        return held
-    return replace(choose_scale(held.low, held.high, "asymmetric"), final=held.final)
 
 
 def _mask_bounds(graph: Graph, seen: Observation, bounds: Mapping[str, Clamp]) -> dict[str, Clamp]:
@@ -180,6 +180,19 @@ def _mask_bounds(graph: Graph, seen: Observation, bounds: Mapping[str, Clamp]) -
         far = floor < 0.0 and _ends(graph, seen, name)[0] < FAR * floor
         if not computed or (far and name not in graph.outputs):
             found[name] = (floor, np.inf)
+    return found
+
+
+def _fill_bounds(graph: Graph, seen: Observation) -> dict[str, Clamp]:
+    """Return bounds of what Pads fill so low that no maximum is it, as dilated_pools.py does: what was padded."""
+    readers, found = graph.consumers(), dict[str, Clamp]()
+    for node in graph.of("Pad"):
+        fill = graph.constant(node, 2)
+        if fill is None or fill.size != 1 or float(fill.reshape(-1)[0]) > -FILL:
+            continue
+        bound = (_ends(graph, seen, node.inputs[0])[0], np.inf)
+        pieces = [r.output for r in readers.get(node.output, []) if r.op == "Slice"]
+        found.update(dict.fromkeys([node.output, *pieces], bound))
     return found
 
 

@@ -13,6 +13,7 @@ from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.export.qdq.emit import emit_qdq
 from edgeconv.export.quant.calibration import clip_rates
 from edgeconv.export.quant.observe import Feeds, Observation
+from edgeconv.export.quant.ranges import FILL
 from edgeconv.export.quant.sessions import integer_kernels_are_exact, session
 from edgeconv.export.quant.weights import dequantized
 from edgeconv.export.quant.workspace import real
@@ -103,6 +104,9 @@ def histograms(
         if name not in seen.tensors:
             continue
         sample = seen.tensors[name].sample
+        sample = sample[np.abs(sample) < FILL]
+        if not sample.size:
+            continue
         low = min(float(sample.min()), quantization.low)
         high = max(float(sample.max()), quantization.high)
         counts, _ = np.histogram(sample, BINS, (low, high))
