@@ -142,6 +142,13 @@ def test_a_module_that_does_not_run_on_the_shape_names_both() -> None:
         trace_module(small(), {"x": (1, 4, 8, 8)})
 
 
+def test_a_module_that_wants_whole_numbers_is_told_how_to_say_so() -> None:
+    said = r"Say the type .*: --input-shape tokens=1,5:int64 \(in Python, input_types="
+    with pytest.raises(EdgeconvError, match=said):
+        trace_module(nn.Embedding(7, 4), {"tokens": (1, 5)})
+    assert trace_module(nn.Embedding(7, 4), {"tokens": (1, 5)}, dtypes={"tokens": "int64"})
+
+
 def test_control_flow_is_baked_in_as_the_docstring_says() -> None:
     module = Lambda(lambda x: x * 2 if x.sum() > 0 else x * 3)
     model = trace_module(module, {"x": (1, 4)})

@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import torch
 
 HUB_OPSET = 18
+OF_TYPES = re.compile(r"\b(Long|Int|Bool|Byte|int64|integer|integral|dtype|scalar types?)\b")
+"""Words of torch's about an input of the wrong type."""
 
 
 def trace_module(
@@ -41,7 +44,7 @@ def trace_module(
     module.eval()
     with torch.nn.utils.parametrize.cached():  # weights that are computed become constants
         if output_names is None:
-            found, nested = _output_names(torch, module, feeds)
+            found, nested = _output_names(torch, module, feeds, shapes)
             # torch renames an input that has the name of an output
             output_names = [f"{name}_out" if name in shapes else name for name in found]
             if nested:
@@ -80,7 +83,10 @@ def _feed(torch: Any, shape: Sequence[int], kind: str, generator: Any) -> Any:
 
 
 def _output_names(
-    torch: Any, module: "torch.nn.Module", feeds: tuple["torch.Tensor", ...]
+    torch: Any,
+    module: "torch.nn.Module",
+    feeds: tuple["torch.Tensor", ...],
+    shapes: Mapping[str, Sequence[int]],
 ) -> tuple[list[str], bool]:
     """Name what the module returns (output, or output_0, output_1, or by its keys), and say whether
     it is nested, so that the exporters need it flat."""
@@ -88,10 +94,15 @@ def _output_names(
         with _quiet(), torch.no_grad():
             result = module(*feeds)
     except Exception as error:  # a user's forward may raise anything
-        shapes = ", ".join(str(list(feed.shape)) for feed in feeds)
-        raise EdgeconvError(
-            f"{type(module).__name__} does not run on inputs of {shapes}: {_reason(error)}"
-        ) from error
+        tried = ", ".join(str(list(feed.shape)) for feed in feeds)
+        said = f"{type(module).__name__} does not run on inputs of {tried}: {_reason(error)}"
+        if OF_TYPES.search(str(error)) and any(feed.is_floating_point() for feed in feeds):
+            name, sizes = next(iter(shapes)), ",".join(map(str, next(iter(shapes.values()))))
+            said += (
+                f". Say the type of inputs that are no real numbers: --input-shape {name}={sizes}:int64 "
+                f'(in Python, input_types={{"{name}": "int64"}})'
+            )
+        raise EdgeconvError(said) from error
     named = named_tensors(type(module).__name__, result)
     plain = isinstance(result, (list, tuple)) and len(named) == len(result)
     return [name for name, _ in named], not (plain or hasattr(result, "detach"))
