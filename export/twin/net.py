@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgeconv.export.executorch.say import parameter
+from edgeconv.export.executorch.say import PARAMETERS
 from edgeconv.export.executorch.table import OPS, stops
 from edgeconv.export.executorch.written import as_it_is
 from edgeconv.export.graph import Graph, Node
@@ -191,10 +191,11 @@ class Twin:
             layer = self.layers[node.name]
             weights = rounded(layer.values, -self.limit, self.limit) * layer.step
             return [values[node.inputs[0]], weights, self._bias(layer)]
+        parameters = PARAMETERS.get(node.op, ())
         return [
             values[name] if name in values else self._constant(name, integer)
             for place, name in enumerate(node.inputs)
-            if name and not parameter(self.graph, node, place)
+            if name and place not in parameters
         ]
 
     @staticmethod
