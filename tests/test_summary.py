@@ -212,6 +212,7 @@ def test_the_models_command_lists_every_net_with_its_size() -> None:
     for net in data:
         assert net["name"] in shown
         assert f"{net['parameters'] / 1e6:.3f} M" in shown
+    assert not any(line.endswith(" ") for line in shown.splitlines())
 
 
 def test_a_narrow_terminal_cuts_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:

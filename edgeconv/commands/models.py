@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from edgeconv.terminal import print_json
+from edgeconv.terminal import echo_lines, print_json
 
 
 @click.command()
@@ -30,7 +30,7 @@ def _show(nets: list[dict[str, Any]]) -> None:
     from edgeconv.console import PlainConsole
     from edgeconv.tables import PIPED_WIDTH, print_sentences
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0), header_style="")
     table.add_column("net", no_wrap=True)
     table.add_column("parameters", justify="right", no_wrap=True)
     table.add_column("multiply-adds", justify="right", no_wrap=True)
@@ -49,7 +49,9 @@ def _show(nets: list[dict[str, Any]]) -> None:
     if not console.is_terminal:
         console.width = needed  # for a pager or a file: rows stay whole
     if needed <= console.width:
-        console.print(table)
+        with console.capture() as captured:
+            console.print(table)
+        echo_lines("\n".join(line.rstrip() for line in captured.get().splitlines()))
         return
     for net in nets:
         console.print(Text(f"{net['name']}  arXiv {net['arxiv']}"), soft_wrap=True)

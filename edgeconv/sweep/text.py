@@ -14,7 +14,7 @@ def print_sweep(report: SweepReport, console: "Console") -> None:
     """Print every cell that ran, those worth shipping first, then those that did not, then what follows."""
     from rich.text import Text
 
-    from edgeconv.tables import Column, print_table
+    from edgeconv.tables import Column, print_sentences, print_table
 
     figures = ("top-1 %" if report.truth else "as float %", "ms", "MB")
     columns = (
@@ -27,9 +27,9 @@ def print_sweep(report: SweepReport, console: "Console") -> None:
     if cells:
         print_table(console, columns, [_row(report, cell) for cell in cells], styles)
     for line in report.unmade():
-        console.print(Text(line))
+        print_sentences(console, [line])
     for sentence in report.sentences():
-        console.print(Text(sentence))
+        print_sentences(console, [sentence])
     if report.command() is not None:
         console.print(Text(f"make it    {report.command()}"), soft_wrap=True)
 
