@@ -327,6 +327,12 @@ KINDS: dict[str, Kind] = {
         " q = Add(p, b)\n y = Conv(q, v) }",
         {"w": W3, "v": weights(4, 4, 1, 1)},
     ),
+    "norms of windows": Kind(
+        IN + "{" + CONV + "l = LpPool<kernel_shape=[3,3],pads=[1,1,1,1],p=2>(a)\n y = Conv(l, v) }",
+        {"w": W3, "v": weights(4, 4, 1, 1)},
+        least=32.0,
+        floats=("Mul", "Conv", "Sqrt"),
+    ),
     "a choice among a few": Kind(
         "(float[1,3,8,8] x) => (float[1,4] y) {"
         + CONV

@@ -35,10 +35,10 @@ BETWEEN = frozenset(
     [
         *("Abs", "Add", "Clip", "Max", "Mul", "Sub"),
         *("GlobalAveragePool", "ReduceL1", "ReduceL2", "ReduceMean", "ReduceSum"),
-        *("Expand", "Reshape", "Squeeze", "Unsqueeze"),
+        *("AveragePool", "Expand", "Relu", "Reshape", "Squeeze", "Unsqueeze"),
     ]
 )
-"""What lies between such a reader and the tensor whose size it measures."""
+"""What lies between such a reader and the tensor whose size it measures, beside sums of windows."""
 
 
 COMPARED = frozenset(["MaxPool", "HardSigmoid", "Sigmoid", "Softmax", "Tanh"])
@@ -92,12 +92,22 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
         while waiting:
             maker = makers.get(waiting.pop())
             between = WAYS.get(node.op, BETWEEN)
-            if maker is None or maker.op not in between or maker.name in found:
+            known = maker is not None and (maker.op in between or _sums_window(graph, maker))
+            if maker is None or not known or maker.name in found:
                 continue
             if not _leads_elsewhere(graph, maker, readers, found, node):
                 found[maker.name] = reason
                 waiting += [name for name in maker.inputs if name]
     return {node.name: found[node.name] for node in graph.nodes if node.name in found}
+
+
+def _sums_window(graph: Graph, node: Node) -> bool:
+    """Whether a depthwise convolution only sums or averages windows: of squares, where a norm is taken."""
+    weights = graph.constant(node, 1) if node.op == "Conv" else None
+    apart = (
+        weights is not None and weights.shape[0] == node.int("group", 1) and weights.shape[1] == 1
+    )
+    return weights is not None and apart and weights[0].size > 1 and np.ptp(weights) == 0.0
 
 
 def _chooses(graph: Graph, node: Node, readers: dict[str, list[Node]]) -> bool:
