@@ -1,5 +1,6 @@
 """Runs inside the emulated Python of make_arm_results.py: of each file two warm-up runs, then a mark and
-RUNS times a run and a mark. ``arm_guest.py RUNS FILE...`` prints a checksum of each file's output.
+RUNS times a run and a mark. ``arm_guest.py RUNS FILE...`` prints a checksum of each file's first output; with
+ARM_MAPS=FILE in the environment where libraries lie in memory is written there.
 """
 
 import contextlib
@@ -8,6 +9,7 @@ import os
 import sys
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +23,13 @@ def mark() -> None:
         os.getpriority(os.PRIO_PROCESS, MARK)
 
 
-def noise(shape: Any) -> Any:
-    """Return a seeded input."""
-    return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+def noise(shape: Any, dtype: Any = np.float32) -> Any:
+    """Return a seeded input: -1..1, or every value that integers of one byte have."""
+    generator = np.random.default_rng(0)
+    if np.issubdtype(dtype, np.integer):
+        known = np.iinfo(dtype)
+        return generator.integers(known.min, known.max, shape, dtype, endpoint=True)
+    return generator.uniform(-1, 1, shape).astype(dtype)
 
 
 def open_onnx(path: str) -> Callable[[], Any]:
@@ -34,7 +40,8 @@ def open_onnx(path: str) -> Callable[[], Any]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    feeds = {border.name: noise(border.shape) for border in session.get_inputs()}
+    kinds = {"tensor(int8)": np.int8, "tensor(uint8)": np.uint8, "tensor(float)": np.float32}
+    feeds = {b.name: noise(b.shape, kinds[b.type]) for b in session.get_inputs()}
     return lambda: session.run(None, feeds)[0]
 
 
@@ -44,12 +51,13 @@ def open_tflite(path: str) -> Callable[[], Any]:
 
     interpreter = Interpreter(path, num_threads=1)
     interpreter.allocate_tensors()
-    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
-    interpreter.set_tensor(source["index"], noise(source["shape"]))
+    for source in interpreter.get_input_details():
+        interpreter.set_tensor(source["index"], noise(source["shape"], source["dtype"]))
+    target = interpreter.get_output_details()[0]["index"]
 
     def run() -> Any:
         interpreter.invoke()
-        return interpreter.get_tensor(target["index"])
+        return interpreter.get_tensor(target)
 
     return run
 
@@ -66,6 +74,8 @@ def main(runs: int, paths: list[str]) -> None:
             run()
             mark()
         print(zlib.crc32(output.tobytes()), flush=True)
+    if maps := os.environ.get("ARM_MAPS"):
+        Path(maps).write_bytes(Path("/proc/self/maps").read_bytes())
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 /* A plugin for qemu's user mode: how many instructions of each kind an aarch64 program executed.
  *
  * Every getpriority(0, MARK) of the program (scripts/arm_guest.py) appends one line of running totals to
- * the file named by out=FILE, in the order of the enum, which make_arm_results.py has too. Counters are
- * not atomic: for programs that compute in one thread. The declarations are those of plugin API 1
- * (qemu 7.2): Debian packages no header.
+ * the file named by out=FILE, in the order of the enum, which make_arm_results.py has too. With
+ * blocks=FILE it also appends a line "address instructions executions" for every translated block that ran
+ * since the last mark, and an empty line: arm_kernels.py adds them up by function. Counters are not atomic:
+ * for programs that compute in one thread. The declarations are those of plugin API 1 (qemu 7.2): Debian
+ * packages no header.
  */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -27,11 +30,15 @@ void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *, int, void
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *);
+uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *);
 EXPORT int qemu_plugin_version = 1;
 
 enum kind { DOT, WIDE, MUL, FMA, VECTOR, VMEMORY, MEMORY, BRANCH, SCALAR, KINDS };
 static uint64_t total[KINDS];
-static FILE *out;
+static FILE *out, *blocks;
+
+struct block { uint64_t address, instructions, executions, before; struct block *next; };
+static struct block *first; /* of all that were translated, the last one first */
 
 struct rule { uint32_t mask, value; enum kind kind; };
 static const struct rule rules[] = { /* Arm ARM, section C4.1; the first that fits counts */
@@ -73,6 +80,27 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *block)
     for (int kind = 0; kind < KINDS; kind++)
         if (here[kind])
             qemu_plugin_register_vcpu_tb_exec_inline(block, ADD_U64, &total[kind], here[kind]);
+    if (blocks) {
+        struct block *one = calloc(1, sizeof *one);
+        one->address = qemu_plugin_tb_vaddr(block);
+        one->instructions = qemu_plugin_tb_n_insns(block);
+        one->next = first;
+        first = one;
+        qemu_plugin_register_vcpu_tb_exec_inline(block, ADD_U64, &one->executions, 1);
+    }
+}
+
+static void write_blocks(void)
+{
+    for (struct block *one = first; one; one = one->next) {
+        uint64_t ran = one->executions - one->before;
+        if (ran)
+            fprintf(blocks, "%llx %llu %llu\n", (unsigned long long)one->address,
+                    (unsigned long long)one->instructions, (unsigned long long)ran);
+        one->before = one->executions;
+    }
+    fputc('\n', blocks);
+    fflush(blocks);
 }
 
 static void called(qemu_plugin_id_t id, unsigned vcpu, int64_t number, uint64_t which, uint64_t who,
@@ -84,14 +112,19 @@ static void called(qemu_plugin_id_t id, unsigned vcpu, int64_t number, uint64_t 
     for (int kind = 0; kind < KINDS; kind++)
         fprintf(out, "%llu%c", (unsigned long long)total[kind], kind + 1 < KINDS ? ' ' : '\n');
     fflush(out);
+    if (blocks)
+        write_blocks();
 }
 
 EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int count, char **options)
 {
     (void)info;
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         if (!strncmp(options[i], "out=", 4))
             out = fopen(options[i] + 4, "a");
+        if (!strncmp(options[i], "blocks=", 7))
+            blocks = fopen(options[i] + 7, "a");
+    }
     if (!out)
         return 1;
     qemu_plugin_register_vcpu_tb_trans_cb(id, translated);

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -135,24 +136,40 @@ def empty_model(path: Path) -> Path:
 
 def count(board: str, qemu: str, plugin: Path, paths: list[Path], folder: Path) -> list[Count]:
     """Run files on an emulated board; return the median inference of each."""
-    *settings, _, python = prepare_board(board)
     out = folder / f"{board}.txt"
-    out.unlink(missing_ok=True)
-    fixed = {"QEMU_PLUGIN": f"file={plugin},out={out}", "PYTHONHASHSEED": "0"}
-    fixed |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    command = [*settings, qemu, python, str(HERE / "arm_guest.py"), str(RUNS), *map(str, paths)]
-    ran = subprocess.run(
-        command, env={**os.environ, **fixed}, capture_output=True, encoding="utf-8"
-    )
-    if ran.returncode:
-        raise EdgeconvError(f"the emulated {BOARDS[board].title} failed: {ran.stderr[-300:]}")
+    said = run_guest(board, qemu, f"{plugin},out={out}", RUNS, paths, [out])
     lines = [
         [int(part) for part in line.split()]
         for line in out.read_text(encoding="utf-8").splitlines()
     ]
     groups = [lines[at : at + RUNS + 1] for at in range(0, len(lines), RUNS + 1)]
-    checksums = ran.stdout.split()
-    return [Count(median_run(g), c) for g, c in zip(groups, checksums, strict=True)]
+    return [Count(median_run(g), c) for g, c in zip(groups, said.split(), strict=True)]
+
+
+def run_guest(
+    board: str,
+    qemu: str,
+    plugin: str,
+    runs: int,
+    paths: Sequence[Path],
+    written: Sequence[Path],
+    maps: Path | None = None,
+) -> str:
+    """Run arm_guest.py on an emulated board, after removing what the plugin appends to; return what it said."""
+    *settings, _, python = prepare_board(board)
+    for path in written:
+        path.unlink(missing_ok=True)
+    fixed = {"QEMU_PLUGIN": f"file={plugin}", "PYTHONHASHSEED": "0"}
+    fixed |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    if maps is not None:
+        fixed["ARM_MAPS"] = str(maps)
+    command = [*settings, qemu, python, str(HERE / "arm_guest.py"), str(runs), *map(str, paths)]
+    ran = subprocess.run(
+        command, env={**os.environ, **fixed}, capture_output=True, encoding="utf-8"
+    )
+    if ran.returncode:
+        raise EdgeconvError(f"the emulated {BOARDS[board].title} failed: {ran.stderr[-300:]}")
+    return ran.stdout
 
 
 def median_run(totals: list[list[int]]) -> tuple[int, ...]:

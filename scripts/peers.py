@@ -37,7 +37,7 @@ class Made:
 
 
 def quantize_static(title: str, hub: Path, samples: Sequence[Sample], target: Path) -> Made:
-    """Run onnxruntime's quantize_static; ``title`` is one of STATIC."""
+    """Run onnxruntime's quantize_static; ``title`` is one of STATIC or SIGNED."""
     from onnxruntime.quantization import CalibrationDataReader
     from onnxruntime.quantization import quantize_static as quantize
 
@@ -55,6 +55,8 @@ def quantize_static(title: str, hub: Path, samples: Sequence[Sample], target: Pa
 
 STATIC = ("quantize_static", "quantize_static percentile 99.999", "quantize_static default")
 """Per channel with unsigned activations and min/max or a percentile; and as it is called by default."""
+SIGNED = "quantize_static S8S8"
+"""Per channel with min/max and signed activations."""
 
 
 def _static_options(title: str) -> dict[str, Any]:
@@ -65,7 +67,7 @@ def _static_options(title: str) -> dict[str, Any]:
     options: dict[str, Any] = {
         "quant_format": QuantFormat.QDQ,
         "per_channel": True,
-        "activation_type": QuantType.QUInt8,
+        "activation_type": QuantType.QInt8 if title == SIGNED else QuantType.QUInt8,
         "weight_type": QuantType.QInt8,
         "calibrate_method": CalibrationMethod.MinMax,
     }

@@ -43,6 +43,7 @@ STUB(void, qemu_plugin_register_vcpu_tb_exec_inline, struct qemu_plugin_tb *a, i
 STUB(size_t, qemu_plugin_tb_n_insns, const struct qemu_plugin_tb *a) { return a != 0; }
 STUB(struct qemu_plugin_insn *, qemu_plugin_tb_get_insn, const struct qemu_plugin_tb *a, size_t b)
     { (void)a, (void)b; return 0; }
+STUB(uint64_t, qemu_plugin_tb_vaddr, const struct qemu_plugin_tb *a) { return a != 0; }
 STUB(const void *, qemu_plugin_insn_data, const struct qemu_plugin_insn *a) { return a; }
 int main(void) { unsigned word; while (scanf("%x", &word) == 1) printf("%d\\n", kind_of(word)); return 0; }
 """

@@ -24,6 +24,7 @@ from edgeconv.recipe import Recipe
 CHANNELWISE = operators(Is.CHANNELWISE)
 SHUFFLE_MOVES = 3  # times that a shuffle moves its picture (ops_shape.channel_shuffle) ...
 SHUFFLE_OPS = 6  # ... in so many operators
+PIECE = 16  # a part of a position takes as long to cut or join as so many channels of it, if it has fewer
 
 
 @dataclass(frozen=True)
@@ -189,10 +190,11 @@ def _cost_after(graph: Graph, sinks: dict[str, Sink]) -> int:
         n, _, h, w = graph.shape(name)
         for part in sink.parts:
             if part not in cuts and not _is_whole(graph, part):
-                cost += OPERATOR + n * h * w * (part.last - part.first)
+                cost += OPERATOR + n * h * w * max(part.last - part.first, PIECE)
             cuts.add(part)
         if len(sink.parts) > 1:
-            cost += OPERATOR + n * h * w * len(sink.order)
+            moved = sum(max(part.last - part.first, PIECE) for part in sink.parts)
+            cost += OPERATOR + n * h * w * moved
     return cost
 
 
