@@ -1,4 +1,4 @@
-"""A .pte on boards over SSH: to the end on an emulated Raspberry Pi 5, one sentence on a Pi 4.
+"""A .pte on boards over SSH: to the end on an emulated Raspberry Pi 5, one sentence on a Pi 4. And ncnn's pair.
 
 Minutes, and 0.2 GB of wheels: ExecuTorch and the PyTorch that it imports.
 """
@@ -69,3 +69,21 @@ def test_a_pte_over_ssh(board: str, program: Path) -> None:
     bench = edgeconv("bench", program, "--device", "ssh://raspberrypi", "--runs", 5, "--no-reference")  # fmt: skip
     assert bench.exit_code == 0, bench.output
     assert "emulated" in row_of(bench, program)
+
+
+def test_ncnns_pair_over_ssh(board: str, tmp_path: Path) -> None:
+    """Both files go there, are the same as here to a millionth, and are timed there."""
+    pytest.importorskip("ncnn", reason="needs edgeconv[ncnn]")
+    words = "mobilenet_v1 --weights random --width 0.25 --resolution 32 --classes 4"
+    made = edgeconv("export", *words.split(), "--target", "ncnn", "--output", tmp_path)
+    assert made.exit_code == 0, made.output
+    (pair,) = tmp_path.glob("*.param")
+    ready = edgeconv("device", "setup", "--ncnn", "ssh://raspberrypi")
+    assert ready.exit_code == 0, ready.output
+    said = edgeconv("parity", pair, "--device", "ssh://raspberrypi", "--count", 2, "--json")
+    row = next(r for r in answer(said)["rows"] if r["label"].endswith("ncnn on raspberrypi"))
+    assert row["error"] is None, row
+    assert row["ok"], row
+    bench = edgeconv("bench", pair, "--device", "ssh://raspberrypi", "--runs", 5, "--no-reference")
+    assert bench.exit_code == 0, bench.output
+    assert "emulated" in row_of(bench, pair)
