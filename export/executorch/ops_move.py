@@ -122,19 +122,12 @@ def _forwards(graph: Graph, node: Node) -> bool:
 
 
 def _resize(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torch.Tensor":
-    """Resize over two axes: linear, or nearest by whole factors (others are written out)."""
-    import torch
+    """Resize a picture by PyTorch's bilinear filter; other forms are written out."""
     from torch.nn import functional
 
-    shape = graph.shape(node.output)
-    if node.str("mode", "nearest") == "linear":
-        corners = node.str("coordinate_transformation_mode", "half_pixel") == "align_corners"
-        size = list(shape[2:])
-        return functional.interpolate(x[0], size=size, mode="bilinear", align_corners=corners)
-    n, c, h, w = x[0].shape
-    down, across = shape[2] // h, shape[3] // w
-    rows = torch.cat([x[0].reshape(n * c, h, 1, w)] * down, 2).reshape(n * c, h * down, w, 1)
-    return torch.cat([rows] * across, 3).reshape(shape)
+    size = list(graph.shape(node.output)[2:])
+    corners = node.str("coordinate_transformation_mode", "half_pixel") == "align_corners"
+    return functional.interpolate(x[0], size=size, mode="bilinear", align_corners=corners)
 
 
 def _cuts_and_mirrors(graph: Graph, node: Node) -> str | None:

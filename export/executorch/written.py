@@ -114,27 +114,33 @@ def _pad(graph: Graph, node: Node) -> list[Node]:
 
 
 def _resize(graph: Graph, node: Node) -> list[Node]:
-    if node.str("mode", "nearest") == "nearest":
-        return (
-            [node] if _by_whole_factors(graph, node) else _by_rows(graph, node, _rows(graph, node))
-        )
-    return [node] if _as_in_pytorch(graph, node) else resize_by_matrices(graph, node)
+    if node.str("mode", "nearest") != "nearest":
+        return [node] if _as_in_pytorch(graph, node) else resize_by_matrices(graph, node)
+    if (each := _whole_factors(graph, node)) is None:
+        return _by_rows(graph, node, _rows(graph, node))
+    n, c, h, w = graph.shape(node.inputs[0])
+    steps, apart, wide = Steps(graph, node), (n * c, h, 1, w, 1), (n * c, h, each[0], w, each[1])
+    x = steps.do("Reshape", node.inputs[0], steps.integers(apart), shape=apart)
+    # XNNPACK repeats what it adds; it joins no tensor to itself
+    zeros = steps.constant(np.zeros((1, 1, each[0], 1, each[1])))
+    x = steps.do("Add", x, zeros, shape=wide)
+    return steps.ended("Reshape", x, steps.integers(graph.shape(node.output)))
 
 
 def _rows(graph: Graph, node: Node) -> "dict[int, np.typing.NDArray[np.int64]]":
     return {axis: rows.astype(np.int64) for axis, rows in nearest_rows(graph, node).items()}
 
 
-def _by_whole_factors(graph: Graph, node: Node) -> bool:
-    """Whether each pixel of a picture becomes as many equal ones."""
+def _whole_factors(graph: Graph, node: Node) -> tuple[int, int] | None:
+    """Return down and across, where each pixel of a picture becomes as many equal ones; else None."""
     shape, rows = graph.shape(node.inputs[0]), nearest_rows(graph, node)
     if len(shape) != 4 or not rows or not rows.keys() <= {2, 3}:
-        return False
+        return None
     each = {axis: len(at) // shape[axis] for axis, at in rows.items()}
-    return all(
-        np.array_equal(at, np.repeat(np.arange(shape[axis]), each[axis]))
-        for axis, at in rows.items()
-    )
+    repeated = {axis: np.repeat(np.arange(shape[axis]), each[axis]) for axis in rows}
+    if not all(np.array_equal(at, repeated[axis]) for axis, at in rows.items()):
+        return None
+    return each.get(2, 1), each.get(3, 1)
 
 
 def _as_in_pytorch(graph: Graph, node: Node) -> bool:
