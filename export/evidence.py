@@ -60,9 +60,8 @@ def _arrays(expected: Expected, names: Sequence[str], how: Preprocessing | None)
     arrays |= {f"output:{name}": value for name, value in expected.outputs.items()}
     arrays |= {f"margin:{name}": made.margins for name, made in expected.scores.items()}
     truth = np.full(rows, -1, np.int64) if expected.truth is None else expected.truth
-    called = np.repeat(np.array(names), rows // len(names))  # a batch shares its name
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, names=called, truth=truth, **arrays)
+    np.savez(buffer, allow_pickle=False, names=np.array(names), truth=truth, **arrays)
     return buffer.getvalue()
 
 

@@ -90,3 +90,46 @@ class Chosen(Sequence[AnyFeed]):
         if isinstance(index, slice):
             return Chosen(self._feeds, self._places[index])
         return self._feeds[self._places[index]]
+
+
+class Mixed(Sequence[Feed]):
+    """Feeds of one sample each, repeated over the batch, as feeds of that sample and those behind it.
+
+    A file that mixes up its batch, or computes one of it for all, gives the same for repeated samples.
+    """
+
+    def __init__(self, feeds: Sequence[Feed], size: int) -> None:
+        self._feeds, self._size = feeds, size
+
+    def __len__(self) -> int:
+        return len(self._feeds)
+
+    def samples(self, index: int) -> list[int]:
+        """Return which samples the rows of a feed are of."""
+        return [(index + row) % len(self) for row in range(self._size)]
+
+    @overload
+    def __getitem__(self, index: int) -> Feed: ...
+    @overload
+    def __getitem__(self, index: slice) -> Chosen[Feed]: ...
+    def __getitem__(self, index: int | slice) -> Feed | Chosen[Feed]:
+        if isinstance(index, slice):
+            return Chosen(self, range(*index.indices(len(self))))
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        found = [self._feeds[sample] for sample in self.samples(index)]
+        return {
+            name: np.concatenate([feed[name][row : row + 1] for row, feed in enumerate(found)])
+            if len(np.atleast_1d(value)) == self._size
+            else value
+            for name, value in found[0].items()
+        }
+
+
+def mixed(feeds: Sequence[Feed]) -> Sequence[Feed]:
+    """Return ``feeds`` with different samples in each batch, where one sample fills it."""
+    first = feeds[0] if len(feeds) else {}
+    size = next((len(value) for value in first.values() if value.ndim), 1)
+    batches = [value for value in first.values() if value.ndim and len(value) == size]
+    repeated = all(np.array_equal(value, np.repeat(value[:1], size, axis=0)) for value in batches)
+    return Mixed(feeds, size) if size > 1 and repeated else feeds

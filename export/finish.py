@@ -11,6 +11,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.data import load_feeds
 from edgeconv.export.emit import EmitRequest, Emitted
 from edgeconv.export.evidence import evidence_files
+from edgeconv.export.feeds import mixed
 from edgeconv.export.hub.cuts import output_cuts
 from edgeconv.export.hub.whole import whole_outputs
 from edgeconv.export.integer.free_form import held_on
@@ -27,7 +28,6 @@ from edgeconv.judge.advice import advice
 from edgeconv.recipe import FROM_FILE
 from edgeconv.runtimes.choose import choose
 from edgeconv.runtimes.probe import begin_probe
-from edgeconv.spread import spread
 
 
 def begin_reference(work: Work) -> None:
@@ -37,7 +37,7 @@ def begin_reference(work: Work) -> None:
     def run(tick: Tick) -> tuple[Expected, str]:
         from edgeconv.export.reference import open_reference
 
-        feeds = load_feeds(data.verification, "verification sample")
+        feeds = mixed(load_feeds(data.verification, "verification sample"))
         with open_reference(
             module=source.module,
             raw=raw,
@@ -68,8 +68,7 @@ def reference(work: Work) -> None:
             scores={} if work.options.image_input else float_scores(hub, found.feeds),
         )
         say(f"{runtime} on {len(expected.feeds)} samples")
-    chosen = spread(work.data.verification, len(expected.feeds))
-    work.names = [sample.name for sample in chosen]
+    work.names = [work.data.verification[sample].name for sample in expected.samples]
     if work.hint is not None and (hint := work.hint.result()):
         work.notes.insert(0, hint)
 

@@ -13,7 +13,7 @@ from edgeconv.adapt import match_names
 from edgeconv.ahead import Tick
 from edgeconv.evaluate.box_parity import BoxParity
 from edgeconv.evaluate.held import boxes_held
-from edgeconv.export.feeds import Chosen
+from edgeconv.export.feeds import Chosen, Mixed
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.decisions import decisions, opened
 from edgeconv.export.kinds import Precision
@@ -78,7 +78,7 @@ class Expected:
     """Verification feeds, the reference's outputs for them, stacked, and the true classes if known.
 
     ``cuts`` are the parts of the outputs that the graph shows, ``whole`` what it shows of whole numbers;
-    ``scores`` are those behind outputs of labels.
+    ``scores`` are those behind outputs of labels; ``samples`` says of each row which of those to verify on it is.
     """
 
     feeds: Sequence[Feed]
@@ -87,6 +87,7 @@ class Expected:
     cuts: Cuts | None = None
     whole: Mapping[str, Whole] | None = None
     scores: Mapping[str, Scores] = field(default_factory=dict)
+    samples: Sequence[int] = ()
 
     def spread(self, count: int) -> "Expected":
         """Return ``count`` feeds with their outputs, evenly spread: pictures may lie sorted by class."""
@@ -117,7 +118,7 @@ def expect(
     Raises EdgeconvError naming an output that is not finite.
     """
     rows: dict[str, list[NDArray[Any]]] = {s.name: [] for s in reference.runner.outputs}
-    index = 0
+    whole, chosen, index = feeds, list(range(len(feeds))), 0
     while index < len(feeds):
         feed = feeds[index]
         batch = next((len(value) for value in feed.values() if value.ndim), 1)
@@ -127,16 +128,18 @@ def expect(
             rows[name].append(as_rows(value, batch))
         if index == 0:
             most = max(1, MAX_BYTES // max(1, sum(value.nbytes for value in made.values())))
-            feeds = feeds if most >= len(feeds) else Chosen(feeds, places(len(feeds), most))
+            chosen = places(len(whole), most)
+            feeds = whole if len(chosen) == len(whole) else Chosen(whole, chosen)
         index += 1
         tick(index / len(feeds))
-    known = [t for t in spread(truth, len(feeds)) if t is not None]
     stacked = {name: np.concatenate(values) for name, values in rows.items()}
-    classes = None
-    if len(known) == len(feeds):
-        count = len(next(iter(stacked.values()), ())) // len(feeds)
-        classes = np.repeat(np.array(known, np.int64), count)
-    return Expected(feeds, stacked, classes)
+    size = len(next(iter(stacked.values()), ())) // len(feeds)
+    samples = [
+        s for p in chosen for s in (whole.samples(p) if isinstance(whole, Mixed) else [p] * size)
+    ]
+    known = [t for t in (truth[sample] for sample in samples) if t is not None]
+    classes = np.array(known, np.int64) if len(known) == len(samples) else None
+    return Expected(feeds, stacked, classes, samples=samples)
 
 
 @dataclass(frozen=True)

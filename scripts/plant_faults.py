@@ -21,6 +21,7 @@ from typing import Any
 
 import click
 import numpy as np
+from arithmetic_faults import ARITHMETIC_FAULTS
 from faults import FAULTS
 from json_lines import Line, read_lines
 from order_faults import ORDER_FAULTS
@@ -42,7 +43,7 @@ from edgeconv.judge.verdict import Verdict
 SLIGHT = 0.01
 """A fault that adds less than this share of an output's own spread as noise is drawn again elsewhere."""
 TRIES = 6
-KINDS = FAULTS | ORDER_FAULTS | PART_FAULTS | RULE_FAULTS
+KINDS = FAULTS | ORDER_FAULTS | PART_FAULTS | RULE_FAULTS | ARITHMETIC_FAULTS
 
 
 @dataclass(frozen=True)
@@ -277,6 +278,7 @@ def said(verdict: Verdict) -> Line:
         "lost_samples_low",
         "worst_row_beyond_db",
         "odd_place_beyond_db",
+        "worst_sample_beyond_db",
         "lost_bits",
         "lost_float_bits",
     )

@@ -78,6 +78,33 @@ def _half_swapped(values: Array) -> Array:
     return values if not half else np.concatenate([values[:, half:], values[:, :half]], axis=1)
 
 
+def _mixed(values: Array, rng: np.random.Generator) -> Array:
+    """Make one of axis 1 the mean of itself and the next."""
+    made = values.copy()
+    if made.ndim > 1 and made.shape[1] > 1:
+        own = int(rng.integers(made.shape[1]))
+        made[:, own] = (values[:, own] + values[:, (own + 1) % made.shape[1]]) / 2
+    return made
+
+
+def _every(
+    values: Array, step: int, change: Callable[[Array], Array], *, whole: bool = False
+) -> Array:
+    """Change every ``step``th number of each sample as it lies in memory; ``whole``: of what all become."""
+    flat = values.reshape(len(values), -1).copy()
+    first = min(step, flat.shape[1]) - 1
+    flat[:, first::step] = change(flat)[:, first::step] if whole else change(flat[:, first::step])
+    return flat.reshape(values.shape)
+
+
+def _tail(values: Array) -> Array:
+    """Leave the last numbers of each sample as they were for the first: those that fill no block of eight."""
+    flat = values.reshape(len(values), -1).copy()
+    left = max(1, flat.shape[1] % 8)
+    flat[:, -left:] = flat[:1, -left:]
+    return flat.reshape(values.shape)
+
+
 CHANGES: dict[str, Change] = {
     "the picture before": lambda v, rng: np.roll(v, 1, axis=0),
     "a tenth from the picture before": lambda v, rng: _replaced(
@@ -129,6 +156,27 @@ CHANGES: dict[str, Change] = {
     "powers of two": lambda v, rng: np.sign(v) * np.exp2(np.rint(np.log2(np.maximum(np.abs(v), 1e-12)))),
     "a softmax too much": lambda v, rng: np.exp(v - v.max(axis=1, keepdims=True)) / np.exp(v - v.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True) if v.ndim > 1 and v.shape[1] > 1 else v,
     "a sigmoid too much": lambda v, rng: 1 / (1 + np.exp(-np.clip(v, -60, 60))),
+    "a tenth of the picture before in each": lambda v, rng: 0.9 * v + 0.1 * np.roll(v, 1, axis=0),
+    "one picture the one before": lambda v, rng: _replaced(v, rows := _some(v, rng, 0.0), v[rows - 1]),
+    "one picture zero": lambda v, rng: _replaced(v, _some(v, rng, 0.0), 0),
+    "one picture a third off": lambda v, rng: _replaced(v, rows := _some(v, rng, 0.0), v[rows] + _spread(v)),
+    "the mean of two pictures": lambda v, rng: 0.5 * (v + np.roll(v, 1, axis=0)),
+    "every second picture the one before": lambda v, rng: _replaced(v, rows := np.arange(1, len(v), 2), v[rows - 1]),
+    "0.95 times": lambda v, rng: v * 0.95,
+    "a tenth of the spread more": lambda v, rng: v + _spread(v) / 10,
+    "a channel half a spread higher": lambda v, rng: _channel(v, rng, lambda c: c + max(1e-6, 0.5 * _spread(c))),
+    "a channel the mean of two": lambda v, rng: _mixed(v, rng),
+    "every 16th value zero": lambda v, rng: _every(v, 16, lambda values: values * 0),
+    "every 8th value its neighbour": lambda v, rng: _every(v, 8, lambda values: np.roll(values, 1, axis=-1), whole=True),
+    "the last values not written": lambda v, rng: _tail(v),
+    "a value in a thousand wild": lambda v, rng: np.where(rng.random(v.shape) < 1e-3, v + 8 * _spread(v), v),
+    "every other place a tenth less": lambda v, rng: np.concatenate([v[..., :1] * 0.9, v[..., 1:]], -1) if v.ndim < 3 else v * np.where(np.arange(v.shape[-1]) % 2, 0.9, 1.0),
+    "half a place further": lambda v, rng: 0.5 * (v + np.roll(v, 1, axis=-1)) if v.ndim > 2 else v,
+    "the upper hundredth cut": lambda v, rng: np.minimum(v, np.quantile(v, 0.9)),
+    "quarters in another order": lambda v, rng: np.concatenate([p for i in (0, 2, 1, 3) for p in [np.array_split(v, 4, -1)[i]]], -1),
+    "the second half of the pictures 0.9 times": lambda v, rng: _replaced(v, rows := np.arange(len(v) // 2, len(v)), v[rows] * 0.9),
+    "small values zero": lambda v, rng: np.where(np.abs(v) < np.quantile(np.abs(v), 0.3), 0, v),
+    "cubed": lambda v, rng: v * np.abs(v) / max(1e-9, float(np.abs(v).mean())),
 }  # fmt: skip
 """By name what turns the outputs (samples, ...) of a sound file into those of a broken one."""
 

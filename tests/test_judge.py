@@ -650,7 +650,7 @@ def test_whole_numbers_are_equal_or_not(kind: type) -> None:
     assert not broken.converted
 
 
-@pytest.mark.parametrize("shape", [(30, 3000), (30, 12, 2100), (30, 2100, 6)])
+@pytest.mark.parametrize("shape", [(60, 3000), (30, 12, 2100), (30, 2100, 6)])
 def test_one_row_of_thousands_is_judged_by_itself(shape: tuple[int, ...]) -> None:
     """An anchor, a class or a time step that is its neighbour's or still; none of them by chance, of few samples either."""
     rng = np.random.default_rng(3)
@@ -676,3 +676,31 @@ def test_one_row_of_thousands_is_judged_by_itself(shape: tuple[int, ...]) -> Non
         row = (slice(None),) * axis + (shape[axis] // 2,)
         other[row] = np.roll(other[row], shift, axis=0) * shift
         assert metrics.worst_row_beyond_db(wanted, promise, other, 0.0) > 12
+
+
+@pytest.mark.parametrize("kind", ["another", "zero"])
+def test_one_picture_of_a_hundred_that_is_wrong_is_named(kind: str) -> None:
+    """At 15 dB it adds so little that no figure over all of them shows it."""
+    rng = np.random.default_rng(4)
+    wanted = rng.normal(size=(100, 24, 4))
+    promise = wanted + 0.18 * rng.normal(size=wanted.shape)
+    sound = promise + 0.1 * rng.normal(size=wanted.shape)
+    assert compare({"y": wanted}, {"y": sound}, floor={"y": promise}, budget=INT8)
+    wrong = sound.copy()
+    wrong[42] = wanted[41] if kind == "another" else 0.0
+    found = compare({"y": wanted}, {"y": wrong}, floor={"y": promise}, budget=INT8)
+    assert {f.metric for f in found.missed} == {"worst_sample_beyond_db"}
+
+
+def test_half_precision_is_held_to_what_halves_can_say() -> None:
+    """A scale that is 3 % beside is no rounding; a quarter of noise around 500 is."""
+    rng = np.random.default_rng(6)
+    wanted = rng.normal(size=(50, 8))
+    missed = compare({"y": wanted}, {"y": 1.05 * wanted}, budget=DEFAULTS["fp16"]).missed
+    assert "half_sqnr_db" in {f.metric for f in missed}
+    near = wanted + 1e-3 * rng.normal(size=wanted.shape)
+    assert compare({"y": wanted}, {"y": near}, budget=DEFAULTS["fp16"])
+    far = 500.0 + wanted
+    figures = compare({"y": far}, {"y": np.rint(far * 4) / 4}).figures["y"]
+    assert figures["half_sqnr_db"] == np.inf
+    assert figures["sqnr_centred_db"] < 25

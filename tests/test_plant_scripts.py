@@ -36,6 +36,28 @@ def test_planted_faults_are_named_and_the_healthy_file_is_not(tmp_path: Path) ->
     assert [line["case"] for line in planted if line["converted"]] == []
 
 
+def test_faults_of_arithmetic_change_what_a_net_gives() -> None:
+    import parity_kit as kit
+    from arithmetic_faults import ARITHMETIC_FAULTS
+    from planting import Healthy
+
+    from edgeconv.export.prepare import prepare
+
+    graph = prepare(kit.small_net(), int8=False).graph
+    inner = [t for t in graph.producers() if t not in graph.outputs]
+    seen = kit.pictures(8)
+    whole = kit.run_graph(graph, seen, inner)
+    ranges = {name: (float(whole[name].min()), float(whole[name].max())) for name in inner}
+    planted = 0
+    for name, fault in ARITHMETIC_FAULTS.items():
+        found = fault(Healthy(graph, None, ranges), np.random.default_rng(0))
+        if found is not None:
+            made = kit.run_graph(found.graph, seen)["logits"]
+            assert not np.allclose(made, whole["logits"], atol=1e-4), name
+            planted += 1
+    assert planted >= 12
+
+
 def test_outputs_that_a_broken_loop_gives_are_named(tmp_path: Path) -> None:
     import plant_outputs
     from plant_faults import SLIGHT, trained_nets

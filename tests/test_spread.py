@@ -9,6 +9,7 @@ import pytest
 
 from edgeconv.artifact import Artifact
 from edgeconv.errors import EdgeconvError
+from edgeconv.export.feeds import mixed
 from edgeconv.export.verify import Expected, expect
 from edgeconv.judge.outputs import Outputs
 from edgeconv.parity.cells import Cell
@@ -101,3 +102,22 @@ def test_stored_outputs_are_of_the_pictures_that_could_be_read(tmp_path: Path) -
     np.savez(tmp_path / "out.npz", y=wanted[:7])
     with pytest.raises(EdgeconvError, match="y holds 7 rows, and photos 10 samples"):
         reference_outputs(request, None, samples)
+
+
+def test_the_samples_of_a_batch_are_different_ones() -> None:
+    """A file that swaps its batch, or computes its first sample for all, would give the same for one sample repeated."""
+    feeds = [{"x": np.full((3, 2), i, np.float32), "k": np.array(7, np.float32)} for i in range(5)]
+    batch = mixed(feeds)
+    assert [feed["x"][:, 0].tolist() for feed in batch[3:]] == [[3, 4, 0], [4, 0, 1]]
+    assert batch[0]["k"] == 7
+    outputs = (TensorSpec("y", (3, 2)),)
+    runner = SimpleNamespace(
+        runner=SimpleNamespace(outputs=outputs), infer=lambda feed: {"y": feed["x"]}
+    )
+    found = expect(cast(Any, runner), batch, [10, 11, 12, 13, 14], lambda _: None)
+    assert found.truth is not None
+    assert np.array_equal(found.truth - 10, found.outputs["y"][:, 0])
+    assert list(found.samples[:6]) == [0, 1, 2, 1, 2, 3]
+    assert mixed(feeds[:1])[0]["x"].tolist() == feeds[0]["x"].tolist()
+    whole = [{"x": np.arange(6, dtype=np.float32).reshape(3, 2) + i} for i in range(5)]
+    assert mixed(whole) is whole

@@ -63,6 +63,7 @@ DEFAULTS: dict[str, Budget] = {
     "fp16": Budget(
         {
             "half_error": 0.03,
+            "half_sqnr_db": 30.0,
             "flips_beyond_low": 0.01,
             "sqnr_centred_db": 12.0,
             "differs_low": 0.02,
@@ -75,6 +76,7 @@ DEFAULTS: dict[str, Budget] = {
             "below_floor_db": 8.0,
             "beyond_promise_db": 5.0,
             "worst_row_beyond_db": 12.0,
+            "worst_sample_beyond_db": 8.0,
             "odd_place_beyond_db": 6.0,
             "lost_bits": 1.0,
             "flips_beyond_low": 0.01,

@@ -77,9 +77,9 @@ def _amounts(name: str, reference: Array, other: Array, context: Context) -> Fig
     figures = _values(name, reference, other, context, STEP)
     figures |= _quanta(name, reference, other, replace(context, scale=STEP))
     # what is promised holds as many errors of rounding as the file
-    return figures | _floor(
-        name, reference, other, replace(context, scale=STEP / 2), metrics.rms_low
-    )
+    floor = _floor(name, reference, other, replace(context, scale=STEP / 2), metrics.rms_low)
+    floor.pop("worst_sample_beyond_db", None)  # a count may turn by much in one sample
+    return figures | floor
 
 
 def _values(
@@ -125,7 +125,10 @@ def _centred(name: str, reference: Array, other: Array) -> Figures:
     if centred is None:
         return {}
     high = centred + metrics.variance_slack_db(len(reference))
-    return {"sqnr_centred_db": centred, "sqnr_centred_high_db": high}
+    noise, step = metrics.rms_error(reference, other, name), metrics.half_step(reference)
+    left = noise**2 - step**2  # around 500 a half has steps of a quarter
+    half = centred + 20.0 * math.log10(noise / math.sqrt(left)) if left > 0.0 else math.inf
+    return {"sqnr_centred_db": centred, "sqnr_centred_high_db": high, "half_sqnr_db": half}
 
 
 def _channels(name: str, reference: Array, other: Array, context: Context) -> Figures:
@@ -175,6 +178,9 @@ def _floor(
         "below_floor_db": _beyond_db(rms(reference, other, name), least),
         "beyond_promise_db": _beyond_db(rms(context.floor, other, name), least),
         "worst_row_beyond_db": metrics.worst_row_beyond_db(reference, context.floor, other, least),
+        "worst_sample_beyond_db": metrics.worst_sample_beyond_db(
+            reference, context.floor, other, least
+        ),
         "odd_place_beyond_db": metrics.odd_place_beyond_db(reference, context.floor, other, least),
     }
 

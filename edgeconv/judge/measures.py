@@ -81,6 +81,12 @@ MEASURES = {
         Measure(
             "sqnr_centred_high_db", "high", ".1f", "upper end of its 95 % interval, dB", "recipe"
         ),
+        Measure(
+            "half_sqnr_db",
+            "high",
+            ".1f",
+            "the same of what a step of half precision at the largest value does not explain, dB",
+        ),
         _share("equal", "high", "of whole numbers: share of equal values", "recipe"),
         _share("equal_low", "high", "lower end of its 95 % interval over samples", "recipe"),
         _share("equal_high", "high", "upper end of its 95 % interval over samples", "recipe"),
@@ -150,6 +156,12 @@ MEASURES = {
             "the same of the row of an output that is farthest beyond it, dB",
         ),
         Measure(
+            "worst_sample_beyond_db",
+            "low",
+            ".2f",
+            "the same of the sample that is farthest, above what the recipe in float loses of any, dB",
+        ),
+        Measure(
             "odd_place_beyond_db",
             "low",
             ".2f",
@@ -210,6 +222,7 @@ PART_MEASURES = (
     "sqnr_db",
     "sqnr_centred_db",
     "sqnr_centred_high_db",
+    "half_sqnr_db",
     "lost_channels",
     "dead_places",
     "distinct",
@@ -218,6 +231,7 @@ PART_MEASURES = (
     "below_floor_db",
     "beyond_promise_db",
     "worst_row_beyond_db",
+    "worst_sample_beyond_db",
     "odd_place_beyond_db",
     "lost_bits",
     "lost_float_bits",

@@ -52,7 +52,12 @@ from edgeconv.metrics.pairs import (
     check_finite,
     check_pair,
 )
-from edgeconv.metrics.rows import odd_place_beyond_db, turned_row_low, worst_row_beyond_db
+from edgeconv.metrics.rows import (
+    odd_place_beyond_db,
+    turned_row_low,
+    worst_row_beyond_db,
+    worst_sample_beyond_db,
+)
 from edgeconv.metrics.shares import (
     differs_low,
     equal_share,
@@ -111,4 +116,5 @@ __all__ = [
     "variance_slack_db",
     "wilson_interval",
     "worst_row_beyond_db",
+    "worst_sample_beyond_db",
 ]

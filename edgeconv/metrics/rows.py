@@ -43,6 +43,33 @@ def worst_row_beyond_db(reference: Reals, promise: Reals, other: Reals, least: f
     return worst
 
 
+def worst_sample_beyond_db(reference: Reals, promise: Reals, other: Reals, least: float) -> float:
+    """How far the sample is from the promise that is farthest, above what that loses of any sample, dB; no less than 0.
+
+    One picture of a hundred that is another's adds next to nothing to a coarse recipe's noise over all.
+
+    >>> wanted = np.random.default_rng(0).normal(size=(100, 16))
+    >>> wrong = wanted.copy()
+    >>> wrong[7] = wanted[6]
+    >>> worst_sample_beyond_db(wanted, wanted + 0.2, wrong + 0.2, 0.1) > 10
+    True
+    >>> worst_sample_beyond_db(wanted, wanted + 0.2, wanted, 0.1)
+    0.0
+    """
+    pairs = [(reference, promise), (promise, other)]
+    implied, beside = (
+        max(
+            float(np.square(np.subtract(x, y, dtype=np.float64)).mean())
+            for x, y in zip(*pair, strict=True)
+        )
+        for pair in pairs
+    )
+    floor = max(implied, least**2)
+    if beside <= floor:
+        return 0.0
+    return 10.0 * math.log10(beside / floor) if floor > 0.0 else math.inf
+
+
 def odd_place_beyond_db(reference: Reals, promise: Reals, other: Reals, least: float) -> float:
     """The same of a row of places (a map's row or column, a token), where it stands ODD_DB above the median row; else 0.
 
