@@ -234,6 +234,27 @@ def test_what_a_dying_worker_did_not_take_is_sent_again(
     engine.close()
 
 
+def test_a_result_that_cannot_be_kept_fails_its_cell_and_no_other(
+    scheduler: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full for one file takes the smaller ones that follow."""
+    monkeypatch.setattr(worker, "perform", lambda _kind, spec, *_: dict(spec))
+    put = Store.put
+
+    def full(self: Store, key: str, result: Any, files: Any) -> None:
+        if result["number"] == 1:
+            raise EdgeconvError("cannot write it: No space left on device")
+        put(self, key, result, files)
+
+    monkeypatch.setattr(Store, "put", full)
+    engine = Cluster(Store(tmp_path), Inputs(), address=scheduler.scheduler_address)
+    for number in range(3):
+        engine.submit(Task("export", {"number": number}))
+    said = {outcome.task.spec["number"]: outcome.error for outcome in engine.outcomes()}
+    engine.close()
+    assert said == {0: None, 1: "cannot write it: No space left on device", 2: None}
+
+
 def test_a_resource_is_called_by_the_host() -> None:
     assert resource("ssh://pi5") == resource("ssh://me@pi5:22") == "board:pi5"
 

@@ -232,7 +232,10 @@ class Cluster:
             if "error" in answer:
                 said = self._inputs.in_words(str(answer["error"]), wanted(task.spec))
                 return Outcome(task, None, said, seconds, bool(answer.get("usage")))
-            self.store.put(task.key, answer, unpacked(data))
+            try:
+                self.store.put(task.key, answer, unpacked(data))
+            except EdgeconvError as full:  # as in one process, the cell fails and the others go on
+                return Outcome(task, None, str(full), seconds)
             return Outcome(task, answer, None, seconds)
         if lost and not self._same_scheduler():
             self._open[future] = (task, attempt)
