@@ -109,9 +109,9 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(photos: Path, tmp_pat
 
     with pytest.raises(KeyboardInterrupt):
         train(options(photos, cut, epochs=3, patience=0), stop)
-    with pytest.raises(EdgeconvError, match=r"another rate \(0.002, now 0.001\): give --force"):
+    with pytest.raises(EdgeconvError, match=r"with rate 0.002, which is 0.001 now: give --force"):
         train(options(photos, cut, epochs=3, patience=0, rate=1e-3))
-    with pytest.raises(EdgeconvError, match=r"another seed \(0, now 1\)"):
+    with pytest.raises(EdgeconvError, match=r"with seed 0, which is 1 now"):
         train(options(photos, cut, epochs=3, patience=0, seed=1))
     train(options(photos, cut, epochs=3, patience=0), lines.append)
     assert "goes on after epoch 2 of 3" in lines

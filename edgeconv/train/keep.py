@@ -82,8 +82,8 @@ def load_standing(path: Path, job: Mapping[str, Any], net: nn.Module) -> Standin
     for key in now:
         if before.get(key) != now[key]:
             raise EdgeconvError(
-                f"{path} is of an unfinished training with another {key.replace('_', '-')} "
-                f"({before.get(key)}, now {now[key]}): {again}"
+                f"{path} is of an unfinished training with {key.replace('_', '-')} {before.get(key)}, "
+                f"which is {now[key]} now: {again}"
             )
     return standing
 
