@@ -48,6 +48,7 @@ STATIC = {
     "per channel S8S8": peers.SIGNED,
     "per channel U8S8": peers.STATIC[0],
 }
+KERNELS = 3
 GOOGLES = {"mobilenet_v2": "tf2_mobilenet_v2_1.0_224_ptq.tflite"}
 Files = dict[tuple[str, str], Path]
 
@@ -181,6 +182,35 @@ def table(lines: Sequence[Mapping[str, Any]], kind: str) -> list[str]:
     return rows
 
 
+def floors(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the Markdown table of what TFLite's layers alone take, and of the kernels that take most."""
+    found = {
+        (row["net"], row["board"], row["maker"], row["form"]): row
+        for row in lines
+        if row["format"] == "tflite"
+    }
+    kernels = f"its kernels, M (first {KERNELS})"
+    rows = [
+        "| net at 224 | board | ours, bare, M | its layers alone, M | to litert-torch's bare file | "
+    ]
+    rows = [f"{rows[0]}{kernels} |", "|---" * 6 + "|"]
+    for net, board in dict.fromkeys(key[:2] for key in found):
+        own, layers = (found[net, board, "ours", form] for form in ("bare", "layers"))
+        other = found[net, board, "litert-torch", "bare"]["total"]
+        most = list(own["functions"].items())[:KERNELS]
+        named = ", ".join(f"{short(name)} {n / 1e6:.2f}" for name, n in most)
+        cells = [f"{own['total'] / 1e6:.2f}", f"{layers['total'] / 1e6:.2f}"]
+        cells += [f"{layers['total'] / other:.3f}x", named]
+        rows.append(f"| {net} | {PI[board]} | {' | '.join(cells)} |")
+    return rows
+
+
+def short(kernel: str) -> str:
+    """Return what tells one of XNNPACK's kernels from another."""
+    name = kernel.removeprefix("xnn_").replace("_minmax_fp32_ukernel", "").replace("qs8_qc8w_", "")
+    return f"`{name.replace('asm_aarch64_', '')}`"
+
+
 @click.group(help=__doc__)
 def main() -> None:
     """Count, or print what was counted."""
@@ -222,6 +252,7 @@ def tables(lines: Path) -> None:
     rows = read_lines(lines)
     for kind in ("tflite", "onnx"):
         click.echo("\n".join([*table(rows, kind), ""]))
+    click.echo("\n".join(floors(rows)))
 
 
 @main.command()

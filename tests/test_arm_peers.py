@@ -104,6 +104,7 @@ def test_the_table_is_of_ratios_on_both_boards(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     said = CliRunner().invoke(make_arm_peers.main, ["tables", "--lines", str(path)])
     assert said.exit_code == 0, said.output
+    assert "| ghostnet | Pi 4 | 9.00 | 9.00 | 0.900x | `gemm` 4.50 |" in said.output
     (row,) = [line for line in said.output.splitlines() if "| litert-torch |" in line]
     assert row.count("0.900x") == 4
     said = CliRunner().invoke(make_arm_peers.main, ["functions", "--lines", str(path)])
