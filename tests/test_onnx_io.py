@@ -224,6 +224,20 @@ def test_a_declared_shape_that_its_operator_contradicts_is_no_fault(tmp_path: Pa
     load_model(saved(tmp_path, model_of(body, 18, a=ints(3))))
 
 
+def test_a_size_below_zero_is_unknown_and_no_fault(tmp_path: Path) -> None:
+    body = (
+        "(float[1,8,4,4] x) => (float[1,3,8,8] y) {"
+        " a = DepthToSpace<blocksize = 2>(x)\n y = Conv<pads = [1,1,1,1]>(a, w) }"
+    )
+    model = model_of(body, w=floats(3, 2, 3, 3))
+    for dim in model.graph.input[0].type.tensor_type.shape.dim:
+        dim.dim_value = -1
+    load_model(saved(tmp_path, model))
+    model.graph.node[0].op_type = "Relu"
+    del model.graph.node[0].attribute[:]
+    load_model(saved(tmp_path, model))
+
+
 def test_a_dynamic_input_offers_the_option() -> None:
     says = r"input x has a dynamic shape \[3, W\]: name one with --input-shape x=N,C,H,W"
     model = model_of("(float[3,W] x) => (float[3,W] y) { y = Relu(x) }")

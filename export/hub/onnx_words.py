@@ -81,7 +81,7 @@ def _values(graph: onnx.GraphProto) -> Values:
 def _sizes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     """Return the shapes of tensors as far as they follow from the inputs', 0 for what is not known.
 
-    What a file declares of others may be wrong without any harm.
+    What a file declares of others may be wrong without any harm; a size below 0 is an unknown one.
     """
     claims = list(model.graph.value_info)
     del model.graph.value_info[:]
@@ -93,7 +93,7 @@ def _sizes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     model.graph.value_info.extend(claims)
     known = [*found.graph.input, *(found.graph.value_info if found is not model else [])]
     return {
-        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        value.name: tuple(max(dim.dim_value, 0) for dim in value.type.tensor_type.shape.dim)
         for value in known
         if value.type.tensor_type.HasField("shape")
     }
