@@ -76,7 +76,7 @@ def run(
             "pictures": str(pictures),
             "counts": [calib_count, verify_count],
         }
-        line = _in_process(job, timeout)
+        line = _in_process(job, timeout) | {"commit": _commit()}
         with lines.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         click.echo(f"{name}: {json.dumps(line.get('exits', line))}")
@@ -100,6 +100,14 @@ def one(job: str) -> None:
 def last_lines(path: Path) -> list[Line]:
     """Return the lines of a file, the last of each net."""
     return list({line["net"]: line for line in read_lines(path)}.values())
+
+
+def _commit() -> str:
+    """Return the short name of the checkout's commit; nothing outside of one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(
+        command, capture_output=True, check=False, encoding="utf-8"
+    ).stdout.strip()
 
 
 def _in_process(job: dict[str, Any], timeout: int) -> dict[str, Any]:

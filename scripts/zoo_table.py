@@ -24,6 +24,7 @@ verification samples, an output each; quantize_static is onnxruntime's (QDQ, U8S
 min/max) on the same hub graph, calibration and verification samples. Agreement: how often the largest
 score is the same as in float, of ONNX and of quantize_static. Share: multiply-adds in INT8. Random
 nets hold small margins, so that the verdict's 95 % of agreement is missed by most of them at 64 pixels.
+{when}
 
 | net | input | samples | FP32 | INT8 | SQNR ONNX | TFLite | Core ML | quantize_static | agreement | share % | float operators | TFLite operators (transposes) | seconds |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|
@@ -40,6 +41,7 @@ def table(lines: Sequence[Line]) -> str:
         versions=", ".join(f"{name} {version(name)}" for name in PACKAGES),
         machine=describe().processor,
         summary=_summary(made, not_built),
+        when=_when(made),
     )
     parts = [text + rows]
     if said:
@@ -48,6 +50,16 @@ def table(lines: Sequence[Line]) -> str:
         names = [f"- {line['net']}: {line['failed']}\n" for line in not_built]
         parts.append("## Nets that torch or their own code does not run here\n\n" + "".join(names))
     return "\n".join(parts)
+
+
+def _when(made: Sequence[Line]) -> str:
+    """Say which commit's rows are whose: the integers of later ones differ."""
+    by_commit: dict[str, list[str]] = {}
+    for line in made:
+        by_commit.setdefault(line.get("commit", ""), []).append(line["net"])
+    said = [f"Rows of commit {c}: {', '.join(names)}." for c, names in by_commit.items() if c]
+    older = " Other rows are older than that." if said and "" in by_commit else ""
+    return " ".join(said) + older
 
 
 def _row(line: Line) -> str:

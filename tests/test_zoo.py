@@ -47,5 +47,8 @@ def test_a_net_becomes_a_line_and_a_row(tmp_path: Path, monkeypatch: pytest.Monk
     assert make_zoo.unbuilt(job | {"net": "net"}) is None
     failed = make_zoo.unbuilt(job | {"net": "broken"})
     page = make_zoo.table([line, failed])
+    assert "Rows of commit" not in page
+    later = make_zoo.table([line, {**line, "net": "new", "commit": "abc1234"}])
+    assert "Rows of commit abc1234: new. Other rows are older than that." in later
     assert "INT8 to every target: 1 of 1 (100 %)" in page
     assert "\n- broken: RuntimeError: no such operator here\n" in page
