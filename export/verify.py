@@ -21,7 +21,7 @@ from edgeconv.export.margins import Scores, score_noise
 from edgeconv.export.prepare import PixelInput, with_border
 from edgeconv.export.reference import Arrays, Reference
 from edgeconv.isolate import Call
-from edgeconv.judge.budget import DEFAULTS, defaults_for
+from edgeconv.judge.budget import DEFAULTS, defaults_for, held_in
 from edgeconv.judge.labels import Margins
 from edgeconv.judge.measures import Figures
 from edgeconv.judge.parts import Cuts
@@ -220,7 +220,7 @@ def verify_file(
     verdict = compare(
         few.outputs,
         got,
-        budget=defaults_for(weights)[precision],
+        budget=held_in(defaults_for(weights)[precision], runner.name),
         truth=few.truth,
         scales=held,
         floor=floor,

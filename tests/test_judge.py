@@ -14,7 +14,7 @@ from edgeconv.artifact import Artifact
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.kinds import Precision
 from edgeconv.judge.advice import advice, said_once
-from edgeconv.judge.budget import DEFAULTS, RANDOM
+from edgeconv.judge.budget import DEFAULTS, RANDOM, parse_budget
 from edgeconv.judge.outputs import Outputs
 from edgeconv.judge.parts import find_parts
 from edgeconv.judge.run import run_feeds
@@ -22,6 +22,7 @@ from edgeconv.judge.text import figures_text, judgement
 from edgeconv.judge.verdict import Verdict, compare, no_integers
 from edgeconv.parity.cells import Cell, Stage
 from edgeconv.parity.facts import described
+from edgeconv.parity.matrix import Samples, Settings, judge
 from edgeconv.tensors import TensorSpec
 
 onnx = pytest.importorskip("onnx")
@@ -704,3 +705,27 @@ def test_half_precision_is_held_to_what_halves_can_say() -> None:
     figures = compare({"y": far}, {"y": np.rint(far * 4) / 4}).figures["y"]
     assert figures["half_sqnr_db"] == np.inf
     assert figures["sqnr_centred_db"] < 25
+
+
+def test_a_runtime_that_no_processor_changes_is_held_tighter() -> None:
+    """A fault 3 dB beyond the promise is named there; a limit of a user's own stays what it is."""
+    about = {"stage": "int8", "kind": "int8", "label": "a", "before": "recipe"}
+    rng = np.random.default_rng(8)
+    wanted = rng.normal(size=(60, 10))
+    promise = wanted + 0.05 * rng.normal(size=wanted.shape)
+    other = promise + 0.05 * 10 ** (3 / 20) * rng.normal(size=wanted.shape)
+    samples = Samples({"x": np.zeros((60, 1))})
+    budget = parse_budget({"beyond_promise_db": 5.0}, "b", INT8)
+    for runtime, budgets, missed in (
+        ("mil-reference", DEFAULTS, ["below_floor_db", "beyond_promise_db"]),
+        ("onnxruntime", DEFAULTS, []),
+        ("mil-reference", {**DEFAULTS, "int8": budget}, []),
+    ):
+        recipe = Outputs({"y": promise}, {"stage": "recipe", "kind": "int8"})
+        ran = {**about, "runtime": runtime}
+        results = [("recipe", recipe, recipe.about), ("a", Outputs({"y": other}, ran), ran)]
+        matrix = judge(results, Outputs({"y": wanted}), samples, Settings(budgets))
+        verdict = matrix.rows[1].verdict
+        assert verdict is not None
+        held = [f.metric for f in verdict.missed if f.metric.endswith("_db")]
+        assert held == missed, runtime

@@ -14,7 +14,7 @@ from edgeconv.evaluate.box_parity import BoxParity
 from edgeconv.evaluate.classes import Classes
 from edgeconv.evaluate.held import boxes_held
 from edgeconv.evaluate.hints import class_hints
-from edgeconv.judge.budget import DEFAULTS, Budget, defaults_for
+from edgeconv.judge.budget import DEFAULTS, Budget, defaults_for, held_in
 from edgeconv.judge.labels import Margins
 from edgeconv.judge.measures import Figures
 from edgeconv.judge.outputs import Outputs
@@ -248,10 +248,12 @@ def _promised(found: Outputs, by_label: Mapping[str, Outputs]) -> Outputs | None
     return None
 
 
-def _budget(kind: str, reference: Outputs, settings: Settings) -> Budget:
-    """Return the user's budget, or the default for what the reference's weights are."""
+def _budget(kind: str, reference: Outputs, other: Outputs, settings: Settings) -> Budget:
+    """Return the user's budget, or the default for what the reference's weights are and what ran the other."""
     own = settings.budgets[kind]
-    return defaults_for(reference.about.get("weights"))[kind] if own is DEFAULTS[kind] else own
+    if own is not DEFAULTS[kind]:
+        return own
+    return held_in(defaults_for(reference.about.get("weights"))[kind], other.about.get("runtime"))
 
 
 def _against(
@@ -275,7 +277,7 @@ def _against(
     return compare(
         wanted,
         got,
-        budget=_budget(kind, reference, settings),
+        budget=_budget(kind, reference, other, settings),
         truth=None if samples.truth is None else samples.truth[shared],
         scales=scales,
         floor=promised[0] if promised else None,

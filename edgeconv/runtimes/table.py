@@ -36,7 +36,8 @@ class Runtime:
 
     ``timed``: its latency means something; ``lays_open``: its module opens edited models from bytes
     layer by layer; ``profiled``: it says what each operator takes; ``asked``: it runs only where it is
-    named; ``slow``: tenths of a second a picture. It runs on ``system`` only
+    named; ``slow``: tenths of a second a picture; ``exact``: it computes what is written, with the same result on
+    every machine. It runs on ``system`` only
     (sys.platform; "": all), on boards with the processors ``boards``, up to Python ``last_python``;
     ``other_python`` names the variable with another Python that has it, and ``apart`` says that parity
     runs it there alone. ``board_packages`` is what a board gets for it in place of ``packages``: all of it, in a
@@ -58,6 +59,7 @@ class Runtime:
     profiled: bool = False
     asked: bool = False
     slow: bool = False
+    exact: bool = False
     boards: tuple[str, ...] = ()
     system: str = ""
     last_python: tuple[int, int] | None = None
@@ -171,6 +173,7 @@ RUNTIMES = {
             options={"rounding": str, "noise": (float, int)},
             timed=False,
             slow=True,
+            exact=True,
             lays_open=True,
         ),
         Runtime(
