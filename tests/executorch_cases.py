@@ -18,7 +18,7 @@ from tflite_kit import Arrays
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.executorch.target import EXECUTORCH
 from edgeconv.export.graph import Graph
-from edgeconv.export.hub.onnx_io import from_onnx, save_model, to_onnx
+from edgeconv.export.hub.onnx_io import from_onnx
 from edgeconv.export.prepare import prepare
 from edgeconv.recipe import Recipe
 from edgeconv.runtimes.base import open_runner
@@ -114,15 +114,10 @@ def eager(part: Ready, folder: Path) -> Arrays:
 
 def lowered(part: Ready, folder: Path) -> Arrays:
     """Return what the .pte gives, by output."""
-    from edgeconv.export.executorch.lower import lower
+    from edgeconv.export.executorch.lower import program
 
-    graph, made, source = part.graph, folder / "net.pte", folder / "graph.onnx"
-    source.write_bytes(save_model(to_onnx(graph)))
-    recipe = None if part.recipe is None else folder / "recipe.json"
-    if recipe is not None and part.recipe is not None:
-        part.recipe.save(recipe)
-    asked = {"graph": str(source), "recipe": recipe and str(recipe), "output": str(made)}
-    lower({**asked, "io": "float"})
+    graph, made = part.graph, folder / "net.pte"
+    made.write_bytes(program(graph, part.recipe, "float")[0])
     with open_runner(made) as runner:  # a file without a manifest numbers its borders
         fed = zip(graph.inputs, runner.inputs, strict=True)
         got = runner.infer({s.name: np.asarray(part.feeds[n], s.dtype) for n, s in fed})

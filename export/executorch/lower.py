@@ -4,7 +4,11 @@ import logging
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgeconv.export.graph import Graph
+    from edgeconv.recipe import Recipe
 
 DELEGATE, PICK = "executorch_call_delegate", "getitem"
 MEMORY = "executorch.exir.memory"
@@ -19,10 +23,6 @@ def lower(request: dict[str, Any]) -> dict[str, Any]:
     """
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)  # what fails is raised, too
-    import torch
-
-    from edgeconv.errors import EdgeconvError
-    from edgeconv.export.executorch.module import GraphModule, stored_input
     from edgeconv.export.hub.onnx_io import from_onnx, load_model
     from edgeconv.export.passes.fuse_clamps import fuse_clamps
     from edgeconv.recipe import load_recipe
@@ -30,7 +30,19 @@ def lower(request: dict[str, Any]) -> dict[str, Any]:
     graph = from_onnx(load_model(Path(request["graph"])))
     fuse_clamps(graph)
     recipe = None if request["recipe"] is None else load_recipe(Path(request["recipe"]))
-    integer = request["io"] == "int8" and recipe is not None
+    data, found = program(graph, recipe, request["io"])
+    Path(request["output"]).write_bytes(data)
+    return found
+
+
+def program(graph: "Graph", recipe: "Recipe | None", io: str) -> tuple[bytes, dict[str, Any]]:
+    """Return the bytes of a .pte, and how many delegates it has and which operators outside of them."""
+    import torch
+
+    from edgeconv.errors import EdgeconvError
+    from edgeconv.export.executorch.module import GraphModule, stored_input
+
+    integer = io == "int8" and recipe is not None
     kinds = [
         torch.int8
         if integer and recipe and stored_input(graph, recipe, name)
@@ -40,7 +52,7 @@ def lower(request: dict[str, Any]) -> dict[str, Any]:
     inputs = tuple(
         torch.zeros(graph.shape(n), dtype=k) for n, k in zip(graph.inputs, kinds, strict=True)
     )
-    module = GraphModule(graph, recipe, request["io"]).eval()
+    module = GraphModule(graph, recipe, io).eval()
     try:
         made = _lowered(module, inputs)
     except Exception as error:  # whatever its passes raise: torch's, ExecuTorch's, plain Python's
@@ -48,14 +60,13 @@ def lower(request: dict[str, Any]) -> dict[str, Any]:
         raise EdgeconvError(
             f"ExecuTorch cannot lower it: {type(error).__name__}: {first}"
         ) from error
-    Path(request["output"]).write_bytes(made.buffer)
     calls = Counter(
         getattr(node.target, "__name__", str(node.target)).split(".")[0]  # "amax.out"
         for node in made.exported_program().graph.nodes
         if node.op == "call_function" and getattr(node.target, "__module__", "") != MEMORY
     )
     outside = {name: count for name, count in calls.items() if name not in (DELEGATE, PICK)}
-    return {"delegates": calls[DELEGATE], "outside": outside}
+    return made.buffer, {"delegates": calls[DELEGATE], "outside": outside}
 
 
 def _lowered(module: Any, inputs: tuple[Any, ...]) -> Any:
