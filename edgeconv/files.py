@@ -44,6 +44,16 @@ def partner(path: Path) -> Path | None:
     return None if suffix is None else path.with_suffix(suffix)
 
 
+def refuse_weights_alone(path: Path) -> None:
+    """Raise UsageError for the second file of a model whose first lies beside it: that one is the model."""
+    for suffix, second in PARTNERS.items():
+        first = path.with_suffix(suffix)
+        if path.suffix.lower() == second and first.is_file():
+            raise UsageError(
+                f"{path} holds the weights of {first.name}: name that file, the two are one model"
+            )
+
+
 def model_files(path: Path) -> list[Path]:
     """Return every file of a model: itself and its partner, or what is in its folder."""
     if path.is_dir():

@@ -15,8 +15,8 @@ import numpy as np
 from edgeconv.artifact import load_artifact
 from edgeconv.deps import MissingDependencyError
 from edgeconv.errors import EdgeconvError, UsageError, reading
-from edgeconv.files import digest, model_bytes
-from edgeconv.foreign import refuse_missing
+from edgeconv.files import digest, model_bytes, refuse_weights_alone
+from edgeconv.foreign import refuse_missing, refuse_no_file
 from edgeconv.formats.census import Census
 from edgeconv.inspection_ncnn import look_into_ncnn
 from edgeconv.inspection_pte import look_into_pte
@@ -81,6 +81,9 @@ def inspect_file(path: Path) -> Inspection:
     }
     reader = readers.get(path.suffix.lower())
     refuse_missing(path)
+    refuse_weights_alone(path)
+    if path.suffix.lower() != ".mlpackage" and reader is not None:
+        refuse_no_file(path)
     if reader is None:
         raise UsageError(f"{path}: inspect reads {', '.join(readers)}")
     if path.is_file():

@@ -54,6 +54,17 @@ def test_a_phone_is_named_by_its_serial() -> None:
             parse_host(text)
 
 
+def test_a_phone_that_is_not_there_is_told_by_adbs_first_call_too() -> None:
+    """That call starts a server, and says so before it says what is wrong."""
+    missing = "error: device 'A' not found\n"
+    for said in (
+        missing,
+        "* daemon not running; starting now at tcp:5037\n* daemon started successfully\n" + missing,
+    ):
+        assert Phone("A").is_lost(1, said)
+    assert not Phone("A").is_lost(1, "* ls: x: No such file\n")
+
+
 def test_bytes_exit_codes_and_words_come_back(adb: Path) -> None:
     connection = Connection(parse_host("adb://phone"))
     every = bytes(range(256))

@@ -54,7 +54,10 @@ def test_what_it_cannot_say_is_refused_by_name() -> None:
 def test_options_that_cannot_be_are_refused_before_any_work(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     words = ["export", "mobilenet_v1", "--target", "executorch", "--output", str(tmp_path / "o")]
-    for more, says in (("--fp16", "--fp16 is for"), ("--int8 --io uint8", "--io uint8")):
+    for more, says in (
+        ("--fp16", "--fp16 is for TFLite, Core ML and ncnn"),
+        ("--int8 --io uint8", "--io uint8"),
+    ):
         result = CliRunner().invoke(main, [*words, *more.split()])
         assert result.exit_code == 2, result.output
         assert says in result.output

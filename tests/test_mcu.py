@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -16,6 +17,8 @@ from tflite_kit import feed, minmax_recipe, small_net
 
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError
+from edgeconv.export.tflite.builder import schema
+from edgeconv.export.tflite.device_rules import MICRO
 from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.export.tflite.inspect import TfliteOp, TfliteSummary, TfliteTensor, read_tflite
 from edgeconv.mcu import npu
@@ -23,7 +26,8 @@ from edgeconv.mcu.arena import Buffer, activations, place, plan_arena
 from edgeconv.mcu.boards import BOARDS, fit
 from edgeconv.mcu.c_array import array
 from edgeconv.mcu.npu import left_off, read_mapping
-from edgeconv.mcu.resolver import resolver
+from edgeconv.mcu.resolver import method, resolver
+from edgeconv.mcu.sheet import Sheet
 
 
 def run(*words: str) -> Result:
@@ -102,6 +106,46 @@ def test_the_resolver_names_each_operator_once_or_says_what_is_missing() -> None
     ]
     with pytest.raises(EdgeconvError, match="has no GELU"):
         resolver(graph(TfliteOp("GELU", 1, (0,), (1,))))
+
+
+def test_what_micro_runs_is_not_said_to_be_missing() -> None:
+    """The operators that tflite-micro registers, by the pinned wheel's own symbols; and how its header spells them."""
+    assert method("BATCH_MATMUL") == "AddBatchMatMul"
+    assert method("UNIDIRECTIONAL_SEQUENCE_LSTM") == "AddUnidirectionalSequenceLSTM"
+    package = find_spec("tflite_micro")
+    if package is None or package.origin is None:
+        pytest.skip("tflite-micro is not installed")
+    names = {name for name in vars(schema().BuiltinOperator) if name.isupper()}
+    wheel = next(Path(package.origin).parent.rglob("_runtime.so")).read_bytes()
+    assert set(re.findall(r"Register_([A-Z_0-9]+)Ev", wheel.decode("latin-1"))) & names == MICRO
+
+
+def test_float_borders_are_told_by_what_stands_behind_them() -> None:
+    """A border that is quantized is --io's; one that is computed in float, or of a float file, is not."""
+    whole = graph(TfliteOp("QUANTIZE", 1, (0,), (1,)), TfliteOp("DEQUANTIZE", 1, (1,), (3,)))
+
+    def said(*floats: int, ops: tuple[TfliteOp, ...] = whole.ops) -> dict[str, str]:
+        tensors = (
+            replace(t, dtype="float32" if i in floats else "int8")
+            for i, t in enumerate(whole.tensors)
+        )
+        summary = replace(whole, tensors=tuple(tensors), ops=ops)
+        sheet = Sheet(Path("x"), 1, summary, plan_arena(summary), None, None, (), ())
+        return dict(sheet.lines())
+
+    assert said(0, 3)["borders"] == "float x, y: --io int8 saves the conversions on the device"
+    computed = (
+        whole.ops[0],
+        TfliteOp("DEQUANTIZE", 1, (1,), (2,)),
+        TfliteOp("RELU", 1, (2,), (3,)),
+    )
+    assert said(2, 3, ops=computed)["borders"] == "float y: computed in float, whatever --io says"
+    assert said(*range(5))["borders"].startswith("float x, y, and all between: --int8 --io int8")
+    assert "borders" not in said()
+    assert "resolution" in said()["lower it"]
+    line = replace(whole, tensors=(replace(whole.tensors[0], shape=(1, 64, 2)), *whole.tensors[1:]))
+    sheet = Sheet(Path("x"), 1, line, plan_arena(line), None, None, (), ())
+    assert "a shorter input" in dict(sheet.lines())["lower it"]
 
 
 def test_a_board_is_big_enough_up_to_its_last_byte() -> None:

@@ -131,6 +131,15 @@ FORMS: dict[str, onnx.ModelProto] = {
     "an average that counts pads": model_of(
         node("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1), 1, 3, 7, 8
     ),
+    "maxima of a line, rounded up": model_of(
+        node("MaxPool", kernel_shape=[3], strides=[2], pads=[1, 0], ceil_mode=1), 1, 3, 9
+    ),
+    "averages of a line": model_of(
+        node("AveragePool", kernel_shape=[4], strides=[3], pads=[1, 1]), 1, 3, 17
+    ),
+    "averages of a line that count pads": model_of(
+        node("AveragePool", kernel_shape=[3], pads=[1, 1], count_include_pad=1), 1, 3, 8
+    ),
     "bilinear": model_of(
         node("Resize", "", "", "s", mode="linear", coordinate_transformation_mode="half_pixel"),
         *(1, 3, 5, 6),
@@ -358,6 +367,13 @@ def test_a_pair_that_is_there_is_not_replaced_without_force(pair: Path) -> None:
     assert result.exit_code == 1
     assert "--force replaces it" in result.output.replace("\n", " ")
     assert pair.stat().st_mtime_ns == before
+
+
+def test_the_weights_alone_are_told_which_file_to_name(pair: Path) -> None:
+    for words in (["inspect"], ["bench"], ["parity"]):
+        told = CliRunner().invoke(main, [*words, str(pair.with_suffix(".bin"))])
+        assert told.exit_code == 2
+        assert f"the weights of {pair.name}: name that file" in " ".join(told.output.split())
 
 
 def test_inspect_counts_its_layers_and_both_files(pair: Path) -> None:

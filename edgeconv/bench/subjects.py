@@ -12,7 +12,7 @@ from edgeconv import system
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.bench.plan import Subject
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.files import digest, model_bytes
+from edgeconv.files import digest, model_bytes, refuse_weights_alone
 from edgeconv.foreign import refuse_missing
 from edgeconv.memory import missing_mib
 from edgeconv.runtimes.checks import check_threads
@@ -198,6 +198,7 @@ def net_rows(label: str, net: Mapping[str, Any], choice: Choice) -> list[Subject
 
     if not is_own(fields["net"]):
         if fields["net"] not in SPECS:
+            refuse_weights_alone(Path(str(fields["net"])))
             near = difflib.get_close_matches(str(fields["net"]), SPECS, n=2)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise UsageError(

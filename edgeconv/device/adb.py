@@ -18,6 +18,8 @@ PREPARE = (
 
 LOST = ("error: ", "adb: ")
 """How adb begins what it says of the connection itself."""
+SERVER = "* "
+"""How it begins what it says of its own server, which its first call starts."""
 
 
 @dataclass(frozen=True)
@@ -43,4 +45,5 @@ class Phone:
 
     def is_lost(self, code: int, said: str) -> bool:
         """Whether adb says of itself what is wrong."""
-        return code != 0 and said.startswith(LOST)
+        lines = [line for line in said.splitlines() if not line.startswith(SERVER)]
+        return code != 0 and bool(lines) and lines[0].startswith(LOST)

@@ -4,7 +4,12 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.export.tflite.device_rules import MICRO
 from edgeconv.export.tflite.inspect import TfliteSummary
 
-SPELT = {"CUMSUM": "CumSum", "PADV2": "PadV2"}
+SPELT = {
+    "BATCH_MATMUL": "BatchMatMul",
+    "CUMSUM": "CumSum",
+    "PADV2": "PadV2",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTM",
+}
 """Names whose words the underscores do not part."""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.export.tflite.device_rules import device_rules
+from edgeconv.export.tflite.device_rules import INTEGERS, device_rules
 from edgeconv.export.tflite.inspect import TfliteSummary, read_tflite
 from edgeconv.foreign import refuse_no_file
 from edgeconv.mcu.arena import Arena, plan_arena
@@ -55,6 +55,25 @@ class Sheet:
         tensors = [self.summary.tensors[i] for i in ends]
         return [tensor.name for tensor in tensors if tensor.dtype == "float32"]
 
+    def _borders_text(self) -> str:
+        """Return what the float borders cost: conversions, or arithmetic that --io does not change."""
+        names = self.borders()
+        if names and not any(tensor.dtype in INTEGERS for tensor in self.summary.tensors):
+            return f"float {', '.join(names)}, and all between: --int8 --io int8 is what microcontrollers take"
+        ends = {*self.summary.inputs, *self.summary.outputs}
+        converted = {
+            self.summary.tensors[i].name
+            for op in self.summary.ops
+            if op.code in ("QUANTIZE", "DEQUANTIZE")
+            for i in ends & {*op.inputs, *op.outputs}
+        }
+        said = []
+        if saved := [name for name in names if name in converted]:
+            said.append(f"float {', '.join(saved)}: --io int8 saves the conversions on the device")
+        if kept := [name for name in names if name not in converted]:
+            said.append(f"float {', '.join(kept)}: computed in float, whatever --io says")
+        return " · ".join(said)
+
     def peak(self) -> dict[str, Any]:
         """Return the operator with most memory alive and the tensors that are alive then."""
         op = self.summary.ops[self.arena.peak] if self.summary.ops else None
@@ -97,20 +116,12 @@ class Sheet:
                 f"{arena.tail / KIB:.1f} kept; a vendor's kernels may ask for scratch on top",
             ),
             ("peak", _peak_text(peak)),
-            (
-                "lower it",
-                "half the resolution quarters the activations, half the width halves them",
-            ),
+            ("lower it", _way_down(self.summary)),
         ]
-        if names := self.borders():
-            lines.append(
-                (
-                    "borders",
-                    f"float {', '.join(names)}: --io int8 saves the conversions on the device",
-                )
-            )
+        if said := self._borders_text():
+            lines.append(("borders", said))
         lines += [(board.name, self._fit(board)[1]) for board in self.boards]
-        lines += [(mapping.npu, _npu_text(mapping)) for mapping in self.npus]
+        lines += [(mapping.npu, _npu_text(mapping, len(self.summary.ops))) for mapping in self.npus]
         if self.outside is not None:
             lines.append(("operators", self.outside))
         return lines
@@ -123,7 +134,14 @@ def _peak_text(peak: dict[str, Any]) -> str:
     )
 
 
-def _npu_text(mapping: Mapping | Refusal) -> str:
+def _way_down(summary: TfliteSummary) -> str:
+    shapes = [summary.tensors[i].shape for i in summary.inputs]
+    if any(len(shape) == 4 and min(shape[1:3]) > 1 for shape in shapes):
+        return "half the resolution quarters the activations, half the width halves them"
+    return "a shorter input and fewer channels make the activations smaller"
+
+
+def _npu_text(mapping: Mapping | Refusal, operators: int) -> str:
     if isinstance(mapping, Refusal):
         return mapping.error
     whole = mapping.on_npu + sum(mapping.on_cpu.values())
@@ -131,8 +149,9 @@ def _npu_text(mapping: Mapping | Refusal) -> str:
         f"{count} {kind}{f': {mapping.why[kind]}' if kind in mapping.why else ''}"
         for kind, count in sorted(mapping.on_cpu.items())
     )
+    counted = "" if whole == operators else f", as Vela splits the file's {operators}"
     return (
-        f"{mapping.on_npu} of {whole} operators on the NPU{f' (not: {off})' if off else ''} · "
+        f"{mapping.on_npu} of {whole} operators on the NPU{counted}{f' (not: {off})' if off else ''} · "
         f"SRAM {mapping.sram_kib:.1f} KiB · estimate {mapping.cycles} cycles, {mapping.estimate_ms:.2f} ms "
         f"({mapping.system}, {mapping.memory}, Vela {mapping.version}; an estimate, not measured)"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.files import refuse_weights_alone
 from edgeconv.runtimes.table import ARM32, RUNTIMES, Runtime
 
 
@@ -50,6 +51,7 @@ def fitting(path: Path) -> list[Runtime]:
     suffix = path.suffix.lower()
     found = [runtime for runtime in RUNTIMES.values() if suffix in runtime.suffixes]
     if not found:
+        refuse_weights_alone(path)
         known = ", ".join(sorted({s for runtime in RUNTIMES.values() for s in runtime.suffixes}))
         what = suffix or "a file without suffix"
         raise UsageError(f"{path}: no runtime here runs {what}; they run {known}")
@@ -121,7 +123,9 @@ def ways(path: Path, also: Sequence[str] = ()) -> list[Way]:
 
 def _missing(path: Path, rows: list[Runtime], asked: str | None = None) -> str:
     apart = [
-        f"name a Python that has {row.name} in {row.other_python}" for row in rows if row.apart
+        f"name a Python that has {row.packages[0]}, such as its newest version, in {row.other_python}"
+        for row in rows
+        if row.apart
     ]
     extras = [f"pip install 'edgeconv[{row.extra}]'" for row in rows if not row.apart]
     lacks = f"nothing installed runs {path.name}" if asked is None else f"{asked} is not installed"

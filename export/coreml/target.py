@@ -19,7 +19,10 @@ def _refuse(options: "ExportOptions") -> None:
     from edgeconv.export.coreml.choices import settle
 
     if options.io not in (None, "float"):
-        raise UsageError("--io: a Core ML package takes and returns floats or images")
+        raise UsageError(
+            f"--io {options.io}: a Core ML package takes and returns floats or images: "
+            "leave --io or --target coreml out"
+        )
     settle(options.precision, options.coreml_compute, options.min_ios, options.int8_weights)
 
 

@@ -20,7 +20,7 @@ def _refuse(options: "ExportOptions") -> None:
 
     if options.precision == "fp16":
         raise UsageError(
-            "--fp16 is for TFLite and Core ML: take --fp32 or --int8 for --target executorch"
+            "--fp16 is for TFLite, Core ML and ncnn: take --fp32 or --int8 for --target executorch"
         )
     if options.int8_weights:
         raise UsageError(

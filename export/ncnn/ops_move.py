@@ -226,7 +226,9 @@ OPS: dict[str, Entry[Say]] = {
     "DepthToSpace": Entry(_depth_to_space, "PixelShuffle", check=one_picture),
     "Expand": Entry(_repeat, "Tile", check=first_failing(needs_constant(1, "shape"), _few_repeats)),
     "Gather": Entry(
-        _gather, "Crop, Concat", check=first_failing(needs_constant(1, "indices"), _few_runs)
+        _gather,
+        "Crop, Concat",
+        check=first_failing(needs_constant(1, "list of indices"), _few_runs),
     ),
     "Pad": Entry(_pad, "Padding", check=first_failing(_constant_pads, _plain_pad)),
     "Slice": Entry(_slice, "Crop, Flip, Pooling", check=_constant_cuts),

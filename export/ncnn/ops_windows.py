@@ -123,23 +123,30 @@ def _fits(graph: Graph, node: Node) -> str | None:
 
 def _pool(kind: int) -> Say:
     def say(em: Emission, node: Node) -> None:
-        size, (strides, _, _, pads) = node.ints("kernel_shape", []), _window(node, 2)
+        size, strides, pads = _pooled(node)
         more = _overhang(em.graph, node)
         parameters: dict[int, Parameter] = {
             **{0: kind, 1: size[1], 11: size[0], 2: strides[1], 12: strides[0]},
             **{3: pads[1], 13: pads[0], 14: pads[3] + more[1], 15: pads[2] + more[0], 5: 1},
             **({6: node.int("count_include_pad", 0)} if kind else {}),
         }
-        made = em.add("Pooling", node, [em.read(node.inputs[0])], parameters)
-        em.write(node, made, em.own(node.output))
+        made = em.add("Pooling", node, [_picture(em, node)], parameters)
+        em.write(node, made, _as_picture(em.graph.shape(node.output)))
 
     return say
 
 
+def _pooled(node: Node) -> tuple[list[int], list[int], list[int]]:
+    """Return (h, w) of a pool's windows and strides, and its pads (top, left, bottom, right)."""
+    size = node.ints("kernel_shape", [])
+    strides, _, _, pads = _window(node, len(size))
+    return [1, *size] if len(size) == 1 else size, strides, pads
+
+
 def _overhang(graph: Graph, node: Node) -> list[int]:
     """Return by how much the last windows leave the padded picture, below and to the right."""
-    size, (strides, _, _, pads) = node.ints("kernel_shape", []), _window(node, 2)
-    before, after = (graph.shape(name)[2:] for name in (node.inputs[0], node.output))
+    size, strides, pads = _pooled(node)
+    before, after = (_as_picture(graph.shape(n))[1:] for n in (node.inputs[0], node.output))
     return [
         max(0, (after[a] - 1) * strides[a] + size[a] - before[a] - pads[a] - pads[a + 2])
         for a in (0, 1)
@@ -173,7 +180,7 @@ _with_weights = first_failing(_few_axes, needs_constant(1, "weight"), needs_cons
 
 OPS: dict[str, Entry[Say]] = {
     "AveragePool": Entry(
-        _pool(1), "Pooling", check=first_failing(one_picture, _plain_pool, _counted)
+        _pool(1), "Pooling", check=first_failing(_few_axes, _plain_pool, _counted)
     ),
     "Conv": Entry(_conv, "Convolution, ConvolutionDepthWise", check=_with_weights),
     "ConvTranspose": Entry(
@@ -183,6 +190,6 @@ OPS: dict[str, Entry[Say]] = {
     ),
     "GlobalAveragePool": Entry(_global_pool(1), "Pooling", check=alone),
     "GlobalMaxPool": Entry(_global_pool(0), "Pooling", check=alone),
-    "MaxPool": Entry(_pool(0), "Pooling", check=first_failing(one_picture, _plain_pool)),
+    "MaxPool": Entry(_pool(0), "Pooling", check=first_failing(_few_axes, _plain_pool)),
 }
 """Operator -> entry."""

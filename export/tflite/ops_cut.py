@@ -210,7 +210,7 @@ TABLE = {
         first_failing(
             needs_constant(1, "padding"),
             needs_constant(2, "value"),
-            needs_constant(3, "axes"),
+            needs_constant(3, "list of axes"),
             _check_pad,
         ),
         int8=True,
