@@ -28,7 +28,7 @@ def test_planted_faults_are_named_and_the_healthy_file_is_not(tmp_path: Path) ->
             "recipe": "fast",
         },
     )
-    lines = list(plant_faults.cases(net, "int8", ("onnx",), 4, set()))
+    lines = list(plant_faults.cases(net, "int8", ("onnx",), 7, set()))
     healthy = next(line for line in lines if "fault" not in line)
     assert healthy["converted"]
     planted = [line for line in lines if line.get("added", 0.0) >= 2 * plant_faults.SLIGHT]
