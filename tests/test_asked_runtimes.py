@@ -96,7 +96,10 @@ def test_without_such_a_python_it_is_refused_by_name(
     ):
         result = run(*words, "--runtime", NEWEST.name, *FED)
         assert result.exit_code == 1, result.output
-        assert f"name a Python that has {NEWEST.name} in {NEWEST.other_python}" in said(result)
+        assert (
+            f"name a Python that has onnxruntime, such as its newest version, in {NEWEST.other_python}"
+            in said(result)
+        )
 
 
 def test_bench_times_no_runtime_that_only_checks_and_names_none(model: Path) -> None:
@@ -166,3 +169,12 @@ def test_a_32_bit_board_refuses_what_only_others_run(monkeypatch: pytest.MonkeyP
         UsageError, match=r"pi-32bit: none of the files runs there: .* runs \.tflite$"
     ):
         board.run([Cell("a", "int8", Path("a.onnx"), "onnxruntime")], nothing, nothing, Path())  # type: ignore[arg-type]
+
+
+def test_a_python_that_is_none_is_named(
+    model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(NEWEST.other_python, "/no/such/python")
+    result = run("run", str(model), str(photos), "--runtime", NEWEST.name, *FED)
+    assert result.exit_code == 2
+    assert f"{NEWEST.other_python} names /no/such/python, which is no program" in said(result)

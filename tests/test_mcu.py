@@ -18,7 +18,7 @@ from tflite_kit import feed, minmax_recipe, small_net
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.tflite.builder import schema
-from edgeconv.export.tflite.device_rules import MICRO
+from edgeconv.export.tflite.device_rules import MICRO, device_rules
 from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.export.tflite.inspect import TfliteOp, TfliteSummary, TfliteTensor, read_tflite
 from edgeconv.mcu import npu
@@ -118,6 +118,16 @@ def test_what_micro_runs_is_not_said_to_be_missing() -> None:
     names = {name for name in vars(schema().BuiltinOperator) if name.isupper()}
     wheel = next(Path(package.origin).parent.rglob("_runtime.so")).read_bytes()
     assert set(re.findall(r"Register_([A-Z_0-9]+)Ev", wheel.decode("latin-1"))) & names == MICRO
+
+
+def test_places_of_another_type_than_micros_are_told() -> None:
+    """tflite-micro: Positions of type 'INT64' are not supported by gather."""
+    whole = graph(TfliteOp("GATHER", 1, (0, 1), (3,)))
+    places = [replace(t, dtype="int64" if i == 1 else "int8") for i, t in enumerate(whole.tensors)]
+    outside = device_rules(replace(whole, tensors=tuple(places)))["tflite_micro"]["outside"]
+    assert outside == {"TensorFlow Lite Micro's GATHER takes places of int32, not of int64": 1}
+    places[1] = replace(places[1], dtype="int32")
+    assert device_rules(replace(whole, tensors=tuple(places)))["tflite_micro"]["fits"]
 
 
 def test_float_borders_are_told_by_what_stands_behind_them() -> None:

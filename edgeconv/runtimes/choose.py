@@ -1,6 +1,7 @@
 """Which runtime runs a file: here, with every variant, and on a board. The one decider."""
 
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,8 @@ def _elsewhere(row: Runtime) -> Way | None:
     if row.installed() and not row.apart:
         return None
     python = os.environ.get(row.other_python or "-")
+    if python and shutil.which(python) is None:
+        raise UsageError(f"{row.other_python} names {python}, which is no program here")
     return Way(row, {}, row.name, python) if python else None
 
 

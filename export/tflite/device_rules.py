@@ -117,6 +117,9 @@ MICRO = frozenset(
 )
 """The built-in operators that tflite-micro's python_ops_resolver.cc registers (those of the pinned wheel)."""
 
+POSITIONS = frozenset(["GATHER", "GATHER_ND"])
+"""Operators whose second input TensorFlow Lite Micro takes in one type alone (gather.cc, gather_nd.cc)."""
+
 EDGE_TPU = frozenset(
     [
         "ADD",
@@ -194,6 +197,11 @@ def _verdict(
 def _micro(summary: TfliteSummary, op: TfliteOp) -> str | None:
     if op.code not in MICRO:
         return f"{op.code} is not among TensorFlow Lite Micro's operators"
+    if op.code in POSITIONS and summary.tensors[op.inputs[1]].dtype != "int32":
+        return (
+            f"TensorFlow Lite Micro's {op.code} takes places of int32, not of "
+            f"{summary.tensors[op.inputs[1]].dtype}"
+        )
     return None
 
 
