@@ -69,6 +69,7 @@ INPUTS = (
     Row("commands_84", seeds(86), ("6fe37a7, with 5 kinds more", "`--seed 86`, as far as it came")),
     Row("commands_84", seeds(*range(401, 407)), ("9682f2c and 1fd7724", "`--kind 'external data' --count 120`; `--count 30` of each kind of marked texts and of labels")),
     Row("commands_85", seeds(*range(85, 90)), ("1ee834f, its fault mended since", "`python -m fuzz.run --seed 85` ... `89 --count 2000`")),
+    Row("commands_301", seeds(301), ("before 0e00495", "`--seed 301 --count 150 --kind ncnn`, whose subject is newer than the rows above")),
 )  # fmt: skip
 KILLS = (
     Row("calls", mode("kill before"), ("`python -m fuzz.faults --cold`: ended before each of 108 of the 201 calls",)),
