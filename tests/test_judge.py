@@ -413,6 +413,8 @@ def test_a_missed_verdict_says_what_to_try_in_the_order_of_its_figures() -> None
     coarse = compare(wanted, {"y": detections(noise=2.0)}, budget=INT8)
     known = {"recipe": {"name": "fast"}, "calibration": {"count": 12}}
     steps = advice(coarse, "net.tflite", known)
+    for file, option in (("net.tflite", "--fp16:"), ("net.pte", "--fp16 --target tflite:")):
+        assert any(step.startswith(option) for step in advice(coarse, file, known))
     assert steps[0].startswith("more pictures for --calib: there were 12")
     assert steps[1].startswith("--recipe best")
     assert "parts as outputs of their own" in steps[2]

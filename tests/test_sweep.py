@@ -108,6 +108,10 @@ def test_what_cannot_be_is_listed_with_its_reason_before_any_work(tmp_path: Path
     assert "0.25.pth does not exist" in reasons[0.25, "fp16", "tflite"]
     assert "fp16 is for TFLite" in reasons[0.5, "fp16", "onnx"]
     assert "--calib" in reasons[0.5, "int8", "onnx"]
+    halves = {"nets": ["mobilenet_v1"], "precision": "fp16", "target": "executorch,tflite"}
+    made, refused = expand(job_from(halves))
+    assert [form.target for form in made] == ["tflite"]
+    assert [i.form.target for i in refused] == ["executorch"]
     bundled = expand(job_from({"nets": ["mobilenet_v1"], "width": ["0.25"]}))[1]
     assert "no bundled weights of width 0.25" in bundled[0].reason
 

@@ -72,7 +72,8 @@ def advice(
         said.append("--keep-float NODE: the layers that lose most are those ranked here")
     elif not departs:
         said.append(f"{layers}: the layers that lose most, for --keep-float NODE")
-    said.append("--fp16: half the size without a recipe")
+    other = " --target tflite" if path.endswith((".onnx", ".pte")) else ""  # those take no --fp16
+    said.append(f"--fp16{other}: half the size without a recipe")
     said.append(f"edgeconv rescue {shlex.quote(path)}: tries these and says which is worth it")
     return tuple(said)
 

@@ -190,8 +190,8 @@ def _reason(job: Job, form: Form, known: Unfit) -> str | None:
         return f"{form.weights} {MISSING}"
     if own and (unfit := _unfit(job, form, known)) is not None:
         return unfit
-    if form.precision == "fp16" and form.target == "onnx":
-        return "fp16 is for TFLite and Core ML"
+    if form.precision == "fp16" and form.target in ("onnx", "executorch"):
+        return "fp16 is for TFLite, Core ML and ncnn"
     prescribed = form.recipe is not None and form.recipe.endswith(".json")
     if form.precision == "int8" and not (bundled or job.calib or prescribed):
         return "INT8 calibrates on your own pictures: give --calib"
