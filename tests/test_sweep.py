@@ -22,6 +22,7 @@ from edgeconv.sweep.beside import build
 from edgeconv.sweep.budgets import Budgets
 from edgeconv.sweep.cell import ON_A_MAC, Cell
 from edgeconv.sweep.choose import (
+    adjusted,
     difference,
     dominated_by,
     dominates,
@@ -287,8 +288,16 @@ def test_paired_differences_and_the_pictures_that_would_tell() -> None:
     assert 0 < low < middle < high < 0.2
     wins = np.array([True] * 6 + [False] * 4 + [True] * 90, bool)
     losses = np.array([False] * 6 + [True] * 4 + [True] * 90, bool)
-    # mean 0.02, variance 0.1 - 0.0004: 1.96^2 * 0.0996 / 0.0004 = 957 pictures, 100 are there
-    assert pictures_needed(wins, losses) == 857
+    # six and four of a hundred: 977 are judged as different, 976 are not, 100 are there
+    assert pictures_needed(wins, losses) == 877
+    middle, reach = adjusted(0.06 * 976, 0.04 * 976, 976)
+    assert middle < reach
+    middle, reach = adjusted(0.06 * 977, 0.04 * 977, 977)
+    assert middle > reach
+    # one alone: six in 600 are told apart, five in 500 are not
+    assert pictures_needed(np.eye(1, 100, dtype=bool)[0], np.zeros(100, bool)) == 427
+    assert difference(np.arange(600) < 6, np.zeros(600, bool))[0] > 0
+    assert difference(np.arange(500) < 5, np.zeros(500, bool))[0] < 0
     # 1.96 * sqrt(2 / 555) / sqrt(555) is just below half a point, two of them are the adjustment
     assert pictures_needed(first, first) == 453
     low, _, high = difference(np.ones(552, bool), np.ones(552, bool))
@@ -297,7 +306,7 @@ def test_paired_differences_and_the_pictures_that_would_tell() -> None:
     assert max(-low, high) < 0.005
     a, b = point("a", None, wins), point("b", None, losses)
     assert (
-        told_apart(a, b) == "a and b cannot be told apart with these 100 pictures: 857 more would"
+        told_apart(a, b) == "a and b cannot be told apart with these 100 pictures: 877 more would"
     )
     assert told_apart(point("a", None, first), point("b", None, second)) is None
     few = shares(9, 10)

@@ -5,6 +5,7 @@ of pictures that would tell.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ def adjusted(wins: Any, losses: Any, count: int, confidence: float = 0.95) -> tu
 
 
 def pictures_needed(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> int:
-    """Return how many more pictures would tell the two apart if they go on as so far.
+    """Return how many more pictures would tell the two apart, as ``difference`` judges, if they go on as so far.
 
     Where they are right equally often: how many would show that they differ by less than EQUAL.
     """
@@ -53,10 +54,15 @@ def pictures_needed(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> int:
             (reach**2 * shares + math.sqrt((reach**2 * shares) ** 2 + 8 * reach**2)) / 2
         )
         return max(needed - 2 - count, 1)
-    mean = (wins - losses) / count
-    variance = (wins + losses) / count - mean**2
-    needed = math.ceil(deviations(0.95) ** 2 * variance / mean**2)
-    return max(needed - count, 1)
+
+    def told(needed: int) -> bool:
+        middle, reach = adjusted(wins * needed / count, losses * needed / count, needed)
+        return bool(abs(middle) > reach)
+
+    # the root of ``told`` from above: the roots of a sum's parts are no less than its own
+    z2, lead = deviations(0.95) ** 2, abs(wins - losses) / count
+    most = math.ceil((z2 * (wins + losses) / count / lead + math.sqrt(2 * z2)) / lead) + 1
+    return bisect_left(range(most), True, lo=count + 1, key=told) - count
 
 
 def dominates(a: Point, b: Point, confidence: float = 0.95) -> bool:
