@@ -21,6 +21,16 @@ def c_string(text: str) -> str:
     return '"' + "".join('\\"' if part == "\\042" else part for part in made) + '"'
 
 
+def comment(text: str) -> str:
+    r"""Return the text in quotes, as any comment of C, C++ may hold it: on one line, neither begun nor ended by it.
+
+    >>> print(comment('a */ "é" \n'))
+    "a *\/ \"é\" \n"
+    """
+    told = json.dumps(text.encode("utf-8", "replace").decode(), ensure_ascii=False)
+    return told.replace("/*", "\\/*").replace("*/", "*\\/")
+
+
 def kotlin_string(text: str) -> str:
     r"""Return a Kotlin literal: JSON's, with the dollar of a template escaped.
 
@@ -70,7 +80,7 @@ def _environment(package: str) -> Any:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters.update({**LITERALS, "f32": f32, "look": look})
+    made.filters.update({**LITERALS, "comment": comment, "f32": f32, "look": look})
     return made
 
 

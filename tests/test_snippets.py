@@ -335,6 +335,20 @@ def test_what_no_snippet_can_do_is_refused(exported: Callable[[str], Path], tmp_
     assert "--force" in again.output
 
 
+@pytest.mark.parametrize("language", ["c", "cpp"])
+def test_a_folder_with_the_end_of_a_comment_in_its_name_ends_none(
+    exported: Callable[[str], Path], tmp_path: Path, language: str
+) -> None:
+    folder = tmp_path / "é *" / "b"
+    shutil.copytree(exported("tflite-float").parent, folder)
+    name, text = write_snippet(next(folder.glob("*.tflite")), language, tmp_path)
+    first = text.splitlines()[0]
+    assert "é *\\/b/" in first, "as a person reads it, but for the end of a comment"
+    if language == "c":
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        compile_here(["cc", "-std=c99", "-c", str(tmp_path / name), "-o", str(tmp_path / "a.o")])
+
+
 @pytest.mark.parametrize("language", LITERALS)
 def test_a_literal_never_ends_early(language: str) -> None:
     text = 'x"; evil(); "\n\\" ${y} \\(z) é\u2028'

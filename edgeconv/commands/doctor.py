@@ -55,7 +55,7 @@ def _show(found: Examination, defaults: tuple[Path, Mapping[str, Any]] | None) -
     facts.add_row("cache", Text(str(found.cache)))
     if defaults is not None:
         path, tables = defaults
-        facts.add_row("defaults", Text(f"{path}: {json.dumps(_plain(tables))}"))
+        facts.add_row("defaults", Text(f"{path}: {json.dumps(_plain(tables), ensure_ascii=False)}"))
     console.print(facts)
     columns = [
         Column("package"),

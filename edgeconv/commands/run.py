@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +29,12 @@ def each_picture(given: Sequence[Path]) -> list[Path]:
     for path in given:
         if path.is_dir():
             found += find_pictures(path)
-        elif path.exists() or not any(mark in path.name for mark in "*?["):
+        elif path.exists() or not any(mark in str(path) for mark in "*?["):
             found.append(path)
+        elif fitting := sorted(map(Path, glob(str(path)))):
+            found += each_picture(fitting)
         else:
-            found += sorted(path.parent.glob(path.name))
-    if not found:
-        raise UsageError(f"{given[0]} fits no picture")
+            raise UsageError(f"{path} fits no picture")
     return found
 
 
