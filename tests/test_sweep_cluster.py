@@ -1,6 +1,7 @@
 """Tasks on dask: what workers die of, boards that time one file at a time, a scheduler that comes back."""
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -298,6 +299,14 @@ def start_dask(*more: str) -> subprocess.Popen[bytes]:
 def ended(process: subprocess.Popen[bytes], how: int) -> None:
     os.killpg(process.pid, how)
     process.wait(30)
+
+
+def test_a_scheduler_that_goes_leaves_no_traceback_of_dask(scheduler: Any, tmp_path: Path) -> None:
+    logging.getLogger("distributed.client").setLevel(
+        logging.WARNING
+    )  # as dask's configuration does
+    Cluster(Store(tmp_path), Inputs(), address=scheduler.scheduler_address).close()
+    assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
 
 
 @pytest.mark.long
