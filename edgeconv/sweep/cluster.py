@@ -69,11 +69,8 @@ class Cluster:
         boards: Sequence[str] = (),
     ) -> None:
         self._distributed: Any = require("distributed", "sweep")
-        for name in (
-            "distributed",
-            "distributed.client",
-        ):  # dask gives the second a level of its own
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # losses are told in our words
+        for name in ("distributed", "distributed.client"):  # losses are told in our words
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self.store, self._inputs, self._address = store, inputs, address
         self._stack = contextlib.ExitStack()
         self._local = None if address is not None else self._processes(workers, boards)
