@@ -69,7 +69,7 @@ def test_a_board_runs_a_file_in_its_runtimes_and_in_others_where_they_are_asked_
         assert [cell.python for cell in found] == [("python", "pi5", name) for name in runtimes]
 
 
-def test_a_runtime_with_packages_of_its_own_has_a_folder_of_its_own(
+def test_packages_have_a_folder_of_their_own_and_other_versions_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched: dict[str, list[str]] = {}
@@ -83,14 +83,20 @@ def test_a_runtime_with_packages_of_its_own_has_a_folder_of_its_own(
         fetched[site.name] = wanted
 
     monkeypatch.setattr(emulate, "_wheels", wheels)
+    used = []
     for runtime in ("onnxruntime", "ai-edge-litert", "executorch", "executorch"):
-        command = emulate.prepare_board("pi4", runtime)
-        folder = "-executorch" if runtime == "executorch" else ""
-        assert f"PYTHONPATH={tmp_path}/emulate/site-aarch64{folder}" in command
-    assert list(fetched) == ["site-aarch64", "site-aarch64-executorch"]
-    assert not [item for item in fetched["site-aarch64"] if "torch" in item]
-    assert "--no-deps" in fetched["site-aarch64-executorch"]
-    assert any(item.startswith("torch==") for item in fetched["site-aarch64-executorch"])
+        words = emulate.prepare_board("pi4", runtime)
+        used.append(Path(next(w for w in words if w.startswith("PYTHONPATH=")).split("=")[1]).name)
+    assert used == [used[0], used[0], used[2], used[2]]
+    assert list(fetched) == [used[0], used[2]]
+    assert not [item for item in fetched[used[0]] if "torch" in item]
+    assert "--no-deps" in fetched[used[2]]
+    assert any(item.startswith("torch==") for item in fetched[used[2]])
+
+    monkeypatch.setattr(emulate, "_same_version", lambda package: f"{package}==99")
+    emulate.prepare_board("pi4", "onnxruntime")
+    assert "onnxruntime==99" in fetched[list(fetched)[-1]]
+    assert len(fetched) == 3
 
 
 def test_run_says_which_board_and_bench_takes_none(

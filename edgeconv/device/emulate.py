@@ -5,6 +5,7 @@ fetched by apt and pip into the cache; nothing is installed on this machine and 
 Arithmetic is exact, time is not: nothing here reports a latency.
 """
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -94,10 +95,8 @@ BOARDS = {
 def prepare_board(name: str, runtime: str = "") -> list[str]:
     """Return the command that starts Python on the emulated board, building it on first use.
 
-    About 85 s and 640 MB the first time. With a ``runtime`` that has packages of its own there
-    (``board_packages``) they are what that Python has, in a folder made when first asked for. Raises
-    EdgeconvError on machines that are neither Debian nor Ubuntu on x86-64, and where apt or pip fails
-    (with its last line).
+    About 85 s and 640 MB the first time. A ``runtime`` with packages of its own (``board_packages``)
+    has only these there. Raises EdgeconvError off Debian and Ubuntu on x86-64, and where apt or pip fails.
     """
     board = BOARDS[name]
     check_host()
@@ -111,9 +110,11 @@ def prepare_board(name: str, runtime: str = "") -> list[str]:
             _link_blas(root)
         (root / ".complete").touch()
     own = runtime != "" and RUNTIMES[runtime].board_packages
-    site = folder / (f"site-{board.machine}-{runtime}" if own else f"site-{board.machine}")
+    wanted = ["--no-deps", "click", *own] if own else _shared(board)
+    digest = hashlib.sha256(" ".join(wanted).encode()).hexdigest()  # other versions, other folder
+    site = folder / f"site-{board.machine}-{digest[:12]}"
     if not (site / ".complete").exists():
-        _wheels(board, site, ["--no-deps", "click", *own] if own else _shared(board))
+        _wheels(board, site, wanted)
         (site / ".complete").touch()
     tree = _board_tree(board, root, folder)
     return _command(board, tree, qemu, site)

@@ -64,7 +64,11 @@ def _pow(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torch.Tensor
 def _mod(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torch.Tensor":
     import torch
 
-    return (torch.fmod if node.int("fmod", 0) else torch.remainder)(x[0], x[1])
+    left = torch.fmod(x[0], x[1])
+    if node.int("fmod", 0):
+        return left
+    # the divisor's sign; ExecuTorch 1.5.1's own remainder of whole numbers has the dividend's
+    return torch.where((left != 0) & ((left < 0) != (x[1] < 0)), left + x[1], left)
 
 
 def _clip(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torch.Tensor":
