@@ -23,7 +23,8 @@ class Target:
     ``float_outputs`` says which outputs an INT8 file with float borders does not store as integers.
     ``verified``: at most so many samples verify it (None: all). ``aborts``: its runtime ends the process
     over a file that others refuse, and is tried in a child before. ``then`` is the command to go on with.
-    ``no_int8`` says why it takes no recipe; it is refused in INT8 then, and other targets go on.
+    ``halves``: it has an FP16 form. ``no_int8`` says why it takes no recipe; it is refused in INT8
+    then, and other targets go on.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Target:
     verified: int | None = None
     aborts: bool = False
     then: str = "bench"
+    halves: bool = True
     no_int8: str = ""
 
     def check(self, graph: "Graph", *, integer: bool = False) -> None:

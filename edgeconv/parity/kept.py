@@ -66,11 +66,11 @@ def _exported_by(artifact: Artifact) -> str:
     """Say what computed the reference outputs that an export keeps."""
     versions = artifact.manifest.get("versions") or {}
     source = str((artifact.manifest.get("net") or {}).get("source", ""))
-    torch, package = versions.get("torch"), versions.get("onnxruntime")
+    torch, runtime = versions.get("torch"), "onnxruntime"
     if torch is not None and not source.endswith(".onnx"):
         return f"PyTorch {torch}, kept by the export"
-    runtime = f"onnxruntime {package}" if package else "onnxruntime"
-    return f"{runtime} on {source}, kept by the export"
+    version = f" {versions[runtime]}" if versions.get(runtime) else ""
+    return f"{runtime}{version} on {source}, kept by the export"
 
 
 def _named(arrays: dict[str, Array], prefix: str) -> dict[str, Array]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgeconv.deps import missing
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.export.targets import TARGETS
 from edgeconv.models.specs import SPECS, find_spec, is_own
 from edgeconv.sweep.job import Job
 
@@ -190,8 +191,9 @@ def _reason(job: Job, form: Form, known: Unfit) -> str | None:
         return f"{form.weights} {MISSING}"
     if own and (unfit := _unfit(job, form, known)) is not None:
         return unfit
-    if form.precision == "fp16" and form.target in ("onnx", "executorch"):
-        return "fp16 is for TFLite, Core ML and ncnn"
+    if form.precision == "fp16" and not TARGETS[form.target].halves:
+        *titles, last = (target.title for target in TARGETS.values() if target.halves)
+        return f"fp16 is for {', '.join(titles)} and {last}"
     prescribed = form.recipe is not None and form.recipe.endswith(".json")
     if form.precision == "int8" and not (bundled or job.calib or prescribed):
         return "INT8 calibrates on your own pictures: give --calib"

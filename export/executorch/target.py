@@ -116,4 +116,5 @@ EXECUTORCH = Target(
     stops=_stops,
     emit=_emit,
     verified=100,
+    halves=False,
 )

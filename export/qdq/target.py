@@ -105,4 +105,5 @@ ONNX = Target(
     emit=_emit,
     float_outputs=_float_outputs,
     options=("cpu", "opset", "prefer"),
+    halves=False,
 )
