@@ -1,5 +1,6 @@
 """The usual ways to make a tensor of a picture, by name, what a user wishes of it, and how one is said."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol, get_args
@@ -93,6 +94,9 @@ def check_wished(wished: Wished) -> None:
         raise UsageError(f"--crop is a fraction in (0, 1] or {LETTERBOX}, not {crop}")
     if crop is not None and not isinstance(crop, str) and not 0 < crop <= 1:
         raise UsageError(f"--crop is a fraction in (0, 1] or {LETTERBOX}, not {crop:g}")
+    for name, values in (("mean", wished.mean), ("std", wished.std)):
+        if not all(map(math.isfinite, values or ())):
+            raise UsageError(f"--{name} takes numbers, not nan or inf")
     if wished.std is not None and any(value <= 0 for value in wished.std):
         raise UsageError("--std must be positive, on the 0..1 scale")
     for name, values in (("mean", wished.mean), ("std", wished.std)):

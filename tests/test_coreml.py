@@ -156,6 +156,13 @@ def test_a_classifier_gives_probabilities_that_are_probabilities(
         assert np.allclose(runner.infer(feeds)[spec.name][0], wanted, atol=1e-5)
 
 
+def test_classes_that_share_a_name_are_told(graph: Graph, tmp_path: Path) -> None:
+    named = emit_coreml(graph, path=tmp_path / "a.mlpackage", labels=["a", "b", "a", "c", "d"])
+    assert any(note.startswith("classes 0, 2 share the name 'a'") for note in named.notes)
+    apart = emit_coreml(graph, path=tmp_path / "b.mlpackage", labels=list("abcde"))
+    assert not any("share the name" in note for note in apart.notes)
+
+
 def test_labels_that_do_not_fit_are_refused(graph: Graph, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="3 labels"):
         emit_coreml(graph, path=tmp_path / "a.mlpackage", labels=["a", "b", "c"])

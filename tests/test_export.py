@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from edgeconv import EdgeconvError, UsageError, export_model, run_model
+from edgeconv import EdgeconvError, UsageError, export_model, plan_export, run_model
 from edgeconv.artifact import load_artifact
 from edgeconv.cli import main
 from edgeconv.export.kinds import Precision
@@ -55,6 +55,15 @@ def exported(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
+
+
+def test_a_size_that_an_onnx_file_does_not_take_is_refused(exported: Path) -> None:
+    hub = next(exported.glob("*.evidence/hub.onnx"))
+    plan_export(hub, resolution=64)
+    with pytest.raises(
+        UsageError, match=r"resolution 32 does not fit .*hub\.onnx, which takes .*64"
+    ):
+        plan_export(hub, resolution=32)
 
 
 def test_files_are_named_after_net_width_resolution_and_precision(exported: Path) -> None:

@@ -42,6 +42,8 @@ def run(line: str) -> tuple[int, str]:
         ("export mobilenet_v2 --target tflite --opset 17", "--opset needs --target onnx"),
         ("export mobilenet_v2 --int8 --truth folders", "--truth needs the pictures"),
         ("export mobilenet_v2 --mean 0.5,3,0.5", "--mean is on the 0..1 scale (divide by 255): 3 is too large"),
+        ("export mobilenet_v2 --mean nan", "--mean takes numbers, not nan or inf"),
+        ("export mobilenet_v2 --std 0.5,inf,0.5", "--std takes numbers, not nan or inf"),
         ("export mobilenet_v2 -v -q", "-v shows more and -q less"),
         ("export mobilenet_v2 -v --json", "-v shows more and --json less"),
         ("export mobilenet_v2 --int8 --weights random --dry-run", "give --calib"),

@@ -1,5 +1,6 @@
 """Emit a prepared graph, float or with its recipe, as an .mlpackage."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -123,6 +124,7 @@ def emit_coreml(
     notes = [] if plan is None else _integer_notes(plan, compute)
     target = Target(precision, compute == "fp16", min_ios, weights_only, avoid_known_issues)
     notes += [str(warned) for warned in known_issues(graph, target)]
+    notes += [] if labels is None or nms is not None else _shared_names(labels)
     notes += [TAKES_ARRAYS] if nms is not None and image_input is None else []
     return _read_back(path, converted, None if plan is None else plan.recipe, tuple(notes))
 
@@ -141,6 +143,19 @@ def _check_labels(graph: Graph, labels: Sequence[str]) -> None:
     shape = graph.shape(graph.outputs[0])
     if len(shape) != 2 or shape[0] != 1 or shape[1] != len(labels):
         raise UsageError(f"{len(labels)} labels do not fit an output of shape {list(shape)}")
+
+
+def _shared_names(labels: Sequence[str]) -> list[str]:
+    """Return a note where classes share a name: Core ML's probabilities are a dictionary by name."""
+    shared = [name for name, count in Counter(labels).items() if count > 1]
+    if not shared:
+        return []
+    classes = ", ".join(str(index) for index, name in enumerate(labels) if name == shared[0])
+    more = f", and {len(shared) - 1} more names" if len(shared) > 1 else ""
+    return [
+        f"classes {classes} share the name {shared[0]!r}{more}: an app is given probabilities by name, "
+        "one of each name; give every class a name of its own"
+    ]
 
 
 def _plan(

@@ -1,6 +1,7 @@
 """An .onnx file, of edgeconv or foreign."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ def from_onnx(path: Path, options: ExportOptions) -> Source:
     wanted = {name: shape for name, shape in wanted.items() if name not in frozen}
     model, assumed = settle_shapes(model, wanted)
     shapes, dtypes = input_shapes(model), input_types(model)
+    _refuse_other_size(path, shapes, options.resolution)
     if options.input_types:
         raise UsageError(
             f"{path} declares the types of its inputs: leave them out of --input-shape"
@@ -69,6 +71,20 @@ def from_onnx(path: Path, options: ExportOptions) -> Source:
         limits=index_limits(model),
         frozen={name: plain(value) for name, value in frozen.items()},
         notes=(*notes, *assumed, *told(frozen)),
+    )
+
+
+def _refuse_other_size(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], resolution: int | None
+) -> None:
+    if resolution is None or any(
+        shape[2:] == (resolution, resolution) for shape in shapes.values()
+    ):
+        return
+    said = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+    raise UsageError(
+        f"--resolution {resolution} does not fit {path}, which takes {said}; "
+        "--input-shape settles sizes that a file leaves open"
     )
 
 
