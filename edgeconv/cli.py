@@ -16,6 +16,7 @@ from edgeconv.arguments import speaking_of_flags
 from edgeconv.defaults import defaults_of, naming_file
 from edgeconv.errors import UsageError, nearest
 from edgeconv.guard import guarded
+from edgeconv.log import LEVELS, show
 from edgeconv.terminal import Answer
 
 COMMANDS = {
@@ -143,6 +144,11 @@ def _set_inflate(ctx: click.Context, parameter: click.Parameter, value: int | No
         os.environ["EDGECONV_MAX_INFLATE_MIB"] = str(value)
 
 
+def _set_log(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        show(value)
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="edgeconv")
 @click.option(
@@ -152,6 +158,15 @@ def _set_inflate(ctx: click.Context, parameter: click.Parameter, value: int | No
     expose_value=False,
     callback=_set_inflate,
     help="What a small archive or picture may grow to when it is read.  [default: 256]",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(LEVELS, case_sensitive=False),
+    envvar="EDGECONV_LOG",
+    show_envvar=True,
+    expose_value=False,
+    callback=_set_log,
+    help="Log what is done to standard error: stages, processes, files opened, downloads.",
 )
 @click.option(
     "--debug",

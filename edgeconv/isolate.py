@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import inspect
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import choose_temporary_folder, sweep_temporary
 from edgeconv.system import Child, Printed, crash, limit_child, start_apart
 
+LOG = logging.getLogger(__name__)
 TICK_S = 0.2
 """How often a Worker's parent may look at something else while it waits."""
 
@@ -56,6 +58,7 @@ class Call(Closing):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        LOG.debug("process %d begins: %s, for %s", self._child.pid, function, what)
         assert self._child.stdin is not None
         # a child that is dead already says why when it is asked
         with contextlib.suppress(OSError), self._child.stdin as pipe:
@@ -68,6 +71,7 @@ class Call(Closing):
             answer, said = self._child.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
             raise EdgeconvError(f"{self._what} did not end within {timeout_s:g} s") from error
+        LOG.debug("process %d ended with %d", self._child.pid, self._child.returncode)
         line = answer.strip()
         # an answer is worth nothing where closing the file crashed
         if crash(self._child.returncode) or not line:
@@ -98,6 +102,7 @@ class Worker:
         self.process = start_apart(
             _command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
         )
+        LOG.debug("process %d begins: %s, for %s", self.process.pid, function, what)
         assert self.process.stdout is not None
         self._printed = Printed(self.process.stdout)
         self._pending = b""
@@ -158,6 +163,7 @@ class Worker:
             self.process.wait(timeout=patience_s)
         except subprocess.TimeoutExpired:
             self.kill()
+        LOG.debug("process %d ended with %d", self.process.pid, self.process.returncode)
         self._printed.close()
         self._log.close()
 

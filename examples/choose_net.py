@@ -19,4 +19,6 @@ def main(pictures: Path, output: Path, budget_ms: float) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))

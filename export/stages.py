@@ -1,5 +1,6 @@
 """Time the stages of an export and tell whoever watches."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +8,8 @@ from dataclasses import dataclass, field
 
 from edgeconv.export.options import Progress
 from edgeconv.export.report import StageLine
+
+LOG = logging.getLogger(__name__)
 
 
 def _ignore_progress(stage: str, done: float) -> None:
@@ -34,6 +37,11 @@ class Stages:
         yield said.append
         line = StageLine(name, " · ".join(said), time.perf_counter() - start)
         self.lines.append(line)
+        self.tell(line)
+
+    def tell(self, line: StageLine) -> None:
+        """Show a line to whoever watches, and to the log."""
+        LOG.info("%s: %s (%.2f s)", line.stage, line.text, line.seconds)
         self.on_line(line)
 
     def share(self, name: str) -> Callable[[float], None]:

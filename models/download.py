@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import logging
 import re
 import urllib.error
 import urllib.request
@@ -12,6 +13,8 @@ from pathlib import Path
 from edgeconv.cache import cache_dir
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import replacing, sha256, write_text
+
+LOG = logging.getLogger(__name__)
 
 TIMEOUT_S = 60.0
 Progress = Callable[[int, int | None], None]
@@ -92,6 +95,7 @@ def _download(url: str, part: Path, progress: Progress | None) -> None:
     hint = "download it elsewhere and give the file to --weights, or use --weights bundled"
     if not url.startswith(("https://", "http://")):
         raise EdgeconvError(f"{url} is not a web address")
+    LOG.info("fetching %s", url)
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer, part.open("wb") as file:
             length = answer.headers.get("Content-Length")

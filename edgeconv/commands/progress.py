@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Self
 
 from edgeconv.closing import Closing
+from edgeconv.log import shown
 from edgeconv.terminal import echo, echo_lines, fold, one_line
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class StageDisplay(Closing):
             TimeElapsedColumn(),
             console=self._console,
             transient=True,
-            disable=not (stream.isatty() and self._console.is_interactive),
+            disable=not (stream.isatty() and self._console.is_interactive) or shown(),
         )
         self._task = self._bar.add_task("", total=1.0)
 

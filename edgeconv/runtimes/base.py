@@ -1,5 +1,6 @@
 """The one protocol that every runtime speaks, and what some of them can do besides."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from edgeconv.runtimes.choose import choose
 from edgeconv.runtimes.probe import probe
 from edgeconv.tensors import TensorSpec
 
+LOG = logging.getLogger(__name__)
 Feeds = Mapping[str, NDArray[np.generic]]
 Outputs = dict[str, NDArray[np.generic]]
 
@@ -146,6 +148,7 @@ def open_runner(
     if isolate:
         probe(path, row.name, threads=threads, shapes=dict(shapes or {}))
     module = row.load()
+    LOG.debug("opening %s in %s, threads %d", path, row.name, threads)
     with reading(f"{row.name} cannot open {path}"):
         runner: Runner = module.open(path, threads=threads, shapes=shapes, **options)
     return runner

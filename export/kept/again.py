@@ -48,7 +48,7 @@ def made_again(options: ExportOptions, shelf: Shelf | None, stages: Stages) -> E
         *(replace(line, seconds=0.0) for line in told),
     ]
     for line in report.stages:
-        stages.on_line(line)
+        stages.tell(line)
     return report
 
 
