@@ -88,7 +88,7 @@ def facts(artifact: Artifact) -> dict[str, Any]:
         "how": how,
         "bgr": how is not None and how.order == "bgr" and channels == 3,
         "bars": BARS,
-        "image_input": bool(artifact.manifest["graph"].get("image_input")),
+        "image_input": bool((artifact.manifest.get("graph") or {}).get("image_input")),
         "classifier": picture and len(outputs) == len(rows) == 1,
         "detector": picture and (artifact.nms or {}).get("final") == "ssd-nms",
         "probabilities": artifact.probabilities,

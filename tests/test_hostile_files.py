@@ -82,6 +82,17 @@ NAMES = (
 )
 
 
+def test_an_onnx_file_of_no_bytes_is_called_empty(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    from edgeconv.export.hub.onnx_io import load_model
+
+    (tmp_path / "net.onnx").touch()
+    with pytest.raises(
+        EdgeconvError, match=r"net\.onnx is not a readable ONNX model: it is empty$"
+    ):
+        load_model(tmp_path / "net.onnx")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_onnx_file_that_contradicts_itself_is_one_sentence(tmp_path: Path, name: str) -> None:
     """Each reader of ours raises our own error or reads what there is."""

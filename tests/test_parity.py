@@ -313,9 +313,9 @@ def test_tflite_runtime_of_another_python_joins_the_matrix(
         pytest.skip("tflite-runtime is installed in this Python")
     path = tmp_path / "any.tflite"
     path.write_bytes(b"\0\0\0\0TFL3")
-    monkeypatch.setenv(RUNTIMES["tflite-runtime"].other_python, "/opt/old/bin/python")
+    monkeypatch.setenv(RUNTIMES["tflite-runtime"].other_python, sys.executable)
     (cell,) = [c for c in plan([path])[0] if c.runtime == "tflite-runtime"]
-    assert cell.python[-1] == "/opt/old/bin/python"
+    assert cell.python[-1] == sys.executable
     assert "PYTHONPATH" in cell.python  # unset: numpy there is another
 
 

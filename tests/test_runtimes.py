@@ -3,6 +3,7 @@
 import functools
 import inspect
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -505,9 +506,9 @@ def test_a_newer_onnxruntime_runs_where_its_python_is_named(
     with pytest.raises(EdgeconvError, match=f"name a Python that has .* in {row.other_python}"):
         ways(tmp_path / "m.onnx", [row.name])
     assert row.name not in [way.label for way in ways(tmp_path / "m.onnx")]
-    monkeypatch.setenv(row.other_python, "/opt/newer/bin/python")
+    monkeypatch.setenv(row.other_python, sys.executable)
     found = {way.label: way.python for way in ways(tmp_path / "m.onnx", [row.name])}
-    assert found[row.name] == "/opt/newer/bin/python"
+    assert found[row.name] == sys.executable
     assert found["onnxruntime"] == ""
 
 

@@ -349,6 +349,15 @@ def test_a_folder_with_the_end_of_a_comment_in_its_name_ends_none(
         compile_here(["cc", "-std=c99", "-c", str(tmp_path / name), "-o", str(tmp_path / "a.o")])
 
 
+@pytest.mark.parametrize("kind", ["tflite-float", "onnx-uint8"])
+def test_a_c_program_speaks_of_a_runtime_that_takes_its_file(
+    exported: Callable[[str], Path], tmp_path: Path, kind: str
+) -> None:
+    head = write_snippet(exported(kind), "c", tmp_path)[1].split("*/")[0]
+    assert ("TensorFlow Lite Micro" in head) == kind.startswith("tflite")
+    assert "fill_input" in head
+
+
 @pytest.mark.parametrize("language", LITERALS)
 def test_a_literal_never_ends_early(language: str) -> None:
     text = 'x"; evil(); "\n\\" ${y} \\(z) é\u2028'

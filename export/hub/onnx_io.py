@@ -27,6 +27,8 @@ def load_model(path: Path) -> onnx.ModelProto:
     missing or outside the model's folder.
     """
     refuse_no_file(path)
+    if path.stat().st_size == 0:
+        raise EdgeconvError(f"{path} is not a readable ONNX model: it is empty")
     try:
         model = onnx.load(str(path), load_external_data=False)
         check_model(model, path)

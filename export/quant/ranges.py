@@ -144,6 +144,8 @@ def _whole_shifts(
         given = found.get(source, chosen.get(node.inputs[0]))
         if given is None or made.fixed or root in found or source == root:
             continue
+        # with zero points, whatever the form: both are read off one range (without, a shift is whole or 0)
+        given, made = _with_zero_point(given), _with_zero_point(made)
         shift = abs(given.zero_point) * given.scale / made.scale
         if shift - BEYOND < 1:
             continue
@@ -157,6 +159,12 @@ def _whole_shifts(
         wider = choose_scale(made.low * factor, made.high * factor, held)
         found[root] = replace(wider, final=made.final)
     return found
+
+
+def _with_zero_point(held: Activation) -> Activation:
+    if held.fixed:
+        return held
+    return replace(choose_scale(held.low, held.high, "asymmetric"), final=held.final)
 
 
 def _mask_bounds(graph: Graph, seen: Observation, bounds: Mapping[str, Clamp]) -> dict[str, Clamp]:

@@ -1,7 +1,7 @@
 """The kinds of cases, and the healthy files that they start from."""
 
-import os
-import traceback
+import subprocess
+import sys
 from pathlib import Path
 
 from fuzz import boards, foreign, formats, lines, readers
@@ -154,17 +154,10 @@ def build_base(folder: Path, whole: bool = False) -> None:
 
     ``whole``: also those that only commands read, such as a sweep's and an ExecuTorch export.
     """
-    from fuzz.base import build
-
     makes = [kind.make for kind in ALL if kind.make and (whole or kind.reader)]
-    if os.fork() == 0:  # its threads would not survive the forks of the cases
-        code = 1
-        try:
-            build(folder, whole, makes)
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    _, status = os.wait()
-    assert status == 0, "the healthy files cannot be made"
+    # in a process that is started: threads of runtimes would not survive the forks of the cases, nor
+    # would a fork of a process in which they ran survive them (ncnn's OpenMP waits for ever)
+    code = f"from pathlib import Path; from fuzz.base import build; build(Path({str(folder)!r}), {whole}, {makes!r})"
+    tests = str(Path(__file__).resolve().parents[1])
+    done = subprocess.run([sys.executable, "-c", code], cwd=tests)
+    assert done.returncode == 0, "the healthy files cannot be made"
