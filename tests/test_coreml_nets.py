@@ -121,11 +121,15 @@ def test_our_lowering_agrees_with_pytorch_and_with_half_precision_pytorch(
     assert made > halved - 3
 
 
+APPLES = [(half, ios) for half in (False, True) for ios in ("iOS15", "iOS16", "iOS17", "iOS18")]
+QUICK = (True, "iOS15"), (False, "iOS18")
+"""The oldest and the newest, one of either arithmetic; `make test-long` has the rest."""
+
+
 @pytest.mark.parametrize(
-    "target",
-    ["iOS15", *(pytest.param(ios, marks=pytest.mark.long) for ios in ("iOS16", "iOS17")), "iOS18"],
+    ("half", "target"),
+    [pytest.param(*one, marks=() if one in QUICK else pytest.mark.long) for one in APPLES],
 )
-@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_the_evaluator_runs_apples_own_lowering(
