@@ -6,6 +6,9 @@ that a user must know is told here alone.
 """
 
 import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from edgeconv.terminal import echo
 
@@ -34,3 +37,16 @@ def show(level: str) -> None:
     logger.setLevel(level.upper())
     if not shown():
         logger.addHandler(_OnStandardError())
+
+
+@contextmanager
+def muted(level: int = logging.WARNING) -> Iterator[None]:
+    """Silence what other libraries log, up to ``level``, and warn: what matters of a failure, they raise."""
+    before = logging.root.manager.disable
+    logging.disable(level)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgeconv.cli import main
-from edgeconv.log import LEVELS
+from edgeconv.log import LEVELS, muted
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,6 +60,17 @@ def test_info_shows_stages_without_what_only_debug_shows(
             rf"^info    export\.stages: {stage}: .+ \(\d+\.\d\d s\)$", done.stderr, re.M
         )
     assert "debug" not in done.stderr
+
+
+def test_what_others_log_is_silent_for_a_while_only(caplog: pytest.LogCaptureFixture) -> None:
+    """A process that lowered one model logs what it does with the next."""
+    with muted(logging.CRITICAL):
+        logging.getLogger("another").critical("unheard")
+        with muted():
+            logging.getLogger("another").warning("unheard")
+        logging.getLogger("another").critical("unheard")
+    logging.getLogger("another").warning("heard")
+    assert [record.getMessage() for record in caplog.records] == ["heard"]
 
 
 def test_a_level_that_is_none_is_wrong_usage_and_names_the_variable(

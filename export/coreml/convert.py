@@ -1,9 +1,7 @@
 """The three calls into coremltools: a program, its conversion, and the specification that comes out."""
 
 import io
-import logging
 import tempfile
-import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
@@ -20,19 +18,14 @@ from edgeconv.export.coreml.lowering import Lowering
 from edgeconv.export.coreml.table import OPS
 from edgeconv.export.coreml.wide import halved
 from edgeconv.export.graph import Graph
+from edgeconv.log import muted
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence coremltools' progress bars, version warnings and failed loads of macOS libraries."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
+    with muted(), redirect_stderr(io.StringIO()):
+        yield
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """Lower a prepared graph to a .pte. It runs in a process of its own: ExecuTorch is heavy, and may crash."""
 
 import logging
-import warnings
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from edgeconv.log import muted
 
 if TYPE_CHECKING:
     from edgeconv.export.graph import Graph
@@ -21,8 +22,6 @@ def lower(request: dict[str, Any]) -> dict[str, Any]:
     ``request["recipe"]`` is the recipe's file or None, ``request["io"]`` float or int8. Returns how many
     pieces the delegate took (``delegates``) and the operators left outside by name (``outside``).
     """
-    warnings.simplefilter("ignore")
-    logging.disable(logging.CRITICAL)  # what fails is raised, too
     from edgeconv.export.hub.onnx_io import from_onnx, load_model
     from edgeconv.export.passes.fuse_clamps import fuse_clamps
     from edgeconv.recipe import load_recipe
@@ -30,7 +29,8 @@ def lower(request: dict[str, Any]) -> dict[str, Any]:
     graph = from_onnx(load_model(Path(request["graph"])))
     fuse_clamps(graph)
     recipe = None if request["recipe"] is None else load_recipe(Path(request["recipe"]))
-    data, found = program(graph, recipe, request["io"])
+    with muted(logging.CRITICAL):  # what fails is raised, too
+        data, found = program(graph, recipe, request["io"])
     Path(request["output"]).write_bytes(data)
     return found
 

@@ -2,16 +2,15 @@
 
 import contextlib
 import io
-import logging
 import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
+from edgeconv.log import muted
 from edgeconv.runtimes.pytorch import named_tensors
 
 if TYPE_CHECKING:
@@ -167,18 +166,8 @@ def _reason(error: BaseException) -> str:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silence what the exporters say about themselves; what they say of the model, they raise."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            _native_stdout_closed(),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
+    with muted(), contextlib.redirect_stdout(io.StringIO()), _native_stdout_closed():
+        yield
 
 
 @contextlib.contextmanager
