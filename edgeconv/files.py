@@ -11,6 +11,7 @@ from pathlib import Path
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.foreign import open_file
 from edgeconv.settle import lock
+from edgeconv.signals import Undivided
 from edgeconv.terminal import plain
 
 TEMPORARY = "edgeconv-tmp-"
@@ -115,12 +116,11 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
         return name
 
+    part, held = None, None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part, held = _held(make)
-    except OSError as error:
-        raise EdgeconvError(f"cannot write {path}: {error.strerror or error}") from error
-    try:
+        with Undivided():
+            part, held = _held(make)
         _sweep(path.parent, prefix, suffix)
         yield part
         part.chmod(0o644)
@@ -128,7 +128,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise EdgeconvError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        part.unlink(missing_ok=True)
+        if part is not None:
+            part.unlink(missing_ok=True)
         if held is not None:
             os.close(held)
 
@@ -140,23 +141,31 @@ def temporary_folder(parent: Path | None = None, prefix: str = TEMPORARY) -> Ite
     What runs that were killed left there under ``prefix`` goes too. Raises EdgeconvError where none
     can be made.
     """
+    folder, held = None, None
     try:
-        where = Path(tempfile.gettempdir()) if parent is None else parent
-        _sweep(where, prefix, "")
-        folder, held = held_folder(where, prefix)
-    except OSError as error:
-        raise EdgeconvError(
-            f"no temporary folder can be made: {error.strerror or error}"
-        ) from error
-    try:
+        try:
+            where = Path(tempfile.gettempdir()) if parent is None else parent
+            _sweep(where, prefix, "")
+            with Undivided():
+                folder, held = held_folder(where, prefix)
+        except OSError as error:
+            raise EdgeconvError(
+                f"no temporary folder can be made: {error.strerror or error}"
+            ) from error
         yield folder
     finally:
-        for _ in range(TRIES):  # a call that failed once, a child that wrote to the last
-            shutil.rmtree(folder, ignore_errors=True)
-            if not folder.exists():
-                break
-        if held is not None:
-            os.close(held)
+        with Undivided():
+            if folder is not None:
+                _remove(folder)
+            if held is not None:
+                os.close(held)
+
+
+def _remove(folder: Path) -> None:
+    for _ in range(TRIES):  # a call that failed once, a child that wrote to the last
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            break
 
 
 def choose_temporary_folder() -> None:

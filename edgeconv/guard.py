@@ -128,9 +128,20 @@ def _os_error(error: OSError) -> str:
     reason = error.strerror or str(error) or type(error).__name__
     if error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {reason}" if _named(error) else reason
+    if _printed(error):
+        return f"standard output: {reason}"
     if error.errno in (None, errno.ENOSPC, errno.EDQUOT):  # numpy's short writes have no number
         return f"{reason}; temporary files go to {tempfile.gettempdir()}, or where TMPDIR says"
     return reason
+
+
+def _printed(error: BaseException) -> bool:
+    """Whether it was raised by what prints: click and rich write no files, and ``guarded`` flushes what is left."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
+    return where.partition(".")[0] in ("click", "rich") or where == __name__
 
 
 def _named(error: OSError) -> bool:

@@ -38,8 +38,25 @@ class StoppedError(KeyboardInterrupt):
 
 
 PATIENCE_S = 5.0
-"""How long an import may go on after somebody asked for the end."""
+"""How long an import, or what is done whole, may go on after somebody asked for the end."""
 LATER_S = 0.05
+
+
+class Undivided:
+    """What is done in its block is done whole: who asks for the end meanwhile is heard afterwards.
+
+    A folder that was made is then known to whoever removes it. ``PATIENCE_S`` is the limit.
+    """
+
+    depth = 0
+    """How many blocks the main thread is in."""
+
+    def __enter__(self) -> None:
+        self._counts = threading.current_thread() is threading.main_thread()
+        Undivided.depth += self._counts
+
+    def __exit__(self, *_error: object) -> None:
+        Undivided.depth -= self._counts
 
 
 class Stops:
@@ -65,7 +82,7 @@ class Stops:
     def _stop(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         self._asked_at = self._asked_at or now
-        if _imports(frame) and now - self._asked_at < PATIENCE_S:
+        if (Undivided.depth or _imports(frame)) and now - self._asked_at < PATIENCE_S:
             _ask_again(number)
             return
         self._asked_at = None

@@ -13,6 +13,7 @@ from pathlib import Path
 from edgeconv import settle
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import digest, held_folder
+from edgeconv.signals import Undivided
 from edgeconv.system import start_apart
 
 SYNCED = os.O_RDONLY if os.name == "posix" else os.O_RDWR
@@ -38,30 +39,34 @@ def staging(folder: Path) -> Iterator[Staged]:
 
     Raises EdgeconvError where ``folder`` cannot be written.
     """
-    fresh = not folder.exists()
+    fresh = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
+    staged, ended = None, False
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        unreported = settle.sweep(folder)
-        root, lock = held_folder(folder, settle.PREFIX)
-    except OSError as error:
-        raise EdgeconvError(f"cannot write to {folder}: {error.strerror or error}") from error
-    ended = False
-    try:
-        yield Staged(root, lock, unreported)
+        with Undivided():
+            folder.mkdir(parents=True, exist_ok=True)
+            unreported = settle.sweep(folder)
+            staged = Staged(*held_folder(folder, settle.PREFIX), unreported)
+        yield staged
         ended = True
     except OSError as error:
         raise EdgeconvError(f"cannot write to {folder}: {error.strerror or error}") from error
     finally:
-        published = settle.listed(root, settle.DONE)
-        if ended:
-            settle.forget(folder, published.keys())
-        if ended or not published:  # what was moved but will not be reported keeps its note
-            settle.remove(root)
-        if lock is not None:
-            os.close(lock)
-        if fresh:  # and empty: nothing came of it
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+        with Undivided():
+            if staged is not None:
+                _unstage(staged, ended)
+            for place in fresh:  # those that are empty: nothing came of it
+                with contextlib.suppress(OSError):
+                    place.rmdir()
+
+
+def _unstage(staged: Staged, ended: bool) -> None:
+    published = settle.listed(staged.place, settle.DONE)
+    if ended:
+        settle.forget(staged.place.parent, published.keys())
+    if ended or not published:  # what was moved but will not be reported keeps its note
+        settle.remove(staged.place)
+    if staged.lock is not None:
+        os.close(staged.lock)
 
 
 def publish(staged: Staged, *, force: bool) -> None:

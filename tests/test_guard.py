@@ -245,16 +245,26 @@ def run(*words: str, **settings: object) -> "subprocess.CompletedProcess[str]":
     return done
 
 
-def test_a_full_standard_output_is_one_sentence() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", ["--version", "export --help", "models", "models --json"])
+def test_a_full_standard_output_is_named(words: str, unbuffered: str) -> None:
+    """What click prints, short and long, a table of rich's and a JSON object."""
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     with open("/dev/full", "w") as full:
-        said = run("--version", stdout=full, stderr=subprocess.PIPE)
-    assert said.returncode == 1
-    assert said.stderr.splitlines() == [
-        "Error: No space left on device; temporary files go to /tmp, or where TMPDIR says"
-    ] or said.stderr.startswith("Error: No space left on device")
-    assert len(said.stderr.splitlines()) == 1
+        said = run(*words.split(), stdout=full, stderr=subprocess.PIPE, env=environment)
+    assert (said.returncode, said.stderr) == (
+        1,
+        "Error: standard output: No space left on device\n",
+    )
+
+
+def test_a_full_disk_names_the_temporary_folder() -> None:
+    """numpy names no file where its write falls short."""
+    said, code = explain(OSError(errno.ENOSPC, "No space left on device"))
+    assert "No space left on device; temporary files go to" in said
+    assert code == 1
 
 
 def test_a_reader_that_goes_away_is_one_sentence() -> None:

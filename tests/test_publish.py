@@ -223,6 +223,45 @@ def test_a_foreign_note_moves_nothing_outside_its_folder(tmp_path: Path) -> None
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.parametrize(
+    "call", ["os.mkdir", "tempfile.mkdtemp", "edgeconv.settle.lock", "edgeconv.settle.remove", "os.rmdir"]
+)  # fmt: skip
+def test_an_interrupt_leaves_no_folder_whenever_it_comes(tmp_path: Path, call: str) -> None:
+    """Ctrl-C right after each call that makes or removes a folder: those above the output were made too."""
+    script = textwrap.dedent(
+        f"""
+        import os, signal, sys, tempfile, time
+        from pathlib import Path
+        import edgeconv.files, edgeconv.settle
+        from edgeconv.export.publish import staging
+        from edgeconv.guard import guarded
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell mutes it in the background
+        name = {call!r}
+        module, _, called = name.rpartition(".")
+        real = getattr(sys.modules[module], called)
+        def interrupted(*args, **more):
+            found = real(*args, **more)
+            os.kill(os.getpid(), signal.SIGINT)
+            return found
+        for place in (sys.modules[module], edgeconv.files):
+            if getattr(place, called, None) is real:
+                setattr(place, called, interrupted)
+        def work(answer):
+            with staging(Path({str(tmp_path)!r}) / "a" / "b") as staged:
+                (staged.place / "half").write_text("x")
+                if name not in ("edgeconv.settle.remove", "os.rmdir"):
+                    time.sleep(10)
+            time.sleep(10)
+        sys.exit(guarded(work, as_json=False, debug=False))
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (130, "Error: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_temporary_folders_of_killed_runs_are_swept(tmp_path: Path) -> None:
     script = (
         "import os, sys\nfrom pathlib import Path\nfrom edgeconv.files import temporary_folder\n"

@@ -43,6 +43,10 @@ class Command(Export):
         super().fresh(old)
         self.output.mkdir(exist_ok=True)
 
+    def empty(self) -> list[str]:
+        """Return nothing: the output folder was there before."""
+        return []
+
     def after(self, whole: dict[str, str], old: dict[str, str], *more: str) -> list[str]:
         """Return what is wrong after an end: a half file, a rerun that fails or lacks files, something left behind."""
         faults = [

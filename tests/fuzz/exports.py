@@ -69,6 +69,11 @@ class Export:
         if old is not None:
             shutil.copytree(old, self.output)
 
+    def empty(self) -> list[str]:
+        """Return whether an output folder is there in which nothing is: what cleans up leaves none."""
+        there = self.output.exists() and not any(self.output.iterdir())
+        return ["left behind: an empty output folder"] if there else []
+
     def after(self, whole: dict[str, str], old: dict[str, str], *more: str) -> list[str]:
         """Return what is wrong after an end: half a set, a rerun that fails, something left behind."""
         time.sleep(0.1)  # a mover that outlives its parent needs no longer
@@ -120,13 +125,15 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
-def prepare(place: Path, base: Path | None, words: str) -> tuple[Export, dict[str, str], float]:
+def prepare(
+    place: Path, base: Path | None, words: str, started: bool = False
+) -> tuple[Export, dict[str, str], float]:
     """Return the export of ``words`` in ``place``/work, the hashes of its complete set and how long it takes.
 
     Another complete set goes into ``place``/old. Healthy files are made in ``place``/base, or in
     ``base`` where it has none.
     """
-    export = Export(prepared_base(place, base), place / "work", words)
+    export = Export(prepared_base(place, base), place / "work", words, started=started)
     export.fresh(None)
     export.run()
     export.fresh(None)

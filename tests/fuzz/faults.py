@@ -4,7 +4,7 @@ With ``--session`` it is a session on a board instead, the board's calls include
 
 A library that is loaded before all others (fscalls.c) counts the calls on files of the case's folder,
 in child processes too. Case by case the process that makes call number n ends before or after it, the
-call fails, or the disk is full from then on. The old set or the new one must be there, errors must be
+call fails, the disk is full from then on, or Ctrl-C goes to it and its children. The old set or the new one must be there, errors must be
 named, the same command must work, and nothing may be left behind. Where the disk is as it was after
 another case, the same command is not run once more.
 """
@@ -14,6 +14,7 @@ import errno
 import mmap
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -24,11 +25,12 @@ from typing import Any
 
 from fuzz.exports import SMALL, Export, hashes, prepare, prepared_base
 from fuzz.harness import limit_s, wait
+from fuzz.kills import told
 from fuzz.run import campaign, done, scratch
 from fuzz.sessions import BENCH, Session
 from fuzz.warm import forked_children
 
-MODES = {"kill before": 1, "kill after": 2, "error": 3, "full": 4}
+MODES = {"kill before": 1, "kill after": 2, "error": 3, "full": 4, "interrupt": 5}
 OWN = 3
 """The first calls are those of harness.child: TMPDIR, and where both streams go."""
 
@@ -57,7 +59,7 @@ def run_fault(seed: int, mode: str, at: int, export: Export, calls: Calls, whole
     """Hinder one export and return what was found."""
     start = time.monotonic()
     error = ERRORS[at % len(ERRORS)]
-    over = mode == "full" and at % 2 == 1 and old.exists()
+    over = mode in ("full", "interrupt") and at % 2 == 1 and old.exists()
     more = ("--force",) if over else ()
     export.fresh(old if over else None)
     calls.set(MODES[mode], at, error)
@@ -75,6 +77,10 @@ def run_fault(seed: int, mode: str, at: int, export: Export, calls: Calls, whole
             faults.append(f"signal: {-code}")
         elif code and "Error: " not in said:
             faults.append("silent: it failed and named nothing")
+    if mode == "interrupt":
+        faults += told(code, signal.SIGINT, export)
+    if not mode.startswith("kill"):
+        faults += export.empty()
     faults += export.after(whole, hashes(old) if over else {}, *more)
     return {
         "seed": seed, "mode": mode, "at": at, "fired": fired, "ended": code, "said": said.strip()[-200:],

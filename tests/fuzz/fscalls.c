@@ -1,5 +1,5 @@
 /* Preloaded: counts calls that change or open files of one folder, and at call number `at` ends the
-   process, or lets the call, or it and every later one that needs room, fail. The counter is shared by
+   process, sends its group a Ctrl-C, or lets the call, or it and every later one that needs room, fail. The counter is shared by
    all processes of a run, children included. */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -18,7 +18,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum mode { COUNT, KILL_BEFORE, KILL_AFTER, FAIL, FULL };
+enum mode { COUNT, KILL_BEFORE, KILL_AFTER, FAIL, FULL, INTERRUPT };
 struct state { int mode, at, error, seen, fired; };
 static struct state *state;
 static const char *folder;
@@ -72,6 +72,10 @@ static int reached(int ours, int takes_room) {
   state->fired = 1;
   if (state->mode == KILL_BEFORE) kill(getpid(), SIGKILL);
   if (state->mode == KILL_AFTER) return 1;
+  if (state->mode == INTERRUPT) {
+    kill(0, SIGINT); /* Python hears it after the call */
+    return 0;
+  }
   errno = state->mode == FULL ? ENOSPC : state->error;
   return -1;
 }

@@ -3,7 +3,8 @@
 Each case starts an export, over nothing or over an older set, ends it by SIGKILL, SIGTERM, SIGHUP or
 SIGINT, and looks: one sentence and the signal's exit code, the final names hold the old set or the new one,
 the same command works, nothing is left behind and no child runs on. ``--command`` ends others than exports, whose
-results may be resumed; ``--started`` starts Python anew instead of forking, so that imports are ended too.
+results may be resumed; ``--started`` starts Python anew instead of forking, so that imports are ended too, and
+``--every SECONDS`` sends Ctrl-C after 1, 2, 3 ... times so many seconds, to children too, as a terminal does.
 """
 
 import argparse
@@ -29,11 +30,14 @@ LARGE = (
 )
 
 
-def run_kill(seed: int, export: Export, whole: dict[str, str], old: Path, seconds: float) -> dict[str, Any]:  # fmt: skip
+def run_kill(seed: int, export: Export, whole: dict[str, str], old: Path, seconds: float,
+             every: float | None = None) -> dict[str, Any]:  # fmt: skip
     """Kill one export and return what was found; ``whole`` is the complete set, ``old`` an older one's folder."""
     rng, start = Random(seed), time.monotonic()
     over = old.exists() and rng.random() < 0.5
     number, moment = rng.choice(SIGNALS), rng.uniform(0.02, 1.0) * seconds
+    if every is not None:
+        over, number, moment = False, signal.SIGINT, (seed % 10**6 + 1) * every
     export.fresh(old if over else None)
     more = ("--force",) if over else ()
     pid = export.start(*more)
@@ -45,10 +49,12 @@ def run_kill(seed: int, export: Export, whole: dict[str, str], old: Path, second
             ended = os.waitstatus_to_exitcode(status)
         time.sleep(0.001)
     if ended is None:
-        os.kill(pid, number)
+        (os.kill if every is None else os.killpg)(pid, number)
         ended, _ = wait(pid, time.monotonic() + limit_s())
     faults = told(ended, number, export)
     faults += [f"left running: {name}" for name in orphans()]
+    if number != signal.SIGKILL:
+        faults += export.empty()
     faults += export.after(whole, hashes(old) if over else {}, *more)
     return {
         "seed": seed, "signal": number.name, "over": over, "ended": ended, "moment": round(moment, 3),
@@ -98,22 +104,21 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--cold", action="store_true", help="start every child, fork none")
     parser.add_argument("--command", choices=list(COMMANDS), help="another command than export")
-    parser.add_argument(
-        "--started", action="store_true", help="of --command: start it, fork nothing"
-    )
+    parser.add_argument("--started", action="store_true", help="start Python anew, fork nothing")
+    parser.add_argument("--every", type=float, help="Ctrl-C after each multiple of so many seconds")
     asked = parser.parse_args(arguments)
     adopt_orphans()
-    forked = forked_children(not asked.cold)
+    forked = forked_children(not (asked.cold or asked.started))
     with scratch() as place, forked:
         export, whole, seconds = (
             command_of(asked.command, place, asked.base, asked.started)
             if asked.command
-            else prepare(place, asked.base, LARGE if asked.large else PAIR)
+            else prepare(place, asked.base, LARGE if asked.large else PAIR, asked.started)
         )
         results = campaign(
             asked.out,
             dict.fromkeys(range(asked.seed * 10**6, asked.seed * 10**6 + asked.count)),
-            lambda seed, _: run_kill(seed, export, whole, place / "old", seconds),
+            lambda seed, _: run_kill(seed, export, whole, place / "old", seconds, asked.every),
         )
     print(f"  {sum(r['ended'] != 0 for r in results)} ended before they were done")
     return 1 if any(r["faults"] for r in results) else 0
