@@ -11,8 +11,9 @@ QUIET := PYTHONWARNINGS=ignore
 demo: .venv/.stamp
 	$(BIN)/edgeconv export mobilenet_v2 --int8 --target tflite --force
 
+# Two workers share two processors: a thread each, as threads that wait for one another keep a processor busy.
 test: .venv/.stamp $(OLD)/.stamp
-	EDGECONV_TFLITE_RUNTIME_PYTHON=$$(test -x $(OLD)/bin/python && echo $(CURDIR)/$(OLD)/bin/python) \
+	OMP_NUM_THREADS=1 EDGECONV_TFLITE_RUNTIME_PYTHON=$$(test -x $(OLD)/bin/python && echo $(CURDIR)/$(OLD)/bin/python) \
 	  $(BIN)/python -m pytest --slow -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Sweeps over many nets and seeds, for minutes or longer; no other target runs them.

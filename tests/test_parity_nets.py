@@ -41,6 +41,9 @@ STEMS = {
     "shufflenet_v1": "shufflenet_v1_g3_1.0_64_int8",
     "ghostnet": "ghostnet_1.0_64_int8",
 }
+RUNTIMES = {".onnx": "onnxruntime", ".tflite": "ai-edge-litert"}
+QUICK = "mobilenet_v2", ".tflite"
+"""What `make test` runs on emulated boards; `make test-long` runs the rest."""
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not CASES.is_dir(), reason="needs the repository's .ci/parity"),
@@ -87,11 +90,7 @@ def test_the_four_nets_are_within_their_committed_baselines(
 
 @pytest.mark.parametrize(
     "net",
-    [
-        "ghostnet",
-        "mobilenet_v2",
-        *(pytest.param(net, marks=pytest.mark.long) for net in ("mobilenet_v1", "shufflenet_v1")),
-    ],
+    [pytest.param(net, marks=() if net == "ghostnet" else pytest.mark.long) for net in STEMS],
 )
 def test_a_regression_of_one_of_the_four_nets_exits_3_and_names_the_layer(
     nets: Path, tmp_path: Path, net: str
@@ -270,30 +269,29 @@ def busiest(artifact: Artifact, tensor: str) -> np.ndarray:
     reason="needs x86-64 Debian or Ubuntu",
 )
 @pytest.mark.parametrize(
-    "net",
+    ("net", "suffix"),
     [
-        "mobilenet_v2",
-        *(
-            pytest.param(net, marks=pytest.mark.long)
-            for net in ("mobilenet_v1", "shufflenet_v1", "ghostnet")
-        ),
+        pytest.param(net, suffix, marks=() if (net, suffix) == QUICK else pytest.mark.long)
+        for net in STEMS
+        for suffix in RUNTIMES
     ],
 )
 def test_a_net_runs_on_pi4_and_pi5_alike_and_shows_no_latency(
-    nets: Path, monkeypatch: pytest.MonkeyPatch, net: str
+    nets: Path, monkeypatch: pytest.MonkeyPatch, net: str, suffix: str
 ) -> None:
     boards = ("pi4", "pi5")
     for name in boards:
-        board = replace(emulate.BOARDS[name], runtimes=("onnxruntime", "ai-edge-litert"))
+        board = replace(emulate.BOARDS[name], runtimes=(RUNTIMES[suffix],))
         monkeypatch.setitem(emulate.BOARDS, name, board)
         try:
             emulate.prepare_board(name)
         except EdgeconvError as error:
             pytest.skip(f"the tree cannot be built here: {error}")
     outputs = {}
-    result = check_parity(files(nets, net), places=board_places(boards), count=2)
+    path = nets / f"{STEMS[net]}{suffix}"
+    result = check_parity([path], places=board_places(boards), count=2)
     rows = [row for row in result.matrix.rows if "(emulated)" in row.label]
-    assert len(rows) == 4
+    assert len(rows) == 2
     for row in rows:
         assert row.error is None
         assert row.step
@@ -301,6 +299,6 @@ def test_a_net_runs_on_pi4_and_pi5_alike_and_shows_no_latency(
         assert row.latency is None
         assert not any(key.endswith("_s") for key in row.outputs.about)
         runtime, _, where = row.label.partition(" on ")
-        outputs[runtime, where.partition(" ")[0]] = next(iter(row.outputs.arrays.values()))
-    for runtime in {runtime for runtime, _ in outputs}:
-        np.testing.assert_array_equal(outputs[runtime, "pi4"], outputs[runtime, "pi5"])
+        outputs[where.partition(" ")[0]] = next(iter(row.outputs.arrays.values()))
+        assert RUNTIMES[suffix] in runtime
+    np.testing.assert_array_equal(outputs["pi4"], outputs["pi5"])

@@ -51,7 +51,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def checkout_of_few_pictures(folder: Path) -> Path:
-    """Return a folder that holds what is bundled, with a twentieth of the test pictures."""
+    """Return a folder that holds what is bundled, with a fiftieth of the test pictures."""
     for name in (
         "models",
         "demo",
@@ -62,7 +62,7 @@ def checkout_of_few_pictures(folder: Path) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(ROOT / name)
     (folder / "calib_data" / "test").mkdir()
-    for picture in sorted((ROOT / "calib_data" / "test").glob("*.png"))[::20]:
+    for picture in sorted((ROOT / "calib_data" / "test").glob("*.png"))[::50]:
         shutil.copy(picture, folder / "calib_data" / "test")
     return folder
 
