@@ -75,6 +75,15 @@ def hanging(text: str, width: int | None, *, apart: bool = True) -> list[str]:
     return [indent + first, *(indent + HANGING + other for other in others)]
 
 
+def counted(number: int, what: str) -> str:
+    """Return how many there are of something that English calls by adding s or, to an s, es.
+
+    >>> counted(1, "name"), counted(0, "class"), counted(2, "form")
+    ('1 name', '0 classes', '2 forms')
+    """
+    return f"{number} {what}" + ("" if number == 1 else "es" if what.endswith("s") else "s")
+
+
 def fold(text: str, room: int, *, apart: bool = True) -> list[str]:
     """Return lines of at most ``room`` columns, folded at `` · `` (where that sets facts ``apart``) or between words.
 
@@ -114,6 +123,13 @@ def rewrite(text: str = "") -> None:
     with contextlib.suppress(OSError):
         sys.stderr.write(f"\r\x1b[K{one_line(text)[:width]}")
         sys.stderr.flush()
+
+
+def notice(text: str) -> None:
+    """Say on standard error, on lines of its own, what a command waits for; -q leaves out progress, not this."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        rewrite()
+    echo_folded(text, err=True)
 
 
 @dataclass

@@ -22,6 +22,7 @@ from edgeconv.models.specs import MODULE_SUFFIXES, SPECS, is_own, resolve_option
 from edgeconv.pictures import find_pictures
 from edgeconv.recipe import Recipe, load_recipe
 from edgeconv.system import memory_bytes
+from edgeconv.terminal import counted
 
 NET_SUFFIXES = (".onnx", ".py", ".safetensors", *MODULE_SUFFIXES)
 SAMPLE_SUFFIXES = (".npz", ".npy", ".py")
@@ -126,14 +127,14 @@ def check_finite(graph: Graph) -> None:
 def check_labels(path: Path, labels: Sequence[str], graph: Graph) -> None:
     """Raise UsageError where the names of ``path`` fit no output: class scores, masks or boxes."""
     shapes = [graph.shape(name) for name in graph.outputs]
-    task, named = task_of(shapes), f"--labels {path} has {len(labels)} names"
+    task, named = task_of(shapes), f"--labels {path} has {counted(len(labels), 'name')}"
     if task == "classes":
         if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][0] != 1:
             raise UsageError(
                 f"--labels {path} names classes, but this net has no one row of scores"
             )
         if shapes[0][1] != len(labels):
-            raise UsageError(f"{named} for {shapes[0][1]} classes")
+            raise UsageError(f"{named} for {counted(shapes[0][1], 'class')}")
         return
     # beside the classes of a box stand four sides, objectness, a background, or sides as distributions
     beside = (0,) if task == "masks" else (0, 1, 4, 5, 4 * BINS)

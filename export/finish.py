@@ -28,6 +28,7 @@ from edgeconv.judge.advice import advice
 from edgeconv.recipe import FROM_FILE
 from edgeconv.runtimes.choose import choose
 from edgeconv.runtimes.probe import begin_probe
+from edgeconv.terminal import counted
 
 
 def begin_reference(work: Work) -> None:
@@ -67,7 +68,7 @@ def reference(work: Work) -> None:
             whole=whole_outputs(hub),
             scores={} if work.options.image_input else float_scores(hub, found.feeds),
         )
-        say(f"{runtime} on {len(expected.feeds)} samples")
+        say(f"{runtime} on {counted(len(expected.feeds), 'sample')}")
     work.names = [work.data.verification[sample].name for sample in expected.samples]
     if work.hint is not None and (hint := work.hint.result()):
         work.notes.insert(0, hint)

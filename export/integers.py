@@ -24,6 +24,7 @@ from edgeconv.export.targets import TARGETS
 from edgeconv.export.verify import Expected
 from edgeconv.recipe import Recipe
 from edgeconv.samples import Feed
+from edgeconv.terminal import counted
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def make_integers(
             feeds, checked = read_calibration(options, data, how, share)
         else:
             feeds, checked = loaded.result(share)
-        say(f"{len(feeds)} samples · {data.origin}")
+        say(f"{counted(len(feeds), 'sample')} · {data.origin}")
     keep = read_keep_float(options.keep_float)
     with stages.stage("quantize") as say:
         made = quantize(

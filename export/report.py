@@ -11,6 +11,7 @@ from edgeconv.files import in_bytes
 from edgeconv.judge.advice import said_once
 from edgeconv.judge.measures import show
 from edgeconv.judge.text import figures_text, judgement
+from edgeconv.terminal import counted
 
 
 @dataclass(frozen=True)
@@ -109,12 +110,10 @@ def artifact_text(name: str, made: Emitted, borders: str) -> str:
 
 def verdict_text(found: FileVerdict) -> str:
     """Return the closing line of an artifact: its figures, and the judgement."""
-    pictures = (
-        f"{found.pictures}" if found.pictures == found.of else f"{found.pictures} of {found.of}"
-    )
+    some = "" if found.pictures == found.of else f"{found.pictures} of "
     said = (
         figures_text(found.verdict),  # none where a value was not finite
-        f"{pictures} pictures, {found.runtime}",
+        f"{some}{counted(found.of, 'picture')}, {found.runtime}",
         judgement(found.verdict, integer=found.integer),
     )
     return " · ".join(filter(None, said))

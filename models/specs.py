@@ -77,6 +77,9 @@ class NetSpec:
 MODULE_SUFFIXES = (".pt2", ".pt", ".pth", ".ts")
 """Of a saved ExportedProgram, and of TorchScript."""
 
+WEIGHTS_SUFFIXES = (".pt", ".pth", ".safetensors")
+"""Of weights alone; the first two of TorchScript too."""
+
 
 def is_own(name: str) -> bool:
     """Whether ``name`` is no net of ours but says where a module of the user's is.

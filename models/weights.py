@@ -17,6 +17,7 @@ from edgeconv.models.download import PUBLIC, Progress, fetch
 from edgeconv.models.fitting import match_layers, rename
 from edgeconv.models.key_layouts import group_layers, shuffle_before_depthwise
 from edgeconv.models.specs import Accuracy, Value, find_spec, resolve_options
+from edgeconv.terminal import counted
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -89,7 +90,7 @@ def load_weights(
         loaded = _from_file(net, options, Path(source))
     if classes not in (None, loaded.classes):
         raise UsageError(
-            f"the weights {source} are for {loaded.classes} classes, not {classes}: "
+            f"the weights {source} are for {counted(loaded.classes, 'class')}, not {classes}: "
             "leave --classes out, or use --weights random"
         )
     return loaded
@@ -214,7 +215,7 @@ def _from_file(net: str, given_options: Mapping[str, Value | None], path: Path) 
         return loaded
     if len(said["labels"]) != loaded.classes:
         raise EdgeconvError(
-            f"{path} names {len(said['labels'])} classes and has weights for {loaded.classes}"
+            f"{path} names {counted(len(said['labels']), 'class')} and has weights for {loaded.classes}"
         )
     return replace(
         loaded,

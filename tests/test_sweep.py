@@ -762,7 +762,7 @@ def test_what_is_wrong_with_a_file_is_said_once() -> None:
     own[0].error = own[1].error = own[2].error = "no space"
     assert SweepReport(job, [*cells, *own], truth=False, pictures=0).unmade() == [
         "failed: cut (all 4 cells): cut.onnx is no net",
-        f"failed: {own[0].label}, {own[1].label} and 1 more cells: no space",
+        f"failed: {own[0].label}, {own[1].label} and 1 more cell: no space",
     ]
 
 
@@ -837,9 +837,28 @@ def test_weights_of_another_net_width_or_number_of_classes_are_no_form(tmp_path:
         assert not (tmp_path / "o").exists()
     listed_only = run(*words, *weights, "--width", "0.25,0.5", "--dry-run")
     assert listed_only.exit_code == 0, listed_only.output
-    assert "1 forms, 1 cells, 1 impossible" in listed_only.output
+    assert "1 form, 1 cell, 1 impossible" in listed_only.output
     broken = run(*words, "--no-bench", "--weights", str(tmp_path / "cut.pth"))
     assert broken.exit_code == 1, broken.output
+
+
+@pytest.mark.parametrize("name", ["mine.pt", "mine.pth", "mine.safetensors"])
+def test_weights_alone_are_no_net(name: str, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="needs edgeconv[torch]")
+    path = tmp_path / name
+    torch.save({"a": torch.zeros(2)}, path)
+    listed = run(str(path), "--dry-run")
+    assert listed.exit_code == 2
+    assert "holds weights, not a net: edgeconv sweep NET --weights" in " ".join(
+        listed.output.split()
+    )
+
+
+@pytest.mark.parametrize("name", ["gone.onnx", "gone.pt", "gone.pt2", "gone.py:make"])
+def test_a_net_that_is_not_there_is_refused_by_the_plan_too(name: str) -> None:
+    listed = run(name, "--precision", "fp32", "--dry-run")
+    assert listed.exit_code == 2
+    assert f"{name.partition(':')[0]} does not exist" in listed.output
 
 
 def test_a_sweep_that_was_stopped_before_its_first_result_goes_on(tmp_path: Path) -> None:

@@ -256,6 +256,63 @@ def test_a_result_that_cannot_be_kept_fails_its_cell_and_no_other(
     assert said == {0: None, 1: "cannot write it: No space left on device", 2: None}
 
 
+def test_a_scheduler_that_goes_is_waited_for_aloud(
+    scheduler: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    address = scheduler.scheduler_address
+    engine = Cluster(Store(tmp_path), Inputs(), address=address, tell=told.append)
+    gone = (
+        f"the scheduler at {address} is gone: waiting 60 s for one that is started there, "
+        "and its workers; what is done is kept"
+    )
+    engine._start_over()
+    assert told == [gone, f"a scheduler answers at {address} again: going on"]
+
+    def refused(*_: Any) -> None:
+        raise OSError("nobody answers")
+
+    monkeypatch.setattr(engine, "_connect", refused)
+    monkeypatch.setattr(cluster, "GONE_S", 0.0)
+    with pytest.raises(EdgeconvError, match="the scheduler is gone; what is done is kept"):
+        engine._start_over()
+    assert told[2:] == [gone.replace("60 s", "0 s")]
+
+
+def test_a_cluster_without_a_worker_is_waited_for_aloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing runs on it, and the progress line says so too."""
+    monkeypatch.setattr(cluster, "LOOK_S", 0.1)
+    monkeypatch.setattr(worker, "perform", lambda *_: {"fine": True})
+    open_worker = {
+        "cls": distributed.Worker,
+        "options": {"nthreads": 1, "host": "127.0.0.1"},
+    }
+    own = {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}
+    made = distributed.SpecCluster(
+        worker=open_worker,
+        scheduler={"cls": distributed.Scheduler, "options": own},
+        silence_logs=50,
+    )
+    told: list[str] = []
+
+    def tell(text: str) -> None:
+        told.append(text)
+        assert engine.running() == 0
+        made.scale(1)
+
+    address = made.scheduler_address
+    engine = Cluster(Store(tmp_path), Inputs(), address=address, tell=tell)
+    for number in range(3):
+        engine.submit(Task("export", {"number": number}))
+    done = [outcome.result for outcome in engine.outcomes()]
+    engine.close()
+    made.close()
+    assert done == 3 * [{"fine": True}]
+    assert told == [f"{address} has no worker: waiting for one, dask worker {address} --nthreads 1"]
+
+
 def test_a_resource_is_called_by_the_host() -> None:
     assert resource("ssh://pi5") == resource("ssh://me@pi5:22") == "board:pi5"
 

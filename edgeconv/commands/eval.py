@@ -10,7 +10,7 @@ from edgeconv.commands.grouped import grouped
 from edgeconv.commands.output_types import OutputPath
 from edgeconv.commands.picture_options import WISHED, picture_options
 from edgeconv.evaluate import HEADS, MIN_SCORE
-from edgeconv.terminal import echo_folded, print_json
+from edgeconv.terminal import echo_folded, notice, print_json
 
 if TYPE_CHECKING:
     from edgeconv.evaluate.report import Wish
@@ -129,5 +129,5 @@ def _reports(
         return evaluate(files, data, wish, asked)
     from edgeconv.sweep.measure import sharing
 
-    with sharing(workers, scheduler) as measure:
+    with sharing(workers, scheduler, notice) as measure:
         return evaluate(files, data, wish, asked, measure)

@@ -10,7 +10,7 @@ from edgeconv.commands.page_option import page_option
 from edgeconv.commands.reading import reading
 from edgeconv.errors import BudgetMissedError, EdgeconvError, UsageError
 from edgeconv.preprocessing import NAMED, ORDERS, read_crop
-from edgeconv.terminal import echo, finite, print_json, rewrite
+from edgeconv.terminal import counted, echo, finite, notice, print_json, rewrite
 
 if TYPE_CHECKING:
     from edgeconv.sweep.job import Job
@@ -111,7 +111,7 @@ def _run(job: "Job", as_json: bool, quiet: bool) -> None:
             store.clear()
         store.sweep_parts()
         inputs = Inputs()
-        engine = open_engine(store, inputs, job.workers, job.scheduler, job.device)
+        engine = open_engine(store, inputs, job.workers, job.scheduler, job.device, notice)
         report = sweep(job, inputs, engine, _say(quiet))
         _write(report, as_json)
     _exit(report)
@@ -156,7 +156,8 @@ def _plan(job: "Job", as_json: bool) -> None:
     for item in impossible:
         echo(f"impossible {item.form.label}: {item.reason}")
     cells = len(forms) * len(job.threads) * max(1, len(job.device))
-    echo(f"{len(forms)} forms, {cells} cells, {len(impossible)} impossible")
+    made = f"{counted(len(forms), 'form')}, {counted(cells, 'cell')}"
+    echo(f"{made}, {len(impossible)} impossible")
     refuse_nothing(job, forms, impossible, listed=True)
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.metrics import ranks, wilson_interval
+from edgeconv.terminal import counted
 
 Array = NDArray[Any]
 
@@ -65,7 +66,7 @@ class Classes:
         scores, truth = scores[known], truth[known]
         if len(truth) and int(truth.max()) >= self.classes:
             raise EdgeconvError(
-                f"the truth names class {int(truth.max())}, the file has {self.classes} classes"
+                f"the truth names class {int(truth.max())}, the file has {counted(self.classes, 'class')}"
             )
         np.add.at(self.confusion, (truth, scores.argmax(axis=1)), 1)
         assert self.top5_right is not None

@@ -13,6 +13,7 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.evaluate.resample import draws, interval
 from edgeconv.foreign import refuse_no_file
 from edgeconv.pictures import UNLABELLED, crop_mask, open_picture
+from edgeconv.terminal import counted
 
 Array = NDArray[Any]
 
@@ -45,7 +46,7 @@ class Masks:
         known = truth != UNLABELLED
         if known.any() and int(truth[known].max()) >= self.classes:
             raise EdgeconvError(
-                f"a mask holds class {int(truth[known].max())}, the file has {self.classes} classes"
+                f"a mask holds class {int(truth[known].max())}, the file has {counted(self.classes, 'class')}"
             )
         self.count(scores.argmax(axis=1), truth)
 

@@ -1,6 +1,7 @@
 """An evaluation for the terminal."""
 
 from edgeconv.evaluate.result import Report
+from edgeconv.terminal import counted
 
 SHOWN = 12
 
@@ -8,7 +9,7 @@ SHOWN = 12
 def lines(report: Report) -> list[str]:
     """Return what is said of one file, a line each."""
     said = [
-        f"{report.path} ({report.runtime}), {report.pictures} pictures",
+        f"{report.path} ({report.runtime}), {counted(report.pictures, 'picture')}",
         f"  pictures: {report.prepared}",
         f"  truth: {report.truth}{_labelled(report)}",
     ]
@@ -22,25 +23,24 @@ def _labelled(report: Report) -> str:
 
 
 def _classes(report: Report) -> list[str]:
-    counted = report.classes
-    if counted is None:
+    found = report.classes
+    if found is None:
         return []
-    top5 = "" if counted.top5 is None else f", top-5 {counted.top5}"
-    said = [f"  top-1 {counted.top1}{top5}"]
+    top5 = "" if found.top5 is None else f", top-5 {found.top5}"
+    said = [f"  top-1 {found.top1}{top5}"]
     said += [f"  {hint}" for hint in report.hints]
-    present = [k for k in range(counted.classes) if counted.confusion[k].any()]
-    worst = sorted(present, key=lambda k: counted.of_class(k).value)[:SHOWN]
+    present = [k for k in range(found.classes) if found.confusion[k].any()]
+    worst = sorted(present, key=lambda k: found.of_class(k).value)[:SHOWN]
     said += [
-        f"    {report.label(k)}: {counted.of_class(k)} of {counted.of_class(k).count}"
-        for k in worst
+        f"    {report.label(k)}: {found.of_class(k)} of {found.of_class(k).count}" for k in worst
     ]
     if len(present) > len(worst):
         said.append(
-            f"    and {len(present) - len(worst)} classes that are recognised better (--json)"
+            f"    and {counted(len(present) - len(worst), 'class')} that are recognised better (--json)"
         )
     said += [
         f"    {'once' if times == 1 else f'{times} times'} {report.label(true)} was taken for {report.label(other)}"
-        for true, other, times in counted.mistakes()
+        for true, other, times in found.mistakes()
     ]
     return said
 

@@ -17,6 +17,7 @@ from edgeconv.reports import svg
 from edgeconv.reports.parts import Bar, confused, scaled
 from edgeconv.reports.png import thumbnail
 from edgeconv.templates import render
+from edgeconv.terminal import counted
 
 POINTS = 400
 """Points of a scatter chart; more hide each other."""
@@ -50,8 +51,8 @@ def to_html(matrix: Matrix) -> str:
         title=f"{', '.join(names) or 'nothing'} · edgeconv parity",
         names=names,
         ok=good == len(matrix.rows),
-        within=f"{good} of {len(matrix.rows)} cells within budget",
-        pictures=f"{matrix.samples.count} pictures · {matrix.samples.source}",
+        within=f"{good} of {counted(len(matrix.rows), 'cell')} within budget",
+        pictures=f"{counted(matrix.samples.count, 'picture')} · {matrix.samples.source}",
         steps=said_once(step for row in matrix.rows for step in row.advice),
         sentences=[(_kind(said), said) for said in sentences if not said.startswith("try: ")],
         bars_title="Same class as the reference",

@@ -18,6 +18,7 @@ from edgeconv.machine import describe
 from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Row
 from edgeconv.runtimes.table import DISTRIBUTIONS
+from edgeconv.terminal import counted
 
 FORMAT = 1
 PACKAGES = ("numpy", *DISTRIBUTIONS, "torch", "onnx")
@@ -226,8 +227,8 @@ def summary(matrix: Matrix, layers: bool = True) -> list[str]:
     ran = sum(row.error is None for row in matrix.rows)
     good = sum(row.ok for row in matrix.rows)
     said.append(
-        f"{good} of {len(matrix.rows)} cells within budget, {len(matrix.rows) - ran} failed to run, "
-        f"{matrix.samples.count} pictures ({matrix.samples.source})"
+        f"{good} of {counted(len(matrix.rows), 'cell')} within budget, {len(matrix.rows) - ran} failed to run, "
+        f"{counted(matrix.samples.count, 'picture')} ({matrix.samples.source})"
     )
     return said
 
@@ -235,7 +236,9 @@ def summary(matrix: Matrix, layers: bool = True) -> list[str]:
 def _layer_lines(report: LayerReport) -> list[str]:
     first = report.first
     what = "no layer departs by itself" if first is None else f"first layer that departs: {first}"
-    lines = [f"layers of {report.label} ({len(report.layers)}, {report.pictures} pictures): {what}"]
+    lines = [
+        f"layers of {report.label} ({len(report.layers)}, {counted(report.pictures, 'picture')}): {what}"
+    ]
     lines += [
         f"  most noise of its own: {layer.op} {layer.node}: own SQNR "
         f"{show('sqnr_db', layer.own_sqnr_db)} dB, inherited {show('sqnr_db', layer.inherited_sqnr_db)} dB"

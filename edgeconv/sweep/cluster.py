@@ -9,18 +9,16 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
-from edgeconv.files import temporary_folder
 from edgeconv.sweep.engine import Outcome, Task, kept_result, resource
-from edgeconv.sweep.forking import starting
 from edgeconv.sweep.inputs import Inputs, wanted
+from edgeconv.sweep.local import processes
 from edgeconv.sweep.store import Store
 from edgeconv.sweep.worker import on_worker, once, unpacked
-from edgeconv.system import without_interrupts
 
 ATTEMPTS = 4
 """How often a task is started before its dying workers count as its own fault."""
@@ -31,17 +29,11 @@ JOIN_S = 20.0
 PAUSE_S = 1.0
 """Between two tries to send what no worker took."""
 
+LOOK_S = 5.0
+"""Between two looks at whether a worker is there, while none answers."""
+
 GONE_S = 60.0
 """How long one may be away."""
-
-SETTINGS = {
-    "distributed.scheduler.allowed-failures": 0,  # starting anew is decided here
-    # what dask watches itself by, some 4 % of a processor with nothing to do
-    "distributed.worker.profile.enabled": False,
-    "distributed.admin.tick.interval": "500ms",
-    "distributed.admin.system-monitor.interval": "2s",
-}
-"""Of the processes that are started here."""
 
 LOST = (
     "CommClosedError",
@@ -55,8 +47,8 @@ LOST = (
 class Cluster:
     """The engine on a dask cluster. ``workers`` processes are started here, or ``address`` is joined.
 
-    ``boards`` are the devices to time on. Raises EdgeconvError where no scheduler answers, or where a
-    board is not the resource of exactly one of its workers.
+    ``boards`` are the devices to time on; ``tell`` is told in a sentence what is waited for. Raises
+    EdgeconvError where no scheduler answers, or where a board is not the resource of exactly one of its workers.
     """
 
     def __init__(
@@ -67,13 +59,15 @@ class Cluster:
         workers: int = 0,
         address: str | None = None,
         boards: Sequence[str] = (),
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._tell, self._alone = tell, False
         self._distributed: Any = require("distributed", "sweep")
         for name in ("distributed", "distributed.client"):  # losses are told in our words
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self.store, self._inputs, self._address = store, inputs, address
         self._stack = contextlib.ExitStack()
-        self._local = None if address is not None else self._processes(workers, boards)
+        self._local = None if address is not None else processes(workers, boards, self._stack)
         self._sent: dict[str, Any] = {}
         self._open: dict[Any, tuple[Task, int]] = {}
         self._ready: list[Outcome] = []
@@ -93,47 +87,8 @@ class Cluster:
                 self.close()
                 raise
 
-    def _processes(self, workers: int, boards: Sequence[str]) -> Any:
-        """Start a scheduler and workers on the loopback; the boards are shared out among them.
-
-        They speak TLS where the user's configuration of dask asks for it.
-        """
-        config = require("dask", "sweep").config
-        encrypted = config.get("distributed.comm.require-encryption", False)
-        own = {"host": "127.0.0.1", "protocol": "tls" if encrypted else "tcp"}
-        options: list[dict[str, Any]] = [
-            {"nthreads": 1, "silence_logs": 50, "resources": {}, "env": dict(os.environ), **own}
-            for _ in range(workers)
-        ]
-        for index, board in enumerate(boards):
-            options[index % workers]["resources"][resource(board)] = 1
-        nanny, scheduler = self._distributed.Nanny, self._distributed.Scheduler
-        scratch = {"temporary-directory": str(self._stack.enter_context(temporary_folder()))}
-        # Ctrl-C ends the sweep, which ends them
-        self._distributed.utils._forkserver_preload_set = (
-            True  # else it imports pandas where that is there
-        )
-        with config.set({**SETTINGS, **starting(), **scratch}), without_interrupts():
-            try:
-                return self._distributed.SpecCluster(
-                    workers={
-                        index: {"cls": nanny, "options": told} for index, told in enumerate(options)
-                    },
-                    scheduler={
-                        "cls": scheduler,
-                        "options": {"port": 0, "dashboard_address": "127.0.0.1:0", **own},
-                    },
-                    silence_logs=50,
-                )
-            except RuntimeError as error:  # dask's own, of a process that died before it answered
-                self._stack.close()
-                raise EdgeconvError(
-                    "a process of --workers died while it started: give the same command again, "
-                    "with fewer of them where memory is short"
-                ) from error
-
-    def _connect(self) -> None:
-        self._client: Any = self._distributed.Client(self._local or self._address, timeout=JOIN_S)
+    def _connect(self, patience: float = JOIN_S) -> None:
+        self._client: Any = self._distributed.Client(self._local or self._address, timeout=patience)
         self._scheduler = self._client.scheduler_info()["id"]
         self._completed: Any = self._distributed.as_completed([])
 
@@ -152,13 +107,16 @@ class Cluster:
 
     def width(self) -> int:
         """Return how many tasks run at a time, at least 1."""
+        return max(1, self._threads())
+
+    def _threads(self) -> int:
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        return max(1, sum(int(worker["nthreads"]) for worker in workers))
+        return sum(int(worker["nthreads"]) for worker in workers)
 
     def running(self) -> int:
         """Return how many tasks the workers have at hand, as far as the scheduler answers."""
         try:
-            return min(self.width(), len(self._open))
+            return min(self._threads(), len(self._open))
         except (OSError, TimeoutError, ValueError, KeyError):
             return 0
 
@@ -204,6 +162,7 @@ class Cluster:
         time.sleep(PAUSE_S)
         if not self._same_scheduler():
             self._start_over()
+        self._look()
         late, self._late = self._late, []
         for task, attempt in late:
             self._start(task, attempt)
@@ -217,12 +176,36 @@ class Cluster:
                 self._start_late()
             if not self._open:
                 continue
-            future = next(self._completed)
+            future = self._next()
             task, attempt = self._open.pop(future)
             outcome = self._ended(future, task, attempt)
             future.release()
             if outcome is not None:
                 yield outcome
+
+    def _next(self) -> Any:
+        """Return a task that has ended; meanwhile look now and then whether somebody is there to end one."""
+        looked = time.monotonic()
+        while not self._completed.has_ready():
+            with self._completed.thread_condition:
+                self._completed.thread_condition.wait(0.1)
+            if time.monotonic() - looked > LOOK_S:
+                self._look()
+                looked = time.monotonic()
+        return next(self._completed)
+
+    def _look(self) -> None:
+        """Say once where the cluster has lost all its workers, or never had one."""
+        try:
+            alone = self._threads() == 0
+        except (OSError, TimeoutError, ValueError, KeyError):
+            return
+        if alone and not self._alone and self._address is not None:
+            self._tell(
+                f"{self._address} has no worker: waiting for one, "
+                f"dask worker {self._address} --nthreads 1"
+            )
+        self._alone = alone
 
     def _ended(self, future: Any, task: Task, attempt: int) -> Outcome | None:
         """Return the outcome of a task; None where it was started again."""
@@ -271,17 +254,22 @@ class Cluster:
         )
         if self._local is not None:
             raise gone
+        self._tell(
+            f"the scheduler at {self._address} is gone: waiting {GONE_S:.0f} s for one that is started there, "
+            "and its workers; what is done is kept"
+        )
         with contextlib.suppress(OSError, TimeoutError):
             self._client.close(timeout=1)
         until = time.monotonic() + GONE_S
         while True:
             try:
-                self._connect()
+                self._connect(max(1.0, min(JOIN_S, until - time.monotonic())))
                 break
             except (OSError, TimeoutError, ValueError):
                 if time.monotonic() > until:
                     raise gone from None
-                time.sleep(1)
+                time.sleep(PAUSE_S)
+        self._tell(f"a scheduler answers at {self._address} again: going on")
         waiting = list(self._open.values())
         self._open.clear()
         self._sent.clear()

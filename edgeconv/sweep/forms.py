@@ -11,7 +11,7 @@ from typing import Any
 from edgeconv.deps import missing
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.targets import TARGETS
-from edgeconv.models.specs import SPECS, find_spec, is_own
+from edgeconv.models.specs import SPECS, WEIGHTS_SUFFIXES, find_spec, is_own
 from edgeconv.sweep.job import Job
 
 MISSING = "does not exist"
@@ -130,6 +130,7 @@ def _ends(net: str) -> list[str]:
 def _combinations(job: Job) -> Iterator[Form]:
     called = names_of(job.nets)
     for net in job.nets:
+        _refuse_weights(net)
         spec = None if net.endswith(".onnx") or is_own(net) else find_spec(net)
         axes: list[tuple[Any, ...]] = []
         for axis in NET_AXES:
@@ -149,6 +150,20 @@ def _combinations(job: Job) -> Iterator[Form]:
                         net, width, groups, ratio, resolution, weights, precision, recipe, target, cpu, io,
                         called[net],
                     )  # fmt: skip
+
+
+def _refuse_weights(net: str) -> None:
+    """Raise UsageError where a file that is named as a net holds weights alone."""
+    if Path(net).suffix not in WEIGHTS_SUFFIXES or not Path(net).is_file():
+        return
+    if is_own(net):
+        if missing(("torch", "torch")):
+            return  # its export says so
+        from edgeconv.models.user_net import is_user_net
+
+        if is_user_net(net):
+            return
+    raise UsageError(f"{net} holds weights, not a net: edgeconv sweep NET --weights {net}")
 
 
 def _weights(job: Job, net: str, values: dict[str, Any]) -> str | None:

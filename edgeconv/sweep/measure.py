@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -27,8 +27,13 @@ AHEAD = 2
 
 
 @contextmanager
-def sharing(workers: int | None, scheduler: str | None) -> Iterator[Measure]:
-    """Yield what measures pictures on ``workers`` processes here, or on the cluster at ``scheduler``."""
+def sharing(
+    workers: int | None, scheduler: str | None, tell: Callable[[str], None] = lambda _: None
+) -> Iterator[Measure]:
+    """Yield what measures pictures on ``workers`` processes here, or on the cluster at ``scheduler``.
+
+    ``tell`` is told in a sentence what a cluster waits for.
+    """
     from edgeconv.sweep.cluster import Cluster
 
     with temporary_folder() as scratch:
@@ -37,7 +42,9 @@ def sharing(workers: int | None, scheduler: str | None) -> Iterator[Measure]:
             1
         ) as aside:  # workers start while files are opened and pictures listed
             coming = aside.submit(
-                lambda: Cluster(Store(scratch), inputs, workers=workers or 0, address=scheduler)
+                lambda: Cluster(
+                    Store(scratch), inputs, workers=workers or 0, address=scheduler, tell=tell
+                )
             )
 
             def measure(subject: Subject, samples: Sequence[Sample], question: Question) -> Part:

@@ -9,6 +9,7 @@ from edgeconv.sweep.cell import Cell
 from edgeconv.sweep.results import SweepReport
 from edgeconv.sweep.text import accuracy_text, latency_text, ranked, remark
 from edgeconv.templates import render
+from edgeconv.terminal import counted
 
 LARGE = svg.Canvas(width=760.0, height=430.0)
 SHAPES = ("circle", "square", "diamond", "triangle")
@@ -73,7 +74,9 @@ def _about(report: SweepReport) -> str:
     machine = report.machine.get("processor", "")
     versions = ", ".join(f"{k} {v}" for k, v in report.versions.items() if v)
     what = "with their classes known" if report.truth else "against the float net"
-    pictures = f"{report.pictures} pictures, {what}" if report.pictures else "no pictures"
+    pictures = (
+        f"{counted(report.pictures, 'picture')}, {what}" if report.pictures else "no pictures"
+    )
     return f"{pictures} · timed on {machine} · {versions}"
 
 

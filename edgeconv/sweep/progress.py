@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from edgeconv.sweep.engine import Engine, Outcome, Task
+from edgeconv.terminal import counted
 
 Say = Callable[[str], None]
 
@@ -91,7 +92,7 @@ class Progress:
             return
         self._last = now
         running = self.running() + self.here
-        text = f"{self.stage}{len(self.settled)} of {self.cells} cells done, {running} running"
+        text = f"{self.stage}{len(self.settled)} of {counted(self.cells, 'cell')} done, {running} running"
         text += f", {self.failed} failed" if self.failed else ""
         left = self.left()
         self.say(text + (f", about {duration(left)} left" if left >= 1 else ""))

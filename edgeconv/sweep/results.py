@@ -13,6 +13,7 @@ from edgeconv.sweep.choose import dominated_by, equals, over, pick, smaller, tol
 from edgeconv.sweep.forms import Form
 from edgeconv.sweep.job import Job
 from edgeconv.sweep.point import share_right
+from edgeconv.terminal import counted
 
 SWEEP_VERSION = 1
 
@@ -103,7 +104,11 @@ class SweepReport:
         ]
         count = sum(self.status(cell) == "open" for cell in self.cells)
         return lines + (
-            [f"{count} of {len(self.cells)} cells are not done: {GO_ON}"] if count else []
+            [
+                f"{count} of {counted(len(self.cells), 'cell')} {'is' if count == 1 else 'are'} not done: {GO_ON}"
+            ]
+            if count
+            else []
         )
 
     def _called(self, cells: Sequence[Cell]) -> str:
@@ -112,7 +117,11 @@ class SweepReport:
         count = len(cells)
         if count > 1 and count == sum(cell.form.called in nets for cell in self.cells):
             return f"{', '.join(nets)} (all {count} cells)"
-        more = f" and {count - NAMED} more cells" if count > NAMED else ""
+        more = (
+            f" and {count - NAMED} more {'cell' if count - NAMED == 1 else 'cells'}"
+            if count > NAMED
+            else ""
+        )
         return ", ".join(cell.label for cell in cells[:NAMED]) + more
 
     def failed(self) -> bool:

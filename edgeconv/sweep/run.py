@@ -11,7 +11,7 @@ from edgeconv.export.targets import TARGETS, packages
 from edgeconv.files import check_writable
 from edgeconv.foreign import refuse_no_file
 from edgeconv.machine import describe
-from edgeconv.models.specs import SPECS
+from edgeconv.models.specs import SPECS, is_own
 from edgeconv.sweep.cell import Cell
 from edgeconv.sweep.data import Evaluation, choose
 from edgeconv.sweep.engine import Engine
@@ -84,8 +84,9 @@ def evaluated_on(job: Job, inputs: Inputs, forms: Sequence[Form]) -> Evaluation 
     Also where a file that is named is not there.
     """
     for net in job.nets:
-        if net.endswith(".onnx"):
-            refuse_no_file(Path(net))
+        code, colon, _ = net.rpartition(":")
+        if net.endswith(".onnx") or (is_own(net) and (not colon or code.endswith(".py"))):
+            refuse_no_file(Path(code or net))
     bundled = all(form.net in SPECS and form.weights in (None, "bundled") for form in forms)
     evaluation = choose(job, inputs, bundled=bundled and bool(forms))
     if job.min_top1 is not None and (evaluation is None or not evaluation.truth):

@@ -9,7 +9,7 @@ from edgeconv.export.source.found import Source
 from edgeconv.export.source.onnx_file import from_onnx
 from edgeconv.export.source.user import from_user
 from edgeconv.export.source.zoo import from_zoo
-from edgeconv.models.specs import is_own
+from edgeconv.models.specs import WEIGHTS_SUFFIXES, is_own
 
 
 def open_source(options: ExportOptions) -> Source:
@@ -27,6 +27,6 @@ def open_source(options: ExportOptions) -> Source:
             return from_user(options)
     if name.endswith(".py"):
         raise UsageError(f"{name}: say which function makes the net, {name}:factory")
-    if Path(name).suffix in {".pt", ".pth", ".safetensors"}:
+    if Path(name).suffix in WEIGHTS_SUFFIXES:
         raise UsageError(f"{name} holds weights, not a net: edgeconv export NET --weights {name}")
     return from_zoo(options)
