@@ -913,7 +913,9 @@ def test_bad_options_and_the_plan(tmp_path: Path) -> None:
     assert run("no_net", "--output", str(tmp_path / "new" / "o")).exit_code == 2
     assert list(tmp_path.iterdir()) == []  # nor is a folder left where nothing can be made
     assert run("ghostnet", "--resolution", "big").exit_code == 2
-    assert run(str(tmp_path / "gone.toml")).exit_code == 2
+    absent = run(str(tmp_path / "gone.toml"))
+    assert absent.exit_code == 2
+    assert "gone.toml does not exist" in absent.output.replace("\n", "")
     nothing = run("ghostnet", "--precision", "fp16", "--target", "onnx", "--dry-run")
     assert nothing.exit_code == 2
     assert "impossible ghostnet fp16 onnx" in nothing.output

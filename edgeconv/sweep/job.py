@@ -14,13 +14,12 @@ from edgeconv.errors import UsageError
 from edgeconv.export.kinds import RECIPES, Cpu, Io, Precision
 from edgeconv.export.targets import TARGETS
 from edgeconv.files import check_writable
-from edgeconv.foreign import read_text, refuse_missing
+from edgeconv.foreign import read_text, refuse_missing, refuse_no_file
 from edgeconv.preprocessing import NAMED, ORDERS, check_wished
 from edgeconv.sweep.address import check_workers
 
 MEBIBYTE = 1 << 20
 UNITS = {"": 1, "k": 1 << 10, "m": MEBIBYTE, "g": 1 << 30}
-
 
 SECONDS = 2.0
 """That a file is timed for, at least."""
@@ -240,6 +239,7 @@ def read_job(path: Path) -> dict[str, Any]:
     Raises UsageError for a file that cannot be read or is no TOML, and for a key that is unknown
     or of the wrong type, naming the nearest that is.
     """
+    refuse_no_file(path)
     try:
         data = tomllib.loads(read_text(path))
     except (OSError, UnicodeDecodeError) as error:
