@@ -176,7 +176,10 @@ def _assumed(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         mean, std = (" ".join(f"{v:g}" for v in how[key]) for key in ("mean", "std"))
         inside = ", inside the file" if how["embedded"] else ""
         found += [
-            ("picture", f"{how['size'][1]}x{how['size'][0]} {how['colour']}, crop {how['crop']}"),
+            (
+                "picture",
+                f"{how['size'][1]}x{how['size'][0]} {how.get('colour', 'RGB')}, crop {how['crop']}",
+            ),
             ("mean, std", f"{mean}; {std} on the 0..1 scale{inside}"),
         ]
     if calibration is not None:

@@ -46,6 +46,7 @@ TENSOR = table(
     }
 )
 
+SHARE = number(low=0.0, high=1.0)
 FIGURES = table({}, {name: number() for name in ("agreement_top1", "top1", "reference_top1")})
 
 
@@ -128,7 +129,11 @@ MANIFEST = table(
                     "pictures": maybe(whole(0)),
                     "explained": maybe(mapping(number(low=0.0))),
                     "steps": maybe(mapping(number(above=0.0))),
-                    "boxes": maybe(table({"matched": table({"share": number(low=0.0, high=1.0)})})),
+                    "boxes": maybe(
+                        table(
+                            {"matched": table({"share": SHARE}, {"interval": items(SHARE, 2, 2)})}
+                        )
+                    ),
                 },
             )
         ),

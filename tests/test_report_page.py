@@ -13,7 +13,7 @@ from page_kit import look_at
 
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError
-from edgeconv.export_page import ROW
+from edgeconv.export_page import ROW, _assumed
 from edgeconv.files import in_bytes
 from edgeconv.judge.budget import DEFAULTS
 from edgeconv.judge.measures import MEASURES
@@ -100,6 +100,15 @@ def test_the_page_says_what_the_manifest_says_and_escapes_it(
     text = exported.with_name(exported.name + ".html").read_text()
     assert "http" not in text.replace("http-equiv", "")  # nothing is fetched
     look_at(exported.with_name(exported.name + ".html"), tmp_path, 390, dark=True)
+
+
+def test_a_manifest_that_names_no_colour_order_is_of_rgb() -> None:
+    """As for everything else that reads it."""
+    how = {"mean": [0.5], "std": [0.5], "crop": 1, "size": [4, 6], "embedded": False}
+    about = {
+        "preprocessing": how, "calibration": None, "recipe": None, "net": {"source": "a"}, "weights": {"source": "b"},
+    }  # fmt: skip
+    assert ("picture", "6x4 RGB, crop 1") in _assumed(about)
 
 
 @pytest.mark.slow

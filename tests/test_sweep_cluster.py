@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError
 from edgeconv.sweep.engine import Task, resource
+from edgeconv.sweep.fetching import fetched
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.store import Store
 from edgeconv.system import without_interrupts
@@ -311,6 +312,26 @@ def test_a_cluster_without_a_worker_is_waited_for_aloud(
     made.close()
     assert done == 3 * [{"fine": True}]
     assert told == [f"{address} has no worker: waiting for one, dask worker {address} --nthreads 1"]
+
+
+def test_a_result_whose_scheduler_dies_before_it_is_fetched_is_lost() -> None:
+    """dask says cancelled as soon as it is asked for, in either of two forms."""
+
+    class Gone:
+        status = "finished"
+
+        def result(self) -> None:
+            raise distributed.client.FutureCancelledError("evaluate-1", None)
+
+    class GoneWithItsError(Gone):
+        status = "error"
+
+        def exception(self) -> None:
+            raise TimeoutError
+
+    for future in (Gone(), GoneWithItsError()):
+        _, lost, result = fetched(future)
+        assert (lost, result) == (True, None)
 
 
 def test_a_resource_is_called_by_the_host() -> None:

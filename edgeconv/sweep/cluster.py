@@ -15,6 +15,7 @@ from typing import Any
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.sweep.engine import Outcome, Task, kept_result, resource
+from edgeconv.sweep.fetching import fetched
 from edgeconv.sweep.inputs import Inputs, wanted
 from edgeconv.sweep.local import processes
 from edgeconv.sweep.store import Store
@@ -34,14 +35,6 @@ LOOK_S = 5.0
 
 GONE_S = 60.0
 """How long one may be away."""
-
-LOST = (
-    "CommClosedError",
-    "ClosedClientError",
-    "TimeoutError",
-    "CancelledError",
-    "FutureCancelledError",
-)
 
 
 class Cluster:
@@ -209,10 +202,9 @@ class Cluster:
 
     def _ended(self, future: Any, task: Task, attempt: int) -> Outcome | None:
         """Return the outcome of a task; None where it was started again."""
-        error = future.exception() if future.status == "error" else None
-        lost = future.status in ("cancelled", "lost") or type(error).__name__ in LOST
-        if error is None and not lost:
-            answer, data, seconds = future.result()
+        error, lost, result = fetched(future)
+        if result is not None:
+            answer, data, seconds = result
             if "error" in answer:
                 said = self._inputs.in_words(str(answer["error"]), wanted(task.spec))
                 return Outcome(task, None, said, seconds, bool(answer.get("usage")))
