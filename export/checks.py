@@ -15,7 +15,7 @@ from edgeconv.export.graph import Graph
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.publish import staging
 from edgeconv.export.source.found import net_options
-from edgeconv.export.targets import TARGETS
+from edgeconv.export.targets import TARGETS, lacking
 from edgeconv.files import check_writable, digest
 from edgeconv.foreign import refuse_no_file
 from edgeconv.models.specs import MODULE_SUFFIXES, SPECS, is_own, resolve_options
@@ -79,7 +79,8 @@ def _needed(options: ExportOptions) -> list[tuple[str, str]]:
         ("onnx", "export"),
         ("onnxruntime", "export"),
     )  # the stages of the hub are run and compared
-    found = [*hub, *(need for t in options.targets for need in TARGETS[t].needs)]
+    written = [t for t in options.targets if t not in lacking(options)]
+    found = [*hub, *(need for t in written for need in TARGETS[t].needs)]
     if isinstance(options.net, str) and (options.net in SPECS or is_own(options.net)):
         found.append(("torch", "torch"))
     bundled = options.net in SPECS and options.weights in (None, "bundled")

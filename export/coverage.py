@@ -1,5 +1,6 @@
 """Which target takes a graph, which operators compute in float there, and which stop it where."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgeconv.export.graph import Graph
@@ -29,8 +30,13 @@ class Coverage:
         return lines + [f"{target:10} refuses: {sentence}" for target, sentence in self.stops]
 
 
-def coverage(graph: Graph, targets: tuple[str, ...], *, integer: bool) -> Coverage:
-    """Return what ``targets`` make of a prepared graph; ``integer``: as an INT8 file."""
+def coverage(
+    graph: Graph, targets: tuple[str, ...], *, integer: bool, lacking: Mapping[str, str] = {}
+) -> Coverage:
+    """Return what ``targets`` make of a prepared graph; ``integer``: as an INT8 file.
+
+    ``lacking`` is target -> why it has no file of the form asked for.
+    """
     from edgeconv.export.integer.rules import why_float
 
     refused = {
@@ -45,7 +51,7 @@ def coverage(graph: Graph, targets: tuple[str, ...], *, integer: bool) -> Covera
         real = any(graph.dtype(out).kind == "f" for out in node.outputs if out)
         island = integer and real and why_float(graph, node) is not None
         for target in targets:
-            if integer and TARGETS[target].no_int8:
+            if target in lacking:
                 held[target] = "no"
             elif node.name in refused[target]:
                 held[target] = "no"
@@ -55,7 +61,7 @@ def coverage(graph: Graph, targets: tuple[str, ...], *, integer: bool) -> Covera
     for target in targets:  # what is refused and no node
         for name in refused[target].keys() - {node.name for node in graph.nodes}:
             stops[target, name] = refused[target][name]
-        if whole := integer and TARGETS[target].no_int8:
-            stops[target, ""] = f"every INT8 file: {whole}"
+        if target in lacking:
+            stops[target, ""] = lacking[target]
     rows = tuple((op, counts[op], tuple(answers[op].values())) for op in sorted(counts))
     return Coverage(targets, rows, tuple((target, text) for (target, _), text in stops.items()))

@@ -188,9 +188,7 @@ def _refuse_with_own_integers(options: ExportOptions) -> None:
 def _refuse(work: Work) -> None:
     """Raise for what is wrong with the options now that the graph is known."""
     options, prepared = work.options, work.lowered.prepared
-    work.refused |= refused_targets(
-        prepared.graph, options.targets, integer=options.precision == "int8"
-    )
+    work.refused |= refused_targets(prepared.graph, options)
     if len(work.refused) == len(options.targets) and not work.dry:
         raise UnsupportedOpError("; ".join(work.refused.values()))
     check_keep_float(prepared.graph, read_keep_float(options.keep_float).nodes)

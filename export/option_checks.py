@@ -9,7 +9,7 @@ from edgeconv.errors import UsageError
 from edgeconv.export.keep_float import read_keep_float
 from edgeconv.export.kinds import RECIPES, Precision
 from edgeconv.export.option import Option, default_of, option_of
-from edgeconv.export.targets import TARGETS, readers, special_fields
+from edgeconv.export.targets import TARGETS, lacking, readers, special_fields
 from edgeconv.models.specs import SPECS
 from edgeconv.preprocessing import check_wished
 
@@ -32,11 +32,9 @@ def check(options: "ExportOptions") -> None:
     _check_choices(options)
     for name in options.targets:
         TARGETS[name].refuse(options)
-    lacking = [TARGETS[name] for name in options.targets if TARGETS[name].no_int8]
-    if options.precision == "int8" and len(lacking) == len(options.targets):
-        raise UsageError(
-            f"--int8 is not for --target {lacking[0].name}: {lacking[0].no_int8}; take --fp32 or --fp16"
-        )
+    formless = lacking(options)
+    if len(formless) == len(options.targets):
+        raise UsageError("; ".join(formless.values()))
     _check_pictures(options)
     _check_recipe(options)
     _check_nms(options)
@@ -111,6 +109,8 @@ def _refuse_pointless(options: "ExportOptions") -> None:
             raise UsageError(f"{flag} needs --int8 with a recipe: a float file holds no integers")
         if name == "int8_weights" and options.precision != "int8":
             raise UsageError(f"{flag} needs --int8")
+        if name == "int8_weights" and options.io not in (None, "float"):
+            raise UsageError(f"{flag} leaves activations in float: leave out --io")
         if name in MAKING and options.recipe_file is not None:
             raise UsageError(
                 f"{flag} is about making a recipe: {options.recipe} is one already, leave {flag} out"

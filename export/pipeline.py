@@ -29,7 +29,7 @@ from edgeconv.export.options import ExportOptions, Progress
 from edgeconv.export.publish import publish, staging
 from edgeconv.export.report import ExportReport, StageLine
 from edgeconv.export.stages import Stages
-from edgeconv.export.targets import TARGETS, readers
+from edgeconv.export.targets import TARGETS, lacking, readers
 from edgeconv.export.work import Stage, Work
 from edgeconv.pictures import quiet_pillow
 from edgeconv.recipe import Recipe
@@ -262,7 +262,8 @@ def plan(options: ExportOptions) -> list[str]:
             before = len(work.stages.lines)
             stage.run(work)
             lines += [(line.stage, line.text) for line in work.stages.lines[before:]]
-    taken = coverage(work.graph, options.targets, integer=options.integer).lines()
+    missing = lacking(options)
+    taken = coverage(work.graph, options.targets, integer=options.integer, lacking=missing).lines()
     return [f"{name:10} {text}" for name, text in lines] + taken
 
 

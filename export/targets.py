@@ -1,12 +1,13 @@
 """The table of targets: a new format is a folder with a target.py, and a row here."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, get_args
 
 from edgeconv.deps import distribution
 from edgeconv.errors import UnsupportedOpError
 from edgeconv.export.coreml.target import COREML
 from edgeconv.export.executorch.target import EXECUTORCH
+from edgeconv.export.kinds import Precision
 from edgeconv.export.ncnn.target import NCNN
 from edgeconv.export.qdq.target import ONNX
 from edgeconv.export.target import Target
@@ -15,6 +16,7 @@ from edgeconv.runtimes.table import RUNTIMES
 
 if TYPE_CHECKING:
     from edgeconv.export.graph import Graph
+    from edgeconv.export.options import ExportOptions
 
 TARGETS: dict[str, Target] = {
     target.name: target for target in (ONNX, TFLITE, COREML, EXECUTORCH, NCNN)
@@ -57,17 +59,39 @@ def special_fields() -> list[str]:
     return list(dict.fromkeys(rows))
 
 
-def refused_targets(
-    graph: "Graph", targets: Iterable[str], *, integer: bool = False
-) -> dict[str, str]:
-    """Return why each of ``targets`` cannot express ``graph``; those that can are left out.
+def lack(target: Target, forms: Sequence[str]) -> str:
+    """Return why ``target`` has no file of all ``forms``, which are as they are typed; empty where it has one.
 
-    ``integer``: as an INT8 file.
+    >>> lack(TARGETS["coreml"], ["int8", "io int8"])
+    '--io int8 is for ONNX, TFLite and ExecuTorch, not Core ML: a package takes and returns floats or images; leave --io out'
     """
-    found = {}
-    for name in targets:
+    for form in forms:
+        if (why := target.lacks.get(form)) is None:
+            continue
+        *titles, last = (other.title for other in TARGETS.values() if form not in other.lacks)
+        others = [f"--{p}" for p in get_args(Precision) if p != form and p not in target.lacks]
+        instead = "leave --io out" if form.startswith("io ") else f"take {' or '.join(others)}"
+        return (
+            f"--{form} is for {', '.join(titles)} and {last}, not {target.title}: {why}; {instead}"
+        )
+    return ""
+
+
+def lacking(options: "ExportOptions") -> dict[str, str]:
+    """Return why some of the targets that ``options`` ask for have no such form; those that have it are left out."""
+    forms: list[str] = [options.precision]
+    forms += ["int8-weights"] if options.int8_weights else []
+    forms += [] if options.io in (None, "float") else [f"io {options.io}"]
+    found = {name: lack(TARGETS[name], forms) for name in options.targets}
+    return {name: why for name, why in found.items() if why}
+
+
+def refused_targets(graph: "Graph", options: "ExportOptions") -> dict[str, str]:
+    """Return why each of the targets asked for cannot express ``graph`` in the form asked for."""
+    found = lacking(options)
+    for name in options.targets:
         try:
-            TARGETS[name].check(graph, integer=integer)
+            TARGETS[name].check(graph)
         except UnsupportedOpError as error:
-            found[name] = str(error)
+            found.setdefault(name, str(error))
     return found

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
 from graph_kit import model_of
 
 from edgeconv.api import export_model
+from edgeconv.artifact import load_artifact
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError, UnsupportedOpError
 from edgeconv.export.coreml.convert import _converter_errors
@@ -61,6 +63,32 @@ def test_dry_run_says_which_target_takes_which_operator(net: str, tmp_path: Path
     assert rows["Det"] == ["1", "yes", "no"]
     assert "tflite     refuses: Det (node" in made.output
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+def test_a_form_that_a_target_has_not_stops_that_target_alone(tmp_path: Path, kind: str) -> None:
+    body = "(float[1,3,4,4] x) => (float[1,3,4,4] y) { a = Relu(x)\n y = Neg(a) }"
+    source, samples, out = tmp_path / "net.onnx", tmp_path / "samples.npy", tmp_path / "out"
+    onnx.save(model_of(body, 18), str(source))
+    np.save(samples, np.random.default_rng(0).standard_normal((8, 3, 4, 4)).astype(np.float32))
+    lacks = ["coreml", "ncnn"] + ["executorch"] * (kind == "uint8")
+    words = [str(source), "--int8", "--io", kind, "--calib", str(samples), "--output", str(out)]
+    made = command(*words, "--target", ",".join(("onnx", "tflite", *lacks)))
+    assert made.exit_code == 1, made.output
+    refused = [line for line in made.output.splitlines() if line.startswith("REFUSED")]
+    assert [line.split()[1] for line in refused] == lacks
+    assert all(f"--io {kind} is for" in line for line in refused[:1] + refused[2:])
+    assert f"not written: {', '.join(lacks)}" in made.output
+    for path in ("net_int8.onnx", "net_int8.tflite"):
+        artifact = load_artifact(out / path)
+        assert artifact is not None
+        assert [spec.dtype for spec in artifact.inputs] == [kind]
+    again = command(*words, "--target", "coreml", "--force")
+    assert again.exit_code == 2
+    assert "floats or images; leave --io out" in " ".join(again.output.split())
+    planned = command(*words, "--target", "onnx,coreml", "--dry-run", "--force")
+    assert planned.exit_code == 0, planned.output
+    assert f"coreml     refuses: --io {kind} is for" in planned.output
 
 
 def test_what_computes_in_float_inside_an_int8_file_is_told_apart() -> None:

@@ -919,7 +919,7 @@ def test_bad_options_and_the_plan(tmp_path: Path) -> None:
     nothing = run("ghostnet", "--precision", "fp16", "--target", "onnx", "--dry-run")
     assert nothing.exit_code == 2
     assert "impossible ghostnet fp16 onnx" in nothing.output
-    assert "nothing can be made: ghostnet fp16 onnx: fp16 is for" in nothing.output
+    assert "nothing can be made: ghostnet fp16 onnx: --fp16 is for" in nothing.output
     own = tmp_path / "own.onnx"
     own.write_bytes(b"")
     for more in (("--dry-run",), ("--output", str(tmp_path / "o"))):

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgeconv.deps import missing
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.export.targets import TARGETS
+from edgeconv.export.targets import TARGETS, lack
 from edgeconv.models.specs import SPECS, WEIGHTS_SUFFIXES, find_spec, is_own
 from edgeconv.sweep.job import Job
 
@@ -144,7 +144,7 @@ def _combinations(job: Job) -> Iterator[Form]:
                 for recipe, cpu, io in itertools.product(
                     job.recipe if integer else (None,),
                     job.cpu if integer and target == "onnx" else ("any",),
-                    job.io if integer and target != "coreml" else (None,),
+                    job.io if integer and _has_borders(target) else (None,),
                 ):
                     yield Form(
                         net, width, groups, ratio, resolution, weights, precision, recipe, target, cpu, io,
@@ -164,6 +164,11 @@ def _refuse_weights(net: str) -> None:
         if is_user_net(net):
             return
     raise UsageError(f"{net} holds weights, not a net: edgeconv sweep NET --weights {net}")
+
+
+def _has_borders(target: str) -> bool:
+    """Whether a target's INT8 files may have integer borders, so that there is something to choose."""
+    return not {"io int8", "io uint8"} <= TARGETS[target].lacks.keys()
 
 
 def _weights(job: Job, net: str, values: dict[str, Any]) -> str | None:
@@ -206,9 +211,9 @@ def _reason(job: Job, form: Form, known: Unfit) -> str | None:
         return f"{form.weights} {MISSING}"
     if own and (unfit := _unfit(job, form, known)) is not None:
         return unfit
-    if form.precision == "fp16" and not TARGETS[form.target].halves:
-        *titles, last = (target.title for target in TARGETS.values() if target.halves)
-        return f"fp16 is for {', '.join(titles)} and {last}"
+    forms = [form.precision, *([f"io {form.io}"] if form.io not in (None, "float") else [])]
+    if lacks := lack(TARGETS[form.target], forms):
+        return lacks
     prescribed = form.recipe is not None and form.recipe.endswith(".json")
     if form.precision == "int8" and not (bundled or job.calib or prescribed):
         return "INT8 calibrates on your own pictures: give --calib"

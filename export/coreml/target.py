@@ -15,14 +15,8 @@ if TYPE_CHECKING:
 
 
 def _refuse(options: "ExportOptions") -> None:
-    from edgeconv.errors import UsageError
     from edgeconv.export.coreml.choices import settle
 
-    if options.io not in (None, "float"):
-        raise UsageError(
-            f"--io {options.io}: a Core ML package takes and returns floats or images: "
-            "leave --io or --target coreml out"
-        )
     settle(options.precision, options.coreml_compute, options.min_ios, options.int8_weights)
 
 
@@ -118,4 +112,5 @@ COREML = Target(
     ),
     verified=50,  # the reference evaluator takes up to 0.3 s a picture
     then="parity",
+    lacks=dict.fromkeys(("io int8", "io uint8"), "a package takes and returns floats or images"),
 )

@@ -9,25 +9,9 @@ if TYPE_CHECKING:
     from edgeconv.export.emit import EmitRequest, Emitted
     from edgeconv.export.graph import Graph
     from edgeconv.export.op_table import Refusal
-    from edgeconv.export.options import ExportOptions
     from edgeconv.tensors import TensorSpec
 
 LIMIT_S = 1800.0
-
-
-def _refuse(options: "ExportOptions") -> None:
-    from edgeconv.errors import UsageError
-
-    if options.precision == "fp16":
-        raise UsageError(
-            "--fp16 is for TFLite, Core ML and ncnn: take --fp32 or --int8 for --target executorch"
-        )
-    if options.int8_weights:
-        raise UsageError(
-            "--int8-weights is for TFLite and Core ML: take --int8 for --target executorch"
-        )
-    if options.io == "uint8":
-        raise UsageError("--io uint8: ExecuTorch's XNNPACK kernels take int8 or float")
 
 
 def _stops(graph: "Graph") -> "list[Refusal]":
@@ -112,9 +96,12 @@ EXECUTORCH = Target(
     suffix=".pte",
     title="ExecuTorch",
     needs=(("onnx", "export"), ("torch", "executorch"), ("executorch.exir", "executorch")),
-    refuse=_refuse,
     stops=_stops,
     emit=_emit,
     verified=100,
-    halves=False,
+    lacks={
+        "fp16": "edgeconv lowers float32 and integers",
+        "int8-weights": "edgeconv lowers integers of weights with those of activations",
+        "io uint8": "XNNPACK's kernels take int8 or float",
+    },
 )

@@ -9,12 +9,11 @@ if TYPE_CHECKING:
     from edgeconv.export.emit import EmitRequest, Emitted
     from edgeconv.export.graph import Graph
     from edgeconv.export.op_table import Refusal
-    from edgeconv.export.options import ExportOptions
     from edgeconv.tensors import TensorSpec
 
-
-def _refuse(options: "ExportOptions") -> None:
-    """Refuse nothing: what ncnn does not take is a matter of the net, or of INT8."""
+NO_INTEGERS = (
+    "it computes on integers without zero points, which its own tool makes and its wheels have not"
+)
 
 
 def _stops(graph: "Graph") -> "list[Refusal]":
@@ -70,9 +69,8 @@ NCNN = Target(
     suffix=".param",
     title="ncnn",
     needs=(("ncnn", "ncnn"),),
-    refuse=_refuse,
     stops=_stops,
     emit=_emit,
     aborts=True,
-    no_int8="it computes on integers without zero points, which its own tool makes and its wheels have not",
+    lacks=dict.fromkeys(("int8", "int8-weights", "io int8", "io uint8"), NO_INTEGERS),
 )

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from edgeconv.export.emit import EmitRequest, Emitted
     from edgeconv.export.graph import Graph
     from edgeconv.export.op_table import Refusal
-    from edgeconv.export.options import ExportOptions
     from edgeconv.recipe import Recipe
     from edgeconv.tensors import TensorSpec
 
@@ -19,21 +18,6 @@ OTHERS = (
     "for any processor: counted on our four nets, a Pi 4 executes up to 2 % more instructions than with "
     "--cpu pi4 and a Pi 5 4 to 7 % more than with --cpu pi5 (int8 activations); the same bits"
 )
-
-
-def _refuse(options: "ExportOptions") -> None:
-    from edgeconv.errors import UsageError
-
-    if options.precision == "fp16":
-        raise UsageError(
-            "--fp16 is for TFLite and Core ML: onnxruntime's CPU kernels would convert an fp16 .onnx back to "
-            "float at every layer; take --fp32 or --int8 for --target onnx"
-        )
-    if options.int8_weights:
-        raise UsageError(
-            "--int8-weights is for TFLite and Core ML, which read the weights once: onnxruntime would make them "
-            "real again in every run, and quantize activations anew in dynamic files; take --int8 for --target onnx"
-        )
 
 
 def _stops(graph: "Graph") -> "list[Refusal]":
@@ -100,10 +84,14 @@ ONNX = Target(
     suffix=".onnx",
     title="ONNX",
     needs=(("onnx", "export"), ("onnxruntime", "export")),
-    refuse=_refuse,
     stops=_stops,
     emit=_emit,
     float_outputs=_float_outputs,
     options=("cpu", "opset", "prefer"),
-    halves=False,
+    lacks={
+        "fp16": "onnxruntime's CPU kernels would convert it back to float at every layer",
+        "int8-weights": (
+            "onnxruntime would make them real again in every run, and quantize activations anew in dynamic files"
+        ),
+    },
 )

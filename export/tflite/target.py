@@ -9,17 +9,9 @@ if TYPE_CHECKING:
     from edgeconv.export.emit import EmitRequest, Emitted
     from edgeconv.export.graph import Graph
     from edgeconv.export.op_table import Refusal
-    from edgeconv.export.options import ExportOptions
     from edgeconv.export.tflite.metadata import App
     from edgeconv.recipe import Recipe
     from edgeconv.tensors import TensorSpec
-
-
-def _refuse(options: "ExportOptions") -> None:
-    from edgeconv.errors import UsageError
-
-    if options.int8_weights and options.io not in (None, "float"):
-        raise UsageError("--int8-weights leaves activations in float: leave out --io")
 
 
 def _stops(graph: "Graph") -> "list[Refusal]":
@@ -140,7 +132,6 @@ TFLITE = Target(
     suffix=".tflite",
     title="TFLite",
     needs=(("flatbuffers", "export"), ("ai_edge_litert", "export")),
-    refuse=_refuse,
     stops=_stops,
     emit=_emit,
     float_outputs=_float_outputs,
