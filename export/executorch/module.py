@@ -88,9 +88,12 @@ class GraphModule(torch.nn.Module):
         for place, name in enumerate(node.inputs):
             if name in self._graph.constants and not parameter(self._graph, node, place):
                 value = self._graph.constants[name]
-                # XNNPACK's passes index every stored tensor: one number needs an axis to meet others
-                lone = value.ndim == 0 and node.op in BROADCASTS and self._graph.shape(node.output)
+                lone = value.ndim == 0 and self._spreads(node)
                 self._buffer(name, value.reshape(1) if lone else value)
+
+    def _spreads(self, node: Node) -> bool:
+        """Whether one number may have an axis where ``node`` reads it: XNNPACK's passes index every stored tensor."""
+        return node.op in BROADCASTS and self._graph.shape(node.output) != ()
 
     def _activation(self, name: str) -> Activation | None:
         return None if self._recipe is None else self._recipe.activations.get(name)
@@ -132,12 +135,17 @@ class GraphModule(torch.nn.Module):
                 weights,
                 self._get(f"{node.name}:bias"),
             ]
-        values = [
-            self._read(name, run)
+        names = [
+            name
             for place, name in enumerate(node.inputs)
             if name and not parameter(self._graph, node, place)
         ]
-        return [run.stored[node.inputs[0]], *values[1:]] if alike else values
+        values = [self._read(name, run) for name in names]
+        values = [run.stored[node.inputs[0]], *values[1:]] if alike else values
+        if not self._spreads(node):
+            lone = [self._graph.shapes.get(name) == () for name in names]
+            values = [v.reshape(()) if one else v for v, one in zip(values, lone, strict=True)]
+        return values
 
     def _read(self, name: str, run: _Run) -> torch.Tensor:
         how = self._activation(name)
@@ -169,7 +177,7 @@ class GraphModule(torch.nn.Module):
         """Take an input: real values, or the integers of the tensor that it stands for."""
         held = self._recipe and stored_input(self._graph, self._recipe, name)
         if self._io == "int8" and held:
-            run.stored[held] = value
+            run.stored[held] = value if value.ndim else value.reshape(1)
         else:
             self._store(name, value, run)
 
@@ -183,7 +191,7 @@ class GraphModule(torch.nn.Module):
         if how is None:
             run.real[name] = value
         else:
-            run.stored[name] = self._quantize(value, how)
+            run.stored[name] = self._quantize(value if value.ndim else value.reshape(1), how)
 
     def _clamped(self, node: Node, value: torch.Tensor) -> torch.Tensor:
         clamp, how = node.clamp, self._activation(node.output)
@@ -208,6 +216,7 @@ class GraphModule(torch.nn.Module):
         return torch.nn.functional.hardtanh(value, low, high)
 
     def _leave(self, name: str, run: _Run) -> torch.Tensor:
-        if self._io == "int8" and name in run.stored:
-            return run.stored[name]
-        return self._read(name, run)
+        made = (
+            run.stored[name] if self._io == "int8" and name in run.stored else self._read(name, run)
+        )
+        return made.reshape(()) if self._graph.shapes.get(name) == () else made

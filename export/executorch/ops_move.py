@@ -1,6 +1,6 @@
 """Operators that move values, said in PyTorch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,8 @@ from edgeconv.export.op_table import Entry, first_failing, needs_constant, rank_
 
 if TYPE_CHECKING:
     import torch
+
+    from edgeconv.recipe import Activation
 
 
 def _reshape(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torch.Tensor":
@@ -99,6 +101,20 @@ def _pad(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torch.Tensor
     fill = graph.constant(node, 2)
     value = 0 if fill is None else np.ravel(fill)[0].item()
     return functional.pad(data, flat, value=value) if any(flat) else data
+
+
+def padded_alike(
+    graph: Graph, node: Node, stored: "Mapping[str, Activation]"
+) -> "Activation | None":
+    """Return the integers of a tensor padded with zeros that is not stored and is made of one that is.
+
+    XNNPACK's passes take such a tensor for stored, and its reader in float for one of integers.
+    """
+    if node.op != "Pad" or node.output in stored or node.output in graph.outputs:
+        return None
+    fill = graph.constant(node, 2)
+    zeros = fill is None or not np.any(fill)
+    return stored.get(node.inputs[0]) if zeros else None
 
 
 def _slice(graph: Graph, node: Node, x: "Sequence[torch.Tensor]") -> "torch.Tensor":

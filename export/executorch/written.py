@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from edgeconv.export.executorch.ops_move import padded_alike
 from edgeconv.export.executorch.ops_pool import few_pads, window_pads
 from edgeconv.export.executorch.say import DELEGATE, EITHER, PORTABLE, Say
 from edgeconv.export.graph import Graph, Node
@@ -252,15 +253,19 @@ def write_out(graph: Graph, recipe: Recipe | None) -> Recipe | None:
     """Write what is in the table; return the recipe with the tensors between that hold the same integers."""
     nodes: list[Node] = []
     held: dict[str, Activation] = {}
+    stored = {} if recipe is None else recipe.activations
     for node in graph.nodes:
         pieces = _pieces(graph, node)
         for product in pieces:
             if recipe is not None and product.op == "MatMul":
                 held.update(_set_apart(graph, product, recipe, nodes))
         nodes += pieces
-        how = None if recipe is None else recipe.activations.get(node.output)
+        how = stored.get(node.output)
         if how is not None and (moves_integers(node) or node.op == "ConvTranspose"):
             held.update({name: how for piece in pieces[:-1] for name in piece.outputs})
+        for piece in pieces:
+            if (same := padded_alike(graph, piece, {**stored, **held})) is not None:
+                held[piece.output] = same
     graph.nodes = nodes
     return recipe and replace(recipe, activations={**recipe.activations, **held})
 
