@@ -18,6 +18,12 @@ def refuse_missing(path: Path) -> None:
         refuse_no_file(path)
 
 
+def refuse_no_model(path: Path) -> None:
+    """Raise UsageError where there is no model: a regular file, or a folder where it is a Core ML package."""
+    if path.suffix.lower() != ".mlpackage" or not path.is_dir():
+        refuse_no_file(path)
+
+
 def refuse_no_file(path: Path, before: str = "", after: str = "") -> None:
     """Raise UsageError where there is no regular file; ``before`` and ``after`` stand around what is wrong."""
     if path.is_file():

@@ -260,3 +260,12 @@ def test_a_folder_in_the_place_of_a_file_is_called_one(
     ran = CliRunner().invoke(main, words.split())
     assert ran.exit_code == 2
     assert "is a folder, not a file" in ran.output
+
+
+@pytest.mark.parametrize("words", [["bench"], ["parity"], ["inspect"]])
+def test_a_folder_is_wrong_usage_where_a_file_belongs(words: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "x.pte"
+    folder.mkdir()
+    told = CliRunner().invoke(main, [*words, str(folder)])
+    assert told.exit_code == 2, told.output
+    assert "x.pte is a folder, not a file" in " ".join(told.output.split())

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from page_kit import look_at
 
 from edgeconv.cli import main
+from edgeconv.commands.output_types import refuse_other_file
 from edgeconv.errors import EdgeconvError
 from edgeconv.export_page import ROW, _assumed
 from edgeconv.files import in_bytes
@@ -20,6 +21,7 @@ from edgeconv.judge.measures import MEASURES
 from edgeconv.judge.text import to_json
 from edgeconv.judge.verdict import compare
 from edgeconv.schema import Misfit
+from edgeconv.templates import render
 
 pytest.importorskip("jinja2")
 
@@ -146,6 +148,23 @@ def test_a_file_outside_its_budget_is_not_praised(
     assert "--recipe best: this one was std" in text
     assert "Worst pictures" in text
     assert "Worst pictures" not in read(tmp_path / "q.html").text
+
+
+def test_a_page_replaces_a_page_and_nothing_else(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    mine, model, page = tmp_path / "notes.html", tmp_path / "m.tflite", tmp_path / "p.html"
+    mine.write_text("<!doctype html>mine", encoding="utf-8")
+    model.write_bytes(b"TFL3")
+    for other in (mine, model):
+        before = other.read_bytes()
+        for words in (["report", str(model)], ["parity", str(model)], ["bench", str(model)]):
+            told = CliRunner().invoke(main, [*words, "--html", str(other)])
+            assert told.exit_code == 2
+            assert "is no page of edgeconv's: name another file" in " ".join(told.output.split())
+        assert other.read_bytes() == before
+    page.write_text(render("pages", "base.html.jinja", title="old"), encoding="utf-8")
+    refuse_other_file(page)
+    refuse_other_file(tmp_path / "new.html")
 
 
 @pytest.mark.slow

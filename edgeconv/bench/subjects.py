@@ -13,7 +13,7 @@ from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.bench.plan import Subject
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import digest, model_bytes, refuse_weights_alone
-from edgeconv.foreign import refuse_missing
+from edgeconv.foreign import refuse_no_model
 from edgeconv.memory import missing_mib
 from edgeconv.runtimes.checks import check_threads
 from edgeconv.runtimes.choose import choose, fitting, named
@@ -116,7 +116,7 @@ def _rows(name: str, choice: Choice) -> list[Subject]:
 
 
 def _file_rows(path: Path, choice: Choice) -> list[Subject]:
-    refuse_missing(path)
+    refuse_no_model(path)
     row = choose(path, choice.runtime)
     if not row.timed:
         raise UsageError(f"{row.name} only checks numbers: its time says nothing of {path.name}")

@@ -6,16 +6,16 @@ from typing import Any, TypeVar
 
 import click
 
-from edgeconv.commands.output_types import OutputPath
+from edgeconv.commands.output_types import PagePath
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def page_option(
-    name: str, text: str = "Write one self-contained page."
+    name: str, text: str = "Write one self-contained page, over one of edgeconv's."
 ) -> Callable[[Command], Command]:
     """Return the decorator; the command's argument ``name`` is the page's Path or None."""
-    return click.option("--html", name, type=OutputPath(), help=text, callback=_ready)
+    return click.option("--html", name, type=PagePath(), help=text, callback=_ready)
 
 
 def _ready(ctx: click.Context, option: click.Parameter, page: Path | None) -> Path | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from edgeconv.commands.grouped import examples
-from edgeconv.commands.output_types import OutputPath
+from edgeconv.commands.output_types import PagePath, refuse_other_file
 from edgeconv.terminal import echo, print_json
 
 
@@ -15,9 +15,9 @@ from edgeconv.terminal import echo, print_json
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--html",
-    type=OutputPath(),
+    type=PagePath(),
     metavar="PAGE",
-    help="Where the page goes.  [default: FILE.html]",
+    help="Where the page goes, over one of edgeconv's too.  [default: FILE.html]",
 )
 @click.option(
     "--bench",
@@ -45,5 +45,6 @@ def page_beside(file: Path, page: Path | None = None, bench: Path | None = None)
     from edgeconv.files import write_text
 
     page = file.with_name(f"{file.name}.html") if page is None else page
+    refuse_other_file(page)
     write_text(page, write_report(file, bench))
     return page
