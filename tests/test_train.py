@@ -3,6 +3,7 @@
 import errno
 import json
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,16 +79,22 @@ def test_a_folder_becomes_a_checkpoint_that_says_what_it_is(photos: Path, tmp_pa
         train(options(photos, path))
     more = tmp_path / "more.safetensors"
     head = options(photos, more, width=None, weights=str(path), tune="head", epochs=1, batch=64)
-    train(head)
+    said: list[str] = []
+    train(head, said.append)
+    assert not any("the last layer is new" in line for line in said)
     before, after = (load_weights("mobilenet_v1", {}, str(p)).state for p in (path, more))
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     assert changed
     assert all(key.startswith("classifier") for key in changed)
+    others = tmp_path / "others"
+    shutil.copytree(photos, others)
+    (others / "blue").rename(others / "violet")
+    other = options(others, tmp_path / "o.safetensors", width=None, weights=str(path), epochs=1)
+    train(other, said.append)
+    assert f"the last layer is new: the classes of {path} are others" in said
 
 
 def test_a_class_without_held_out_pictures_is_named(photos: Path, tmp_path: Path) -> None:
-    import shutil
-
     for name in ("green", "red"):
         shutil.copytree(photos / name, tmp_path / "held" / name)
     said: list[str] = []

@@ -33,12 +33,17 @@ def start(options: TrainOptions, names: tuple[str, ...]) -> tuple[nn.Module, Loa
     if how.size[0] != how.size[1]:
         raise EdgeconvError(f"{source} is fed {how.size[0]}x{how.size[1]}: give --resolution")
     kept = replace(loaded, preprocessing=how)
-    if source == "random" or loaded.labels == names:
+    if not renewed(options, kept, names):
         return kept.build(), kept
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         fresh = replace(kept, classes=len(names), labels=names, state=_without_head(kept)).build()
     return fresh, kept
+
+
+def renewed(options: TrainOptions, loaded: LoadedWeights, names: tuple[str, ...]) -> bool:
+    """Whether the last layer begins anew: the weights know other classes than ``names``."""
+    return options.source() != "random" and loaded.labels != names
 
 
 def _without_head(loaded: LoadedWeights) -> dict[str, torch.Tensor]:
