@@ -8,6 +8,9 @@ from typing import Any
 
 from edgeconv.errors import EdgeconvError
 
+PACKAGES = {"PIL": "pillow", "ethosu": "ethos-u-vela"}
+"""Module -> the package that holds it, where that has another name."""
+
 
 class MissingDependencyError(EdgeconvError):
     """An optional package is not installed."""
@@ -51,7 +54,7 @@ def _found(root: str) -> bool:
 
 def _missing(roots: Mapping[str, str]) -> MissingDependencyError:
     """Return what to say of the modules ``roots``, each with the extra that brings it."""
-    *most, last = roots
+    *most, last = map(distribution, roots)
     named = f"{', '.join(most)} and {last}, which are" if most else f"{last}, which is"
     extras = ",".join(dict.fromkeys(roots.values()))
     return MissingDependencyError(
@@ -62,10 +65,11 @@ def _missing(roots: Mapping[str, str]) -> MissingDependencyError:
 def distribution(module: str) -> str:
     """Return what pip calls the package of ``module``, for the packages of pyproject.toml.
 
-    >>> distribution("ai_edge_litert.interpreter")
-    'ai-edge-litert'
+    >>> distribution("ai_edge_litert.interpreter"), distribution("ethosu.vela")
+    ('ai-edge-litert', 'ethos-u-vela')
     """
-    return module.partition(".")[0].replace("_", "-")
+    root = module.partition(".")[0]
+    return PACKAGES.get(root, root.replace("_", "-"))
 
 
 def version_of(distribution: str) -> str | None:

@@ -3,10 +3,15 @@
 import importlib.util
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from tflite_kit import Worker
 
 hypothesis.settings.register_profile("no-clock", deadline=None)
 hypothesis.settings.load_profile("no-clock")
@@ -41,6 +46,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator["Worker"]:
+    """A child process that runs .tflite files."""
+    from tflite_kit import Worker
+
+    child = Worker()
+    yield child
+    child.close()
 
 
 @pytest.fixture(scope="session")

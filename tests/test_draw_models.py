@@ -1,6 +1,5 @@
 """Random models of every layout and operator: float files are right, INT8 files stay near the float net."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +23,6 @@ from edgeconv.export.tflite.table import stops
 OPSETS = (11, 12, 13, 14, 15, 16, 17, 18)  # newer ones need a child process each
 LEAST_DB = 8.0
 FEW, MANY = 10, 300
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    child = Worker()
-    yield child
-    child.close()
 
 
 def feeds_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:

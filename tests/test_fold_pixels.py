@@ -1,6 +1,5 @@
 """Pixels folded into channels, and ghost modules joined: the same integers from other convolutions."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,13 +26,6 @@ from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.export.tflite.inspect import read_tflite
 from edgeconv.export.tflite.rewrites import NONE, Rewrites
 from edgeconv.recipe import Recipe
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    child = Worker()
-    yield child
-    child.close()
 
 
 def stem_net(

@@ -1,6 +1,5 @@
 """INT8 of every kind of small graph: it ends, and what onnxruntime and LiteRT give is close to float."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,13 +31,6 @@ from edgeconv.recipe import Form, Recipe
 from edgeconv.runtimes.mil_reference import open as open_package
 
 Arrays = dict[str, NDArray[Any]]
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    child = Worker()
-    yield child
-    child.close()
 
 
 def weights(*shape: int, seed: int = 0, size: float | None = None) -> NDArray[np.float32]:

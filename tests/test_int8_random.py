@@ -1,6 +1,5 @@
 """INT8 of random graphs over every layout of axes: it ends, and both runtimes stay with the float net."""
 
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -111,13 +110,6 @@ def graphs(draw: st.DrawFn) -> Graph:
     extra = [node.output for node in net.graph.nodes[:-1] if draw(st.integers(0, 5)) == 0]
     net.graph.outputs = [net.last, *extra]
     return net.graph
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    child = Worker()
-    yield child
-    child.close()
 
 
 def check(graph: Graph, worker: Worker) -> None:

@@ -1,6 +1,5 @@
 """INT8 of operators that most targets lack, between layers: what they compute stays as close as the layers."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,6 @@ LEAST = 25.0
 """The SQNR in dB that two layers in INT8 leave, with some room."""
 UNPOOLED = 15.0
 """Where two values of a window round to one, the first's place counts: quantize_static gives 18.4 dB too."""
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    child = Worker()
-    yield child
-    child.close()
 
 
 def weights(*shape: int, seed: int = 0) -> NDArray[np.float32]:

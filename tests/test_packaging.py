@@ -25,6 +25,7 @@ from conftest import ROOT, Golden
 import edgeconv
 from edgeconv.cli import COMMANDS, main
 from edgeconv.demo_files import KEPT
+from edgeconv.deps import PACKAGES
 from edgeconv.recipe import Activation, Recipe
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -209,7 +210,7 @@ def imported(path: Path) -> set[str]:
 
 
 def test_every_import_is_of_a_declared_dependency() -> None:
-    known = {"PIL": "pillow", "ethosu": "ethos-u-vela", "google": "protobuf"}
+    known = {**PACKAGES, "google": "protobuf"}
     declared = {"edgeconv", "protobuf"}  # onnx and coremltools bring protobuf
     for items in (
         PROJECT["project"]["dependencies"],
@@ -303,7 +304,7 @@ def test_a_bare_install_says_in_a_sentence_what_an_onnx_file_needs(tmp_path: Pat
     lines = done.splitlines()
     assert len(lines) == 6
     assert [line for line in lines if " not installed: pip install 'edgeconv[" in line] == lines
-    assert "onnx, onnxruntime, flatbuffers, ai_edge_litert and torch" in lines[-1]  # all at once
+    assert "onnx, onnxruntime, flatbuffers, ai-edge-litert and torch" in lines[-1]  # all at once
     assert "pip install 'edgeconv[export,torch" in lines[-1]
 
 

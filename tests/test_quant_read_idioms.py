@@ -1,6 +1,5 @@
 """The spellings that Brevitas, NNCF and PyTorch give quantization: the file's integers are kept."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -127,13 +126,6 @@ MORE: dict[str, Any] = {
     "wu": (INTEGERS.astype(np.int16) + 128).astype(np.uint8),
     "wuz": np.full(4, 128, np.uint8),
 }
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    child = Worker()
-    yield child
-    child.close()
 
 
 def built(idiom: str) -> Any:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +16,6 @@ from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.export.tflite.inspect import read_tflite
 from edgeconv.export.tflite.table import check_supported
 from edgeconv.recipe import Activation
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    child = Worker()
-    yield child
-    child.close()
 
 
 @pytest.mark.parametrize("reader", ["inspect", "whole"])

@@ -1,6 +1,5 @@
 """Nets that mix and pick channels: TFLite stores them in the order of their readers, exactly."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -17,13 +16,6 @@ from edgeconv.export.tflite.rewrites import NONE, Rewrites
 from edgeconv.recipe import Recipe
 
 PLACED = Rewrites(place_shuffles=True)
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    child = Worker()
-    yield child
-    child.close()
 
 
 def cut(net: NetBuilder, source: str, first: int, last: int, step: int = 1) -> str:

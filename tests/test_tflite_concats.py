@@ -1,6 +1,5 @@
 """What a Concat joins pixel by pixel is strided first, or stacked by rows: the same integers in fewer copies."""
 
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,13 +13,6 @@ from edgeconv.export.tflite.inspect import read_tflite
 from edgeconv.export.tflite.rewrites import NONE, Rewrites, chosen
 
 BOTH = Rewrites(part_strides=True, stack_parts=True)
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    child = Worker()
-    yield child
-    child.close()
 
 
 def joined(

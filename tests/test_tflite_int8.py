@@ -1,7 +1,6 @@
 """The TFLite emitter with a recipe: integers, borders, islands, exact pixels."""
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,6 @@ from edgeconv.export.tflite.rewrites import ALL, NONE, Rewrites, rewrite
 from edgeconv.recipe import Activation, Form, Recipe, quantize_values
 
 SHARED = Path(__file__).parents[1].parent / "shared"
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    child = Worker()
-    yield child
-    child.close()
 
 
 @pytest.mark.parametrize("form", ["zero-point-free", "asymmetric"])

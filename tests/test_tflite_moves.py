@@ -1,6 +1,5 @@
 """Reshapes and Transposes in TFLite: what they do together is one permutation, or nothing."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,6 @@ from edgeconv.export.graph import Graph
 from edgeconv.export.prepare import prepare
 from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.export.tflite.movement import Step, movement, written
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    child = Worker()
-    yield child
-    child.close()
 
 
 @st.composite

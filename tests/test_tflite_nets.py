@@ -1,6 +1,5 @@
 """The four nets as TFLite: right, one XNNPACK partition, nothing transposed outside a shuffle."""
 
-from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -22,13 +21,6 @@ NETS = ("mobilenet_v1", "mobilenet_v2", "shufflenet_v1", "ghostnet")
 SHUFFLES = {"shufflenet_v1": 15}  # one a unit, the first folded
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    child = Worker()
-    yield child
-    child.close()
 
 
 @cache

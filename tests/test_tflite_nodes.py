@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -58,13 +58,6 @@ AS_ONNXRUNTIME = frozenset(
     f"test_resize_downsample_scales_{mode}_align_corners" for mode in ("linear", "cubic")
 )
 """onnxruntime and torch count whole pixels between aligned corners, ONNX's reference parts of them."""
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    child = Worker()
-    yield child
-    child.close()
 
 
 def category(failure: str) -> str:

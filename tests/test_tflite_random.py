@@ -1,6 +1,5 @@
 """The TFLite emitter on random CNNs, against onnxruntime and against fake quantization."""
 
-from collections.abc import Iterator
 
 import numpy as np
 import onnx
@@ -24,13 +23,6 @@ quiet = settings(
     phases=[Phase.explicit, Phase.generate],  # shrinking would convert thousands of nets
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    child = Worker()
-    yield child
-    child.close()
 
 
 def expected(model: onnx.ModelProto, feeds: Arrays) -> Arrays:

@@ -1,6 +1,5 @@
 """Channel shuffles in TFLite: folded or moved where that is cheaper, without changing one bit."""
 
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,13 +11,6 @@ from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.export.tflite.inspect import read_tflite
 from edgeconv.export.tflite.place_shuffles import place_shuffles
 from edgeconv.export.tflite.rewrites import NONE, Rewrites
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    child = Worker()
-    yield child
-    child.close()
 
 
 def net_of(first_groups: int, stride: int, *, read_twice: bool = False) -> Graph:
