@@ -119,8 +119,12 @@ class Worker:
 
     def ask(self, value: Any, timeout_s: float, tick: Callable[[], None] | None = None) -> Any:
         """Hand over a value and return the answer, calling ``tick`` every 0.2 s meanwhile."""
-        self._write(_line(value))
+        self.send(value)
         return self.receive(timeout_s, tick)
+
+    def send(self, value: Any) -> None:
+        """Hand over a value, whose answer is received later."""
+        self._write(_line(value))
 
     def receive(self, timeout_s: float, tick: Callable[[], None] | None = None) -> Any:
         """Wait for the next answer. Raises EdgeconvError where the child dies, errs or takes too long."""
@@ -146,6 +150,17 @@ class Worker:
             return f"{self.what} stopped answering"
         self._log.seek(0)
         return child_failure(self.what, code, self._log.read().decode(errors="replace"))
+
+    def end(self, timeout_s: float) -> None:
+        """Let the child end by itself. Raises EdgeconvError where that crashes or takes too long."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        try:
+            code = self.process.wait(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise EdgeconvError(f"{self.what} did not end within {timeout_s:g} s") from error
+        if crash(code):
+            raise EdgeconvError(self._ending())
 
     def kill(self) -> None:
         """End the child now."""

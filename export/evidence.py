@@ -26,12 +26,11 @@ def evidence_files(
     hub: Graph,
     prepared: Graph,
     recipe: "Recipe | None",
-    emitted: Mapping[str, Emitted],
     expected: Expected,
     names: Sequence[str],
     how: Preprocessing | None,
 ) -> dict[str, bytes]:
-    """Return the evidence folder's files by name (edgeconv/artifact.py says what each is)."""
+    """Return the evidence folder's files by name (edgeconv/artifact.py says what each is), but for the targets'."""
     from edgeconv.export.hub.onnx_io import save_model, to_onnx
 
     files = {
@@ -42,9 +41,12 @@ def evidence_files(
     }
     if recipe is not None:
         files["recipe.json"] = _json(recipe.to_json())
-    for target, file in emitted.items():
-        files[f"tensors_{target}.json"] = _json(file.tensors())
     return files
+
+
+def tensor_files(emitted: Mapping[str, Emitted]) -> dict[str, bytes]:
+    """Return by name what the evidence says of each target's tensors."""
+    return {f"tensors_{target}.json": _json(file.tensors()) for target, file in emitted.items()}
 
 
 def _json(data: object) -> bytes:

@@ -10,7 +10,7 @@ from edgeconv.artifact import Artifact, save_manifest
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.data import load_feeds
 from edgeconv.export.emit import EmitRequest, Emitted
-from edgeconv.export.evidence import evidence_files
+from edgeconv.export.evidence import evidence_files, tensor_files
 from edgeconv.export.feeds import mixed
 from edgeconv.export.hub.cuts import output_cuts
 from edgeconv.export.hub.whole import whole_outputs
@@ -27,7 +27,7 @@ from edgeconv.files import digest, model_files, partner, sha256, write_bytes
 from edgeconv.judge.advice import advice
 from edgeconv.recipe import FROM_FILE
 from edgeconv.runtimes.choose import choose
-from edgeconv.runtimes.probe import begin_probe
+from edgeconv.runtimes.probe import EarlyProbe
 from edgeconv.terminal import counted
 
 
@@ -53,6 +53,16 @@ def begin_reference(work: Work) -> None:
             return expected, f"{reference.runner.name} {reference.runner.version}"
 
     work.reference = work.beside.begin(run)
+
+
+def begin_probes(work: Work) -> None:
+    """Start the children that open and run a file before this process does: their imports take time."""
+    for target in work.options.targets:
+        if not TARGETS[target].aborts or target in work.refused:
+            continue
+        with contextlib.suppress(EdgeconvError):  # whoever opens it says that no runtime is here
+            runtime = choose(work.file(target, work.options.output)).name
+            work.probes[target] = work.beside.keep(EarlyProbe(runtime))
 
 
 def reference(work: Work) -> None:
@@ -91,17 +101,10 @@ def emit(work: Work, target: str) -> None:
         gives = "/".join(sorted({spec.dtype for spec in made.outputs}))
         say(artifact_text(path.name, made, f"{takes} in, {gives} out"))
     work.emitted[target] = made
-    if TARGETS[target].aborts:
-        _begin_probe(work, target, path)
+    if target in work.probes:
+        work.probes[target].begin(path, work.threads)
     _promise(work, target)
     work.notes += [f"{target}: {note}" for note in (*made.notes, *_unkept(work.options.io, made))]
-
-
-def _begin_probe(work: Work, target: str, path: Path) -> None:
-    """Begin to open and run a file in a child, before this process does."""
-    with contextlib.suppress(EdgeconvError):  # whoever opens it says that no runtime is here
-        runtime = choose(path).name
-        work.probes[target] = work.beside.keep(begin_probe(path, runtime, threads=work.threads))
 
 
 def _request(work: Work) -> EmitRequest:
@@ -130,22 +133,22 @@ def _unkept(io: Io | None, made: Emitted) -> list[str]:
     ]
 
 
+def begin_evidence(work: Work) -> None:
+    """Begin to make the evidence that no file of a target is part of."""
+    lowered, graph, recipe = work.lowered, work.graph, work.recipe
+    expected, names, how = work.expected, work.names, work.source.preprocessing
+    work.evidence = work.beside.begin(
+        lambda _: evidence_files(lowered.raw, lowered.hub, graph, recipe, expected, names, how)
+    )
+
+
 def prove(work: Work) -> None:
-    """Write the evidence and find where the float forms of the net first depart."""
+    """Write the evidence and begin to find where the float forms of the net first depart."""
     if not work.emitted:
         raise EdgeconvError("; ".join(work.refused.values()))
-    options, lowered = work.options, work.lowered
+    options, expected = work.options, work.expected
     folder = work.place / f"{work.stem}.evidence"
-    evidence = evidence_files(
-        lowered.raw,
-        lowered.hub,
-        work.graph,
-        work.recipe,
-        work.emitted,
-        work.expected,
-        work.names,
-        work.source.preprocessing,
-    )
+    evidence = work.evidence.result() | tensor_files(work.emitted)
     for name, content in evidence.items():
         write_bytes(folder / name, content)
     names = ["hub"] if options.image_input else ["hub", "prepared"]
@@ -155,9 +158,13 @@ def prove(work: Work) -> None:
         names = ["raw"]  # the others are its float net, and the file is the reference
     work.report = ExportReport(options, work.stages.lines, work.notes, refused=work.refused)
     pixels = pixel_input(work.source, options) if options.integer else None
-    work.report.departure = first_departure(
-        {name: folder / f"{name}.onnx" for name in names}, work.expected, pixels=pixels
-    )
+    stages = {name: folder / f"{name}.onnx" for name in names}
+    work.departure = work.beside.begin(lambda _: first_departure(stages, expected, pixels=pixels))
+
+
+def conclude(work: Work) -> None:
+    """Wait for where the float forms of the net first depart: nothing reads the evidence afterwards."""
+    work.report.departure = work.departure.result()
 
 
 def _promise(work: Work, target: str) -> Early[Promise] | None:

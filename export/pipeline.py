@@ -12,7 +12,17 @@ from edgeconv.ahead import Beside
 from edgeconv.errors import EdgeconvError, reading
 from edgeconv.export.checks import check_first
 from edgeconv.export.coverage import coverage
-from edgeconv.export.finish import begin_reference, emit, prove, reference, suppress, verify
+from edgeconv.export.finish import (
+    begin_evidence,
+    begin_probes,
+    begin_reference,
+    conclude,
+    emit,
+    prove,
+    reference,
+    suppress,
+    verify,
+)
 from edgeconv.export.hub.simplify import Simplifier, early_simplifier
 from edgeconv.export.kept.again import find_shelf, keep, made_again
 from edgeconv.export.kept.shelf import Shelf
@@ -140,10 +150,12 @@ def _writing(targets: Sequence[str]) -> tuple[Stage, ...]:
         ]
 
     return (
+        Stage(begin_evidence, lambda _: ()),
         *each(emit, _plan_file),
         Stage(prove, lambda _: ()),
         *each(verify, plan_verify),
         *each(suppress, plan_nms, thinned),
+        Stage(conclude, lambda _: ()),
     )
 
 
@@ -178,6 +190,7 @@ def _converted(
         with _starting():
             _walk(work, LOWERING)
         simplifier.close()
+        begin_probes(work)
         _walk(work, MEASURING)
         with staging(options.output) as staged:
             work.place = staged.place

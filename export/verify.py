@@ -20,7 +20,6 @@ from edgeconv.export.kinds import Precision
 from edgeconv.export.margins import Scores, score_noise
 from edgeconv.export.prepare import PixelInput, with_border
 from edgeconv.export.reference import Arrays, Reference
-from edgeconv.isolate import Call
 from edgeconv.judge.budget import DEFAULTS, defaults_for, held_in
 from edgeconv.judge.labels import Margins
 from edgeconv.judge.measures import Figures
@@ -31,7 +30,7 @@ from edgeconv.judge.verdict import Verdict, compare, no_integers
 from edgeconv.judge.whole import Whole
 from edgeconv.recipe import Recipe
 from edgeconv.runtimes.base import open_runner
-from edgeconv.runtimes.probe import TIMEOUT_S
+from edgeconv.runtimes.probe import TIMEOUT_S, EarlyProbe
 from edgeconv.samples import Feed
 from edgeconv.spread import places, spread, spread_rows
 from edgeconv.tensors import TensorSpec
@@ -192,7 +191,7 @@ def verify_file(
     stats: Mapping[str, Any] | None = None,
     weights: object = None,
     most: int | None = None,
-    probe: Call | None = None,
+    probe: EarlyProbe | None = None,
 ) -> FileVerdict:
     """Open ``path`` in its runtime, run the feeds, ``most`` of them at most, and judge the outputs.
 
@@ -256,7 +255,7 @@ def first_departure(
     through each, if the last, which comes of the others, departs at all. ``pixels`` are those of an INT8
     export, whose prepared graph centres them: it runs with the border that this moves by half a step.
     """
-    from edgeconv.export.hub.onnx_io import from_onnx, load_model, save_model, to_onnx
+    from edgeconv.export.hub.onnx_io import load_own, save_model, to_onnx
     from edgeconv.runtimes.onnxrt import open_model
 
     few = expected.spread(count)
@@ -264,7 +263,7 @@ def first_departure(
     def departs(stage: str) -> str | None:
         model: Path | bytes = stages[stage]
         if stage == "prepared" and pixels is not None:
-            model = save_model(to_onnx(with_border(from_onnx(load_model(stages[stage])), pixels)))
+            model = save_model(to_onnx(with_border(load_own(stages[stage]), pixels)))
         with open_model(model, optimize=False) as runner:
             got, _ = run_feeds(runner, few.feeds, runner.inputs, runner.outputs)
         budget = DEFAULTS["fp32"]

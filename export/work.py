@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from edgeconv.export.report import ExportReport
     from edgeconv.export.source import Source
     from edgeconv.export.verify import Expected, Promise
-    from edgeconv.isolate import Call
     from edgeconv.recipe import Form, Recipe
+    from edgeconv.runtimes.probe import EarlyProbe
     from edgeconv.samples import Feed
 
 
@@ -82,8 +82,10 @@ class Work:
     promises: "dict[tuple[Form, frozenset[str]], Early[Promise]]" = field(
         init=False, default_factory=dict
     )
+    evidence: "Early[dict[str, bytes]]" = field(init=False)
+    departure: "Early[str | None]" = field(init=False)
     emitted: "dict[str, Emitted]" = field(default_factory=dict)
-    probes: "dict[str, Call]" = field(init=False, default_factory=dict)
+    probes: "dict[str, EarlyProbe]" = field(init=False, default_factory=dict)
     report: "ExportReport" = field(init=False)
 
     @property

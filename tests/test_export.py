@@ -573,12 +573,14 @@ def test_a_runtime_that_crashes_while_verifying_costs_its_own_file_alone(
     from quant_nets import residual_net
 
     from edgeconv.export.hub.onnx_io import save_model, to_onnx
-    from edgeconv.isolate import Call
+    from edgeconv.isolate import Worker
+    from edgeconv.runtimes.probe import EarlyProbe
 
-    def crash(path: Path, runtime: str, **_: Any) -> Call:
-        return Call("ctypes:string_at", 0, f"{runtime} on {path.name}")
+    class Crashing(EarlyProbe):
+        def __init__(self, runtime: str) -> None:
+            self._runtime, self._child = runtime, Worker("ctypes:string_at", 0, runtime)
 
-    monkeypatch.setattr("edgeconv.export.finish.begin_probe", crash)
+    monkeypatch.setattr("edgeconv.export.finish.EarlyProbe", Crashing)
     (tmp_path / "net.onnx").write_bytes(save_model(to_onnx(residual_net())))
     np.save(tmp_path / "calib.npy", np.zeros((2, 3, 16, 16), np.float32))
     done = invoke(

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.hub import light
 from edgeconv.export.hub.inputs import input_shapes
 from edgeconv.export.hub.inputs import settle_shapes as settled
 from edgeconv.export.hub.onnx_io import (
@@ -524,3 +525,22 @@ def test_a_pipe_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "m.onnx")
     with pytest.raises(EdgeconvError, match="is no file but a pipe"):
         load_model(tmp_path / "m.onnx")
+
+
+def test_shapes_are_inferred_and_checked_without_large_weights() -> None:
+    body = "(float[1,64,8,8] x) => (float[1,64] y) { a = Conv(x, w)\n b = Reshape(a, r)\n y = Gemm(b, v) }"
+    wide = floats(1, 4096, 64).reshape(4096, 64)
+    model = model_of(body, w=floats(64, 64, 3, 3), r=ints(1, -1), v=wide[: 64 * 36])
+    whole = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    found = light.inferred(model, data_prop=True)
+    sizes = [
+        {v.name: v.type.SerializeToString() for v in (*g.input, *g.value_info, *g.output)}
+        for g in (found, whole)
+    ]
+    assert sizes[0] == sizes[1]
+    assert {"a", "b"} <= sizes[0].keys()
+    assert light.without_weights(model).ByteSize() < 4096 < model.ByteSize()
+    light.check(model)
+    model.graph.node[0].op_type = "Cornv"
+    with pytest.raises(onnx.checker.ValidationError, match="Cornv"):
+        light.check(model)

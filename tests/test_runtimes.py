@@ -447,6 +447,19 @@ def test_a_probe_that_hangs_is_given_up(tmp_path: Path) -> None:
         probing.probe(path, "onnxruntime", timeout_s=0.001)
 
 
+def test_a_child_that_has_imported_its_runtime_serves_one_probe(tmp_path: Path) -> None:
+    good, bad = tmp_path / "m.onnx", tmp_path / "bad.onnx"
+    good.write_bytes(small_onnx())
+    bad.write_bytes(b"x")
+    with probing.EarlyProbe("onnxruntime") as child:
+        child.begin(good, 1)
+        child.result(probing.TIMEOUT_S)
+    with probing.EarlyProbe("onnxruntime") as child:
+        child.begin(bad, 1)
+        with pytest.raises(EdgeconvError, match=r"bad\.onnx"):
+            child.result(probing.TIMEOUT_S)
+
+
 def test_delegation_counts_what_a_delegate_computes() -> None:
     def op(name: str, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
         return {"op_name": name, "inputs": np.array(inputs), "outputs": np.array(outputs)}

@@ -1,7 +1,9 @@
 """The one protocol that every runtime speaks, and what some of them can do besides."""
 
+import importlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +17,7 @@ from edgeconv.errors import EdgeconvError, reading
 from edgeconv.foreign import refuse_missing
 from edgeconv.runtimes.choose import choose
 from edgeconv.runtimes.probe import probe
+from edgeconv.runtimes.table import RUNTIMES
 from edgeconv.tensors import TensorSpec
 
 LOG = logging.getLogger(__name__)
@@ -152,6 +155,16 @@ def open_runner(
     with reading(f"{row.name} cannot open {path}"):
         runner: Runner = module.open(path, threads=threads, shapes=shapes, **options)
     return runner
+
+
+def serve_once(
+    runtime: str, asked: Iterator[Mapping[str, Any]]
+) -> Generator[dict[str, Any] | None, None, None]:
+    """Import a runtime's package, answer None, then answer each file asked for as ``run_once`` does."""
+    with suppress(ImportError):  # whoever opens a file says what to install
+        importlib.import_module(RUNTIMES[runtime].imports)
+    yield None
+    yield from map(run_once, asked)
 
 
 def run_once(value: Mapping[str, Any]) -> dict[str, Any]:

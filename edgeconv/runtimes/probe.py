@@ -1,11 +1,17 @@
 """Open a file that we did not write in a child process first, where a crash costs one sentence."""
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgeconv.artifact import spec_from_json
-from edgeconv.isolate import Call
+from edgeconv.closing import Closing
+from edgeconv.errors import EdgeconvError
+from edgeconv.isolate import Call, Worker
+from edgeconv.runtimes.table import RUNTIMES
 from edgeconv.tensors import TensorSpec
 
 TIMEOUT_S = 120.0
@@ -49,11 +55,43 @@ def begin_probe(
     python: Sequence[str] = (),
 ) -> Call:
     """Begin a ``probe``."""
-    value = {
+    value = _asked(path, runtime, threads, shapes or {})
+    what = f"{runtime} on {path}"
+    return Call("edgeconv.runtimes.base:run_once", value, what, python=python)
+
+
+class EarlyProbe(Closing):
+    """A child that imports a runtime's package before there is a file for it, and serves one ``probe``."""
+
+    def __init__(self, runtime: str) -> None:
+        self._runtime = runtime
+        self._child = Worker("edgeconv.runtimes.base:serve_once", runtime, runtime)
+
+    def begin(self, path: Path, threads: int) -> None:
+        """Begin to open and run a file there."""
+        self._child.what = f"{self._runtime} on {path}"
+        with suppress(EdgeconvError):  # a child that is dead already says why when it is asked
+            self._child.send(_asked(path, self._runtime, threads, {}))
+
+    def result(self, timeout_s: float) -> None:
+        """Wait for the child's end; raises as ``probe`` does. What it could import is imported here meanwhile."""
+        self._child.receive(timeout_s)
+        with suppress(ImportError):  # whoever opens a file says what to install
+            importlib.import_module(RUNTIMES[self._runtime].imports)
+        self._child.receive(timeout_s)
+        self._child.end(timeout_s)
+
+    def close(self) -> None:
+        """Kill the child where it still runs."""
+        self._child.close(patience_s=0.0)
+
+
+def _asked(
+    path: Path, runtime: str, threads: int, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Any]:
+    return {
         "path": str(path),
         "runtime": runtime,
         "threads": threads,
-        "shapes": {name: list(shape) for name, shape in (shapes or {}).items()},
+        "shapes": {name: list(shape) for name, shape in shapes.items()},
     }
-    what = f"{runtime} on {path}"
-    return Call("edgeconv.runtimes.base:run_once", value, what, python=python)

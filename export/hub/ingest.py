@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference
 from edgeconv.export.hub.affine_grid import write_affine_grids
 from edgeconv.export.hub.graphs import graphs_of, opset_of
 from edgeconv.export.hub.late_windows import drop_late_windows
+from edgeconv.export.hub.light import inferred
 from edgeconv.export.hub.refused_forms import write_refused_forms
 from edgeconv.export.hub.trace import HUB_OPSET
 from edgeconv.export.qdq.qoperator import (
@@ -62,18 +63,18 @@ def _without_claims(model: onnx.ModelProto) -> onnx.ModelProto:
     del bare.graph.value_info[:]
     for value in bare.graph.output:
         value.type.tensor_type.ClearField("shape")
-    inferred = shape_inference.infer_shapes(bare, data_prop=True).graph
-    while drop_late_windows(bare.graph, _shapes(inferred)):
-        inferred = shape_inference.infer_shapes(bare, data_prop=True).graph
+    found = inferred(bare, data_prop=True)
+    while drop_late_windows(bare.graph, _shapes(found)):
+        found = inferred(bare, data_prop=True)
     del model.graph.node[:]
     model.graph.node.extend(bare.graph.node)
-    known = {value.name: value for value in inferred.value_info}
+    known = {value.name: value for value in found.value_info}
     declared = [value for value in model.graph.value_info if value.name not in known]
     del model.graph.value_info[:]
-    model.graph.value_info.extend([*inferred.value_info, *declared])
-    for given, found in zip(model.graph.output, inferred.output, strict=True):
-        if found.type.tensor_type.HasField("shape"):
-            given.type.tensor_type.shape.CopyFrom(found.type.tensor_type.shape)
+    model.graph.value_info.extend([*found.value_info, *declared])
+    for given, made in zip(model.graph.output, found.output, strict=True):
+        if made.type.tensor_type.HasField("shape"):
+            given.type.tensor_type.shape.CopyFrom(made.type.tensor_type.shape)
     return model
 
 

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper, shape_inference
+from onnx import helper, numpy_helper
 
 from edgeconv.errors import reading
 from edgeconv.export.hub.graphs import opset_of
+from edgeconv.export.hub.light import inferred
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,11 @@ class Known:
 def known_of(model: onnx.ModelProto) -> Known:
     """Return what is known of ``model``; raises EdgeconvError where it contradicts itself."""
     with reading("the model contradicts itself"):
-        inferred = shape_inference.infer_shapes(model, data_prop=True)
+        found = inferred(model, data_prop=True)
     return Known(
         {name: node for node in model.graph.node for name in node.output},
         {item.name: item for item in model.graph.initializer},
-        dict(_shapes(inferred.graph)),
+        dict(_shapes(found)),
         opset_of(model),
     )
 

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import helper, numpy_helper, shape_inference
+from onnx import helper, numpy_helper
 
 from edgeconv.errors import EdgeconvError, reading
 from edgeconv.export.graph import Array, Attribute, Graph, Node
+from edgeconv.export.hub import light
 from edgeconv.export.hub.onnx_checks import check_model
 from edgeconv.export.hub.onnx_words import check_words
 from edgeconv.export.hub.refused_forms import write_refused_forms
@@ -56,6 +57,12 @@ def load_model(path: Path) -> onnx.ModelProto:
     return model
 
 
+def load_own(path: Path) -> Graph:
+    """Read a file that this process wrote; raises EdgeconvError where it is another by now."""
+    with reading(f"{path} is not what was written"):
+        return from_onnx(onnx.load(str(path)))
+
+
 def _check(model: onnx.ModelProto) -> None:
     """Let onnx check a model; that an output does not say its shape is no fault, although it asks for one."""
     silent = [o for o in model.graph.output if not o.type.tensor_type.HasField("shape")]
@@ -77,8 +84,8 @@ def from_onnx(model: onnx.ModelProto) -> Graph:
 
 
 def _graph(model: onnx.ModelProto) -> Graph:
-    model = shape_inference.infer_shapes(_first_outputs_named(model), data_prop=True)
-    source = model.graph
+    model = _first_outputs_named(model)
+    source, typed = model.graph, light.inferred(model, data_prop=True)
     constants = {i.name: _array(i, f"the weight {i.name}") for i in source.initializer}
     nodes = []
     for number, proto in enumerate(source.node):
@@ -92,7 +99,7 @@ def _graph(model: onnx.ModelProto) -> Graph:
     graph = Graph(
         source.name or "main", opset, inputs, [v.name for v in source.output], nodes, constants
     )
-    for value in [*source.input, *source.value_info, *source.output]:
+    for value in [*typed.input, *typed.value_info, *typed.output]:
         if value.name in constants:
             continue
         tensor_type = value.type.tensor_type
@@ -228,7 +235,7 @@ def to_onnx(graph: Graph, metadata: dict[str, str] | None = None) -> onnx.ModelP
     model.ir_version = IR_VERSION
     model.producer_name = "edgeconv"
     helper.set_model_props(model, dict(sorted((metadata or {}).items())))
-    onnx.checker.check_model(model)
+    light.check(model)
     return model
 
 

@@ -11,6 +11,7 @@ from onnx import numpy_helper
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.hub.graphs import graphs_of
+from edgeconv.export.hub.light import inferred
 from edgeconv.export.hub.onnx_axes import Values, fault
 
 WAYS = ("forward", "reverse", "bidirectional")
@@ -85,13 +86,13 @@ def _sizes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     """
     claims = list(model.graph.value_info)
     del model.graph.value_info[:]
-    found = model
+    found = model.graph
     with suppress(
         Exception
     ):  # what contradicts itself or is too large to be asked is reported later
-        found = onnx.shape_inference.infer_shapes(model)
+        found = inferred(model)
     model.graph.value_info.extend(claims)
-    known = [*found.graph.input, *(found.graph.value_info if found is not model else [])]
+    known = [*found.input, *(found.value_info if found is not model.graph else [])]
     return {
         value.name: tuple(max(dim.dim_value, 0) for dim in value.type.tensor_type.shape.dim)
         for value in known

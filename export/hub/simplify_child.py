@@ -47,9 +47,9 @@ def open_foreign(asked: tuple[str, str]) -> None:
     library, path = asked
     with contextlib.suppress(Exception):
         if library == "onnx":
-            from onnx import shape_inference
+            from edgeconv.export.hub.light import inferred
 
-            shape_inference.infer_shapes(load_model(Path(path)), data_prop=True)
+            inferred(load_model(Path(path)), data_prop=True)
         else:
             run_once({"path": path, "runtime": library, "threads": 1, "shapes": {}})
 

@@ -16,6 +16,7 @@ from onnx import helper
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.hub import light
 from edgeconv.export.hub.onnx_io import IR_VERSION
 from edgeconv.export.integer.groups import check_same_scale, implied
 from edgeconv.export.integer.pair import Order
@@ -90,7 +91,7 @@ class _Emitter(QdqTensors):
         model.ir_version = IR_VERSION
         model.producer_name = "edgeconv"
         helper.set_model_props(model, dict(sorted(metadata.items())))
-        onnx.checker.check_model(model)
+        light.check(model)
         return EmittedOnnx(model, self.names, tuple(self.inputs), tuple(outputs))
 
     # Borders
