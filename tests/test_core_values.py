@@ -11,6 +11,7 @@ import pytest
 from quant_nets import NetBuilder, pictures, residual_net, shuffle_net
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.export.quant.observe import picture_means
 from edgeconv.judge.context import Context
 from edgeconv.judge.measure import measure
 from edgeconv.judge.run import all_placed
@@ -305,3 +306,14 @@ def test_a_count_may_be_the_same_in_every_sample_and_a_picture_may_not() -> None
     assert not any("ids" in said or "for t " in said for said in _complaints(feeds))
     still: list[dict[str, Any]] = [{"x": feeds[0]["x"]} for _ in feeds]
     assert "the calibration pictures for x are all the same" in _complaints(still)
+
+
+@pytest.mark.parametrize("side", [5, 40])
+def test_means_of_bytes_are_exact(side: int) -> None:
+    stored = np.random.default_rng(side).integers(200, 256, (3, side, side, 7), dtype=np.uint8)
+    lying = np.moveaxis(stored, 3, 1).reshape(3, 1, 7, side, side)
+    wanted = stored.astype(np.int64).sum((1, 2)).astype(np.float32) / np.float32(side * side)
+    for made in (lying, np.ascontiguousarray(lying)):
+        np.testing.assert_array_equal(picture_means(made, 1), wanted)
+    ends = picture_means(lying == 255, 1)
+    np.testing.assert_allclose(ends, (stored == 255).mean((1, 2)), rtol=1e-6)

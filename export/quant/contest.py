@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from edgeconv.ahead import Beside, Tick
 from edgeconv.export.graph import Graph
 from edgeconv.export.integer.free_form import stored_free
-from edgeconv.export.integer.groups import needed_bounds
 from edgeconv.export.quant.calibration import stability
 from edgeconv.export.quant.candidates import Candidate
 from edgeconv.export.quant.equalize import equalize
-from edgeconv.export.quant.fit import LayerFit, same_integers
+from edgeconv.export.quant.fit import LayerFit, MeanOutputs, Rounding, same_integers
 from edgeconv.export.quant.judge import (
     NEAR_DB,
     Score,
@@ -31,13 +30,11 @@ from edgeconv.export.quant.judge import (
 )
 from edgeconv.export.quant.observe import Feeds, Floats, Observation, Progress
 from edgeconv.export.quant.ranges import choose_ranges
-from edgeconv.export.quant.report import histograms, layer_noise, layer_notes
+from edgeconv.export.quant.report import layer_figures
 from edgeconv.export.quant.stream import run_quantized
 from edgeconv.export.quant.workspace import Workspace
-from edgeconv.recipe import Activation, Form, Recipe
+from edgeconv.recipe import Activation, Form, Recipe, Weights
 
-MOST_NOTED = 8
-"""Pictures that say how each layer of the picked candidate fares."""
 LATE_DB = 1.0
 """So near to the best must plain rounding come for a late candidate to be tried."""
 FORMS: tuple[Form, Form] = ("zero-point-free", "asymmetric")
@@ -110,6 +107,7 @@ class Contest:
             if not self._factors:
                 self.candidates = [c for c in self.candidates if not c.equalize]
         self._done: dict[_Fit, float] = {}
+        self._wanted: tuple[MeanOutputs, MeanOutputs] = {}, {}
         self._stopping = Event()
 
     def run(self, name: str, form: Form | None) -> Quantized:
@@ -121,6 +119,7 @@ class Contest:
         form, why, entries = self._form(form)
         # what came first is mostly picked, and one processor has nothing else to do
         biases = {e.candidate: beside.begin(partial(self._free_bias, e)) for e in entries}
+        figures = {e.candidate: beside.begin(partial(self._figures, e)) for e in entries}
         first = [entry.candidate for entry in entries]
         early = [c for c in self.candidates if not c.late and c not in first]
         entries += self._together(self._entry, [(c, form) for c in early])
@@ -133,9 +132,10 @@ class Contest:
         picked = entries[best([entry.score for entry in entries], unclipped)]
         if picked.candidate not in biases:
             biases[picked.candidate] = beside.begin(partial(self._free_bias, picked))
+            figures[picked.candidate] = beside.begin(partial(self._figures, picked))
         recipe = picked.made.recipe
-        spread = histograms(self.seen(picked.made), recipe.activations)
-        notes = {**self._notes(picked, why), **recipe.notes, "histograms": spread}
+        layers, spread = figures[picked.candidate].result()
+        notes = {**self._notes(picked, why, layers), **recipe.notes, "histograms": spread}
         recipe = replace(recipe, free_bias=biases[picked.candidate].result())
         self.report(1.0)
         return replace(picked.made, recipe=replace(recipe, name=name, notes=notes))
@@ -180,15 +180,15 @@ class Contest:
     def _entry(self, fit: _Fit) -> _Entry:
         """Give a candidate its integers in a form, and judge it."""
         task, (candidate, form) = self.task, fit
-        graph, seen = self._graph(candidate)
+        graph, _ = self._graph(candidate)
         activations = self._activations(candidate, form)
         factors = self._factors if candidate.equalize else {}
         recipe = Recipe(
             candidate.name, form, activations, {}, tuple(task.floats), equalized=factors
         )
-        layers = LayerFit(graph, seen, activations, candidate.rounding, candidate.bias, task.limit)
+        layers = self._layers(candidate, activations, candidate.rounding, {})
         if candidate.needs_pictures:
-            recipe = self._fit(graph, recipe, layers, candidate, lambda p: self._progress(fit, p))
+            recipe = self._fit(recipe, layers, lambda p: self._progress(fit, p))
         else:
             recipe = replace(recipe, weights=layers.without_pictures(recipe))
         return self._judged(candidate, graph, recipe)
@@ -216,37 +216,33 @@ class Contest:
                 return {name: each.float_bias for name, each in fitted.made.recipe.weights.items()}
         read = {node.name: node.inputs[0] for node in graph.nodes}
         activations = stored_free(graph, recipe.with_form(FORMS[0], read))
-        layers = LayerFit(
-            graph,
-            self._graph(candidate)[1],
-            activations,
-            "nearest",
-            candidate.bias,
-            self.task.limit,
-            recipe.weights,
-        )
+        layers = self._layers(candidate, activations, "nearest", recipe.weights)
         unfitted = replace(recipe, form=FORMS[0], activations=activations, weights={})
-        made = self._fit(graph, unfitted, layers, candidate, tick)
+        made = self._fit(unfitted, layers, tick)
         return {name: each.float_bias for name, each in made.weights.items()}
 
-    def _fit(
+    def _layers(
         self,
-        graph: Graph,
-        recipe: Recipe,
-        layers: LayerFit,
         candidate: Candidate,
-        progress: Progress,
-    ) -> Recipe:
+        activations: Mapping[str, Activation],
+        rounding: Rounding,
+        held: Mapping[str, Weights],
+    ) -> LayerFit:
+        graph, seen = self._graph(candidate)
+        wanted, limit = self._wanted[candidate.equalize], self.task.limit
+        return LayerFit(graph, seen, activations, rounding, candidate.bias, limit, held, wanted)
+
+    def _fit(self, recipe: Recipe, layers: LayerFit, progress: Progress) -> Recipe:
         """Fix a candidate's integers layer by layer."""
         workspace = self._workspaces.get()
         try:
             return run_quantized(
-                graph,
+                layers.graph,
                 recipe,
                 self.task.learnt,
                 layers,
                 workspace,
-                refine=layers.refined if candidate.bias == "after" else None,
+                refine=layers.refined if layers.bias == "after" else None,
                 threads=self._threads,
                 progress=progress,
             )
@@ -273,13 +269,15 @@ class Contest:
             )
         return self._ranges[key]
 
-    def _notes(self, picked: _Entry, why: str) -> dict[str, Any]:
-        task, made = self.task, picked.made
+    def _figures(self, entry: _Entry, _: Tick) -> tuple[dict[str, Any], dict[str, Any]]:
+        task, made = self.task, entry.made
+        return layer_figures(
+            made.graph, made.recipe, self.seen(made), task.pictures, task.floats, task.threads
+        )
+
+    def _notes(self, picked: _Entry, why: str, layers: Mapping[str, Any]) -> dict[str, Any]:
+        task = self.task
         count = len(task.pictures)
-        seen = self.seen(made)
-        bounds = needed_bounds(made.graph, seen.peaks, frozenset(task.floats))
-        few = task.pictures[:MOST_NOTED]
-        noise = layer_noise(made.graph, made.recipe, seen, few, bounds, task.threads)
         return {
             "picked": picked.candidate.name,
             "why": f"nothing came {NEAR_DB:g} dB closer to float on {count} pictures, {count - task.learnt} "
@@ -296,5 +294,5 @@ class Contest:
             },
             "float": dict(task.floats),
             "stability": stability(task.seen),
-            "layers": layer_notes(made.graph, made.recipe, seen, noise, bounds),
+            "layers": layers,
         }

@@ -37,13 +37,16 @@ BiasCorrection = Literal["none", "before", "after"]
 """before: the mean before the activation is made that of the float net; after: then the mean behind
 it too, where saturation moved it."""
 
+MeanOutputs = dict[tuple[str, int], Floats]
+"""The float net's mean output of a layer, over its first so many pictures."""
+
 
 @dataclass
 class LayerFit:
     """Gives each weighted node its Weights; see stream.Fit.
 
     ``limit`` is the largest integer a weight may have. ``held``: integers that are kept, and get another
-    bias.
+    bias. ``wanted`` is what fits of one graph share.
     """
 
     graph: Graph
@@ -53,6 +56,7 @@ class LayerFit:
     bias: BiasCorrection
     limit: int = 127
     held: Mapping[str, Weights] = field(default_factory=dict)
+    wanted: MeanOutputs = field(default_factory=dict)
 
     def __call__(self, node: Node, stored: NDArray[np.uint8] | None) -> Weights:
         """Return the integers of one node; ``stored`` is None where no pictures are needed."""
@@ -125,7 +129,10 @@ class LayerFit:
             got = (got - (quantization.zero_point + 128)) * np.float32(quantization.scale)
             return bias + likely_together(wanted @ rows(node, real).T - got @ rows(node, exact).T)
         mean_output = MeanOutput(self.graph, node)
-        wanted = mean_output(self.seen.mean(node.inputs[0], len(stored)), real, bias)
+        key = node.name, len(stored)
+        if key not in self.wanted:
+            self.wanted[key] = mean_output(self.seen.mean(node.inputs[0], key[1]), real, bias)
+        wanted = self.wanted[key]
         picture = (mean(stored) - (quantization.zero_point + 128)) * quantization.scale
         shape = self.graph.shape(node.inputs[0])
         got = mean_output(picture.astype(np.float32).reshape(shape), exact, bias)

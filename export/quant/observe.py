@@ -21,6 +21,8 @@ __all__ = ["Feeds", "Floats", "Observation", "Progress", "TensorStats", "observe
 
 Progress = Callable[[float], None]
 
+SUMMED = 257
+"""Bytes that fit into a sum of 16 bits, which adds up twice as fast."""
 AVERAGED = 32
 """Pictures whose means are kept one by one; of vectors those of all that are gathered whole."""
 
@@ -158,8 +160,19 @@ def _of_the_others(
 def picture_means(values: NDArray[Any], axis: int) -> Floats:
     """Return, of pictures (n, ...), the mean of each at every place of its ``axis``: (n, places)."""
     others = tuple(i for i in range(1, values.ndim) if i != axis + 1)
+    if values.dtype.itemsize == 1 and (rows := _rows(values, axis)) is not None:
+        total = np.zeros((len(rows), rows.shape[2]), np.uint32)
+        for start in range(0, rows.shape[1], SUMMED):
+            total += np.add.reduce(rows[:, start : start + SUMMED], axis=1, dtype=np.uint16)
+        return total.astype(np.float32) / np.float32(rows.shape[1])
     means: Floats = values.mean(axis=others, dtype=np.float32)
     return means
+
+
+def _rows(values: NDArray[Any], axis: int) -> NDArray[Any] | None:
+    """Return a view (n, places, channels) of pictures whose channels lie last; None of others."""
+    last = np.moveaxis(values, axis + 1, -1)
+    return last.reshape(len(last), -1, last.shape[-1]) if last.flags.c_contiguous else None
 
 
 def _from_last(axis: int, rank: int) -> int:

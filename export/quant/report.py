@@ -1,6 +1,6 @@
 """Figures of a finished recipe, layer by layer: what `edgeconv recipe show` prints."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from edgeconv.export.graph import Clamp, Graph
+from edgeconv.export.integer.groups import needed_bounds
 from edgeconv.export.integer.rules import float_weights
 from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.export.qdq.emit import emit_qdq
@@ -19,8 +20,25 @@ from edgeconv.export.quant.weights import dequantized
 from edgeconv.export.quant.workspace import real
 from edgeconv.recipe import Activation, Recipe
 
+MOST_NOTED = 8
+"""Pictures that say how each layer fares."""
 BINS = 48
 """Bins of a tensor's histogram."""
+
+
+def layer_figures(
+    graph: Graph,
+    recipe: Recipe,
+    seen: Observation,
+    pictures: Feeds,
+    floats: Collection[str],
+    threads: int,
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, Any]]]:
+    """Return ``layer_notes`` and ``histograms`` of a recipe, by the first of the pictures that ``seen`` saw."""
+    bounds = needed_bounds(graph, seen.peaks, frozenset(floats))
+    noise = layer_noise(graph, recipe, seen, pictures[:MOST_NOTED], bounds, threads)
+    notes = layer_notes(graph, recipe, seen, noise, bounds)
+    return notes, histograms(seen, recipe.activations)
 
 
 def layer_noise(

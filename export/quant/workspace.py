@@ -8,13 +8,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from edgeconv.export.graph import Graph
 from edgeconv.export.integer.rules import is_pixel_shift
-from edgeconv.export.quant.observe import Feeds
+from edgeconv.export.quant.observe import SUMMED, Feeds
 from edgeconv.recipe import Activation, Recipe, quantize_values
 
 Tensor = NDArray[Any]
-
-SUMMED = 257
-"""Bytes that fit into a sum of 16 bits."""
 
 
 class Workspace:
@@ -100,7 +97,6 @@ def mean(stored: Tensor) -> NDArray[np.float64]:
     rows = channels_last(stored)
     total = np.zeros((1, *rows.shape[1:]), np.uint32)
     for start in range(0, len(rows), SUMMED):
-        # 16 bits add up twice as fast
         total += np.add.reduce(rows[start : start + SUMMED], axis=0, dtype=np.uint16, keepdims=True)
     result: NDArray[np.float64] = total / np.float64(len(stored))
     return np.moveaxis(result, 3, 1) if stored.ndim == 4 else result
