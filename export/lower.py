@@ -22,7 +22,7 @@ from edgeconv.export.options import ExportOptions
 from edgeconv.export.prepare import PixelInput, Prepared, prepare
 from edgeconv.export.settle_preprocessing import hint, settle_preprocessing
 from edgeconv.export.source import Source, open_source, read_labels
-from edgeconv.export.targets import refused_targets
+from edgeconv.export.targets import TARGETS, refused_targets
 from edgeconv.export.work import Lowered, Work
 from edgeconv.truth import unasked
 
@@ -36,7 +36,7 @@ def build(work: Work) -> None:
     options = work.options
     with work.stages.stage("build") as say:
         if work.simplifier.foreign is not None:
-            _import_meanwhile()
+            _import_meanwhile(options.targets)
         work.simplifier.admit()
         work.source = source = open_source(options)
         say(source.title)
@@ -50,11 +50,14 @@ def build(work: Work) -> None:
     work.labels = read_labels(options.labels) if options.labels else source.labels
 
 
-def _import_meanwhile() -> None:
-    """Import what later stages need, while a child opens the file."""
+def _import_meanwhile(targets: Sequence[str]) -> None:
+    """Import what later stages need, while a child opens or simplifies the net."""
     with suppress(ImportError):  # whoever needs it says what to install
         for name in ("onnx", "onnxruntime", "PIL.Image", "edgeconv.export.integers"):
             import_module(name)
+        for target in targets:
+            for name in TARGETS[target].modules:
+                import_module(name)
 
 
 def say_preprocessing(work: Work) -> None:
@@ -124,7 +127,7 @@ def lower(work: Work) -> None:
         _own_integers(work)
         return
     with work.stages.stage("simplify") as say:
-        simplified = work.simplifier.simplify(raw)
+        simplified = work.simplifier.simplify(raw, lambda: _import_meanwhile(options.targets))
         hub = simplified.hub
         check_finite(hub)
         check_memory(hub.shapes)

@@ -209,7 +209,7 @@ def _beside(options: ExportOptions) -> Iterator[tuple[Simplifier, Beside, int]]:
     with (
         quiet_pillow,
         early_simplifier(_foreign(options)) as simplifier,
-        Beside(min(2, threads - 1)) as beside,
+        Beside(2 if threads > 1 else 0) as beside,
     ):
         yield simplifier, beside, threads
 

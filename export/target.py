@@ -24,7 +24,8 @@ class Target:
     ``verified``: at most so many samples verify it (None: all). ``aborts``: its runtime ends the process
     over a file that others refuse, and is tried in a child before. ``then`` is the command to go on with.
     ``lacks``: form as it is typed (fp16, int8, int8-weights, io int8, io uint8) -> why the target has none;
-    it is refused then, and other targets go on.
+    it is refused then, and other targets go on. ``modules`` are those of ours that it imports when it is
+    asked: an export does so while it waits for a child.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Target:
     aborts: bool = False
     then: str = "bench"
     lacks: Mapping[str, str] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
 
     def check(self, graph: "Graph") -> None:
         """Raise UnsupportedOpError for a graph that cannot be expressed."""

@@ -49,7 +49,7 @@ def watched(command: Sequence[str], folder: Path | None = None) -> Line:
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         cwd=folder,
-        env={**os.environ, "EDGECONV_KEPT_MIB": "0"},  # what is kept takes no conversion
+        env=_environment(),
     )
     assert child.stdout is not None
     last, line = start, ""
@@ -69,6 +69,12 @@ def watched(command: Sequence[str], folder: Path | None = None) -> Line:
         "peak": max([usage.ru_maxrss / 1024, *(stage["peak"] for stage in stages)]),
         "stages": stages,
     }
+
+
+def _environment() -> dict[str, str]:
+    """Return an export's: what is kept takes no conversion, and a user's modules are compiled once."""
+    kept = {n: v for n, v in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "EDGECONV_KEPT_MIB": "0"}
 
 
 def _cpu(process: int) -> float:

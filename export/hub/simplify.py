@@ -63,10 +63,15 @@ class Simplifier:
         if child is not None:
             child.close(patience_s=0.0)
 
-    def simplify(self, model: "onnx.ModelProto") -> Simplified:
-        """Return the hub graph of ``model``; see the function of this name."""
+    def simplify(
+        self, model: "onnx.ModelProto", meanwhile: Callable[[], None] = lambda: None
+    ) -> Simplified:
+        """Return the hub graph of ``model``; see the function of this name.
+
+        ``meanwhile`` is called while the child works.
+        """
         child, self._child = self._child, None
-        return _simplify(model, child)
+        return _simplify(model, child, meanwhile)
 
 
 @contextmanager
@@ -94,10 +99,12 @@ def simplify(model: "onnx.ModelProto") -> Simplified:
     result says so. Raises EdgeconvError where the model has dynamic shapes or its opset cannot
     be converted.
     """
-    return _simplify(model, None)
+    return _simplify(model, None, lambda: None)
 
 
-def _simplify(model: "onnx.ModelProto", child: Worker | None) -> Simplified:
+def _simplify(
+    model: "onnx.ModelProto", child: Worker | None, meanwhile: Callable[[], None]
+) -> Simplified:
     import onnx
 
     from edgeconv.export.hub.branches import refuse_subgraphs, take_branches
@@ -105,7 +112,7 @@ def _simplify(model: "onnx.ModelProto", child: Worker | None) -> Simplified:
     from edgeconv.export.hub.graphs import opset_of
     from edgeconv.export.hub.onnx_io import from_onnx
 
-    reason, result = _in_child(take_branches(model), child)
+    reason, result = _in_child(take_branches(model), child, meanwhile)
     refuse_subgraphs(result)
     refuse_chance(result)
     if reason is None:
@@ -119,7 +126,7 @@ def _simplify(model: "onnx.ModelProto", child: Worker | None) -> Simplified:
 
 
 def _in_child(
-    model: "onnx.ModelProto", child: Worker | None
+    model: "onnx.ModelProto", child: Worker | None, meanwhile: Callable[[], None]
 ) -> tuple[str | None, "onnx.ModelProto"]:
     """Return (None, simplified model), or (reason, the model as far as it came)."""
     import onnx
@@ -128,16 +135,21 @@ def _in_child(
         source, target = Path(folder, "raw.onnx"), Path(folder, "simple.onnx")
         onnx.save(model, str(source))
         asked = [str(source), str(target), HUB_OPSET]
-        reason = None if child is None else _ask(child, asked)
+        reason = None if child is None else _ask(child, asked, meanwhile)
         if child is None or not target.is_file():
             reason = _reason(lambda: call(f"{CHILD}:simplify", asked, "it", timeout_s=TIMEOUT_S))
         # what a dying child left is whole: the model at the hub's opset, perhaps simplified
         return reason, onnx.load(str(target)) if target.is_file() else model
 
 
-def _ask(child: Worker, asked: list[Any]) -> str | None:
+def _ask(child: Worker, asked: list[Any], meanwhile: Callable[[], None]) -> str | None:
+    def answer() -> Any:
+        child.send(asked)
+        meanwhile()
+        return child.receive(TIMEOUT_S)
+
     try:
-        return _reason(lambda: child.ask(asked, TIMEOUT_S))
+        return _reason(answer)
     finally:
         child.close(patience_s=0.0)
 

@@ -137,4 +137,10 @@ TFLITE = Target(
     float_outputs=_float_outputs,
     options=("cpu", "prefer", "int8_weights", "author", "license", "model_version", "nms"),
     aborts=True,
+    modules=(
+        "edgeconv.export.tflite.table",
+        "edgeconv.export.tflite.emit",
+        "edgeconv.export.tflite.inspect",
+        "edgeconv.export.tflite.device_rules",
+    ),
 )
