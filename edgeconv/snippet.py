@@ -52,7 +52,7 @@ def write_snippet(
     refuse_missing(path)
     if suffix not in chosen.suffixes:
         fitting = [name for name, other in LANGUAGES.items() if suffix in other.suffixes]
-        hint = f"take --lang {', '.join(fitting)}" if fitting else NO_PROGRAM
+        hint = f"take --lang {' or '.join(fitting)}" if fitting else NO_PROGRAM
         kinds = " and ".join(chosen.suffixes)
         raise UsageError(f"--lang {language} writes programs for {kinds}, not for {path}: {hint}")
     artifact = load_artifact(path)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -58,6 +59,15 @@ LITERALS: dict[str, Callable[[Any], str]] = {
 }
 
 
+def apart(text: str) -> list[str]:
+    """Return ``text`` in parts, every second of which is an option: a page breaks no line inside one.
+
+    >>> apart("take --keep-float worst:3")
+    ['take ', '--keep-float', ' worst:3']
+    """
+    return re.split(r"(?<!\S)(--[a-z][a-z0-9-]*)", text)
+
+
 def f32(value: float) -> str:
     """Return the shortest decimal that is this float32, with a point in it.
 
@@ -80,7 +90,7 @@ def _environment(package: str) -> Any:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters.update({**LITERALS, "comment": comment, "f32": f32, "look": look})
+    made.filters.update({**LITERALS, "apart": apart, "comment": comment, "f32": f32, "look": look})
     return made
 
 

@@ -204,7 +204,7 @@ def _machine(report: Report) -> list[tuple[str, str]]:
         "cores": clusters,
         "features": ", ".join(machine.features),
         "governor": ", ".join(report.governors),
-        "load before": report.load_before,
+        "load before": None if report.load_before is None else f"{report.load_before:.1f}",
         "memory": f"{machine.memory_mib} MiB",
         "system": f"{machine.system}, kernel {machine.kernel}",
         "container": machine.container,
