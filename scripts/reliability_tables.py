@@ -70,6 +70,9 @@ INPUTS = (
     Row("commands_84", seeds(*range(401, 407)), ("9682f2c and 1fd7724", "`--kind 'external data' --count 120`; `--count 30` of each kind of marked texts and of labels")),
     Row("commands_85", seeds(*range(85, 90)), ("1ee834f, its fault mended since", "`python -m fuzz.run --seed 85` ... `89 --count 2000`")),
     Row("commands_301", seeds(301), ("before 0e00495", "`--seed 301 --count 150 --kind ncnn`, whose subject is newer than the rows above")),
+    Row("commands_90", seeds(90, 91), ("93f2214", "`python -m fuzz.run --seed 90`, `91 --count 2000`")),
+    Row("commands_101", seeds(101), ("58a8bc0, its fault mended since", "`python -m fuzz.run --seed 101 --count 2000`")),
+    Row("commands_101", seeds(102), ("58a8bc0", "`--seed 102 --count 2000`")),
 )  # fmt: skip
 KILLS = (
     Row("calls", mode("kill before"), ("`python -m fuzz.faults --cold`: ended before each of 108 of the 201 calls",)),
@@ -78,6 +81,7 @@ KILLS = (
     Row("calls", mode("full"), ("the disk is full from the call on (12 of 84; 253 calls are counted today)",)),
     Row("calls_forked", mode("error"), ("`python -m fuzz.faults --mode error`: the call fails, of all that are counted today",)),
     Row("calls_today", mode("error"), ("`python -m fuzz.faults --mode error` on f941a42: the call fails, 254 are counted",)),
+    Row("calls_interrupt", mode("interrupt"), ("`python -m fuzz.faults --mode interrupt` on 58a8bc0, its faults mended since: Ctrl-C to the export and its children at each of 252 calls",)),
     Row("kills", seeds(41), ("`python -m fuzz.kills --cold --seed 41`",)),
     Row("kills", seeds(42), ("`python -m fuzz.kills --seed 42 --count 1000`",)),
     *(

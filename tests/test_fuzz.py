@@ -25,7 +25,19 @@ if not sys.platform.startswith("linux"):
 
 from dataclasses import replace
 
-from fuzz import archives, commands, foreign, guided, harness, kills, readers, run, tasks
+from fuzz import (
+    archives,
+    commands,
+    foreign,
+    guided,
+    harness,
+    healthy,
+    kills,
+    more_lines,
+    readers,
+    run,
+    tasks,
+)  # fmt: skip
 from fuzz.harness import Result, judge, run_case
 from fuzz.kind import Kind
 from fuzz.partly import partly_refused
@@ -175,6 +187,33 @@ def test_the_same_seed_makes_the_same_case(base: Path, tmp_path: Path) -> None:
         assert made(name, f"{name} a") == made(name, f"{name} b")
 
 
+def test_a_healthy_line_that_tries_nothing_is_found(base: Path, tmp_path: Path) -> None:
+    kind = KINDS["calib npy"]
+    dead = replace(kind, commands=("inspect gone.onnx", *kind.commands))
+    found = list(healthy.refused(base, tmp_path / "work", [dead]))
+    assert [(result.code, result.command) for result in found] == [(2, ["inspect", "gone.onnx"])]
+
+
+@pytest.mark.long
+def test_every_healthy_line_does_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line that is refused before it reads what its cases change tries nothing: some seventy did once."""
+    assert healthy.main(["--base", str(tmp_path / "base")]) == 0, capsys.readouterr().out
+
+
+def test_later_lines_are_changed_and_logged_at_levels(base: Path, tmp_path: Path) -> None:
+    words = "run {base}/int8/tiny_int8.tflite {base}/pics/p00.png"
+    made = []
+    for seed in range(40):
+        own = tmp_path / str(seed)
+        shutil.copytree(base / "pics", own / "base" / "pics")
+        shutil.copytree(base / "int8", own / "base" / "int8")
+        healthy_words = words.format(base=own / "base").split()
+        made.append(more_lines.logged(Random(seed), healthy_words, own / "base", own))
+    assert all(line[0].startswith("--log-level") for line in made)
+    assert any(line[-3:] != made[0][-3:] for line in made)
+    assert {line[0] for line in made} & {f"--log-level={level}" for level in more_lines.LEVELS[:4]}
+
+
 def test_the_files_of_every_task_are_made(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,7 +250,7 @@ def test_archives_tables_and_texts_are_changed_and_stay_of_their_kind(
     (tmp_path / "said.json").write_text(
         json.dumps({"labels": ["a"], "inputs": [{"name": "x"}], "outputs": [{"name": "y"}]})
     )
-    for folder in "ab":
+    for folder in "01":
         (tmp_path / "classes" / folder).mkdir(parents=True)
         (tmp_path / "classes" / folder / "p.png").write_bytes(b"x")
     for mutate, name in ((archives.archive_of, "net.tflite"), (archives.tables_of, "net.tflite"),

@@ -26,7 +26,10 @@ def build(folder: Path, whole: bool = False, makes: Sequence[str] = ()) -> None:
     _put(folder / "words/tiny.onnx", tiny_model())
     _pictures(folder / "pics")
     rng = np.random.default_rng(3)
-    samples = rng.standard_normal((12, 3, SIDE, SIDE)).astype(np.float32)
+    coarse = rng.standard_normal(
+        (12, 3, SIDE // 8, SIDE // 8)
+    )  # neighbours alike, as in photographs
+    samples = np.kron(coarse, np.ones((8, 8))).astype(np.float32)
     np.save(folder / "calib.npy", samples)
     np.savez(folder / "calib.npz", input=samples)
     targets = "--target onnx --target tflite --target coreml"
@@ -61,7 +64,8 @@ def build(folder: Path, whole: bool = False, makes: Sequence[str] = ()) -> None:
         folder / "defaults/edgeconv.toml",
         b'[run]\ntop = 3\n[export]\ntarget = ["tflite"]\ncrop = 0.9\nmean = [0.5, 0.5, 0.5]\n'
         b'[parity]\ncount = 2\n[bench]\nruns = 2\nwarmup = 0\nreference = false\nthreads = "1"\n'
-        b'[eval]\ncount = 2\ntruth = "classes"\n[sweep]\nwidth = "0.5,1"\nprecision = ["fp32"]\nbench = false\n',
+        b'[eval]\ncount = 2\ntruth = "%s/truth/truth.csv"\n[sweep]\nprecision = ["fp32"]\nbench = false\n'
+        % str(folder).encode(),
     )
     _weights(folder / "weights")
     for command in makes:
@@ -82,7 +86,7 @@ def _commands_files(folder: Path) -> None:
     )
     _put(
         folder / "sweep/job.toml",
-        f'{job}calib = "{folder}/pics"\ndata = "{folder}/pics"\n'.encode(),
+        f'{job}calib = "{folder}/pics"\ndata = "{folder}/pics"\ntruth = "{folder}/truth/truth.csv"\n'.encode(),
     )
     (folder / "timed").mkdir(exist_ok=True)
     for command in (

@@ -10,7 +10,7 @@ import numpy as np
 
 from fuzz import archives, formats, operators
 from fuzz.external import external_of
-from fuzz.kind import Kind, of_file, of_tflite
+from fuzz.kind import Kind, of_file, of_foreign, of_tflite
 from fuzz.onnx_models import onnx_of
 from fuzz.operators import operator_of
 from fuzz.values import mutate_bytes
@@ -119,17 +119,17 @@ def classes_of(rng: Random, source: Path, target: Path) -> None:
     formats.folder_of(rng, source, target)
     match rng.randrange(8):
         case 0:
-            (target / rng.choice(("c", ".hidden", "\x1b[2J", "é", "A"))).mkdir()
+            (target / rng.choice(("2", ".hidden", "\x1b[2J", "é", "00"))).mkdir()
         case 1:
             (target / "loop").symlink_to(target)
         case 2:
-            (target / "a").rename(target / "a,b <img src=x>")
+            (target / "0").rename(target / "a,b <img src=x>")
         case 3:
-            (target / "a").rename(target / "b" / "a")
+            (target / "0").rename(target / "1" / "0")
         case 4:
-            (target / "c").symlink_to(target / "a")
+            (target / "2").symlink_to(target / "0")
         case 5:
-            for picture in list((target / "a").iterdir()):
+            for picture in list((target / "0").iterdir()):
                 picture.unlink()
 
 
@@ -188,7 +188,7 @@ EXTERNAL = (
     f"export net.onnx --calib {{base}}/calib.npz --target tflite {OUT} --json",
     f"quantize net.onnx --calib {{base}}/pics --recipe fast {OUT}", "summary net.onnx --json", "inspect net.onnx --json",
     "run net.onnx {base}/pics/p00.png --preprocessing unit --json", "bundle net.onnx --output b.tar.gz",
-    "parity net.onnx --data {base}/calib.npz --count 2 --json",
+    "parity net.onnx --reference {base}/tiny.onnx --data {base}/calib.npz --count 2 --json",
 )  # fmt: skip
 PROGRAM = (
     f"export {{0}} --input-shape 1,3,16,16 --target onnx --verify-count 2 {OUT}", f"export {{0}} --target tflite {OUT} --json",
@@ -203,6 +203,7 @@ SNIPPETS = tuple(
 )
 RESCUE = "rescue {0} --calib {{base}}/pics --minutes 0.001 --json"
 INT8 = "labelled/tiny_int8"
+DETECTOR = {"reference": "detector/detector.onnx", "truth": "boxes/coco.json --head yolov8"}
 PAGE = "report tiny_int8.tflite --html page.html"
 
 
@@ -213,18 +214,18 @@ def _filled(lines: tuple[str, ...], name: str) -> tuple[str, ...]:
 KINDS = (
     Kind("operator", "operators/net.onnx", operator_of, NODE),
     Kind("qoperator", "others/qoperator.onnx", onnx_of, (
-        f"export qoperator.onnx --int8 --target tflite {OUT} --json", f"export qoperator.onnx --target onnx {OUT}",
-        f"export qoperator.onnx --int8 --target coreml {OUT}", "summary qoperator.onnx", *of_file("qoperator.onnx"))),
+        f"export qoperator.onnx --int8 --target tflite {OUT} --json", f"export qoperator.onnx --int8 --target onnx {OUT}",
+        f"export qoperator.onnx --int8 --target coreml {OUT}", "summary qoperator.onnx", *of_foreign("qoperator.onnx"))),
     Kind("qdq foreign", "others/qdq.onnx", onnx_of, (
         f"export qdq.onnx --int8 --target tflite {OUT} --json", f"export qdq.onnx --int8 --target coreml {OUT}",
-        "summary qdq.onnx --json", *of_file("qdq.onnx"))),
+        "summary qdq.onnx --json", *of_foreign("qdq.onnx"))),
     Kind("external data", "external/net.onnx", external_of, EXTERNAL),
     Kind("pt2", "programs/net.pt2", archives.archive_of, _filled(PROGRAM, "net.pt2")),
     Kind("torchscript", "programs/net.pt", archives.archive_of, _filled(PROGRAM, "net.pt")),
     Kind("labelled", f"{INT8}.tflite", segments_of, of_tflite("tiny_int8.tflite")),
     Kind("image input", "image_input/tiny_int8.mlpackage", formats.folder_of, of_file("tiny_int8.mlpackage")),
-    Kind("boxed", "boxed/detector_fp32.tflite", segments_of, of_tflite("detector_fp32.tflite")),
-    Kind("boxed package", "boxed/detector_fp32.mlpackage", formats.folder_of, of_file("detector_fp32.mlpackage")),
+    Kind("boxed", "boxed/detector_fp32.tflite", segments_of, of_tflite("detector_fp32.tflite", **DETECTOR)),
+    Kind("boxed package", "boxed/detector_fp32.mlpackage", formats.folder_of, of_file("detector_fp32.mlpackage", **DETECTOR)),
     Kind("pte tables", "pte/tiny_fp32.pte", segments_of, (*of_file("tiny_fp32.pte"), "inspect tiny_fp32.pte --json")),
     Kind("quoted", f"{INT8}.tflite.json", script_of, (*SNIPPETS, *SNIPPETS, PAGE)),
     Kind("marked manifest", f"{INT8}.tflite.json", marked_of, (PAGE, "parity tiny_int8.tflite --count 2 --html page.html")),
@@ -253,5 +254,5 @@ KINDS = (
         f"train mobilenet_v1 --width 0.25 --data {{base}}/classes --held-out classes {CLASS}",
         "eval {base}/fp32/tiny_fp32.onnx --data classes --truth folders --json",
         f"export {{base}}/tiny.onnx --int8 --recipe fast --calib classes --truth folders --target onnx {OUT}",
-        "sweep {base}/tiny.onnx --data classes --truth folders --target onnx --precision fp32 --no-bench --output kept --json")),
+        "sweep {base}/tiny.onnx --data classes --truth folders --target onnx --precision fp32 --no-bench --output swept --json")),
 )  # fmt: skip

@@ -47,7 +47,8 @@ class Kind:
         line = rng.choice(self.commands).split()
         if self.twist is None:
             return [word.format(base=base) for word in line]
-        own = shutil.copytree(base, work / "base")  # an odd line may write anywhere
+        unused = shutil.ignore_patterns("operator_nets", "operators")
+        own = shutil.copytree(base, work / "base", ignore=unused)  # an odd line may write anywhere
         return self.twist(rng, [word.format(base=own) for word in line], own, work)
 
     def run(self, command: list[str]) -> int:
@@ -101,21 +102,41 @@ def untouched(rng: Random, source: Path, target: Path) -> None:
     shutil.copy(source, target)
 
 
-def of_file(name: str) -> tuple[str, ...]:
-    """Return the command lines that take an exported file."""
+def of_file(
+    name: str, reference: str = "tiny.onnx", truth: str = "truth/truth.csv"
+) -> tuple[str, ...]:
+    """Return the command lines that take an exported file: each does well on a healthy one."""
+    programs = {".tflite": "python", ".onnx": "python", ".mlpackage": "swift"}
+    language = programs.get(Path(name).suffix)
+    timed = () if name.endswith(".mlpackage") else (  # no runtime here times a package
+        f"bench {name} --runs 2 --warmup 0 --no-reference --json", f"bundle {name} --output out/b.tar.gz",
+        f"bench {name} --against {{base}}/fp32/tiny_fp32.onnx --runs 2 --warmup 0 --no-reference --json",
+    )  # fmt: skip
     return (
+        *timed, *((f"snippet {name} --lang {language}",) if language else ()),
         f"run {name} {{base}}/pics/p00.png", f"run {name} {{base}}/pics/p01.png --json",
         f"inspect {name} --json", f"inspect {name} --tensors", f"parity {name} --count 2 --json",
-        f"bench {name} --runs 2 --warmup 0 --no-reference --json", f"snippet {name}",
-        f"report {name} --html page.html", f"bundle {name} --output out/b.tar.gz",
-        f"eval {name} --data {{base}}/pics --truth {{base}}/truth/truth.csv --json",
-        f"parity {name} --count 2 --layers --json", f"parity {name} --reference {{base}}/tiny.onnx --count 2 --json",
-        f"bench {name} --against {{base}}/fp32/tiny_fp32.onnx --runs 2 --warmup 0 --no-reference --json",
+        f"report {name} --html page.html",
+        f"eval {name} --data {{base}}/pics --truth {{base}}/{truth} --json",
+        f"parity {name} --count 2 --layers --json", f"parity {name} --reference {{base}}/{reference} --count 2 --json",
     )  # fmt: skip
 
 
-def of_tflite(name: str) -> tuple[str, ...]:
+def of_foreign(name: str) -> tuple[str, ...]:
+    """Return those that take a file without a manifest."""
+    return (
+        f"run {name} {{base}}/pics/p00.png --preprocessing unit --json", f"inspect {name} --json", f"inspect {name} --tensors",
+        f"parity {name} --reference {{base}}/tiny.onnx --data {{base}}/calib.npz --count 2 --json",
+        f"bench {name} --runs 2 --warmup 0 --no-reference --json", f"bundle {name} --output out/b.tar.gz",
+        f"eval {name} --preprocessing unit --data {{base}}/pics --truth {{base}}/truth/truth.csv --json",
+    )  # fmt: skip
+
+
+def of_tflite(
+    name: str, reference: str = "tiny.onnx", truth: str = "truth/truth.csv"
+) -> tuple[str, ...]:
     """Return those that take a .tflite."""
-    return (*of_file(name), f"inspect {name} --mcu --json", f"inspect {name} --mcu --board 256K",
-            f"inspect {name} --c-array net.h", f"snippet {name} --lang c", f"summary {name} --json",
-            f"parity {{base}}/int8/tiny_int8.tflite --reference {name} --count 2 --json")  # fmt: skip
+    other = "int8/tiny_int8.tflite" if reference == "tiny.onnx" else "boxed/detector_fp32.mlpackage"
+    return (*of_file(name, reference, truth), f"inspect {name} --mcu --json", f"inspect {name} --mcu --board stm32h743",
+            f"inspect {name} --c-array net.h", f"snippet {name} --lang c",
+            f"parity {{base}}/{other} --reference {name} --count 2 --json")  # fmt: skip

@@ -36,10 +36,10 @@ LINES = (
     "snippet {base}/int8/tiny_int8.tflite", "snippet {base}/fp32/tiny_fp32.onnx --lang c --output app",
     "eval {base}/fp32/tiny_fp32.onnx --data {base}/pics --truth {base}/truth/truth.csv",
     "sweep {base}/tiny.onnx --precision fp32 --target onnx --no-bench --data {base}/pics --output kept",
-    "sweep mobilenet_v2 --width 0.25,0.5 --resolution 32 --dry-run",
+    "sweep mobilenet_v1 --width 0.25 --resolution 32,48 --weights {base}/weights/weights.pth --dry-run",
     "bundle {base}/int8/tiny_int8.tflite --output out/b.tar.gz", "bundle --show {base}/results/results.json",
     "train mobilenet_v1 --width 0.25 --resolution 32 --data {base}/classes --epochs 1 --batch 2 --output out/w.safetensors --json",
-    "rescue {base}/tiny.onnx --calib {base}/pics --target tflite --recipe fast --minutes 0 --json",
+    "rescue {base}/tiny.onnx --calib {base}/pics --target tflite --recipe fast --minutes 0.001 --json",
     "eval {base}/detector/detector.onnx --head yolov8 --preprocessing unit --data {base}/pics --truth {base}/marked/yolo --json",
     "export {base}/detector/detector.onnx --nms yolov8 --preprocessing unit --calib {base}/pics --target tflite --output out",
     "run {base}/segmenter/segmenter.onnx {base}/pics/p00.png --preprocessing unit --draw out/drawn --json",
@@ -134,9 +134,15 @@ def odd_name(rng: Random, words: list[str], base: Path, work: Path) -> list[str]
         made[place] = name
         return made
     (shutil.copytree if old.is_dir() else shutil.copy)(old, work / name)
-    for other in (old.with_name(f"{old.name}.json"), old.with_name(f"{old.stem}.evidence")):
-        if other.exists() and len(other.name) < 200:
-            beside = f"{name}.json" if other.suffix == ".json" else other.name
+    for other in (
+        old.with_name(f"{old.name}.json"),
+        old.with_name(f"{old.stem}.evidence"),
+        old.with_suffix(".bin"),
+    ):
+        if other.exists() and other != old and len(other.name) < 200:
+            beside = {".json": f"{name}.json", ".bin": f"{Path(name).stem}.bin"}.get(
+                other.suffix, other.name
+            )
             if len(beside.encode(errors="surrogateescape")) < 255:
                 (work / beside).symlink_to(other)
     made[place] = rng.choice((name, f"./{name}", str(work / name)))

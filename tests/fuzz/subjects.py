@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fuzz import boards, foreign, formats, lines, readers
+from fuzz import boards, foreign, formats, lines, more_lines, readers
 from fuzz.kind import Kind, of_file, of_tflite, untouched
 from fuzz.ncnn_pairs import pair_of
 from fuzz.onnx_models import onnx_of
@@ -27,7 +27,7 @@ MODEL = (
 )  # fmt: skip
 QDQ = (
     "export tiny_int8.onnx --int8 --target tflite --output out --json", "summary tiny_int8.onnx",
-    "export tiny_int8.onnx --target onnx --calib {base}/calib.npz --output out",
+    "export tiny_int8.onnx --int8 --target onnx --calib {base}/calib.npz --output out",
     "quantize tiny_int8.onnx --calib {base}/pics --output out --recipe fast",
 )  # fmt: skip
 
@@ -61,7 +61,7 @@ ALL = (
         "recipe show recipe.json --json", "recipe check recipe.json --model {base}/tiny.onnx",
         "quantize {base}/tiny.onnx --calib {base}/pics --recipe recipe.json --output out --json",
         "sweep {base}/tiny.onnx --recipe recipe.json --precision int8 --target onnx --no-bench --data {base}/pics --output kept",
-        "export {base}/tiny.onnx --int8 --recipe recipe.json --target coreml --output out --json",
+        "export {base}/tiny.onnx --int8 --recipe recipe.json --verify {base}/pics --target coreml --output out --json",
         "recipe show recipe.json", "recipe show recipe.json --html page.html", "recipe diff recipe.json {base}/recipe/recipe.json",
         "export {base}/tiny.onnx --int8 --recipe recipe.json --calib {base}/pics --output out",
     ), readers.recipe),
@@ -85,11 +85,11 @@ ALL = (
         f"{SWEEP} --json", f"{SWEEP} --html page.html --csv cells.csv")),
     Kind("defaults", "defaults/edgeconv.toml", formats.toml_of, (
         "parity {base}/int8/tiny_int8.tflite --json", "bench {base}/fp32/tiny_fp32.onnx --json",
-        "eval {base}/fp32/tiny_fp32.onnx --data {base}/pics --json", f"{SWEEP} {{base}}/tiny.onnx --dry-run",
+        "eval {base}/fp32/tiny_fp32.onnx --data {base}/pics --json", "sweep {base}/tiny.onnx --dry-run",
         "run {base}/fp32/tiny_fp32.onnx {base}/pics/p00.png", "inspect {base}/fp32/tiny_fp32.onnx",
         "export {base}/tiny.onnx --output out --dry-run")),
     Kind("coco", "boxes/coco.json", formats.json_of, (
-        "eval {base}/fp32/tiny_fp32.onnx --data {base}/pics --truth coco.json --json",)),
+        "eval {base}/boxed/detector_fp32_nms.tflite --data {base}/pics --truth coco.json --json",)),
     Kind("calib npz", "calib.npz", formats.archive_of, (
         "export {base}/tiny.onnx --int8 --calib calib.npz --recipe fast --output out",
         "parity {base}/fp32/tiny_fp32.onnx --data calib.npz --count 2 --json"), readers.samples),
@@ -109,7 +109,7 @@ ALL = (
         f"{SOURCE} --labels labels.txt --target tflite", f"{SOURCE} --labels labels.txt --target coreml --image-input",
         "sweep {base}/tiny.onnx --labels labels.txt --precision fp32 --target onnx --no-bench --data {base}/calib.npz --output kept")),
     Kind("photos", "photos", formats.folder_of, (
-        f"{SOURCE} --int8 --recipe fast --calib photos", "eval {base}/fp32/tiny_fp32.onnx --data photos --json",
+        f"{SOURCE} --int8 --recipe fast --calib photos", "run {base}/fp32/tiny_fp32.onnx photos/photo.jpg photos/photo.gif --json",
         "parity {base}/int8/tiny_int8.tflite --data photos --json", "quantize {base}/tiny.onnx --calib photos --recipe fast")),
     Kind("yolo labels", "marked/yolo", formats.folder_of, (f"{BOXES} --truth yolo --json", f"{BOXES} --truth yolo --draw drawn")),
     Kind("coco boxes", "boxes/coco.json", formats.json_of, (f"{BOXES} --truth coco.json --json", f"{BOXES} --truth coco.json")),
@@ -117,7 +117,7 @@ ALL = (
         "eval {base}/segmenter/segmenter.onnx --preprocessing unit --data {base}/pics --truth masks --json",)),
     Kind("detector", "detector/detector.onnx", onnx_of, (
         "run detector.onnx {base}/pics/p00.png --head yolov8 --preprocessing unit --draw drawn", f"{BOX_EXPORT} --json",
-        "eval detector.onnx --preprocessing unit --data {base}/pics --truth {base}/boxes/coco.json --json",
+        "eval detector.onnx --head yolov8 --preprocessing unit --data {base}/pics --truth {base}/boxes/coco.json --json",
         f"{BOX_EXPORT} --nms yolov8 --json")),
     Kind("segmenter", "segmenter/segmenter.onnx", onnx_of, (
         "run segmenter.onnx {base}/pics/p00.png --preprocessing unit --draw drawn",
@@ -127,8 +127,6 @@ ALL = (
     Kind("reference", "saved/reference.npz", formats.outputs_of, (
         "parity {base}/int8/tiny_int8.tflite --reference reference.npz --json",
         "parity {base}/int8/tiny_int8.tflite --load-outputs . --json")),
-    Kind("sweep data", "saved/outputs.npz", formats.archive_of, (
-        "sweep {base}/tiny.onnx --data outputs.npz --target onnx --precision fp32 --no-bench --output kept --json",)),
     Kind("sweep samples", "samples/calib.npz", formats.archive_of, (
         "sweep {base}/tiny.onnx --data calib.npz --target onnx --precision fp32 --no-bench --output kept --json",
         "sweep {base}/tiny.onnx --data {base}/calib.npz --calib calib.npz --target onnx --precision int8 --recipe fast"
@@ -144,6 +142,7 @@ ALL = (
     Kind("file name", "words/tiny.onnx", untouched, lines.LINES, twist=lines.odd_name),
     Kind("no file", "words/tiny.onnx", untouched, lines.LINES, twist=lines.no_file),
     *foreign.KINDS,
+    *more_lines.KINDS,
 )  # fmt: skip
 
 KINDS = {kind.name: kind for kind in ALL}

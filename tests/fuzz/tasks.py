@@ -12,7 +12,7 @@ import numpy as np
 SIDE = 16
 PHOTOS = {"jpg": "JPEG", "webp": "WEBP", "tif": "TIFF", "gif": "GIF", "bmp": "BMP", "ppm": "PPM"}
 FOLDERS = (
-    "detector", "segmenter", "photos", "labels", "classes/a", "classes/b", "kept", "samples", "board", "trained",
+    "detector", "segmenter", "photos", "labels", "classes/0", "classes/1", "kept", "samples", "board", "trained",
     "unfinished",
 )  # fmt: skip
 CLASSES = ("cat", "dog", "a b", "é")
@@ -35,7 +35,7 @@ def build(folder: Path, run: Callable[[str], None]) -> None:
         mask.save(folder / "marked/masks" / path.name)
         boxes = "0 0.5 0.5 0.4 0.4\n1 0.3 0.3 0.2 0.2\n"
         (folder / "marked/yolo" / f"{path.stem}.txt").write_text(boxes)
-        shutil.copy(path, folder / "classes" / "ab"[number % 2])
+        shutil.copy(path, folder / "classes" / "01"[number % 2])
     shutil.copy(folder / "calib.npz", folder / "samples")
     (folder / "board/seed.txt").touch()
     for suffix, kind in PHOTOS.items():
