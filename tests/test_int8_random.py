@@ -1,6 +1,5 @@
 """INT8 of random graphs over every layout of axes: it ends, and both runtimes stay with the float net."""
 
-
 import numpy as np
 import pytest
 from graph_kit import run

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import click
+import make_arena_results
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -376,6 +377,16 @@ def test_the_arena_is_within_five_percent_of_tflite_micros_own_count(
     arena = plan_arena(read_tflite(path.read_bytes()), pointer=8)
     assert arena.head == pytest.approx(head, rel=0.05)
     assert arena.total == pytest.approx(total, rel=0.05)
+
+
+def test_what_tflite_micro_does_not_run_is_a_row_of_the_arenas_table(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> tuple[int, int]:
+        raise subprocess.CalledProcessError(1, "python", stderr="no such op\nTraceback")
+
+    monkeypatch.setattr(make_arena_results, "recorded", refuse)
+    assert "| not run: no such op |" in make_arena_results.row("net", "8", model)
 
 
 def test_what_vela_refuses_is_a_line_of_the_sheet(

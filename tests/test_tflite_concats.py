@@ -1,6 +1,5 @@
 """What a Concat joins pixel by pixel is strided first, or stacked by rows: the same integers in fewer copies."""
 
-
 import numpy as np
 import pytest
 from quant_nets import RELU, NetBuilder

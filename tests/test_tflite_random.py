@@ -1,6 +1,5 @@
 """The TFLite emitter on random CNNs, against onnxruntime and against fake quantization."""
 
-
 import numpy as np
 import onnx
 import pytest

@@ -1,6 +1,5 @@
 """Channel shuffles in TFLite: folded or moved where that is cheaper, without changing one bit."""
 
-
 import numpy as np
 import pytest
 from quant_nets import RELU, NetBuilder
