@@ -625,6 +625,57 @@ def test_what_ends_a_net_and_computes_in_float_anyway_is_not_rounded(worker: Wor
     assert sqnr(real, lite) > rounded + 1
 
 
+def test_few_probabilities_that_end_a_net_keep_their_digits(worker: Worker) -> None:
+    """Behind moves too; integer borders hold the prescribed steps of 1/256 as before."""
+    body = IN.replace("float[1,4,8,8] y", "float[1,12] y, float[1,64,4] z, float[1,4,8,8] u")
+    body += "{" + CONV + "f = Flatten(b)\n g = Gemm<transB=1>(f, h)\n y = Softmax(g)\n"
+    body += (
+        "c = Conv(b, v)\n s = Sigmoid(c)\n t = Transpose<perm=[0,2,3,1]>(s)\n z = Reshape(t, to)\n"
+    )
+    body += "u = Sigmoid(b) }"
+    dense = 4 * weights(12, 256, seed=5)
+    graph = simplify_graph(
+        graph_of(body, w=W3, v=weights(4, 4, 1, 1) + 0.5, h=dense, to=ints(1, 64, 4))
+    )
+    said = {name: target.float_outputs for name, target in TARGETS.items()}
+    feeds = samples(graph, 16, 1)
+    made = quantize(prepare(graph, int8=True).graph, feeds, recipe="fast", float_outputs=said)
+    ends = made.recipe.float_outputs
+    for target in ("onnx", "tflite"):
+        assert {"y", "z", "u"} <= {*ends[target]}
+    (gemm,) = made.graph.of("Gemm")
+    assert gemm.output in ends["onnx"]
+    assert gemm.output not in ends["tflite"]
+    fresh = samples(graph, 6, 9)
+    rounded = replace(made.recipe, float_outputs={})
+
+    real = [run(graph, feed) for feed in fresh]
+
+    def figures(rows: list[list[NDArray[Any]]]) -> list[float]:
+        places = range(len(graph.outputs))
+        return [
+            sqnr(np.stack([r[i] for r in real]), np.stack([g[i] for g in rows])) for i in places
+        ]
+
+    def by_onnx(recipe: Recipe) -> list[float]:
+        session = sessions.session(emit_qdq(made.graph, recipe).model)
+        return figures([session.run(graph.outputs, feed) for feed in fresh])
+
+    def by_lite(recipe: Recipe) -> list[float]:
+        file = emit_tflite(made.graph, recipe, precision="int8")
+        got = [run_nchw(worker, file, feed)[0] for feed in fresh]
+        return figures([[row[name] for name in graph.outputs] for row in got])
+
+    for measured in (by_onnx, by_lite):
+        better, coarse = measured(made.recipe), measured(rounded)
+        assert all(a > b for a, b in zip(better, coarse, strict=True)), (better, coarse)
+    for io in ("int8", "uint8"):
+        first, second = (
+            emit_tflite(made.graph, r, precision="int8", io=io).data for r in (made.recipe, rounded)
+        )
+        assert first == second
+
+
 @pytest.mark.parametrize("form", ["asymmetric", "zero-point-free"])
 @pytest.mark.parametrize("shift", [0.0, 0.03, 0.06, 0.3])
 def test_a_mean_of_values_on_both_sides_of_zero_keeps_its_steps(form: Form, shift: float) -> None:

@@ -26,9 +26,10 @@ def _stops(graph: "Graph") -> "list[Refusal]":
 
 def _float_outputs(graph: "Graph", recipe: "Recipe") -> tuple[str, ...]:
     """onnxruntime's integer Gemm gives float, and so does what it computes in float: one operator less."""
-    from edgeconv.export.quant.float_outputs import logits, real_ends
+    from edgeconv.export.quant.float_outputs import logits, probabilities, real_ends
 
-    return (*logits(graph, recipe), *real_ends(graph, recipe))
+    ends = probabilities(graph, recipe, gemms=True)
+    return (*logits(graph, recipe), *real_ends(graph, recipe), *ends)
 
 
 def _emit(request: "EmitRequest", path: Path) -> "Emitted":

@@ -3,13 +3,31 @@
 Rounding logits to 8 bits makes ties, and clips those of pictures unlike the calibration's.
 """
 
-from edgeconv.export.graph import Graph
+import numpy as np
+
+from edgeconv.export.graph import Graph, Node
+from edgeconv.export.integer.rules import moves_integers
+from edgeconv.export.quant.apart import MOST_CHEAP
 from edgeconv.recipe import Recipe
 
 REAL = frozenset(
-    ("Elu", "Gelu", "HardSwish", "MatMul", "PRelu", "ReduceMean", "ReduceSum", "Sub", "Tanh")
+    (
+        "Elu",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "MatMul",
+        "PRelu",
+        "ReduceMean",
+        "ReduceSum",
+        "Sub",
+        "Tanh",
+    )
 )
 """Operators of the recipe that onnxruntime computes in float between integers, or on integers to float."""
+
+GATES = frozenset(("Sigmoid", "Softmax"))
+"""Probabilities: their prescribed steps of 1/256 are much for those that are small."""
 
 SMALL = frozenset(("ReduceMean", "ReduceSum", "Sub"))
 """Those that a float kernel computes in no more time where a file ends anyway."""
@@ -40,6 +58,48 @@ def real_ends(graph: Graph, recipe: Recipe, kinds: frozenset[str] = REAL) -> tup
         for node in (graph.producers().get(name),)
         if node is not None and node.op in kinds and node.name not in recipe.float_nodes
     )
+
+
+def probabilities(graph: Graph, recipe: Recipe, *, gemms: bool = False) -> tuple[str, ...]:
+    """Return the small outputs that end the net in probabilities, and what is only moved on the way to them.
+
+    ``gemms``: also what an integer Gemm hands to them alone, where the runtime gives that in float.
+    """
+    found: list[str] = []
+    for name in unread(graph, recipe):
+        path = _back_to_gate(graph, recipe, name)
+        if path is None:
+            continue
+        gate, moved = path
+        found += moved
+        before = graph.producers().get(gate.inputs[0])
+        if gemms and before is not None and before.op == "Gemm" and before.name in recipe.weights:
+            alone = len(graph.consumers()[before.output]) == 1
+            if alone and before.clamp is None and before.output not in graph.outputs:
+                found.append(before.output)
+    return tuple(found)
+
+
+def _back_to_gate(graph: Graph, recipe: Recipe, output: str) -> tuple[Node, list[str]] | None:
+    """Return the gate that makes an output, and the tensors from there on; None where nothing small does."""
+    makers, readers = graph.producers(), graph.consumers()
+    moved = [output]
+    node = makers.get(output)
+    while node is not None and moves_integers(node) and len(node.inputs) - _still(graph, node) == 1:
+        source = node.inputs[0]
+        if len(readers[source]) > 1 or source in graph.outputs:
+            return None
+        moved.append(source)
+        node = makers.get(source)
+    if node is None or node.op not in GATES or node.name in recipe.float_nodes:
+        return None
+    small = int(np.prod(graph.shape(node.output))) <= MOST_CHEAP
+    return (node, moved) if small and node.clamp is None else None
+
+
+def _still(graph: Graph, node: Node) -> int:
+    """Return how many of a node's inputs are constants or left out."""
+    return sum(not name or name in graph.constants for name in node.inputs)
 
 
 def unread(graph: Graph, recipe: Recipe) -> tuple[str, ...]:

@@ -21,10 +21,10 @@ def _stops(graph: "Graph") -> "list[Refusal]":
 
 
 def _float_outputs(graph: "Graph", recipe: "Recipe") -> tuple[str, ...]:
-    """What ends a file by sums or differences; of layers, which take 4 to 7 % of the time in float, best's."""
-    from edgeconv.export.quant.float_outputs import SMALL, logits, real_ends
+    """What ends a file by sums, differences or few probabilities; of layers, which take 4 to 7 % of the time in float, best's."""
+    from edgeconv.export.quant.float_outputs import SMALL, logits, probabilities, real_ends
 
-    small = real_ends(graph, recipe, SMALL)
+    small = (*real_ends(graph, recipe, SMALL), *probabilities(graph, recipe))
     return (*logits(graph, recipe), *small) if recipe.name == "best" else small
 
 
