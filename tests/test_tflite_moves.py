@@ -268,3 +268,42 @@ def test_windows_keep_their_integers(worker: Worker) -> None:
     got, _ = run_nchw(worker, made, given)
     (real,) = run(graph, given)
     assert np.abs(got["y"] - real).max() < 0.1 * np.abs(real).max()
+
+
+PARTS = {
+    "split": "q, k, v = Split<axis=3>(r, sizes)\n",
+    "slices": "q = Slice(r, n0, n4, n3)\n k = Slice(r, n4, n8, n3)\n v = Slice(r, n8, n14, n3)\n",
+}
+
+
+def turned_one_by_one(parts: str) -> Graph:
+    """Heads whose q, k and v are cut off the same layer and turned each, as TinyViT and LeViT have it."""
+    body = (
+        "(float[2,9,12] x) => (float[2,9,12] y) { a = MatMul(x, w)\n r = Reshape(a, heads)\n "
+        f"{PARTS[parts]} tq = Transpose<perm=[0,2,1,3]>(q)\n tk = Transpose<perm=[0,2,3,1]>(k)\n"
+        " tv = Transpose<perm=[0,2,1,3]>(v)\n s = MatMul(tq, tk)\n h = Mul(s, half)\n"
+        " p = Softmax<axis=-1>(h)\n o = MatMul(p, tv)\n b = Transpose<perm=[0,2,1,3]>(o)\n"
+        " c = Reshape(b, rows)\n y = MatMul(c, u) }"
+    )
+    constants = {"heads": ints(2, 9, 3, 14), "rows": ints(2, 9, 18), "sizes": ints(4, 4, 6)}
+    places = {f"n{n}": ints(n) for n in (0, 3, 4, 8, 14)}
+    half = np.array(0.5, np.float32)
+    w, u = floats(12, 42, seed=1) / 3, floats(18, 12, seed=2) / 4
+    return graph_of(body, w=w, u=u, half=half, **constants, **places)
+
+
+@pytest.mark.parametrize("parts", list(PARTS))
+@pytest.mark.parametrize("int8", [False, True])
+def test_queries_keys_and_values_are_turned_together(
+    parts: str, int8: bool, worker: Worker
+) -> None:
+    graph = turned_one_by_one(parts)
+    given = {"x": floats(2, 9, 12, seed=7)}
+    (wanted,) = run(graph, given)
+    ready = prepare(graph, int8=int8).graph
+    recipe = minmax_recipe(ready, given, "asymmetric") if int8 else None
+    made = emit_tflite(ready, recipe, precision="int8" if int8 else "fp32")
+    assert made.ops["TRANSPOSE"] == 2, "one there, one back"
+    got, _ = run_nchw(worker, made, given)
+    reach = np.abs(wanted).max()
+    np.testing.assert_allclose(got["y"], wanted, atol=(0.1 if int8 else 1e-5) * reach)

@@ -14,6 +14,7 @@ from edgeconv.export.tflite.order_channels import order_channels
 from edgeconv.export.tflite.place_shuffles import place_shuffles
 from edgeconv.export.tflite.stack_parts import stack_parts
 from edgeconv.export.tflite.table import planned
+from edgeconv.export.tflite.turn_together import turn_together
 from edgeconv.recipe import Recipe
 
 
@@ -61,8 +62,9 @@ def rewrite(
     graph: Graph, recipe: Recipe | None, rewrites: Rewrites
 ) -> tuple[Graph, Recipe | None, tuple[Change, ...]]:
     """Return graph and recipe after the rewrites, and what was done."""
+    graph, recipe = turn_together(graph, recipe, _moved)
     graph = join_moves(fold_transposes(graph), recipe)
-    graph, recipe = carry_rows(graph, recipe, lambda trial: planned(trial).cost)
+    graph, recipe = carry_rows(graph, recipe, _moved)
     graph = join_moves(graph, recipe)
     placed: tuple[Change, ...] = ()
     if rewrites.place_shuffles:
@@ -73,3 +75,8 @@ def rewrite(
         return graph, None, placed
     made = apply_rewrites(graph, recipe, INTEGER, rewrites)
     return made.graph, made.recipe, placed + made.changes
+
+
+def _moved(graph: Graph) -> int:
+    """Return how much a graph moves when its layouts are planned."""
+    return planned(graph).cost
