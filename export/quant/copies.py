@@ -164,7 +164,7 @@ def plan(
         first = chain.makers[0].output
         channels = graph.shape(first)[1]
         counts[first] = [1] * channels
-        cost = sum(_products(graph, node) for node in (*chain.makers, chain.reader)) / channels
+        cost = sum(products(graph, node) for node in (*chain.makers, chain.reader)) / channels
         each = sum(
             (noise.get(n.output, np.zeros(channels)) for n in chain.makers), np.zeros(channels)
         )
@@ -188,7 +188,7 @@ def plan(
 def multiply_adds(graph: Graph) -> float:
     """Return how many the layers with constant weights take, a picture."""
     return sum(
-        _products(graph, node) for node in graph.of(*WEIGHTED) if node.inputs[1] in graph.constants
+        products(graph, node) for node in graph.of(*WEIGHTED) if node.inputs[1] in graph.constants
     )
 
 
@@ -196,7 +196,8 @@ def _worth(noise: float, count: int) -> float:
     return float(noise) * (1 / count**2 - 1 / (count + 1) ** 2)
 
 
-def _products(graph: Graph, node: Node) -> float:
+def products(graph: Graph, node: Node) -> float:
+    """Return the multiply-adds of a layer with constant weights, a picture."""
     weights, _ = float_weights(graph, node)
     if node.op == "ConvTranspose":
         return float(np.prod(graph.shape(node.inputs[0])) * weights[0].size)

@@ -14,6 +14,7 @@ from edgeconv.export.feeds import Chosen
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.rules import is_pixel_shift, why_float
 from edgeconv.export.op_traits import WEIGHTED
+from edgeconv.export.quant import islands
 from edgeconv.export.quant.apart import kept_apart
 from edgeconv.export.quant.bias import channel_axis, is_vector
 from edgeconv.export.quant.blas import one_blas_thread
@@ -22,6 +23,7 @@ from edgeconv.export.quant.contest import Contest, Quantized, Task
 from edgeconv.export.quant.enclosed import enclosed
 from edgeconv.export.quant.finer import mapped, with_copies
 from edgeconv.export.quant.float_outputs import logits
+from edgeconv.export.quant.judge import decibels
 from edgeconv.export.quant.observe import Feeds, Floats, Progress, observe
 from edgeconv.export.quant.ranges import conflicts, fixed_scales
 from edgeconv.export.quant.relative import relative
@@ -90,6 +92,13 @@ def quantize(
         contested = 0.5 if minutes else 1.0
         contest = Contest(task, candidates, lambda p: report(0.3 + (contested - 0.3) * p))
         made = contest.run(recipe, form)
+        if recipe in islands.RECIPES and (island := islands.noisy_island(made, task)):
+            other = islands.in_float(task, island, input_scale or {})
+            again = Contest(other, candidates, lambda _: None)
+            found = again.run(recipe, form)
+            before, after = (islands.picked_score(m.recipe)["noise"] for m in (made, found))
+            if decibels(before, after) >= islands.WORTH_DB:
+                task, contest, made = other, again, found
         if copies:
             made = with_copies(made, contest.seen(made), task, copies)
         said = {target: of(made.graph, made.recipe) for target, of in float_outputs.items()}
