@@ -23,6 +23,7 @@ from edgeconv.export.quant import sessions
 from edgeconv.export.quant.batching import batched, set_batch
 from edgeconv.export.quant.check import problems
 from edgeconv.export.quant.engine import quantize
+from edgeconv.export.quant.judge import run_recipe
 from edgeconv.export.targets import TARGETS
 from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.formats.census import onnx_census
@@ -344,6 +345,13 @@ KINDS: dict[str, Kind] = {
         {"n": scalar(-1e9)},
         floats=("Where",),
     ),
+    "a mask made by a product": Kind(
+        "(float[1,2,6,6] x, bool[1,1,6,6] m, float[1,2,6,4] v) => (float[1,2,6,4] y) { n = Not(m)\n"
+        " c = Cast<to=1>(n)\n d = Mul(c, low)\n a = Add(x, d)\n p = Softmax<axis=-1>(a)\n"
+        " y = MatMul(p, v) }",
+        {"low": scalar(-1e9)},
+        floats=("Mul", "Not", "Cast"),
+    ),
     "a mask chosen": Kind(
         MASKED % "a = Where(m, x, n)", {"n": scalar(-1e9), "m": CAUSAL}, floats=("Where",)
     ),
@@ -422,6 +430,19 @@ def test_every_kind_is_right_in_int8(name: str, worker: Worker) -> None:
         assert sqnr(real, np.stack([row[i] for row in got])) > kind.least
         if kind.tflite:
             assert sqnr(real, np.stack([row[output] for row in lite])) > kind.least
+
+
+def test_an_empty_tensor_between_and_out_stops_nothing() -> None:
+    body = (
+        "(float[2,3,5] x) => (float[2,3,5] y, float[2,0,5] z) { z = Slice(x, one, one, one)\n"
+        " e = Relu(z)\n c = Concat<axis=1>(e, x, e)\n y = Mul(c, c) }"
+    )
+    graph = simplify_graph(graph_of(body, one=ints(1)))
+    made = quantize(prepare(graph, int8=True).graph, samples(graph, 16, 1), recipe="std")
+    (feed,) = samples(graph, 1, 9)
+    got = run_recipe(made.graph, made.recipe, [feed], 1)
+    assert got["z"].shape == (1, 2, 0, 5)
+    assert sqnr(run(graph, feed)[0], got["y"][0]) > 35
 
 
 def test_what_is_only_moved_to_an_output_keeps_its_zero_point() -> None:

@@ -96,7 +96,7 @@ def choose_ranges(
     names = quantized_tensors(graph, float_nodes)
     groups: Groups = same_scale(graph, float_nodes)
     bounds = needed_bounds(graph, seen.peaks, float_nodes)
-    bounds.update(_mask_bounds(graph, seen, bounds))
+    bounds.update(mask_bounds(graph, seen, bounds))
     bounds.update(_fill_bounds(graph, seen))
     ends = only_moved(graph, float_nodes)
     members = groups.members(names)
@@ -167,7 +167,7 @@ def _with_zero_point(held: Activation) -> Activation:
     return replace(choose_scale(held.low, held.high, "asymmetric"), final=held.final)
 
 
-def _mask_bounds(graph: Graph, seen: Observation, bounds: Mapping[str, Clamp]) -> dict[str, Clamp]:
+def mask_bounds(graph: Graph, seen: Observation, bounds: Mapping[str, Clamp]) -> dict[str, Clamp]:
     """Return bounds of attention masks: what is only added, or moved there, where the sum has a bound.
 
     Of computed ones those that hold more than FAR times as much as that asks for.

@@ -19,15 +19,20 @@ Result:  all that decides computes in float, a small Gemm too: where two are rou
 Given:   Tanh, Sigmoid, or Softmax over many, whose values stay small
 Result:  it computes in float: INT8 prescribes steps of 1/128 or 1/256, of which it would use few
 
+Given:   Mul(mask, -1e9) -> Add(scores, .) -> Softmax
+Result:  the Mul computes in float: no kernel's fixed-point factor brings steps of 4 million to those of a mask
+
 Places to read at (x -> Floor | Round | Cast to integers) are whole numbers and need all of theirs.
 """
 
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.integer.groups import needed_bounds
 from edgeconv.export.op_traits import RULES
 from edgeconv.export.quant.apart import MOST_CHEAP
 from edgeconv.export.quant.observe import Observation
+from edgeconv.export.quant.ranges import mask_bounds
 
 READS = {"Div": 1, "Log": 0, "Reciprocal": 0, "Sqrt": 0, "Ceil": 0, "Floor": 0, "Round": 0}
 """Operator -> the place of the operand whose small values count."""
@@ -66,7 +71,7 @@ CANCELS = 4.0
 def relative(graph: Graph, seen: Observation) -> dict[str, str]:
     """Return the nodes that must compute in float for this, with the reason."""
     makers, readers = graph.producers(), graph.consumers()
-    found: dict[str, str] = {}
+    found = _far_masks(graph, seen)
     for node in reversed(graph.nodes):
         if node.op in READS and _is_wide(seen, node.inputs[READS[node.op]]):
             reason = f"{node.op} {node.name} asks for a share of each value, not of the largest"
@@ -99,6 +104,16 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
                 found[maker.name] = reason
                 waiting += [name for name in maker.inputs if name]
     return {node.name: found[node.name] for node in graph.nodes if node.name in found}
+
+
+def _far_masks(graph: Graph, seen: Observation) -> dict[str, str]:
+    """Return what multiplies a mask by much more than the values that it hides need."""
+    far = mask_bounds(graph, seen, needed_bounds(graph, seen.peaks))
+    return {
+        node.name: f"{node.name} makes values so low that only what they hide says how low"
+        for node in graph.of("Mul")
+        if node.output in far
+    }
 
 
 def _sums_window(graph: Graph, node: Node) -> bool:

@@ -178,7 +178,7 @@ def _as_run(graph: Graph, name: str, part: Tensor, wide: bool) -> Tensor:
     shape = graph.shape(name)
     if wide and shape[0] == 1:
         return channels_last(part)
-    return part.reshape(-1, *shape[1:]) if wide else part.reshape(shape)
+    return part.reshape(len(part) * shape[0], *shape[1:]) if wide else part.reshape(shape)
 
 
 def _step(piece: _Piece, live: dict[str, Tensor], pictures: int) -> int:
