@@ -73,6 +73,8 @@ INPUTS = (
     Row("commands_90", seeds(90, 91), ("93f2214", "`python -m fuzz.run --seed 90`, `91 --count 2000`")),
     Row("commands_101", seeds(101), ("58a8bc0, its fault mended since", "`python -m fuzz.run --seed 101 --count 2000`")),
     Row("commands_101", seeds(102), ("58a8bc0", "`--seed 102 --count 2000`")),
+    Row("commands_101", seeds(103), ("58a8bc0", "`--seed 103`, as far as it came")),
+    Row("commands_131", seeds(131), ("19026ea", "`--seed 131` of the eight kinds of later lines, as far as it came; its faults are looked into below")),
 )  # fmt: skip
 KILLS = (
     Row("calls", mode("kill before"), ("`python -m fuzz.faults --cold`: ended before each of 108 of the 201 calls",)),
