@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.artifact import Preprocessing
-from edgeconv.export.first_norm import FirstNorm, moments
+from edgeconv.export.first_norm import FAR, FirstNorm, moments, surely_better
 from edgeconv.preprocessing import turned
 
 Array = NDArray[Any]
@@ -20,9 +20,9 @@ PICTURES, MORE = 128, 512
 """64 tell 80 to 100 % of wrong orders of nets that can be judged, 128 tell 95 to 100 %; so many are asked where those leave
 it open."""
 DRAWS, SURELY = 200, 0.01
-CLEAR = 1.4
-"""How many times closer the other order must come on top of being surely closer: pictures of other things than a net was
-trained on come up to 1.2 times closer in the wrong one."""
+CLEAR, FITTING = 2.0, 4.0
+"""How many times closer the other order must come on top of being surely closer, where the present one does not fit and
+where it does: pictures of other things, or of some classes alone, come up to 1.9 times closer in the wrong one."""
 CAP = 5.0
 """Nats at which a channel counts as wholly off: one dead channel must not outweigh the rest."""
 ALIVE = 1e-3
@@ -39,7 +39,8 @@ def turned_fits(norm: FirstNorm, pixels: Sequence[Array], how: Preprocessing) ->
         return False
     both = [norm.sums(pixels, order) for order in (how, turned(how))]
     present, other = (_off(norm, sums) for sums in both)
-    if present <= CLEAR * other:
+    fits_far_better = other <= FAR and present > FITTING * other
+    if not (fits_far_better or surely_better(present, other, CLEAR)):
         return False
     rng = np.random.default_rng(0)
     gains = []

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from edgeconv.artifact import Order, Preprocessing
 from edgeconv.export import channel_order
-from edgeconv.export.first_norm import FirstNorm, module_norm, moments, onnx_norm
+from edgeconv.export.first_norm import (
+    FAR,
+    FirstNorm,
+    module_norm,
+    moments,
+    onnx_norm,
+    surely_better,
+)
 from edgeconv.pictures import find_pictures, read_picture, resize_and_crop
 from edgeconv.preprocessing import NAMED, named, scaled, turned
 
@@ -26,8 +33,6 @@ Array = NDArray[Any]
 PICTURES = 32
 CLEAR = 4.0
 """How many times closer another preprocessing must come before the present one is doubted."""
-FAR = 0.05
-"""Divergence in nats a channel up to which the statistics fit."""
 BRIGHTER = tuple(2.0 ** (step / 2) for step in range(3, 17))
 """Times as bright, or as dark, as pictures may be that are no such as a net was trained with: from 2.8. Other things than
 those that it was trained on look up to twice as bright."""
@@ -61,7 +66,7 @@ class Fit:
     def better(self) -> Candidate | None:
         """The candidate that fits clearly better than what is done, if one does."""
         best = self.ranked[0]
-        return best if self.present > max(FAR, CLEAR * best.divergence) else None
+        return best if surely_better(self.present, best.divergence, CLEAR) else None
 
     @property
     def wish(self) -> dict[str, Any]:
@@ -150,7 +155,7 @@ def _exposed(norm: FirstNorm, pixels: Sequence[Array], how: Preprocessing, fit: 
         sums = norm.sums(pixels, replace(how, mean=mean, std=std))
         found[times] = moments(sums).divergence(norm.stored)
     times = min(found, key=lambda f: found[f])
-    if fit.present <= CLEAR * max(FAR, found[times]):
+    if not surely_better(fit.present / CLEAR, found[times], 1.0):
         return fit
     return replace(fit, brighter=times, then=found[times])
 

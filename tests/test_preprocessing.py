@@ -144,6 +144,32 @@ def test_channel_order_is_named_where_the_first_batch_norm_decides(tmp_path: Pat
         net[0].weight.data = net[0].weight.data.flip(1)
 
 
+def test_pictures_of_other_things_are_told_no_scaling(tmp_path: Path) -> None:
+    """Of half the contrast, they come seven times closer to ImageNet's scaling than to the right one, and do not fit it."""
+    from PIL import Image
+
+    from edgeconv.export.fit_preprocessing import fit_preprocessing
+
+    how = Preprocessing(*NAMED["symmetric"], 1.0, (16, 16))
+    folder, other = coloured(tmp_path / "seen"), tmp_path / "other"
+    net = with_statistics(folder, how)
+    other.mkdir()
+    for path in folder.iterdir():
+        pixels = np.asarray(Image.open(path)).astype(float)[::-1]
+        noise = 8 * np.random.default_rng(int(path.name[0])).normal(size=pixels.shape)
+        pale = 128 + 0.45 * (pixels - pixels.mean()) - 25.5 + noise
+        Image.fromarray(np.clip(pale, 0, 255).astype(np.uint8)).save(other / path.name)
+    fit = fit_preprocessing(net, None, how, str(other))
+    assert fit is not None
+    assert fit.present > 4 * fit.ranked[0].divergence
+    assert not fit.wrong
+    assert "no usual preprocessing fits" in str(fit)
+    wrong = replace(how, mean=NAMED["imagenet"][0], std=NAMED["imagenet"][1])
+    told = fit_preprocessing(net, None, wrong, str(folder))
+    assert told is not None
+    assert told.wish == {"preprocessing": "symmetric"}
+
+
 @pytest.mark.parametrize("share", [0.6, 0.25, 0.05])
 def test_pictures_that_are_far_too_dark_are_named(share: float, tmp_path: Path) -> None:
     """Those of dusk are not; nor is a scaling named that would be right for what nobody has."""
