@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args, get_origin
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.manifest_schema import Precision
 
 if TYPE_CHECKING:
     from edgeconv.export.option import Option
@@ -23,7 +24,7 @@ class ExportArguments(TypedDict, total=False):
     """
 
     targets: Sequence[str] | str
-    precision: Literal["fp32", "fp16", "int8"]
+    precision: Precision
     weights: str | Path | None
     width: float | None
     groups: int | None

@@ -1,7 +1,7 @@
 """What a manifest, and the description inside an exported file, must hold to be read."""
 
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal, get_args
 
 from edgeconv.schema import (
     Misfit,
@@ -93,11 +93,15 @@ NMS = table(
 )
 """Of a file with NMS inside: how its net's outputs and its own hold boxes, and the file without it."""
 
+Precision = Literal["fp32", "fp16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+"""What a file computes in; parity calls the hop of a file so too."""
+
 MANIFEST = table(
     {
         "sha256": text,
         "target": text,
-        "precision": one_of("fp32", "fp16", "int8"),
+        "precision": one_of(*PRECISIONS),
         "inputs": items(TENSOR, 1),
         "outputs": items(TENSOR, 1),
         "preprocessing": maybe(PREPROCESSING),

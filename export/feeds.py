@@ -93,20 +93,22 @@ class Chosen(Sequence[AnyFeed]):
 
 
 class Mixed(Sequence[Feed]):
-    """Feeds of one sample each, repeated over the batch, as feeds of that sample and those behind it.
+    """Feeds of one sample each, repeated over the batch, as feeds of ``size`` samples, each in one of them.
 
-    A file that mixes up its batch, or computes one of it for all, gives the same for repeated samples.
+    A file that mixes up its batch, or computes one of it for all, gives the same for repeated samples. Intervals
+    count rows, so no sample is twice among them; those that fill no feed are left out, and begin again only
+    where there is no whole feed of them.
     """
 
     def __init__(self, feeds: Sequence[Feed], size: int) -> None:
         self._feeds, self._size = feeds, size
 
     def __len__(self) -> int:
-        return len(self._feeds)
+        return max(1, len(self._feeds) // self._size)
 
     def samples(self, index: int) -> list[int]:
         """Return which samples the rows of a feed are of."""
-        return [(index + row) % len(self) for row in range(self._size)]
+        return [(index * self._size + row) % len(self._feeds) for row in range(self._size)]
 
     @overload
     def __getitem__(self, index: int) -> Feed: ...

@@ -21,7 +21,15 @@ from edgeconv.export.manifest import manifest
 from edgeconv.export.margins import float_scores
 from edgeconv.export.report import ArtifactReport, ExportReport, artifact_text, verdict_text
 from edgeconv.export.targets import TARGETS
-from edgeconv.export.verify import Expected, Promise, expect, first_departure, promised, verify_file
+from edgeconv.export.verify import (
+    Expected,
+    FileVerdict,
+    Promise,
+    expect,
+    first_departure,
+    promised,
+    verify_file,
+)
 from edgeconv.export.work import Work
 from edgeconv.files import digest, model_files, partner, sha256, write_bytes
 from edgeconv.judge.advice import advice
@@ -78,7 +86,7 @@ def reference(work: Work) -> None:
             whole=whole_outputs(hub),
             scores={} if work.options.image_input else float_scores(hub, found.feeds),
         )
-        say(f"{runtime} on {counted(len(expected.feeds), 'sample')}")
+        say(f"{runtime} on {counted(expected.count, 'sample')}")
     work.names = [work.data.verification[sample].name for sample in expected.samples]
     if work.hint is not None and (hint := work.hint.result()):
         work.notes.insert(0, hint)
@@ -221,17 +229,22 @@ def verify(work: Work, target: str) -> None:
         digest(path),
         file,
         evidence,
-        {**verdict.to_json(), "try": list(advice(verdict.verdict, path.name, work.description))},
+        {**verdict.to_json(), "try": list(_advice(work, target, verdict, path.name))},
         work.expected,
     )
     if partner(path) is not None:  # which of the two has changed, sha256 does not tell
         content["files"] = {file.name: sha256(file) for file in model_files(path)}
     save_manifest(Artifact(path, content))
     made = options.output / path.name
-    steps = advice(verdict.verdict, str(made), work.description)
+    steps = _advice(work, target, verdict, str(made))
     work.report.artifacts.append(
         ArtifactReport(target, made, file.size, file.figures(), verdict, steps)
     )
+
+
+def _advice(work: Work, target: str, verdict: FileVerdict, path: str) -> tuple[str, ...]:
+    halves = "fp16" not in TARGETS[target].lacks
+    return advice(verdict.verdict, path, work.description, halves=halves)
 
 
 def suppress(work: Work, target: str) -> None:

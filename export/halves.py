@@ -45,7 +45,7 @@ def compare_halves(options: ExportOptions) -> Halves | None:
     """
     work = measure(replace(options, max_drop=None, force=True), quantized=False)
     samples = work.data.calibration
-    if len(samples) < 2 * FEWEST or len(work.expected.feeds) < FEWEST:
+    if len(samples) < 2 * FEWEST or work.expected.count < FEWEST:
         return None
     noise = [_noise(work, samples[start::2]) for start in (0, 1)]
     gap, surely = differ(*noise)
@@ -81,7 +81,7 @@ def _noise(work: Work, samples: Any) -> NDArray[Any]:
         work.threads,
     )
     held = promised(made.graph, made.recipe, work.expected, work.threads)
-    total = np.zeros(len(work.expected.feeds))
+    total = np.zeros(work.expected.count)
     for name, wanted in work.expected.outputs.items():
         error = np.square(held.outputs[name].astype(np.float64) - wanted)
         spread = float(np.var(wanted, axis=0).sum()) + 1e-30

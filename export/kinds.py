@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-Precision = Literal["fp32", "fp16", "int8"]
+from edgeconv.manifest_schema import Precision as Precision
+
 Io = Literal["float", "int8", "uint8"]
 Prefer = Literal["speed", "size"]
 Cpu = Literal["any", "x86", "pi4", "pi5", "arm"]

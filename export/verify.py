@@ -88,6 +88,11 @@ class Expected:
     scores: Mapping[str, Scores] = field(default_factory=dict)
     samples: Sequence[int] = ()
 
+    @property
+    def count(self) -> int:
+        """How many samples there are: rows of the outputs."""
+        return len(next(iter(self.outputs.values()), ()))
+
     def spread(self, count: int) -> "Expected":
         """Return ``count`` feeds with their outputs, evenly spread: pictures may lie sorted by class."""
         outputs = {name: self.rows(a, count) for name, a in self.outputs.items()}
@@ -229,7 +234,7 @@ def verify_file(
         found=no_integers(precision, stats or {}),
     )
     boxes = boxes_held(few.outputs, got, few.feeds[0] if few.feeds else {})
-    counts = len(few.feeds), len(expected.feeds)
+    counts = few.count, expected.count
     return FileVerdict(runtime, *counts, verdict, precision == "int8", boxes, explained, held)
 
 

@@ -39,6 +39,7 @@ from edgeconv.export.pipeline import measure
 from edgeconv.export.work import Work
 from edgeconv.files import temporary_folder
 from edgeconv.judge.verdict import Verdict
+from edgeconv.manifest_schema import PRECISIONS
 
 SLIGHT = 0.01
 """A fault that adds less than this share of an output's own spread as noise is drawn again elsewhere."""
@@ -91,7 +92,7 @@ def run(
     else:
         found = known_nets(nets, names, pictures)
     for net in found:
-        for precision in ("fp32", "fp16", "int8"):
+        for precision in PRECISIONS:
             wanted = [
                 t
                 for t in targets.split(",")

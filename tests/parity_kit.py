@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from parity_faults import Edit
 
@@ -17,6 +18,7 @@ from edgeconv.export.graph import Graph, Node
 from edgeconv.export.hub.onnx_io import save_model, to_onnx
 from edgeconv.export.prepare import prepare
 from edgeconv.files import digest, sha256, write_bytes
+from edgeconv.judge.verdict import Verdict
 from edgeconv.recipe import (
     Activation,
     Form,
@@ -288,3 +290,14 @@ def emit(
 
     tflite = emit_tflite(graph, recipe, precision="int8", io="float", metadata={})
     return tflite.data, dict(tflite.names), tflite.inputs, tflite.outputs
+
+
+def agree(ours: Verdict, theirs: Verdict | None, what: str) -> None:
+    """Assert that two verdicts on a file are one, to what arithmetic on one machine leaves."""
+    assert theirs is not None
+    assert list(map(str, theirs.missed)) == list(map(str, ours.missed)), what
+    assert theirs.doubts == ours.doubts, what
+    assert list(theirs.places) == list(ours.places), what
+    for place, figures in theirs.places.items():
+        wanted = ours.places[place]
+        assert figures == pytest.approx(wanted, rel=1e-4, abs=5e-3), (what, place)

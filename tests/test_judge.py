@@ -19,7 +19,7 @@ from edgeconv.judge.outputs import Outputs
 from edgeconv.judge.parts import find_parts
 from edgeconv.judge.run import run_feeds
 from edgeconv.judge.text import figures_text, judgement
-from edgeconv.judge.verdict import Verdict, compare, no_integers
+from edgeconv.judge.verdict import compare, no_integers
 from edgeconv.parity.cells import Cell, Stage
 from edgeconv.parity.facts import described
 from edgeconv.parity.matrix import Samples, Settings, judge
@@ -347,19 +347,8 @@ def test_export_and_parity_come_to_the_same_verdict(kind: str, tmp_path: Path) -
         for made in report.artifacts:
             runtime = made.verdict.runtime.split()[0]
             row = next(r for r in matrix.rows if r.label == f"{made.path.name} · {runtime}")
-            agree(made.verdict.verdict, row.verdict, f"{precision} {made.target} {io}")
+            kit.agree(made.verdict.verdict, row.verdict, f"{precision} {made.target} {io}")
             assert made.verdict.pictures == (50 if made.target == "coreml" else made.verdict.of)
-
-
-def agree(ours: Verdict, theirs: Verdict | None, what: str) -> None:
-    """Assert that two verdicts on a file are one, to what arithmetic on one machine leaves."""
-    assert theirs is not None
-    assert list(map(str, theirs.missed)) == list(map(str, ours.missed)), what
-    assert theirs.doubts == ours.doubts, what
-    assert list(theirs.places) == list(ours.places), what
-    for place, figures in theirs.places.items():
-        wanted = ours.places[place]
-        assert figures == pytest.approx(wanted, rel=1e-4, abs=5e-3), (what, place)
 
 
 STRANGE = (("fp16", ("coreml",), "float"), ("int8", ("coreml", "tflite"), "float"))
@@ -413,8 +402,9 @@ def test_a_missed_verdict_says_what_to_try_in_the_order_of_its_figures() -> None
     coarse = compare(wanted, {"y": detections(noise=2.0)}, budget=INT8)
     known = {"recipe": {"name": "fast"}, "calibration": {"count": 12}}
     steps = advice(coarse, "net.tflite", known)
-    for file, option in (("net.tflite", "--fp16:"), ("net.pte", "--fp16 --target tflite:")):
-        assert any(step.startswith(option) for step in advice(coarse, file, known))
+    for halves, option in ((True, "--fp16:"), (False, "--fp16 --target tflite:")):
+        said = advice(coarse, "net.pte", known, halves=halves)
+        assert any(step.startswith(option) for step in said)
     assert steps[0].startswith("more pictures for --calib: there were 12")
     assert steps[1].startswith("--recipe best")
     assert "parts as outputs of their own" in steps[2]

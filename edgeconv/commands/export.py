@@ -13,9 +13,8 @@ from edgeconv.commands.report import page_beside
 from edgeconv.deps import require
 from edgeconv.errors import UsageError
 from edgeconv.export.options import COREML, INTEGERS, NET, PICTURES, WRITE
+from edgeconv.manifest_schema import PRECISIONS
 from edgeconv.terminal import print_json
-
-PRECISIONS = ("fp32", "fp16", "int8")
 
 
 def parse_shapes(texts: tuple[str, ...]) -> tuple[Any, dict[str, str]]:

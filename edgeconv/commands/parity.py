@@ -12,6 +12,7 @@ from edgeconv.commands.output_types import OutputPath
 from edgeconv.commands.page_option import page_option
 from edgeconv.commands.picture_options import WISHED, picture_options
 from edgeconv.errors import UsageError
+from edgeconv.manifest_schema import PRECISIONS
 from edgeconv.terminal import print_json
 
 FILE = click.Path(path_type=Path)
@@ -66,7 +67,7 @@ GROUPS = {
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "int8"]),
+    type=click.Choice(PRECISIONS),
     help="What files without a manifest are held to.",
 )
 @click.option("--scores", multiple=True, help="Outputs that hold class scores (default: by shape).")

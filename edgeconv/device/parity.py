@@ -16,6 +16,7 @@ from edgeconv.device.wheels import runtime_for
 from edgeconv.errors import EdgeconvError, UsageError, brief
 from edgeconv.files import temporary_folder
 from edgeconv.judge.outputs import ABOUT, Outputs, inputs_hash, load_outputs
+from edgeconv.manifest_schema import PRECISIONS
 from edgeconv.parity.cells import Cell, elsewhere
 from edgeconv.parity.child import save_feeds
 from edgeconv.parity.facts import described
@@ -47,7 +48,7 @@ def run_on_boards(
     A board that cannot be reached or prepared is one failed cell with the reason. Raises UsageError
     where none of the files runs on a board.
     """
-    files = dict.fromkeys(c.path for c in cells if c.stage in ("fp32", "fp16", "int8"))
+    files = dict.fromkeys(c.path for c in cells if c.stage in PRECISIONS)
     wanted = [path for path in files if path.suffix.lower() in BOARD_SUFFIXES]
     if not wanted:
         raise UsageError(f"--device: none of the files runs there: {off_board()}")

@@ -8,6 +8,7 @@ from edgeconv.device.emulate import BOARDS, check_host, prepare_board
 from edgeconv.device.parity import run_on_boards
 from edgeconv.device.ssh import Connection, parse_host
 from edgeconv.errors import UsageError
+from edgeconv.manifest_schema import PRECISIONS
 from edgeconv.parity.cells import Cell, elsewhere
 from edgeconv.parity.matrix import Samples, Settings
 from edgeconv.parity.places import Found, Here, Place
@@ -31,7 +32,7 @@ class EmulatedBoard:
         self, cells: Sequence[Cell], samples: Samples, settings: Settings, scratch: Path
     ) -> Found:
         """Build the board on first use, and run the files in its Python; raises UsageError where it runs none."""
-        suffixes = {c.path.suffix.lower() for c in cells if c.stage in ("fp32", "fp16", "int8")}
+        suffixes = {c.path.suffix.lower() for c in cells if c.stage in PRECISIONS}
         known = {s for runtime in BOARDS[self.name].runtimes for s in RUNTIMES[runtime].suffixes}
         if not suffixes & known:
             runs = off_board(tuple(s for s in BOARD_SUFFIXES if s in known))

@@ -13,13 +13,18 @@ ENOUGH_PICTURES = 64
 
 
 def advice(
-    verdict: Verdict, path: str, known: Mapping[str, Any], layers_shown: bool = False
+    verdict: Verdict,
+    path: str,
+    known: Mapping[str, Any],
+    layers_shown: bool = False,
+    *,
+    halves: bool = True,
 ) -> tuple[str, ...]:
     """Return commands and options to try, the likeliest first, each with why.
 
     ``known`` is what the manifest says of recipe and calibration, empty for a file without one; ``preprocessing_better`` in it has
     the options of one that fits the net's own statistics better. ``layers_shown``: the layers are
-    ranked beside it already.
+    ranked beside it already. ``halves``: its target has an FP16 form.
     """
     if verdict:
         return ()
@@ -72,7 +77,7 @@ def advice(
         said.append("--keep-float NODE: the layers that lose most are those ranked here")
     elif not departs:
         said.append(f"{layers}: the layers that lose most, for --keep-float NODE")
-    other = " --target tflite" if path.endswith((".onnx", ".pte")) else ""  # those take no --fp16
+    other = "" if halves else " --target tflite"
     said.append(f"--fp16{other}: half the size without a recipe")
     said.append(f"edgeconv rescue {shlex.quote(path)}: tries these and says which is worth it")
     return tuple(said)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgeconv.arrays import read_arrays
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import replacing
+from edgeconv.manifest_schema import PRECISIONS
 from edgeconv.schema import (
     checked,
     flag,
@@ -36,7 +37,7 @@ ABOUT = table(
         "label": text,
         "stage": text,
         "title": text,
-        "kind": one_of("fp32", "fp16", "int8", "lowered", "kernels"),
+        "kind": one_of(*PRECISIONS, "lowered", "kernels"),
         "precision": maybe(text),
         "inputs_sha256": maybe(text),
         "class_offset": whole(0, 1 << 20),

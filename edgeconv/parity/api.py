@@ -13,6 +13,7 @@ from edgeconv.files import temporary_folder, write_text
 from edgeconv.foreign import refuse_missing
 from edgeconv.judge.advice import advice
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_folder, save_outputs
+from edgeconv.manifest_schema import PRECISIONS
 from edgeconv.parity.baseline import compare_baseline, load_baseline, save_baseline, worth_keeping
 from edgeconv.parity.cells import Cell, plan
 from edgeconv.parity.data import Request, gather
@@ -159,10 +160,19 @@ def _run(paths: list[Path], asked: Asked, places: Sequence[Place]) -> Matrix:
 
 def _advice(row: Row, cells: Sequence[Cell]) -> tuple[str, ...]:
     """Return what to try where an artifact's own verdict was missed."""
-    if row.verdict is None or not cells or row.stage not in ("fp32", "fp16", "int8"):
+    if row.verdict is None or not cells or row.stage not in PRECISIONS:
         return ()
-    known = {} if cells[0].artifact is None else cells[0].artifact.manifest
-    return advice(row.verdict, str(cells[0].path), known, row.layers is not None)
+    from edgeconv.export.targets import TARGETS
+
+    made = cells[0].artifact
+    target = None if made is None else TARGETS.get(made.target)
+    return advice(
+        row.verdict,
+        str(cells[0].path),
+        {} if made is None else made.manifest,
+        row.layers is not None,
+        halves=target is None or "fp16" not in target.lacks,
+    )
 
 
 def _judge_stored(stored: list[Outputs], request: Request, settings: Settings) -> Matrix:

@@ -11,6 +11,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import sha256
 from edgeconv.foreign import refuse_missing
 from edgeconv.isolate import other_python
+from edgeconv.manifest_schema import PRECISIONS
 from edgeconv.parity.precision import shown_precision
 from edgeconv.parity.simulate import simulated_recipe, whole_border
 from edgeconv.recipe import WITHOUT_ZERO_POINTS, form_on
@@ -134,7 +135,7 @@ def elsewhere(
     reports call the board, ``python`` starts its Python where it runs on this machine.
     """
     found = []
-    files = dict.fromkeys(c.path for c in cells if c.stage in ("fp32", "fp16", "int8"))
+    files = dict.fromkeys(c.path for c in cells if c.stage in PRECISIONS)
     for path in files:
         native = [cell for cell in cells if cell.path == path]
         for runtime in runtimes:
@@ -159,9 +160,9 @@ def elsewhere(
 
 def _stage(artifact: Artifact | None, precision: str | None) -> Stage:
     known = precision or ("fp32" if artifact is None else artifact.precision)
-    if known not in ("fp32", "fp16", "int8"):
-        raise EdgeconvError(f"{known} is no precision that parity knows: fp32, fp16, int8")
-    return known  # type: ignore[return-value]
+    if known not in PRECISIONS:
+        raise EdgeconvError(f"{known} is no precision that parity knows: {', '.join(PRECISIONS)}")
+    return known
 
 
 def _distinct(cells: Sequence[Cell]) -> None:
@@ -218,9 +219,8 @@ def _stages(
     if artifact.precision == "int8" and "recipe.json" in files and scratch is not None:
         promise = _promise(artifact)
         if promise not in seen:
-            seen.add(promise)
             found += _recipe(artifact, row, scratch, notes, "recipe" in seen)
-            seen.add("recipe")
+            seen |= {promise, "recipe"}
     return found
 
 
@@ -254,7 +254,7 @@ def _recipe(
         notes.append(f"the recipe's own noise is not simulated: {error}")
         return []
     follows = _evidence(artifact).get("prepared.onnx")
-    return [Cell(label, "recipe", path, row.name, row.as_written, artifact, follows=follows)]
+    return [Cell(label, "recipe", path, row.name, row.in_float, artifact, follows=follows)]
 
 
 def _linked(cells: list[Cell]) -> list[Cell]:

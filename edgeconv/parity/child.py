@@ -29,7 +29,7 @@ class Job:
 
     ``input_specs`` and ``output_specs`` replace what the runtime says of the file, where a manifest
     knows better (half steps of exact pixels); ``file_layout`` says where a foreign file's channels
-    are; ``count`` is how many feeds to run at most, spread evenly (None: all). ``out`` is the .npz to write.
+    are; ``count`` is how many samples to run at most, whole feeds of them, spread evenly (None: all). ``out`` is the .npz to write.
     ``frozen`` is what goes into inputs that the hub has not: they are constants there.
     """
 
@@ -114,8 +114,8 @@ def run_pictures(
     count = min(len(array) for array in hub.values())
     size = inputs[0].shape[0] if inputs and inputs[0].shape else 1
     rows = None
-    if job.count is not None and job.count < count // size:
-        chosen = spread_rows(count, size, job.count)
+    if job.count is not None and job.count // size < count // size:
+        chosen = spread_rows(count, size, job.count // size)
         hub = {name: array[chosen] for name, array in hub.items()}
         rows, count = [int(row) for row in chosen], len(chosen)
     frozen = {

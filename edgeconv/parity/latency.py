@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.manifest_schema import PRECISIONS
 from edgeconv.parity.cells import Cell
 from edgeconv.runtimes.table import RUNTIMES
 
@@ -61,9 +62,7 @@ def measure_latencies(
     if machine.emulated:
         return {}, ["this machine is emulated: no latency is shown"]
     chosen = [
-        c
-        for c in cells
-        if c.stage in ("fp32", "fp16", "int8") and not c.python and RUNTIMES[c.runtime].timed
+        c for c in cells if c.stage in PRECISIONS and not c.python and RUNTIMES[c.runtime].timed
     ]
     subjects = [
         Subject(c.label, c.runtime, threads, str(c.path), options=c.options) for c in chosen

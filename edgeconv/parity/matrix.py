@@ -19,6 +19,7 @@ from edgeconv.judge.labels import Margins
 from edgeconv.judge.measures import Figures
 from edgeconv.judge.outputs import Outputs
 from edgeconv.judge.verdict import Verdict, compare, no_integers
+from edgeconv.manifest_schema import PRECISIONS
 from edgeconv.metrics import class_rows, is_scores
 from edgeconv.parity.cells import Cell
 from edgeconv.parity.child import Job
@@ -155,8 +156,8 @@ def job_for(
     cell: Cell, feeds: Mapping[str, Path], samples: Samples, settings: Settings, out: Path
 ) -> Job:
     """Return the child's job for one cell."""
-    own = cell.artifact if cell.stage in ("fp32", "fp16", "int8") else None
-    foreign = cell.artifact is None and cell.stage in ("fp32", "fp16", "int8")
+    own = cell.artifact if cell.stage in PRECISIONS else None
+    foreign = cell.artifact is None and cell.stage in PRECISIONS
     return Job(
         cell.path,
         cell.runtime,
@@ -175,7 +176,7 @@ def job_for(
 
 def _judged_on(cell: Cell, samples: Samples) -> int | None:
     """Return on how many of its own pictures an export judged a file; None where they are others, or what runs is no file of it."""
-    if cell.artifact is None or cell.stage not in ("fp32", "fp16", "int8"):
+    if cell.artifact is None or cell.stage not in PRECISIONS:
         return None
     if samples.exported is None or verified_on(cell.artifact) != samples.exported:
         return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 from edgeconv.arguments import Named, as_values
 from edgeconv.errors import UsageError, check_names
 from edgeconv.judge.budget import load_budgets
+from edgeconv.manifest_schema import Precision
 from edgeconv.parity.data import Request
 from edgeconv.parity.matrix import Settings
 from edgeconv.preprocessing import check_wished
@@ -31,7 +32,7 @@ class ParityOptions(TypedDict, total=False):
     channel_order: Literal["rgb", "bgr"] | None
     input_layout: Literal["nchw", "nhwc"] | None
     class_offset: int
-    precision: Literal["fp32", "fp16", "int8"] | None
+    precision: Precision | None
     scores: str | Sequence[str]
     threads: int
     timeout: float | None

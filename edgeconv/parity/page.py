@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgeconv.judge.advice import said_once
 from edgeconv.judge.measures import MEASURES
+from edgeconv.manifest_schema import PRECISIONS
 from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Row
 from edgeconv.parity.report import WORDS, environment, summary, table
@@ -166,7 +167,7 @@ def _ranked(layer: Any) -> tuple[str, ...]:
 def _shown(matrix: Matrix) -> list[Row]:
     """The rows of artifacts, which charts are about; every row where there are none."""
     rows = [row for row in matrix.rows if row.outputs is not None and row.verdict is not None]
-    files = [row for row in rows if row.stage in ("fp32", "fp16", "int8")]
+    files = [row for row in rows if row.stage in PRECISIONS]
     return files or rows
 
 

@@ -1,7 +1,7 @@
 """The recipe simulated in float: the noise that INT8 implies before any integer kernel adds its own.
 
-The prepared graph with quantize/dequantize pairs runs in onnxruntime with every rewrite off, so all
-arithmetic between the pairs is float32.
+The prepared graph with quantize/dequantize pairs runs in onnxruntime without integer kernels, as an export runs it,
+so all arithmetic between the pairs is float32.
 """
 
 from pathlib import Path

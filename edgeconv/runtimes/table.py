@@ -32,7 +32,7 @@ class Runtime:
     ``name`` is what users type, ``module`` its file here, ``imports`` what that imports, ``packages``
     what pip has to find for it (its own first), ``extra`` the extra that brings them and ``adds`` what
     that gives. ``options`` are the further ones of ``open``, with their types; ``as_written`` those
-    that switch every rewriting off. Parity runs all ``variants``.
+    that switch every rewriting off, ``in_float`` those that compute a recipe in float. Parity runs all ``variants``.
 
     ``timed``: its latency means something; ``lays_open``: its module opens edited models from bytes
     layer by layer; ``profiled``: it says what each operator takes; ``asked``: it runs only where it is
@@ -53,6 +53,7 @@ class Runtime:
     packages: tuple[str, ...] = ()
     options: Mapping[str, type | tuple[type, ...]] = field(default_factory=dict)
     as_written: Mapping[str, Any] = field(default_factory=dict)
+    in_float: Mapping[str, Any] = field(default_factory=dict)
     variants: tuple[Variant, ...] = (Variant(),)
     timed: bool = True
     lays_open: bool = False
@@ -119,6 +120,7 @@ RUNTIMES = {
             packages=("onnxruntime", "numpy"),
             options={"optimize": bool, "integers": bool, "profile": Path, "save_optimized": Path},
             as_written={"optimize": False},
+            in_float={"integers": False},
             lays_open=True,
             profiled=True,
             boards=(DESKTOP, ARM64),
