@@ -189,3 +189,24 @@ def test_the_command_writes_verifies_and_parity_compares(tmp_path: Path) -> None
     )
     assert timed.exit_code == 0, timed.output
     assert json.loads(timed.stdout)["rows"][0]["summary"]["median"] > 0
+
+
+@pytest.mark.slow
+def test_a_gelu_by_tanh_is_no_exact_one(tmp_path: Path) -> None:
+    """They are up to 5e-4 apart, and the delegate has the exact one alone."""
+    pytest.importorskip("executorch", reason="needs edgeconv[executorch]")
+    from edgeconv.export.executorch.lower import lower
+    from edgeconv.export.hub.onnx_io import save_model, to_onnx
+
+    nodes = [Node("Gelu", "gelu", ["x"], ["y"], {"approximate": "tanh"})]
+    graph = Graph("g", 20, ["x"], ["y"], nodes, {})
+    graph.shapes = dict.fromkeys("xy", (1, 2, 8, 16))
+    graph.dtypes = dict.fromkeys("xy", np.dtype(np.float32))
+    (tmp_path / "graph.onnx").write_bytes(save_model(to_onnx(graph)))
+    files = {n: str(tmp_path / f) for n, f in (("graph", "graph.onnx"), ("output", "net.pte"))}
+    assert lower({**files, "recipe": None, "io": "float"})["outside"] == {}
+    x = np.linspace(-6.0, 6.0, 256, dtype=np.float32).reshape(1, 2, 8, 16)
+    with open_runner(tmp_path / "net.pte") as runner:
+        (made,) = runner.infer({runner.inputs[0].name: x}).values()
+    wanted = x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    assert np.abs(made - wanted).max() < 1e-5
