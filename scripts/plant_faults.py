@@ -168,7 +168,9 @@ def _cases(
     work.place = place
     for target in targets:
         finish.emit(work, target)
+    finish.begin_evidence(work)
     finish.prove(work)
+    finish.conclude(work)
     healthy = Healthy(work.graph, work.recipe, ranges_of(work))
     for target in [t for t in targets if t not in work.refused]:
         sound = verdict_of(work, target)

@@ -216,7 +216,9 @@ def cases(net: Net, form: str, each: int) -> Iterator[Line]:
         work = measure(make_options(net.make(), **settled(options)))
         work.place = place
         finish.emit(work, target)
+        finish.begin_evidence(work)
         finish.prove(work)
+        finish.conclude(work)
         sound = verdict_of(work, target)
         assert sound is not None
         rng = np.random.default_rng(zlib.crc32(case.encode()))

@@ -141,6 +141,7 @@ def test_a_bench_survives_a_pulled_plug_beside_a_board_that_fails(
     assert list((ours(pi) / "jobs").iterdir()) == []
 
 
+@pytest.mark.long
 def test_parity_over_ssh_finds_the_same_integers_and_shows_no_latency(tmp_path: Path) -> None:
     path = parity_kit.int8_export(tmp_path, count=2)
     said = edgeconv("parity", path, "--device", "ssh://raspberrypi", "--json")

@@ -102,7 +102,7 @@ def test_a_code_of_executorch_is_said_in_words(text: str, says: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("io", ["float", "int8"])
+@pytest.mark.parametrize("io", [pytest.param("float", marks=pytest.mark.long), "int8"])
 def test_an_int8_program_gives_xnnpacks_own_integers(io: str, tmp_path: Path) -> None:
     pytest.importorskip("executorch", reason="needs edgeconv[executorch]")
     from edgeconv.export.executorch.lower import lower

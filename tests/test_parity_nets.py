@@ -140,6 +140,7 @@ def test_two_swapped_channels_of_one_convolution_of_mobilenet_v1_are_named(
     )
 
 
+@pytest.mark.long
 def test_an_average_pool_of_shufflenet_that_does_not_count_padding_is_named(
     nets: Path, tmp_path: Path
 ) -> None:
@@ -165,7 +166,10 @@ def unpadded_average(name: str) -> Edit:
     return edit
 
 
-@pytest.mark.parametrize("net", sorted(STEMS))
+@pytest.mark.parametrize(
+    "net",
+    [pytest.param(net, marks=() if net == "ghostnet" else pytest.mark.long) for net in STEMS],
+)
 def test_random_faults_of_the_four_nets_are_named_to_the_layer(
     nets: Path, tmp_path: Path, net: str
 ) -> None:

@@ -64,7 +64,11 @@ def upright(imagenet: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 
 
 @pytest.mark.parametrize(
-    "name", ["tf2_mobilenet_v2_1.0_224_ptq.tflite", "mobilenet_v2_1.0_224_quant.tflite"]
+    "name",
+    [
+        pytest.param("tf2_mobilenet_v2_1.0_224_ptq.tflite", marks=pytest.mark.long),
+        "mobilenet_v2_1.0_224_quant.tflite",
+    ],
 )
 def test_a_foreign_uint8_nhwc_file_is_held_against_an_onnx_reference(
     peers: Path, upright: tuple[Path, Path], name: str

@@ -316,7 +316,7 @@ def test_every_language_that_no_test_runs_says_so_first(exported: Callable[[str]
 def test_what_no_snippet_can_do_is_refused(exported: Callable[[str], Path], tmp_path: Path) -> None:
     path = exported("tflite-int8")
     with pytest.raises(
-        UsageError, match=r"--lang swift writes programs for \.mlpackage, not for .*python, cpp"
+        UsageError, match=r"--lang swift writes programs for \.mlpackage, not for .*python or cpp"
     ):
         write_snippet(path, "swift")
     (tmp_path / "net.pte").touch()

@@ -80,7 +80,8 @@ class Cluster:
                 self.close()
                 raise
 
-    def _connect(self, patience: float = JOIN_S) -> None:
+    def _connect(self, patience: float | None = None) -> None:
+        patience = JOIN_S if patience is None else patience
         self._client: Any = self._distributed.Client(self._local or self._address, timeout=patience)
         self._scheduler = self._client.scheduler_info()["id"]
         self._completed: Any = self._distributed.as_completed([])
