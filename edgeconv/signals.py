@@ -70,6 +70,7 @@ class Stops:
         self._heard = 0
         self._asked_at: float | None = None
         self._before: dict[int, Any] = {}
+        self._coming: dict[int, threading.Timer] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -83,7 +84,7 @@ class Stops:
         now = time.monotonic()
         self._asked_at = self._asked_at or now
         if (Undivided.depth or _imports(frame)) and now - self._asked_at < PATIENCE_S:
-            _ask_again(number)
+            self._ask_again(number)
             return
         self._asked_at = None
         if number == signal.SIGINT:
@@ -92,8 +93,25 @@ class Stops:
         self._heard = number
         raise StoppedError(number)
 
+    def _ask_again(self, number: int) -> None:
+        """Send the signal to the main thread once more, a little later; however often it comes meanwhile."""
+        if number in self._coming:
+            return
+
+        def ask() -> None:
+            if self._coming.pop(number, None) is not None:
+                _send(number)
+
+        timer = self._coming[number] = threading.Timer(LATER_S, ask)
+        timer.daemon = True
+        timer.start()
+
     def end_at_once(self) -> None:
-        """Let whoever asks again not wait: all is cleaned up, and only the sentence is left to say."""
+        """Let whoever asks again not wait: all is cleaned up, and only the sentence is left to say.
+
+        What was asked before is being done.
+        """
+        self._coming.clear()
         for number in self._before:
             if number != self._heard:
                 signal.signal(number, signal.SIG_DFL)
@@ -115,12 +133,9 @@ def _imports(frame: FrameType | None) -> bool:
     return frame is not None
 
 
-def _ask_again(number: int) -> None:
-    """Send the signal to the main thread once more, a little later."""
+def _send(number: int) -> None:
+    """Send a signal to the main thread."""
     if hasattr(signal, "pthread_kill"):
-        main = threading.main_thread().ident or 0
-        timer = threading.Timer(LATER_S, signal.pthread_kill, (main, number))
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
     else:
-        timer = threading.Timer(LATER_S, signal.raise_signal, (number,))
-    timer.daemon = True
-    timer.start()
+        signal.raise_signal(number)

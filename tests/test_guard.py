@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -345,3 +346,33 @@ def test_words_that_cannot_be_meant_are_refused_before_the_work(
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 2
     assert says in done.output
+
+
+def test_one_who_asks_often_ends_the_command_once() -> None:
+    """Asked again while folders are removed: nothing comes after the sentence, with a signal for an exit code."""
+    script = textwrap.dedent(
+        """
+        import os, signal, sys, time
+        from edgeconv.guard import guarded
+        from edgeconv.signals import Undivided
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell mutes it in the background
+        def ask():
+            with Undivided():
+                for _ in range(5):
+                    os.kill(os.getpid(), signal.SIGINT)
+                    time.sleep(0.03)
+        def work(answer):
+            try:
+                ask()
+                time.sleep(10)
+            finally:
+                ask()
+        code = guarded(work, as_json=False, debug=False)
+        time.sleep(0.2)
+        sys.exit(code)
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (130, "Error: interrupted\n")
