@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from edgeconv.accelerator import device
 from edgeconv.errors import UsageError
 from edgeconv.export.keep_float import read_keep_float
-from edgeconv.export.kinds import RECIPES, Precision
+from edgeconv.export.kinds import RECIPES
 from edgeconv.export.option import Option, default_of, option_of
 from edgeconv.export.targets import TARGETS, lacking, readers, special_fields
+from edgeconv.manifest_schema import PRECISIONS
 from edgeconv.models.specs import SPECS
 from edgeconv.preprocessing import check_wished
 
@@ -52,8 +53,8 @@ def _given(options: "ExportOptions") -> Iterator[tuple[str, Option, object]]:
 
 
 def _check_choices(options: "ExportOptions") -> None:
-    if options.precision not in get_args(Precision):
-        known = ", ".join(get_args(Precision))
+    if options.precision not in PRECISIONS:
+        known = ", ".join(PRECISIONS)
         raise UsageError(f"precision {options.precision} is unknown: {known}")
     for name, how, value in _given(options):
         for one in value if isinstance(value, tuple) else (value,):

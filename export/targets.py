@@ -1,17 +1,17 @@
 """The table of targets: a new format is a folder with a target.py, and a row here."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from edgeconv.deps import distribution
 from edgeconv.errors import UnsupportedOpError
 from edgeconv.export.coreml.target import COREML
 from edgeconv.export.executorch.target import EXECUTORCH
-from edgeconv.export.kinds import Precision
 from edgeconv.export.ncnn.target import NCNN
 from edgeconv.export.qdq.target import ONNX
 from edgeconv.export.target import Target
 from edgeconv.export.tflite.target import TFLITE
+from edgeconv.manifest_schema import PRECISIONS
 from edgeconv.runtimes.table import RUNTIMES
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def lack(target: Target, forms: Sequence[str]) -> str:
         if (why := target.lacks.get(form)) is None:
             continue
         *titles, last = (other.title for other in TARGETS.values() if form not in other.lacks)
-        others = [f"--{p}" for p in get_args(Precision) if p != form and p not in target.lacks]
+        others = [f"--{p}" for p in PRECISIONS if p != form and p not in target.lacks]
         instead = "leave --io out" if form.startswith("io ") else f"take {' or '.join(others)}"
         return (
             f"--{form} is for {', '.join(titles)} and {last}, not {target.title}: {why}; {instead}"

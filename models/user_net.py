@@ -1,14 +1,11 @@
 """A user's own net, however it is given: a live module, a factory, or a file that holds code and weights."""
 
-import contextlib
 import copy
 import importlib
 import inspect
-import logging
 import types
-import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from torch import nn
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.foreign import open_file, refuse_no_file
+from edgeconv.log import muted
 from edgeconv.models.factory import call_factory, load_factory
 from edgeconv.models.saved_code import (
     has_loops,
@@ -147,26 +145,12 @@ def _required(module: nn.Module) -> tuple[str, ...]:
     )
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what torch says of a file to itself: what matters is raised."""
-    log = logging.getLogger("torch.export")
-    before = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(before)
-
-
 def _program(path: Path) -> UserNet:
     if not _members(path):
         raise EdgeconvError(f"{path} is no saved ExportedProgram")
     try:
         refuse_code(path)
-        with _quiet(), tensors_alone():
+        with muted(), tensors_alone():
             program = torch.export.load(path)
         module = program.module()
     except EdgeconvError:
@@ -217,7 +201,7 @@ def _of_one(
 def save_program(module: nn.Module, shape: tuple[int, ...], path: Path) -> None:
     """Write ``module`` in eval mode as an ExportedProgram for one float32 input of ``shape``."""
     try:
-        with _quiet():
+        with muted():
             program = torch.export.export(module.eval(), (torch.zeros(shape),), strict=False)
             torch.export.save(program, path)
     except Exception as error:  # torch's tracers raise of every kind
@@ -232,7 +216,7 @@ def _script(path: Path) -> UserNet:
         refuse_file_access(path)
         if loops := has_loops(path):
             refuse_endless(path)
-        with _quiet():
+        with muted():
             module = open_script(path)
     except EdgeconvError:
         raise

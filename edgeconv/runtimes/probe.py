@@ -10,7 +10,7 @@ from typing import Any
 from edgeconv.artifact import spec_from_json
 from edgeconv.closing import Closing
 from edgeconv.errors import EdgeconvError
-from edgeconv.isolate import Call, Worker
+from edgeconv.isolate import Worker, call
 from edgeconv.runtimes.table import RUNTIMES
 from edgeconv.tensors import TensorSpec
 
@@ -40,24 +40,11 @@ def probe(
     ``python`` starts another interpreter than this one. Raises EdgeconvError with the runtime's
     reason, the signal's name where it crashed, or ``timeout_s`` where it did not end.
     """
-    with begin_probe(path, runtime, threads=threads, shapes=shapes, python=python) as child:
-        said = child.result(timeout_s)
+    value, what = _asked(path, runtime, threads, shapes or {}), f"{runtime} on {path}"
+    function = "edgeconv.runtimes.base:run_once"
+    said = call(function, value, what, timeout_s=timeout_s, python=python)
     inputs, outputs = (tuple(map(spec_from_json, said[side])) for side in ("inputs", "outputs"))
     return Borders(said["version"], inputs, outputs)
-
-
-def begin_probe(
-    path: Path,
-    runtime: str,
-    *,
-    threads: int = 1,
-    shapes: dict[str, tuple[int, ...]] | None = None,
-    python: Sequence[str] = (),
-) -> Call:
-    """Begin a ``probe``."""
-    value = _asked(path, runtime, threads, shapes or {})
-    what = f"{runtime} on {path}"
-    return Call("edgeconv.runtimes.base:run_once", value, what, python=python)
 
 
 class EarlyProbe(Closing):
