@@ -80,7 +80,8 @@ def defaults_of(
     for key, value in table.items():
         parameter = known.get(key)
         if parameter is None or parameter.name is None:
-            raise UsageError(f"{path}: edgeconv {name} has no option --{key}")
+            hint = nearest(key, known, f"edgeconv {name} --help lists them")
+            raise UsageError(f"{path}: edgeconv {name} has no option --{key}: {hint}")
         values[parameter.name] = _value(parameter, value, f"{path}: {name}.{key}")
     return values
 

@@ -1,7 +1,10 @@
 """The errors a user can cause. They print as one sentence; anything else is a bug and keeps its traceback."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+
+NEAREST = 3
+"""Names that a sentence offers: a net has hundreds."""
 
 
 class EdgeconvError(Exception):
@@ -81,3 +84,28 @@ def nearest(name: str, known: Iterable[str], otherwise: str) -> str:
 
     near = get_close_matches(name, list(known), 1)
     return f"did you mean {near[0]}?" if near else otherwise
+
+
+def refuse_unknown(kind: str, names: Iterable[str], known: Collection[str], where: str) -> None:
+    """Raise UsageError for the first of ``names`` that is none of ``known``: the nearest, or some, and how many.
+
+    >>> refuse_unknown("node", ["Conv_22"], [f"Conv_{i}" for i in range(14)], "the net")
+    Traceback (most recent call last):
+    edgeconv.errors.UsageError: no node is called Conv_22: the net has 14, did you mean Conv_2 or Conv_12 or Conv_9?
+    """
+    from difflib import get_close_matches
+
+    for name in names:
+        if name in known:
+            continue
+        there = sorted(known)
+        near = get_close_matches(name, there, NEAREST) or [
+            n for n in there if name.lower() in n.lower()
+        ]
+        if len(there) <= NEAREST:
+            said = f"{where} has {', '.join(there)}"
+        elif near:
+            said = f"{where} has {len(there)}, did you mean {' or '.join(near[:NEAREST])}?"
+        else:
+            said = f"{where} has {len(there)}, such as {', '.join(there[:NEAREST])}"
+        raise UsageError(f"no {kind} is called {name}: {said}")

@@ -1,13 +1,17 @@
 """A small program for one exported file: its preprocessing, scales and labels, written out."""
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.evaluate.task import are_whole
 from edgeconv.foreign import refuse_missing
 from edgeconv.pictures import BARS
 from edgeconv.templates import render
@@ -90,24 +94,45 @@ def facts(artifact: Artifact) -> dict[str, Any]:
         "bars": BARS,
         "image_input": bool((artifact.manifest.get("graph") or {}).get("image_input")),
         "classifier": picture and len(outputs) == len(rows) == 1,
+        "label": picture
+        and len(outputs) == 1
+        and are_whole(outputs)[0]
+        and _count(outputs[0]) == 1,
+        "mask": _mask(outputs) if picture else None,
         "detector": picture and (artifact.nms or {}).get("final") == "ssd-nms",
         "probabilities": artifact.probabilities,
         "labels": artifact.labels or [],
     }
 
 
+def _count(spec: TensorSpec) -> int:
+    return math.prod(spec.shape)
+
+
+def _mask(outputs: Sequence[TensorSpec]) -> dict[str, int] | None:
+    """Return where a segmenter's one map, (1, classes, height, width) or the last of them first, has its classes.
+
+    ``axis`` is that of one picture; None is no such map.
+    """
+    if len(outputs) != 1 or len(outputs[0].shape) != 4 or outputs[0].shape[0] != 1:
+        return None
+    spec = outputs[0]
+    axis = 2 if spec.layout == "nhwc" else 0
+    count = spec.shape[axis + 1]
+    pixels = _count(spec) // max(1, count)
+    return {"axis": axis, "count": count, "pixels": pixels} if count > 1 and pixels > 1 else None
+
+
 RANGES: Mapping[str, tuple[int, int]] = {"int8": (-128, 127), "uint8": (0, 255)}
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
-    count = 1
-    for size in spec.shape:
-        count *= size
     low, high = RANGES.get(spec.dtype, (0, 0))
     return {
         "name": spec.name,
         "shape": list(spec.shape),
-        "count": count,
+        "count": _count(spec),
+        "width": np.dtype(spec.dtype).itemsize,
         "dtype": spec.dtype,
         "layout": spec.layout,
         "integer": spec.dtype in RANGES,

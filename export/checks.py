@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeconv.demo_files import find_demo
 from edgeconv.deps import installed, missing
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import EdgeconvError, UsageError, refuse_unknown
 from edgeconv.evaluate.maps import BINS
 from edgeconv.evaluate.task import task_of
 from edgeconv.export.graph import Graph
@@ -91,14 +91,11 @@ def _needed(options: ExportOptions) -> list[tuple[str, str]]:
 
 def check_keep_float(graph: Graph, names: Sequence[str]) -> None:
     """Raise UsageError where ``names`` has a node that the graph does not have."""
-    known = sorted(node.name for node in graph.nodes)
-    for name in names:
-        if name not in known:
-            raise UsageError(f"no node is called {name}: the net has {', '.join(known)}")
+    refuse_unknown("node", names, {node.name for node in graph.nodes}, "the net")
 
 
 def refuse_existing(options: ExportOptions, stem: str) -> None:
-    """Raise EdgeconvError where the output cannot be written, or exists and --force was not given."""
+    """Raise EdgeconvError where the output cannot be written, UsageError where it exists without --force."""
     folder = options.output
     with staging(folder) as staged:  # an unwritable folder is found before any work
         for target in options.targets:
@@ -106,7 +103,7 @@ def refuse_existing(options: ExportOptions, stem: str) -> None:
             if not path.exists() or options.force:
                 continue
             if staged.unreported.get(path.name) != digest(path):
-                raise EdgeconvError(f"{path} exists; --force replaces it")
+                raise UsageError(f"{path} exists; --force replaces it")
 
 
 WEIGHTED = frozenset(["Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN"])
@@ -128,7 +125,11 @@ def check_finite(graph: Graph) -> None:
 def check_labels(path: Path, labels: Sequence[str], graph: Graph) -> None:
     """Raise UsageError where the names of ``path`` fit no output: class scores, masks or boxes."""
     shapes = [graph.shape(name) for name in graph.outputs]
-    task, named = task_of(shapes), f"--labels {path} has {counted(len(labels), 'name')}"
+    whole = [graph.dtype(name).kind in "iu" for name in graph.outputs]
+    task = task_of(shapes, whole)
+    if whole == [True] and task != "boxes":
+        return  # a class itself, or a map of them: it does not say how many there are
+    named = f"--labels {path} has {counted(len(labels), 'name')}"
     if task == "classes":
         if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][0] != 1:
             raise UsageError(

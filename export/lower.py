@@ -39,13 +39,12 @@ def build(work: Work) -> None:
             _import_meanwhile(options.targets)
         work.simplifier.admit()
         work.source = source = open_source(options)
-        say(source.title)
+        say(source.title + source.assumed)
     check_memory(source.shapes)
     if source.model is not None:
         work.raw = source.model
-    if work.dry:
-        refuse_uncalibrated(options, source)
-    else:
+    refuse_uncalibrated(options, source)
+    if not work.dry:
         refuse_existing(options, work.stem)
     work.labels = read_labels(options.labels) if options.labels else source.labels
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeconv import settle
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import digest, held_folder
 from edgeconv.signals import Undivided
 from edgeconv.system import start_apart
@@ -85,7 +85,7 @@ def publish(staged: Staged, *, force: bool) -> None:
                 "another --output"
             )
         if os.path.lexists(target) and not force and _differs(target, fresh):
-            raise EdgeconvError(
+            raise UsageError(
                 f"{target} exists and belongs to another export; --force replaces it, or name "
                 "another --output"
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import EdgeconvError, UsageError, nearest
 from edgeconv.foreign import refuse_no_file
 
 
@@ -34,7 +34,8 @@ def call_factory(names: Mapping[str, object], name: str, where: str) -> nn.Modul
     torch.nn.Module.
     """
     if name not in names:
-        raise UsageError(f"{where} defines no {name}")
+        near = nearest(name, (one for one in names if not one.startswith("_")), "")
+        raise UsageError(f"{where} defines no {name}{near and f': {near}'}")
     factory = names[name]
     if not callable(factory):
         raise EdgeconvError(f"{name} in {where} is a {type(factory).__name__}, not a function")

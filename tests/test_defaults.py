@@ -64,7 +64,11 @@ def test_a_folders_file_sets_options_but_runs_no_code(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[models]\nwith = 1\n", "edgeconv models has no option --with"),
+        (
+            "[models]\nwith = 1\n",
+            "edgeconv models has no option --with: edgeconv models --help lists them",
+        ),
+        ("[models]\njsn = 1\n", "edgeconv models has no option --jsn: did you mean json?"),
         ("models = 3\n", "models is no table"),
         ("[exprot]\n", "exprot is no command: did you mean export?"),
         ('calib = "photos"\n', "calib is no command: options stand in a table"),

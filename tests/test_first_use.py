@@ -3,6 +3,7 @@
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,15 @@ from edgeconv.errors import UsageError
 from edgeconv.guard import guarded
 from edgeconv.runtimes.checks import fixed_shape
 
-onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnx")
+
+import onnx
+
+from edgeconv.export.checks import check_labels
+from edgeconv.export.graph import Graph
+from edgeconv.export.options import ExportOptions
+from edgeconv.export.source.open import open_source
+from edgeconv.export.tflite.target import _without_nms
 
 
 def run(line: str) -> tuple[int, str]:
@@ -121,6 +130,35 @@ def test_a_file_that_was_cut_is_called_so(line: str, says: str, code: int) -> No
     assert says in found[1]
     assert found[0] == code
     assert "Traceback" not in found[1]
+
+
+def test_int8_without_pictures_is_refused_before_anything_is_assumed_of_them(folder: Path) -> None:
+    shape = [1, 3, 8, 8]
+    x, y = (onnx.helper.make_tensor_value_info(n, 1, shape) for n in "xy")
+    net = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    opset = onnx.helper.make_opsetid("", 18)
+    onnx.save(onnx.helper.make_model(net, opset_imports=[opset], ir_version=8), "net.onnx")
+    code, said = run("export net.onnx --int8")
+    assert code == 2
+    assert "INT8 calibrates on your own pictures" in said
+    assert "ASSUMED" not in said
+    assert run("export net.onnx --input-shape 64")[0] == 2, "not what the file takes: wrong usage"
+
+
+def test_the_names_of_a_net_that_gives_the_class_itself_are_taken() -> None:
+    graph = Graph("net", 18, ["x"], ["label"])
+    graph.declare("label", (1,), np.int64)
+    check_labels(Path("names.txt"), ["a", "b"], graph)
+    request = SimpleNamespace(graph=graph, options=SimpleNamespace(nms=None), nms=None)
+    assert _without_nms(request) is None, "a label is no detector"  # type: ignore[arg-type]
+
+
+def test_a_size_that_nobody_gave_is_said(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    net = tmp_path / "net.py"
+    net.write_text("from torch.nn import Conv2d\ndef make(): return Conv2d(3, 4, 3)\n")
+    assert open_source(ExportOptions(f"{net}:make")).assumed.startswith(" · 1x3x224x224 ASSUMED")
+    assert open_source(ExportOptions(f"{net}:make", resolution=32)).assumed == ""
 
 
 def test_a_batch_that_alone_is_open_is_one() -> None:

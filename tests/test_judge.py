@@ -576,6 +576,15 @@ def test_outputs_that_say_that_they_hold_no_classes_are_judged_by_their_values(n
     assert "top1" in labelled.figures[name]
 
 
+def test_a_net_that_gives_the_class_itself_has_an_accuracy() -> None:
+    truth = np.array([0, 1, 2, 2, -1])
+    wanted, got = np.array([0, 1, 2, 1, 7]), np.array([0, 1, 1, 1, 7])
+    alone = compare({"label": wanted}, {"label": got[:, None]}, truth=truth).figures["label"]
+    assert (alone["top1"], alone["reference_top1"]) == (0.5, 0.75)
+    both = {"label": wanted, "count": wanted + 3}
+    assert not any("top1" in f for f in compare(both, both, truth=truth).figures.values())
+
+
 def test_the_largest_element_of_an_embedding_is_no_class() -> None:
     rng = np.random.default_rng(0)
     wanted = rng.normal(size=(100, 256))

@@ -243,7 +243,7 @@ def test_the_array_holds_every_byte(model: Path, tmp_path: Path) -> None:
     assert bytes(int(v, 16) for v in values) == model.read_bytes()
     assert "g_net_1[" in text
     kept = run(str(model), "--c-array", str(tmp_path / "model.h"))
-    assert kept.exit_code == 1
+    assert kept.exit_code == 2
     assert "exists; --force replaces it" in kept.output
     assert run(str(model), "--c-array", str(tmp_path / "model.h"), "--force").exit_code == 0
     assert "_Alignas" in array(model, "g_m", Path("m.c"))

@@ -156,6 +156,15 @@ def test_the_schema_names_every_key_of_a_recipe(made: tuple[Graph, Recipe]) -> N
     assert described["weights"]["additionalProperties"]["properties"].keys() == layer.keys()
 
 
+def test_a_narrow_terminal_parts_no_figure_from_its_unit(made: tuple[Graph, Recipe]) -> None:
+    row = {"candidate": "a", "form": "b", "loss": 0.1, "sqnr_db": 41.4, "agreement": 100.0}
+    noted = replace(made[1], notes={**made[1].notes, "candidates": [row] * 2})
+    for width in range(20, 100):
+        assert not any(
+            line.strip().startswith("%") for line in explain(noted).text(width).splitlines()
+        )
+
+
 def test_a_narrow_terminal_folds_no_figure_of_a_recipe(made: tuple[Graph, Recipe]) -> None:
     shown = explain(made[1])
     narrow = shown.text(40)

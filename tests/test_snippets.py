@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgeconv.adapt import adapt_inputs
-from edgeconv.artifact import Preprocessing, load_artifact
+from edgeconv.artifact import Artifact, Preprocessing, load_artifact
 from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.pictures import read_picture, resize_and_crop, to_input
@@ -296,6 +296,108 @@ def test_what_is_not_compiled_is_parsed(
         for key, value in (("image_input", True), ("classifier", False), ("labels", [])):
             text = render("snippets", LANGUAGES[language].template, **{**known, key: value})
             assert not parser.parse(text.encode()).root_node.has_error, text
+
+
+OUTPUTS = {
+    "label": [("label", [1], "int64", "")],
+    "map": [("map", [1, 2, 3, 3], "float32", "nchw")],
+    "boxes": [
+        ("location", [1, 9, 4], "float32", ""),
+        ("category", [1, 9], "float32", ""),
+        ("score", [1, 9], "float32", ""),
+        ("number of detections", [1], "float32", ""),
+    ],
+    "several": [("a", [1, 4], "float32", ""), ("b", [1], "bool", "")],
+}
+
+
+def _known(kind: str, suffix: str) -> dict[str, Any]:
+    """Return what the templates know of a file with the outputs of ``kind`` and a picture of 3x3."""
+    specs = [
+        {"name": name, "shape": shape, "dtype": dtype, "layout": layout, "quantization": None}
+        for name, shape, dtype, layout in (("x", [1, 3, 3, 3], "float32", "nchw"), *OUTPUTS[kind])
+    ]
+    how = {
+        "size": [3, 3],
+        "crop": 1.0,
+        "order": "rgb",
+        "mean": [0.5],
+        "std": [0.5],
+        "embedded": False,
+    }
+    about = {"inputs": specs[:1], "outputs": specs[1:], "preprocessing": how, "labels": LABELS}
+    known = facts(Artifact(Path(f"net{suffix}"), about))
+    return {**known, "detector": kind == "boxes", "model": f"net{suffix}", "program": "program"}
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_the_c_border_of_any_net_compiles_without_a_warning(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text(render("snippets", "border.c.jinja", **_known(kind, ".tflite")))
+    strict = ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-DCHECK", "-c"]
+    compile_here([*strict, str(tmp_path / "a.c"), "-o", str(tmp_path / "a.o")])
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler here")
+@pytest.mark.parametrize(
+    ("kind", "stored", "says"),
+    [
+        ("label", np.array([3]), "  plain\n"),
+        ("map", np.eye(18, dtype=np.float32)[:4].sum(axis=0), '  100.0 % of the pixels  a "b"\n'),
+        ("several", np.zeros(4, np.float32), "  output 0: 0 to 0\n  output 1: 0 to 0\n"),
+        ("boxes", np.ones(36, np.float32), "  100.0 %  3.0 3.0 3.0 3.0  é? ${x}\n"),
+    ],
+)
+def test_the_cpp_program_of_any_net(
+    kind: str, stored: np.ndarray[Any, Any], says: str, tmp_path: Path
+) -> None:
+    header = tmp_path / "tensorflow" / "lite" / "c" / "c_api.h"
+    header.parent.mkdir(parents=True)
+    header.write_text(STAND_IN)
+    known = {**_known(kind, ".tflite"), "model": "a.cpp"}
+    text = render("snippets", "run.cpp.jinja", **known)
+    (tmp_path / "a.cpp").write_text(text, encoding="utf-8")
+    strict = ["c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-I", str(tmp_path)]
+    compile_here([*strict, str(tmp_path / "a.cpp"), "-o", str(tmp_path / "run")])
+    (tmp_path / "output.bin").write_bytes(stored.tobytes())
+    (tmp_path / "p.ppm").write_bytes(b"P6\n3 3\n255\n" + bytes(27))
+    done = subprocess.run(
+        [str(tmp_path / "run"), "p.ppm"], cwd=tmp_path, capture_output=True, check=True
+    )
+    assert done.stdout.decode() == "p.ppm\n" + says
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "says"),
+    [
+        ("label", np.array([3]), "  plain\n"),
+        ("map", np.eye(18)[:4].sum(axis=0).reshape(1, 2, 3, 3), '  100.0 % of the pixels  a "b"\n'),
+        (
+            "map",
+            -np.eye(18)[:4].sum(axis=0).reshape(1, 2, 3, 3),
+            '   55.6 % of the pixels  a "b"\n   44.4 % of the pixels  é? ${x}\n',
+        ),
+    ],
+)
+def test_the_python_program_says_what_a_label_or_a_map_means(
+    kind: str, given: np.ndarray[Any, Any], says: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    pytest.importorskip("onnxruntime")
+    text = render("snippets", "run.py.jinja", **{**_known(kind, ".onnx"), "model": "net.onnx"})
+    program: dict[str, Any] = {"__name__": "program", "__file__": str(tmp_path / "run.py")}
+    exec(compile(text, "run.py", "exec"), program)
+    (tmp_path / "net.onnx").touch()
+    program["Model"] = lambda: lambda **_: {OUTPUTS[kind][0][0]: given}
+    monkeypatch.setattr(sys, "argv", ["run.py", str(pictures()[0])])
+    program["main"]()
+    assert capsys.readouterr().out == f"{pictures()[0]}\n{says}"
+
+
+def test_a_kotlin_buffer_has_room_for_its_output() -> None:
+    text = render("snippets", LANGUAGES["kotlin"].template, **_known("label", ".tflite"))
+    assert "allocateDirect(8)" in text, "of int64"
 
 
 def test_kotlin_imports_what_its_library_has() -> None:

@@ -156,7 +156,8 @@ def test_a_factory_file_is_summarized(script: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("missing", "defines no missing"),
+        ("missing", "defines no missing$"),
+        ("brokn", r"defines no brokn: did you mean broken\?"),
         ("broken", "fails: ValueError: no such width"),
         ("leaves", "fails: SystemExit"),
         ("number", "returned a int, not a torch.nn.Module"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.commands.grouped import examples
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import UsageError
 from edgeconv.files import partner
 from edgeconv.terminal import echo, echo_lines, print_json
 
@@ -64,7 +64,7 @@ def _write_array(file: Path, path: Path, force: bool) -> None:
     if (other := partner(file)) is not None:
         raise UsageError(f"--c-array takes one file, and {file.name} is a model with {other.name}")
     if path.exists() and not force:
-        raise EdgeconvError(f"{path} exists; --force replaces it")
+        raise UsageError(f"{path} exists; --force replaces it")
     write_array(file, path)
     echo(f"wrote {path}", err=True)
 

@@ -148,6 +148,7 @@ def _seen(subject: "Subject", pictures: Sequence[Path], looking: "Looking", as_j
         for row in seen.rows:
             share = row["score"] if "score" in row else row["share"]
             place = "  " + " ".join(f"{x:g}" for x in row["box"]) if "box" in row else ""
-            echo(f"  {100 * share:5.1f} %  {_named(row['name'], row['class'])}{place}")
+            of = "" if "score" in row else " of the pixels"
+            echo(f"  {100 * share:5.1f} %{of}  {_named(row['name'], row['class'])}{place}")
         if not seen.rows:
             echo(f"  no box with a score of {looking.min_score:g} or more")

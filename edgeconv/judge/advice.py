@@ -37,7 +37,8 @@ def advice(
     broken = {finding.metric for finding in verdict.missed if not finding.about_recipe}
     if NO_INTEGERS in broken:
         said.append(
-            "--fp16: this target has no integer form of the net's operators; another --target may have one"
+            "--fp16, or less of --keep-float: no convolution or product that is left has an integer form "
+            "in this target; another --target may have one"
         )
     departs = bool(broken - {NO_INTEGERS}) and not layers_shown
     if departs:

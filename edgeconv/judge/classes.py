@@ -92,14 +92,36 @@ def _rare(reference: Array, other: Array, agrees: Array) -> Figures:
 
 def accuracy(reference: Array, other: Array, context: Context) -> Figures:
     """Return what both sides are worth where true classes are known."""
+    truth = _truth(reference, context)
+    if truth is None:
+        return {}
+    return _accuracy(metrics.correct(reference, truth), metrics.correct(other, truth))
+
+
+def label_accuracy(reference: Array, other: Array, context: Context) -> Figures:
+    """Return the same of an output that is the class itself, one whole number a picture."""
+    truth = _truth(reference, context)
+    if truth is None:
+        return {}
+    known = truth >= 0
+    sides = (np.rint(side.reshape(-1)[known]) == truth[known] for side in (reference, other))
+    return _accuracy(*sides)
+
+
+def _truth(reference: Array, context: Context) -> NDArray[np.integer[Any]] | None:
+    """Return the class of each picture, None where none is known."""
     truth = context.truth
     if truth is None or not (truth >= 0).any():
-        return {}
+        return None
     if len(truth) != len(reference):
         raise EdgeconvError(
             f"there are {len(truth)} classes of truth for {len(reference)} pictures"
         )
-    own, float_own = metrics.correct(other, truth), metrics.correct(reference, truth)
+    return truth
+
+
+def _accuracy(float_own: NDArray[np.bool_], own: NDArray[np.bool_]) -> Figures:
+    """Return the figures of who is right on which picture."""
     low, high = metrics.wilson_interval(int(own.sum()), len(own))
     return {
         "top1": float(own.mean()),

@@ -19,7 +19,8 @@ class Context:
     ``scale``: its quantization step, for quanta. ``floor``: the same output of the recipe simulated
     in float, for the noise floor. ``truth``: class of each picture, -1 unknown. ``scores``: whether
     the output holds class scores; None decides by shape, (pictures, classes). ``whole``: what its whole
-    numbers are; None decides by type. ``margins`` tell how sure its labels are.
+    numbers are; None decides by type. ``margins`` tell how sure its labels are. ``alone``: the net has
+    no other output.
     """
 
     scale: float | None = None
@@ -28,3 +29,4 @@ class Context:
     scores: bool | None = None
     whole: Whole | None = None
     margins: Margins | None = None
+    alone: bool = False

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv import metrics
-from edgeconv.judge.classes import accuracy, class_figures, map_classes
+from edgeconv.judge.classes import accuracy, class_figures, label_accuracy, map_classes
 from edgeconv.judge.context import Context
 from edgeconv.judge.labels import label_figures
 from edgeconv.judge.measures import MEASURES, Figures
@@ -56,6 +56,8 @@ def measure(
     kind = whole_kind(reference, other, context.whole)
     if kind == "labels":
         figures |= label_figures(name, reference, other, context.floor, context.margins)
+        if context.alone and reference.size == len(reference):
+            figures |= label_accuracy(reference, other, context)
     elif kind == "amounts":
         figures |= _amounts(name, reference, other, context)
     elif comparable:

@@ -56,9 +56,9 @@ def figures_text(verdict: Verdict) -> str:
         low, high = 100 * scored["agreement_top1_low"], 100 * scored["agreement_top1_high"]
         share = 100 * scored["agreement_top1"]
         said.append(f"top-1 agreement with float {share:.1f} % [{low:.1f}, {high:.1f}]")
-    if "top1" in scored:
+    if right := next((f for f in verdict.figures.values() if "top1" in f), None):
         said.append(
-            f"top-1 {100 * scored['top1']:.1f} % (float {100 * scored['reference_top1']:.1f} %)"
+            f"top-1 {100 * right['top1']:.1f} % (float {100 * right['reference_top1']:.1f} %)"
         )
     places = {place: f for place, f in verdict.places.items() if "sqnr_db" in f}
     if places:

@@ -176,6 +176,7 @@ def compare(
             and (holds_scores(name, wanted, pieces, truth) if scores is None else name in scores),
             whole=kind,
             margins=(margins or {}).get(name),
+            alone=len(names) == 1,
         )
         figures[name], said, judged = _measured(name, wanted, got, context, budget)
         notes.extend(said)

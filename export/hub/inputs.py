@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, shape_inference
 
-from edgeconv.errors import EdgeconvError, reading
+from edgeconv.errors import EdgeconvError, UsageError, reading
 from edgeconv.export.hub.onnx_io import describe_shape
 
 Shape = Sequence[int]
@@ -78,9 +78,7 @@ def _fix(value: onnx.ValueInfoProto, shape: Shape) -> None:
         d.dim_value not in (0, size) for d, size in zip(dims, shape, strict=False)
     ):
         given = ",".join(map(str, shape))
-        raise EdgeconvError(
-            f"--input-shape {given} does not fit {value.name} {describe_shape(value)}"
-        )
+        raise UsageError(f"--input-shape {given} does not fit {value.name} {describe_shape(value)}")
     for dim, size in zip(dims, shape, strict=True):
         dim.dim_value = size
 

@@ -27,7 +27,7 @@ def find_shelf(options: ExportOptions) -> Shelf | None:
 def made_again(options: ExportOptions, shelf: Shelf | None, stages: Stages) -> ExportReport | None:
     """Publish what an equal export made, and return its report; None where there is none.
 
-    Raises EdgeconvError where the output exists and --force was not given.
+    Raises UsageError where the output exists and --force was not given.
     """
     if shelf is None or options.fresh or not shelf.holds:
         return None

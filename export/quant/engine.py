@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import EdgeconvError, UsageError, refuse_unknown
 from edgeconv.export.feeds import Chosen
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.rules import is_pixel_shift, why_float
@@ -245,10 +245,7 @@ def float_nodes(
 
     Raises UsageError where ``keep_float`` names a node the graph does not have.
     """
-    names = {node.name for node in graph.nodes}
-    for name in keep_float:
-        if name not in names:
-            raise UsageError(f"no node is called {name}: the net has {', '.join(sorted(names))}")
+    refuse_unknown("node", keep_float, {node.name for node in graph.nodes}, "the net")
     found = dict.fromkeys(keep_float, "kept in float on request")
     for node in graph.nodes:
         reason = why_float(graph, node)

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from edgeconv.reports import svg
 from edgeconv.reports.parts import scaled
 from edgeconv.tables import PIPED_WIDTH, Column, table_lines
 from edgeconv.templates import render
+from edgeconv.terminal import hanging
 
 LAYER_TITLES = ("layer", "clipped", "weight error", "noise dB", "added dB")
 RANGE_TITLES = ("tensor", "low", "high", "scale", "zero point")
@@ -59,11 +59,7 @@ class Explanation:
             for target, names in self.float_outputs.items()
             if names
         ]
-        folded = [
-            part
-            for line in lines
-            for part in wrap(line, width, subsequent_indent="    ", break_long_words=False)
-        ]
+        folded = [part for line in lines for part in hanging(line, width, apart=False)]
         layers = [_layer_cells(row) for row in self.layers]
         ranges = [_range_cells(row) for row in self.ranges]
         tables = [(LAYER_TITLES, layers), (RANGE_TITLES, ranges)]

@@ -22,7 +22,7 @@ class Source:
     the options of one that fits the net better. ``net`` and ``weights`` go into the manifest. ``bundled``: the weights
     are ours, so are the calibration pictures. ``dtypes`` are numpy's names for inputs that are not
     float32; ``limits``: integers of an input stay below this (rows of the table it looks up). ``frozen``:
-    what the inputs hold that are inputs no more, as nested lists.
+    what the inputs hold that are inputs no more, as nested lists. ``assumed`` says which size nobody gave.
     """
 
     title: str
@@ -42,6 +42,7 @@ class Source:
     limits: Mapping[str, int] = field(default_factory=dict)
     frozen: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
+    assumed: str = ""
 
 
 def net_options(options: ExportOptions) -> dict[str, float | int | str | None]:

@@ -46,8 +46,8 @@ def from_user(options: ExportOptions) -> Source:
         module, names = freeze(module, names, frozen)
         notes += told(frozen)
     size = input_size(options, (DEFAULT_SIZE, DEFAULT_SIZE))
-    open_shapes = (shape for n, shape in net.shapes.items() if n not in frozen)
-    own = tuple(open_shapes) or (((1, 3, *size),) if len(names) <= 1 else ())
+    open_shapes = tuple(shape for n, shape in net.shapes.items() if n not in frozen)
+    own = open_shapes or (((1, 3, *size),) if len(names) <= 1 else ())
     given = options.shapes_given() or own
     if net.open_batch and not options.shapes_given():
         notes.append(f"the dynamic batch of {', '.join(names)} became 1")
@@ -76,7 +76,12 @@ def from_user(options: ExportOptions) -> Source:
         merged = reparametrize(module, shapes)
         module = merged.module
         notes += [] if merged.note is None else [merged.note]
+    assumed = ""
+    if not options.shapes_given() and not open_shapes and options.resolution is None:
+        said = ", ".join("x".join(map(str, shape)) for shape in given)
+        assumed = f" · {said} ASSUMED, say --resolution or --input-shape" if said else ""
     return Source(
+        assumed=assumed,
         title=kind if name == kind else f"{kind} from {name}",
         stem=net.stem,
         module=module,
