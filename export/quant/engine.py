@@ -36,7 +36,7 @@ FLOAT_OUTPUTS: Mapping[str, FloatOutputs] = {"onnx": logits}
 
 MOST_LEARNT = 80
 """Pictures that layers are fitted on; ranges use all that are given."""
-LIVE_BYTES, LEAST_LEARNT = 48 << 20, 16
+LIVE_BYTES, LEAST_LEARNT = 48 << 20, 12
 """What the pictures of a layer's input and output may take, and how many are taken all the same."""
 LEAST_WHOLE = 32
 """Pictures whose tensors are sampled at least; of the others only extremes count."""
