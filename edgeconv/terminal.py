@@ -84,6 +84,16 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "es" if what.endswith("s") else "s")
 
 
+def unlike(figure: float, bound: float, form: str) -> str:
+    """Return ``figure`` in ``form``, or with so many digits that it does not read as ``bound``.
+
+    >>> unlike(10.004, 10, ".3g"), unlike(9.1234, 10, ".3g")
+    ('10.004', '9.12')
+    """
+    forms = (form, *(f".{digits}g" for digits in range(3, 17)))
+    return next((s for f in forms if float(s := f"{figure:{f}}") != bound), str(figure))
+
+
 def fold(text: str, room: int, *, apart: bool = True) -> list[str]:
     """Return lines of at most ``room`` columns, folded at `` · `` (where that sets facts ``apart``) or between words.
 

@@ -10,6 +10,7 @@ from bench_kit import row_of
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.judge.budget import parse_budget
+from edgeconv.judge.verdict import Finding
 from edgeconv.parity import DEFAULTS, Budget, compare, load_budgets
 
 onnx = pytest.importorskip("onnx")
@@ -22,6 +23,8 @@ def test_a_verdict_is_truthy_and_says_output_metric_got_and_wanted() -> None:
     missed = compare(same, {"y": np.array([[1.0, 2.0, 3.5]])})
     assert not missed
     assert str(missed) == "y: float_error is 2.50e-01, wanted at most 1.00e-04"
+    close = Finding("y", "sqnr_db", 9.96, 10.0, ok=False)
+    assert str(close) == "y: sqnr_db is 9.96, wanted at least 10.0"
     finding = missed.missed[0]
     assert (finding.output, finding.metric) == ("y", "float_error")
     assert finding.got == pytest.approx(0.25, rel=1e-3)

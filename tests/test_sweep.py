@@ -467,8 +467,16 @@ def test_a_cell_that_was_not_timed_or_not_evaluated_is_a_failure_that_is_said() 
 def test_an_emulated_board_gives_an_arena_and_no_latency() -> None:
     row: dict[str, Any] = {"error": None, "summary": {"median": 1.0}, "arena_mib": 2.0, "peak_mib": None, "marks": [], "runtime": "litert", "version": "1"}  # fmt: skip
     machine = {"processor": "Cortex-A76", "emulated": True}
+    row["marks"] = [{"code": "load", "reason": "other work was running"}]
     found = timed({"rows": [row], "machine": machine, "load_before": 0.0})
     assert (found["latency_ms"], found["arena_mib"]) == (None, 2.0)
+    assert not found["busy"]  # it would be timed again by each sweep, for no latency
+    cell = Cell(Form("ghostnet", None, None, None, None, None, "fp32", None, "onnx", "any", None), 1, "ssh://pi5", path="m.onnx", within=True)  # fmt: skip
+    report = SweepReport(job_from({"nets": ["ghostnet"]}), [cell], True, 4, {"processor": "Xeon"})
+    real = {**found, "latency_ms": 1.0, "interval_ms": None}
+    for cell.timing, where in ((None, 0), (found, 0), (real, 1)):
+        assert page(report).count("timed on ssh://pi5") == where
+        assert "Xeon" not in page(report)
 
 
 def test_time_left_counts_what_is_still_to_come(
@@ -749,9 +757,11 @@ def test_what_cannot_be_made_as_it_was_asked_is_wrong_usage(tmp_path: Path) -> N
         ((f"{tmp_path / 'net.py'}:make", "--precision", "fp32"), 2, "net.py defines no make"),
         ((*one, "--data", str(tmp_path / "photos"), "--truth", str(tmp_path / "bad.csv")), 1, "names no picture"),
     ):  # fmt: skip
-        done = run(*words, *output)
+        done = run(*words, *output, "--html", str(tmp_path / "page.html"))
         assert done.exit_code == code, done.output
         assert says in " ".join(done.output.split())
+        assert not (tmp_path / "page.html").exists()
+        assert not (tmp_path / "o").exists()
 
 
 def test_what_is_wrong_with_a_file_is_said_once() -> None:
@@ -798,6 +808,11 @@ def test_weights_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:
     assert nothing.exit_code == 2
     assert "{width}.pth names no file that is there" in nothing.output
     assert "mobilenet_v1_0.5.pth" in nothing.output
+    half = run(*words, "--weights", "{net}_{width")
+    assert half.exit_code == 2
+    assert "it may hold {net}, {width}, {groups}, {ratio} and {resolution}, each whole" in " ".join(
+        half.output.split()
+    )
     bundled = run(*words)
     assert bundled.exit_code == 2
     assert "nothing can be made" in bundled.output

@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -112,6 +113,26 @@ def test_a_board_that_no_worker_or_two_workers_offer_is_refused(
         cluster_at("tls://127.0.0.1:1", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError("in <TCP (closed)  local=tcp://127.0.0.1:5>: ConnectionResetError"), "closes the connection: it is no scheduler of dask, or"),
+        (RuntimeError("encryption required by Dask configuration"), "and tcp://127.0.0.1:1 has none: write tls://HOST:PORT"),
+    ],
+)  # fmt: skip
+def test_an_address_without_tls_where_it_is_wanted_is_one_sentence(
+    error: Exception, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What dask raises where one side alone speaks it."""
+
+    def refused(_: Cluster) -> None:
+        raise error
+
+    monkeypatch.setattr(Cluster, "_connect", refused)
+    with pytest.raises(EdgeconvError, match=says):
+        cluster_at("tcp://127.0.0.1:1", tmp_path)
+
+
 def test_a_process_that_dies_while_it_starts_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,19 +184,35 @@ def test_workers_hear_no_ctrl_c() -> None:
 def test_what_dask_writes_goes_with_the_cluster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also where one takes too long to end, which is killed, and where the cluster is not joined."""
     places: list[Path] = []
+    late = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 
     class Local:
+        workers: ClassVar = {0: SimpleNamespace(pid=late.pid), 1: SimpleNamespace(pid=None)}
+
         def __init__(self, **_: object) -> None:
             places.append(Path(dask.config.get("temporary-directory")))
 
         def close(self, timeout: float) -> None:
-            assert places[0].is_dir()
+            assert places[-1].is_dir()
+            if len(places) == 2:
+                raise TimeoutError
+
+    def refuse(self: Cluster) -> None:
+        raise OSError("no")
 
     monkeypatch.setattr(distributed, "SpecCluster", Local)
     monkeypatch.setattr(Cluster, "_connect", lambda self: setattr(self, "_client", self._local))
     Cluster(Store(tmp_path), Inputs(), workers=1).close()
-    assert not places[0].exists()
+    assert late.poll() is None
+    Cluster(Store(tmp_path), Inputs(), workers=1).close()
+    assert late.wait() == -signal.SIGKILL
+    monkeypatch.setattr(Cluster, "_connect", refuse)
+    with pytest.raises(EdgeconvError, match="no scheduler answers"):
+        Cluster(Store(tmp_path), Inputs(), workers=1)
+    assert not any(place.exists() for place in places)
+    assert len(places) == 3
 
 
 def cluster_at(address: str, folder: Path) -> Cluster:
@@ -234,6 +271,17 @@ def test_what_a_dying_worker_did_not_take_is_sent_again(
     engine.submit(task)
     assert [outcome.result for outcome in engine.outcomes()] == [{"fine": True}]
     engine.close()
+
+
+def test_a_scheduler_that_does_not_answer_is_sent_nothing(scheduler: Any, tmp_path: Path) -> None:
+    """Dask goes on saying who it was, and ends with an error of its own in what is sent meanwhile."""
+    engine = Cluster(Store(tmp_path), Inputs(), address=scheduler.scheduler_address)
+    engine._client.status = "connecting"
+    same = engine._same_scheduler()
+    engine.submit(Task("export", {"number": 1}))
+    sent, engine._client.status = len(engine._open), "running"
+    engine.close()
+    assert (same, sent, len(engine._late)) == (False, 0, 1)
 
 
 def test_a_result_that_cannot_be_kept_fails_its_cell_and_no_other(

@@ -188,13 +188,14 @@ def _write(report: "SweepReport", as_json: bool) -> None:
         rewrite()
     data = finite(report.to_json())
     job = report.job
-    write_text(job.output / "results.json", json.dumps(data, indent=1) + "\n")
-    if job.csv is not None:
-        write_text(job.csv, report.to_csv())
-    if job.html is not None:
-        from edgeconv.sweep.page import page
+    if report.partial or not report.unusable():  # wrong usage replaces nothing
+        write_text(job.output / "results.json", json.dumps(data, indent=1) + "\n")
+        if job.csv is not None:
+            write_text(job.csv, report.to_csv())
+        if job.html is not None:
+            from edgeconv.sweep.page import page
 
-        write_text(job.html, page(report))
+            write_text(job.html, page(report))
     if as_json:
         print_json(data)
         return

@@ -19,6 +19,7 @@ from edgeconv.judge.measures import MEASURES, PART_MEASURES, Figures, show
 from edgeconv.judge.parts import Cuts, Part, find_parts
 from edgeconv.judge.scores import holds_scores
 from edgeconv.judge.whole import MANY, Whole, whole_kind
+from edgeconv.terminal import unlike
 
 Array = NDArray[Any]
 NO_INTEGERS = "int8_compute"
@@ -55,6 +56,8 @@ class Finding:
             return self.why
         bound = "at least" if MEASURES[self.metric].better == "high" else "at most"
         got, wanted = show(self.metric, self.got), show(self.metric, self.wanted)
+        if got == wanted and not self.ok:
+            got = unlike(self.got, float(wanted), MEASURES[self.metric].form)
         return f"{self.place}: {self.metric} is {got}, wanted {bound} {wanted}"
 
 

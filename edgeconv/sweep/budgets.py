@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgeconv.sweep.point import Point
+from edgeconv.terminal import unlike
 
 KIBIBYTE = 1 << 10
 
@@ -18,16 +19,6 @@ def below(figure: float, bound: float) -> str:
     share = 100 * (1 - figure / bound)
     digits = next((n for n in range(4) if 0 < round(share, n) < 100), 0)
     return f"{share:.{digits}f}"
-
-
-def unlike(figure: float, bound: float, form: str) -> str:
-    """Return ``figure`` in ``form``, or with so many digits that it does not read as ``bound``.
-
-    >>> unlike(10.004, 10, ".3g"), unlike(9.1234, 10, ".3g")
-    ('10.004', '9.12')
-    """
-    forms = (form, *(f".{digits}g" for digits in range(3, 17)))
-    return next((s for f in forms if float(s := f"{figure:{f}}") != bound), str(figure))
 
 
 @dataclass(frozen=True)

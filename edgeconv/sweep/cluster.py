@@ -59,26 +59,20 @@ class Cluster:
         for name in ("distributed", "distributed.client"):  # losses are told in our words
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self.store, self._inputs, self._address = store, inputs, address
-        self._stack = contextlib.ExitStack()
-        self._local = None if address is not None else processes(workers, boards, self._stack)
         self._sent: dict[str, Any] = {}
         self._open: dict[Any, tuple[Task, int]] = {}
         self._ready: list[Outcome] = []
         self._late: list[tuple[Task, int]] = []
-        try:
-            self._connect()
-        except TypeError as error:  # dask's own, of tls:// without certificates
-            raise EdgeconvError(
-                f"{address} wants certificates: name them in dask's configuration (distributed.comm.tls)"
-            ) from error
-        except (OSError, TimeoutError, ValueError) as error:
-            raise EdgeconvError(f"no scheduler answers at {address}: {error}") from error
-        if address is not None:
+        with contextlib.ExitStack() as started:
+            self._local = None if address is not None else processes(workers, boards, started)
             try:
+                self._connect()
+            except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as error:
+                raise EdgeconvError(_unanswered(address, error)) from error
+            started.callback(self._disconnect)
+            if address is not None:
                 self._check(boards)
-            except EdgeconvError:
-                self.close()
-                raise
+            self._started = started.pop_all()
 
     def _connect(self, patience: float | None = None) -> None:
         patience = JOIN_S if patience is None else patience
@@ -123,7 +117,10 @@ class Cluster:
             self._start(task, 1)
 
     def _start(self, task: Task, attempt: int) -> None:
-        """Send ``task`` off; where a worker dies of taking the files, it is sent later."""
+        """Send ``task`` off; where nobody takes it, or a worker dies of taking the files, it is sent later."""
+        if not self._joined():
+            self._late.append((task, attempt))
+            return
         try:
             for key in sorted(wanted(task.spec) - self._sent.keys()):
                 self._sent[key] = self._sending(key)
@@ -234,9 +231,14 @@ class Cluster:
         self._start(task, attempt + 1)
         return None
 
+    def _joined(self) -> bool:
+        """Whether there is a connection: without one, dask goes on answering with what it was told last."""
+        return bool(self._client.status == "running")
+
     def _same_scheduler(self) -> bool:
         try:
-            return bool(self._client.scheduler_info()["id"] == self._scheduler)
+            same = bool(self._client.scheduler_info()["id"] == self._scheduler)
+            return same and self._joined()
         except (OSError, TimeoutError, ValueError, KeyError):
             return False
 
@@ -270,10 +272,27 @@ class Cluster:
             outcome = self._again(task, min(attempt, ATTEMPTS - 1))
             self._ready += [] if outcome is None else [outcome]
 
-    def close(self) -> None:
-        """End the workers that were started here; a cluster that was joined stays as it is."""
+    def _disconnect(self) -> None:
         with contextlib.suppress(OSError, TimeoutError):
             self._client.close(timeout=5)
-        with self._stack:  # what the workers leave in their folder goes with it
-            if self._local is not None:
-                self._local.close(timeout=10)
+
+    def close(self) -> None:
+        """End the workers that were started here; a cluster that was joined stays as it is."""
+        self._started.close()
+
+
+def _unanswered(address: str | None, error: Exception) -> str:
+    """Say why no scheduler was joined at ``address``; dask has types of its own for TLS that one side lacks."""
+    if isinstance(error, TypeError):
+        return f"{address} wants certificates: name them in dask's configuration (distributed.comm.tls)"
+    if isinstance(error, RuntimeError):
+        return (
+            f"dask's configuration asks for TLS (distributed.comm.require-encryption), and {address} "
+            "has none: write tls://HOST:PORT"
+        )
+    if "(closed)" in str(error):
+        return (
+            f"what answers at {address} closes the connection: it is no scheduler of dask, or it "
+            "speaks TLS, which is tls://HOST:PORT"
+        )
+    return f"no scheduler answers at {address}: {error}"

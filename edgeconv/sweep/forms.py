@@ -182,9 +182,10 @@ def _weights(job: Job, net: str, values: dict[str, Any]) -> str | None:
     try:
         return pattern.format(net=net, **known)
     except (KeyError, IndexError, ValueError, AttributeError) as error:
+        wrong = f"not {error}" if isinstance(error, KeyError) else f"each whole ({error})"
         raise UsageError(
             f"--weights {pattern}: it may hold {{net}}, {{width}}, {{groups}}, {{ratio}} and "
-            f"{{resolution}}, not {error}"
+            f"{{resolution}}, {wrong}"
         ) from None
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,11 @@ SETTINGS = {
     "distributed.admin.system-monitor.interval": "2s",
 }
 """Of the processes that are started here."""
+
+CLOSE_S = 10.0
+"""How long they may take to end."""
+
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 def processes(workers: int, boards: Sequence[str], stack: contextlib.ExitStack) -> Any:
@@ -43,7 +49,7 @@ def processes(workers: int, boards: Sequence[str], stack: contextlib.ExitStack) 
     distributed.utils._forkserver_preload_set = True  # else it imports pandas where that is there
     with config.set({**SETTINGS, **starting(), **scratch}), without_interrupts():
         try:
-            return distributed.SpecCluster(
+            cluster = distributed.SpecCluster(
                 workers={
                     index: {"cls": nanny, "options": told} for index, told in enumerate(options)
                 },
@@ -54,8 +60,20 @@ def processes(workers: int, boards: Sequence[str], stack: contextlib.ExitStack) 
                 silence_logs=50,
             )
         except RuntimeError as error:  # dask's own, of a process that died before it answered
-            stack.close()
             raise EdgeconvError(
                 "a process of --workers died while it started: give the same command again, "
                 "with fewer of them where memory is short"
             ) from error
+    stack.callback(_end, cluster)  # before their folder goes
+    return cluster
+
+
+def _end(cluster: Any) -> None:
+    """End the processes; one that takes too long is killed: what it wrote later would stay in the folder."""
+    with contextlib.suppress(OSError, TimeoutError):
+        cluster.close(timeout=CLOSE_S)
+        return
+    for nanny in cluster.workers.values():
+        if nanny.pid is not None:
+            with contextlib.suppress(OSError):
+                os.kill(nanny.pid, KILL)

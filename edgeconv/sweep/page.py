@@ -71,13 +71,20 @@ def page(report: SweepReport) -> str:
 
 
 def _about(report: SweepReport) -> str:
-    machine = report.machine.get("processor", "")
     versions = ", ".join(f"{k} {v}" for k, v in report.versions.items() if v)
     what = "with their classes known" if report.truth else "against the float net"
     pictures = (
         f"{counted(report.pictures, 'picture')}, {what}" if report.pictures else "no pictures"
     )
-    return f"{pictures} · timed on {machine} · {versions}"
+    return " · ".join(filter(None, (pictures, _timed_on(report), versions)))
+
+
+def _timed_on(report: SweepReport) -> str:
+    """Say where latencies were measured; nothing where none was."""
+    timed = [c for c in report.cells if c.timing and c.timing["latency_ms"] is not None]
+    here = report.machine.get("processor", "")
+    places = dict.fromkeys(cell.place or here for cell in timed)
+    return f"timed on {', '.join(places)}" if places else ""
 
 
 def _filters(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:

@@ -32,7 +32,7 @@ class Store:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the folder for one sweep; a new one that stays empty, with nothing beside it, is removed.
+        """Hold the folder for one sweep; a new one without a result, with nothing beside it, is removed.
 
         Raises EdgeconvError where another one holds it.
         """
@@ -49,6 +49,9 @@ class Store:
         try:
             yield
         finally:
+            for place in self.folder.glob("??"):  # of results that were not made
+                with contextlib.suppress(OSError):
+                    place.rmdir()
             with contextlib.suppress(OSError):  # what is in one keeps it
                 alone = [*self.folder.parent.iterdir()] == [self.folder]
                 for place in new if alone else ():  # a table beside it is a sweep's that goes on
