@@ -16,6 +16,7 @@ import click
 from edgeconv.sweep import engine as here
 from edgeconv.sweep.cluster import Cluster
 from edgeconv.sweep.engine import Engine, Here
+from edgeconv.sweep.forms import expand
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.job import Job, job_from, read_job
 from edgeconv.sweep.run import sweep
@@ -96,6 +97,7 @@ def swept(job: Job, inputs: Inputs, engine: Engine) -> int:
 def main(file: Path) -> None:
     """Measure both, print milliseconds a cell."""
     job = replace(job_from(read_job(file)), bench=False)
+    expand(job)  # it imports what weights are read with, once for all cells
     with tempfile.TemporaryDirectory() as scratch:
         for name, measure in (("in one process", alone), ("on a worker", on_a_worker)):
             cells, seconds = measure(job, Path(scratch) / name / "cells")

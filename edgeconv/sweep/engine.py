@@ -129,7 +129,7 @@ def run_here(task: Task, store: Store, inputs: Inputs) -> Outcome:
             result = perform(task.kind, task.spec, places, folder)
             write_result(folder, result)
     except EdgeconvError as error:
-        said = inputs.in_words(str(error), places)
+        said = store.in_words(inputs.in_words(str(error), places))
         usage = isinstance(error, UsageError)
         return Outcome(task, None, said, time.perf_counter() - started, usage)
     return Outcome(task, store.get(task.key) or result, None, time.perf_counter() - started)

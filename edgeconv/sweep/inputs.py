@@ -101,7 +101,10 @@ class Inputs:
         """Return "@HASH/FOLDER": to a task ``folder`` holds nothing but ``names`` (relative paths)."""
         whole = folder.absolute()
         shown = tuple(f"{whole.name}/{name}" for name in names)
-        return f"@{self._key(Files(whole.parent, shown, alone=True))}/{whole.name}"
+        key = self._key(Files(whole.parent, shown, alone=True))
+        if folder.parent != Path():  # errors name files as they were named here
+            self.shown[key] = f"{folder.parent}/"
+        return f"@{key}/{whole.name}"
 
     def add_spread(self, source: str, count: int) -> str:
         """Return what stands for ``source``: of a folder ``count`` pictures, spread evenly, else the file."""

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import temporary_folder
 from edgeconv.foreign import read_bytes
-from edgeconv.settle import lock, locks
+from edgeconv.settle import PREFIX, lock, locks
 
 RESULT = "result.json"
 
@@ -123,8 +124,13 @@ class Store:
 
     def sweep_parts(self) -> None:
         """Remove what runs that were killed left half-made, while the folder is held."""
-        for part in self.folder.glob("??/.*.part"):
+        for part in self.folder.glob("??/.*"):
             shutil.rmtree(part, ignore_errors=True)
+
+    def in_words(self, text: str) -> str:
+        """Return an error without the folders in which results are made, which are gone when it is read."""
+        made = rf"{re.escape(str(self.folder))}/\w\w/\.\w{{8}}\.\w+/(?:{re.escape(PREFIX)}\w+/)?"
+        return re.sub(made, lambda _: f"{self.folder}/", text)
 
 
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:
