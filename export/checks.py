@@ -98,7 +98,10 @@ def refuse_existing(options: ExportOptions, stem: str) -> None:
     """Raise EdgeconvError where the output cannot be written, UsageError where it exists without --force."""
     folder = options.output
     with staging(folder) as staged:  # an unwritable folder is found before any work
+        refused = lacking(options)  # nothing is written for these
         for target in options.targets:
+            if target in refused:
+                continue
             path = folder / (stem + TARGETS[target].suffix)
             if not path.exists() or options.force:
                 continue

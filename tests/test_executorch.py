@@ -41,6 +41,20 @@ def test_the_module_of_a_float_graph_computes_what_onnxruntime_does(tmp_path: Pa
         assert np.abs(value.numpy() - wanted[name]).max() < 1e-4
 
 
+def test_a_program_holds_no_tensor_without_values() -> None:
+    """ExecuTorch neither loads one nor is fed one; what is computed from it is held instead."""
+    torch = pytest.importorskip("torch")
+    nodes = [Node("ReduceSum", "sum", ["none", "axes"], ["y"])]
+    constants = {"none": np.zeros((2, 0, 4), np.float32), "axes": np.array([1])}
+    graph = Graph("g", 18, ["x"], ["y"], nodes, constants)
+    graph.shapes = {"x": (2, 0, 4), "y": (2, 1, 4)}
+    graph.dtypes = dict.fromkeys(graph.shapes, np.dtype(np.float32))
+    module = GraphModule(graph, None)
+    assert all(held.numel() for held in module.buffers())
+    (made,) = module(torch.zeros(2, 0, 4))
+    assert made.numpy().tolist() == np.zeros((2, 1, 4)).tolist()
+
+
 def test_what_it_cannot_say_is_refused_by_name() -> None:
     graph = Graph("g", 18, ["x"], ["y"], [Node("Einsum", "mix", ["x"], ["y"])])
     graph.shapes = {"x": (1, 2), "y": (1, 2)}
@@ -86,6 +100,17 @@ def test_a_program_that_is_cut_off_is_one_sentence(tmp_path: Path) -> None:
         said = CliRunner().invoke(main, ["inspect", str(path)])
         assert said.exit_code == 1
         assert "ends in its header" in said.output.replace("\n", " ")
+
+
+def test_a_program_with_damaged_tables_is_told_before_executorch_crashes(tmp_path: Path) -> None:
+    pytest.importorskip("executorch")
+    path = tmp_path / "torn.pte"
+    path.write_bytes(b"\xf0\0\0\0ET12" + bytes(8) + b"\x7f" * 300)
+    for words in (["inspect"], ["run", "--runtime", "executorch"]):
+        picture = ["x.png"] if "run" in words else []
+        said = CliRunner().invoke(main, [*words, str(path), *picture])
+        assert said.exit_code == 1, said.output
+        assert "is damaged or cut short" in said.output.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ NARROW = (
 """Cases whose integers XNNPACK's passes once refused: an average of padded ones, a stored number without axes."""
 QUICK = 10
 PARTS = 16
+THEIRS = pytest.mark.filterwarnings("ignore")
+"""What PyTorch and ExecuTorch warn of while one imports and lowers is theirs; elsewhere a child hears it."""
 
 
 def cases(int8: bool) -> list[NodeCase]:
@@ -68,6 +70,7 @@ def test_an_average_reads_a_padded_tensor_as_it_is_stored(name: str) -> None:
     assert said.activations[padded.output] == part.recipe.activations[padded.inputs[0]]
 
 
+@THEIRS
 @pytest.mark.long
 def test_what_xnnpack_refused_is_lowered(tmp_path: Path) -> None:
     pytest.importorskip("executorch", reason="needs edgeconv[executorch]")
@@ -76,6 +79,7 @@ def test_what_xnnpack_refused_is_lowered(tmp_path: Path) -> None:
     assert failures(few, tmp_path, lowered, int8=True) == {}
 
 
+@THEIRS
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("int8", [False, True], ids=["fp32", "int8"])

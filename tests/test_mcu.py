@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -151,12 +152,37 @@ def test_float_borders_are_told_by_what_stands_behind_them() -> None:
         TfliteOp("RELU", 1, (2,), (3,)),
     )
     assert said(2, 3, ops=computed)["borders"] == "float y: computed in float, whatever --io says"
-    assert said(*range(5))["borders"].startswith("float x, y, and all between: --int8 --io int8")
+    whole_float = said(*range(5))["borders"]
+    assert whole_float.startswith("float x, y, and all between: --int8 --io int8")
+    sizes = tensor(
+        "sizes", 4, data=True, dtype="int32"
+    )  # a float file's paddings are whole numbers
+    padded = replace(whole, tensors=(*(replace(t, dtype="float32") for t in whole.tensors), sizes))
+    sheet = Sheet(Path("x"), 1, padded, plan_arena(padded), None, None, (), ())
+    assert dict(sheet.lines())["borders"] == whole_float
     assert "borders" not in said()
-    assert "resolution" in said()["lower it"]
-    line = replace(whole, tensors=(replace(whole.tensors[0], shape=(1, 64, 2)), *whole.tensors[1:]))
-    sheet = Sheet(Path("x"), 1, line, plan_arena(line), None, None, (), ())
-    assert "a shorter input" in dict(sheet.lines())["lower it"]
+
+
+def test_what_lowers_the_peak_is_told_by_what_is_alive_there() -> None:
+    def told(*ops: TfliteOp, shapes: Mapping[int, tuple[int, ...]] = {}, floats: int = -1) -> str:
+        whole = graph(*ops)
+        tensors = tuple(
+            replace(t, shape=shapes.get(i, t.shape), dtype="float32" if i == floats else t.dtype)
+            for i, t in enumerate(whole.tensors)
+        )
+        summary = replace(whole, tensors=tensors)
+        sheet = Sheet(Path("x"), 1, summary, plan_arena(summary), None, None, (), ())
+        return dict(sheet.lines())["lower it"]
+
+    assert "half the resolution quarters" in told(*CHAIN)
+    assert "a shorter input" in told(*CHAIN, shapes={0: (1, 64, 2)})
+    assert "fewer features" in told(*CHAIN, shapes={0: (1, 64)})
+    read = TfliteOp("QUANTIZE", 1, (0,), (1,))
+    assert told(read, *CHAIN[1:], floats=0) == "--io int8: x lies there in float and in integers"
+    soft = TfliteOp("SOFTMAX", 1, (0,), (1,))
+    square = {1: (1, 4, 64, 64)}
+    assert "attention's 64x64 a sixteenth" in told(soft, *CHAIN[1:], shapes=square)
+    assert "attention's 64x64 a quarter" in told(soft, *CHAIN[1:], shapes={**square, 0: (1, 64, 2)})
 
 
 def test_a_board_is_big_enough_up_to_its_last_byte() -> None:
@@ -249,6 +275,8 @@ def test_the_array_holds_every_byte(model: Path, tmp_path: Path) -> None:
     assert "_Alignas" in array(model, "g_m", Path("m.c"))
     run(str(model), "--c-array", str(tmp_path / "model.S"))
     assert f'.incbin "{model}"' in (tmp_path / "model.S").read_text()
+    told = run(str(model), "--c-array", str(tmp_path / "model.S"), "--force")
+    assert f"finds {model} from where the assembler runs" in told.output.replace("\n", "")
 
 
 @pytest.mark.parametrize("ending", [".h", ".c", ".cc", ".cpp", ".S"])

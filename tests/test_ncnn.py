@@ -20,7 +20,7 @@ from onnx import helper, numpy_helper
 
 from edgeconv.artifact import load_artifact
 from edgeconv.cli import main
-from edgeconv.errors import EdgeconvError, UnsupportedOpError
+from edgeconv.errors import EdgeconvError, UnsupportedOpError, UsageError
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.ncnn.emit import emit_ncnn
 from edgeconv.export.ncnn.ops_transpose import ORDERS
@@ -364,6 +364,19 @@ def test_a_pair_that_is_there_is_not_replaced_without_force(pair: Path) -> None:
     assert result.exit_code == 2
     assert "--force replaces it" in result.output.replace("\n", " ")
     assert pair.stat().st_mtime_ns == before
+
+
+def test_a_target_that_writes_nothing_asks_for_no_force(tmp_path: Path) -> None:
+    """INT8 is not ncnn's: a file of that name is left as it is, and the other targets go on."""
+    from edgeconv.export.checks import refuse_existing
+    from edgeconv.export.options import ExportOptions
+
+    (tmp_path / "net_int8.param").write_text("mine", encoding="utf-8")
+    asked = ExportOptions("net", targets=("ncnn", "onnx"), precision="int8", output=tmp_path)
+    refuse_existing(asked, "net_int8")
+    (tmp_path / "net_int8.onnx").write_text("mine", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"net_int8\.onnx exists"):
+        refuse_existing(asked, "net_int8")
 
 
 def test_the_weights_alone_are_told_which_file_to_name(pair: Path) -> None:

@@ -465,3 +465,14 @@ def test_a_layout_that_the_shape_denies_is_refused(tmp_path: Path, layout: str, 
     )
     assert ran.exit_code == code, ran.output
     assert ("--input-layout says where channels are" in ran.output) is bool(code)
+
+
+def test_what_is_no_picture_is_told_which_command_feeds_it(tmp_path: Path) -> None:
+    """run has no --input-layout, and no layout makes a picture of a row of features."""
+    from edgeconv.evaluate.run import Asked, _subject
+    from edgeconv.runtimes.probe import Borders
+    from edgeconv.tensors import TensorSpec
+
+    borders = Borders("1", (TensorSpec("x", (1, 8), "float32", "other"),), ())
+    with pytest.raises(UsageError, match=r"x \[1, 8\], not one picture \(parity and bench feed"):
+        _subject(tmp_path / "net.onnx", "onnxruntime", borders, Asked())

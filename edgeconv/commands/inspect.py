@@ -66,7 +66,8 @@ def _write_array(file: Path, path: Path, force: bool) -> None:
     if path.exists() and not force:
         raise UsageError(f"{path} exists; --force replaces it")
     write_array(file, path)
-    echo(f"wrote {path}", err=True)
+    found = f" (finds {file} from where the assembler runs, or by -Wa,-I FOLDER)"
+    echo(f"wrote {path}{found if path.suffix == '.S' else ''}", err=True)
 
 
 def _sheet(file: Path, boards: tuple[str, ...], npus: tuple[str, ...], as_json: bool) -> None:

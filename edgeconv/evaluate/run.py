@@ -155,9 +155,13 @@ def _subject(path: Path, runtime: str, borders: Borders, asked: Asked) -> Subjec
     channels = shape[3] if inputs[0].layout == "nhwc" and len(shape) == 4 else shape[1:2]
     if len(inputs) != 1 or len(shape) != 4 or channels not in (1, 3, (1,), (3,)):
         said = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in inputs)
-        raise UsageError(
-            f"{path} takes {said}, not one picture (--input-layout says where channels are)"
+        unsure = artifact is None and len(inputs) == 1 and len(shape) == 4
+        hint = (
+            "eval's --input-layout says where channels are"
+            if unsure
+            else "parity and bench feed whatever a net takes"
         )
+        raise UsageError(f"{path} takes {said}, not one picture ({hint})")
     size = shape[1:3] if inputs[0].layout == "nhwc" else shape[2:4]
     own = None if artifact is None else artifact.preprocessing
     how, origin = _prepared(asked, own, (size[0], size[1]), 1 if channels in (1, (1,)) else 3)

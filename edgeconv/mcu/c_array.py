@@ -54,7 +54,10 @@ def array(model: Path, name: str, path: Path) -> str:
 
 
 def included(model: Path, name: str) -> str:
-    """Return GNU assembler that puts the file into .rodata without compiling it."""
+    """Return GNU assembler that puts the file into .rodata without compiling it.
+
+    The file is called as ``model`` is: the assembler looks from where it runs, and in its folders of -I.
+    """
     quoted = str(model).replace("\\", "\\\\").replace('"', '\\"')
     return "\n".join(
         [
@@ -69,6 +72,9 @@ def included(model: Path, name: str) -> str:
             f"  .global {name}_len",
             f"{name}_len:",
             f"  .int {name}_end - {name}",
+            "#if defined(__linux__) && defined(__ELF__)",  # else linkers take the stack for executable
+            '  .section .note.GNU-stack,"",%progbits',
+            "#endif",
             "",
         ]
     )

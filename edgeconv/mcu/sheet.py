@@ -1,21 +1,27 @@
 """``edgeconv inspect --mcu``: everything a microcontroller's programmer asks of a file, in one place."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.export.tflite.device_rules import INTEGERS, device_rules
-from edgeconv.export.tflite.inspect import TfliteSummary, read_tflite
+from edgeconv.export.tflite.device_rules import device_rules
+from edgeconv.export.tflite.inspect import TfliteOp, TfliteSummary, read_tflite
 from edgeconv.foreign import refuse_no_file
 from edgeconv.mcu.arena import Arena, plan_arena
 from edgeconv.mcu.boards import KIB, Board, find_board, fit
 from edgeconv.mcu.npu import Mapping, Refusal, map_to
 from edgeconv.mcu.resolver import resolver
 
+COMPARES = frozenset(["SOFTMAX", "BATCH_MATMUL"])
+"""Operators that hold a matrix of each place with each other."""
 CUSTOM = "CUSTOM:"
 """What a summary puts before the name of an operator that is not TFLite's own."""
+QUANTA = frozenset(["int8", "uint8", "int16"])
+"""Types of what is computed in integers; whole numbers such as sizes are int32 in float files too."""
+CONVERSIONS = frozenset(["QUANTIZE", "DEQUANTIZE"])
 
 
 @dataclass(frozen=True)
@@ -58,14 +64,12 @@ class Sheet:
     def _borders_text(self) -> str:
         """Return what the float borders cost: conversions, or arithmetic that --io does not change."""
         names = self.borders()
-        if names and not any(tensor.dtype in INTEGERS for tensor in self.summary.tensors):
+        if names and not any(tensor.dtype in QUANTA for tensor in self.summary.tensors):
             return f"float {', '.join(names)}, and all between: --int8 --io int8 is what microcontrollers take"
-        ends = {*self.summary.inputs, *self.summary.outputs}
         converted = {
             self.summary.tensors[i].name
             for op in self.summary.ops
-            if op.code in ("QUANTIZE", "DEQUANTIZE")
-            for i in ends & {*op.inputs, *op.outputs}
+            for i in _converted(self.summary, op)
         }
         said = []
         if saved := [name for name in names if name in converted]:
@@ -116,7 +120,7 @@ class Sheet:
                 f"{arena.tail / KIB:.1f} kept; a vendor's kernels may ask for scratch on top",
             ),
             ("peak", _peak_text(peak)),
-            ("lower it", _way_down(self.summary)),
+            ("lower it", _way_down(self.summary, self.arena)),
         ]
         if said := self._borders_text():
             lines.append(("borders", said))
@@ -134,10 +138,32 @@ def _peak_text(peak: dict[str, Any]) -> str:
     )
 
 
-def _way_down(summary: TfliteSummary) -> str:
+def _converted(summary: TfliteSummary, op: TfliteOp) -> set[int]:
+    """Return the inputs and outputs that ``op`` turns into integers or back."""
+    ends = {*summary.inputs, *summary.outputs} if op.code in CONVERSIONS else set()
+    return ends & {*op.inputs, *op.outputs}
+
+
+def _way_down(summary: TfliteSummary, arena: Arena) -> str:
+    """Return what makes the peak smaller: a border's copy, the places that attention compares, or the input's sizes."""
     shapes = [summary.tensors[i].shape for i in summary.inputs]
-    if any(len(shape) == 4 and min(shape[1:3]) > 1 for shape in shapes):
+    picture = any(len(shape) == 4 and min(shape[1:3]) > 1 for shape in shapes)
+    peak = summary.ops[arena.peak] if summary.ops else None
+    if peak is not None and (ends := _converted(summary, peak)):
+        names = ", ".join(sorted(summary.tensors[i].name for i in ends))
+        return f"--io int8: {names} lies there in float and in integers"
+    if peak is not None and peak.code in COMPARES:
+        alive = [summary.tensors[i].shape for i in arena.alive]
+        largest = max(alive, key=math.prod)
+        if len(largest) > 2 and largest[-1] == largest[-2] > 1:
+            how = "half the resolution makes" if picture else "half as long an input makes"
+            share = "a sixteenth" if picture else "a quarter"
+            said = f"attention's {largest[-2]}x{largest[-1]} {share}, half the heads half of it"
+            return f"{how} {said}"
+    if picture:
         return "half the resolution quarters the activations, half the width halves them"
+    if all(len(shape) < 3 for shape in shapes):
+        return "fewer features make the activations smaller"
     return "a shorter input and fewer channels make the activations smaller"
 
 

@@ -14,7 +14,7 @@ from edgeconv.artifact import Artifact, load_artifact
 from edgeconv.closing import Closing
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
-from edgeconv.formats.pte_file import SCALAR_TYPES, check_whole
+from edgeconv.formats.pte_file import SCALAR_TYPES, check_whole, read_program
 from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
 from edgeconv.runtimes.checks import (
     Shapes,
@@ -46,6 +46,7 @@ def open(path: Path, *, threads: int = 1, shapes: Shapes | None = None) -> "Exec
     with quiet_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         library = _bindings()
+        read_program(path)  # at damaged tables ExecuTorch ends the process
         try:
             library._unsafe_reset_threadpool(threads)
             program = library._load_program(str(path))
@@ -120,6 +121,8 @@ class ExecutorchRunner(Closing):
         """Wrap the inputs once; the call is the method's own."""
         check_feeds(self._model, self.inputs, feeds)
         fed = [self._torch.from_numpy(np.array(feeds[s.name], order="C")) for s in self.inputs]
+        # numpy's strides of no values are 0, at which ExecuTorch ends the process
+        fed = [x if x.numel() else self._torch.zeros(x.shape, dtype=x.dtype) for x in fed]
         return lambda: self._method(fed)
 
     def close(self) -> None:

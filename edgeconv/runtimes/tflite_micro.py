@@ -1,6 +1,7 @@
 """TensorFlow Lite Micro on this machine, through tflite-micro's own interpreter: numbers, never a latency."""
 
 import importlib.metadata
+import re
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,27 @@ def open(path: Path, *, threads: int = 1, shapes: Shapes | None = None) -> "Micr
             problem = error
     if problem is not None:
         said = [line for line in captured.text.splitlines() if line.strip()]
-        raise unreadable(path, "tflite-micro", said[0] if said else problem) from problem
+        raise unreadable(
+            path, "tflite-micro", why_refused(said[0]) if said else problem
+        ) from problem
     runner = MicroRunner(interpreter, path.name, threads, *border_names(data, path.name))
     check_shapes(path.name, runner.inputs, shapes)
     return runner
+
+
+def why_refused(text: str) -> str:
+    """Return the first line of its log, in words where that is of an operator it has not.
+
+    >>> why_refused("Didn't find op for builtin opcode 'GELU'")
+    'TensorFlow Lite Micro has no GELU: edgeconv inspect FILE --mcu names all that it has not'
+    """
+    found = re.search(r"builtin opcode '(\w+)'|registration from op code (CUSTOM)", text)
+    if found is None:
+        return text
+    op = found[1] or "operators that are not TFLite's own"
+    return (
+        f"TensorFlow Lite Micro has no {op}: edgeconv inspect FILE --mcu names all that it has not"
+    )
 
 
 class MicroRunner(Closing):

@@ -19,6 +19,7 @@ from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.groups import implied, stored_alike
 from edgeconv.export.integer.rules import is_pixel_shift
 from edgeconv.export.op_traits import Is, operators
+from edgeconv.export.passes.fold_constants import fold_node
 from edgeconv.recipe import Activation, Recipe
 
 LOW, HIGH = -128, 127
@@ -55,6 +56,9 @@ class GraphModule(torch.nn.Module):
         super().__init__()
         graph = graph.clone()
         recipe = write_out(graph, recipe)
+        for node in list(graph.nodes):
+            if any(0 in graph.shape(name) for name in node.inputs if name in graph.constants):
+                fold_node(graph, node, outputs=True)  # a program holds no tensor without values
         self._graph, self._recipe, self._io = graph, recipe, io
         self._held: dict[str, str] = {}
         for node in graph.nodes:

@@ -46,13 +46,16 @@ def fold_constants(graph: Graph) -> bool:
     return changed
 
 
-def fold_node(graph: Graph, node: Node) -> bool:
-    """Compute one node whose inputs are all constants; say whether it could be."""
-    return _foldable(graph, node) and _store(graph, node, _evaluate(graph, node))
+def fold_node(graph: Graph, node: Node, *, outputs: bool = False) -> bool:
+    """Compute one node whose inputs are all constants; say whether it could be.
+
+    ``outputs``: of what makes outputs of the graph, too, which are constants then.
+    """
+    return _foldable(graph, node) and _store(graph, node, _evaluate(graph, node), outputs)
 
 
-def _store(graph: Graph, node: Node, values: list[Array]) -> bool:
-    if any(out in graph.outputs for out in node.outputs):
+def _store(graph: Graph, node: Node, values: list[Array], outputs: bool = False) -> bool:
+    if not outputs and any(out in graph.outputs for out in node.outputs):
         return False
     graph.nodes.remove(node)
     for name, value in zip(node.outputs, values, strict=False):
