@@ -136,7 +136,7 @@ def test_results_that_are_none_are_one_sentence(tmp_path: Path, text: str) -> No
      "ssh://host:0", "ssh://host:65536", "ssh://host:99999999", "ssh://u@h;ls", "ssh://@host"],
 )  # fmt: skip
 def test_a_host_that_ssh_could_take_for_an_option_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="--device takes ssh://user@host"):
+    with pytest.raises(UsageError, match="a board is ssh://user@host"):
         parse_host(text)
 
 

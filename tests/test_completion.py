@@ -36,6 +36,7 @@ def completions(words: str, home: Path) -> list[str]:
         ("edgeconv export mobilenet_v2 --recipe be", "best"),
         ("edgeconv summary ghost", "ghostnet"),
         ("edgeconv device info ssh://p", "ssh://pi5"),
+        ("edgeconv export model.onnx --calib ph", "ph"),  # a file: the shell looks for it
     ],
 )
 def test_the_last_word_is_completed(words: str, offered: str, tmp_path: Path) -> None:

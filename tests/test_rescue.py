@@ -84,6 +84,8 @@ def test_the_cheapest_that_holds_is_taken_and_else_the_most_accurate() -> None:
     assert Rescue((first, three)).taken is three  # few pictures agree alike: the noise decides
     same = Rescue((best, row(keep_worst(3), 0.97, 1.0, 100, held=True)))
     assert same.front == (best,)
+    quicker = Rescue((best, row(keep_worst(3), 0.97, 0.9, 100, held=True)))
+    assert quicker.taken is best, "the same file: what it is quicker by is chance"
 
 
 def test_what_misses_is_no_match_for_what_holds_and_says_why(

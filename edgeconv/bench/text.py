@@ -76,7 +76,8 @@ def print_devices(reports: Sequence[tuple[str, Report]], console: Console) -> No
         for device, report in reports
         for row in ranked(report)
     ]
-    print_table(console, (Column("device"), *COLUMNS), lines, keys=2)
+    if lines:  # no board answered: its sentence says so
+        print_table(console, (Column("device"), *COLUMNS), lines, keys=2)
     for device, report in reports:
         machine = report.machine
         what = f"{device}: {machine.board or machine.processor}, {machine.system}"

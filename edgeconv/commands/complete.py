@@ -36,6 +36,13 @@ def complete_recipes(
     return _offer(("fast", "std", "best"), incomplete, files=True)
 
 
+def complete_files(
+    ctx: click.Context, parameter: click.Parameter, incomplete: str
+) -> "list[CompletionItem]":
+    """Offer files and folders, where other words are taken too."""
+    return _offer((), incomplete, files=True)
+
+
 def complete_hosts(
     ctx: click.Context, parameter: click.Parameter, incomplete: str
 ) -> "list[CompletionItem]":

@@ -36,27 +36,23 @@ def _plain(tables: Mapping[str, Any]) -> Any:
 
 
 def _show(found: Examination, defaults: tuple[Path, Mapping[str, Any]] | None) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from edgeconv.tables import Column, open_console, print_facts, print_table
 
-    from edgeconv.console import PlainConsole
-    from edgeconv.tables import Column, open_console, print_table
-
-    machine = found.machine
-    console = PlainConsole(highlight=False)
-    facts = Table.grid(padding=(0, 2))
-    facts.add_row("edgeconv", f"{found.edgeconv}, Python {machine.python}, {machine.architecture}")
-    facts.add_row("machine", Text(", ".join(filter(None, [machine.board, machine.system]))))
-    facts.add_row("processor", Text(f"{machine.processor}, {machine.cpus} processors"))
-    facts.add_row("features", Text(", ".join(machine.features) or "none of those that matter"))
-    facts.add_row("INT8", Text(found.int8))
+    machine, console = found.machine, open_console()
+    facts = [
+        ("edgeconv", f"{found.edgeconv}, Python {machine.python}, {machine.architecture}"),
+        ("machine", ", ".join(filter(None, [machine.board, machine.system]))),
+        ("processor", f"{machine.processor}, {machine.cpus} processors"),
+        ("features", ", ".join(machine.features) or "none of those that matter"),
+        ("INT8", found.int8),
+    ]
     if machine.memory_mib is not None:
-        facts.add_row("memory", f"{machine.memory_mib} MiB")
-    facts.add_row("cache", Text(str(found.cache)))
+        facts.append(("memory", f"{machine.memory_mib} MiB"))
+    facts.append(("cache", str(found.cache)))
     if defaults is not None:
         path, tables = defaults
-        facts.add_row("defaults", Text(f"{path}: {json.dumps(_plain(tables), ensure_ascii=False)}"))
-    console.print(facts)
+        facts.append(("defaults", f"{path}: {json.dumps(_plain(tables), ensure_ascii=False)}"))
+    print_facts(console, facts)
     columns = [
         Column("package"),
         *(Column(t, named=False) for t in ("version", "what it adds", "")),
@@ -67,4 +63,4 @@ def _show(found: Examination, defaults: tuple[Path, Mapping[str, Any]] | None) -
         rows.append([finding.name, finding.version or "missing", finding.adds, note])
         styles.append("yellow" if finding.problem and finding.version else None)
     console.print()
-    print_table(open_console(), columns, rows, styles, keys=2)
+    print_table(console, columns, rows, styles, keys=2)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from edgeconv.commands.complete import complete_recipes
+from edgeconv.commands.complete import complete_files, complete_recipes
 from edgeconv.commands.reading import reading
 from edgeconv.export.option import Option, default_of, option_of
 from edgeconv.export.options import ExportOptions
@@ -56,6 +56,11 @@ def field_options(*names: str) -> Callable[[Command], Command]:
     return add
 
 
+def _takes_files(how: Option, kind: Any) -> bool:
+    """Whether the option's value may be a file although its type does not say so."""
+    return kind is str and bool(set((how.metavar or "").split("|")) & {"DIR", "FILE", "FILE.csv"})
+
+
 def _click_option(name: str) -> Callable[[Command], Command]:
     field, how = FIELDS[name]
     flag, default = how.flag_of(name), default_of(field)
@@ -78,5 +83,5 @@ def _click_option(name: str) -> Callable[[Command], Command]:
         metavar=how.metavar,
         help=how.help,
         callback=callback,
-        shell_complete=COMPLETE.get(name),
+        shell_complete=COMPLETE.get(name, complete_files if _takes_files(how, kind) else None),
     )

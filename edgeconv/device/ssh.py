@@ -89,7 +89,7 @@ def parse_host(text: str) -> "Reached":
     # a first character that is a dash would make ssh take it for an option
     if not found or not 0 < int(found[3] or 22) < 1 << 16:
         raise UsageError(
-            f"--device takes ssh://user@host, ssh://user@host:port or adb://SERIAL, not {text!r}"
+            f"a board is ssh://user@host, ssh://user@host:port or adb://SERIAL, not {text!r}"
         )
     return Host(found[2], found[1], int(found[3]) if found[3] else None)
 

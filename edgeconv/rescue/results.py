@@ -93,12 +93,10 @@ class Rescue:
         """
         ran = [tried for tried in self.tried if tried.ran]
         ran = [tried for tried in ran if tried.held] or ran
+        ran = [t for n, t in enumerate(ran) if not any(self._same(other, t) for other in ran[:n])]
         costs = {id(t): self._costs(t) for t in ran}
         return tuple(
-            one
-            for place, one in enumerate(ran)
-            if not any(_beats(costs[id(other)], costs[id(one)]) for other in ran)
-            and not any(costs[id(earlier)] == costs[id(one)] for earlier in ran[:place])
+            one for one in ran if not any(_beats(costs[id(other)], costs[id(one)]) for other in ran)
         )
 
     @property
@@ -108,6 +106,14 @@ class Rescue:
         if any(tried.held for tried in front):
             return min(front, key=lambda t: (self._costs(t)[1:], self._costs(t)[0]))
         return min(front, key=lambda t: self._costs(t)[0], default=None)
+
+    def _same(self, earlier: Tried, later: Tried) -> bool:
+        """Whether two attempts made what is one file by all that was measured but time, which never comes twice."""
+        errors, _, size = self._costs(earlier)
+        return (errors, size, earlier.float_share) == (
+            *self._costs(later)[::2],
+            later.float_share,
+        )
 
     def _costs(self, tried: Tried) -> tuple[tuple[float, ...], float, float]:
         """Return (minus each measure of accuracy, latency or share in float, bytes): less is better."""
