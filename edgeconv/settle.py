@@ -10,6 +10,7 @@ that was moved whole; it stays where the run did not live to report it.
 """
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -24,6 +25,8 @@ except ImportError:  # without locks nobody can tell a dead run's folder from a 
 
 PREFIX = ".edgeconv-set-"
 COMMIT, DONE, OLD = ".commit", ".done", ".old"
+FULL = errno.ENOSPC, errno.EDQUOT
+"""What a full disk says."""
 
 
 def lock(path: Path, *, wait: bool) -> int | None:
@@ -71,40 +74,72 @@ def listed(root: Path, name: str) -> dict[str, str]:
     return dict(found)
 
 
+class HalfMovedError(OSError):
+    """Neither could the moves be finished nor undone: the note stays, and whoever comes next finishes."""
+
+
 def settle(root: Path) -> None:
-    """Move what the note lists and is not moved yet. The caller holds the lock."""
-    for name in listed(root, COMMIT):
-        fresh, target, kept = root / name, root.parent / name, root / OLD / name
-        if not os.path.lexists(fresh) or target.parent.is_symlink():
-            continue
+    """Move what the note lists and is not moved yet. The caller holds the lock.
+
+    What asks for room on the disk and can wait for nobody, folders and second names, comes before the
+    first move: a full disk is found while there is nothing to undo.
+    """
+    waiting = [
+        (root / name, root.parent / name, root / OLD / name)
+        for name in listed(root, COMMIT)
+        if os.path.lexists(root / name) and not (root.parent / name).parent.is_symlink()
+    ]
+    for _, target, kept in waiting:
         target.parent.mkdir(exist_ok=True)
         if os.path.lexists(target) and not os.path.lexists(kept):
             kept.parent.mkdir(parents=True, exist_ok=True)
-            _keep(target, kept)
+            _name_twice(target, kept)
+    for fresh, target, kept in waiting:
+        if os.path.lexists(target) and not os.path.lexists(kept):
+            os.replace(target, kept)
         os.replace(fresh, target)
     os.replace(root / COMMIT, root / DONE)
 
 
-def _keep(target: Path, kept: Path) -> None:
-    """Keep ``target`` as ``kept``: as a second name, so that the first is never missing, if it may be."""
-    if target.is_dir() and not target.is_symlink():  # a folder cannot be renamed over another
-        os.replace(target, kept)
+def _name_twice(target: Path, kept: Path) -> None:
+    """Keep ``target`` as ``kept`` too, so that the first name is never missing, if it may be.
+
+    A folder cannot be renamed over another, and has one name.
+    """
+    if target.is_dir() and not target.is_symlink():
         return
     try:
         os.link(target, kept, follow_symlinks=False)
-    except (OSError, NotImplementedError):
-        os.replace(target, kept)
+    except NotImplementedError:
+        return
+    except OSError as error:
+        if error.errno in FULL:
+            raise
 
 
 def undo(root: Path) -> None:
-    """Bring back what ``settle`` replaced, after it failed. The caller holds the lock."""
+    """Bring back what ``settle`` replaced, after it failed. The caller holds the lock.
+
+    Raises HalfMovedError where even that cannot be moved.
+    """
+    stuck = []
     for name in reversed(listed(root, COMMIT)):
         fresh, target, kept = root / name, root.parent / name, root / OLD / name
-        if not os.path.lexists(fresh) and os.path.lexists(target):
-            os.replace(target, fresh)
-        if os.path.lexists(kept):
-            os.replace(kept, target)
+        try:
+            if not os.path.lexists(fresh) and os.path.lexists(target):
+                os.replace(target, fresh)
+            if os.path.lexists(kept):
+                os.replace(kept, target)
+        except OSError as error:
+            if os.path.lexists(kept):
+                raise HalfMovedError(*error.args) from error
+            stuck.append(target)  # nothing was there: to remove it asks for no room
     os.unlink(root / COMMIT)
+    for target in stuck:
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        else:
+            target.unlink()
 
 
 def settle_all(folder: Path) -> None:

@@ -40,7 +40,7 @@ def staging(folder: Path) -> Iterator[Staged]:
     Raises EdgeconvError where ``folder`` cannot be written.
     """
     fresh = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
-    staged, ended = None, False
+    staged, ended, half = None, False, False
     try:
         with Undivided():
             folder.mkdir(parents=True, exist_ok=True)
@@ -48,22 +48,30 @@ def staging(folder: Path) -> Iterator[Staged]:
             staged = Staged(*held_folder(folder, settle.PREFIX), unreported)
         yield staged
         ended = True
+    except settle.HalfMovedError as error:
+        half = True
+        raise EdgeconvError(
+            f"cannot write to {folder}: {error.strerror or error}; some files of the set there are the new "
+            "ones, some the old ones, and none could be moved back: the same command finishes the set "
+            "once it can write"
+        ) from error
     except OSError as error:
         raise EdgeconvError(f"cannot write to {folder}: {error.strerror or error}") from error
     finally:
         with Undivided():
             if staged is not None:
-                _unstage(staged, ended)
+                _unstage(staged, ended, half)
             for place in fresh:  # those that are empty: nothing came of it
                 with contextlib.suppress(OSError):
                     place.rmdir()
 
 
-def _unstage(staged: Staged, ended: bool) -> None:
+def _unstage(staged: Staged, ended: bool, half: bool) -> None:
     published = settle.listed(staged.place, settle.DONE)
     if ended:
         settle.forget(staged.place.parent, published.keys())
-    if ended or not published:  # what was moved but will not be reported keeps its note
+    # what was moved but will not be reported keeps its note, and so does what is moved by half
+    if ended or not (published or half):
         settle.remove(staged.place)
     if staged.lock is not None:
         os.close(staged.lock)

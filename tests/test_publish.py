@@ -196,6 +196,47 @@ def test_a_move_that_fails_is_undone(
     assert hidden(tmp_path) == []
 
 
+@pytest.mark.parametrize("before", [{}, OLD], ids=["fresh", "over an old set"])
+@pytest.mark.parametrize("number", range(1, 2 * UNITS + 3))
+def test_a_disk_that_stays_full_leaves_no_half_of_a_set_for_good(
+    tmp_path: Path, number: int, before: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the n-th rename, link or folder on all fail, those too that would undo the moves."""
+    folder = tmp_path / "out"
+    put(folder, before)
+    folder.mkdir(exist_ok=True)
+    left, noted = number, False
+
+    def full(call: Any) -> Any:
+        def failing(*args: Any, **more: Any) -> Any:
+            nonlocal left, noted
+            left -= noted
+            noted = noted or ".commit" in str(args[-1])
+            if left <= 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return call(*args, **more)
+
+        return failing
+
+    monkeypatch.setattr(subprocess, "Popen", no_process)
+    with monkeypatch.context() as patched:
+        for name in ("replace", "link", "mkdir"):
+            patched.setattr(os, name, full(getattr(os, name)))
+        said = ""
+        try:
+            export(folder, force=True)
+        except EdgeconvError as error:
+            said = str(error)
+    half = "the same command finishes the set" in said
+    assert half is bool(hidden(folder))
+    assert half or seen(folder) == (before if "No space left on device" in said else NEW)
+    settle.settle_all(folder)
+    assert seen(folder) in (before, NEW), "who comes next, reader or export, finishes"
+    export(folder, force=True)
+    assert seen(folder) == NEW
+    assert hidden(folder) == []
+
+
 def test_a_symbolic_link_in_the_output_is_not_followed(tmp_path: Path) -> None:
     output, elsewhere = tmp_path / "output", tmp_path / "elsewhere"
     output.mkdir()
