@@ -30,7 +30,8 @@ class LoadedWeights:
     ``state`` is float32 by our key names. ``options`` are all of the net's, which may differ from
     those asked for where the checkpoint's layout needs it (the official ShuffleNet's channel
     order). ``matched`` says how the names were fitted, ``sha256`` is of the file, or of the
-    tensors for random weights. ``accuracy`` holds at ``preprocessing``'s size only.
+    tensors for random weights. ``accuracy`` holds at ``preprocessing``'s size only. ``assumed``: the file does
+    not say how pictures are prepared, and ImageNet's custom is taken.
     """
 
     net: str
@@ -43,6 +44,7 @@ class LoadedWeights:
     preprocessing: Preprocessing
     labels: tuple[str, ...] | None = None
     accuracy: Accuracy | None = None
+    assumed: bool = False
 
     def build(self) -> nn.Module:
         """Return the net with these weights, in eval mode."""
@@ -136,6 +138,7 @@ def _bundled(net: str, options: dict[str, Value]) -> LoadedWeights:
             entry.mean, entry.std, entry.crop, (entry.resolution, entry.resolution)
         ),
         labels=entry.labels,
+        assumed=False,
         accuracy=Accuracy(entry.top1, entry.dataset, "10,000 test pictures"),
     )
 
@@ -155,6 +158,7 @@ def _imagenet(net: str, options: dict[str, Value], progress: Progress | None) ->
         source="imagenet",
         matched=f"{public.source} ({loaded.matched})",
         preprocessing=Preprocessing(public.mean, public.std, public.crop, size),
+        assumed=False,
         accuracy=Accuracy(public.top1, "ImageNet", public.source),
     )
 
@@ -209,6 +213,7 @@ def _from_file(net: str, given_options: Mapping[str, Value | None], path: Path) 
         checkpoint.sha256,
         matched,
         Preprocessing(IMAGENET_MEAN, IMAGENET_STD, 0.875, (size, size)),
+        assumed=True,
     )
     said = checkpoint.described
     if not said:
@@ -222,6 +227,7 @@ def _from_file(net: str, given_options: Mapping[str, Value | None], path: Path) 
         matched="trained by edgeconv",
         preprocessing=preprocessing_from_json(said["preprocessing"]),
         labels=tuple(said["labels"]),
+        assumed=False,
         accuracy=Accuracy(*(said["accuracy"][key] for key in ("top1", "dataset", "source"))),
     )
 

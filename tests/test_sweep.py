@@ -142,6 +142,13 @@ def test_what_cannot_be_is_listed_with_its_reason_before_any_work(tmp_path: Path
         ({"nets": ["ghostnet"], "budget_arena": "inf"}, "--budget-arena inf"),
         ({"nets": ["ghostnet"], "precision": []}, "precision is empty"),
         ({"nets": ["ghostnet"], "precision": ["fp32,"]}, "'fp32,' has an empty part"),
+        ({"nets": ["ghostnet,"]}, "the net 'ghostnet,' has an empty part"),
+        ({"nets": ["ghostnet"], "precision": ["fp32"], "io": ["int8"]}, "--io is about INT8 files"),
+        (
+            {"nets": ["a.onnx"], "precision": ["fp16"], "recipe": ["fast"]},
+            "--precision fp16 makes none",
+        ),
+        ({"nets": ["a.onnx"], "precision": ["fp32"], "cpu": ["pi5"]}, "--cpu is about INT8 files"),
         ({"nets": ["ghostnet"], "weights": ""}, "weights is empty"),
         ({"nets": ["ghostnet"], "truth": __file__}, "give --data too"),
         (
@@ -964,6 +971,10 @@ def test_bad_options_and_the_plan(tmp_path: Path) -> None:
     assert "nothing can be made: ghostnet fp16 onnx: --fp16 is for" in nothing.output
     own = tmp_path / "own.onnx"
     own.write_bytes(b"")
+    for place, says in ((own, "is a file, not a folder"), (tmp_path, "holds other files")):
+        taken = run("ghostnet", "--output", str(place), "--dry-run")  # as without it
+        assert taken.exit_code == (2 if place == own else 1)
+        assert says in " ".join(taken.output.split())
     for more in (("--dry-run",), ("--output", str(tmp_path / "o"))):
         idle = run(str(own), "--precision", "fp32", "--no-bench", "--adaptive", *more)
         assert idle.exit_code == 2

@@ -186,13 +186,15 @@ def test_what_dask_writes_goes_with_the_cluster(
 ) -> None:
     """Also where one takes too long to end, which is killed, and where the cluster is not joined."""
     places: list[Path] = []
+    offered: list[list[dict[str, int]]] = []
     late = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 
     class Local:
         workers: ClassVar = {0: SimpleNamespace(pid=late.pid), 1: SimpleNamespace(pid=None)}
 
-        def __init__(self, **_: object) -> None:
+        def __init__(self, workers: dict[int, Any], **_: object) -> None:
             places.append(Path(dask.config.get("temporary-directory")))
+            offered.append([told["options"]["resources"] for told in workers.values()])
 
         def close(self, timeout: float) -> None:
             assert places[-1].is_dir()
@@ -206,7 +208,9 @@ def test_what_dask_writes_goes_with_the_cluster(
     monkeypatch.setattr(Cluster, "_connect", lambda self: setattr(self, "_client", self._local))
     Cluster(Store(tmp_path), Inputs(), workers=1).close()
     assert late.poll() is None
-    Cluster(Store(tmp_path), Inputs(), workers=1).close()
+    boards = ("ssh://pi@pi5", "ssh://root@pi5:2222", "ssh://pi4")
+    Cluster(Store(tmp_path), Inputs(), workers=2, boards=boards).close()
+    assert offered[-1] == [{"board:pi5": 1}, {"board:pi4": 1}]  # two ways to one board are one
     assert late.wait() == -signal.SIGKILL
     monkeypatch.setattr(Cluster, "_connect", refuse)
     with pytest.raises(EdgeconvError, match="no scheduler answers"):

@@ -82,6 +82,16 @@ def test_a_folder_becomes_a_checkpoint_that_says_what_it_is(photos: Path, tmp_pa
     said: list[str] = []
     train(head, said.append)
     assert not any("the last layer is new" in line for line in said)
+    assert "pictures: symmetric: mean 0.5, std 0.5 · crop 1 · RGB · NCHW · the weights' own" in said
+    bare = tmp_path / "bare.pth"
+    torch.save(load_weights("mobilenet_v1", {}, str(path)).state, bare)
+    for wish, says in ((None, f"ASSUMED, {bare} does not say it"), ("unit", "given")):
+        train(
+            replace(head, width=0.25, weights=str(bare), preprocessing=wish, force=True),
+            said.append,
+        )
+        assert any(line.startswith("pictures: ") and says in line for line in said)
+    train(head, said.append)
     before, after = (load_weights("mobilenet_v1", {}, str(p)).state for p in (path, more))
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     assert changed

@@ -137,8 +137,9 @@ def _given(
 def _plan(job: "Job", as_json: bool) -> None:
     from edgeconv.sweep.forms import expand
     from edgeconv.sweep.inputs import Inputs
-    from edgeconv.sweep.run import evaluated_on, refuse_nothing
+    from edgeconv.sweep.run import check_output, evaluated_on, refuse_nothing
 
+    check_output(job.output)
     forms, impossible = expand(job)
     if forms:
         evaluated_on(job, Inputs(), forms)

@@ -107,6 +107,12 @@ def _refuse_unused(job: Job, forms: Sequence[Form]) -> None:
                 f"--{axis} is an option of some of our own nets, and of none here "
                 f"({', '.join(job.nets)}): leave it out"
             )
+    for axis, usual in (("recipe", Job.recipe), ("io", Job.io), ("cpu", Job.cpu)):
+        if getattr(job, axis) != usual and all(form.precision != "int8" for form in forms):
+            raise UsageError(
+                f"--{axis} is about INT8 files, and --precision {','.join(job.precision)} makes none: "
+                "leave one out"
+            )
 
 
 def names_of(nets: Sequence[str]) -> dict[str, str]:

@@ -179,7 +179,6 @@ CHOICES = {
     "cpu": get_args(Cpu),
 }
 
-
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 """Type of a TOML value -> how it is called."""
 
@@ -198,7 +197,8 @@ def listed(name: str, values: Iterable[Any]) -> tuple[Any, ...]:
         whole = name == "nets" and Path(str(value)).exists()
         for part in [str(value)] if whole else str(value).split(","):
             if not part.strip():
-                raise UsageError(f"--{name.replace('_', '-')} {str(value)!r} has an empty part")
+                said = "the net" if name == "nets" else f"--{name.replace('_', '-')}"
+                raise UsageError(f"{said} {str(value)!r} has an empty part")
             try:
                 made = kind(part.strip())
             except ValueError:

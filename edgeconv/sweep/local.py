@@ -41,8 +41,9 @@ def processes(workers: int, boards: Sequence[str], stack: contextlib.ExitStack) 
         {"nthreads": 1, "silence_logs": 50, "resources": {}, "env": dict(os.environ), **own}
         for _ in range(workers)
     ]
-    for index, board in enumerate(boards):
-        options[index % workers]["resources"][resource(board)] = 1
+    # two ways to one board are one resource of one worker
+    for index, name in enumerate(dict.fromkeys(map(resource, boards))):
+        options[index % workers]["resources"][name] = 1
     nanny, scheduler = distributed.Nanny, distributed.Scheduler
     scratch = {"temporary-directory": str(stack.enter_context(temporary_folder()))}
     # Ctrl-C ends the sweep, which ends them

@@ -7,7 +7,7 @@ from torch import nn
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.models.weights import LoadedWeights, load_weights
-from edgeconv.preprocessing import scaling
+from edgeconv.preprocessing import scaling, sentence
 from edgeconv.train.options import TrainOptions
 
 
@@ -39,6 +39,18 @@ def start(options: TrainOptions, names: tuple[str, ...]) -> tuple[nn.Module, Loa
         torch.manual_seed(options.seed)
         fresh = replace(kept, classes=len(names), labels=names, state=_without_head(kept)).build()
     return fresh, kept
+
+
+def told(options: TrainOptions, loaded: LoadedWeights) -> str:
+    """Return one line that says how pictures become the tensor, and who says so."""
+    origin = "the weights' own"
+    if options.preprocessing is not None:
+        origin = "given"
+    elif options.source() == "random":
+        origin = "the custom here for random weights"
+    elif loaded.assumed:
+        origin = f"ASSUMED, {options.source()} does not say it: give --preprocessing"
+    return f"pictures: {sentence(loaded.preprocessing, origin)}"
 
 
 def renewed(options: TrainOptions, loaded: LoadedWeights, names: tuple[str, ...]) -> bool:

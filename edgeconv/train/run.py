@@ -82,6 +82,7 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda _line: None
         f"{options.net} {loaded.options['width']:g} at {how.size[0]}x{how.size[0]}, weights {options.source()}: "
         f"{len(learnt.names)} classes, {len(learnt.paths)} pictures to learn, {len(held.paths)} held out"
     )
+    say(net.told(options, loaded))
     if net.renewed(options, loaded, learnt.names):
         say(f"the last layer is new: the classes of {options.source()} are others")
     seen = [f"{held.names[index]}/" for index in sorted(set(held.classes.tolist()))]

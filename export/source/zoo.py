@@ -5,7 +5,7 @@ from edgeconv.errors import UsageError
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.source.found import Source, net_options
 from edgeconv.export.source.preprocessing import as_asked, input_size
-from edgeconv.preprocessing import who_says
+from edgeconv.preprocessing import ASSUMED, who_says
 
 
 def from_zoo(options: ExportOptions) -> Source:
@@ -54,7 +54,7 @@ def from_zoo(options: ExportOptions) -> Source:
         shapes={"input": _batch(options, (1, 3, height, width))},
         output_names=("logits",),
         preprocessing=chosen,
-        origin=who_says(options, "the weights' own"),
+        origin=who_says(options, ASSUMED if loaded.assumed else "the weights' own"),
         labels=None if loaded.labels is None else list(loaded.labels),
         net={"source": options.named, "classes": loaded.classes, **loaded.options},
         weights={
