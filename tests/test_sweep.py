@@ -134,7 +134,7 @@ def test_what_cannot_be_is_listed_with_its_reason_before_any_work(tmp_path: Path
         ({"nets": ["ghostnet"], "recipe": ["slow"]}, "--recipe slow: fast, std, best or a .json"),
         ({"nets": ["ghostnet"], "recipe": ["gone.json"]}, "gone.json does not exist"),
         ({"nets": ["ghostnet"], "truth": "gone.csv"}, "gone.csv does not exist"),
-        ({"nets": ["ghostnet"], "device": ["pi"]}, "--device takes ssh://"),
+        ({"nets": ["ghostnet"], "device": ["pi"]}, "--device: a board is ssh://"),
         ({"nets": ["ghostnet"], "crop": "wide"}, "--crop is a fraction in (0, 1] or letterbox"),
         ({"nets": ["ghostnet"], "channel_order": "gbr"}, "--channel-order gbr is unknown: rgb"),
         ({"nets": ["ghostnet"], "preprocessing": "unit", "mean": ["0"]}, "leave --mean"),

@@ -91,7 +91,7 @@ def test_a_folder_becomes_a_checkpoint_that_says_what_it_is(photos: Path, tmp_pa
             said.append,
         )
         assert any(line.startswith("pictures: ") and says in line for line in said)
-    train(head, said.append)
+    train(replace(head, force=True), said.append)
     before, after = (load_weights("mobilenet_v1", {}, str(p)).state for p in (path, more))
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     assert changed
