@@ -105,7 +105,7 @@ def test_more_workers_help_until_shards_are_handed_out_too_slowly() -> None:
 
 
 def test_a_runtime_costs_what_it_and_its_needs_take() -> None:
-    from make_runtime_costs import closure, cost
+    from make_runtime_costs import closure, cost, here
 
     from edgeconv.runtimes.table import RUNTIMES
 
@@ -115,6 +115,7 @@ def test_a_runtime_costs_what_it_and_its_needs_take() -> None:
     assert 20 < float(size) < 2000
     assert float(seconds) > 0
     assert float(memory) > 10
+    assert "onnxruntime-newest" not in [row.name for row in here()]
 
 
 def test_scenes_and_their_nets_fit_each_other() -> None:
