@@ -50,12 +50,12 @@ BOXES = (
 options = vision.ObjectDetectorOptions(base_options=base)
 with vision.ObjectDetector.create_from_options(options) as detector:
     found = [(p, detector.detect(p).detections) for p in pictures]
-def row(p, d):
-    box, best = d.bounding_box, d.categories[0]
+def rows(p, d):  # boxes of two classes that are one to the pixel come as one of both
+    box = d.bounding_box
     left, top = box.origin_x, box.origin_y
     right, bottom = min(left + box.width, p.width), min(top + box.height, p.height)
-    return [best.category_name or f"class {best.index}", best.score, left, top, right, bottom]
-print(json.dumps([[row(p, d) for d in each] for p, each in found]))
+    return [[c.category_name or f"class {c.index}", c.score, left, top, right, bottom] for c in d.categories]
+print(json.dumps([[row for d in each for row in rows(p, d)] for p, each in found]))
 """
 )
 MASKS = (

@@ -244,6 +244,13 @@ def machine_words(commands: Path | None) -> tuple[str, str]:
     return processor[1] if processor else platform.machine(), versions
 
 
+def refuse_without_pytest(commands: Path | None) -> None:
+    """Raise RuntimeError where the environment of ``commands`` has no pytest, before minutes of steps that need none."""
+    python = commands / "python" if commands else Path(sys.executable)
+    if subprocess.run([python, "-c", "import pytest"], capture_output=True, check=False).returncode:
+        raise RuntimeError(f"a step runs pytest, which {python} has not: pip install pytest")
+
+
 @click.command(help=__doc__)
 @click.option("--bin", "commands", type=click.Path(path_type=Path, exists=True, resolve_path=True))
 @click.option(
@@ -254,6 +261,8 @@ def main(commands: Path | None, things: Path | None, only: tuple[str, ...]) -> N
     """Print the page."""
     wanted = {"first": FIRST, **WALKS}
     wanted = {name: walk for name, walk in wanted.items() if not only or name in only}
+    if any("pytest" in step.command for walk in wanted.values() for step in walk.steps):
+        refuse_without_pytest(commands)
     click.echo(head(*machine_words(commands)))
     with tempfile.TemporaryDirectory(prefix="walk-") as name:
         desk, empty = Path(name).resolve() / "desk", Path(name).resolve() / "empty"

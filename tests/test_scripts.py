@@ -444,7 +444,7 @@ def test_walkthroughs_take_commands_and_options_that_exist() -> None:
 
 
 def test_a_step_of_a_walkthrough_is_shown_as_it_went_and_may_not_fail(tmp_path: Path) -> None:
-    from walkthroughs import SHOWN, Step, Walk, paragraphs, take
+    from walkthroughs import SHOWN, Step, Walk, paragraphs, refuse_without_pytest, take
 
     step = Step(f"seq {SHOWN + 3}; echo $PWD; exit 3", (0, 3))
     taken = take(step, tmp_path, None)
@@ -454,6 +454,11 @@ def test_a_step_of_a_walkthrough_is_shown_as_it_went_and_may_not_fail(tmp_path: 
     assert "exit code 3" in shown
     with pytest.raises(RuntimeError, match="exit code 1"):
         take(Step("false | cat"), tmp_path, None)  # a pipe hides no failure
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    python.chmod(0o755)
+    with pytest.raises(RuntimeError, match=r"a step runs pytest, which .* has not"):
+        refuse_without_pytest(tmp_path)
 
 
 @pytest.mark.long
