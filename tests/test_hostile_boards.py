@@ -4,6 +4,7 @@ An ``ssh`` in front of the real one runs what it is given here, or does what a b
 """
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -148,6 +149,25 @@ def test_an_answer_without_end_is_no_answer(board: Path, monkeypatch: pytest.Mon
     behave(board, "yes")
     with pytest.raises(EdgeconvError, match="answers more than 1 MiB: this is no answer"):
         Connection(Host(HOST)).run("true", timeout_s=60.0)
+
+
+def test_a_board_that_is_slow_to_write_down_how_a_run_ended_is_waited_for(board: Path) -> None:
+    """The command is gone, the shell that started it is not; one that died is told from it, buried or not."""
+    behave(board, "run")
+    job = Job(Connection(Host(HOST)), f"{board}/job")
+    folder = board / "job"
+    folder.mkdir()
+    (folder / "boot").write_text(Path("/proc/sys/kernel/random/boot_id").read_text())
+    (folder / "out").write_text('{"edgeconv_bench": 1}\n')
+    (folder / "pid").write_text(f"{DEAD}\n")
+    with subprocess.Popen(["sh", "-c", "sleep 1.8; echo 0 > rc"], cwd=folder) as shell:
+        (folder / "session").write_text(f"{shell.pid}\n")
+        assert job.wait(lambda text: None, 30.0) == {"edgeconv_bench": 1}
+    (folder / "rc").unlink()
+    with subprocess.Popen(["true"]) as shell:  # nobody asks how it ended before the block does
+        (folder / "session").write_text(f"{shell.pid}\n")
+        with pytest.raises(EdgeconvError, match="ended without a result"):
+            job.wait(lambda text: None, 30.0)
 
 
 def test_a_reboot_in_the_middle_is_said_and_the_disk_that_fills(board: Path) -> None:

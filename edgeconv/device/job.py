@@ -20,16 +20,18 @@ PARTIAL_S = 30.0
 """How long an interrupted run may take to write its figures so far."""
 
 WATCH = """cd {folder} || exit 3
+alive() {{ p=$(cat "$1" 2>/dev/null) && kill -0 "$p" 2>/dev/null && ! grep -q ') Z ' "/proc/$p/stat" 2>/dev/null; }}
 seen=; [ "$(cat /proc/sys/kernel/random/boot_id)" = "$(cat boot)" ] || exit 4
 while :; do
  line=$(tail -n 1 log 2>/dev/null); [ "$line" = "$seen" ] || printf '%s\\n' "$line"; seen=$line
  [ -f rc ] && exit 0
- kill -0 "$(cat pid)" 2>/dev/null || [ -f rc ] || {{ sleep 1; [ -f rc ] || exit 4; }}
+ alive session || alive pid || [ -f rc ] || {{ sleep 1; [ -f rc ] || exit 4; }}
  sleep 1
 done"""
 """Shows the log's last line as it changes, in one login: a login a second would disturb the figures.
 
-Exit 4: the command is gone and has left no result (a power cut, or the kernel ended it)."""
+Exit 4: the command is gone and has left no result (a power cut, or the kernel ended it), and so is the
+shell that starts it and writes down how it ended, which a busy board may keep waiting for seconds."""
 
 
 @dataclass(frozen=True)
