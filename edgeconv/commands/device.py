@@ -25,7 +25,7 @@ def info(device: str, as_json: bool) -> None:
     from edgeconv.device.board import ask, describe
     from edgeconv.device.ssh import Connection, parse_host
 
-    connection = Connection(parse_host(device))
+    connection = Connection(parse_host(device, option=""))
     board = ask(connection)
     found = describe(connection)
     if as_json:
@@ -88,7 +88,7 @@ def setup(device: str, onnx: bool, tflite: bool, pte: bool, ncnn: bool) -> None:
 
     wanted = ((".onnx", onnx), (".tflite", tflite), (".pte", pte), (".param", ncnn))
     suffixes = [s for s, on in wanted if on] or [".onnx", ".tflite"]
-    connection = Connection(parse_host(device))
+    connection = Connection(parse_host(device, option=""))
     board = boards.ask(connection)
     runtimes = runtime_for(suffixes, board.platform)
 

@@ -77,8 +77,8 @@ class Host:
         return code == 255  # a command there ends with its own code
 
 
-def parse_host(text: str) -> "Reached":
-    """Read ssh://[user@]host[:port] or adb://SERIAL. Raises UsageError for anything else."""
+def parse_host(text: str, option: str = "--device: ") -> "Reached":
+    """Read ssh://[user@]host[:port] or adb://SERIAL. Raises UsageError, with ``option`` in front, for anything else."""
     phone = re.fullmatch(r"adb://([A-Za-z0-9][A-Za-z0-9._:-]*)", text)
     if phone:
         return Phone(phone[1])
@@ -89,7 +89,7 @@ def parse_host(text: str) -> "Reached":
     # a first character that is a dash would make ssh take it for an option
     if not found or not 0 < int(found[3] or 22) < 1 << 16:
         raise UsageError(
-            f"a board is ssh://user@host, ssh://user@host:port or adb://SERIAL, not {text!r}"
+            f"{option}a board is ssh://user@host, ssh://user@host:port or adb://SERIAL, not {text!r}"
         )
     return Host(found[2], found[1], int(found[3]) if found[3] else None)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from edgeconv.artifact import Crop, Order
+from edgeconv.device.ssh import parse_host
 from edgeconv.errors import UsageError
 from edgeconv.export.kinds import RECIPES, Cpu, Io, Precision
 from edgeconv.export.targets import TARGETS
@@ -16,7 +17,6 @@ from edgeconv.files import check_writable
 from edgeconv.foreign import read_text, refuse_missing, refuse_no_file
 from edgeconv.preprocessing import NAMED, ORDERS, check_wished
 from edgeconv.sweep.address import check_workers
-from edgeconv.sweep.boards import check_board
 
 MEBIBYTE = 1 << 20
 UNITS = {"": 1, "k": 1 << 10, "m": MEBIBYTE, "g": 1 << 30}
@@ -128,7 +128,7 @@ class Job:
         for path in (*recipes, *truth, *filter(None, (self.calib, self.labels))):
             refuse_missing(Path(path))
         for device in self.device:
-            check_board(device)
+            parse_host(device)
 
     def _check_outputs(self) -> None:
         """Raise where a page or a table cannot be written at the end."""
