@@ -87,6 +87,9 @@ KILLS = (
     Row("calls_every", mode("full"), ("the same, the disk is full from the call on (of those that ask for room), its fault mended since",)),
     Row("calls_full", mode("full"), ("the same after the mend",)),
     Row("calls_interrupt", mode("interrupt"), ("`python -m fuzz.faults --mode interrupt` on 58a8bc0, its faults mended since: Ctrl-C to the export and its children at each of 252 calls",)),
+    Row("calls_session", mode("kill before"), ("`python -m fuzz.faults --session --mode 'kill before'` on 5eeaf3c, its fault mended since: the process of either side that makes a call of a session on a board ends before it, calls at random",)),
+    Row("calls_session_mended", mode("kill before"), ("the same on 9f477fc, after the mend",)),
+    Row("calls_session_mended", mode("error"), ("the same, the call fails",)),
     Row("kills", seeds(41), ("`python -m fuzz.kills --cold --seed 41`",)),
     Row("kills", seeds(42), ("`python -m fuzz.kills --seed 42 --count 1000`",)),
     *(

@@ -131,7 +131,7 @@ def test_bench_over_ssh_brings_the_figures_back_and_leaves_no_job_behind(
     assert list((server.folder / "cache/edgeconv-device/jobs").iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long  # test_device_arm.py pulls one beside a board that fails
 def test_a_pulled_plug_is_survived_and_the_run_goes_on(server: Server, tmp_path: Path) -> None:
     model = write_model(tmp_path, "a.onnx")
     said: list[str] = []

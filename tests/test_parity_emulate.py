@@ -143,7 +143,7 @@ def test_a_board_says_what_its_own_proc_says() -> None:
     assert "asimddp" not in emulate._board_files(emulate.BOARDS["pi4"])["proc/cpuinfo"]
 
 
-@pytest.mark.slow
+@pytest.mark.long  # test_parity_nets.py has a net on both boards
 @pytest.mark.skipif(
     platform.machine() != "x86_64" or shutil.which("apt-get") is None,
     reason="needs x86-64 Debian or Ubuntu",
