@@ -48,8 +48,10 @@ def partner(path: Path) -> Path | None:
 def refuse_weights_alone(path: Path) -> None:
     """Raise UsageError for the second file of a model whose first lies beside it: that one is the model."""
     for suffix, second in PARTNERS.items():
+        if path.suffix.lower() != second:  # a folder as "." has no name to change
+            continue
         first = path.with_suffix(suffix)
-        if path.suffix.lower() == second and first.is_file():
+        if first.is_file():
             raise UsageError(
                 f"{path} holds the weights of {first.name}: name that file, the two are one model"
             )

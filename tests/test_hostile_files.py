@@ -269,3 +269,21 @@ def test_a_folder_is_wrong_usage_where_a_file_belongs(words: list[str], tmp_path
     told = CliRunner().invoke(main, [*words, str(folder)])
     assert told.exit_code == 2, told.output
     assert "x.pte is a folder, not a file" in " ".join(told.output.split())
+
+
+@pytest.mark.parametrize("folder", [".", "/", "..", "x/"])
+def test_a_folder_without_a_name_is_no_internal_error(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The current folder and the root have no name that another suffix could be given to."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    for words in (
+        ["parity"], ["bench"], ["run"], ["eval"], ["inspect"], ["report"], ["snippet"], ["summary"],
+        ["quantize"], ["export"], ["rescue"], ["sweep"], ["recipe", "show"],
+    ):  # fmt: skip
+        told = CliRunner().invoke(main, [*words, folder])
+        assert told.exit_code in (1, 2), (words, told.output)
+        assert "internal error" not in told.output, words
+        assert told.exception is None or isinstance(told.exception, SystemExit)
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "x"]

@@ -44,7 +44,7 @@ def page_beside(file: Path, page: Path | None = None, bench: Path | None = None)
     from edgeconv.export_page import write_report
     from edgeconv.files import write_text
 
-    page = file.with_name(f"{file.name}.html") if page is None else page
+    page = file.parent / f"{file.name}.html" if page is None else page
     refuse_other_file(page)
     write_text(page, write_report(file, bench))
     return page
