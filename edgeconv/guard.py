@@ -84,6 +84,7 @@ def _folded(text: str) -> str:
 
 def explain(error: BaseException) -> tuple[str, int]:
     """Return the sentence and the exit code for what stopped a command."""
+    error = _asked_for_the_end(error) or error
     match error:
         case EdgeconvError():
             return str(error), error.exit_code
@@ -117,6 +118,17 @@ def explain(error: BaseException) -> tuple[str, int]:
         "please report it with the command, --debug shows the traceback",
         1,
     )
+
+
+def _asked_for_the_end(error: BaseException) -> BaseException | None:
+    """Return the Ctrl-C or signal that came while a lock was let go: Python then says that nobody held it."""
+    link: BaseException | None = error
+    while link is not None:
+        asked = link.__context__
+        if isinstance(link, RuntimeError) and "unlocked lock" in str(link):
+            return asked if isinstance(asked, KeyboardInterrupt | StoppedError) else None
+        link = link.__cause__ or asked
+    return None
 
 
 def _detail(error: BaseException) -> str:

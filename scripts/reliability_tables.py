@@ -75,6 +75,8 @@ INPUTS = (
     Row("commands_101", seeds(102), ("58a8bc0", "`--seed 102 --count 2000`")),
     Row("commands_101", seeds(103), ("58a8bc0", "`--seed 103`, as far as it came")),
     Row("commands_131", seeds(131), ("19026ea", "`--seed 131` of the eight kinds of later lines, as far as it came; its faults are looked into below")),
+    Row("commands_141", seeds(141, 142), ("7e4af4b, its fault mended since", "`python -m fuzz.run --seed 141 --count 2000`, `--seed 142`")),
+    Row("commands_151", seeds(*range(151, 156)), ("18c7dfb, its fault mended since", "`python -m fuzz.run --seed 151` ... `155 --count 2000`")),
 )  # fmt: skip
 KILLS = (
     Row("calls", mode("kill before"), ("`python -m fuzz.faults --cold`: ended before each of 108 of the 201 calls",)),
@@ -92,6 +94,7 @@ KILLS = (
     Row("calls_session_mended", mode("error"), ("the same, the call fails",)),
     Row("kills", seeds(41), ("`python -m fuzz.kills --cold --seed 41`",)),
     Row("kills", seeds(42), ("`python -m fuzz.kills --seed 42 --count 1000`",)),
+    Row("kills_43", seeds(43), ("`python -m fuzz.kills --seed 43 --count 1000` on 18c7dfb",)),
     *(
         Row("kills_commands", command(name), (f"`python -m fuzz.kills --command '{name}'`",))
         for name in ("sweep", "train", "rescue", "eval boxes", "bench", "parity", "quantize", "run", "report")

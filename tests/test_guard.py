@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -61,6 +62,26 @@ def test_ctrl_c_while_an_extension_is_loaded_is_no_failure_of_the_file() -> None
     assert explain(loaded) == ("interrupted", 130)
     with pytest.raises(KeyboardInterrupt), reading("a.tflite cannot be opened"):
         raise loaded
+
+
+@pytest.mark.parametrize(("asked", "code"), [(KeyboardInterrupt(), 130), (StoppedError(15), 143)])
+def test_ctrl_c_while_a_lock_is_let_go_is_no_failure_of_the_file(
+    asked: BaseException, code: int
+) -> None:
+    """It comes after the lock is free and before the block knows: Python calls that an unlocked lock."""
+
+    def read() -> None:
+        lock = threading.Lock()
+        with lock:
+            lock.release()
+            raise asked
+
+    with pytest.raises(EdgeconvError) as told, reading("net.onnx cannot be converted"):
+        read()
+    assert explain(told.value)[1] == code
+    with pytest.raises(RuntimeError) as alone:
+        threading.Lock().release()
+    assert explain(alone.value)[0].startswith("internal error")
 
 
 @pytest.mark.parametrize("command", ["summary", "export", "quantize"])
