@@ -420,7 +420,8 @@ def test_what_tflite_micro_does_not_run_is_a_row_of_the_arenas_table(
 def test_what_vela_refuses_is_a_line_of_the_sheet(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path, name: str) -> npu.Mapping:
+    def refuse(path: Path, name: str, limit_s: float) -> npu.Mapping:
+        assert npu.START_S < limit_s < 60
         raise EdgeconvError("Vela refuses it: no such operator")
 
     monkeypatch.setattr(npu, "compile_for", refuse)

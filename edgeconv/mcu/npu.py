@@ -24,6 +24,9 @@ NPUS = (
 """Vela's accelerator configurations."""
 
 LIMIT_S = 600.0
+START_S, EACH_S = 10.0, 3.0
+"""What Vela may take for a file, and for each operator of it: many times what it needs, but a
+damaged file, whose sizes are none, may hold it for ever."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,11 @@ class Refusal:
 
 
 def map_to(
-    path: Path, npus: Sequence[str], custom: Sequence[str] = ()
+    path: Path, npus: Sequence[str], operators: int, custom: Sequence[str] = ()
 ) -> tuple[Mapping | Refusal, ...]:
     """Compile ``path`` for each of ``npus``; where Vela refuses or crashes, that is its answer.
 
-    A file with ``custom`` operators is not handed to it: Vela 5.2.0 crashes at them.
+    A file of more ``operators`` may take it longer; one with ``custom`` ones is not handed to it: Vela 5.2.0 crashes at them.
     Raises UsageError for an unknown name, MissingDependencyError where Vela is not installed.
     """
     for npu in npus:
@@ -81,20 +84,20 @@ def map_to(
     found: list[Mapping | Refusal] = []
     for npu in npus:
         try:
-            found.append(compile_for(path, npu))
+            found.append(compile_for(path, npu, min(LIMIT_S, START_S + EACH_S * operators)))
         except EdgeconvError as error:
             found.append(Refusal(npu, str(error)))
     return tuple(found)
 
 
-def compile_for(path: Path, npu: str) -> Mapping:
+def compile_for(path: Path, npu: str, limit_s: float = LIMIT_S) -> Mapping:
     """Compile ``path`` for ``npu`` in a child process and return what Vela says; no file is kept.
 
-    Raises EdgeconvError where Vela refuses the file.
+    Raises EdgeconvError where Vela refuses the file, or has not ended after ``limit_s``.
     """
     with temporary_folder() as folder:
         request = {"path": str(path.absolute()), "npu": npu, "folder": str(folder)}
-        said = call("edgeconv.mcu.npu:run_vela", request, f"Vela on {path.name}", timeout_s=LIMIT_S)
+        said = call("edgeconv.mcu.npu:run_vela", request, f"Vela on {path.name}", timeout_s=limit_s)
         tables = sorted(folder.glob("*_summary_*.csv"))
         if not tables:
             raise EdgeconvError(f"Vela wrote no summary for {path.name}: {_reason(said['text'])}")

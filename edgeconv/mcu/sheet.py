@@ -211,7 +211,7 @@ def mcu_sheet(path: Path, boards: Sequence[str] = (), npus: Sequence[str] = ()) 
         code, outside = None, str(error)
     rules = device_rules(summary)["tflite_micro"]["outside"]
     custom = [op.removeprefix(CUSTOM) for op in sorted(summary.histogram) if op.startswith(CUSTOM)]
-    mappings = map_to(path, npus, custom)
+    mappings = map_to(path, npus, sum(summary.histogram.values()), custom)
     return Sheet(
         path,
         len(data),
