@@ -1,7 +1,6 @@
 """What stands below every command: any way to fail ends in one sentence and an exit code."""
 
 import contextlib
-import errno
 import io
 import os
 import shutil
@@ -16,6 +15,7 @@ import click
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import choose_temporary_folder
+from edgeconv.settle import FULL
 from edgeconv.signals import ENDED_AT, StoppedError, Stops
 from edgeconv.terminal import Answer, echo_lines, print_json
 
@@ -142,7 +142,7 @@ def _os_error(error: OSError) -> str:
         return f"{os.fsdecode(error.filename)}: {reason}" if _named(error) else reason
     if _printed(error):
         return f"standard output: {reason}"
-    if error.errno in (None, errno.ENOSPC, errno.EDQUOT):  # numpy's short writes have no number
+    if error.errno in (None, *FULL):  # numpy's short writes have no number
         return f"{reason}; temporary files go to {tempfile.gettempdir()}, or where TMPDIR says"
     return reason
 

@@ -110,7 +110,7 @@ def _name_twice(target: Path, kept: Path) -> None:
         return
     try:
         os.link(target, kept, follow_symlinks=False)
-    except NotImplementedError:
+    except NotImplementedError:  # a system that gives symbolic links no second name
         return
     except OSError as error:
         if error.errno in FULL:

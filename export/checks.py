@@ -128,7 +128,7 @@ def check_finite(graph: Graph) -> None:
 def check_labels(path: Path, labels: Sequence[str], graph: Graph) -> None:
     """Raise UsageError where the names of ``path`` fit no output: class scores, masks or boxes."""
     shapes = [graph.shape(name) for name in graph.outputs]
-    whole = [graph.dtype(name).kind in "iu" for name in graph.outputs]
+    whole = graph.whole_outputs()
     task = task_of(shapes, whole)
     if whole == [True] and task != "boxes":
         return  # a class itself, or a map of them: it does not say how many there are

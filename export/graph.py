@@ -102,6 +102,10 @@ class Graph:
         """Return the outputs that no node reads."""
         return set(self.outputs) - self.consumers().keys()
 
+    def whole_outputs(self) -> list[bool]:
+        """Return of each output whether it holds whole numbers, as evaluate/task.py asks."""
+        return [self.dtype(name).kind in "iu" for name in self.outputs]
+
     def consumers(self) -> dict[str, list[Node]]:
         """Map each tensor to the nodes that read it (a node once for each time it reads it)."""
         found: dict[str, list[Node]] = {}

@@ -101,7 +101,7 @@ def _without_nms(request: "EmitRequest") -> str | None:
 
     graph, options = request.graph, request.options
     shapes = [graph.shape(name) for name in graph.outputs]
-    whole = [graph.dtype(name).kind in "iu" for name in graph.outputs]
+    whole = graph.whole_outputs()
     if options.nms is not None or request.nms is not None or task_of(shapes, whole) != "boxes":
         return None
     if len(graph.inputs) != 1 or len(graph.shape(graph.inputs[0])) != 4:
