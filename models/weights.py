@@ -138,6 +138,7 @@ def _bundled(net: str, options: dict[str, Value]) -> LoadedWeights:
             entry.mean, entry.std, entry.crop, (entry.resolution, entry.resolution)
         ),
         labels=entry.labels,
+        assumed=False,
         accuracy=Accuracy(entry.top1, entry.dataset, "10,000 test pictures"),
     )
 
@@ -157,6 +158,7 @@ def _imagenet(net: str, options: dict[str, Value], progress: Progress | None) ->
         source="imagenet",
         matched=f"{public.source} ({loaded.matched})",
         preprocessing=Preprocessing(public.mean, public.std, public.crop, size),
+        assumed=False,
         accuracy=Accuracy(public.top1, "ImageNet", public.source),
     )
 
@@ -225,8 +227,8 @@ def _from_file(net: str, given_options: Mapping[str, Value | None], path: Path) 
         matched="trained by edgeconv",
         preprocessing=preprocessing_from_json(said["preprocessing"]),
         labels=tuple(said["labels"]),
-        accuracy=Accuracy(*(said["accuracy"][key] for key in ("top1", "dataset", "source"))),
         assumed=False,
+        accuracy=Accuracy(*(said["accuracy"][key] for key in ("top1", "dataset", "source"))),
     )
 
 
