@@ -150,6 +150,7 @@ def test_imagenet_weights_come_from_the_public_url_with_their_preprocessing(
     assert loaded.classes == 1000
     assert loaded.matched == "torchvision, IMAGENET1K_V1 (torchvision layout)"
     assert loaded.preprocessing.mean == (0.485, 0.456, 0.406)
+    assert not loaded.assumed
     assert loaded.accuracy is not None
     assert loaded.accuracy.top1 == 71.88
     with pytest.raises(UsageError, match=r"is for width 1\.0, not 0\.5"):
