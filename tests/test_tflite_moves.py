@@ -115,6 +115,19 @@ def heads() -> Graph:
     return net.finish(net.conv(reshaped(net, x, 1, 12, 4, 4), 4))
 
 
+def grouped() -> Graph:
+    """GroupNorms (arXiv 1803.08494) as PyTorch writes them, of pairs and of all channels: neither moves."""
+    net = NetBuilder(shape=(2, 3, 4, 5))
+    x = net.conv("input", 8)
+    for groups, scale in ((4, 0.5), (1, 1.0)):
+        values = [np.full(groups, value, np.float32) for value in (scale, 0.25 - scale / 4)]
+        sides = [net.constant("norm", value) for value in values]
+        seen = reshaped(net, x, 2, groups, 160 // groups)
+        made = net.add("InstanceNormalization", [seen, *sides], (2, groups, 160 // groups))
+        x = net.conv(reshaped(net, made, 2, 8, 4, 5), 8)
+    return net.finish(x)
+
+
 def undone() -> Graph:
     """Two turns that undo each other, with a reader between."""
     net = NetBuilder(shape=(1, 6, 4, 5))
@@ -125,7 +138,8 @@ def undone() -> Graph:
 
 @pytest.mark.parametrize("int8", [False, True])
 @pytest.mark.parametrize(
-    ("build", "most"), [(mobilevit_block, 2), (convnext_block, 0), (heads, 2), (undone, 1)]
+    ("build", "most"),
+    [(mobilevit_block, 2), (convnext_block, 0), (heads, 2), (grouped, 0), (undone, 1)],
 )
 def test_only_what_has_to_move_moves(worker: Worker, build: object, most: int, int8: bool) -> None:
     graph = build()  # type: ignore[operator]

@@ -5,20 +5,31 @@ import numpy as np
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_table import Entry, first_failing, needs_constant, rank_within
 from edgeconv.export.tflite.emission import Emission
-from edgeconv.export.tflite.layout import order, stored_axis
+from edgeconv.export.tflite.layout import stored_axis
 from edgeconv.export.tflite.ops_elementwise import of_kinds
 
 
-def _normalized(em: Emission, x: int, places: list[int], epsilon: float) -> int:
-    """Return (x - mean) / sqrt(variance + epsilon) over stored axes."""
-    shape = [1 if at in places else size for at, size in enumerate(em.builder.shape(x))]
+def _normalize(
+    em: Emission, node: Node, x: int, places: list[int], scale: int | None, bias: int | None
+) -> None:
+    """Emit (x - mean) / sqrt(variance + epsilon) over stored axes, then what scales and shifts it."""
+    whole = em.builder.shape(x)
+    shape = [1 if at in places else size for at, size in enumerate(whole)]
     axes = em.ints(places, "axes")
     mean = em.do("MEAN", [x, axes], "ReducerOptions", shape=shape, keepDims=True)
     away = em.do("SUB", [x, mean], "SubOptions")
     squares = em.do("MUL", [away, away], "MulOptions")
     variance = em.do("MEAN", [squares, axes], "ReducerOptions", shape=shape, keepDims=True)
-    shifted = em.do("ADD", [variance, em.real(epsilon)], "AddOptions")
-    return em.do("MUL", [away, em.do("RSQRT", [shifted])], "MulOptions")
+    shifted = em.do("ADD", [variance, em.real(node.float("epsilon", 1e-5))], "AddOptions")
+    steps = [
+        ("MUL", em.do("RSQRT", [shifted]), "MulOptions"),
+        ("MUL", scale, "MulOptions"),
+        ("ADD", bias, "AddOptions"),
+    ]
+    *inner, last = [(code, by, options) for code, by, options in steps if by is not None]
+    for code, by, options in inner:
+        away = em.do(code, [away, by], options)
+    em.emit(node, last[0], [away, last[1]], last[2], shape=whole)
 
 
 def layer_norm(em: Emission, node: Node) -> None:
@@ -28,28 +39,34 @@ def layer_norm(em: Emission, node: Node) -> None:
     axes = range(node.int("axis", -1) % rank, rank)
     places = [stored_axis(axis, rank, layout) for axis in axes]
     x = em.read(node.inputs[0], layout)
-    x = _normalized(em, x, places, node.float("epsilon", 1e-5))
-    scale = em.operand(node.inputs[1], rank, layout)
-    if len(node.inputs) < 3 or not node.inputs[2]:
-        em.emit(node, "MUL", [x, scale], "MulOptions")
-        return
-    x = em.do("MUL", [x, scale], "MulOptions")
-    em.emit(node, "ADD", [x, em.operand(node.inputs[2], rank, layout)], "AddOptions")
+    scale, bias = (
+        em.operand(name, rank, layout) if name else None for name in (*node.inputs[1:], "")[:2]
+    )
+    _normalize(em, node, x, places, scale, bias)
 
 
 def instance_norm(em: Emission, node: Node) -> None:
-    """InstanceNormalization: over the spatial axes, then scale and bias for each channel."""
+    """InstanceNormalization: over the spatial axes, then scale and bias for each channel.
+
+    With ``groups`` (join_groups.py) over the channels of a group too, with a scale and bias for each group.
+    """
     layout, rank = em.layout(node.output), len(em.graph.shape(node.output))
-    places = [stored_axis(axis, rank, layout) for axis in range(2, rank)]
     x = em.read(node.inputs[0], layout)
-    x = _normalized(em, x, places, node.float("epsilon", 1e-5))
-    wide = [1, -1, *[1] * (rank - 2)]
-    operands = []
-    for name in node.inputs[1:3]:
-        value = em.graph.constants[name].reshape(wide).transpose(order(layout, rank))
-        operands.append(em.builder.shared(name, np.ascontiguousarray(value)))
-    x = em.do("MUL", [x, operands[0]], "MulOptions")
-    em.emit(node, "ADD", [x, operands[1]], "AddOptions")
+    places = [stored_axis(axis, rank, layout) for axis in range(2, rank)]
+    channel = stored_axis(1, rank, layout)
+    if "groups" in node.attrs:  # channels last
+        number, *plane, channels = em.builder.shape(x)
+        groups = node.int("groups", 1)
+        x = em.reshape(x, (number, int(np.prod(plane)), groups, channels // groups))
+        places, channel = [1, 3], 2
+    wide = [-1 if at == channel else 1 for at in range(len(em.builder.shape(x)))]
+
+    def operand(name: str, nothing: float) -> int | None:
+        value = em.graph.constants[name].reshape(wide)
+        return em.builder.shared(name, value) if (value != nothing).any() else None
+
+    scale, bias = operand(node.inputs[1], 1.0), operand(node.inputs[2], 0.0)
+    _normalize(em, node, x, places, scale, bias)
 
 
 def local_response(em: Emission, node: Node) -> None:

@@ -9,6 +9,7 @@ from edgeconv.export.rewrites.part_strides import part_strides
 from edgeconv.export.rewrites.table import JOIN_GHOSTS, Change, Rewrite, apply_rewrites
 from edgeconv.export.tflite.carry_rows import carry_rows
 from edgeconv.export.tflite.fold_transposes import fold_transposes
+from edgeconv.export.tflite.join_groups import join_groups
 from edgeconv.export.tflite.join_moves import join_moves
 from edgeconv.export.tflite.order_channels import order_channels
 from edgeconv.export.tflite.place_shuffles import place_shuffles
@@ -62,6 +63,7 @@ def rewrite(
     graph: Graph, recipe: Recipe | None, rewrites: Rewrites
 ) -> tuple[Graph, Recipe | None, tuple[Change, ...]]:
     """Return graph and recipe after the rewrites, and what was done."""
+    graph = join_groups(graph, recipe)
     graph, recipe = turn_together(graph, recipe, _moved)
     graph = join_moves(fold_transposes(graph), recipe)
     graph, recipe = carry_rows(graph, recipe, _moved)
