@@ -206,74 +206,194 @@ def test_the_c_border_fills_the_input_as_edgeconv_does(
     assert short.stderr.startswith(b"stdin has fewer than ")
 
 
-STAND_IN = r"""
-#pragma once
-#include <cstdio>
-#include <cstring>
+WATCH = r"""
 #include <cstddef>
-struct TfLiteModel {}; struct TfLiteInterpreterOptions {}; struct TfLiteTensor {}; struct TfLiteInterpreter {};
-enum TfLiteStatus { kTfLiteOk = 0 };
-static TfLiteModel m; static TfLiteInterpreterOptions o; static TfLiteTensor t; static TfLiteInterpreter i;
-inline TfLiteModel *TfLiteModelCreateFromFile(const char *p) { FILE *f = fopen(p, "rb"); if (!f) return nullptr; fclose(f); return &m; }
-inline TfLiteInterpreterOptions *TfLiteInterpreterOptionsCreate() { return &o; }
-inline void TfLiteInterpreterOptionsSetNumThreads(TfLiteInterpreterOptions *, int) {}
-inline TfLiteInterpreter *TfLiteInterpreterCreate(const TfLiteModel *, const TfLiteInterpreterOptions *) { return &i; }
-inline TfLiteStatus TfLiteInterpreterAllocateTensors(TfLiteInterpreter *) { return kTfLiteOk; }
-inline TfLiteTensor *TfLiteInterpreterGetInputTensor(const TfLiteInterpreter *, int) { return &t; }
-inline TfLiteStatus TfLiteTensorCopyFromBuffer(TfLiteTensor *, const void *d, size_t n) { FILE *f = fopen("input.bin", "wb"); fwrite(d, 1, n, f); fclose(f); return kTfLiteOk; }
-inline TfLiteStatus TfLiteInterpreterInvoke(TfLiteInterpreter *) { return kTfLiteOk; }
-inline const TfLiteTensor *TfLiteInterpreterGetOutputTensor(const TfLiteInterpreter *, int) { return &t; }
-inline TfLiteStatus TfLiteTensorCopyToBuffer(const TfLiteTensor *, void *d, size_t n) { FILE *f = fopen("output.bin", "rb"); size_t got = fread(d, 1, n, f); fclose(f); return got == n ? kTfLiteOk : static_cast<TfLiteStatus>(1); }
-inline void TfLiteInterpreterDelete(TfLiteInterpreter *) {}
-inline void TfLiteInterpreterOptionsDelete(TfLiteInterpreterOptions *) {}
-inline void TfLiteModelDelete(TfLiteModel *) {}
+#include <cstdio>
+extern "C" {
+int LiteRtGetTensorBufferPackedSize(void *, size_t *);
+int __real_LiteRtLockTensorBuffer(void *, void **, int);
+int __real_LiteRtUnlockTensorBuffer(void *);
+static void *held;
+int __wrap_LiteRtLockTensorBuffer(void *buffer, void **memory, int mode) {
+    const int status = __real_LiteRtLockTensorBuffer(buffer, memory, mode);
+    held = *memory;
+    return status;
+}
+int __wrap_LiteRtUnlockTensorBuffer(void *buffer) {
+    size_t bytes = 0;
+    LiteRtGetTensorBufferPackedSize(buffer, &bytes);
+    FILE *file = std::fopen("moved.bin", "ab");
+    std::fwrite(held, 1, bytes, file);
+    std::fclose(file);
+    return __real_LiteRtUnlockTensorBuffer(buffer);
+}
+}
 """
-"""TensorFlow Lite's C interface without a runtime: the input goes to a file, the output comes from one."""
+"""Around LiteRT's own functions: what the program wrote and read goes to a file, to the bit."""
 
 
-@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler here")
-@pytest.mark.slow
-def test_the_cpp_program_around_a_stand_in_for_the_runtime(
-    exported: Callable[[str], Path], tmp_path: Path
-) -> None:
-    from edgeconv import run_model
+def build_cpp(path: Path, folder: Path) -> Path:
+    """Return the C++ program of a file, linked to the library of ai-edge-litert's wheel, and watched."""
+    litert = pytest.importorskip("ai_edge_litert")
+    library = Path(litert.__path__[0]) / "libLiteRt.so"
+    if sys.platform != "linux" or shutil.which("c++") is None or not library.is_file():
+        pytest.skip("no C++ compiler of GNU's here, or no libLiteRt.so")
+    name, text = write_snippet(path, "cpp", folder)
+    (folder / name).write_text(text, encoding="utf-8")
+    (folder / "watch.cpp").write_text(WATCH)
+    wrapped = [f"-Wl,--wrap=LiteRt{do}TensorBuffer" for do in ("Lock", "Unlock")]
+    sources = [str(folder / name), str(folder / "watch.cpp"), str(library)]
+    strict = ["c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", f"-Wl,-rpath,{library.parent}"]
+    compile_here([*strict, *wrapped, *sources, "-o", str(folder / "run")])
+    return folder / "run"
+
+
+def run_cpp(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    asked, folder = [str(program), *arguments], program.parent
+    return subprocess.run(asked, cwd=folder, capture_output=True, encoding="utf-8", check=False)
+
+
+def check_cpp(path: Path, folder: Path) -> str:
+    """Hold the program's tensors to Python's LiteRT, to the bit, on one picture; return what it prints."""
     from edgeconv.runtimes.base import open_runner
 
-    path = exported("tflite-int8")
+    program, picture = build_cpp(path, folder), pictures()[0]
     artifact = load_artifact(path)
     assert artifact is not None
     assert artifact.preprocessing is not None
-    header = tmp_path / "tensorflow" / "lite" / "c" / "c_api.h"
-    header.parent.mkdir(parents=True)
-    header.write_text(STAND_IN)
-    name, text = write_snippet(path, "cpp", tmp_path)
-    (tmp_path / name).write_text(text)
-    program = tmp_path / "run"
-    compile_here(
-        ["c++", "-std=c++17", "-I", str(tmp_path), str(tmp_path / name), "-o", str(program)]
-    )
-    picture, expected = pictures()[0], fed(path)[0]
+    height, width = artifact.preprocessing.size
+    head = f"P6\n{width} {height}\n255\n".encode()
+    (folder / "p.ppm").write_bytes(head + crop(picture, artifact.preprocessing).tobytes())
+    done = run_cpp(program, "p.ppm")
+    assert done.returncode == 0, done.stderr
+    moved, expected = (folder / "moved.bin").read_bytes(), fed(path)[0]
+    shape = artifact.inputs[0].shape
+    given = np.frombuffer(moved, expected.dtype, np.prod(shape)).reshape(shape)
+    assert np.isclose(given, expected, atol=1e-5).mean() > 0.99, "the last bit decides a tie"
     with open_runner(path) as runner:
-        stored = runner.infer({runner.inputs[0].name: expected})[runner.outputs[0].name]
-    (tmp_path / "output.bin").write_bytes(stored.tobytes())
-    rgb = crop(picture, artifact.preprocessing)
-    (tmp_path / "p.ppm").write_bytes(b"P6\n16 16\n255\n" + rgb.tobytes())
-    done = subprocess.run([str(program), "p.ppm"], cwd=tmp_path, capture_output=True, check=True)
-    (tmp_path / "cut.ppm").write_bytes(b"P6\n16 16\n255\nabc")
-    for given in ("gone.ppm", "cut.ppm"):
-        failed = subprocess.run(
-            [str(program), given], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert failed.returncode == 1
-        assert failed.stderr == f"{given} is not there, or no binary PPM of 16x16 pixels\n"
-    found = np.fromfile(tmp_path / "input.bin", expected.dtype)
-    assert (found == expected.ravel()).mean() > 0.99
-    said = [line.split(" %  ") for line in done.stdout.decode().splitlines()[1:]]
-    mine = run_model(path, [picture])[0].classes
+        outputs = runner.infer({runner.inputs[0].name: given})
+    left = moved[given.nbytes :]
+    for spec in artifact.outputs:
+        stored = outputs[spec.name]
+        if (artifact.nms or {}).get(
+            "final"
+        ) and stored.ndim > 1:  # what follows the boxes is left as it was
+            stored = stored[:, : int(outputs["number of detections"][0])]
+        assert left.startswith(stored.tobytes()), spec
+        left = left[outputs[spec.name].nbytes :]
+    assert not left
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_cpp_program_runs_in_the_wheels_library(
+    exported: Callable[[str], Path], tmp_path: Path
+) -> None:
+    from edgeconv import run_model
+
+    path = exported("tflite-int8")
+    said = [line.split(" %  ") for line in check_cpp(path, tmp_path).splitlines()[1:]]
+    mine = run_model(path, [pictures()[0]])[0].classes
     assert [name for _, name in said] == [ranked.name for ranked in mine]
     assert np.allclose(
         [float(p) for p, _ in said], [100 * (r.probability or 0) for r in mine], atol=0.06
     )
+    program = tmp_path / "run"
+    (tmp_path / "cut.ppm").write_bytes(b"P6\n16 16\n255\nabc")
+    (tmp_path / "small.ppm").write_bytes(b"P6\n8 8\n255\n" + bytes(192))
+    for given in ("gone.ppm", "cut.ppm", "small.ppm"):
+        failed = run_cpp(program, given)
+        assert failed.returncode == 1
+        wanted = f"{given} is not there, or no binary PPM of 16x16 pixels"
+        assert failed.stderr.splitlines()[-1] == wanted
+    assert run_cpp(program).stderr.endswith("run picture.ppm...\n")
+
+
+@pytest.mark.long
+def test_the_cpp_program_names_a_file_that_it_cannot_run(
+    exported: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "net.tflite"
+    for suffix in ("", ".json"):
+        shutil.copy(f"{exported('tflite-int8')}{suffix}", f"{path}{suffix}")
+    program = build_cpp(path, tmp_path)
+    for content, wanted in (
+        (b"no model", "net.tflite: this LiteRT cannot run it (2.1.6 is the first that "),
+        (exported("tflite-float").read_bytes(), "net.tflite: its input or outputs are not those "),
+    ):
+        path.write_bytes(content)
+        failed = run_cpp(program, "p.ppm")
+        assert failed.returncode == 1
+        assert failed.stderr.splitlines()[-1].startswith(wanted)
+    path.unlink()
+    assert run_cpp(program, "p.ppm").stderr == "net.tflite is not there\n"
+
+
+BODY = "(float[%d,3,16,16] x) => (%s) { c = Conv<strides=[2,2]>(x, w) r = Relu(c) %s }"
+POOLED = "g = GlobalAveragePool(r) f = Flatten(g)"
+BODIES = {
+    "classifier": ("float[1,8] f", POOLED),
+    "two pictures": ("float[2,8] f", POOLED),
+    "label": ("int64[1] y", POOLED + " y = ArgMax<axis=1, keepdims=0>(f)"),
+    "map": ("float[1,4,7,7] y", "y = Conv(r, small)"),
+    "several": ("float[1,4,7,7] y, float[1,8] f", f"y = Conv(r, small) {POOLED}"),
+    "boxes": ("float[1,7,49] y", "m = Conv(r, wide) n = Reshape(m, flat) s = Sigmoid(n) y = Mul(s, far)"),
+}  # fmt: skip
+"""What a net gives -> its outputs and what makes them; ``boxes`` as YOLOv8 does, four sides and three scores."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        *((kind, {"precision": "int8", "io": "uint8"}) for kind in BODIES),
+        ("label", {}),
+        ("boxes", {}),
+        ("several", {"precision": "fp16"}),
+        ("classifier", {"channel_order": "bgr", "mean": (0.5, 0.4, 0.3)}),
+    ],
+)
+def test_the_cpp_program_of_any_net(kind: str, options: dict[str, Any], tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    from graph_kit import floats, model_of
+
+    from edgeconv import export_model
+
+    outputs, nodes = BODIES[kind]
+    far = np.array([16] * 4 + [1] * 3, np.float32).reshape(1, 7, 1)
+    constants = {
+        "w": floats(8, 3, 3, 3), "small": floats(4, 8, 1, 1), "wide": floats(7, 8, 1, 1),
+        "flat": np.array([1, 7, 49]), "far": far,
+    }  # fmt: skip
+    used = {
+        name: value for name, value in constants.items() if re.search(rf"\b{name}\b", BODY + nodes)
+    }
+    onnx.save(
+        model_of(BODY % (1 + (kind == "two pictures"), outputs, nodes), **used),
+        tmp_path / "net.onnx",
+    )
+    usual: dict[str, Any] = {"mean": (0.5,), "std": (0.5,), "crop": 1.0, "verify_count": 4}
+    if options.get("precision") == "int8":
+        usual["calib_count"] = 16
+    if kind == "boxes":
+        usual["nms"] = "yolov8"
+    report = export_model(
+        tmp_path / "net.onnx",
+        targets=("tflite",),
+        calib=str(ROOT / "calib_data" / "test"),
+        output=tmp_path,
+        **{**usual, **options},
+    )
+    said = check_cpp(report.artifacts[-1].path, tmp_path).splitlines()
+    lines = {"classifier": 5, "label": 1, "several": 2}
+    assert len(said) > 1
+    assert len(said) - 1 == lines.get(kind, len(said) - 1)
+    if kind not in ("several", "boxes", "two pictures"):
+        name, text = write_snippet(report.artifacts[-1].path, "python", tmp_path)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        asked = [sys.executable, str(tmp_path / name), str(pictures()[0])]
+        other = subprocess.run(asked, capture_output=True, encoding="utf-8", check=True)
+        assert said[1:] == other.stdout.splitlines()[1:]
 
 
 @pytest.mark.slow
@@ -336,36 +456,6 @@ def test_the_c_border_of_any_net_compiles_without_a_warning(kind: str, tmp_path:
     (tmp_path / "a.c").write_text(render("snippets", "border.c.jinja", **_known(kind, ".tflite")))
     strict = ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-DCHECK", "-c"]
     compile_here([*strict, str(tmp_path / "a.c"), "-o", str(tmp_path / "a.o")])
-
-
-@pytest.mark.long
-@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler here")
-@pytest.mark.parametrize(
-    ("kind", "stored", "says"),
-    [
-        ("label", np.array([3]), "  plain\n"),
-        ("map", np.eye(18, dtype=np.float32)[:4].sum(axis=0), '  100.0 % of the pixels  a "b"\n'),
-        ("several", np.zeros(4, np.float32), "  output 0: 0 to 0\n  output 1: 0 to 0\n"),
-        ("boxes", np.ones(36, np.float32), "  100.0 %  3.0 3.0 3.0 3.0  é? ${x}\n"),
-    ],
-)
-def test_the_cpp_program_of_any_net(
-    kind: str, stored: np.ndarray[Any, Any], says: str, tmp_path: Path
-) -> None:
-    header = tmp_path / "tensorflow" / "lite" / "c" / "c_api.h"
-    header.parent.mkdir(parents=True)
-    header.write_text(STAND_IN)
-    known = {**_known(kind, ".tflite"), "model": "a.cpp"}
-    text = render("snippets", "run.cpp.jinja", **known)
-    (tmp_path / "a.cpp").write_text(text, encoding="utf-8")
-    strict = ["c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-I", str(tmp_path)]
-    compile_here([*strict, str(tmp_path / "a.cpp"), "-o", str(tmp_path / "run")])
-    (tmp_path / "output.bin").write_bytes(stored.tobytes())
-    (tmp_path / "p.ppm").write_bytes(b"P6\n3 3\n255\n" + bytes(27))
-    done = subprocess.run(
-        [str(tmp_path / "run"), "p.ppm"], cwd=tmp_path, capture_output=True, check=True
-    )
-    assert done.stdout.decode() == "p.ppm\n" + says
 
 
 @pytest.mark.parametrize(
