@@ -61,6 +61,11 @@ def turned(how: Preprocessing) -> Preprocessing:
     return replace(how, mean=how.mean[::-1], std=how.std[::-1], order=other)
 
 
+def negative(how: Preprocessing) -> Preprocessing:
+    """Return what makes of a picture x the tensor that ``how`` makes of its negative, 255 - x."""
+    return replace(how, mean=tuple(1 - m for m in how.mean), std=tuple(-s for s in how.std))
+
+
 class Wished(Protocol):
     """What a user says of how pictures are prepared; None where nothing."""
 

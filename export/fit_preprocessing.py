@@ -4,7 +4,7 @@ Given pictures, each usual scaling gives the first batch norm a mean and a varia
 that was trained with comes closest to the stored ones. Channel order is judged there too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,8 @@ class Candidate:
 class Fit:
     """Every candidate, the closest first, and the divergence of what is done at present.
 
-    ``turned``: pictures in ``other_order`` surely fit better. ``brighter``: pictures so many times as bright
+    ``turned``: pictures in ``other_order`` surely fit better; ``negative``: their negatives do; where both do, one of
+    them is true. ``brighter``: pictures so many times as bright
     would fit, at ``then`` nats, where no usual scaling does; 1 where that is not so.
     """
 
@@ -58,6 +59,7 @@ class Fit:
     present: float
     pictures: int
     turned: bool = False
+    negative: bool = False
     other_order: Order = "bgr"
     brighter: float = 1.0
     then: float = 0.0
@@ -72,42 +74,57 @@ class Fit:
     def wish(self) -> dict[str, Any]:
         """What fits better, as options; nothing where the present scaling and order fit."""
         name = {} if self.better is None else {"preprocessing": self.better.name}
-        return name | ({"channel_order": self.other_order} if self.turned else {})
+        order = self.turned and not self.negative
+        return name | ({"channel_order": self.other_order} if order else {})
 
     @property
     def wrong(self) -> bool:
         """Whether what is fed surely is not what the net was trained with."""
-        return bool(self.wish) or self.brighter != 1.0
+        return bool(self.wish) or self.negative or self.brighter != 1.0
 
     def __str__(self) -> str:
-        other = self.other_order
-        order = (
-            "CHANNEL ORDER LOOKS WRONG: the first batch norm's statistics fit pictures in "
-            f"{other.upper()} order, which are not what is fed: try --channel-order {other}"
-        )
-        if self.better is None and self.brighter != 1.0:
+        said = [*self._scaling(), *self._reading()]
+        if said:
+            return "; ".join(said)
+        if self.present > FAR:
+            return (
+                f"no usual preprocessing fits the first batch norm's statistics, this one is {self.present:.2g} nats "
+                "off: are these such pictures as it was trained with?"
+            )
+        return f"the first batch norm's statistics fit, {self.present:.2g} nats off"
+
+    def _scaling(self) -> Iterator[str]:
+        """Yield what is wrong with mean and std, or with how bright the pictures are."""
+        seen = f"over {self.pictures} pictures the statistics of the first batch norm are {self.present:.2g} nats off"
+        if self.better is not None:
+            yield (
+                f"PREPROCESSING LOOKS WRONG: {seen}, and {self.better.divergence:.2g} with "
+                f"{self.better.name}: try --preprocessing {self.better.name}"
+            )
+        elif self.brighter != 1.0 and not self.negative:
             times = max(self.brighter, 1 / self.brighter)
             kind = ("bright", "dark") if self.brighter > 1 else ("dark", "bright")
-            said = (
-                f"PICTURES LOOK WRONG: over {self.pictures} of them the statistics of the first batch norm are "
-                f"{self.present:.2g} nats off, and {self.then:.2g} were they {times:.2g} times as {kind[0]}: these "
+            yield (
+                f"PICTURES LOOK WRONG: {seen}, and {self.then:.2g} were they {times:.2g} times as {kind[0]}: these "
                 f"are too {kind[1]}, or --mean and --std are not those of training"
             )
-            return f"{said}; {order}" if self.turned else said
-        if self.better is None:
-            fits = f"the first batch norm's statistics fit, {self.present:.2g} nats off"
-            if self.present > FAR:
-                fits = (
-                    f"no usual preprocessing fits the first batch norm's statistics, this one is {self.present:.2g} nats "
-                    "off: are these such pictures as it was trained with?"
-                )
-            return order if self.turned else fits
-        said = (
-            f"PREPROCESSING LOOKS WRONG: over {self.pictures} pictures the statistics of the first "
-            f"batch norm are {self.present:.2g} nats off, and {self.better.divergence:.2g} with "
-            f"{self.better.name}: try --preprocessing {self.better.name}"
-        )
-        return f"{said}; {order}" if self.turned else said
+
+    def _reading(self) -> Iterator[str]:
+        """Yield what is wrong with the channel order, or that these are negatives."""
+        order = self.other_order.upper()
+        fit = "the first batch norm's statistics fit"
+        if self.turned and self.negative:
+            yield (
+                f"PICTURES LOOK WRONG: {fit} pictures in {order} order and negatives (255 - x) alike, and not what is "
+                "fed: labelled pictures (--truth) would tell which"
+            )
+        elif self.negative:
+            yield f"PICTURES LOOK WRONG: {fit} their negatives (255 - x), and not what is fed"
+        elif self.turned:
+            yield (
+                f"CHANNEL ORDER LOOKS WRONG: {fit} pictures in {order} order, which are not what is fed: try "
+                f"--channel-order {self.other_order}"
+            )
 
 
 def fit_preprocessing(
@@ -137,11 +154,12 @@ def fit_preprocessing(
     if fit.better is None and present > FAR:
         fit = _exposed(norm, few, how, fit)
     right = how if fit.better is None else scaled(how, fit.better.name, norm.channels)
-    other = channel_order.turned_fits(norm, pixels, right)
-    if other is None:
+    read = channel_order.better_read(norm, pixels, right)
+    if read is None:
         more = some_pictures(folder, how, channel_order.MORE)
-        other = len(more) > len(pixels) and channel_order.turned_fits(norm, more, right)
-    return replace(fit, turned=bool(other))
+        read = channel_order.better_read(norm, more, right) if len(more) > len(pixels) else set()
+    read = read or set()
+    return replace(fit, turned="turned" in read, negative="negative" in read)
 
 
 def _exposed(norm: FirstNorm, pixels: Sequence[Array], how: Preprocessing, fit: Fit) -> Fit:

@@ -64,8 +64,15 @@ def _claim(
     source: Source, options: ExportOptions, labels: Sequence[str] | None, fit: Fit | None
 ) -> Claim | None:
     """Return what looks wrong, by the first batch norm or else by the true classes."""
-    if fit is not None and fit.wrong:
+    if fit is not None and fit.wish:
         return Claim(str(fit), fit.wish)
+    told = _told_by_truth(source, options, labels)
+    return Claim(str(fit), {}) if told is None and fit is not None and fit.wrong else told
+
+
+def _told_by_truth(
+    source: Source, options: ExportOptions, labels: Sequence[str] | None
+) -> Claim | None:
     how, shape = source.preprocessing, next(iter(source.shapes.values()))
     folder = options.verify or options.calib
     if how is None or how.embedded or not _labelled(options, folder):

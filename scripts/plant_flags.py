@@ -161,7 +161,9 @@ def _upright(folder: Path, work: Path) -> Path:
 
 
 def cases(net: Trained, done: set[str]) -> Iterator[tuple[str, Line]]:
-    """Yield (case, what was said): right flags, five wrong scalings, and the wrong channel order."""
+    """Yield (case, what was said): right flags, five wrong scalings, the wrong channel order, negatives."""
+    from PIL import ImageOps
+
     right = SAME.get(net.right, (net.right,))
     wrong = [name for name in WRONG if name not in right][:COUNT]
     for name in [*right, *wrong]:
@@ -188,6 +190,12 @@ def cases(net: Trained, done: set[str]) -> Iterator[tuple[str, Line]]:
             yield f"{net.name}: cut", about(net, "cut") | ask(wide, net.how)
             how = replace(net.how, crop=LETTERBOX)
             yield f"{net.name}: letterbox", about(net, net.right) | ask(wide, how)
+        if f"{net.name}: negative" not in done:
+            inverted = rewritten(net.folder, folder / "inverted", ImageOps.invert)
+            yield (
+                f"{net.name}: negative",
+                about(net, "negative") | ask(replace(net, folder=inverted), net.how),
+            )
         if f"{net.name}: nearest" not in done:
             size = net.how.size[::-1]
             near = rewritten(net.folder, folder / "near", lambda picture: picture.resize(size, 0))
@@ -239,6 +247,8 @@ def ask(net: Trained, how: Preprocessing) -> Line:
     folder = str(net.folder)
     fit = fit_preprocessing(net.module, None, how, folder)
     line: Line = {"judged": fit is not None, "statistics": {} if fit is None else fit.wish}
+    if fit is not None and fit.negative:
+        line["reading"] = ["negative", "order"] if fit.turned else ["negative"]
     if line["statistics"]:
         return line
     scores = class_scores(net.module, None, (1, 3, *how.size))
@@ -254,6 +264,8 @@ def wanted(line: Line) -> dict[str, Any]:
     """Return the options that mend what was planted; nothing where nothing is wrong."""
     if line["planted"] == "BGR":
         return {"channel_order": "bgr"}
+    if line["planted"] == "negative":
+        return {"reading": ["negative"]}
     if line["planted"] == "cut":
         return {"crop": LETTERBOX}
     if line["planted"] == "crop":
@@ -270,11 +282,14 @@ def table(lines: Path) -> None:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for line in read:
         right, said = wanted(line), line["statistics"] or line.get("truth") or {}
+        if not said and "reading" in line:
+            said = {"reading": line["reading"]}
         kind = "nothing" if not right else next(iter(right))
         able = line["judged"] or "truth" in line
         # which of two crops is right, so few pictures do not tell
         found = said.keys() == right.keys() if kind == "crop" else said == right
-        verdict = "right" if found else "wrong" if said else "silent"
+        both = len(said.get("reading", ())) == 2 and kind in ("reading", "channel_order")
+        verdict = "right" if found else "one of two" if both else "wrong" if said else "silent"
         counts[kind][verdict if able else "cannot be judged"] += 1
         if able and verdict != "right":
             click.echo(f"{verdict}: {line['case']}: {said}, right is {right}")

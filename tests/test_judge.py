@@ -325,7 +325,7 @@ FORMS = (
 def test_export_and_parity_come_to_the_same_verdict(kind: str, tmp_path: Path) -> None:
     """On the same file, in the same runtime: every figure of every output and part, and the same misses.
 
-    The pictures are sorted, and more than Core ML's files are judged on.
+    The pictures are sorted, and more than Core ML's files are judged on; the strange net takes a second input.
     """
     from edgeconv import export_model
     from edgeconv.parity.api import check_parity
@@ -333,7 +333,10 @@ def test_export_and_parity_come_to_the_same_verdict(kind: str, tmp_path: Path) -
     make, forms = {"mixed": (mixed_output, FORMS), "strange": (strange_outputs, STRANGE)}[kind]
     model = make(tmp_path / "net [v1].onnx")
     seen = kit.pictures(80)
-    np.savez(tmp_path / "calib.npz", input=seen[np.argsort(seen.mean(axis=(1, 2, 3)))])
+    arrays = {"input": seen[np.argsort(seen.mean(axis=(1, 2, 3)))]}
+    if kind == "strange":
+        arrays["hint"] = np.random.default_rng(6).normal(size=(80, 24)).astype(np.float32)
+    np.savez(tmp_path / "calib.npz", allow_pickle=False, **arrays)
     for precision, targets, io in forms:
         out = tmp_path / f"{precision}_{io}"
         more: dict[str, Any] = {"calib": str(tmp_path / "calib.npz"), "output": out, "threads": 1}
@@ -355,7 +358,7 @@ STRANGE = (("fp16", ("coreml",), "float"), ("int8", ("coreml", "tflite"), "float
 
 
 def strange_outputs(path: Path) -> Path:
-    """Write the small net with figures around 500, probabilities and a constant, in square brackets."""
+    """Write the small net with figures around 500 that a second input moves, probabilities and a constant, in square brackets."""
     from edgeconv.export.graph import Node
     from edgeconv.export.hub.onnx_io import save_model, to_onnx
 
@@ -368,7 +371,11 @@ def strange_outputs(path: Path) -> Path:
     for name, shape in zip(names, ((1, 4), (1, 10), (1, 4, 2)), strict=True):
         graph.declare(name, shape, np.float32)
     gemm: dict[str, Any] = {"transB": 1, "alpha": 1.0, "beta": 1.0}
-    inputs = ["flat", "place.weight", "place.bias"]
+    graph.inputs.append("hint")
+    for name in ("hint", "hinted"):
+        graph.declare(name, (1, 24), np.float32)
+    graph.nodes.append(Node("Add", "hinting", ["flat", "hint"], ["hinted"]))
+    inputs = ["hinted", "place.weight", "place.bias"]
     graph.nodes.append(Node("Gemm", "place", inputs, [names[0]], gemm))
     graph.nodes.append(Node("Softmax", "class", ["logits"], [names[1]], {"axis": 1}))
     graph.nodes.append(Node("Identity", "anchor", ["anchors"], [names[2]]))

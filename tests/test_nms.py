@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from graph_kit import floats, model_of
 from mediapipe_accepts import ask, boxes_agreeing, pixels_agreeing
+from parity_kit import agree
 
 from edgeconv import export_model, write_report, write_snippet
 from edgeconv.artifact import load_artifact
@@ -24,6 +25,7 @@ from edgeconv.cli import main
 from edgeconv.errors import UsageError
 from edgeconv.evaluate.look import Looking, look
 from edgeconv.evaluate.run import Asked, open_subject
+from edgeconv.parity.api import check_parity
 from edgeconv.runtimes.base import open_runner
 
 SIDE, CELLS = 32, 64
@@ -137,21 +139,26 @@ def test_no_thread_loses_a_class(tmp_path: Path, pictures: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def int8(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
+def int8_report(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Any:
     folder = tmp_path_factory.mktemp("int8")
     names = folder / "names.txt"
     names.write_text("cat\ndog\nemu\n")
     report = exported(
         "yolov8", folder, pictures, precision="int8", recipe="fast", labels=names, nms="auto", crop="letterbox",
-        nms_iou=0.5, nms_score=0.6,
+        nms_iou=0.5, nms_score=0.6, verify=pictures,
     )  # fmt: skip
-    path: Path = report.artifacts[1].path
     assert report.artifacts[1].verdict, boxes_line(report)
+    return report
+
+
+@pytest.fixture(scope="module")
+def int8(int8_report: Any) -> Path:
+    path: Path = int8_report.artifacts[1].path
     return path
 
 
 def test_run_eval_and_the_snippet_read_the_boxes_and_parity_names_the_other_file(
-    int8: Path, pictures: Path, tmp_path: Path
+    int8: Path, int8_report: Any, pictures: Path
 ) -> None:
     subject = open_subject(int8, Asked())
     (seen,) = look(subject, [pictures / "0.png"], Looking())
@@ -178,7 +185,17 @@ def test_run_eval_and_the_snippet_read_the_boxes_and_parity_names_the_other_file
     assert done.exit_code == 0, done.stderr
     boxes = json.loads(done.stdout)["files"][0]["boxes"]
     assert boxes["matched"]["of"] > 0
-    assert boxes["matched"]["share"] > 0.9  # held to boxes of the same overlap and score
+    counted = int8_report.artifacts[1].verdict.boxes.to_json()
+    assert counted.items() <= boxes.items()  # export counted them on the same pictures
+
+
+@pytest.mark.long
+def test_parity_has_the_exports_figures_of_the_file_without_nms(int8_report: Any) -> None:
+    plain = int8_report.artifacts[0]
+    runtime = plain.verdict.runtime.split()[0]
+    rows = check_parity([plain.path]).matrix.rows
+    row = next(r for r in rows if r.label == f"{plain.path.name} · {runtime}")
+    agree(plain.verdict.verdict, row.verdict, row.label)
 
 
 def test_mediapipe_finds_what_it_looks_for(int8: Path) -> None:

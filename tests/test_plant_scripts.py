@@ -91,6 +91,8 @@ def test_wrong_scalings_are_named_and_right_ones_are_not(tmp_path: Path) -> None
     lines = dict(plant_flags.cases(net, {f"{net.name}: {n}" for n in passed_over}))
     assert lines[f"{net.name}: nearest"]["statistics"] == {}
     assert lines[f"{net.name}: imagenet"]["statistics"] == {}
+    negative = lines[f"{net.name}: negative"]
+    assert negative["reading"] == plant_flags.wanted(negative)["reading"]
     raw = lines[f"{net.name}: raw"]
     assert raw["statistics"] == plant_flags.wanted(raw) == {"preprocessing": "imagenet"}
 

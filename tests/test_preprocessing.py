@@ -144,6 +144,61 @@ def test_channel_order_is_named_where_the_first_batch_norm_decides(tmp_path: Pat
         net[0].weight.data = net[0].weight.data.flip(1)
 
 
+@pytest.mark.parametrize("kind", ["coloured", "palette"])
+def test_negatives_are_named_and_are_taken_for_no_other_order(kind: str, tmp_path: Path) -> None:
+    """Negatives of a palette of heat look like its pictures in the other order: both are named then, and no option."""
+    from PIL import Image
+
+    from edgeconv.export.fit_preprocessing import fit_preprocessing
+
+    how = Preprocessing(*NAMED["symmetric"], 1.0, (16, 16))
+    folder, changed = coloured(tmp_path / "seen"), tmp_path / "changed"
+    changed.mkdir()
+    rng = np.random.default_rng(3)
+
+    def shown(change: Any) -> Any:
+        for path in folder.iterdir():
+            Image.fromarray(change(np.asarray(Image.open(path)))).save(changed / path.name)
+        return fit_preprocessing(net, None, how, str(changed))
+
+    if kind == "palette":
+        for path in folder.iterdir():
+            heat = rng.random((4, 4, 1)).repeat(4, 0).repeat(4, 1) * 3 - [0, 1, 2]
+            Image.fromarray((255 * np.clip(heat, 0, 1)).astype(np.uint8)).save(path)
+    net = with_statistics(folder, how)
+    negatives = shown(lambda pixels: 255 - pixels)
+    assert (negatives.negative, negatives.turned) == (True, kind == "palette")
+    assert negatives.wrong
+    assert "negatives (255 - x)" in str(negatives)
+    assert negatives.wish == {}
+    turned_over = shown(lambda pixels: np.ascontiguousarray(pixels[:, :, ::-1]))
+    assert (turned_over.turned, turned_over.negative) == (True, kind == "palette")
+    assert turned_over.wish == ({} if kind == "palette" else {"channel_order": "bgr"})
+
+
+def test_true_classes_are_asked_where_statistics_leave_two_readings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And where they say nothing, what the statistics say stands."""
+    from edgeconv.export import settle_preprocessing as settle
+    from edgeconv.export.fit_by_scores import Claim
+    from edgeconv.export.fit_preprocessing import Candidate, Fit
+    from edgeconv.export.options import ExportOptions
+    from edgeconv.export.source import open_source
+
+    folder = coloured(tmp_path / "c", 3)
+    rows = "".join(f"{path.name},{path.stem[-1]}\n" for path in folder.iterdir())
+    (tmp_path / "truth.csv").write_text("file,class\n" + rows)
+    options = ExportOptions("mobilenet_v1", calib=str(folder), truth=str(tmp_path / "truth.csv"))
+    fit = Fit((Candidate("unit", 0.9),), 0.9, 3, turned=True, negative=True)
+    monkeypatch.setattr(settle, "fit_preprocessing", lambda *_: fit)
+    for told in (Claim("BGR", {"channel_order": "bgr"}), None):
+        monkeypatch.setattr(settle, "better_by_truth", lambda *_, told=told: told)
+        found, _ = settle.settle_preprocessing(open_source(options), options, None, lambda _: None)
+        assert found.better == ({} if told is None else told.wish)
+        assert found.notes[0].startswith("PICTURES LOOK WRONG" if told is None else "BGR")
+
+
 def test_pictures_of_other_things_are_told_no_scaling(tmp_path: Path) -> None:
     """Of half the contrast, they come seven times closer to ImageNet's scaling than to the right one, and do not fit it."""
     from PIL import Image
