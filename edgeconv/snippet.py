@@ -33,7 +33,7 @@ class Language:
 
 LANGUAGES = {
     "python": Language("run.py.jinja", "run_{stem}.py", (".tflite", ".onnx"), pictures=False),
-    "cpp": Language("run.cpp.jinja", "run_{stem}.cpp", (".tflite",)),
+    "cpp": Language("run.cpp.jinja", "run_{stem}.cpp", (".tflite", ".onnx")),
     "c": Language("border.c.jinja", "{stem}_border.c", (".tflite", ".onnx")),
     "kotlin": Language("Classifier.kt.jinja", "{camel}.kt", (".tflite",)),
     "swift": Language("Classifier.swift.jinja", "{camel}.swift", (".mlpackage",)),

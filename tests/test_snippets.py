@@ -207,44 +207,51 @@ def test_the_c_border_fills_the_input_as_edgeconv_does(
 
 
 WATCH = r"""
-#include <cstddef>
-#include <cstdio>
-extern "C" {
-int LiteRtGetTensorBufferPackedSize(void *, size_t *);
-int __real_LiteRtLockTensorBuffer(void *, void **, int);
-int __real_LiteRtUnlockTensorBuffer(void *);
-static void *held;
-int __wrap_LiteRtLockTensorBuffer(void *buffer, void **memory, int mode) {
-    const int status = __real_LiteRtLockTensorBuffer(buffer, memory, mode);
-    held = *memory;
-    return status;
-}
-int __wrap_LiteRtUnlockTensorBuffer(void *buffer) {
-    size_t bytes = 0;
-    LiteRtGetTensorBufferPackedSize(buffer, &bytes);
-    FILE *file = std::fopen("moved.bin", "ab");
-    std::fwrite(held, 1, bytes, file);
-    std::fclose(file);
-    return __real_LiteRtUnlockTensorBuffer(buffer);
-}
+#define main its_main
+#include "%s"
+#undef main
+
+template <typename Stored>
+static float as_it_is(Stored stored) { return static_cast<float>(stored); }
+
+int main(int argc, char **argv) {
+    if (its_main(argc, argv)) return 1;
+    Model model;
+    std::vector<uint8_t> rgb;
+    std::vector<input_t> input(static_cast<size_t>(HEIGHT) * WIDTH * CHANNELS);
+    if (model.open("%s") || !read_ppm(argv[1], rgb) || !model.run(rgb.data())) return 2;
+    fill_input(rgb.data(), input.data());
+    std::ofstream file("moved.bin", std::ios::binary);
+    const auto write = [&](const auto &values) { file.write(reinterpret_cast<const char *>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(values[0]))); };
+    write(input);
+    %s
 }
 """
-"""Around LiteRT's own functions: what the program wrote and read goes to a file, to the bit."""
+"""Around a program: what it feeds and what it reads, the integers as floats, goes to a file."""
 
 
-def build_cpp(path: Path, folder: Path) -> Path:
-    """Return the C++ program of a file, linked to the library of ai-edge-litert's wheel, and watched."""
-    litert = pytest.importorskip("ai_edge_litert")
-    library = Path(litert.__path__[0]) / "libLiteRt.so"
-    if sys.platform != "linux" or shutil.which("c++") is None or not library.is_file():
-        pytest.skip("no C++ compiler of GNU's here, or no libLiteRt.so")
+def build_cpp(path: Path, folder: Path, watched: bool = False) -> Path:
+    """Return the C++ program of a file, linked to the library in the wheel of its runtime."""
+    package = "ai_edge_litert" if path.suffix == ".tflite" else "onnxruntime"
+    wheel = Path(pytest.importorskip(package).__path__[0])
+    found = [*wheel.glob("libLiteRt.so"), *wheel.glob("capi/libonnxruntime.so.*")]
+    if sys.platform != "linux" or shutil.which("c++") is None or not found:
+        pytest.skip("no C++ compiler here, or no library in the wheel")
     name, text = write_snippet(path, "cpp", folder)
     (folder / name).write_text(text, encoding="utf-8")
-    (folder / "watch.cpp").write_text(WATCH)
-    wrapped = [f"-Wl,--wrap=LiteRt{do}TensorBuffer" for do in ("Lock", "Unlock")]
-    sources = [str(folder / name), str(folder / "watch.cpp"), str(library)]
-    strict = ["c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", f"-Wl,-rpath,{library.parent}"]
-    compile_here([*strict, *wrapped, *sources, "-o", str(folder / "run")])
+    if watched:
+        artifact = load_artifact(path)
+        assert artifact is not None
+        reads = (
+            f"write(model.read({k}, OUTPUT{k}_COUNT, as_it_is<output{k}_t>));"
+            for k in range(len(artifact.outputs))
+        )
+        (folder / "watch.cpp").write_text(WATCH % (name, path, " ".join(reads)), encoding="utf-8")
+        name = "watch.cpp"
+    linked = folder / ("libLiteRt.so" if package == "ai_edge_litert" else "libonnxruntime.so.1")
+    linked.symlink_to(found[0])
+    strict = ["c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", f"-Wl,-rpath,{folder}"]
+    compile_here([*strict, str(folder / name), str(linked), "-o", str(folder / "run")])
     return folder / "run"
 
 
@@ -254,10 +261,10 @@ def run_cpp(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def check_cpp(path: Path, folder: Path) -> str:
-    """Hold the program's tensors to Python's LiteRT, to the bit, on one picture; return what it prints."""
+    """Hold the program's tensors to those of Python's runtime, to the bit, on one picture; return what it prints."""
     from edgeconv.runtimes.base import open_runner
 
-    program, picture = build_cpp(path, folder), pictures()[0]
+    program, picture = build_cpp(path, folder, watched=True), pictures()[0]
     artifact = load_artifact(path)
     assert artifact is not None
     assert artifact.preprocessing is not None
@@ -267,31 +274,33 @@ def check_cpp(path: Path, folder: Path) -> str:
     done = run_cpp(program, "p.ppm")
     assert done.returncode == 0, done.stderr
     moved, expected = (folder / "moved.bin").read_bytes(), fed(path)[0]
-    shape = artifact.inputs[0].shape
-    given = np.frombuffer(moved, expected.dtype, np.prod(shape)).reshape(shape)
+    given = np.frombuffer(moved, expected.dtype, expected.size).reshape(expected.shape)
     assert np.isclose(given, expected, atol=1e-5).mean() > 0.99, "the last bit decides a tie"
     with open_runner(path) as runner:
-        outputs = runner.infer({runner.inputs[0].name: given})
-    left = moved[given.nbytes :]
+        taken = np.repeat(given, artifact.inputs[0].shape[0], axis=0)
+        outputs = runner.infer({runner.inputs[0].name: taken})
+    found = np.frombuffer(moved, np.float32, offset=given.nbytes)
     for spec in artifact.outputs:
-        stored = outputs[spec.name]
+        stored, here = outputs[spec.name], found[: outputs[spec.name].size].reshape(spec.shape)
+        found = found[stored.size :]
         if (artifact.nms or {}).get(
             "final"
         ) and stored.ndim > 1:  # what follows the boxes is left as it was
-            stored = stored[:, : int(outputs["number of detections"][0])]
-        assert left.startswith(stored.tobytes()), spec
-        left = left[outputs[spec.name].nbytes :]
-    assert not left
+            count = int(outputs["number of detections"][0])
+            stored, here = stored[:, :count], here[:, :count]
+        assert (here == stored).all(), spec
+    assert not found.size
     return done.stdout
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("kind", "size"), [("tflite-int8", "16x16"), ("onnx-uint8", "24x16")])
 def test_the_cpp_program_runs_in_the_wheels_library(
-    exported: Callable[[str], Path], tmp_path: Path
+    exported: Callable[[str], Path], kind: str, size: str, tmp_path: Path
 ) -> None:
     from edgeconv import run_model
 
-    path = exported("tflite-int8")
+    path = exported(kind)
     said = [line.split(" %  ") for line in check_cpp(path, tmp_path).splitlines()[1:]]
     mine = run_model(path, [pictures()[0]])[0].classes
     assert [name for _, name in said] == [ranked.name for ranked in mine]
@@ -299,34 +308,45 @@ def test_the_cpp_program_runs_in_the_wheels_library(
         [float(p) for p, _ in said], [100 * (r.probability or 0) for r in mine], atol=0.06
     )
     program = tmp_path / "run"
-    (tmp_path / "cut.ppm").write_bytes(b"P6\n16 16\n255\nabc")
+    (tmp_path / "cut.ppm").write_bytes(f"P6\n{size.replace('x', ' ')}\n255\nabc".encode())
     (tmp_path / "small.ppm").write_bytes(b"P6\n8 8\n255\n" + bytes(192))
     for given in ("gone.ppm", "cut.ppm", "small.ppm"):
         failed = run_cpp(program, given)
         assert failed.returncode == 1
-        wanted = f"{given} is not there, or no binary PPM of 16x16 pixels"
+        wanted = f"{given} is not there, or no binary PPM of {size} pixels"
         assert failed.stderr.splitlines()[-1] == wanted
     assert run_cpp(program).stderr.endswith("run picture.ppm...\n")
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        ("tflite-int8", "this LiteRT cannot run it (2.1.6 is the first that this program fits)"),
+        ("onnx-uint8", "Load model from net.onnx failed:Protobuf parsing failed"),
+    ],
+)
 def test_the_cpp_program_names_a_file_that_it_cannot_run(
-    exported: Callable[[str], Path], tmp_path: Path
+    exported: Callable[[str], Path], kind: str, wrong: str, tmp_path: Path
 ) -> None:
-    path = tmp_path / "net.tflite"
+    made = exported(kind)
+    path = tmp_path / f"net{made.suffix}"
     for suffix in ("", ".json"):
-        shutil.copy(f"{exported('tflite-int8')}{suffix}", f"{path}{suffix}")
+        shutil.copy(f"{made}{suffix}", f"{path}{suffix}")
     program = build_cpp(path, tmp_path)
-    for content, wanted in (
-        (b"no model", "net.tflite: this LiteRT cannot run it (2.1.6 is the first that "),
-        (exported("tflite-float").read_bytes(), "net.tflite: its input or outputs are not those "),
-    ):
-        path.write_bytes(content)
+    path.write_bytes(b"no model")
+    failed = run_cpp(program, "p.ppm")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.splitlines()[-1].startswith(f"{path.name}: {wrong}")
+    path.unlink()
+    assert run_cpp(program, "p.ppm").stderr == f"{path.name} is not there\n"
+    if kind == "tflite-int8":
+        shutil.copy(exported("tflite-float"), path)
         failed = run_cpp(program, "p.ppm")
         assert failed.returncode == 1
-        assert failed.stderr.splitlines()[-1].startswith(wanted)
-    path.unlink()
-    assert run_cpp(program, "p.ppm").stderr == "net.tflite is not there\n"
+        assert failed.stderr.splitlines()[-1].startswith(
+            f"{path.name}: its input or outputs are not "
+        )
 
 
 BODY = "(float[%d,3,16,16] x) => (%s) { c = Conv<strides=[2,2]>(x, w) r = Relu(c) %s }"
@@ -377,23 +397,26 @@ def test_the_cpp_program_of_any_net(kind: str, options: dict[str, Any], tmp_path
         usual["calib_count"] = 16
     if kind == "boxes":
         usual["nms"] = "yolov8"
+    both = kind != "boxes" and options.get("precision") != "fp16"
+    targets = ("tflite", "onnx") if both else ("tflite",)
     report = export_model(
         tmp_path / "net.onnx",
-        targets=("tflite",),
+        targets=targets,
         calib=str(ROOT / "calib_data" / "test"),
         output=tmp_path,
         **{**usual, **options},
     )
-    said = check_cpp(report.artifacts[-1].path, tmp_path).splitlines()
-    lines = {"classifier": 5, "label": 1, "several": 2}
-    assert len(said) > 1
-    assert len(said) - 1 == lines.get(kind, len(said) - 1)
-    if kind not in ("several", "boxes", "two pictures"):
-        name, text = write_snippet(report.artifacts[-1].path, "python", tmp_path)
-        (tmp_path / name).write_text(text, encoding="utf-8")
-        asked = [sys.executable, str(tmp_path / name), str(pictures()[0])]
-        other = subprocess.run(asked, capture_output=True, encoding="utf-8", check=True)
-        assert said[1:] == other.stdout.splitlines()[1:]
+    for made in report.artifacts[-len(targets) :]:
+        folder = tmp_path / made.path.suffix
+        folder.mkdir()
+        said = check_cpp(made.path, folder).splitlines()
+        assert len(said) > 1
+        if kind in ("classifier", "label", "map"):
+            name, text = write_snippet(made.path, "python", folder)
+            (folder / name).write_text(text, encoding="utf-8")
+            asked = [sys.executable, str(folder / name), str(pictures()[0])]
+            other = subprocess.run(asked, capture_output=True, encoding="utf-8", check=True)
+            assert said[1:] == other.stdout.splitlines()[1:]
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from edgeconv.terminal import echo_lines, print_json
     default="python",
     show_default=True,
     type=click.Choice(["python", "cpp", "c", "kotlin", "swift"]),
-    help="python: .tflite and .onnx; cpp, kotlin: .tflite; c: borders alone; swift: .mlpackage.",
+    help="python, cpp: .tflite and .onnx; kotlin: .tflite; c: borders alone; swift: .mlpackage.",
 )
 @click.option(
     "--output", type=OutputPath(folder=True), metavar="DIR", help="Write it there instead."
