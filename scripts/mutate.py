@@ -3,14 +3,17 @@
     python scripts/mutate.py --seed 1 --count 400 --lines mutants.jsonl
 
 Seeded and resumable: a mutant that has a line is not run again. Mutants are made in a copy of the
-checkout. First the tests of all areas run once and scripts/reach.py notes what each runs (kept beside
-the lines); then each mutant is tried by the tests that run its function, the quickest first, forked from
-a process that has the packages loaded already. The copy has no ../shared: tests that want it do not count.
+checkout. First the tests of all areas are collected in one process, they run once, and scripts/reach.py notes what
+each runs (kept beside the lines); then each mutant inside a function becomes that function's code in a fork
+(scripts/collected.py) and meets the tests that run the function, the quickest first. Those outside of functions, and
+what lived when it is tried ``--again``, have their tests collected anew. The copy has no ../shared: tests that want
+it do not count.
 ``killed`` is how: an assertion, a crash (an error that no test asserts), the time limit; None where all
 tests passed.
 """
 
 import argparse
+import gc
 import json
 import os
 import re
@@ -24,27 +27,33 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import NoReturn
 
+import pytest
 import reach
+from collected import Collected, used
 from mutants import Mutant, mutant_of
 
 ROOT = Path(__file__).resolve().parents[1]
+Line = dict[str, object]
+"""What the tests did with a mutant."""
+
 LIMIT_S = 240.0
 STAGES_S = (2.0, 10.0, 90.0)
 """Up to where the tests of a mutant, the quickest first, go in one process: processor time in all."""
 
 AREAS: tuple[tuple[str, str], ...] = (
     (r"edgeconv/bench/(statistics|pairs)", "bench_statistics bench_reports bench"),
-    (r"edgeconv/metrics/", "metrics judge evaluate core_values"),
-    (r"edgeconv/judge/", "judge core_values parity_verdicts parity_tally promise planted_faults parity"),
+    (r"edgeconv/metrics/", "metrics core_arrays judge evaluate core_values"),
+    (r"edgeconv/judge/", "judge core_values core_arrays verdict_words parity_verdicts parity_tally promise planted_faults parity"),
     (r"edgeconv/parity/layers/", "parity_bisect parity_layers parity_equalised parity_emulate"),
-    (r"edgeconv/parity/", "parity parity_ci parity_shown parity_verdicts parity_tally core_values"),
-    (r"edgeconv/mil/|edgeconv/formats/mil", "mil core_values coreml mil_oracle coreml_ops"),
-    (r"edgeconv/(artifact|levels|tensors|adapt|manifest_schema)", "artifact adapt schema by_value"),
-    (r"edgeconv/recipe", "recipe core_values quant promise quant_command"),
+    (r"edgeconv/parity/", "verdict_words core_arrays parity parity_ci parity_shown parity_verdicts parity_tally core_values"),
+    (r"edgeconv/mil/|edgeconv/formats/mil", "mil core_values core_arrays coreml mil_oracle coreml_ops"),
+    (r"edgeconv/(artifact|levels|tensors|adapt|manifest_schema)", "artifact adapt schema by_value core_arrays"),
+    (r"edgeconv/recipe", "recipe core_values core_arrays quant promise quant_command"),
     (r"models/checkpoint", "weights hostile_files core_values"),
     (r"export/quant/", "core_values quant quant_calibration quant_robust quant_rewrites quant_copies quant_apart"
                        " by_value quant_read_qdq quant_command"),
@@ -83,22 +92,50 @@ def _tests(file: str) -> list[str]:
 
 
 def run_tests(
-    tests: Sequence[str], place: Path, slow: bool, seconds: float = LIMIT_S
+    tests: Sequence[str],
+    place: Path,
+    slow: bool,
+    seconds: float = LIMIT_S,
+    live: Collected | None = None,
+    mutant: Mutant | None = None,
 ) -> str | None:
     """Run tests in ``place`` in a fork; return how the mutant died, None where it lives.
 
-    ``seconds`` of this process's time are what they may take; a hundred times as long by the clock.
+    ``live`` holds them collected, and ``mutant`` is put into its functions; otherwise they are collected
+    in the fork. ``seconds`` of this process's time are what they may take; a hundred times as long by the clock.
     """
-    log = place / ".mutant.log"
-    status = _forked(lambda: _pytest([*tests, "-x"], slow), place, log, seconds)
-    if status == 0:
-        return None
-    said = log.read_text(errors="replace", encoding="utf-8")
+    said = place / ".mutant.said"
+    said.unlink(missing_ok=True)
+
+    def tell(collected: Collected) -> None:
+        if mutant is not None:
+            collected.replace(mutant)
+        said.write_text(collected.run(tests) or "", encoding="utf-8")
+
+    def work() -> int:
+        if live is None:
+            return collect([test.split("::")[0] for test in tests], place, slow, (), tell)
+        tell(live)
+        return 0
+
+    status = _forked(work, place, place / ".mutant.log", seconds)
     if status is None or status == -signal.SIGXCPU:
         return "time"
-    asserted = re.search(r"^E +(AssertionError|assert|Failed)", said, re.MULTILINE)
-    test = re.search(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE)
-    return f"{'assertion' if asserted else 'crash'} in {test[1] if test else tests[0]}"
+    if not said.exists():
+        return f"crash in {tests[0]}"
+    return said.read_text(encoding="utf-8") or None
+
+
+def collect(
+    files: Sequence[str],
+    place: Path,
+    slow: bool,
+    modules: Sequence[str],
+    work: Callable[[Collected], None],
+) -> int:
+    """Let pytest collect test files in this process, go to work, and return pytest's exit code."""
+    words = [*_words(slow), *dict.fromkeys(files)]
+    return int(pytest.main(words, plugins=[Collected(place, modules, work)]))
 
 
 def _forked(work: Callable[[], int], place: Path, log: Path, seconds: float) -> int | None:
@@ -137,43 +174,35 @@ def _child(work: Callable[[], int], place: Path, log: Path, seconds: float) -> N
 
 
 def _words(slow: bool) -> list[str]:
-    words = ["-q", "--no-header", "--tb=short", "-p", "no:cacheprovider",
+    words = ["-q", "--no-header", "--tb=short", "-s", "-p", "no:cacheprovider",
              "-W", "ignore::pytest.PytestAssertRewriteWarning"]  # fmt: skip
     return [*words, "--slow"] if slow else words
 
 
-def _pytest(tests: Sequence[str], slow: bool) -> int:
-    import pytest
-
-    return int(pytest.main([*_words(slow), *tests]))
-
-
-def reach_of(files: Sequence[str], place: Path, kept: Path, slow: bool) -> reach.Reach:
+def reach_of(collected: Collected, files: Sequence[str], place: Path, kept: Path) -> reach.Reach:
     """Return what the test files reach, from ``kept`` or by running them."""
-    known = reach.known(kept)
     for file in files:
-        if file not in known:
-            log = place / ".mutant.log"
-            _forked(lambda: reach.record(file, place, kept, _words(slow)), place, log, 3600.0)  # noqa: B023
-            print(
-                f"{file}: {log.read_text(errors='replace', encoding='utf-8').splitlines()[-1:]}",
-                flush=True,
-            )
-    found = reach.Reach()
-    for file, one in reach.known(kept).items():
-        if file in files:
-            found.add(one)
-    return found
+        if file not in reach.known(kept):
+            start = used()
+            record = partial(reach.record, collected, file, place, kept)
+            _forked(record, place, place / ".mutant.log", 3600.0)
+            print(f"{file}: {used() - start:.1f} s", flush=True)
+    return reach.noted(kept, files)
 
 
 def tried(
-    mutant: Mutant, place: Path, reached: reach.Reach, slow: bool, limit_s: float = STAGES_S[-1]
+    mutant: Mutant,
+    place: Path,
+    reached: reach.Reach,
+    slow: bool,
+    limit_s: float = STAGES_S[-1],
+    live: Collected | None = None,
 ) -> str | None:
     """Return how the mutant dies by the tests that run its function: the quickest first, the others then."""
     where = mutant.file if mutant.inside is None else f"{mutant.file}:{mutant.inside}"
     for tests in _stages(reached.of(where), reached.tests, limit_s):
-        seconds = sum(reached.tests[test] for test in tests)
-        if killed := run_tests(tests, place, slow, 15 + 4 * seconds):
+        seconds = 15 + 4 * sum(reached.tests[test] for test in tests)
+        if killed := run_tests(tests, place, slow, seconds, live, mutant):
             return killed
     return None
 
@@ -202,9 +231,10 @@ def load_packages(place: Path) -> None:
                  "ai_edge_litert.interpreter", "ai_edge_litert.schema_py_generated", "safetensors.torch",
                  "click.testing", "coremltools"):  # fmt: skip
         __import__(name)
+    gc.freeze()  # coremltools collects at every conversion: half of a conversion's time with all of these in it
 
 
-def summary(results: Sequence[dict[str, object]]) -> str:
+def summary(results: Sequence[Line]) -> str:
     """Return the line of figures, with the interval of 95 % of the share, and a line for each survivor."""
     ways = Counter(str(r["killed"]).split(" ")[0] for r in results)
     lived = [r for r in results if r["killed"] is None]
@@ -256,28 +286,53 @@ def changed(target: Path, source: str) -> Iterator[None]:
             yield
 
 
-def campaign(asked: argparse.Namespace, place: Path) -> list[dict[str, object]]:
-    """Try the mutants that have no line, and with ``--again`` those that lived; return all lines."""
-    lines = asked.lines.read_text(encoding="utf-8").splitlines() if asked.lines.exists() else ()
-    known = {line["number"]: line for line in map(json.loads, lines)}
-    mutants = [
+def campaign(asked: argparse.Namespace, place: Path) -> list[Line]:
+    """Try the mutants that have no line, and with ``--again`` those that lived; return all lines.
+
+    Those inside functions come first, in one process that has the tests collected. Outside of them, and
+    ``--again``, the tests of each are collected anew.
+    """
+    again = {n for n, line in _lines(asked.lines).items() if asked.again and line["killed"] is None}
+    left = [
         (number, mutant)
         for number, mutant in chosen(asked.seed, asked.count)
-        if number not in known or (asked.again and known[number]["killed"] is None)
+        if number in again or number not in _lines(asked.lines)
     ]
-    files = list(dict.fromkeys(test for _, mutant in mutants for test in _tests(mutant.file)))
+    files = list(dict.fromkeys(test for _, mutant in left for test in _tests(mutant.file)))
     kept = asked.lines.absolute().with_suffix(".slow.reach" if asked.slow else ".reach")
-    reached = reach_of(files, place, kept, asked.slow)
-    for number, mutant in mutants:
-        start = sum(os.times()[:4])
-        with changed(place / mutant.file, mutant.source):
-            killed = tried(mutant, place, reached, asked.slow, asked.seconds)
-        known[number] = {"number": number, "file": mutant.file, "line": mutant.line,
-                         "what": mutant.what, "killed": killed, "slow": asked.slow,
-                         "seconds": round(sum(os.times()[:4]) - start, 1)}  # fmt: skip
-        with asked.lines.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(known[number]) + "\n")
-    return list(known.values())
+
+    def work(live: Collected | None, reached: reach.Reach) -> None:
+        for number, mutant in left:
+            if live is not None and (mutant.inside is None or number in again):
+                continue
+            if number in again or number not in _lines(asked.lines):
+                start = used()
+                with changed(place / mutant.file, mutant.source):
+                    killed = tried(mutant, place, reached, asked.slow, asked.seconds, live)
+                line = {"number": number, "file": mutant.file, "line": mutant.line,
+                        "what": mutant.what, "killed": killed, "slow": asked.slow,
+                        "seconds": round(used() - start, 1)}  # fmt: skip
+                with asked.lines.open("a", encoding="utf-8") as out:
+                    out.write(json.dumps(line) + "\n")
+
+    def first() -> int:
+        modules = [mutant.file for _, mutant in left if mutant.inside is not None]
+        return collect(
+            files, place, asked.slow, modules,
+            lambda live: work(live, reach_of(live, files, place, kept)),
+        )  # fmt: skip
+
+    if left:
+        asked.lines = asked.lines.absolute()
+        _forked(first, place, asked.lines.with_suffix(".log"), 1e6)
+        work(None, reach.noted(kept, files))
+    return list(_lines(asked.lines).values())
+
+
+def _lines(path: Path) -> dict[object, Line]:
+    """Return the latest line of each mutant, by number."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else ()
+    return {line["number"]: line for line in map(json.loads, lines)}
 
 
 if __name__ == "__main__":

@@ -5,11 +5,10 @@ module or of the session calls counts for every test that asks for it.
 """
 
 import json
-import os
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from collected import Collected, used
 
 Place = str
 """``file:line`` of a function's first line, decorators included; the file relative to the checkout."""
@@ -80,11 +80,11 @@ class Recorder:
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[None]:
         """Keep what a shared fixture calls, for all tests that ask for it."""
-        start = _used()
+        start = used()
         with self._recorded() as seen:
             result = yield
         known, seconds = self._fixtures.get(fixturedef.argname, (set(), 0.0))
-        taken = _used() - start
+        taken = used() - start
         self._setup += taken
         self._fixtures[fixturedef.argname] = (known | seen, seconds + taken)
         return result
@@ -92,19 +92,19 @@ class Recorder:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         """Note what a test calls with its fixtures, and its time without them."""
-        start, setup = _used(), self._setup
+        start, setup = used(), self._setup
         with self._recorded() as seen:
             result = yield
         fixtures = [n for n in getattr(item, "fixturenames", ()) if n in self._fixtures]
         if item.nodeid in self._passed:
-            self.reach.tests[item.nodeid] = _used() - start - (self._setup - setup)
+            self.reach.tests[item.nodeid] = used() - start - (self._setup - setup)
             for name in fixtures:
                 self._users[name].append(item.nodeid)
             for place in seen.union(*(self._fixtures[name][0] for name in fixtures)):
                 self.reach.places.setdefault(place, []).append(item.nodeid)
         return result
 
-    def pytest_sessionfinish(self) -> None:
+    def spread(self) -> None:
         """Spread the fixtures' time."""
         for name, users in self._users.items():
             for test in users:
@@ -117,11 +117,6 @@ class Recorder:
             self._passed.add(report.nodeid)
         elif not report.passed:
             self._passed.discard(report.nodeid)
-
-
-def _used() -> float:
-    """Return the processor time of this process and of the children that have ended."""
-    return sum(os.times()[:4])
 
 
 def _below(root: Path, name: str) -> str | None:
@@ -139,12 +134,20 @@ def known(path: Path) -> dict[str, Reach]:
     return {line["file"]: Reach(line["tests"], line["places"]) for line in map(json.loads, path.read_text(encoding="utf-8").splitlines())}  # fmt: skip
 
 
-def record(file: str, root: Path, lines: Path, words: list[str]) -> int:
-    """Run a test file of ``root`` in this process, append what it reaches, and return pytest's exit code."""
+def noted(path: Path, files: Sequence[str]) -> Reach:
+    """Return what these test files reach, of what earlier runs found."""
+    found = Reach()
+    for file, one in known(path).items():
+        if file in files:
+            found.add(one)
+    return found
+
+
+def record(collected: Collected, file: str, root: Path, lines: Path) -> int:
+    """Run the collected tests of a file of ``root`` in this process and append what they reach."""
     recorder = Recorder(root.resolve())
-    code = int(pytest.main([*words, file], plugins=[recorder]))
-    if code in (0, 1):
-        found = {"file": file, "tests": recorder.reach.tests, "places": recorder.reach.places}
-        with lines.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(found) + "\n")
-    return code
+    collected.record(file, recorder)
+    found = {"file": file, "tests": recorder.reach.tests, "places": recorder.reach.places}
+    with lines.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(found) + "\n")
+    return 0

@@ -2,11 +2,14 @@
 
 import ast
 import os
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import mutate
 import pytest
+import reach
+from collected import Collected
 from mutants import Mutant, mutant_of
 
 SOURCE = '''
@@ -48,7 +51,9 @@ def test_it_says_how_a_mutant_died(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
 
     def died(*names: str) -> str | None:
-        return mutate.run_tests([f"test_{name}.py" for name in names], tmp_path, slow=False)
+        return mutate.run_tests(
+            [f"test_{name}.py::test_it" for name in names], tmp_path, slow=False
+        )
 
     assert died("passes") is None
     assert died("passes", "asserts") == "assertion in test_asserts.py::test_it"
@@ -68,7 +73,7 @@ def test_the_figures_name_the_survivors() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="tests run in forks")
 def test_a_mutant_meets_the_tests_that_run_its_function(tmp_path: Path) -> None:
     (tmp_path / "ours.py").write_text(
-        "LIMIT = 1\ndef shared():\n    return 1\ndef alone():\n    return 2\ndef nobody():\n    return 3\n"
+        "# Three numbers.\n\nLIMIT = 1\ndef shared():\n    return 1\ndef alone():\n    return 2\ndef nobody():\n    return 3\n"
     )
     (tmp_path / "test_ours.py").write_text(
         "import ours, pytest\n"
@@ -80,24 +85,52 @@ def test_a_mutant_meets_the_tests_that_run_its_function(tmp_path: Path) -> None:
     )
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     kept = tmp_path / "kept.reach"
-    found = mutate.reach_of(["test_ours.py"], tmp_path, kept, slow=False)
+    files = ["test_ours.py"]
+
+    def in_fork(work: Callable[[Collected], None], *modules: str) -> None:
+        """Collect the tests in a fork and go to work there."""
+        if (pid := os.fork()) == 0:
+            os.chdir(tmp_path)
+            code = 1
+            try:
+                code = mutate.collect(files, tmp_path, False, modules, work)
+            finally:
+                os._exit(code)
+        assert os.waitpid(pid, 0)[1] == 0
+
+    def note(live: Collected) -> None:
+        mutate.reach_of(live, files, tmp_path, kept)
+
+    in_fork(note)
+    found = reach.noted(kept, files)
     names = {"one", "two", "all_of_it"}
     assert found.tests.keys() == {f"test_ours.py::test_{name}" for name in names}
-    assert set(found.of("ours.py:2")) == {"test_ours.py::test_one", "test_ours.py::test_two"}
-    assert set(found.of("ours.py:4")) == {"test_ours.py::test_two", "test_ours.py::test_all_of_it"}
+    assert set(found.of("ours.py:4")) == {"test_ours.py::test_one", "test_ours.py::test_two"}
+    assert set(found.of("ours.py:6")) == {"test_ours.py::test_two", "test_ours.py::test_all_of_it"}
     assert len(found.of("ours.py")) == 3
-    assert found.of("ours.py:6") == []
-    assert mutate.reach_of(["test_ours.py"], tmp_path, kept, slow=False) == found
+    assert found.of("ours.py:8") == []
 
     def died(inside: int | None, healthy: str, wrong: str) -> str | None:
+        """Return how a mutant dies by tests that are collected anew; by those collected before alike."""
         text = (tmp_path / "ours.py").read_text()
-        mutant = Mutant("ours.py", 0, inside, wrong, text.replace(healthy, wrong))
-        with mutate.changed(tmp_path / "ours.py", mutant.source):
-            return mutate.tried(mutant, tmp_path, found, slow=False)
+        mutant = Mutant(
+            "ours.py", 0, inside, wrong, ast.unparse(ast.parse(text.replace(healthy, wrong)))
+        )
+        said = tmp_path / "said"
 
-    assert died(4, "return 2", "return 5") in {
+        def again(live: Collected) -> None:
+            said.write_text(str(mutate.tried(mutant, tmp_path, found, False, live=live)))
+
+        with mutate.changed(tmp_path / "ours.py", mutant.source):
+            fresh = mutate.tried(mutant, tmp_path, found, slow=False)
+        if inside is not None:
+            in_fork(again, "ours.py")
+            assert said.read_text() == str(fresh)
+        return fresh
+
+    assert died(6, "return 2", "return 5") in {
         f"assertion in test_ours.py::test_{name}" for name in ("two", "all_of_it")
     }
     assert died(None, "LIMIT = 1", "LIMIT = 0") == "assertion in test_ours.py::test_all_of_it"
-    assert died(6, "return 3", "return 4") is None
+    assert died(8, "return 3", "return 4") is None
     assert "return 3" in (tmp_path / "ours.py").read_text()
