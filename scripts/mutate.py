@@ -108,7 +108,7 @@ def run_tests(
     said.unlink(missing_ok=True)
 
     def tell(collected: Collected) -> None:
-        if mutant is not None:
+        if live is not None and mutant is not None:
             collected.replace(mutant)
         said.write_text(collected.run(tests) or "", encoding="utf-8")
 
