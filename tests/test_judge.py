@@ -119,6 +119,18 @@ def test_a_place_that_stands_still_is_named_and_one_that_hardly_moves_is_not(
     assert compare({"y": wanted[:4]}, {"y": got[:4]}, budget=budget, floor={"y": sound[:4]})
 
 
+def test_a_place_of_a_map_that_is_nearly_all_still_may_round_away_its_one_active_sample() -> None:
+    rng = np.random.default_rng(0)
+    wanted = np.zeros((40, 1, 32, 32))
+    seen = rng.random(wanted.shape) < 0.01
+    wanted[seen] = rng.normal(size=seen.sum())
+    got = wanted + 0.3 * seen * rng.normal(size=wanted.shape)
+    once = np.argwhere(seen.sum(axis=0)[0] == 1)[0]
+    got[:, 0, once[0], once[1]] = 0.0
+    budget = replace(INT8, limits={"dead_places": 0})
+    assert compare({"y": wanted}, {"y": got}, budget=budget, floor={"y": wanted})
+
+
 @pytest.mark.parametrize("kind", ["fp32", "fp16", "int8"])
 @pytest.mark.parametrize("levels", [12, 24])
 def test_an_output_that_keeps_few_levels_is_named(kind: Precision, levels: int) -> None:

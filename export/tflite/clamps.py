@@ -25,6 +25,8 @@ FUSING = frozenset(
     ]
 )
 """Operators whose options have a fused activation that every kernel honours."""
+OF_TWO = frozenset({"ADD", "SUB", "MUL", "DIV"})
+"""Of these XNNPACK computes the activation in a pass of its own behind the kernel."""
 
 
 def implied(clamp: Clamp, quantization: Quantization) -> bool:
@@ -54,11 +56,14 @@ def clamp_steps(
     ('RELU', [('MINIMUM', 1.0)])
     >>> clamp_steps("MEAN", (0.0, float("inf")), None)
     (None, [('RELU', None)])
+    >>> clamp_steps("ADD", (0.0, float("inf")), Quantization(0.1, -128))
+    (None, [])
     """
     low, high = clamp
-    if code in FUSING and clamp in ACTIVATIONS:
+    redundant = quantization is not None and implied(clamp, quantization)
+    if code in FUSING and clamp in ACTIVATIONS and not (redundant and code in OF_TWO):
         return ACTIVATIONS[clamp], []
-    if quantization is not None and implied(clamp, quantization):
+    if redundant:
         return None, []
     fused: str | None = None
     after: list[tuple[str, float | None]] = []

@@ -96,16 +96,21 @@ def emit_tflite(
     if recipe is not None and io == "float":
         recipe = recipe.on("tflite")
     if weights_only:  # the others need integers all through
-        rewrites = Rewrites(place_shuffles=rewrites.place_shuffles)
+        rewrites = Rewrites(place_shuffles=rewrites.place_shuffles, pad_rows=rewrites.pad_rows)
     graph, recipe, changes = rewrite(graph, recipe, rewrites)
     alone = recipe.weights if recipe is not None and weights_only else {}
     recipe = None if weights_only else recipe
     plan = planned(graph)
-    em = Emission(graph, recipe, precision, io, plan, ops=OPS, alone=alone)
+    em = Emission(
+        graph, recipe, precision, io, plan, ops=OPS, alone=alone, pool_rows=rewrites.pad_rows
+    )
     inputs: dict[str, int] = {}
     for name in graph.inputs:
         _add_input(em, name, inputs)
     islands = _emit_nodes(em)
+    if em.padded_rows:
+        said = "pictures padded for a pool row by row"
+        changes = (*changes, Change("pad_rows", em.padded_rows, said))
     if nms is None:
         outputs = {name: _add_output(em, name) for name in graph.outputs}
     else:

@@ -8,7 +8,7 @@ from edgeconv.export.op_table import Entry, first_failing, rank_within
 from edgeconv.export.tflite.emission import Emission
 from edgeconv.export.tflite.padding import Padding, Pads
 from edgeconv.export.tflite.windows import (
-    pad_picture,
+    pad_for_pool,
     picture_shape,
     read_picture,
     two_axes,
@@ -45,9 +45,8 @@ def max_pool(em: Emission, node: Node) -> None:
     padding, _, _ = window(em.graph, node, node.ints("kernel_shape", []))
     x = _same_scale_input(em, node)
     if padding.explicit is not None:
-        zero_is_lowest = _never_negative(em, node.inputs[0])
-        pad = pad_picture if zero_is_lowest else _pad_lowest
-        x = pad(em, x, padding.explicit)
+        lowest = None if _never_negative(em, node.inputs[0]) else _lowest(em, x)
+        x = pad_for_pool(em, x, padding.explicit, lowest)
     _pool(em, node, "MAX_POOL_2D", x, padding.mode, kernel)
 
 
@@ -64,26 +63,11 @@ def _never_negative(em: Emission, name: str) -> bool:
     return producer.op in ("Relu", "Sigmoid", "HardSigmoid", "Softmax")
 
 
-def _pad_lowest(em: Emission, index: int, pads: Pads) -> int:
-    top, left, bottom, right = pads
-    n, h, w, c = em.builder.shape(index)
+def _lowest(em: Emission, index: int) -> int:
     quantization = em.builder.quantization(index)
-    lowest = (
-        em.real(float(np.finfo(np.float32).min))
-        if quantization is None
-        else em.builder.constant("lowest", np.array([-128], np.int8), quantization)
-    )
-    return em.do(
-        "PADV2",
-        [
-            index,
-            em.ints([[0, 0], [top, bottom], [left, right], [0, 0]], "padding"),
-            lowest,
-        ],
-        "PadV2Options",
-        shape=(n, h + top + bottom, w + left + right, c),
-        quantization=quantization,
-    )
+    if quantization is None:
+        return em.real(float(np.finfo(np.float32).min))
+    return em.builder.constant("lowest", np.array([-128], np.int8), quantization)
 
 
 def average_pool(em: Emission, node: Node) -> None:
@@ -108,7 +92,7 @@ def _average_padded(
     em: Emission, node: Node, x: int, padding: Padding, kernel: list[int], divisors: Array
 ) -> None:
     pads = padding.explicit or _same_as_pads(em.graph, node)
-    x = pad_picture(em, x, pads) if any(pads) else x
+    x = pad_for_pool(em, x, pads) if any(pads) else x
     if np.all(divisors == np.prod(kernel)):
         _pool(em, node, "AVERAGE_POOL_2D", x, "VALID", kernel)
         return

@@ -23,7 +23,7 @@ from edgeconv.recipe import Recipe
 class Rewrites:
     """Switches, one a rewrite; every one leaves each output bit as it was.
 
-    All but shuffles are rewritten in integer files alone, with the recipe's integers.
+    All but shuffles and padded rows are rewritten in integer files alone, with the recipe's integers.
     """
 
     place_shuffles: bool = False
@@ -31,10 +31,11 @@ class Rewrites:
     part_strides: bool = False
     stack_parts: bool = False
     fold_pixels: bool = False
+    pad_rows: bool = False
 
 
 NONE = Rewrites()
-ALL = Rewrites(place_shuffles=True, join_ghosts=True, fold_pixels=True)
+ALL = Rewrites(place_shuffles=True, join_ghosts=True, fold_pixels=True, pad_rows=True)
 BY_PREFER: dict[Prefer, Rewrites] = {"speed": ALL, "size": Rewrites(place_shuffles=True)}
 """speed pays with zeros among the weights and a RESHAPE of the pixels (docs/arm_kernels.md)."""
 COPYING: frozenset[Cpu] = frozenset({"pi4", "pi5", "arm"})
