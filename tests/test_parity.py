@@ -61,6 +61,37 @@ def test_the_matrix_covers_every_hop_in_order(exports: Path) -> None:
     assert last.verdict.figures["logits"]["quanta_max"] >= 0
 
 
+def test_parity_has_a_cell_for_each_stage_and_file(exports: Path, tmp_path: Path) -> None:
+    from edgeconv.artifact import load_artifact
+    from edgeconv.parity.cells import _comparable, elsewhere, plan
+
+    path, other = exports / "small_fp32.onnx", exports / "small_int8.onnx"
+    found, notes = plan([path, other], scratch=tmp_path)
+    assert notes == []
+    shown = [(c.label, c.stage, c.kind, c.before, c.lowered) for c in found]
+    runs = " · onnxruntime"
+    assert shown == [
+        ("raw ONNX", "raw", "fp32", None, False),
+        ("prepared ONNX", "prepared", "fp32", "raw ONNX", False),
+        (f"small_fp32.onnx{runs}", "fp32", "fp32", "prepared ONNX", False),
+        ("recipe in float", "recipe", "int8", "prepared ONNX", False),
+        (f"small_int8.onnx{runs}", "int8", "int8", "recipe in float", False),
+    ]
+    again = elsewhere(found, "pi5", ["onnxruntime"], "a Pi")
+    assert [(c.label, c.before, c.board) for c in again] == [
+        (f"{name}{runs} on a Pi", f"{name}{runs}", "pi5")
+        for name in ("small_fp32.onnx", "small_int8.onnx")
+    ]
+    artifact = load_artifact(path)
+    assert artifact is not None
+    assert _comparable(artifact) == ("raw", "hub", "prepared")
+    for more, stages in (
+        ({"softmax": True}, ("hub", "prepared")),
+        ({"graph": {"image_input": True}}, ("hub",)),
+    ):
+        assert _comparable(replace(artifact, manifest={**artifact.manifest, **more})) == stages
+
+
 def test_a_changed_float_file_is_the_first_departure(tmp_path: Path) -> None:
     path = kit.fp32_export(tmp_path)
     model = onnx.load(path)
