@@ -5,8 +5,8 @@
 Seeded and resumable: a mutant that has a line is not run again. Mutants are made in a copy of the
 checkout. First the tests of all areas are collected in one process, they run once, and scripts/reach.py notes what
 each runs (kept beside the lines); then each mutant inside a function becomes that function's code in a fork
-(scripts/collected.py) and meets the tests that run the function, the quickest first. Those outside of functions, and
-what lived when it is tried ``--again``, have their tests collected anew. The copy has no ../shared: tests that want
+(scripts/collected.py) and meets the tests that run the function, the quickest first. Those outside of functions
+have their tests collected anew. The copy has no ../shared: tests that want
 it do not count.
 ``killed`` is how: an assertion, a crash (an error that no test asserts), the time limit; None where all
 tests passed.
@@ -49,17 +49,17 @@ AREAS: tuple[tuple[str, str], ...] = (
     (r"edgeconv/bench/(statistics|pairs)", "bench_statistics bench_reports bench"),
     (r"edgeconv/metrics/", "metrics core_arrays judge evaluate core_values"),
     (r"edgeconv/judge/", "judge core_values core_arrays verdict_words parity_verdicts parity_tally promise planted_faults parity"),
-    (r"edgeconv/parity/layers/", "parity_bisect parity_layers parity_equalised parity_emulate"),
-    (r"edgeconv/parity/", "verdict_words core_arrays parity parity_ci parity_shown parity_verdicts parity_tally core_values"),
+    (r"edgeconv/parity/layers/", "parity_bisect parity_layers parity_equalised parity_emulate verdict_words parity_shown"),
+    (r"edgeconv/parity/", "verdict_words core_arrays parity parity_ci parity_shown parity_verdicts parity_tally core_values parity_page parity_border parity_emulate"),
     (r"edgeconv/mil/|edgeconv/formats/mil", "mil core_values core_arrays coreml mil_oracle coreml_ops"),
     (r"edgeconv/(artifact|levels|tensors|adapt|manifest_schema)", "artifact adapt schema by_value core_arrays"),
     (r"edgeconv/recipe", "recipe core_values core_arrays quant promise quant_command"),
     (r"models/checkpoint", "weights hostile_files core_values"),
     (r"export/quant/", "core_values quant quant_calibration quant_robust quant_rewrites quant_copies quant_apart"
-                       " by_value quant_read_qdq quant_command"),
-    (r"export/(qdq|integer)/", "core_values qdq quant int8_kinds by_value int8_random quant_apart"),
-    (r"export/tflite/", "core_values tflite tflite_int8 tflite_shuffles by_value tflite_nodes recurrence tflite_random"),
-    (r"export/coreml/", "coreml_ops coreml core_values by_value coreml_signatures mil_oracle recurrence coreml_command"),
+                       " by_value quant_read_qdq quant_command quant_cheap quant_form quant_read_idioms quant_read_fake core_graphs"),
+    (r"export/(qdq|integer)/", "core_values qdq quant int8_kinds by_value int8_random quant_apart quant_read_idioms quant_read_fake quant_form int8_written fold_pixels quant_read_qdq core_graphs"),
+    (r"export/tflite/", "core_values tflite tflite_int8 tflite_shuffles by_value tflite_nodes recurrence tflite_random tflite_channels tflite_concats tflite_moves tflite_metadata nms inspect core_graphs"),
+    (r"export/coreml/", "coreml_ops coreml core_values by_value coreml_signatures mil_oracle recurrence coreml_command core_graphs"),
 )  # fmt: skip
 """Files -> the tests that hold them, the cheapest first."""
 
@@ -84,9 +84,11 @@ def chosen(seed: int, count: int) -> list[tuple[int, Mutant]]:
 
 
 def _tests(file: str) -> list[str]:
+    """Return the test files of a source file, itself among them for its examples."""
     for pattern, names in AREAS:
         if re.match(pattern, file):
-            paths = (f"tests/test_{name}.py" for name in names.split())
+            paths = [f"tests/test_{name}.py" for name in names.split()]
+            paths.append(file if file.startswith("edgeconv") else f"edgeconv/{file}")
             return [path for path in paths if (ROOT / path).exists()]
     return []
 
@@ -289,8 +291,8 @@ def changed(target: Path, source: str) -> Iterator[None]:
 def campaign(asked: argparse.Namespace, place: Path) -> list[Line]:
     """Try the mutants that have no line, and with ``--again`` those that lived; return all lines.
 
-    Those inside functions come first, in one process that has the tests collected. Outside of them, and
-    ``--again``, the tests of each are collected anew.
+    Those inside functions come first, in one process that has the tests collected; outside of them the tests
+    of each are collected anew.
     """
     again = {n for n, line in _lines(asked.lines).items() if asked.again and line["killed"] is None}
     left = [
@@ -303,17 +305,16 @@ def campaign(asked: argparse.Namespace, place: Path) -> list[Line]:
 
     def work(live: Collected | None, reached: reach.Reach) -> None:
         for number, mutant in left:
-            if live is not None and (mutant.inside is None or number in again):
+            if (live is None) is not (mutant.inside is None):
                 continue
-            if number in again or number not in _lines(asked.lines):
-                start = used()
-                with changed(place / mutant.file, mutant.source):
-                    killed = tried(mutant, place, reached, asked.slow, asked.seconds, live)
-                line = {"number": number, "file": mutant.file, "line": mutant.line,
-                        "what": mutant.what, "killed": killed, "slow": asked.slow,
-                        "seconds": round(used() - start, 1)}  # fmt: skip
-                with asked.lines.open("a", encoding="utf-8") as out:
-                    out.write(json.dumps(line) + "\n")
+            start = used()
+            with changed(place / mutant.file, mutant.source):
+                killed = tried(mutant, place, reached, asked.slow, asked.seconds, live)
+            line = {"number": number, "file": mutant.file, "line": mutant.line,
+                    "what": mutant.what, "killed": killed, "slow": asked.slow,
+                    "seconds": round(used() - start, 1)}  # fmt: skip
+            with asked.lines.open("a", encoding="utf-8") as out:
+                out.write(json.dumps(line) + "\n")
 
     def first() -> int:
         modules = [mutant.file for _, mutant in left if mutant.inside is not None]
