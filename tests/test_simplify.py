@@ -40,6 +40,30 @@ def net(opset: int = 18) -> onnx.ModelProto:
     )
 
 
+def test_an_attention_stays_in_standard_operators() -> None:
+    heads = {"q": "0,2,1,3", "k": "0,2,3,1", "v": "0,2,1,3"}
+    body = "\n".join(
+        f"{n}0 = MatMul(x, w{n})\n {n}1 = Add({n}0, b{n})\n {n}2 = Reshape({n}1, apart)\n"
+        f" {n}3 = Transpose<perm = [{perm}]>({n}2)"
+        for n, perm in heads.items()
+    )
+    weights = {f"w{n}": floats(8, 8, seed=i) for i, n in enumerate(heads)}
+    model = model_of(
+        f"(float[1,6,8] x) => (float[1,6,8] y) {{ {body}\n s = MatMul(q3, k3)\n"
+        " d = Div(s, two)\n p = Softmax<axis = -1>(d)\n o = MatMul(p, v3)\n"
+        " t = Transpose<perm = [0,2,1,3]>(o)\n r = Reshape(t, joined)\n y = MatMul(r, wq) }",
+        **weights,
+        **{f"b{n}": floats(8, seed=i) for i, n in enumerate(heads)},
+        apart=np.array([1, 6, 2, 4]),
+        joined=np.array([1, 6, 8]),
+        two=np.float32(2.0),
+    )
+    found = simplify(model)
+    assert found.warning is None
+    x = floats(1, 6, 8, seed=3)
+    np.testing.assert_allclose(run(found.hub, {"x": x})[0], run(model, {"x": x})[0], atol=1e-4)
+
+
 def child(folder: Path, monkeypatch: pytest.MonkeyPatch, before: str) -> None:
     """Run ``before`` in the child process, once the model is converted, in place of onnxsim."""
     (folder / "onnxsim.py").write_text(before)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("onnx", "onnxruntime")
 """What opens a foreign file: an export's own process does so with both afterwards."""
+CONTRIBUTED = ("fuse_attention", "fuse_gqa")
+"""Passes of onnxsim's that write operators of onnxruntime's own, which no other runtime has."""
 
 
 def serve(
@@ -93,7 +95,7 @@ def _simplify(source: str, target: str, opset: int) -> str | None:
     _import_onnxsim()
     import onnxsim
 
-    simplified, passed = onnxsim.simplify(model)
+    simplified, passed = onnxsim.simplify(model, skipped_optimizers=list(CONTRIBUTED))
     if not passed:
         return "onnxsim's own check of its result failed"
     _save(simplified, target)
