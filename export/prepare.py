@@ -39,6 +39,7 @@ from edgeconv.export.passes.fuse_clamps import fuse_clamps
 from edgeconv.export.passes.fuse_norms import fuse_norms
 from edgeconv.export.passes.fuse_softmax import fuse_softmax
 from edgeconv.export.passes.global_pool import global_pool
+from edgeconv.export.passes.join_windows import join_windows
 from edgeconv.export.passes.lift_scalars import lift_scalars
 from edgeconv.export.passes.merge_axes import merge_axes
 from edgeconv.export.passes.normalize_gemm import normalize_gemm
@@ -63,6 +64,7 @@ HUB: tuple[Pass, ...] = (
     find_unpools,
     unpool,
     expand_einsum,
+    join_windows,
     fuse_norms,
     fuse_softmax,
     explicit_padding,

@@ -8,6 +8,7 @@ from edgeconv.export.graph import Graph
 from edgeconv.export.passes.base import run_passes
 from edgeconv.export.passes.expand_shuffles import expand_shuffles
 from edgeconv.export.passes.find_shuffles import find_shuffles
+from edgeconv.export.passes.join_windows import join_windows
 from edgeconv.export.passes.normalize_reshapes import normalize_reshapes
 
 
@@ -131,3 +132,45 @@ def test_a_shuffle_whose_middle_others_read_stays() -> None:
         t=ints(1, 12, 2, 5),
     )
     assert "ChannelShuffle" not in ops(rewritten(before, find_shuffles))
+
+
+@pytest.mark.parametrize(
+    ("step", "turned", "new", "left"),
+    [
+        (3, True, 1, ["Reshape", "Transpose"]),
+        (2, True, 1, ["Gather", "Transpose"]),
+        (3, False, 3, ["Reshape", "Transpose"]),
+        (1, False, 0, ["Gather", "Transpose"]),
+    ],
+)
+def test_windows_of_a_tensor_are_cut_at_once(
+    step: int, turned: bool, new: int, left: list[str]
+) -> None:
+    lines = []
+    for i in range(3):
+        lines.append(f"s{i} = Slice(x, n{i * step}, n{i * step + 3}, one)")
+        lines.append(f"t{i} = {'Transpose<perm=[0,2,1]>' if turned else 'Relu'}(s{i})")
+        lines.append(f"u{i} = Unsqueeze({'t' if turned else 's'}{i}, place)")
+    body = "\n".join([*lines, f"y = Concat<axis = {new}>(u0, u1, u2)"])
+    places = {f"n{n}": ints(n) for n in range(10)}
+    shape = [2, 4, 3] if turned else [2, 3, 4]
+    dims = ",".join(map(str, [*shape[:new], 3, *shape[new:]]))
+    before = graph_of(
+        f"(float[2,9,4] x) => (float[{dims}] y) {{ {body} }}",
+        one=ints(1),
+        place=ints(new),
+        **places,
+    )
+    before.prune()
+    assert ops(rewritten(before, join_windows)) == left
+
+
+def test_cuts_that_are_not_alike_stay() -> None:
+    body = (
+        "(float[2,9] x) => (float[2,2,3] y, float[2,2,3] z) {"
+        " a = Slice(x, n0, n3, one)\n b = Relu(a)\n c = Slice(x, n3, n9, one, n2)\n"
+        " d = Unsqueeze(a, one)\n e = Unsqueeze(b, one)\n f = Unsqueeze(c, one)\n"
+        " y = Concat<axis = 1>(d, e)\n z = Concat<axis = 1>(d, f) }"
+    )
+    numbers = {f"n{n}": ints(n) for n in (0, 2, 3, 9)}
+    assert not join_windows(graph_of(body, one=ints(1), **numbers))
