@@ -315,6 +315,29 @@ KINDS: dict[str, Kind] = {
         floats=("Sigmoid", "MaxPool", "Mul", "Equal", "Cast"),
         least=10.0,
     ),
+    "the peaks of scores that are put in their places, and the scores": Kind(
+        """(float[1,3,8,8] x) => (float[1,1,16,16] y, float[1,1,16,16] p) {
+ a = Conv<pads=[1,1,1,1]>(x, w)
+ s = Softmax<axis=1>(a)
+ c = Slice(s, zero, four, one)
+ d = Reshape(c, apart)
+ t = Transpose<perm=[0,3,1,4,2]>(d)
+ p = Reshape(t, plane)
+ m = MaxPool<kernel_shape=[3,3],pads=[1,1,1,1],strides=[1,1]>(p)
+ e = Equal(m, p)
+ y = Where(e, p, none) }""",
+        {
+            **{
+                "w": weights(5, 3, 3, 3, size=0.6),
+                "zero": ints(0),
+                "four": ints(4),
+                "one": ints(1),
+            },
+            **{"apart": ints(1, 2, 2, 8, 8), "plane": ints(1, 1, 16, 16), "none": scalar(0.0)},
+        },
+        floats=("Softmax", "Slice", "Reshape", "Transpose", "Reshape", "MaxPool", "Equal", "Where"),
+        least=18.0,
+    ),
     "maxima of a window with gaps over a border": Kind(
         IN + "{" + CONV + "p = MaxPool<kernel_shape=[3,3],dilations=[2,2],pads=[2,2,2,2]>(a)\n"
         " q = Add(p, b)\n y = Conv(q, v) }",

@@ -57,7 +57,12 @@ FEW = 64
 MASKS = frozenset(["And", "Cast", "Not", "Or", "Reshape", "Unsqueeze"])
 """What lies between a comparison and what it selects."""
 
-WAYS = {"Equal": COMPARED, **dict.fromkeys(CHOOSES, DECIDES)}
+EQUALS = COMPARED | {
+    *("GlobalMaxPool", "ReduceMax", "ReduceMin"),
+    *("Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"),
+}
+"""What lies between a layer and an Equal: values that are compared with their maxima, and moved before."""
+WAYS = {"Equal": EQUALS, **dict.fromkeys(CHOOSES, DECIDES)}
 """Operator -> what is walked back through from it."""
 
 SMALL = {"Tanh": 0.5, "Softmax": 0.125, "Sigmoid": 0.125, "HardSigmoid": 0.125}
@@ -169,8 +174,11 @@ def _is_wide(seen: Observation, tensor: str) -> bool:
 def _leads_elsewhere(
     graph: Graph, maker: Node, readers: dict[str, list[Node]], found: dict[str, str], last: Node
 ) -> bool:
-    """Whether somebody reads what this makes who computes in steps of one size."""
+    """Whether somebody reads what this makes who computes in steps of one size.
+
+    An output does, unless it is the map whose peaks are looked for.
+    """
     inside = {*found, last.name}
-    return maker.output in graph.outputs or any(
+    return (maker.output in graph.outputs and last.op != "Equal") or any(
         reader.op in RULES and reader.name not in inside for reader in readers.get(maker.output, [])
     )
