@@ -56,7 +56,7 @@ def test_an_attention_stays_in_standard_operators() -> None:
         **{f"b{n}": floats(8, seed=i) for i, n in enumerate(heads)},
         apart=np.array([1, 6, 2, 4]),
         joined=np.array([1, 6, 8]),
-        two=np.float32(2.0),
+        two=np.array(2.0, np.float32),
     )
     found = simplify(model)
     assert found.warning is None

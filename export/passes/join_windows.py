@@ -50,7 +50,8 @@ def _window(graph: Graph, makers: dict[str, Node], name: str, place: int) -> _Wi
         return None
     cut, perm = makers.get(added.inputs[0]), list(range(len(inner)))
     if cut is not None and cut.op == "Transpose":
-        cut, perm = makers.get(cut.inputs[0]), cut.ints("perm", perm[::-1])
+        perm = cut.ints("perm", perm[::-1])
+        cut = makers.get(cut.inputs[0])
     if cut is None or cut.op != "Slice":
         return None
     if not all(given in graph.constants for given in cut.inputs[1:] if given):
