@@ -104,6 +104,23 @@ def test_weights_that_are_computed_become_constants() -> None:
     assert {node.op_type for node in model.graph.node} <= {"Conv", "MatMul", "Add"}
 
 
+def test_adaptive_pools_take_any_size() -> None:
+    functional = nn.functional
+
+    def pools(x: Tensor) -> tuple[Tensor, ...]:
+        return (
+            nn.AdaptiveAvgPool2d((3, None))(x),
+            functional.adaptive_max_pool2d(x, 5),
+            functional.adaptive_avg_pool1d(x.flatten(2), output_size=7),
+            functional.adaptive_max_pool2d(x, (x.shape[2] // 3, 5)),
+        )
+
+    x = floats(2, 3, 8, 10, seed=4)
+    found = run(trace_module(Lambda(pools), {"x": x.shape}), {"x": x})
+    for wanted, got in zip(pools(torch.from_numpy(x)), found, strict=True):
+        np.testing.assert_allclose(got, wanted.numpy(), atol=1e-6)
+
+
 def test_the_same_module_gives_the_same_bytes() -> None:
     module = small()
     first, second = (trace_module(module, {"x": (1, 3, 8, 8)}) for _ in range(2))

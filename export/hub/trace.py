@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
+from edgeconv.export.hub.adaptive_pools import adaptive_pools
 from edgeconv.log import muted
 from edgeconv.runtimes.pytorch import named_tensors
 
@@ -149,7 +150,8 @@ def _export(
     }
     if not dynamo:
         module = _scripts_traced(torch, module, feeds)
-        torch.onnx.export(module, feeds, buffer, dynamo=False, **common)
+        with adaptive_pools(torch):
+            torch.onnx.export(module, feeds, buffer, dynamo=False, **common)
         return
     program = torch.onnx.export(module, feeds, dynamo=True, external_data=False, **common)
     buffer.write(program.model_proto.SerializeToString())
