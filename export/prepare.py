@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from edgeconv.export.graph import Graph
 from edgeconv.export.passes.axis_by_axis import axis_by_axis
 from edgeconv.export.passes.base import Pass, run_passes
+from edgeconv.export.passes.complete_pads import complete_pads
 from edgeconv.export.passes.complete_resize import complete_resize
 from edgeconv.export.passes.computed_indices import computed_indices
 from edgeconv.export.passes.computed_weights import computed_weights
@@ -57,6 +58,7 @@ HUB: tuple[Pass, ...] = (
     drop_empty,
     drop_noops,
     complete_resize,
+    complete_pads,
     finite_masks,
     drop_nan_guards,
     expand_rare,
