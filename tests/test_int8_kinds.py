@@ -338,6 +338,26 @@ KINDS: dict[str, Kind] = {
         floats=("Softmax", "Slice", "Reshape", "Transpose", "Reshape", "MaxPool", "Equal", "Where"),
         least=18.0,
     ),
+    "a border on named axes behind a turn": Kind(
+        "(float[1,36,4] x) => (float[1,5,8,8] y) { t = Transpose<perm=[0,2,1]>(x)\n"
+        " r = Reshape(t, plane)\n a = Relu(r)\n p = Pad(a, ones, , axes)\n y = Conv(p, w) }",
+        {
+            **{"plane": ints(1, 4, 6, 6), "ones": ints(1, 1, 1, 1), "axes": ints(2, 3)},
+            "w": weights(5, 4, 1, 1),
+        },
+    ),
+    "the maximum of what a mask leaves": Kind(
+        "(float[1,6,8] x, bool[1,1,8] m) => (float[1,5] y, float[1,4] z) { a = Conv<pads=[1,1]>(x, w)\n"
+        " b = Where(m, a, k)\n p = ReduceMax<keepdims=0>(b, two)\n y = Gemm<transB=1>(p, v)\n"
+        " c = Cast<to=1>(m)\n d = Sub(one, c)\n e = Mul(d, k)\n f = Add(a, e)\n"
+        " g = ReduceMax<keepdims=0>(f, two)\n z = Gemm<transB=1>(g, u) }",
+        {
+            **{"w": weights(4, 6, 3), "k": scalar(-1e4), "two": ints(2), "one": scalar(1.0)},
+            **{"v": weights(5, 4), "u": weights(4, 4)},
+        },
+        floats=("Mul", "Where", "Cast", "Sub"),
+        least=22.0,
+    ),
     "maxima of a window with gaps over a border": Kind(
         IN + "{" + CONV + "p = MaxPool<kernel_shape=[3,3],dilations=[2,2],pads=[2,2,2,2]>(a)\n"
         " q = Add(p, b)\n y = Conv(q, v) }",

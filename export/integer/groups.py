@@ -75,6 +75,8 @@ def only_moved(graph: Graph, float_nodes: Collection[str]) -> set[str]:
 
 NEGLIGIBLE = 12.0
 """How far below a row's largest value a Softmax gives nothing: exp(-12) is 0.002 of a step of 1/256."""
+TOPS = {"ReduceMax": 0.0, "Softmax": NEGLIGIBLE}
+"""Operator -> how far below a row's largest value all values are alike to it."""
 SATURATED: dict[str, Clamp] = {
     "Gelu": (-4.0, np.inf),
     "HardSwish": (-3.0, np.inf),
@@ -93,8 +95,8 @@ def needed_bounds(
 
     A ReLU behind a Concat makes negative values of the Concat's inputs indistinguishable from 0,
     provided nothing else reads them: so the shared range may begin at 0 and imply the ReLU.
-    ``peaks`` holds, for tensors that a Softmax reads, the least of the rows' largest values: what
-    masks push far below it counts for nothing. ``floats`` names nodes that compute in float, for which
+    ``peaks`` holds, for tensors that a Softmax or a maximum reads, the least of the rows' largest values:
+    what masks push far below it counts for nothing. ``floats`` names nodes that compute in float, for which
     small differences count.
     """
     readers = graph.consumers()
@@ -104,12 +106,11 @@ def needed_bounds(
         for out in node.outputs:
             loosest: Clamp | None = None
             for reader in readers.get(out, []):
+                seen = _seen_through(reader, bounds, reader.name in floats)
+                if reader.op in TOPS and out in peaks:
+                    seen = max(seen[0], peaks[out] - TOPS[reader.op]), seen[1]
                 if out in graph.outputs:
                     seen = everything
-                elif reader.op == "Softmax" and out in peaks:
-                    seen = (peaks[out] - NEGLIGIBLE, np.inf)
-                else:
-                    seen = _seen_through(reader, bounds, reader.name in floats)
                 loosest = seen if loosest is None else _union(loosest, seen)
             bounds[out] = everything if loosest is None or out in graph.outputs else loosest
     return bounds

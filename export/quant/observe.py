@@ -33,7 +33,7 @@ class Observation:
 
     ``tensors`` by name; ``sums`` by name and n, the sum of the first n pictures; ``outputs`` by
     name, (pictures, ...). ``means`` by name, (AVERAGED pictures at most, of vectors all that are gathered
-    whole, channels). ``peaks``: of tensors that a Softmax reads, the least of its rows' largest values.
+    whole, channels). ``peaks``: of tensors that a Softmax or ReduceMax reads, the least of its rows' largest values.
     """
 
     pictures: int
@@ -106,6 +106,10 @@ def observe(
     seen.means = {name: np.concatenate(parts) for name, parts in means.items()}
     seen.outputs = {name: np.concatenate(parts) for name, parts in pieces.items()}
     seen.peaks = {name: peak for name, peak in peaks.found.items() if np.isfinite(peak)}
+    for node in graph.of("ReduceMax"):
+        if node.output in seen.tensors:
+            least = float(seen.tensors[node.output].low.min())
+            seen.peaks[node.inputs[0]] = min(least, seen.peaks.get(node.inputs[0], np.inf))
     return seen
 
 
