@@ -58,7 +58,7 @@ AREAS: tuple[tuple[str, str], ...] = (
     (r"export/quant/", "core_values quant quant_calibration quant_robust quant_rewrites quant_copies quant_apart"
                        " by_value quant_read_qdq quant_command quant_cheap quant_form quant_read_idioms quant_read_fake core_graphs"),
     (r"export/(qdq|integer)/", "core_values qdq quant int8_kinds by_value int8_random quant_apart quant_read_idioms quant_read_fake quant_form int8_written fold_pixels quant_read_qdq core_graphs"),
-    (r"export/tflite/", "core_values tflite tflite_int8 tflite_shuffles by_value tflite_nodes recurrence tflite_random tflite_channels tflite_concats tflite_moves tflite_metadata nms inspect core_graphs"),
+    (r"export/tflite/", "core_values tflite tflite_int8 tflite_shuffles by_value tflite_nodes recurrence tflite_random tflite_reductions tflite_channels tflite_concats tflite_moves tflite_metadata nms inspect core_graphs"),
     (r"export/coreml/", "coreml_ops coreml core_values by_value coreml_signatures mil_oracle recurrence coreml_command core_graphs"),
 )  # fmt: skip
 """Files -> the tests that hold them, the cheapest first."""
@@ -183,8 +183,9 @@ def _words(slow: bool) -> list[str]:
 
 def reach_of(collected: Collected, files: Sequence[str], place: Path, kept: Path) -> reach.Reach:
     """Return what the test files reach, from ``kept`` or by running them."""
+    known, held = reach.known(kept), {name.split("::")[0] for name in collected.items}
     for file in files:
-        if file not in reach.known(kept):
+        if file not in known and file in held:
             start = used()
             record = partial(reach.record, collected, file, place, kept)
             _forked(record, place, place / ".mutant.log", 3600.0)

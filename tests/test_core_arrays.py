@@ -21,6 +21,7 @@ from edgeconv.judge.outputs import Outputs
 from edgeconv.judge.parts import find_parts
 from edgeconv.judge.run import all_placed, as_rows, batches
 from edgeconv.judge.scores import holds_scores
+from edgeconv.judge.verdict import compare
 from edgeconv.judge.whole import whole_kind
 from edgeconv.levels import pack, unpack
 from edgeconv.metrics.centred import dead_places, lost_channels, row_sqnr_db, variance_slack_db
@@ -381,3 +382,25 @@ def test_a_net_that_gives_probabilities_is_not_measured_by_logits() -> None:
     figures, _ = measure("y", logits, worse, Context(scores=True, truth=truth))
     assert (figures["top1"], figures["reference_top1"]) == (right, 1.0)
     assert figures["top1_drop"] == pytest.approx(1.0 - right)
+
+
+def test_outputs_of_other_names_are_compared_by_position() -> None:
+    wanted = {"a": np.eye(3), "b": np.ones((3, 2))}
+    got = {"q": np.eye(3), "r": np.ones((3, 2)) + 1}
+    verdict = compare(wanted, got)
+    assert verdict.figures["a"]["max_abs_error"] == 0.0
+    assert verdict.figures["b"]["max_abs_error"] == 1.0
+    assert [finding.output for finding in verdict.missed] == ["b"]
+
+
+def test_a_class_of_two_that_leaves_a_map_is_lost() -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(size=(12, 2, 6, 6))
+    got = wanted.copy()
+    got[:, 1] -= 100.0
+    figures, _ = measure("y", wanted, got, Context(floor=wanted, scores=False))
+    assert figures["lost_classes"] == 1.0
+    assert measure("y", wanted, wanted, Context(scores=False))[0]["lost_classes"] == 0.0
+    for shape in ((12, 1, 6, 6), (12, 2, 6, 1), (12, 2, 36)):
+        cut = rng.normal(size=shape)
+        assert "lost_classes" not in measure("y", cut, cut, Context(scores=False))[0]

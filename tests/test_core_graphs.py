@@ -778,3 +778,72 @@ def test_pictures_of_the_float_run_are_all_there_whatever_a_chunk_holds(
     assert sizes == {1: [1] * 5, 1 << 30: [5]}
     assert values[1] == pytest.approx(values[1 << 30], abs=1e-5)
     assert values[1].shape == (5, 4, 4, 4)
+
+
+def test_a_layer_that_names_no_groups_is_of_one() -> None:
+    real = np.array([[1.0, 2.0], [4.0, 1.0]], np.float32).reshape(2, 2, 1, 1)
+    net = NetBuilder((1, 2, 2, 2))
+    net.add("Conv", ["input", net.constant("w", real)], (1, 2, 2, 2))
+    assert _column_share(net.graph, net.graph.nodes[0]).tolist() == [1.0, 1.0]
+    net.graph.constants[net.graph.nodes[0].inputs[1]] = real * np.array(
+        [1.0, 0.25], np.float32
+    ).reshape(1, 2, 1, 1)
+    assert _column_share(net.graph, net.graph.nodes[0]).tolist() == [1.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("spread", "coarse"), [(31.0, True), (32.0, False), (33.0, False), (0.0, False)]
+)
+def test_an_output_needs_more_than_halves_beyond_a_step_of_its_spread(
+    spread: float, coarse: bool
+) -> None:
+    """Around 400 a half has steps of a quarter: 1/128 of 32."""
+    from edgeconv.export.coreml.wide import coarse_outputs
+
+    values = np.array([[400.0 - spread], [400.0 + spread]], np.float32)
+    assert coarse_outputs({"y": values, "i": values.astype(np.int32), "one": values[:1]}) == (
+        ("y",) if coarse else ()
+    )
+
+
+def test_the_noisiest_island_goes_to_float_where_it_makes_enough_of_the_noise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from edgeconv.export.quant import islands
+
+    parts = [
+        islands.Island(("a", "b"), ("t", "u"), 0.01),
+        islands.Island(("c",), ("v",), 0.01),
+        islands.Island(("d",), ("w",), 0.9),
+    ]
+    share = {("t", "u"): 0.3, ("v",): 0.6, ("w",): 0.99}
+    monkeypatch.setattr(islands, "islands", lambda graph, recipe: parts)
+    monkeypatch.setattr(islands, "noise_of", lambda graph, recipe, inner, *_: share[inner])
+    scored = {"sqnr_db": 1.0, "noise": 1.0}
+    monkeypatch.setattr(islands, "picked_score", lambda recipe: scored)
+    made: Any = SimpleNamespace(graph=None, recipe=None)
+    task: Any = SimpleNamespace(
+        pictures=[0] * 3, threads=1, seen=SimpleNamespace(outputs={"y": np.zeros(3)})
+    )
+    assert islands.noisy_island(made, task) == {
+        "c": "rounding v and what leads to it alone makes 60% of the noise; 1.0% of the multiply-adds are in float for it"
+    }
+    scored["noise"] = 1000.0
+    assert islands.noisy_island(made, task) == {}
+    scored |= {"noise": 1.0, "sqnr_db": islands.POOR_DB}
+    assert islands.noisy_island(made, task) == {}
+    parts.clear()
+    scored["sqnr_db"] = 1.0
+    assert islands.noisy_island(made, task) == {}
+
+
+def test_what_coremltools_raises_is_a_refusal_with_its_first_line() -> None:
+    pytest.importorskip("coremltools")
+    from edgeconv.errors import UnsupportedOpError
+    from edgeconv.export.coreml.convert import _converter_errors
+
+    for raised, said in ((ValueError(" one\ntwo"), "one"), (RuntimeError(""), "RuntimeError")):
+        with pytest.raises(UnsupportedOpError, match=f"graph: {said}$"), _converter_errors():
+            raise raised
+    with pytest.raises(OSError, match="full"), _converter_errors():
+        raise OSError("full")

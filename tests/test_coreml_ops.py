@@ -170,6 +170,10 @@ CASES: dict[str, tuple[list[Spec], dict[str, Any]]] = {
         [("ReduceMax", ["x", "a"], ["t"], {}), ("Greater", ["t", "k"], ["g"], {}), ("Where", ["g", "v", "x"], ["y"], {})],
         {"a": i64(2, 3), "k": np.float32(0.9), "v": np.float32(2)},
     ),
+    "where-all-spread": (
+        [("ReduceMax", ["x", "a"], ["t"], {"keepdims": 1}), ("Greater", ["x", "k"], ["g"], {}), ("Where", ["g", "t", "v"], ["y"], {})],
+        {"a": i64(2, 3), "k": np.float32(0.1), "v": f32(11, 1)},
+    ),
     "identity-border": ([("Relu", ["x"], ["a"], {}), ("Relu", ["a"], ["y"], {})], {}),
 }  # fmt: skip
 

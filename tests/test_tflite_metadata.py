@@ -53,6 +53,13 @@ def follow(table: Table, slot: int) -> Table:
     return next(iter(table.tables(slot)))
 
 
+def below(table: Table, slot: int) -> Table:
+    """Return the table that a field holds."""
+    place = table.field(slot)
+    assert place is not None
+    return Table(table.data, place + read_number("<I", table.data, place))
+
+
 def graph_of(app: m.App, spec: TensorSpec) -> Table:
     return follow(root(m.app_metadata(app, [spec], [SCORES])), m.MODEL_SUBGRAPHS)
 
@@ -71,11 +78,26 @@ def test_a_float_border_says_its_normalization_of_pixels(
     graph = graph_of(m.App("net", "about", how), FLOAT_IN)
     unit = follow(follow(graph, m.SUBGRAPH_INPUTS), m.TENSOR_UNITS)
     assert unit.scalar(m.UNIT_KIND, "<B") == m.NORMALIZATION
-    place = unit.field(m.UNIT)
-    assert place is not None
-    options = Table(unit.data, place + read_number("<I", unit.data, place))
+    options = below(unit, m.UNIT)
     assert np.allclose(floats(options, m.NORMALIZATION_MEAN), mean)
     assert np.allclose(floats(options, m.NORMALIZATION_STD), std)
+
+
+@pytest.mark.parametrize(
+    ("channels", "order", "colour"),
+    [(3, "rgb", 1), (3, "bgr", 0), (1, "rgb", 2), (1, "bgr", 2), (4, "rgb", None)],
+)
+def test_a_picture_says_its_colours(channels: int, order: Any, colour: int | None) -> None:
+    """0 is unknown, 1 RGB, 2 grayscale, in TensorMetadata's schema; four channels are no picture."""
+    spec = replace(FLOAT_IN, shape=(1, 32, 32, channels))
+    graph = graph_of(m.App("net", "about", replace(HALF, order=order)), spec)
+    tensor = follow(graph, m.SUBGRAPH_INPUTS)
+    assert (tensor.field(m.TENSOR_DESCRIPTION) is not None) is (colour is not None)
+    content = below(tensor, m.TENSOR_CONTENT)
+    assert content.scalar(m.CONTENT_KIND, "<B") == (m.FEATURE if colour is None else m.IMAGE)
+    if colour is not None:
+        assert text(tensor, m.TENSOR_DESCRIPTION) == "a picture of 32x32 pixels"
+        assert below(content, m.CONTENT).scalar(m.IMAGE_COLOUR, "<B") == colour
 
 
 def test_texts_and_the_labels_file_are_where_readers_look() -> None:
