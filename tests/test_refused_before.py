@@ -248,3 +248,11 @@ def test_max_unpool_as_pytorch_writes_it_is_recognised(tmp_path: Path) -> None:
     )
     made = same_everywhere(model, {"x": floats(1, 3, 7, 8)}, tmp_path)
     assert not {"ScatterND", "ScatterElements", "MaxUnpool"} & {*ops(made)}
+
+
+def test_a_turn_may_count_its_axes_from_the_end(tmp_path: Path) -> None:
+    body = "(float[2,3,4] x) => (float[4,2,3] y) { y = Transpose<perm = [%s]>(x) }"
+    model, feeds = model_of(body % "-1,0,1"), {"x": floats(2, 3, 4)}
+    write_refused_forms(model)
+    assert model == model_of(body % "2,0,1")
+    same_everywhere(model, feeds, tmp_path)

@@ -1,10 +1,13 @@
-"""Forms of the standard that onnx or onnxruntime refuses, written in those that they take.
+"""Forms of the standard, or of PyTorch's exporter, that onnx or onnxruntime refuses, written in those that they take.
 
 Given:   x -> GroupNormalization(a scale and bias each group: opset 18 to 20) -> y
 Result:  x -> Reshape (N, groups, -1) -> InstanceNormalization(scale, bias) -> Reshape -> y
 
 Given:   x (N, T, I) -> LSTM | GRU | RNN(layout 1) -> y (N, T, D, H)
 Result:  x -> Transpose -> the same, layout 0 -> Transpose -> y, its states as well
+
+Given:   x -> Transpose(axes counted from the end, as of ``x.movedim(-1, 1).swapaxes(0, 1)``) -> y
+Result:  x -> Transpose(axes counted from the front) -> y
 """
 
 import numpy as np
@@ -20,7 +23,7 @@ STATES = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,)}
 
 
 def write_refused_forms(model: onnx.ModelProto) -> None:
-    """Apply both rewrites to every match, in place."""
+    """Apply the rewrites to every match, in place."""
     grouped = GROUPED_SINCE <= opset_of(model) < CHANNELS_SINCE
     for graph in graphs_of(model.graph):
         for place, node in reversed(list(enumerate(graph.node))):
@@ -32,6 +35,9 @@ def write_refused_forms(model: onnx.ModelProto) -> None:
                 turned = attributes["layout"].i == 1
                 node.attribute.remove(attributes["layout"])
                 written = _time_first(node) if turned else []
+            elif node.op_type == "Transpose" and "perm" in attributes:
+                axes = attributes["perm"].ints
+                axes[:] = [axis % len(axes) for axis in axes]
             if written:
                 del graph.node[place]
                 for item in reversed(written):
