@@ -5,7 +5,8 @@ Result:  x, z -> [ReduceSum] -> Transpose -> Reshape -> MatMul -> Reshape -> Tra
          what changes nothing
 
 Axes that both operands have and the result too come first (the batch), then the one operand's own,
-then those that are summed over. More than two operands are multiplied one after the other.
+then those that are summed over. More than two operands are multiplied one after the other. Of an operand
+with a letter twice ("bii") the diagonal is taken first: a Reshape and a Gather.
 """
 
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ def expand_einsum(graph: Graph) -> bool:
 
 
 def _parse(graph: Graph, node: Node) -> tuple[list[_Operand], str] | None:
-    """Read the equation; None for a diagonal, for broadcast batches and for capital letters."""
+    """Read the equation; None for broadcast batches and for capital letters."""
     text = node.str("equation", "").replace(" ", "")
     left, arrow, right = text.partition("->")
     terms = left.split(",")
@@ -49,7 +50,7 @@ def _parse(graph: Graph, node: Node) -> tuple[list[_Operand], str] | None:
     for name, term in zip(node.inputs, terms, strict=True):
         hidden = len(graph.shape(name)) - len(term.replace("...", ""))
         letters = term.replace("...", ELLIPSIS[len(ELLIPSIS) - hidden :] if hidden else "")
-        if len(set(letters)) != len(letters) or len(letters) != len(graph.shape(name)):
+        if len(letters) != len(graph.shape(name)):
             return None
         operands.append(_Operand(name, letters))
     every = "".join(operand.letters for operand in operands)
@@ -57,7 +58,8 @@ def _parse(graph: Graph, node: Node) -> tuple[list[_Operand], str] | None:
     if arrow:
         wanted = right.replace("...", batch)
     else:
-        wanted = batch + "".join(sorted(a for a in every if every.count(a) == 1 and a not in batch))
+        single = (a for a in set(every) if every.count(a) == 1 and a not in batch)
+        wanted = batch + "".join(sorted(single))
     sizes = _sizes(graph, operands)
     return None if sizes is None or not set(wanted) <= set(every) else (operands, wanted)
 
@@ -72,11 +74,11 @@ def _sizes(graph: Graph, operands: list[_Operand]) -> dict[str, int] | None:
 
 
 def _expand(graph: Graph, node: Node, operands: list[_Operand], wanted: str) -> None:
-    steps, sizes = _Einsum(graph, node, _sizes(graph, operands) or {}), list(operands)
-    so_far = sizes.pop(0)
-    while sizes:
-        later = wanted + "".join(operand.letters for operand in sizes[1:])
-        so_far = steps.product(so_far, sizes.pop(0), later)
+    steps = _Einsum(graph, node, _sizes(graph, operands) or {})
+    so_far, *others = map(steps.diagonal, operands)
+    while others:
+        later = wanted + "".join(operand.letters for operand in others[1:])
+        so_far = steps.product(so_far, others.pop(0), later)
     steps.end(steps.summed(so_far, wanted), wanted)
 
 
@@ -92,6 +94,23 @@ class _Einsum(Steps):
 
     def length(self, letters: str) -> int:
         return int(np.prod(self.shape(letters), dtype=np.int64))
+
+    def diagonal(self, operand: _Operand) -> _Operand:
+        """Take the places of equal indices along the axes of each letter that comes more than once."""
+        name, letters = operand.name, operand.letters
+        for letter in sorted(set(letters)):
+            if (count := letters.count(letter)) > 1:
+                order = sorted(range(len(letters)), key=lambda i: letters[i] == letter)
+                left, size = letters.replace(letter, ""), self.sizes[letter]
+                apart = self.shape(left + letter * count)
+                turned = self.do("Transpose", name, shape=apart, perm=order)
+                flat = [*self.shape(left), size**count]
+                line = self.do("Reshape", turned, self.integers(flat), shape=flat)
+                places = self.integers(np.arange(size) * sum(size**i for i in range(count)))
+                letters = left + letter
+                shape = self.shape(letters)
+                name = self.do("Gather", line, places, shape=shape, axis=len(left))
+        return _Operand(name, letters)
 
     def summed(self, operand: _Operand, kept: str) -> _Operand:
         """Add up the axes that nobody else has."""
