@@ -124,6 +124,9 @@ def _naming_flags(words: Sequence[str]) -> Iterator[None]:
     """Say of an argument too many which flag it follows, where one does: that flag takes no value."""
     try:
         yield
+    except click.NoSuchOption as error:
+        del (error.possibilities or [])[1:]  # the nearest; click would sort them by name
+        raise
     except click.UsageError as error:
         flags = {
             option

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgeconv.ahead import Beside
 from edgeconv.errors import EdgeconvError, reading
-from edgeconv.export.checks import check_first
+from edgeconv.export.checks import check_first, refuse_existing
 from edgeconv.export.coverage import coverage
 from edgeconv.export.finish import (
     begin_evidence,
@@ -38,6 +38,7 @@ from edgeconv.export.manifest import describe
 from edgeconv.export.options import ExportOptions, Progress
 from edgeconv.export.publish import publish, staging
 from edgeconv.export.report import ExportReport, StageLine
+from edgeconv.export.source import foretold_stem
 from edgeconv.export.stages import Stages
 from edgeconv.export.targets import TARGETS, lacking, readers
 from edgeconv.export.work import Stage, Work
@@ -172,6 +173,8 @@ def run_export(
         stages.on_line = on_line
     with _reading(options):
         given = check_first(options)
+        if (stem := foretold_stem(options)) is not None:
+            refuse_existing(options, f"{stem}_{options.suffix}")
         shelf = find_shelf(options)
         report = made_again(options, shelf, stages)
         if report is None:

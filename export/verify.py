@@ -40,7 +40,7 @@ MAX_BYTES = 256 << 20  # reference outputs held in memory
 
 @dataclass(frozen=True)
 class FileVerdict:
-    """What was found for one artifact, on how many pictures of how many, in which runtime.
+    """What was found for one artifact, on how many pictures of how many (``unit``: if they are any), in which runtime.
 
     ``explained`` is the widest margin that a sound file may turn, by output of labels; ``steps`` are
     the quanta that the outputs were held to.
@@ -54,6 +54,7 @@ class FileVerdict:
     boxes: BoxParity | None = None
     explained: Mapping[str, float] = field(default_factory=dict)
     steps: Mapping[str, float] = field(default_factory=dict)
+    unit: str = "picture"
 
     def __bool__(self) -> bool:
         return bool(self.verdict)
@@ -235,7 +236,8 @@ def verify_file(
     )
     boxes = boxes_held(few.outputs, got, few.feeds[0] if few.feeds else {})
     counts = few.count, expected.count
-    return FileVerdict(runtime, *counts, verdict, precision == "int8", boxes, explained, held)
+    unit = "picture" if all(value.ndim == 4 for value in few.feeds[0].values()) else "sample"
+    return FileVerdict(runtime, *counts, verdict, precision == "int8", boxes, explained, held, unit)
 
 
 def explained_margins(

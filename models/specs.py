@@ -90,6 +90,20 @@ def is_own(name: str) -> bool:
     return ":" in name or Path(name).suffix in MODULE_SUFFIXES
 
 
+def stem_of(net: str) -> str:
+    """Return how the files of an export begin: of a module of the user's, or of a file.
+
+    >>> stem_of("nets/net.py:make"), stem_of("package.nets:make"), stem_of("a/model.onnx")
+    ('net_make', 'nets_make', 'model')
+    """
+    before, _, function = net.rpartition(":")
+    if not before:
+        return Path(net).stem
+    return (
+        f"{Path(before).stem if before.endswith('.py') else before.rpartition('.')[2]}_{function}"
+    )
+
+
 SPECS: dict[str, NetSpec] = {}
 """Every net by name, in the order of the papers."""
 

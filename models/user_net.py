@@ -25,6 +25,7 @@ from edgeconv.models.saved_code import (
     tensors_alone,
 )
 from edgeconv.models.script_trial import open_script, refuse_endless
+from edgeconv.models.specs import stem_of
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,9 @@ def open_user_net(net: str | nn.Module) -> UserNet:
         return _ours(net, kind, kind, live=True)
     before, _, function = net.rpartition(":")
     if before.endswith(".py"):
-        return _ours(load_factory(net), net, f"{Path(before).stem}_{function}")
+        return _ours(load_factory(net), net, stem_of(net))
     if before:
-        return _ours(_imported(before, function), net, f"{before.rpartition('.')[2]}_{function}")
+        return _ours(_imported(before, function), net, stem_of(net))
     path = Path(net)
     refuse_no_file(path)
     return _program(path) if path.suffix == ".pt2" else _script(path)

@@ -127,12 +127,31 @@ def test_the_same_command_twice_gives_the_same_bytes(
         assert again.read_bytes() == path.read_bytes(), path.name
 
 
-def test_an_existing_file_is_kept_without_force(exported: Path, samples: Path) -> None:
+def test_an_existing_file_is_kept_without_force(
+    exported: Path, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(
+        "edgeconv.export.lower.open_source"
+    )  # it is refused before the net is opened
     path = exported / "mobilenet_v1_0.25_64_int8.onnx"
     before = path.read_bytes()
     with pytest.raises(EdgeconvError, match="exists; force=True"):
         export_model("mobilenet_v1", precision="int8", calib=str(samples), output=exported, **SMALL)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("net", "name"), [("net.onnx", "net_fp32.onnx"), ("a/net.py:make", "net_make_fp32.onnx")]
+)
+def test_the_name_of_a_file_of_ones_own_is_known_before_it_is_opened(
+    net: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a").mkdir()
+    for file in ("net.onnx", "a/net.py", name):
+        Path(file).write_text("nothing that could be opened")
+    with pytest.raises(UsageError, match=f"^{name} exists; force=True replaces it$"):
+        export_model(net, output=".")
 
 
 def test_evidence_of_another_export_is_not_overwritten(tmp_path: Path) -> None:

@@ -85,6 +85,10 @@ def test_a_file_that_is_not_there_is_wrong_usage(
     assert "Traceback" not in output
 
 
+def test_an_option_that_is_none_gets_the_nearest() -> None:
+    assert run("export mobilenet_v2 --taget onnx")[1].endswith("Did you mean '--target'?\n")
+
+
 def test_help_and_version_are_also_words() -> None:
     assert run("help") == run("--help")
     assert run("version") == run("--version")

@@ -241,7 +241,9 @@ def test_the_sheet_says_all_of_it(model: Path) -> None:
     [
         (["--board", "rp2040"], 2, "belong to --mcu"),
         (["--mcu", "--board", "rp204"], 2, "did you mean rp2040"),
+        (["--mcu", "--board", "rp2040, rp204"], 2, "did you mean rp2040"),
         (["--mcu", "--npu", "ethos-u99"], 2, "--npu ethos-u99 is unknown"),
+        (["--mcu", "--npu", "ethos-u55-128,ethos-u99"], 2, "--npu ethos-u99 is unknown"),
         (["--c-array", "model.txt"], 2, "it ends in"),
     ],
 )

@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from edgeconv.inspection import Inspection
 
 
+def _between_commas(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> list[str]:
+    return [word.strip() for value in values for word in value.split(",")]
+
+
 @click.command(epilog=examples("edgeconv inspect out/model_int8.tflite --tensors"))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--tensors", is_flag=True, help="List the quantization of every tensor.")
 @click.option("--mcu", is_flag=True, help="What a microcontroller makes of a .tflite: arena, operators to register, boards.")  # fmt: skip
-@click.option("--board", "boards", multiple=True, metavar="CHIP", help="With --mcu: does it fit? Exit 3 where not. Repeat for several.")  # fmt: skip
-@click.option("--npu", "npus", multiple=True, metavar="ethos-u55-128|...", help="With --mcu: ask Arm's Vela. Repeat for several.")  # fmt: skip
+@click.option("--board", "boards", multiple=True, callback=_between_commas, metavar="CHIP[,..]", help="With --mcu: does it fit? Exit 3 where not.")  # fmt: skip
+@click.option("--npu", "npus", multiple=True, callback=_between_commas, metavar="ethos-u55-128[,..]", help="With --mcu: ask Arm's Vela.")  # fmt: skip
 @click.option("--c-array", type=click.Path(path_type=Path), metavar="FILE.h|.c|.cc|.S", help="Write the file as source.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the file that --c-array names.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -28,8 +34,8 @@ def command(
     file: Path,
     tensors: bool,
     mcu: bool,
-    boards: tuple[str, ...],
-    npus: tuple[str, ...],
+    boards: list[str],
+    npus: list[str],
     c_array: Path | None,
     force: bool,
     as_json: bool,
@@ -70,7 +76,7 @@ def _write_array(file: Path, path: Path, force: bool) -> None:
     echo(f"wrote {path}{found if path.suffix == '.S' else ''}", err=True)
 
 
-def _sheet(file: Path, boards: tuple[str, ...], npus: tuple[str, ...], as_json: bool) -> None:
+def _sheet(file: Path, boards: list[str], npus: list[str], as_json: bool) -> None:
     from edgeconv.mcu.sheet import mcu_sheet
     from edgeconv.tables import open_console, print_facts
 

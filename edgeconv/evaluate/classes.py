@@ -100,8 +100,10 @@ class Classes:
 
     @property
     def top5(self) -> Share | None:
-        """Pictures whose class is among the best five; None where a file gives one."""
-        return None if self.top5_right is None else Share(self.top5_right, self.top1.count)
+        """Pictures whose class is among the best five; None where a file gives one, or has no more than five."""
+        if self.top5_right is None or self.classes <= 5:
+            return None
+        return Share(self.top5_right, self.top1.count)
 
     def of_class(self, index: int) -> Share:
         """Pictures of one class that are recognised."""

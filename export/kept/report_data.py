@@ -47,6 +47,7 @@ def _artifact(made: ArtifactReport) -> dict[str, Any]:
         "runtime": found.runtime,
         "pictures": found.pictures,
         "of": found.of,
+        "unit": found.unit,
         "integer": found.integer,
         "boxes": None if found.boxes is None else asdict(found.boxes),
         "findings": [asdict(finding) for finding in verdict.findings],
@@ -69,8 +70,9 @@ def _read_artifact(data: Mapping[str, Any], folder: Path) -> ArtifactReport:
     if boxes is not None:
         shared = {"matched": Share(**boxes["matched"]), "worst": tuple(boxes["worst"])}
         boxes = BoxParity(**{**boxes, **shared})
+    counts = data["pictures"], data["of"]
     found = FileVerdict(
-        data["runtime"], data["pictures"], data["of"], verdict, data["integer"], boxes
+        data["runtime"], *counts, verdict, data["integer"], boxes, unit=data["unit"]
     )
     path = folder / data["file"]
     return ArtifactReport(data["target"], path, data["bytes"], data["stats"], found)

@@ -2,6 +2,6 @@
 
 from edgeconv.export.source.found import Source
 from edgeconv.export.source.labels import read_labels
-from edgeconv.export.source.open import open_source
+from edgeconv.export.source.open import foretold_stem, open_source
 
-__all__ = ["Source", "open_source", "read_labels"]
+__all__ = ["Source", "foretold_stem", "open_source", "read_labels"]

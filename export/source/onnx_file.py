@@ -13,6 +13,7 @@ from edgeconv.export.source.freeze import plain, told
 from edgeconv.export.source.preprocessing import as_asked, picture_preprocessing
 from edgeconv.files import sha256
 from edgeconv.manifest_schema import DESCRIPTION
+from edgeconv.models.specs import stem_of
 from edgeconv.preprocessing import ASSUMED, who_says
 from edgeconv.schema import checked
 
@@ -57,7 +58,7 @@ def from_onnx(path: Path, options: ExportOptions) -> Source:
         preprocessing = as_asked(options, own, preprocessing.size, channels)
     return Source(
         title=title,
-        stem=path.stem,
+        stem=stem_of(str(path)),
         module=None,
         model=model,
         shapes=shapes,

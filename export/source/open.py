@@ -8,8 +8,18 @@ from edgeconv.export.options import ExportOptions
 from edgeconv.export.source.found import Source
 from edgeconv.export.source.onnx_file import from_onnx
 from edgeconv.export.source.user import from_user
-from edgeconv.export.source.zoo import from_zoo
-from edgeconv.models.specs import WEIGHTS_SUFFIXES, is_own
+from edgeconv.export.source.zoo import from_zoo, stem_ahead
+from edgeconv.models.specs import SPECS, WEIGHTS_SUFFIXES, is_own, stem_of
+
+
+def foretold_stem(options: ExportOptions) -> str | None:
+    """Return how the files of the export will begin, where that is known before the net is opened."""
+    name = options.net
+    if not isinstance(name, str):
+        return None
+    if name.endswith(".onnx") or is_own(name):
+        return stem_of(name)
+    return stem_ahead(options) if name in SPECS else None
 
 
 def open_source(options: ExportOptions) -> Source:

@@ -1,17 +1,18 @@
 """One of our nets, with bundled, downloaded, random or the user's weights."""
 
+from collections.abc import Mapping
+
 from edgeconv.deps import require
 from edgeconv.errors import UsageError
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.source.found import Source, net_options
 from edgeconv.export.source.preprocessing import as_asked, input_size
+from edgeconv.models.specs import NetSpec, Value, find_spec, resolve_options
 from edgeconv.preprocessing import ASSUMED, who_says
 
 
 def from_zoo(options: ExportOptions) -> Source:
     """Build the net that ``options.net`` names with its weights."""
-    from edgeconv.models import find_spec
-
     spec = find_spec(options.named)
     require("torch", "torch")
     from edgeconv.models.weights import load_weights
@@ -25,15 +26,7 @@ def from_zoo(options: ExportOptions) -> Source:
     )
     size = input_size(options, loaded.preprocessing.size)
     chosen = as_asked(options, loaded.preprocessing, size)
-    parts = [options.named]
-    if "groups" in loaded.options:
-        parts.append(f"g{loaded.options['groups']}")
-    for key, mark in (("ratio", "s"), ("activation", "")):
-        if key in loaded.options and loaded.options[key] != spec.defaults()[key]:
-            parts.append(f"{mark}{loaded.options[key]}")
-    parts.append(f"{float(loaded.options['width']):g}" if loaded.options["width"] != 1.0 else "1.0")
     height, width = size
-    parts.append(str(height) if height == width else f"{height}x{width}")
     notes = []
     if options.weights is None:
         notes.append(
@@ -48,7 +41,7 @@ def from_zoo(options: ExportOptions) -> Source:
     return Source(
         title=f"{spec.title} {float(loaded.options['width']):g} · {height}x{width} · "
         f"{loaded.classes} classes · {weights}",
-        stem="_".join(parts),
+        stem=_stem(spec, loaded.options, size),
         module=loaded.build(),
         model=None,
         shapes={"input": _batch(options, (1, 3, height, width))},
@@ -70,6 +63,35 @@ def from_zoo(options: ExportOptions) -> Source:
         bundled=loaded.source == "bundled",
         notes=tuple(notes),
     )
+
+
+def stem_ahead(options: ExportOptions) -> str | None:
+    """Return how the files of one of our nets begin; None where only its weights say its size."""
+    from edgeconv.models.bundle import find_bundled
+
+    spec = find_spec(options.named)
+    if options.weights in (None, "bundled"):
+        own = find_bundled(spec.name).resolution
+    elif options.weights == "random":
+        own = spec.resolution
+    else:
+        return None
+    return _stem(
+        spec, resolve_options(spec.name, net_options(options)), input_size(options, (own, own))
+    )
+
+
+def _stem(spec: NetSpec, chosen: Mapping[str, Value], size: tuple[int, int]) -> str:
+    parts = [spec.name]
+    if "groups" in chosen:
+        parts.append(f"g{chosen['groups']}")
+    for key, mark in (("ratio", "s"), ("activation", "")):
+        if key in chosen and chosen[key] != spec.defaults()[key]:
+            parts.append(f"{mark}{chosen[key]}")
+    parts.append(f"{float(chosen['width']):g}" if chosen["width"] != 1.0 else "1.0")
+    height, width = size
+    parts.append(str(height) if height == width else f"{height}x{width}")
+    return "_".join(parts)
 
 
 def _batch(options: ExportOptions, shape: tuple[int, ...]) -> tuple[int, ...]:
