@@ -6,7 +6,7 @@ reads what the sweep has kept, and --keep writes that down as samples.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import NormalDist
@@ -15,13 +15,13 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.sweep.adaptive import HALVING, Rung, narrow
+from edgeconv.sweep.adaptive import BRIEF, HALVING, narrow
 from edgeconv.sweep.budgets import Budgets
 from edgeconv.sweep.choose import dominated_by, pick
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.job import job_from, read_job
 from edgeconv.sweep.open import open_engine
-from edgeconv.sweep.point import Point
+from edgeconv.sweep.point import Point, deviations
 from edgeconv.sweep.run import sweep
 from edgeconv.sweep.store import Store
 
@@ -31,11 +31,12 @@ STRICTEST, LOOSEST = 0.3, 0.9
 
 @dataclass(frozen=True)
 class Measured:
-    """A full sweep: ``correct`` (cells, pictures), ``ms`` and half its interval ``around`` (cells,), ``bytes``."""
+    """A full sweep: ``correct`` (cells, pictures), ``ms`` and how far its interval reaches, ``below`` and ``above`` (cells,)."""
 
     correct: NDArray[np.bool_]
     ms: NDArray[np.float64]
-    around: NDArray[np.float64]
+    below: NDArray[np.float64]
+    above: NDArray[np.float64]
     bytes: tuple[int, ...]
     labels: tuple[str, ...]
     functions: tuple[str, ...]
@@ -72,7 +73,7 @@ def least_seen(points: Sequence[Point], budgets: Budgets, risk: float) -> float:
     misses the budgets goes after the first rung. Without an answer that is all.
     """
     chosen = pick(points, budgets)
-    z2, first = NormalDist().inv_cdf(1 - risk) ** 2, HALVING[0].pictures
+    z2, first = NormalDist().inv_cdf(1 - risk) ** 2, HALVING[0]
 
     def share(point: Point) -> float:
         if chosen is None or budgets.missed(point) is not None:
@@ -94,27 +95,28 @@ def repeat(
     right = found.correct[:, generator.integers(0, pictures, pictures)]
     most = float(np.quantile(found.ms, generator.uniform(STRICTEST, LOOSEST)))
     budgets = Budgets(ms=most if budgeted else None)
-    timed = [rung for rung in HALVING if rung.seconds]
-    draws = {rung: generator.standard_normal((cells,)) for rung in timed}
-    spent = np.zeros(2)
+    draws = {share: generator.standard_normal((cells,)) for share in (BRIEF, 1.0)}
+    spent, timings = np.zeros(2), dict[int, float]()
 
-    def point(cell: int, rung: Rung) -> Point:
-        last = [r for r in timed if r.pictures <= rung.pictures][-1]
-        half = found.around[cell] / last.seconds**0.5
-        middle = found.ms[cell] + half / 1.96 * draws[last][cell]
-        correct = right[cell, : max(1, round(pictures * rung.pictures))]
-        times = (middle - half, middle, middle + half)
+    def point(cell: int, rung: float = 1.0, share: float = 1.0) -> Point:
+        below, above = (side[cell] / share**0.5 for side in (found.below, found.above))
+        moved = draws[share][cell] / deviations(0.95)
+        middle = found.ms[cell] + (above if moved > 0 else below) * moved
+        correct = right[cell, : max(1, round(pictures * rung))]
+        times = (middle - below, middle, middle + above)
         name, function = found.labels[cell], found.functions[cell]
         return Point(name, times, correct, found.bytes[cell], None, function)
 
-    def measure(live: Sequence[int], rung: Rung) -> list[Point]:
-        before = max((r.pictures for r in HALVING if r.pictures < rung.pictures), default=0.0)
-        spent[:] += len(live) * np.array([rung.pictures - before, rung.seconds])
-        return [point(cell, rung) for cell in live]
+    def measure(live: Sequence[int], rung: float, timed: Mapping[int, float]) -> list[Point]:
+        before = max((r for r in HALVING if r < rung), default=0.0)
+        anew = dict(timed.items() - timings.items())
+        timings.update(anew)
+        spent[:] += len(live) * (rung - before), sum(anew.values())
+        return [point(cell, rung, timed[cell]) for cell in live]
 
     live = narrow(cells, pictures, budgets, HALVING, measure)
-    chosen = answer([point(cell, HALVING[-1]) for cell in live], budgets)
-    all_seen = [point(cell, HALVING[-1]) for cell in range(cells)]
+    chosen = answer([point(cell) for cell in live], budgets)
+    all_seen = [point(cell) for cell in range(cells)]
     same = chosen == answer(all_seen, budgets)
     least = least_seen(all_seen, budgets, risk) if budgets else 1.0
     return Repeated(same, spent[0] / cells, spent[1] / cells, least)
@@ -144,7 +146,8 @@ def measured(path: Path) -> Measured:
     return Measured(
         np.stack([p.correct for p in known if p.correct is not None]),
         latencies[:, 1],
-        (latencies[:, 2] - latencies[:, 0]) / 2,
+        latencies[:, 1] - latencies[:, 0],
+        latencies[:, 2] - latencies[:, 1],
         tuple(p.bytes for p in known),
         tuple(p.label for p in known),
         tuple(p.function for p in known),
@@ -158,7 +161,8 @@ def write_samples(found: Measured, path: Path) -> None:
         **asdict(found),
         "correct": bits,
         "ms": found.ms.tolist(),
-        "around": found.around.round(6).tolist(),
+        "below": found.below.round(6).tolist(),
+        "above": found.above.round(6).tolist(),
         "pictures": found.correct.shape[1],
     }
     path.write_text(json.dumps(about, indent=0) + "\n", encoding="utf-8")
@@ -172,7 +176,8 @@ def read_samples(path: Path) -> Measured:
     return Measured(
         correct,
         np.array(about["ms"]),
-        np.array(about["around"]),
+        np.array(about["below"]),
+        np.array(about["above"]),
         tuple(about["bytes"]),
         tuple(about["labels"]),
         tuple(about["functions"]),

@@ -3,89 +3,87 @@
 One rule for the command and for its simulation: only where the measurements come from differs.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeconv.sweep.budgets import Budgets
 from edgeconv.sweep.choose import lost
-from edgeconv.sweep.draws import Left, chances
+from edgeconv.sweep.draws import Left, outlook
 from edgeconv.sweep.point import Point
 
-
-@dataclass(frozen=True)
-class Rung:
-    """How far cells are measured: the share of all pictures seen at its end, of the seconds timed anew in it.
-
-    ``seconds`` 0: what was timed before stands.
-    """
-
-    pictures: float
-    seconds: float
-
-
-WHOLE = (Rung(1.0, 1.0),)
+WHOLE = (1.0,)
 """Everything is measured whole."""
 
-HALVING = (
-    Rung(1 / 32, 1 / 8),
-    *(Rung(share, 0.0) for share in (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 7 / 8)),
-    Rung(1.0, 1.0),
-)
-"""Of --adaptive: what is surely too slow goes first, for that takes the least to see."""
+HALVING = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1.0)
+"""Of --adaptive: which share of all pictures is seen at the end of each rung."""
 
-RISK = 0.0025
-"""In which share of draws the answer may be dropped, in all rungs together; each may spend an equal part and what is left.
+BRIEF = 1 / 8
+"""Of --adaptive: for which share of the seconds each cell is timed in the first rung.
 
-Of nets that are nearly equal the one that leads so far does so by chance too, and draws from what was seen believe its lead:
-they lose the answer some four times as often as they say.
+It is timed whole, anew, as soon as that leaves open whether a cell that may be the answer keeps the budget: until then
+neither it nor those that are the answer without it can go.
+"""
+
+OPEN = 0.02
+"""A cell may be the answer, or keep or miss the budget, where it does in more than this share of draws."""
+
+RISK = 0.005
+"""In which share of draws the answer may be dropped, in all rungs together.
+
+Each rung may spend as much of it as it sees of the pictures, and what is left (Lan and DeMets 1983, Biometrika 70:659). Of
+nets that are nearly equal the one that leads so far does so by chance too, and draws from what was seen believe its lead,
+early ones most: they lose the answer some four times as often as they say.
 """
 
 ALL = 0.999
 """Confidence of each comparison that drops a cell where all that are worth shipping are the answer."""
 
-MeasureCells = Callable[[Sequence[int], Rung], Sequence[Point | None]]
-"""Measures the cells at these places as far as a rung; None for one that cannot be judged."""
+MeasureCells = Callable[[Sequence[int], float, Mapping[int, float]], Sequence[Point | None]]
+"""Measures the cells at these places as far as a rung; None for one that cannot be judged.
+
+The mapping says for which share of the seconds each of them is timed by then; where that is as before, its timing stands.
+"""
 
 
 def narrow(
-    count: int, pictures: int, budgets: Budgets, rungs: Sequence[Rung], measure: MeasureCells
+    count: int, pictures: int, budgets: Budgets, rungs: Sequence[float], measure: MeasureCells
 ) -> list[int]:
     """Measure ``count`` cells rung by rung; return the places of those that were measured to the end.
 
     ``pictures``: how many there are in all.
     """
-    live, left, timed = list(range(count)), 0.0, 1.0
+    live, spent = list(range(count)), 0.0
+    timed = dict.fromkeys(live, BRIEF)
     for rung in rungs:
-        points = measure(live, rung)
-        if rung is rungs[-1]:
+        if rung == rungs[-1]:
+            measure(live, rung, dict.fromkeys(live, 1.0))
             break
+        points = measure(live, rung, {place: timed[place] for place in live})
         known = [(place, point) for place, point in zip(live, points, strict=True) if point]
         places, seen = [place for place, _ in known], [point for _, point in known]
-        timed = rung.seconds or timed
-        left += RISK / (len(rungs) - 1)
-        if budgets:
-            gone, spent = unlikely(seen, budgets, Left(pictures, timed), left)
-            left -= spent
+        if budgets and seen:
+            shares = np.array([timed[place] for place in places])
+            ahead = outlook(seen, budgets, Left(pictures, shares))
+            gone, lost_now = unlikely(ahead.answer, RISK * rung - spent)
+            spent += lost_now
+            doubt = np.minimum(ahead.answer, np.minimum(ahead.in_time, 1 - ahead.in_time)) > OPEN
+            timed |= {place: 1.0 for place, is_open in zip(places, doubt, strict=True) if is_open}
         else:
             gone = lost(seen, ALL)
         live = [place for place, is_gone in zip(places, gone, strict=True) if not is_gone]
     return live
 
 
-def unlikely(
-    points: Sequence[Point], budgets: Budgets, left: Left, risk: float
-) -> tuple[list[bool], float]:
+def unlikely(answer: NDArray[np.floating[Any]], risk: float) -> tuple[list[bool], float]:
     """Return which cells may go, those least likely to be the answer, and how likely one of them is it.
 
-    That stays below ``risk``.
+    That stays below ``risk``. ``answer`` (cells,) says how likely each is.
     """
-    if not points:
-        return [], 0.0
-    found = chances(points, budgets, left)
-    order = np.argsort(found, kind="stable")
-    summed = np.cumsum(found[order])
-    gone = np.zeros(len(points), bool)
+    order = np.argsort(answer, kind="stable")
+    summed = np.cumsum(answer[order])
+    gone = np.zeros(len(answer), bool)
     gone[order[summed < risk]] = True
-    return gone.tolist(), float(found[gone].sum())
+    return gone.tolist(), float(answer[gone].sum())

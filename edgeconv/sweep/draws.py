@@ -28,10 +28,21 @@ AT_ONCE = 1 << 22
 
 @dataclass(frozen=True)
 class Left:
-    """What is still to come: all ``pictures`` there are, and files timed anew, of which ``timed`` is the share so far."""
+    """What is still to come: all ``pictures`` there are, and files timed anew, ``timed`` (cells,) for a share of that so far.
+
+    What was timed whole stands.
+    """
 
     pictures: int
-    timed: float
+    timed: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """In which share of all draws each cell is the ``answer``, and takes no longer than its budget: (cells,) both."""
+
+    answer: NDArray[np.float64]
+    in_time: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -46,26 +57,28 @@ class _Urn:
     weights: NDArray[np.float64]
 
 
-def chances(points: Sequence[Point], budgets: Budgets, left: Left) -> NDArray[np.float64]:
-    """Return in which share of all draws each of ``points`` is the answer to ``budgets``."""
+def outlook(points: Sequence[Point], budgets: Budgets, left: Left) -> Outlook:
+    """Return what may still come of each of ``points`` under ``budgets``."""
     generator = np.random.default_rng(0)
     urn = _urn(points)
     sizes = np.array([point.bytes for point in points])
-    counted = np.zeros(len(points))
+    answer, in_time = np.zeros((2, len(points)))
     for draws in _parts(urn.right.shape[1]):
         numbers = urn.seen + _unseen(urn, left.pictures, draws, generator)
         right = numbers @ urn.right.T
         latency = _latencies(points, left.timed, draws, generator)
+        on_time = latency[:, :, 2] <= (math.inf if budgets.ms is None else budgets.ms)
         order = answers(
             right / max(left.pictures, 1),
             latency,
             sizes,
-            _fits(points, budgets, latency, right, left.pictures),
+            on_time & _fits(points, budgets, right, left.pictures),
             lambda first, n=numbers: _alike(urn, n, first, left.pictures),  # type: ignore[misc]
         )
         found = order[:, 0]
-        counted += np.bincount(found[found >= 0], minlength=len(points))
-    return counted / DRAWS
+        answer += np.bincount(found[found >= 0], minlength=len(points))
+        in_time += on_time.sum(axis=0)
+    return Outlook(answer / DRAWS, in_time / DRAWS)
 
 
 def _parts(kinds: int) -> Iterator[int]:
@@ -102,17 +115,21 @@ def _unseen(
 
 
 def _latencies(
-    points: Sequence[Point], timed: float, draws: int, generator: np.random.Generator
+    points: Sequence[Point],
+    timed: NDArray[np.float64],
+    draws: int,
+    generator: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Return the intervals that timing anew, for the whole time, would give: (draws, cells, 3)."""
+    """Return the intervals that timing for the whole time gives or would give: (draws, cells, 3)."""
     made = np.full((draws, len(points), 3), math.inf)
-    for place, point in enumerate(points):
+    for place, (point, share) in enumerate(zip(points, timed, strict=True)):
         if point.latency_ms is None:
             continue
         low, middle, high = point.latency_ms
-        moved = generator.standard_normal(draws) * math.sqrt(1 + timed) / deviations(0.95)
+        reach = math.sqrt(1 + share) / deviations(0.95) if share < 1 else 0.0
+        moved = reach * generator.standard_normal(draws)
         again = middle + np.where(moved > 0, high - middle, middle - low) * moved
-        shrunk = math.sqrt(timed)
+        shrunk = math.sqrt(share)
         made[:, place, 0] = again - shrunk * (middle - low)
         made[:, place, 1] = again
         made[:, place, 2] = again + shrunk * (high - middle)
@@ -122,15 +139,12 @@ def _latencies(
 def _fits(
     points: Sequence[Point],
     budgets: Budgets,
-    latency: NDArray[np.float64],
     right: NDArray[np.floating[Any]],
     pictures: int,
 ) -> NDArray[np.bool_]:
-    """Return which cells keep the budgets in each draw, (draws, cells), as ``Budgets.missed`` has it."""
+    """Return which cells keep all budgets but the latency's in each draw, (draws, cells), as ``Budgets.missed`` has it."""
     fixed = Budgets(size=budgets.size, arena=budgets.arena)
     fits = np.broadcast_to([fixed.missed(point) is None for point in points], right.shape)
-    if budgets.ms is not None:
-        fits = fits & (latency[:, :, 2] <= budgets.ms)
     if budgets.top1 is not None:
         least = bisect.bisect_left(
             range(pictures + 1),

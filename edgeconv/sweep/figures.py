@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.machine import describe
-from edgeconv.sweep.adaptive import HALVING, WHOLE, Rung, narrow
+from edgeconv.sweep.adaptive import HALVING, WHOLE, narrow
 from edgeconv.sweep.cell import ON_A_MAC, Cell
 from edgeconv.sweep.data import Evaluation
 from edgeconv.sweep.engine import Engine, Outcome, Task, kept_result, run_here
@@ -37,17 +37,18 @@ class Figures:
         self._pictures = 0 if evaluation is None else evaluation.count
         self._rungs = HALVING if job.adaptive else WHOLE
         self._evaluated: dict[str, Outcome] = {}
+        self._timed: dict[int, float] = {}
 
     def expect(self, cells: Sequence[Cell]) -> None:
         """Tell the progress what all ``cells`` will take, each form with a file of its own."""
-        self._expect(len({cell.form for cell in cells}), len(cells), 0)
+        each = 2 if self._job.adaptive else 1
+        self._expect(len({cell.form for cell in cells}), 0, each * len(cells))
 
-    def _expect(self, files: int, cells: int, first: int) -> None:
-        """So many files and cells go through all rungs from the place ``first`` on."""
+    def _expect(self, files: int, first: int, timings: int) -> None:
+        """So many files go through all rungs from the place ``first`` on, and so many timings are still to come."""
         seen = self._reach(self._rungs[first - 1]) if first else 0
         parts = sum(edge > seen for edge in self._edges())
-        timed = sum(rung.seconds > 0 for rung in self._rungs[first:]) if self._job.bench else 0
-        self._progress.expect(evaluate=files * parts, bench=cells * timed)
+        self._progress.expect(evaluate=files * parts, bench=timings if self._job.bench else 0)
 
     def narrow(self, cells: Sequence[Cell]) -> None:
         """Measure ``cells``: all of them whole, or with --adaptive those that may still be the answer."""
@@ -56,26 +57,29 @@ class Figures:
                 self._progress.settle(id(cell), failed=True)
         made = [cell for cell in cells if cell.path is not None]
 
-        def measure(live: Sequence[int], rung: Rung) -> list[Point | None]:
+        def measure(
+            live: Sequence[int], rung: float, timed: Mapping[int, float]
+        ) -> list[Point | None]:
             for place in set(range(len(made))).difference(live):
                 made[place].dropped = True
                 self._progress.settle(id(made[place]))
-            self._measure([made[place] for place in live], rung)
+            self._measure([made[place] for place in live], rung, [timed[place] for place in live])
             return [made[place].point() for place in live]
 
         narrow(len(made), self._pictures, budgets_of(self._job), self._rungs, measure)
         self._progress.finish()
 
-    def _measure(self, cells: Sequence[Cell], rung: Rung) -> None:
-        """Evaluate every cell on the pictures of ``rung``, and time it for as long as that says.
+    def _measure(self, cells: Sequence[Cell], rung: float, timed: Sequence[float]) -> None:
+        """Evaluate every cell on the share ``rung`` of all pictures, and time it for its share of the seconds.
 
         Boards time beside the evaluations; this machine after all other work, a cell at a time.
         """
         files: dict[str | None, Path] = {}
         for cell in cells:
             files.setdefault(cell.sha256, self._file(cell))
-        self._expect(len(files), len(cells), self._rungs.index(rung))
-        benches = self._benches(cells, rung)
+        benches = self._benches(cells, timed)
+        later = sum(share < 1 for share in timed)
+        self._expect(len(files), self._rungs.index(rung), len(benches) + later)
         shards = {sha256: self._shards(path, rung) for sha256, path in files.items()}
         fresh = [
             (t, sha256)
@@ -85,7 +89,7 @@ class Figures:
         ]
         there = [task for task in benches.values() if task.board is not None]
         self._progress.stage = "evaluating: " if self._evaluation is not None else ""
-        ends = rung is self._rungs[-1] and not self._job.bench
+        ends = rung == 1.0 and not self._job.bench
         open_shards = Counter(sha256 for _, sha256 in fresh)
         of_file = {task.key: sha256 for task, sha256 in fresh}
         done: dict[str, Outcome] = {}
@@ -106,7 +110,7 @@ class Figures:
                 self._progress.here = 0 if cell.place else 1
                 outcome = done.get(bench.key) or self._time_here(cell, bench)
                 cell.timing, cell.untimed = outcome.result, outcome.error
-            if rung is self._rungs[-1]:
+            if rung == 1.0:
                 self._progress.settle(id(cell), failed=cell.error is not None)
         self._progress.here = 0
 
@@ -114,12 +118,15 @@ class Figures:
         assert cell.path is not None
         return self._engine.store.folder.parent / cell.path
 
-    def _benches(self, cells: Sequence[Cell], rung: Rung) -> dict[int, Task]:
-        """Return the timing of every cell in this rung, by its id."""
+    def _benches(self, cells: Sequence[Cell], timed: Sequence[float]) -> dict[int, Task]:
+        """Return the timing of every cell that was not timed for as long as that yet, by its id."""
         machine, tasks = describe().to_json(), {}
-        for cell in cells if self._job.bench and rung.seconds else ():
+        for cell, share in zip(cells, timed, strict=True) if self._job.bench else ():
+            if self._timed.get(id(cell)) == share:
+                continue
+            self._timed[id(cell)] = share
             cell.timing = None  # of a shorter one, while this one is not there yet
-            seconds = self._job.seconds * rung.seconds
+            seconds = self._job.seconds * share
             path, place = self._file(cell), cell.place
             spec = bench_spec(self._inputs, path, cell.threads, seconds, place, machine)
             tasks[id(cell)] = Task("bench", spec, self.versions)
@@ -134,16 +141,16 @@ class Figures:
         self._progress.ended(outcome)
         return outcome
 
-    def _reach(self, rung: Rung) -> int:
+    def _reach(self, rung: float) -> int:
         """Return how many pictures are seen at the end of ``rung``."""
-        return max(1, round(self._pictures * rung.pictures)) if self._pictures else 0
+        return max(1, round(self._pictures * rung)) if self._pictures else 0
 
     def _edges(self) -> list[int]:
         """Return where evaluations are cut: at each shard, and where a rung ends."""
         ends = {self._reach(rung) for rung in self._rungs}
         return sorted({*range(0, self._pictures, self._job.shard), *ends})
 
-    def _shards(self, path: Path, rung: Rung) -> list[Task]:
+    def _shards(self, path: Path, rung: float) -> list[Task]:
         """Return the evaluations of a file up to the end of ``rung``."""
         if self._evaluation is None:
             return []
