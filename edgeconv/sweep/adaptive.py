@@ -35,7 +35,7 @@ RISK = 0.005
 
 Each rung may spend as much of it as it sees of the pictures, and what is left (Lan and DeMets 1983, Biometrika 70:659). Of
 nets that are nearly equal the one that leads so far does so by chance too, and draws from what was seen believe its lead,
-early ones most: they lose the answer some four times as often as they say.
+early ones most.
 """
 
 ALL = 0.999

@@ -20,6 +20,7 @@ from edgeconv.sweep.figures import Figures
 from edgeconv.sweep.forms import MISSING, Form, Impossible, expand
 from edgeconv.sweep.inputs import Inputs
 from edgeconv.sweep.job import Job
+from edgeconv.sweep.look import look
 from edgeconv.sweep.progress import Progress, Say
 from edgeconv.sweep.results import SweepReport
 
@@ -53,6 +54,8 @@ def sweep(job: Job, inputs: Inputs, engine: Engine, say: Say) -> SweepReport:
     partial = False
     try:
         figures.expect(cells)
+        if evaluation is not None and job.data is not None:  # our own can be read
+            look(evaluation, job.shard, inputs, engine, progress, figures.versions)
         exported = export(job, inputs, engine, progress, forms, figures.versions)
         for cell in cells:
             settle(cell, exported, engine.store.folder.parent)

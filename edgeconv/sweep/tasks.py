@@ -1,4 +1,4 @@
-"""What a sweep does, a function a kind: export, evaluate, bench, and measure for
+"""What a sweep does, a function a kind: look, export, evaluate, bench, and measure for
 ``edgeconv eval``. Each is told by JSON and answers in JSON."""
 
 import contextlib
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from edgeconv.adapt import adapt_inputs, adapt_outputs, match_names
 from edgeconv.artifact import Artifact, load_artifact
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.files import lay, temporary_folder
+from edgeconv.pictures import picture_names, read_picture
 from edgeconv.preprocessing import ASSUMED
 from edgeconv.runtimes.base import Runner, open_runner
 from edgeconv.samples import Feed, InputSpec, Sample, load_samples
@@ -46,6 +47,18 @@ def _named(spec: Any) -> Any:
     if isinstance(spec, (list, tuple)):
         return [_named(value) for value in spec]
     return spec
+
+
+def _look(spec: Mapping[str, Any], _folder: Path) -> dict[str, Any]:
+    """Read every picture. Raises UsageError for the first that cannot be."""
+    folder = Path(spec["data"])
+    names = picture_names(folder)
+    try:
+        for name in names:
+            read_picture(folder / name)
+    except EdgeconvError as error:
+        raise UsageError(str(error)) from error
+    return {"pictures": len(names)}
 
 
 def _export(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -237,6 +250,7 @@ def timed(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 TASKS: dict[str, Callable[[Mapping[str, Any], Path], dict[str, Any]]] = {
+    "look": _look,
     "export": _export,
     "evaluate": _evaluate,
     "bench": _bench,
