@@ -1,8 +1,8 @@
 """Print speed ratios as Markdown: ``python scripts/make_speed_results.py [--shared DIR]``.
 
 Each net at 224 (random weights; speed does not depend on them) as FP32 and INT8, ONNX and TFLite,
-beside onnxruntime's quantize_static with its defaults on the same hub graph and, for MobileNetV2,
-Google's own INT8 file. Thread CPU time of one-threaded runs, all files of a net interleaved in one
+beside onnxruntime's quantize_static with its defaults on the same hub graph, and litert-torch's INT8 files
+(int8 borders) and Google's own (uint8) in DIR/peers. Thread CPU time of one-threaded runs, all files of a net interleaved in one
 process: medians over all rounds, of the milliseconds and of each round's own ratios, which a change
 of the processor's pace does not reach. Every file is opened ``--openings`` times, in another order each
 time: where its weights come to lie in memory makes one opening of a file up to 3 % slower than the next.
@@ -29,7 +29,10 @@ from edgeconv.runtimes.base import Runner, open_runner
 from edgeconv.samples import InputSpec, load_samples
 
 NETS = ("mobilenet_v2", "mobilenet_v1", "shufflenet_v1", "ghostnet")
-GOOGLES = "peers/tf2_mobilenet_v2_1.0_224_ptq.tflite"
+OTHERS = {
+    "Google's": "tf2_{}_1.0_224_ptq.tflite",
+    "litert-torch's": "litert_{}_1.0_224_int8.tflite",
+}
 CALIBRATION = Path(__file__).parents[1] / "calib_data" / "calibration"
 
 
@@ -40,23 +43,24 @@ def make_files(net: str, folder: Path) -> dict[str, Path]:
         "resolution": 224,
         "mean": (0.5,),
         "std": (0.5,),
-        "calib": str(CALIBRATION),
-        "calib_count": 16,
+        "verify": str(CALIBRATION),
         "verify_count": 8,
-        "recipe": "fast",
     }
+    integers = {"calib": str(CALIBRATION), "calib_count": 16, "recipe": "fast"}
     files = {}
     both, onnx, tflite = ("onnx", "tflite"), ("onnx",), ("tflite",)
     forms: tuple[tuple[str, str, tuple[str, ...], dict[str, Any]], ...] = (
         ("FP32", "fp32", both, {}),
         ("INT8", "int8", both, {}),
-        ("INT8 --cpu x86", "int8", onnx, {"cpu": "x86"}),
+        ("INT8 --cpu x86", "int8", both, {"cpu": "x86"}),
         ("INT8 --prefer size", "int8", onnx, {"prefer": "size"}),
         ("INT8 --io uint8", "int8", onnx, {"io": "uint8"}),
         ("INT8 --io int8", "int8", tflite, {"io": "int8"}),
+        ("INT8 --cpu x86 --io int8", "int8", tflite, {"cpu": "x86", "io": "int8"}),
     )
     for title, precision, targets, options in forms:
         output = folder / f"{net} {title}"
+        options = options if precision == "fp32" else {**integers, **options}
         report = export_model(
             net,
             targets=targets,
@@ -130,22 +134,27 @@ def main(shared: Path | None, openings: int, rounds: int, only: str | None) -> N
     found = examine().machine
     click.echo(f"{found.processor}, {found.cpus} processors, Python {found.python}\n")
     click.echo(
-        "| net | file | CPU ms | to FP32 of its runtime | speed to quantize_static, time to Google's |"
+        "| net | file | CPU ms | to FP32 of its runtime | speed to quantize_static, time to others' |"
     )
     click.echo("|---|---|---|---|---|")
     for net in NETS if only is None else (only,):
         with tempfile.TemporaryDirectory() as folder:
             files = make_files(net, Path(folder))
-            if shared is not None and net == "mobilenet_v2":
-                files["tflite Google's post-training INT8"] = shared / GOOGLES
+            others = {f"tflite {whose} INT8": named.format(net) for whose, named in OTHERS.items()}
+            if shared is not None:
+                found_files = {title: shared / "peers" / name for title, name in others.items()}
+                files |= {title: path for title, path in found_files.items() if path.exists()}
             took = measure(files, openings, rounds)
         for title, times in sorted(took.items()):
             own = ratio(times, took[f"{title.split()[0]} FP32"])
             faster = ratio(took["onnx quantize_static"], times)
             beside = f"{faster:.2f}x" if title.startswith("onnx") else ""
-            if "tflite Google's post-training INT8" in took and title.startswith("tflite INT8"):
-                google = ratio(times, took["tflite Google's post-training INT8"])
-                beside = f"{google:.2f}x Google's"
+            if title.startswith("tflite INT8"):
+                beside = ", ".join(
+                    f"{ratio(times, took[other]):.2f}x {whose}"
+                    for whose, other in zip(OTHERS, others, strict=True)
+                    if other in took
+                )
             ms = statistics.median(times)
             click.echo(f"| {net} | {title} | {ms:.2f} | {own:.2f}x | {beside} |")
 
