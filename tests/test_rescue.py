@@ -108,6 +108,20 @@ def test_what_misses_is_no_match_for_what_holds_and_says_why(
     assert "MISSED, worth it" not in said
 
 
+def test_a_file_that_misses_is_not_what_to_take(capsys: pytest.CaptureFixture[str]) -> None:
+    from edgeconv.rescue.text import print_rescue
+    from edgeconv.tables import open_console
+
+    first, more = row(AS_IT_IS, 0.96, 1.0, 100), row(BEST, 0.95, 1.0, 100)
+    for tried in (first, more):
+        tried.figures = {**tried.figures, "agreement_top1_low": 0.9, "agreement_top1_high": 1.0}
+    print_rescue(Rescue((first, more)), "edgeconv export x", open_console())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "or comes closer than the file as it is" in said
+    assert "worth it" not in said
+    assert "take:" not in said
+
+
 def test_halves_that_differ_are_told_from_those_that_do_not() -> None:
     from edgeconv.export.halves import differ
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from edgeconv.judge.measures import show
+from edgeconv.rescue.attempts import AS_IT_IS
 from edgeconv.rescue.results import Rescue, Tried
 from edgeconv.tables import Column, print_sentences, print_table
 
@@ -39,10 +40,13 @@ def print_rescue(found: Rescue, command: str, console: "Console") -> None:
     if found.left:
         labels = "; ".join(attempt.label for attempt in found.left)
         said.append(f"not tried, the time was up (--minutes): {labels}")
-    if taken is None or not taken.held:
-        said.append("nothing that was tried holds every limit; the closest:")
+    missed, moved = not found, taken is not None and taken.attempt != AS_IT_IS
+    if missed:
+        closest = "; the closest:" if moved else ", or comes closer than the file as it is"
+        said.append(f"nothing that was tried holds every limit{closest}")
     print_sentences(console, said)
-    console.print(f"take: {command}", markup=False, soft_wrap=True)  # whole, to be copied
+    if moved or not missed:
+        console.print(f"take: {command}", markup=False, soft_wrap=True)  # whole, to be copied
 
 
 def _line(tried: Tried, shown: list[str], timed: bool, *, on_front: bool) -> list[str]:
@@ -58,7 +62,7 @@ def _line(tried: Tried, shown: list[str], timed: bool, *, on_front: bool) -> lis
         *(_figure(name, tried) for name in shown),
         cost,
         f"{tried.bytes / 1e6:.2f}",
-        f"{word}, worth it" if on_front else word,
+        f"{word}, worth it" if on_front and tried.attempt != AS_IT_IS else word,
     ]
 
 
