@@ -16,7 +16,10 @@ from edgeconv.export.quant import sessions
 from edgeconv.export.quant.engine import quantize
 from edgeconv.export.tflite.emit import emit_tflite
 
-SHAPES = ((1, 4, 6, 6), (2, 4, 5, 5), (1, 6, 8), (3, 6, 4), (5, 8), (1, 8), (8,), (1, 4, 12))
+SHAPES = (
+    *((1, 4, 6, 6), (2, 4, 5, 5), (1, 6, 8), (3, 6, 4), (5, 8), (1, 8), (8,), (1, 4, 12)),
+    *((1, 2, 3, 4, 4), (1, 3, 2, 2, 2, 3), (2, 3, 1, 5), (1, 4, 1, 6), (1, 1, 7), (3, 1)),
+)
 UNARY = ("Relu", "Sigmoid", "Tanh", "HardSwish", "LeakyRelu", "Abs", "Neg")
 
 
@@ -86,6 +89,28 @@ def grow(net: Builder, draw: st.DrawFn) -> None:
     elif kind == "flatten":
         made = (shape[0], int(np.prod(shape[1:])))
         net.add("Reshape", [last, net.constant(np.array(made, np.int64))], made)
+    elif kind == "view":
+        made = draw(st.sampled_from(views(int(np.prod(shape)))))
+        net.add("Reshape", [last, net.constant(np.array(made, np.int64))], made)
+    elif kind == "axis" and rank < 6:
+        made = (*shape[:axis], 1, *shape[axis:])
+        net.add("Unsqueeze", [last, net.constant(np.array([axis], np.int64))], made)
+    elif kind == "pick":
+        places = np.array(draw(st.lists(st.integers(0, shape[axis] - 1), min_size=1, max_size=4)))
+        made = (*shape[:axis], len(places), *shape[axis + 1 :])
+        net.add("Gather", [last, net.constant(places)], made, axis=axis)
+    elif kind == "pad":
+        amounts = [int(i % rank == axis) for i in range(2 * rank)]
+        made = tuple(size + 2 * (i == axis) for i, size in enumerate(shape))
+        mode = draw(st.sampled_from(["constant", "edge"]))
+        net.add("Pad", [last, net.constant(np.array(amounts))], made, mode=mode)
+    elif kind == "gate":
+        net.add(
+            "ReduceMax",
+            [last, net.constant(np.array([axis]))],
+            (*shape[:axis], 1, *shape[axis + 1 :]),
+        )
+        net.add(draw(st.sampled_from(["Sub", "Mul", "Max"])), [net.last, last], shape)
     elif kind == "attention" and rank >= 3:
         turned = (*shape[:-2], shape[-1], shape[-2])
         perm = [*range(rank - 2), rank - 1, rank - 2]
@@ -93,9 +118,16 @@ def grow(net: Builder, draw: st.DrawFn) -> None:
         net.add("MatMul", [last, net.last], (*shape[:-1], shape[-2]))
 
 
+def views(size: int) -> list[tuple[int, ...]]:
+    """Return shapes of up to four axes and ``size`` elements."""
+    sides = [n for n in range(1, size + 1) if size % n == 0]
+    pairs = [(n, size // n) for n in sides]
+    return [*pairs, *((1, n, 1, other) for n, other in pairs)]
+
+
 KINDS = (
     *("unary", "binary", "layer", "product", "transpose", "softmax", "concat"),
-    *("slice", "mean", "flatten", "attention"),
+    *("slice", "mean", "flatten", "attention", "view", "axis", "pick", "pad", "gate"),
 )
 
 
