@@ -338,6 +338,13 @@ KINDS: dict[str, Kind] = {
         floats=("Softmax", "Slice", "Reshape", "Transpose", "Reshape", "MaxPool", "Equal", "Where"),
         least=18.0,
     ),
+    "shares of a whole": Kind(
+        "(float[1,6] x) => (float[1,8] y) { g = Gemm<transB=1>(x, w)\n r = Relu(g)\n a = Add(r, k)\n"
+        " s = ReduceSum(a, one)\n d = Div(a, s)\n y = CumSum(d, last) }",
+        {"w": weights(8, 6), "k": scalar(0.1), "one": ints(1), "last": np.array(1, np.int64)},
+        floats=("Add", "ReduceSum", "Div", "CumSum"),
+        least=34.0,
+    ),
     "a border on named axes behind a turn": Kind(
         "(float[1,36,4] x) => (float[1,5,8,8] y) { t = Transpose<perm=[0,2,1]>(x)\n"
         " r = Reshape(t, plane)\n a = Relu(r)\n p = Pad(a, ones, , axes)\n y = Conv(p, w) }",

@@ -6,6 +6,9 @@ Result:  all of it computes in float on the dequantized x
 Steps of one size are exact to a share of the largest value; these readers ask for a share of each. A
 small norm would be rounded to 0 and divide by that.
 
+Given:   x -> ReduceSum -> Div(x, .), shares of a whole
+Result:  the sum computes in float on the dequantized x, so that the shares still add up to 1
+
 Given:   x -> Floor -> Sub(x, .), or Sub(mean of squares, square of the mean)
 Result:  all of it computes in float: the difference is smaller than the steps of what it is made of
 
@@ -81,6 +84,8 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
         if node.op in READS and _is_wide(seen, node.inputs[READS[node.op]]):
             reason = f"{node.op} {node.name} asks for a share of each value, not of the largest"
             waiting = [node.inputs[READS[node.op]]]
+        elif node.op == "Div" and _of_whole(graph, makers, node):
+            reason, waiting = f"Div {node.name} makes shares of a whole of it", [node.inputs[1]]
         elif node.op == "Cast" and graph.dtype(node.output).kind in "iu":
             reason = f"Cast {node.name} makes whole numbers of it"
             waiting = [node.inputs[0]]
@@ -128,6 +133,15 @@ def _sums_window(graph: Graph, node: Node) -> bool:
         weights is not None and weights.shape[0] == node.int("group", 1) and weights.shape[1] == 1
     )
     return weights is not None and apart and weights[0].size > 1 and np.ptp(weights) == 0.0
+
+
+def _of_whole(graph: Graph, makers: dict[str, Node], node: Node) -> bool:
+    """Whether a few values are divided by their own sum or mean."""
+    whole = makers.get(node.inputs[1])
+    few = int(np.prod(graph.shape(node.output))) <= MOST_CHEAP
+    if whole is None or whole.op not in ("ReduceMean", "ReduceSum"):
+        return False
+    return few and whole.inputs[0] == node.inputs[0]
 
 
 def _chooses(graph: Graph, node: Node, readers: dict[str, list[Node]]) -> bool:
