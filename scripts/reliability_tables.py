@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeconv.metrics import wilson_interval
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reliability.md"
 LINES = ROOT / "docs" / "reliability"
@@ -160,30 +162,46 @@ def table(head: str, rows: Iterable[tuple[Row, list[str]]]) -> str:
     return "\n".join([head, f"|{rule}|", *body])
 
 
-def mutants() -> str:
-    """Return the share of mutants that died, by how, and those that lived with why."""
-    lines = list(
-        map(json.loads, (LINES / "mutants.jsonl").read_text(encoding="utf-8").splitlines())
-    )
-    latest = {line["number"]: line for line in lines}
+MUTANTS = {2026: "mutants", 2028: "mutants_2028"}
+"""Seed -> its lines."""
+
+
+def mutants(seed: int) -> str:
+    """Return the share of a seed's mutants that died, by how, and those that lived with why.
+
+    ``since`` in a line is the test that kills a mutant which the tests of its commit let live.
+    """
+    text = (LINES / f"{MUTANTS[seed]}.jsonl").read_text(encoding="utf-8")
+    latest = {line["number"]: line for line in map(json.loads, text.splitlines())}
     why: dict[str, str] = json.loads((LINES / "mutants_lived.json").read_text(encoding="utf-8"))
     ways = [str(line["killed"] or "lived").split()[0] for line in latest.values()]
-    lived = [line for line in latest.values() if line["killed"] is None]
+    left = [line for line in latest.values() if line["killed"] is None]
+    lived = [line for line in left if line.get("since") is None]
     same = [line for line in lived if why.get(str(line["number"]), "").startswith("the same")]
-    counted = len(ways) - len(same)
-    died = len(ways) - len(lived)
-    text = (
-        f"{len(ways)} mutants of seed 2026: {ways.count('assertion')} died by an assertion, "
-        f"{ways.count('crash')} by a crash, {ways.count('time')} by the time limit, {len(lived)} lived, "
+    counted, died = len(ways) - len(same), len(ways) - len(left)
+    more = len(left) - len(lived)
+    said = [
+        f"{len(ways)} mutants of seed {seed}: {ways.count('assertion')} died by an assertion, "
+        f"{ways.count('crash')} by a crash, {ways.count('time')} by the time limit, {len(left)} lived, "
         f"{len(same)} of these compute the same. Of the other {counted} the tests that need neither `--slow` "
-        f"nor `../shared` killed {died} ({100 * died / max(1, counted):.0f} %), by assertions alone "
-        f"{ways.count('assertion')}. Those that lived:"
-    )
+        f"nor `../shared` killed {died} ({_share(died, counted)}), by assertions alone {ways.count('assertion')}."
+    ]
+    if more:
+        said.append(
+            f"Tests written since, most with these mutants in sight, kill {more} of those: {died + more} "
+            f"({_share(died + more, counted)}), which is no share of fresh mutants."
+        )
     rows = (
         f"| {line['file']}:{line['line']} | {line['what']} | {why.get(str(line['number']), 'not looked into')} |"
         for line in sorted(lived, key=lambda line: (line["file"], line["line"]))
     )
-    return "\n".join([text, "", "| place | change | why |", "|---|---|---|", *rows])
+    head = " ".join([*said, "Those that lived:"])
+    return "\n".join([head, "", "| place | change | why |", "|---|---|---|", *rows])
+
+
+def _share(some: int, of: int) -> str:
+    low, high = wilson_interval(some, of)
+    return f"{100 * some / max(1, of):.0f} %, 95 %: {100 * low:.0f} to {100 * high:.0f}"
 
 
 HEADS = {
@@ -197,7 +215,7 @@ def page(text: str) -> str:
     made = {
         "TABLE": table(HEADS["TABLE"], [(row, inputs_row(lines_of(row))) for row in INPUTS]),
         "KILLS": table(HEADS["KILLS"], [(row, kills_row(lines_of(row))) for row in KILLS]),
-        "MUTANTS": mutants(),
+        "MUTANTS": "\n\n".join(map(mutants, MUTANTS)),
     }
     for name, body in made.items():
         mark = f"<!-- {name} -->\n"

@@ -847,3 +847,163 @@ def test_what_coremltools_raises_is_a_refusal_with_its_first_line() -> None:
             raise raised
     with pytest.raises(OSError, match="full"), _converter_errors():
         raise OSError("full")
+
+
+def test_channels_are_copied_through_depthwise_layers_to_the_next_dense_one() -> None:
+    from edgeconv.export.quant.copies import chain_from
+
+    net = NetBuilder((1, 3, 8, 8))
+    first = net.conv("input", 4)
+    deep = net.conv(first, 4, group=4)
+    last = net.conv(deep, 6, kernel=1)
+    graph = net.head(last)
+    chain = chain_from(graph, first)
+    assert chain is not None
+    assert [node.output for node in chain.makers] == [first, deep]
+    assert chain.reader.output == last
+    assert [chain_from(graph, name) for name in ("input", deep, last)] == [None] * 3
+    graph.outputs.append(deep)
+    assert chain_from(graph, first) is None
+    graph.outputs.pop()
+    net.add("Relu", [deep], graph.shape(deep))  # a second reader
+    assert chain_from(graph, first) is None
+
+
+def test_numpys_products_are_of_one_thread_meanwhile() -> None:
+    from edgeconv.export.quant import blas
+
+    found = blas._functions()
+    if found is None:
+        pytest.skip("numpy brings no OpenBLAS")
+    setter, getter = found
+    before = getter()
+    try:
+        setter(2)
+        with blas.one_blas_thread():
+            assert getter() == 1
+        assert getter() == 2
+    finally:
+        setter(before)
+
+
+@pytest.mark.parametrize("rank", [5, 6])
+def test_core_ml_has_five_axes(rank: int) -> None:
+    from edgeconv.export.coreml.table import stops
+
+    net = NetBuilder((1,) * rank)
+    net.finish(net.add("Relu", ["input"], (1,) * rank))
+    said = [refusal.clause for refusal in stops(net.graph)]
+    assert [text for text in said if "6 axes" in text] == said
+    assert bool(said) is (rank == 6)
+
+
+def test_integer_weights_of_a_program_are_counted_by_their_scales() -> None:
+    from edgeconv.mil.census import _counted
+    from edgeconv.mil.program import Reference
+
+    def op(kind: str, **arguments: Any) -> Any:
+        return SimpleNamespace(kind=kind, arguments={k: [v] for k, v in arguments.items()})
+
+    makers = {
+        "x": op("dequantize"), "r": op("relu"), "one": op("constexpr_affine_dequantize", scale=np.ones(1)),
+        "each": op("dequantize", scale=np.ones(4)), "none": op("constexpr_affine_dequantize"),
+    }  # fmt: skip
+
+    def counted(x: str, weight: str) -> tuple[bool, bool, bool]:
+        found = _counted(op("conv", x=Reference(x), weight=Reference(weight)), makers)
+        return found.integer, found.per_channel, found.stored
+
+    assert counted("x", "each") == (True, True, True)
+    assert counted("x", "one") == (True, False, True)
+    assert counted("x", "none") == (True, False, True)
+    assert counted("r", "each") == (False, True, True)
+    assert counted("x", "r") == counted("x", "elsewhere") == (False, False, False)
+
+
+def test_a_pool_overhangs_its_own_padding() -> None:
+    """Of a 2x3 window with steps of two over 5x4 values, unequally padded: the sums that fit, over six."""
+    from edgeconv.mil.ops_layers import _pool
+
+    x = np.arange(20, dtype=np.float32).reshape(1, 1, 5, 4)
+    given = {"kernel_sizes": [2, 3], "strides": [2, 2], "dilations": [1, 1], "pad": [1, 0, 2, 1]}
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (2, 2)))
+    wanted = [
+        [padded[0, 0, 2 * i : 2 * i + 2, 2 * j : 2 * j + 3] for j in range(3)] for i in range(3)
+    ]
+    call: Any = SimpleNamespace(
+        real=lambda: x, ints=lambda name, default=(): given.get(name, default), text=lambda name, default: "custom",
+        declared=lambda: SimpleNamespace(shape=(1, 1, 3, 3)), flag=lambda name: False, operation=SimpleNamespace(what="a pool"),
+    )  # fmt: skip
+    sums = np.array([[part.sum() / 6 for part in row] for row in wanted])
+    assert np.asarray(_pool(call, largest=False))[0, 0] == pytest.approx(sums)
+    given["pad"] = [0, 1, 0, 0]
+    assert np.asarray(_pool(call, largest=True))[0, 0, 0].tolist() == [6, 7, -np.inf]
+
+
+def test_two_unknown_sizes_are_no_shape() -> None:
+    from edgeconv.formats.protobuf import CorruptFileError
+    from edgeconv.mil.ops_move import _reshape
+
+    x = np.arange(12).reshape(2, 6)
+    for shape, made in (
+        ([3, -1], (3, 4)),
+        ([0, 2, 3], (2, 2, 3)),
+        ([12], (12,)),
+        ([-1, -1], None),
+        ([5], None),
+    ):
+        call: Any = SimpleNamespace(
+            array=lambda: x,
+            ints=lambda name, shape=shape: list(shape),
+            operation=SimpleNamespace(what="r"),
+        )
+        if made is None:
+            with pytest.raises(CorruptFileError, match="12 elements become"):
+                _reshape(call)
+        else:
+            assert _reshape(call).shape == made
+
+
+def test_a_module_is_no_reference_of_a_file_that_holds_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("torch")
+    from edgeconv.errors import EdgeconvError
+    from edgeconv.export import source
+    from edgeconv.parity.matrix import Samples
+    from edgeconv.parity.net import net_outputs
+
+    opened: list[Any] = []
+
+    def open_source(options: Any) -> Any:
+        opened.append(options)
+        return SimpleNamespace(module=None)
+
+    monkeypatch.setattr(source, "open_source", open_source)
+    samples = Samples({"x": np.zeros((2, 3, 4, 4), np.float32)})
+
+    def said(manifest: dict[str, Any], embedded: bool | None) -> str:
+        how = None if embedded is None else SimpleNamespace(embedded=embedded)
+        artifact: Any = SimpleNamespace(manifest=manifest, preprocessing=how)
+        with pytest.raises(EdgeconvError) as refused:
+            net_outputs("mobilenet_v2", None, artifact, samples, 1)
+        return str(refused.value)
+
+    for manifest, embedded in (({"softmax": True}, None), ({}, True), ({"softmax": True}, False)):
+        assert "takes normalised pictures and gives logits" in said(manifest, embedded)
+    assert opened == []
+    for embedded in (None, False):
+        assert said({"net": {"width": 0.5}}, embedded) == "mobilenet_v2 is a file, not a net"
+    assert [(options.width, options.input_shapes) for options in opened] == [
+        (0.5, ((1, 3, 4, 4),))
+    ] * 2
+
+
+def test_a_recipe_is_simulated_where_there_are_a_manifest_and_grids() -> None:
+    from edgeconv.parity.layers.run import _simulated
+
+    nothing: Any = None
+    grids = {"t": Quantization(1.0, 0)}
+    assert _simulated(None, nothing, nothing, grids, 1) is None
+    artifact: Any = SimpleNamespace()
+    assert _simulated(artifact, nothing, nothing, {}, 1) is None

@@ -275,6 +275,12 @@ def test_depth_and_space_change_places_as_in_onnxruntime(mode: str, tmp_path: Pa
     assert close(onnx_model(flat, {"x": (1, 2, 6, 4)}, ["y"]), tmp_path) == 0.0
 
 
+def test_a_number_of_no_axes_comes_out_with_one(tmp_path: Path) -> None:
+    nodes: list[Spec] = [("ReduceSum", ["x"], ["y"], {"keepdims": 0})]
+    model = onnx_model(nodes, {"x": (1, 2, 3, 4)}, ["y"])
+    assert close(model, tmp_path) < 2e-5
+
+
 REFUSED: dict[str, tuple[list[Spec], dict[str, Any], str]] = {
     "an unknown operator": ([("Det", ["x"], ["y"], {})], {}, "Det"),
     "the last of equal maxima": (

@@ -11,7 +11,7 @@ from edgeconv.export.prepare import prepare
 from edgeconv.export.tflite.emit import emit_tflite
 
 pytest.importorskip("ai_edge_litert")
-X = np.random.default_rng(0).permutation(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).astype(np.float32)
+X = np.random.default_rng(0).permutation(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).astype(np.float32) / 4
 SHAPE = list(X.shape)
 
 
@@ -30,7 +30,14 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
             f"y = {op}<keepdims = {keep}>(x, a)",
             {"a": ints(*axes)},
         )
-        for op in ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceL2")
+        for op in (
+            "ReduceSum",
+            "ReduceMean",
+            "ReduceMax",
+            "ReduceL2",
+            "ReduceSumSquare",
+            "ReduceLogSumExp",
+        )
         for axes in ([1], [2, 3], [0, 1])
         for keep in (0, 1)
     },
@@ -71,9 +78,14 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.parametrize("stored", ["as it is", "by channels last"])
 @pytest.mark.parametrize("case", CASES)
-def test_an_axis_is_the_one_that_onnx_names(case: str, worker: Worker) -> None:
+def test_an_axis_is_the_one_that_onnx_names(case: str, stored: str, worker: Worker) -> None:
+    """A convolution that changes nothing stores its picture with the channels last."""
     outputs, body, constants = CASES[case]
+    if stored != "as it is":
+        body = f"p = Conv(x, w) {body.replace('(x', '(p')}"
+        constants = {**constants, "w": np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)}
     graph = graph_of(f"(float[{shown(SHAPE)}] x) => ({outputs}) {{ {body} }}", **constants)
     wanted = run(graph, {"x": X})
     found, _ = run_nchw(worker, emit_tflite(prepare(graph).graph), {"x": X})
