@@ -246,6 +246,11 @@ def test_a_float_output_that_hardly_varies_may_round_its_value() -> None:
     assert not compare({"y": wanted}, {"y": wanted + np.float32(1e-2)}, scores=())
     scores = rng.normal(size=(8, 16)).astype(np.float32)
     assert not compare({"y": scores}, {"y": scores + np.float32(1e-3)})
+    apart = np.linspace(0, 2, 16, dtype=np.float32) + 4e-4 * scores  # each hardly varies
+    assert compare({"y": apart}, {"y": apart + np.float32(2e-5)}, scores=())
+    assert not compare(
+        {"y": apart}, {"y": 0.9 * apart + 0.1 * np.roll(apart, 1, axis=0)}, scores=()
+    )
 
 
 def test_few_pictures_decide_no_share_and_say_so() -> None:

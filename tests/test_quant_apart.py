@@ -50,3 +50,30 @@ def test_an_angle_beside_a_distance_keeps_its_digits(size: float, in_float: bool
     feeds = [{"input": row[None]} for row in kit.pictures(20)]
     made = quantize(prepare(graph, int8=True).graph, feeds, recipe="fast")
     assert ("fc" in made.recipe.float_nodes) is in_float
+
+
+@pytest.mark.parametrize("beside", ["constant", "far"])
+def test_a_part_beside_a_constant_or_far_from_zero_keeps_its_digits(beside: str) -> None:
+    """A grid handed out with scores sets no range; what lies around 500 beside thousands is made in float."""
+    graph = kit.small_net()
+    (logits,) = graph.outputs
+    parts = [logits, "grid"]
+    graph.constants["grid"] = np.arange(0, 40, 4, dtype=np.float32).reshape(1, 10)
+    if beside == "far":
+        for op, source, by, name in (
+            ("Mul", logits, 1000, "large"),
+            ("Mul", logits, 0.5, "small"),
+            ("Add", "small", 500, "place"),
+        ):
+            constant = graph.add_constant("by", np.full(1, by, np.float32))
+            graph.declare(name, (1, 10), np.float32)
+            graph.nodes.append(Node(op, name, [source, constant], [name]))
+        parts = ["large", "place"]
+    graph.declare("both", (1, 20), np.float32)
+    graph.nodes.append(Node("Concat", "join", parts, ["both"], {"axis": 1}))
+    graph.outputs = ["both"]
+    feeds = [{"input": row[None]} for row in kit.pictures(20)]
+    made = quantize(prepare(graph, int8=True).graph, feeds, recipe="fast")
+    assert "join" in made.recipe.float_nodes
+    assert ("place" in made.recipe.float_nodes) is (beside == "far")
+    assert not {"fc", "large"} & set(made.recipe.float_nodes)

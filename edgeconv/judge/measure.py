@@ -112,13 +112,15 @@ def _values(
 def _beyond_rounding(reference: Array, error: float, rounding: float) -> float:
     """Return ``error`` over the reference's range, less what a float of its size rounds away.
 
-    An output that hardly varies around a large value has a range of a few roundings.
+    An output that hardly varies around a large value has a range of a few roundings; one whose elements lie far
+    apart, and hardly vary each, has the range of what varies.
     """
     peak = float(np.abs(reference).max())
     beyond = max(0.0, error - rounding * peak)
-    spread = metrics.value_range(reference)
     if beyond == 0.0:
         return 0.0
+    varies = metrics.value_range(reference - reference.mean(axis=0, dtype=np.float64))
+    spread = min(metrics.value_range(reference), varies or math.inf)
     return beyond / spread if spread > 0.0 else math.inf
 
 

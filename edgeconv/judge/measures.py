@@ -52,7 +52,10 @@ MEASURES = {
             of=distances.relative_error,
         ),
         Measure(
-            "float_error", "low", ".2e", "the same beyond float32 rounding of the largest value"
+            "float_error",
+            "low",
+            ".2e",
+            "the same beyond float32 rounding of the largest value, over the range of what varies if that is less",
         ),
         Measure(
             "half_error",

@@ -1,7 +1,7 @@
 """Keep outputs of very different size apart: one scale for all would leave the small ones no steps.
 
 Given:   Concat(boxes in hundreds, scores around 1) [-> Reshape | Transpose | ...] -> output
-Result:  these nodes compute in float, and each part keeps its own scale
+Result:  these nodes compute in float, and each part keeps its own scale; one of 480 to 520 is made in float too
 
 Given:   Gemm -> output, which moves between 480 and 520
 Result:  the Gemm computes in float
@@ -15,6 +15,8 @@ Result:  ReduceMean and Mul compute in float
 Given:   Softmax over few nearly equal classes -> output, of values between 0.2 and 0.3
 Result:  the Softmax computes in float: INT8 prescribes steps of 1/256, of which it would use few
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +40,9 @@ WIDEST = 4.0
 
 def kept_apart(graph: Graph, seen: Observation) -> dict[str, str]:
     """Return the nodes that must compute in float for this, with the reason."""
-    readers = graph.consumers()
-    found = _far_from_zero(graph, seen)
+    readers, makers = graph.consumers(), graph.producers()
+    found = _far_from_zero(graph, seen, graph.outputs, readers)
+    parts: list[str] = []
     for node in graph.of("Concat"):
         sizes = [_size(graph, seen, name) for name in node.inputs]
         real = [size for size in sizes if size > 0.0]
@@ -48,17 +51,21 @@ def kept_apart(graph: Graph, seen: Observation) -> dict[str, str]:
             reason = f"it joins outputs of very different size (up to {max(real) / min(real):.3g}x)"
             gates = [maker.name for maker in _gates(graph, node, readers)]
             found.update(dict.fromkeys([node.name, *following, *gates], reason))
-    return found
+            parts += [name for name in node.inputs if name in makers]
+    ends = {name: [r for r in readers[name] if r.name not in found] for name in readers}
+    return {**_far_from_zero(graph, seen, parts, ends), **found}
 
 
-def _far_from_zero(graph: Graph, seen: Observation) -> dict[str, str]:
-    """Return what makes outputs that move little beside what their scale covers, with the reason.
+def _far_from_zero(
+    graph: Graph, seen: Observation, outputs: Sequence[str], readers: dict[str, list[Node]]
+) -> dict[str, str]:
+    """Return what makes outputs, or parts of one, that move little beside what their scale covers, with the reason.
 
     A scale covers 0, so that an output of 480 to 520 would have a step of 2; a prescribed one covers 1.
     """
-    makers, readers = graph.producers(), graph.consumers()
+    makers = graph.producers()
     found: dict[str, str] = {}
-    for output in graph.outputs:
+    for output in outputs:
         stats, last, tensor = seen.tensors.get(output), None, output
         while tensor in makers:
             last = makers[tensor]
@@ -129,7 +136,8 @@ def _size(graph: Graph, seen: Observation, tensor: str) -> float:
     if tensor in seen.tensors:
         stats = seen.tensors[tensor]
         return max(-float(stats.low.min()), float(stats.high.max()))
-    return 0.0
+    values = graph.constants.get(tensor)
+    return 0.0 if values is None or not values.size else float(np.abs(values).max())
 
 
 def _only_moved(graph: Graph, node: Node, readers: dict[str, list[Node]]) -> list[str] | None:
