@@ -119,7 +119,7 @@ MEASURES = {
             "dead_places",
             "low",
             ".0f",
-            "places of a map that stand still where those of the recipe in float move",
+            "places of a map that stand still where those of the recipe in float move, in three samples at least",
         ),
         Measure(
             "lost_classes",
