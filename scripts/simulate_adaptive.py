@@ -87,6 +87,21 @@ def least_seen(points: Sequence[Point], budgets: Budgets, risk: float) -> float:
     return float(np.mean([share(point) for point in points]))
 
 
+def timed(found: Measured, cell: int, share: float, z: float) -> tuple[float, float, float]:
+    """Return (low, median, high) of ``cell`` timed anew for ``share`` of the seconds.
+
+    It is ``z`` standard deviations of such a timing off what was measured, which lies within the interval for 1.96 at most,
+    however lopsided that is.
+    """
+    reach = deviations(0.95)
+
+    def at(deviation: float) -> float:
+        side = found.above if deviation > 0 else found.below
+        return float(found.ms[cell] + side[cell] * deviation / reach / share**0.5)
+
+    return at(z - reach), at(z), at(z + reach)
+
+
 def repeat(
     found: Measured, generator: np.random.Generator, budgeted: bool = True, risk: float = 0.05
 ) -> Repeated:
@@ -99,20 +114,17 @@ def repeat(
     spent, timings = np.zeros(2), dict[int, float]()
 
     def point(cell: int, rung: float = 1.0, share: float = 1.0) -> Point:
-        below, above = (side[cell] / share**0.5 for side in (found.below, found.above))
-        moved = draws[share][cell] / deviations(0.95)
-        middle = found.ms[cell] + (above if moved > 0 else below) * moved
+        times = timed(found, cell, share, draws[share][cell])
         correct = right[cell, : max(1, round(pictures * rung))]
-        times = (middle - below, middle, middle + above)
         name, function = found.labels[cell], found.functions[cell]
         return Point(name, times, correct, found.bytes[cell], None, function)
 
-    def measure(live: Sequence[int], rung: float, timed: Mapping[int, float]) -> list[Point]:
+    def measure(live: Sequence[int], rung: float, shares: Mapping[int, float]) -> list[Point]:
         before = max((r for r in HALVING if r < rung), default=0.0)
-        anew = dict(timed.items() - timings.items())
+        anew = dict(shares.items() - timings.items())
         timings.update(anew)
         spent[:] += len(live) * (rung - before), sum(anew.values())
-        return [point(cell, rung, timed[cell]) for cell in live]
+        return [point(cell, rung, shares[cell]) for cell in live]
 
     live = narrow(cells, pictures, budgets, HALVING, measure)
     chosen = answer([point(cell) for cell in live], budgets)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import simulate_adaptive
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from page_kit import look_at
@@ -696,6 +697,16 @@ def test_what_even_a_rule_that_knows_the_leads_has_to_see() -> None:
     shares = (1, 1, z2 * differ / (lead**2 + z2 * differ), 1 / 32)
     assert least_seen(points, Budgets(ms=6.0), 0.05) == pytest.approx(sum(shares) / 4)
     assert least_seen(points, Budgets(ms=0.5), 0.05) == 1 / 32
+
+
+def test_a_simulated_interval_holds_what_was_measured_as_often_as_it_says() -> None:
+    found = replace(read_samples(SAMPLES[0]), ms=np.array([2.5]), below=np.array([0.05]), above=np.array([5.1]))  # fmt: skip
+    for share in (1 / 8, 1.0):
+        for z in (-5.0, -1.97, -1.95, 0.0, 1.95, 1.97, 5.0):
+            low, middle, high = simulate_adaptive.timed(found, 0, share, z)
+            assert low < middle < high
+            assert (low <= 2.5 <= high) == (abs(z) < 1.96)
+    assert simulate_adaptive.timed(found, 0, 1.0, 0.0) == pytest.approx((2.45, 2.5, 7.6))
 
 
 def test_samples_of_a_sweep_are_read_as_they_were_written(tmp_path: Path) -> None:
