@@ -62,9 +62,17 @@ class Claim:
 
 
 def better_by_truth(
-    net: Scores, how: Preprocessing, channels: int, folder: str, truth: Mapping[str, int]
+    net: Scores,
+    how: Preprocessing,
+    channels: int,
+    folder: str,
+    truth: Mapping[str, int],
+    *,
+    scalings: bool = True,
 ) -> Claim | None:
     """Return the preprocessing that surely classifies the labelled pictures of ``folder`` better.
+
+    ``scalings``: other means and stds are asked too, which statistics that fit forbid.
 
     What is better of the first pictures by chance or not is asked of as many more as it takes.
     """
@@ -85,7 +93,12 @@ def better_by_truth(
         scores = trial.scores(net, [read_picture(path) for path in asked], channels)
         return metrics.correct(scores, np.where(classes < scores.shape[1], classes, -1))
 
-    trials, now, asked = _trials(how, channels, with_truth=True), Trial(how, {}), drawn(LABELLED)
+    trials = [
+        t
+        for t in _trials(how, channels, with_truth=True)
+        if scalings or "preprocessing" not in t.wish
+    ]
+    now, asked = Trial(how, {}), drawn(LABELLED)
     error = SURELY / 2 / len(trials)
     present = right(now, asked)
     if metrics.mcnemar_p(present, np.ones_like(present)) >= error:

@@ -78,6 +78,11 @@ class Fit:
         return name | ({"channel_order": self.other_order} if order else {})
 
     @property
+    def fits(self) -> bool:
+        """Whether what is fed has the mean and the spread that the net was trained with."""
+        return self.present <= FAR
+
+    @property
     def wrong(self) -> bool:
         """Whether what is fed surely is not what the net was trained with."""
         return bool(self.wish) or self.negative or self.brighter != 1.0
@@ -86,7 +91,7 @@ class Fit:
         said = [*self._scaling(), *self._reading()]
         if said:
             return "; ".join(said)
-        if self.present > FAR:
+        if not self.fits:
             return (
                 f"no usual preprocessing fits the first batch norm's statistics, this one is {self.present:.2g} nats "
                 "off: are these such pictures as it was trained with?"

@@ -66,12 +66,12 @@ def _claim(
     """Return what looks wrong, by the first batch norm or else by the true classes."""
     if fit is not None and fit.wish:
         return Claim(str(fit), fit.wish)
-    told = _told_by_truth(source, options, labels)
+    told = _told_by_truth(source, options, labels, scalings=fit is None or not fit.fits)
     return Claim(str(fit), {}) if told is None and fit is not None and fit.wrong else told
 
 
 def _told_by_truth(
-    source: Source, options: ExportOptions, labels: Sequence[str] | None
+    source: Source, options: ExportOptions, labels: Sequence[str] | None, *, scalings: bool
 ) -> Claim | None:
     how, shape = source.preprocessing, next(iter(source.shapes.values()))
     folder = options.verify or options.calib
@@ -81,7 +81,7 @@ def _told_by_truth(
     if net is None or folder is None or options.truth is None:
         return None
     truth = read_truth(options.truth, Path(folder), labels)
-    return better_by_truth(net, how, shape[1], folder, truth)
+    return better_by_truth(net, how, shape[1], folder, truth, scalings=scalings)
 
 
 def _labelled(options: ExportOptions, folder: str | None) -> bool:

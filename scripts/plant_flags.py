@@ -253,7 +253,8 @@ def ask(net: Trained, how: Preprocessing) -> Line:
         return line
     scores = class_scores(net.module, None, (1, 3, *how.size))
     if scores is not None and net.truth is not None:
-        claim = better_by_truth(scores, how, 3, folder, net.truth)
+        scalings = fit is None or not fit.fits
+        claim = better_by_truth(scores, how, 3, folder, net.truth, scalings=scalings)
         line["truth"] = {} if claim is None else claim.wish
     elif scores is not None and fit is None:
         line["hint"] = hint_by_scores(scores, how, 3, folder)

@@ -193,7 +193,7 @@ def test_true_classes_are_asked_where_statistics_leave_two_readings(
     fit = Fit((Candidate("unit", 0.9),), 0.9, 3, turned=True, negative=True)
     monkeypatch.setattr(settle, "fit_preprocessing", lambda *_: fit)
     for told in (Claim("BGR", {"channel_order": "bgr"}), None):
-        monkeypatch.setattr(settle, "better_by_truth", lambda *_, told=told: told)
+        monkeypatch.setattr(settle, "better_by_truth", lambda *_, told=told, **__: told)
         found, _ = settle.settle_preprocessing(open_source(options), options, None, lambda _: None)
         assert found.better == ({} if told is None else told.wish)
         assert found.notes[0].startswith("PICTURES LOOK WRONG" if told is None else "BGR")
@@ -274,6 +274,8 @@ def test_labelled_pictures_judge_a_net_without_batch_norm(
         return net(value)
 
     claim = better_by_truth(counted, how, 3, str(folder), truth)
+    barred = better_by_truth(net, how, 3, str(folder), truth, scalings=False)
+    assert barred == (claim if claimed == "BGR" else None)  # where statistics fit
     assert (len(asked) == len(truth)) is not bool(claimed)  # all right: nothing can be better
     assert (claim is not None) == bool(claimed)
     if claim is not None:
