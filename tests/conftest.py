@@ -1,5 +1,6 @@
 """What all tests share: the --slow and --long switches, golden files, and the data beside the checkout."""
 
+import gc
 import importlib.util
 import os
 from collections import Counter
@@ -46,6 +47,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(skip)
+
+
+def pytest_collection_finish() -> None:
+    """Let no later collection walk what is loaded: coremltools asks for many (a sixth of its tests' time)."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")

@@ -62,6 +62,21 @@ def composed(before: str, after: str) -> Emit:
     return emit
 
 
+def log_sum_exp(em: Emission, node: Node) -> None:
+    """ReduceLogSumExp: the maximum is taken off first, as e to the power of 89 is infinity in float32."""
+    rank = len(em.graph.shape(node.inputs[0]))
+    source, made = _layouts(em, node, axes := reduced_axes(em.graph, node))
+    x = em.read(node.inputs[0], source)
+    held = {stored_axis(axis, rank, source) for axis in axes}
+    places = em.ints(sorted(held), "axes")
+    shape = [1 if at in held else size for at, size in enumerate(em.builder.shape(x))]
+    reduced: dict[str, Any] = {"options": "ReducerOptions", "shape": shape, "keepDims": True}
+    most = em.do("REDUCE_MAX", [x, places], **reduced)
+    powers = em.do("EXP", [em.do("SUB", [x, most], "SubOptions")])
+    total = em.do("LOG", [em.do("SUM", [powers, places], **reduced)])
+    em.emit(node, "ADD", [total, most], "AddOptions", layout=made, shape=shape)
+
+
 def argument(code: str, options: str) -> Emit:
     """Return the emitter of ArgMax or ArgMin; keepdims is a RESHAPE behind it."""
 
@@ -149,7 +164,7 @@ TABLE = {
     "ReduceL2": _row(composed("MUL", "SQRT"), "MUL, SUM, SQRT", "float32"),
     "ReduceSumSquare": _row(composed("MUL", ""), "MUL, SUM", "float32"),
     "ReduceLogSum": _row(composed("", "LOG"), "SUM, LOG", "float32"),
-    "ReduceLogSumExp": _row(composed("EXP", "LOG"), "EXP, SUM, LOG", "float32"),
+    "ReduceLogSumExp": _row(log_sum_exp, "REDUCE_MAX, SUB, EXP, SUM, LOG, ADD", "float32"),
     "ArgMax": Entry(
         argument("ARG_MAX", "ArgMaxOptions"),
         "ARG_MAX",
