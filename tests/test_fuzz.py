@@ -134,6 +134,10 @@ def test_files_beside_a_target_refused_by_name_are_no_fault_and_any_others_are()
     assert partly_refused(whole, made)
     assert partly_refused(whole.replace("verify     onnx ·", "verdict    onnx"), made)  # --quiet
     assert partly_refused(json.dumps(told), made)
+    assert partly_refused(whole.replace("coreml", "ncnn"), made)
+    ncnn = ["out/a.bin", "out/a.evidence", "out/a.param", "out/a.param.json"]
+    assert partly_refused(whole.replace("onnx", "ncnn"), ncnn)
+    assert not partly_refused(whole.replace("onnx", "ncnn"), ncnn[1:])
     for line in (verified, refused, closing):
         assert not partly_refused(whole.replace(line, ""), made)
     assert not partly_refused(json.dumps({**told, "refused": {}}), made)

@@ -5,7 +5,10 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePath
 
-SUFFIXES = {"onnx": ".onnx", "tflite": ".tflite", "coreml": ".mlpackage", "executorch": ".pte"}
+from edgeconv.export.targets import TARGETS
+from edgeconv.files import PARTNERS
+
+SUFFIXES = {name: target.suffix for name, target in TARGETS.items()}
 
 
 def partly_refused(out: str, made: Iterable[str]) -> bool:
@@ -17,8 +20,13 @@ def partly_refused(out: str, made: Iterable[str]) -> bool:
     if not refused or not verified or refused & verified:
         return False
     heads = {PurePath(name).parts[1] for name in made}
-    files = {head for head in heads if not head.endswith((".json", ".evidence"))}
+    files = {
+        head for head in heads if not head.endswith((".json", ".evidence", *PARTNERS.values()))
+    }
     beside = {f"{file}.json" for file in files} | {f"{PurePath(f).stem}.evidence" for f in files}
+    beside |= {
+        f"{PurePath(f).stem}{p}" for s, p in PARTNERS.items() for f in files if f.endswith(s)
+    }
     suffixes = sorted(PurePath(file).suffix for file in files)
     return suffixes == sorted(SUFFIXES[target] for target in verified) and heads - files == beside
 
