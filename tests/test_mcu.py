@@ -66,10 +66,17 @@ def test_activations_live_from_their_maker_to_their_last_reader() -> None:
     assert lives == {0: (128, 0, 0), 1: (256, 0, 1), 2: (64, 1, 2), 3: (64, 2, 2)}
 
 
-def test_a_reshape_and_its_input_share_their_memory() -> None:
+def test_a_reshape_copies_what_it_reads() -> None:
+    """tflite-micro plans memory for both, though its kernel would do nothing in place."""
     ops = (TfliteOp("RESHAPE", 1, (0,), (1,)), *CHAIN[1:])
     lives = {b.tensor: (b.first, b.last) for b in activations(graph(*ops))}
-    assert lives == {0: (0, 1), 2: (1, 2), 3: (2, 2)}
+    assert lives == {0: (0, 0), 1: (0, 1), 2: (1, 2), 3: (2, 2)}
+
+
+def test_of_equal_buffers_the_last_is_placed_first() -> None:
+    """As tflite-micro's greedy planner, which lists them from the last to the first before it sorts."""
+    placed = place([Buffer(0, 32, 0, 1), Buffer(1, 32, 1, 2), Buffer(2, 16, 2, 2)])
+    assert [(b.tensor, b.offset) for b in placed] == [(1, 0), (0, 32), (2, 32)]
 
 
 def test_the_head_is_planned_largest_first_in_the_lowest_gap() -> None:

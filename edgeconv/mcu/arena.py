@@ -43,9 +43,6 @@ KERNEL_BYTES: Mapping[str, tuple[int, int]] = {
 
 From what tflite-micro's recording allocator reports for the four nets; others count as DEFAULT_BYTES."""
 
-IN_PLACE = frozenset({"RESHAPE"})
-"""Operators whose output is their input's memory."""
-
 DEFAULT_BYTES = (56, 0)
 PER_CHANNEL = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"})
 PER_CHANNEL_BYTES = 8  # a multiplier and a shift, 32 bits each
@@ -101,32 +98,25 @@ def activations(summary: TfliteSummary) -> list[Buffer]:
     """Return every tensor that is computed, with the operators between which it lives, unplaced."""
     first = dict.fromkeys(summary.inputs, 0)
     last = dict.fromkeys(summary.inputs, 0)
-    held = {tensor: tensor for tensor in summary.inputs}  # a tensor and the one whose memory it has
     for step, op in enumerate(summary.ops):
-        for tensor in op.inputs:
-            if tensor in held and summary.tensors[tensor].data is None:
-                last[held[tensor]] = step
         for tensor in op.outputs:
-            source = op.inputs[0] if op.code in IN_PLACE and op.inputs else tensor
-            held.setdefault(tensor, held.get(source, tensor))
-            first.setdefault(held[tensor], step)
-            last[held[tensor]] = step
+            first.setdefault(tensor, step)
+        last |= dict.fromkeys((t for t in (*op.inputs, *op.outputs) if t in first), step)
     for tensor in summary.outputs:
-        owner = held.setdefault(tensor, tensor)
-        last[owner] = len(summary.ops) - 1
-        first.setdefault(owner, 0)
+        first.setdefault(tensor, 0)
+        last[tensor] = len(summary.ops) - 1
     return [Buffer(t, _bytes(summary, t), first[t], last[t]) for t in sorted(first)]
 
 
 def place(buffers: Sequence[Buffer]) -> tuple[Buffer, ...]:
-    """Give each buffer its offset: the largest first, in the lowest gap among those alive with it.
+    """Give each buffer its offset: the largest first (the last of equal ones), in the lowest gap among those alive with it.
 
     >>> placed = place([Buffer(0, 32, 0, 1), Buffer(1, 64, 1, 2), Buffer(2, 32, 2, 3)])
     >>> [(b.tensor, b.offset) for b in placed]
-    [(1, 0), (0, 64), (2, 64)]
+    [(1, 0), (2, 64), (0, 64)]
     """
     placed: list[Buffer] = []
-    for buffer in sorted(buffers, key=lambda b: -b.bytes):
+    for buffer in sorted(reversed(buffers), key=lambda b: -b.bytes):
         beside = sorted(
             (b for b in placed if b.first <= buffer.last and buffer.first <= b.last),
             key=lambda b: b.offset,
