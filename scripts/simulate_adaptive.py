@@ -155,6 +155,7 @@ def measured(path: Path) -> Measured:
     if len(known) < 2:
         raise click.UsageError(f"{path}: {len(known)} cells were both timed and evaluated")
     latencies = np.array([p.latency_ms for p in known])
+    functions = list(dict.fromkeys(p.function for p in known))
     return Measured(
         np.stack([p.correct for p in known if p.correct is not None]),
         latencies[:, 1],
@@ -162,7 +163,7 @@ def measured(path: Path) -> Measured:
         latencies[:, 2] - latencies[:, 1],
         tuple(p.bytes for p in known),
         tuple(p.label for p in known),
-        tuple(p.function for p in known),
+        tuple(str(functions.index(p.function)) for p in known),  # their names hold folders
     )
 
 

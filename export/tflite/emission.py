@@ -53,7 +53,7 @@ class Emission(Temporaries):
     channels last, the ONNX position of each stored column: its Gemms reorder their weights.
     ``shifts`` are nodes that centre an input's pixels and stay in float. ``ops`` is the op table,
     for operators that are written as others. ``alone`` are int8 weights of layers, by name, that
-    compute on real values. ``pool_rows`` pads pictures for pools row by row; ``padded_rows`` counts them.
+    compute on real values. ``pad_rows`` pads pictures for pools row by row; ``padded_rows`` counts them.
     """
 
     graph: Graph
@@ -67,7 +67,7 @@ class Emission(Temporaries):
     integer: bool = False
     ops: "Mapping[str, Entry[Emit]]" = field(default_factory=dict)
     alone: Mapping[str, Weights] = field(default_factory=dict)
-    pool_rows: bool = False
+    pad_rows: bool = False
     padded_rows: int = 0
     _forms: dict[tuple[str, Layout, Quantization | None], int] = field(default_factory=dict)
 

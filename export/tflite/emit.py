@@ -102,7 +102,7 @@ def emit_tflite(
     recipe = None if weights_only else recipe
     plan = planned(graph)
     em = Emission(
-        graph, recipe, precision, io, plan, ops=OPS, alone=alone, pool_rows=rewrites.pad_rows
+        graph, recipe, precision, io, plan, ops=OPS, alone=alone, pad_rows=rewrites.pad_rows
     )
     inputs: dict[str, int] = {}
     for name in graph.inputs:
