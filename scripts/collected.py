@@ -47,6 +47,7 @@ class Collected:
         self.items = {item.nodeid: item for item in session.items}
         for file in self._sources:
             importlib.import_module(module_of(file))
+        gc.unfreeze()  # tests/conftest.py froze them, and what is frozen is not listed
         for one in gc.get_objects():
             if type(one) is FunctionType:  # isinstance asks objects that warn
                 name = one.__code__.co_filename

@@ -84,6 +84,9 @@ def test_a_mutant_meets_the_tests_that_run_its_function(tmp_path: Path) -> None:
         "def test_all_of_it():\n    assert ours.alone() + ours.LIMIT == 3\n"
     )
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "conftest.py").write_text(
+        "import gc\ndef pytest_collection_finish():\n    gc.collect()\n    gc.freeze()\n"
+    )
     kept = tmp_path / "kept.reach"
     files = ["test_ours.py"]
 
