@@ -142,9 +142,11 @@ def minmax_recipe(
     form: Form = "zero-point-free",
     float_nodes: tuple[str, ...] = (),
     exact: Mapping[str, tuple[float, int]] | None = None,
+    values: Mapping[str, NDArray[Any]] | None = None,
 ) -> Recipe:
-    """Return the simplest recipe: ranges of one run, weights rounded to nearest."""
-    values, groups = float_values(graph, feeds), same_scale(graph, frozenset(float_nodes))
+    """Return the simplest recipe: ranges of one run, or of ``values``, weights rounded to nearest."""
+    groups = same_scale(graph, frozenset(float_nodes))
+    values = float_values(graph, feeds) if values is None else values
     real = {n: v for n, v in values.items() if n in graph.shapes and v.dtype == np.float32}
     ranges: dict[str, tuple[float, float]] = {}
     for name, value in real.items():
