@@ -52,12 +52,12 @@ AREAS: tuple[tuple[str, str], ...] = (
     (r"edgeconv/parity/layers/", "parity_bisect parity_layers parity_equalised parity_emulate verdict_words parity_shown"),
     (r"edgeconv/parity/", "verdict_words core_arrays parity parity_ci parity_shown parity_verdicts parity_tally core_values parity_page parity_border parity_emulate"),
     (r"edgeconv/mil/|edgeconv/formats/mil", "mil core_values core_arrays coreml mil_oracle coreml_ops"),
-    (r"edgeconv/(artifact|levels|tensors|adapt|manifest_schema)", "artifact adapt schema by_value core_arrays"),
-    (r"edgeconv/recipe", "recipe core_values core_arrays quant promise quant_command"),
-    (r"models/checkpoint", "weights hostile_files core_values"),
-    (r"export/quant/", "core_values quant quant_calibration quant_robust quant_rewrites quant_copies quant_apart"
+    (r"edgeconv/(artifact|levels|tensors|adapt|manifest_schema)", "core_fields artifact adapt schema by_value core_arrays"),
+    (r"edgeconv/recipe", "core_fields recipe core_values core_arrays quant promise quant_command"),
+    (r"models/checkpoint", "core_fields weights hostile_files core_values"),
+    (r"export/quant/", "core_plans core_fields core_values quant quant_calibration quant_robust quant_rewrites quant_copies quant_apart"
                        " by_value quant_read_qdq quant_command quant_cheap quant_form quant_read_idioms quant_read_fake core_graphs"),
-    (r"export/(qdq|integer)/", "core_values qdq quant int8_kinds by_value int8_random quant_apart quant_read_idioms quant_read_fake quant_form int8_written fold_pixels quant_read_qdq core_graphs"),
+    (r"export/(qdq|integer)/", "core_plans core_fields core_values qdq quant int8_kinds by_value int8_random quant_apart quant_read_idioms quant_read_fake quant_form int8_written fold_pixels quant_read_qdq core_graphs"),
     (r"export/tflite/", "core_values emitted_tflite tflite tflite_int8 tflite_shuffles by_value tflite_nodes recurrence tflite_random tflite_reductions tflite_channels tflite_concats tflite_moves tflite_metadata nms inspect core_graphs"),
     (r"export/coreml/", "emitted_coreml coreml_ops coreml core_values by_value coreml_signatures mil_oracle recurrence coreml_command core_graphs"),
 )  # fmt: skip
@@ -202,8 +202,15 @@ def tried(
     live: Collected | None = None,
 ) -> str | None:
     """Return how the mutant dies by the tests that run its function: the quickest first, the others then."""
-    where = mutant.file if mutant.inside is None else f"{mutant.file}:{mutant.inside}"
-    for tests in _stages(reached.of(where), reached.tests, limit_s):
+    if (
+        mutant.inside is None
+    ):  # what modules hold beside functions is used without a call: all tests of the file's
+        files, found = _tests(mutant.file), reached.of(mutant.file)
+        others = [t for t in reached.tests if t.split("::")[0] in files and t not in found]
+        found += sorted(others, key=lambda test: (reached.tests[test], test))
+    else:
+        found = reached.of(f"{mutant.file}:{mutant.inside}")
+    for tests in _stages(found, reached.tests, limit_s):
         seconds = 15 + 4 * sum(reached.tests[test] for test in tests)
         if killed := run_tests(tests, place, slow, seconds, live, mutant):
             return killed

@@ -81,7 +81,7 @@ def float_weights(graph: Graph, node: Node) -> tuple[Array, Array]:
     weights = np.asarray(graph.constants[node.inputs[1]], np.float32)
     bias = graph.constant(node, 2)
     if bias is not None:
-        return weights, np.asarray(bias, np.float32).reshape(-1)
+        return weights, np.asarray(bias, np.float32).ravel()
     return weights, np.zeros(output_channels(node, weights), np.float32)
 
 

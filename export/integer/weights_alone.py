@@ -28,7 +28,7 @@ def round_weights(graph: Graph) -> Recipe:
         shape[axis] = -1
         values = np.clip(np.rint(real / scales.reshape(shape)), -127, 127).astype(np.int8)
         bias = graph.constant(node, 2)
-        real_bias = np.zeros(len(scales)) if bias is None else np.asarray(bias).reshape(-1)
+        real_bias = np.zeros(len(scales)) if bias is None else np.asarray(bias).ravel()
         found[node.name] = Weights(
             values, scales, np.zeros(len(scales), np.int32), real_bias.astype(np.float32), axis
         )

@@ -144,7 +144,7 @@ class _Writer:
     def _bias(
         self, node: onnx.NodeProto, bias: str, x_scale: str, w_scale: str, alpha: float = 1.0
     ) -> str:
-        step = self._value(x_scale).reshape(-1) * self._value(w_scale).reshape(-1) * alpha
+        step = self._value(x_scale).ravel() * self._value(w_scale).ravel() * alpha
         step = step.astype(np.float32)
         step = step if step.size > 1 else step.reshape(())
         names = [f"{node.output[0]}_bias_{part}" for part in ("scale", "zero", "real")]

@@ -293,8 +293,8 @@ def _bias(
         step = np.float64(input_scale) * weights.scales.astype(np.float64)
         ratio = np.broadcast_to(stored.scales.astype(np.float64), step.shape) / step
         same = np.array_equal(
-            (stored.values.reshape(-1) * stored.scales).astype(np.float32), weights.float_bias
+            (stored.values.ravel() * stored.scales).astype(np.float32), weights.float_bias
         )
         if np.abs(ratio - 1).max() < 1e-5 and same:
-            return stored.values.reshape(-1).astype(np.int32)
+            return stored.values.ravel().astype(np.int32)
     return bias_integers(weights, input_scale)

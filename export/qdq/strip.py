@@ -115,7 +115,7 @@ def _dequantize_constant(found: Stripped, node: Node) -> None:
         )
     real = centred.astype(np.float32) * scale.reshape(shape)
     graph.constants[node.output] = real.astype(np.float32)
-    found.constants[node.output] = StoredConstant(centred, scale.reshape(-1), axis)
+    found.constants[node.output] = StoredConstant(centred, scale.ravel(), axis)
     graph.nodes.remove(node)
 
 
@@ -133,7 +133,7 @@ def _bypass(found: Stripped, node: Node) -> None:
             f"{node.op} {node.name} quantizes an activation to {zero.dtype}: no target here takes more "
             "than 8 bits; quantize the float net anew, its activations to int8 or uint8"
         )
-    pair = float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]) - EIGHT_BIT[zero.dtype]
+    pair = float(scale.ravel()[0]), int(zero.ravel()[0]) - EIGHT_BIT[zero.dtype]
     tensor = node.inputs[0]
     known = found.scales.get(tensor)
     graph.nodes.remove(node)
@@ -163,7 +163,7 @@ def _clip_reals(found: Stripped, node: Node) -> None:
     for index, name in enumerate(node.inputs[1:], start=1):
         bound = graph.constants.get(name)
         if bound is not None:
-            steps = int(bound.reshape(-1)[0]) - EIGHT_BIT[bound.dtype] - zero
+            steps = int(bound.ravel()[0]) - EIGHT_BIT[bound.dtype] - zero
             real = np.array(steps * scale, np.float32)
             node.inputs[index] = graph.add_constant(f"{node.name}.bound", real)
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import onnx
@@ -39,7 +40,7 @@ def _broadcasts(graph: Graph, node: Node, name: str) -> bool:
     """Whether the first axis of an operand is the batch, or one that all pictures share."""
     rank, own = len(graph.shape(node.output)), len(graph.shape(name))
     if name in graph.constants:
-        return own < rank or own == 0 or graph.shape(name)[0] == 1
+        return own < rank or graph.shape(name)[0] == 1
     same = own == rank and graph.shape(name)[0] == graph.shape(node.output)[0]
     return same and (node.op != "MatMul" or rank > 2 or name == node.inputs[0])
 
@@ -107,12 +108,12 @@ def _adapt(graph: Graph, node: Node) -> bool:
 
 def _constant(graph: Graph, node: Node, index: int) -> list[int] | None:
     value = graph.constant(node, index)
-    return None if value is None else [int(v) for v in np.asarray(value).reshape(-1)]
+    return None if value is None else [int(v) for v in value.flat]
 
 
 def _reshape(graph: Graph, node: Node) -> bool:
     shape = graph.shape(node.output)
-    if 0 in shape or graph.constant(node, 1) is None:
+    if 0 in shape:
         return False
     node.attrs.pop("allowzero", None)
     node.inputs[1] = graph.add_constant(
@@ -130,18 +131,11 @@ def _not_first(axes: Sequence[int] | None, rank: int) -> bool:
     return axes is not None and all(axis % rank != 0 for axis in axes)
 
 
-def _axis(default: int) -> Callable[[Graph, Node], bool]:
-    def check(graph: Graph, node: Node) -> bool:
-        rank = len(graph.shape(node.inputs[0]))
-        if any(name in graph.constants for name in node.inputs[:1]):
-            return False
-        if node.op == "Concat" and any(name in graph.constants for name in node.inputs):
-            return False
-        if node.op == "Gather" and node.inputs[1] not in graph.constants:
-            return False
-        return _not_first([node.int("axis", default)], rank)
-
-    return check
+def _axis(graph: Graph, node: Node, *, default: int) -> bool:
+    data = node.inputs if node.op == "Concat" else node.inputs[:1]
+    if any(name in graph.constants for name in data):
+        return False
+    return _not_first([node.int("axis", default)], len(graph.shape(data[0])))
 
 
 def _slice(graph: Graph, node: Node) -> bool:
@@ -167,7 +161,7 @@ def _repeats(graph: Graph, node: Node) -> bool:
 
 def _resize(graph: Graph, node: Node) -> bool:
     """Replace sizes by factors where these give the same: sizes would hold the batch."""
-    given = graph.constant(node, 2) if len(node.inputs) > 2 else None
+    given = graph.constant(node, 2)
     if node.attrs.get("axes") or node.str("keep_aspect_ratio_policy", "stretch") != "stretch":
         return False
     if given is not None and given.size:
@@ -183,14 +177,14 @@ def _resize(graph: Graph, node: Node) -> bool:
 _CHECKS: dict[str, Callable[[Graph, Node], bool]] = {
     "Reshape": _reshape,
     "Transpose": _transpose,
-    "Concat": _axis(1),
-    "Split": _axis(0),
-    "ArgMax": _axis(0),
-    "ArgMin": _axis(0),
-    "Gather": _axis(0),
-    "Softmax": _axis(-1),
-    "LogSoftmax": _axis(-1),
-    "LayerNormalization": _axis(-1),
+    "Concat": partial(_axis, default=1),
+    "Split": partial(_axis, default=0),
+    "ArgMax": partial(_axis, default=0),
+    "ArgMin": partial(_axis, default=0),
+    "Gather": partial(_axis, default=0),
+    "Softmax": partial(_axis, default=-1),
+    "LogSoftmax": partial(_axis, default=-1),
+    "LayerNormalization": partial(_axis, default=-1),
     "Slice": _slice,
     "ReduceMean": _reduce,
     "ReduceMax": _reduce,

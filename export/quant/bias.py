@@ -38,7 +38,7 @@ class MeanOutput:
         group = self._node.int("group", 1)
         taps = tap_means(self._node, picture, self._graph.shape(self._node.output)[2:])
         flat = weights.reshape(group, len(bias) // group, -1)
-        means: Floats = (flat @ taps.reshape(group, -1, 1)).reshape(-1) + bias
+        means: Floats = (flat @ taps.reshape(group, -1, 1)).ravel() + bias
         return means
 
 

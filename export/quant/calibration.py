@@ -99,7 +99,7 @@ def neighbour_correlation(picture: NDArray[Any]) -> float:
     True
     """
     values = picture.astype(np.float64)
-    left, right = values[..., :-1].reshape(-1), values[..., 1:].reshape(-1)
+    left, right = values[..., :-1].ravel(), values[..., 1:].ravel()
     left, right = left - left.mean(), right - right.mean()
     size = float(np.sqrt((left**2).sum() * (right**2).sum()))
     return float((left * right).sum()) / size if size > 0 else 1.0

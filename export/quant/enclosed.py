@@ -46,7 +46,7 @@ def _feeding(graph: Graph, floats: set[str]) -> list[str]:
         if node.name in inside or node.op not in VALUES & RULES.keys() or moves_integers(node):
             continue
         following = readers.get(node.output, [])
-        if not following or node.output in graph.outputs or len(node.outputs) > 1:
+        if not following or node.output in graph.outputs:
             continue
         if all(each.name in inside and each.op in VALUES for each in following):
             inside.add(node.name)

@@ -238,7 +238,7 @@ def _column_share(graph: Graph, node: Node) -> NDArray[np.float64]:
     size = np.abs(weights).reshape(weights.shape[0], weights.shape[1], -1).max(axis=2)
     share = size / np.maximum(size.max(axis=1, keepdims=True), 1e-9)
     by_group = share.reshape(group, -1, weights.shape[1]).max(axis=1)
-    return np.asarray(by_group.reshape(-1), np.float64)
+    return np.asarray(by_group.ravel(), np.float64)
 
 
 def _rescale(graph: Graph, factors: Mapping[str, Floats]) -> Graph:

@@ -196,7 +196,7 @@ def _fill_bounds(graph: Graph, seen: Observation) -> dict[str, Clamp]:
     readers, found = graph.consumers(), dict[str, Clamp]()
     for node in graph.of("Pad"):
         fill = graph.constant(node, 2)
-        if fill is None or fill.size != 1 or float(fill.reshape(-1)[0]) > -FILL:
+        if fill is None or fill.size != 1 or float(fill.ravel()[0]) > -FILL:
             continue
         bound = (_ends(graph, seen, node.inputs[0])[0], np.inf)
         pieces = [r.output for r in readers.get(node.output, []) if r.op == "Slice"]
@@ -255,7 +255,7 @@ def _values(
     for tensor in tensors:
         constant = graph.constants.get(tensor)
         values = seen.tensors[tensor].sample if constant is None else constant
-        parts.append(np.clip(values, *bounds.get(tensor, (-np.inf, np.inf))).reshape(-1))
+        parts.append(np.clip(values, *bounds.get(tensor, (-np.inf, np.inf))).ravel())
     return np.concatenate(parts)
 
 

@@ -98,7 +98,7 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
             waiting = list(node.inputs)
         elif node.op in CHOOSES and _chooses(graph, node, readers):
             reason = f"{node.op} {node.name} chooses among few by small differences"
-            waiting = list(node.inputs[:1])
+            waiting = [node.inputs[0]]
         elif node.op == "Sub" and _cancels(graph, seen, node):
             reason = f"{node.name} takes nearly equal values from each other"
             found[node.name], waiting = reason, list(node.inputs)
@@ -181,7 +181,7 @@ def _is_wide(seen: Observation, tensor: str) -> bool:
         return False
     stats = seen.tensors[tensor]
     low, high = float(stats.low.min()), float(stats.high.max())
-    least = 0.0 if low <= 0.0 <= high else min(abs(low), abs(high))
+    least = max(0.0, low, -high)
     return least * WIDE < max(abs(low), abs(high))
 
 

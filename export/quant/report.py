@@ -71,7 +71,7 @@ def layer_noise(
         for tensor, stored in made.items():
             stats = seen.tensors[tensor]
             limits = bounds.get(tensor, (-np.inf, np.inf))
-            values = real(stored.reshape(-1).take(stats.places), recipe.activations[tensor])
+            values = real(stored.ravel().take(stats.places), recipe.activations[tensor])
             wanted = stats.sample[place].clip(*limits).astype(np.float64)
             power[tensor] += float(wanted @ wanted)
             error[tensor] += float(((wanted - values.clip(*limits)) ** 2).sum())
