@@ -46,8 +46,8 @@ STAGES_S = (2.0, 10.0, 90.0)
 """Up to where the tests of a mutant, the quickest first, go in one process: processor time in all."""
 
 AREAS: tuple[tuple[str, str], ...] = (
-    (r"edgeconv/bench/(statistics|pairs)", "bench_statistics bench_reports bench"),
-    (r"edgeconv/metrics/", "metrics core_arrays judge evaluate core_values"),
+    (r"edgeconv/bench/(statistics|pairs)", "statistics_values bench_statistics bench_reports bench"),
+    (r"edgeconv/metrics/", "metric_values metrics core_arrays judge evaluate core_values"),
     (r"edgeconv/judge/", "judge core_values core_arrays verdict_words parity_verdicts parity_tally promise planted_faults parity"),
     (r"edgeconv/parity/layers/", "parity_bisect parity_layers parity_equalised parity_emulate verdict_words parity_shown"),
     (r"edgeconv/parity/", "verdict_words core_arrays parity parity_ci parity_shown parity_verdicts parity_tally core_values parity_page parity_border parity_emulate"),

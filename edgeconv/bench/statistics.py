@@ -116,11 +116,11 @@ def autocorrelation_time(values: Floats) -> float:
 
 
 def _batches(values: Floats) -> Floats:
-    """Cut into equally long batches, dropping what is left over at the front."""
+    """Cut MIN_BATCHES values or more into equally long batches, dropping what is left over at the front."""
     count = len(values)
     tau = autocorrelation_time(values)
     length = max(1, math.ceil(BATCH_PER_TAU * (tau - 1)))
-    number = min(max(count // length, MIN_BATCHES), MAX_BATCHES, count)
+    number = min(max(count // length, MIN_BATCHES), MAX_BATCHES)
     length = count // number
     return values[count - number * length :].reshape(number, length)
 

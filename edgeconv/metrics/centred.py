@@ -33,7 +33,7 @@ def sqnr_centred_db(reference: Reals, other: Reals, name: str = "output") -> flo
         whole += float(np.square(a).sum())
         signal += float(np.square(a - a.mean(axis=0)).sum())
     count = len(reference)
-    if count < 2 or signal <= whole * STILL**2:
+    if signal <= whole * STILL**2:  # as of one sample, whose mean it is itself
         return None
     signal *= count / (count - 1)  # the mean of few samples swallows a share of the signal
     return 10.0 * math.log10(signal / noise) if noise > 0.0 else math.inf
@@ -115,7 +115,7 @@ def dead_places(promise: Reals, other: Reals, axis: int = 1) -> int:
     """
     places = promise[0].size // promise.shape[axis]
     moving, still = np.zeros(places, int), np.zeros(places, int)
-    if len(promise) < FEWEST_SAMPLES or places < 2:
+    if len(promise) < FEWEST_SAMPLES:
         return 0
     for channel in range(promise.shape[axis]):
         a = promise.take(channel, axis).astype(np.float64).reshape(len(promise), -1)
@@ -132,7 +132,7 @@ def dead_places(promise: Reals, other: Reals, axis: int = 1) -> int:
 def _columns(reference: Reals, other: Reals) -> Iterator[tuple[Reals, Reals]]:
     """Yield both as float64 (samples, some elements), a piece at a time."""
     a, b = reference.reshape(len(reference), -1), other.reshape(len(reference), -1)
-    step = max(1, PIECE // max(1, len(a)))
+    step = max(1, PIECE // len(a))
     for start in range(0, a.shape[1], step):
         part = slice(start, start + step)
         yield a[:, part].astype(np.float64), b[:, part].astype(np.float64)

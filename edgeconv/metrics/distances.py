@@ -26,7 +26,9 @@ def half_step(values: Reals) -> float:
     (0.25, inf)
     """
     peak = float(np.abs(values).max(initial=0.0))
-    return float(np.spacing(np.float16(peak))) if peak < 65504.0 else math.inf
+    if peak >= 65504.0:
+        return math.inf
+    return float(np.spacing(np.float16(min(peak, 32768.0))))  # the largest half has no next one
 
 
 def value_range(reference: Reals) -> float:
