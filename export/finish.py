@@ -33,7 +33,7 @@ from edgeconv.export.verify import (
 from edgeconv.export.work import Work
 from edgeconv.files import digest, model_files, partner, sha256, write_bytes
 from edgeconv.judge.advice import advice
-from edgeconv.recipe import FROM_FILE
+from edgeconv.recipe import FROM_FILE, WITHOUT_ZERO_POINTS
 from edgeconv.runtimes.choose import choose
 from edgeconv.runtimes.probe import EarlyProbe
 from edgeconv.terminal import counted
@@ -181,11 +181,12 @@ def _promise(work: Work, target: str) -> Early[Promise] | None:
         return None
     real = all(spec.dtype == "float32" for spec in work.emitted[target].outputs)
     held = held_on(work.graph, work.recipe, target, real)
-    key = held.form, frozenset(held.activations)
+    free = target in WITHOUT_ZERO_POINTS
+    key = free, held.form, frozenset(held.activations)
     if key not in work.promises:
         graph, expected, threads = work.graph, work.expected, work.threads
         work.promises[key] = work.beside.begin(
-            lambda tick: promised(graph, held, expected, threads, tick)
+            lambda tick: promised(graph, held, expected, threads, tick, free)
         )
     return work.promises[key]
 

@@ -165,8 +165,9 @@ def promised(
     expected: Expected,
     threads: int,
     tick: Tick = lambda _: None,
+    free: bool = False,
 ) -> Promise:
-    """Run ``recipe`` in float arithmetic over the feeds."""
+    """Run ``recipe`` in float arithmetic over the feeds; ``free``: as a file without zero points rounds."""
     from edgeconv.export.hub.onnx_io import save_model
     from edgeconv.export.qdq.emit import emit_qdq
     from edgeconv.runtimes.onnxrt import open_model
@@ -178,7 +179,7 @@ def promised(
 
     decided = decisions(graph) if expected.scores else {}
     whole = opened(graph, decided)
-    model = save_model(emit_qdq(whole, recipe, io="float").model)
+    model = save_model(emit_qdq(whole, recipe, io="float", free=free).model)
     with open_model(model, threads=threads, integers=False) as runner:
         outputs, _ = run_feeds(runner, feeds(), runner.inputs, runner.outputs)
     known = recipe.activations

@@ -79,7 +79,7 @@ class Work:
     recipe: "Recipe | None" = field(init=False, default=None)
     place: Path = field(init=False)
     description: Mapping[str, Any] = field(init=False)
-    promises: "dict[tuple[Form, frozenset[str]], Early[Promise]]" = field(
+    promises: "dict[tuple[bool, Form, frozenset[str]], Early[Promise]]" = field(
         init=False, default_factory=dict
     )
     evidence: "Early[dict[str, bytes]]" = field(init=False)

@@ -30,13 +30,13 @@ def simulated_model(
     from edgeconv.export.hub.onnx_io import from_onnx, load_model, save_model
     from edgeconv.export.integer.free_form import held_on
     from edgeconv.export.qdq.emit import emit_qdq
-    from edgeconv.recipe import load_recipe
+    from edgeconv.recipe import WITHOUT_ZERO_POINTS, load_recipe
 
     graph = from_onnx(load_model(prepared))
     if recipe is None:
         recipe = load_recipe(artifact.evidence("recipe.json"))
         recipe = held_on(graph, recipe, artifact.target, artifact.real_outputs)
-    emitted = emit_qdq(graph, recipe, io="float")
+    emitted = emit_qdq(graph, recipe, free=artifact.target in WITHOUT_ZERO_POINTS)
     return save_model(emitted.model), dict(emitted.names)
 
 

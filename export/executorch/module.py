@@ -18,6 +18,7 @@ from edgeconv.export.executorch.written import write_out
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.groups import implied, stored_alike
 from edgeconv.export.integer.rules import is_pixel_shift
+from edgeconv.export.integer.unrounded import in_float, keeps_unrounded
 from edgeconv.export.op_traits import Is, operators
 from edgeconv.export.passes.fold_constants import fold_node
 from edgeconv.recipe import Activation, Recipe
@@ -40,7 +41,10 @@ def stored_input(graph: Graph, recipe: Recipe, name: str) -> str | None:
 
 @dataclass(frozen=True)
 class _Run:
-    """The tensors of one run by name: real values, and the integers of those that the recipe stores."""
+    """The tensors of one run by name: real values, and the integers of those that the recipe stores.
+
+    ``real`` has both of what a float operator makes.
+    """
 
     real: dict[str, torch.Tensor]
     stored: dict[str, torch.Tensor]
@@ -117,8 +121,12 @@ class GraphModule(torch.nn.Module):
                 if result is not None and alike:
                     run.stored[name] = result
                 elif result is not None:
-                    self._store(name, self._clamped(node, result), run)
+                    self._store(name, self._clamped(node, result), run, self._in_float(node))
         return tuple(self._leave(name, run) for name in self._graph.outputs)
+
+    def _in_float(self, node: Node) -> bool:
+        recipe = self._recipe
+        return recipe is not None and keeps_unrounded(recipe) and in_float(recipe, node)
 
     def _alike(self, node: Node) -> bool:
         """Whether a node moves integers that mean the same before and behind it."""
@@ -144,7 +152,8 @@ class GraphModule(torch.nn.Module):
             for place, name in enumerate(node.inputs)
             if name and not parameter(self._graph, node, place)
         ]
-        values = [self._read(name, run) for name in names]
+        raw = run.real if self._in_float(node) else {}
+        values = [raw[name] if name in raw else self._read(name, run) for name in names]
         values = [run.stored[node.inputs[0]], *values[1:]] if alike else values
         if not self._spreads(node):
             lone = [self._graph.shapes.get(name) == () for name in names]
@@ -183,18 +192,15 @@ class GraphModule(torch.nn.Module):
         if self._io == "int8" and held:
             run.stored[held] = value if value.ndim else value.reshape(1)
         else:
-            self._store(name, value, run)
+            self._store(
+                name, value, run, self._recipe is not None and keeps_unrounded(self._recipe)
+            )
 
-    def _store(
-        self,
-        name: str,
-        value: torch.Tensor,
-        run: _Run,
-    ) -> None:
+    def _store(self, name: str, value: torch.Tensor, run: _Run, unrounded: bool) -> None:
         how = self._activation(name)
-        if how is None:
+        if how is None or unrounded:
             run.real[name] = value
-        else:
+        if how is not None:
             run.stored[name] = self._quantize(value if value.ndim else value.reshape(1), how)
 
     def _clamped(self, node: Node, value: torch.Tensor) -> torch.Tensor:

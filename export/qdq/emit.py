@@ -21,6 +21,7 @@ from edgeconv.export.hub.onnx_io import IR_VERSION
 from edgeconv.export.integer.groups import check_same_scale, implied
 from edgeconv.export.integer.pair import Order
 from edgeconv.export.integer.rules import is_pixel_shift, moves_integers
+from edgeconv.export.integer.unrounded import in_float, keeps_unrounded
 from edgeconv.export.op_traits import RULES, WEIGHTED
 from edgeconv.export.qdq.tensors import Io, QdqTensors, Shuffle, value_info
 from edgeconv.export.rewrites.table import NONE, Change, Rewrites, rewrite
@@ -53,6 +54,7 @@ def emit_qdq(
     io: Io = "float",
     shuffle: Shuffle = "gather",
     signed: bool = False,
+    free: bool = False,
     rewrites: Rewrites = NONE,
     metadata: Mapping[str, str] | None = None,
 ) -> EmittedOnnx:
@@ -61,13 +63,14 @@ def emit_qdq(
     ``io`` is the type of the model's own inputs and outputs; int8 and uint8 ones hold the
     recipe's integers (+ 128 for uint8), and a leading pixel shift is then already in them.
     ``shuffle`` is the form of a channel shuffle that stays. ``rewrites`` are exact (rewrites.py).
-    ``signed`` stores activations as int8.
+    ``signed`` stores activations as int8. ``free`` (float borders) rounds for those readers alone that do so
+    in a file without zero points, as a promise of one.
     Raises EdgeconvError where the recipe does not fit the graph.
     """
     check_same_scale(graph, recipe)
     held = recipe.on("onnx") if io == "float" else recipe
     made = rewrite(graph, held, rewrites)
-    emitter = _Emitter(made.graph, made.recipe, io, shuffle, signed)
+    emitter = _Emitter(made.graph, made.recipe, io, shuffle, signed, free)
     emitted = emitter.emit(dict(metadata or {}))
     return replace(emitted, changes=made.changes, channels=made.channels)
 
@@ -111,6 +114,7 @@ class _Emitter(QdqTensors):
             self.names[name] = name
             if stored == name and quantization is not None:
                 self._quantize(name, name)
+                self._keep(name, name)
             return self._spec(name, None)
         self.names[stored] = self._convert(name, f"{stored}_quantized", quantization, inward=True)
         return self._spec(name, quantization)
@@ -132,6 +136,9 @@ class _Emitter(QdqTensors):
         if name in self.graph.inputs:  # the border itself, whatever it holds
             return self._spec(name, None if self.io == "float" else quantization)
         if quantization is None:
+            return self._spec(name, None)
+        if self.io == "float" and self.free and name in self.unrounded:
+            self._add("Identity", [self.unrounded[name]], name)
             return self._spec(name, None)
         if self.io == "float":
             self._add("DequantizeLinear", [self.names[name], *self._scale(name)], name)
@@ -159,10 +166,7 @@ class _Emitter(QdqTensors):
     def _node(self, node: Node) -> None:
         if node.output in self.names:
             return  # a pixel shift that an integer input already holds
-        found = RULES.get(node.op)
-        quantized = all(out in self.recipe.activations for out in node.outputs if out)
-        in_float = node.name in self.recipe.float_nodes or found is None or not quantized
-        if not in_float and moves_integers(node) and self._can_move(node):
+        if not in_float(self.recipe, node) and moves_integers(node) and self._can_move(node):
             self._move(node)
             return
         weights = (
@@ -171,15 +175,16 @@ class _Emitter(QdqTensors):
         if weights is not None:
             inputs = self._weighted_inputs(node, weights)
         else:
-            inputs = [self._real(name) for name in node.inputs]
-        self._compute(node, inputs, in_float=weights is None)
+            inputs = [self._real(name, node) for name in node.inputs]
+        self._compute(node, inputs, weighted=weights is not None)
 
     def _can_move(self, node: Node) -> bool:
         found = RULES[node.op]
         data = node.inputs if found.data is None else [node.inputs[i] for i in found.data]
-        return all(name in self.recipe.activations for name in data if name)
+        stored = all(name in self.recipe.activations for name in data if name)
+        return stored and (not self.free or all(self._rounds(node, name) for name in data if name))
 
-    def _compute(self, node: Node, inputs: list[str], *, in_float: bool) -> None:
+    def _compute(self, node: Node, inputs: list[str], *, weighted: bool) -> None:
         """Write the operator on real values, its clamp where the range does not imply it."""
         quantized = [self.recipe.activations.get(out) for out in node.outputs]
         raw = [
@@ -193,7 +198,7 @@ class _Emitter(QdqTensors):
         if clamp is not None:
             made[0] = f"{node.output}_before_clamp"
         guarded = quantized[0] is not None and (
-            (in_float and node.op in WEIGHTED)
+            (not weighted and node.op in WEIGHTED)
             or _miscounts(node)
             or _is_finer_softmax(node, quantized[0])
         )
@@ -211,14 +216,20 @@ class _Emitter(QdqTensors):
         for out, source, q in zip(node.outputs, raw, quantized, strict=True):
             if q is not None:
                 self._quantize(source, out)
+                if self.free or in_float(self.recipe, node):
+                    self._keep(out, source)
             else:
                 self.names[out] = out
+
+    def _keep(self, tensor: str, real: str) -> None:
+        if keeps_unrounded(self.recipe):
+            self.unrounded[tensor] = real
 
     def _move(self, node: Node) -> None:
         found = RULES[node.op]
         data = range(len(node.inputs)) if found.data is None else found.data
         inputs = [
-            self._stored(name) if i in data and name else self._real(name)
+            self._stored(name) if i in data and name else self._real(name, node)
             for i, name in enumerate(node.inputs)
         ]
         outputs = [self._place(out) if out else "" for out in node.outputs]
@@ -260,7 +271,7 @@ class _Emitter(QdqTensors):
                 "one scale: make its recipe scales equal"
             )
         weight_scales = scales[:1].reshape(()) if grouped_transpose else scales
-        inputs = [self._real(node.inputs[0])]
+        inputs = [self._real(node.inputs[0], node)]
         inputs.append(
             self._initializer(f"{node.name}_weight", weights.values, weight_scales, weights.axis)
         )

@@ -8,6 +8,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgeconv.export.graph import Array, Clamp, Graph, Node
+from edgeconv.export.integer.free_form import reads_free
+from edgeconv.export.integer.unrounded import in_float
 from edgeconv.export.passes.find_shuffles import shuffle_order
 from edgeconv.recipe import Activation, Recipe, quantize_values
 from edgeconv.tensors import TensorSpec
@@ -18,16 +20,22 @@ Shuffle = Literal["gather", "transpose"]
 
 @dataclass
 class QdqTensors:
-    """What has been written so far; ``names`` maps hub tensors to ONNX tensors."""
+    """What has been written so far; ``names`` maps hub tensors to ONNX tensors.
+
+    ``free``: only what Core ML reads as integers is rounded (integer/free_form.py). ``unrounded`` maps stored
+    tensors to their real values, where some operator reads those.
+    """
 
     graph: Graph
     recipe: Recipe
     io: Io
     shuffle: Shuffle
     signed: bool
+    free: bool = False
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: dict[str, onnx.TensorProto] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    unrounded: dict[str, str] = field(default_factory=dict)
     _dequantized: dict[str, int] = field(default_factory=dict)
 
     # Scales and constants
@@ -71,10 +79,18 @@ class QdqTensors:
             self.names[name] = self._constant(f"{name}_quantized", self._integers(integers))
         return self.names[name]
 
-    def _real(self, name: str) -> str:
+    def _rounds(self, node: Node, name: str) -> bool:
+        """Whether ``node`` computes with the integers of a stored tensor."""
+        if self.free:
+            return reads_free(self.graph, self.recipe, node, name)
+        return not in_float(self.recipe, node)
+
+    def _real(self, name: str, node: Node) -> str:
         """Return real values for one reader; a DequantizeLinear each keeps fusions simple."""
         if not name:
             return ""
+        if name in self.unrounded and not self._rounds(node, name):
+            return self.unrounded[name]
         if name in self.recipe.activations:
             number = self._dequantized[name] = self._dequantized.get(name, 0) + 1
             out = f"{name}_dequantized_{number}"

@@ -53,7 +53,8 @@ class Emission(Temporaries):
     channels last, the ONNX position of each stored column: its Gemms reorder their weights.
     ``shifts`` are nodes that centre an input's pixels and stay in float. ``ops`` is the op table,
     for operators that are written as others. ``alone`` are int8 weights of layers, by name, that
-    compute on real values. ``pad_rows`` pads pictures for pools row by row; ``padded_rows`` counts them.
+    compute on real values, ``floats`` that the recipe has it compute so. ``unrounded`` holds stored tensors as they
+    were before they were rounded, and in which layout. ``pad_rows`` pads pictures for pools row by row; ``padded_rows`` counts them.
     """
 
     graph: Graph
@@ -69,7 +70,9 @@ class Emission(Temporaries):
     alone: Mapping[str, Weights] = field(default_factory=dict)
     pad_rows: bool = False
     padded_rows: int = 0
-    _forms: dict[tuple[str, Layout, Quantization | None], int] = field(default_factory=dict)
+    floats: bool = False
+    unrounded: dict[str, tuple[int, Layout]] = field(default_factory=dict)
+    _forms: dict[tuple[str, Layout, Quantization | None, bool], int] = field(default_factory=dict)
 
     # -- what the recipe says
 
@@ -123,7 +126,7 @@ class Emission(Temporaries):
         """Return the tensor that holds ``name`` in this layout, converting where it must.
 
         The current node sees int8 (``scale``, or the tensor's own) where it computes on integers,
-        else real values. Each converted form is made once.
+        else real values, before they were rounded where the recipe lets it. Each converted form is made once.
         """
         layout = layout or self.layout(name)
         wanted = (scale or self.quantization(name)) if self.integer else None
@@ -131,10 +134,11 @@ class Emission(Temporaries):
             wanted = None
         if name in self.graph.constants:
             return self._constant(name, self.graph.constants[name], layout, wanted)
-        key = (name, layout, wanted)
+        raw = self.floats and name in self.unrounded
+        key = (name, layout, wanted, raw)
         if key not in self._forms:
-            index = self._relaid(self.stored[name], name, self.layout(name), layout)
-            self._forms[key] = self.requantize(index, wanted)
+            index, made = self.unrounded[name] if raw else (self.stored[name], self.layout(name))
+            self._forms[key] = self.requantize(self._relaid(index, name, made, layout), wanted)
         return self._forms[key]
 
     def operand(
@@ -212,8 +216,12 @@ class Emission(Temporaries):
             for kind, bound in after:
                 extra = [] if bound is None else [self.real(bound, made)]
                 steps.append(Step(kind, extra, _unary_options(kind), {}, first.shape, made))
+        if made is None and final is not None and first.shape != target:
+            steps.append(self._reshape_step(target, None))
         if made != final:
-            steps.append(Step(border_op(final)[0], [], border_op(final)[1], {}, first.shape, final))
+            steps.append(
+                Step(border_op(final)[0], [], border_op(final)[1], {}, steps[-1].shape, final)
+            )
         self._finish(name, steps, target, made_layout)
 
     def share(self, node: Node, index: int) -> bool:
@@ -247,6 +255,8 @@ class Emission(Temporaries):
             made = self.builder.tensor(label, step.shape, kind, step.quantization)
             reads = list(step.extra) if number == 0 else [index, *step.extra]
             self.builder.op(step.code, reads, [made], step.options, **step.fields)
+            if self.floats and number and step.code == "QUANTIZE":
+                self.unrounded[name] = index, layout
             index = made
         self.stored[name] = index
 

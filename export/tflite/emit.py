@@ -8,6 +8,7 @@ import numpy as np
 
 from edgeconv.errors import UsageError
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.integer.unrounded import in_float, keeps_unrounded
 from edgeconv.export.integer.weights_alone import round_weights
 from edgeconv.export.nms.suppression import Suppression
 from edgeconv.export.rewrites.table import Change
@@ -139,16 +140,18 @@ def emit_tflite(
 
 def _emit_nodes(em: Emission) -> list[str]:
     islands = []
+    unrounded = em.recipe is not None and keeps_unrounded(em.recipe)
     for node in em.graph.nodes:
         if node.output in em.stored:
             continue  # the input itself, at an integer border
         entry = OPS[node.op]
         native = entry.native(em.graph, node) and node.name not in em.shifts
         em.integer = em.computes_on_int8(node, native)
+        em.floats = unrounded and em.recipe is not None and in_float(em.recipe, node)
         if em.recipe is not None and not em.integer and _is_real(em.graph, node):
             islands.append(node.name)
         entry.emit(em, node)
-    em.integer = False
+    em.integer = em.floats = False
     return [name for name in islands if name not in em.shifts]
 
 
@@ -183,6 +186,8 @@ def _add_input(em: Emission, name: str, inputs: dict[str, int]) -> None:
         index = inputs[name] = em.builder.tensor(name, shape, np.int8, held)
     else:
         inputs[name], index = _converted_input(em, name, shape, held)
+        if em.io == "float" and em.recipe is not None and keeps_unrounded(em.recipe):
+            em.unrounded[name] = inputs[name], em.layout(name) if len(shape) == 4 else PLAIN
     if em.is_relaid_border(name):
         index = em.transpose(index, order("last", len(shape)))
     em.stored[target] = index

@@ -1,0 +1,22 @@
+"""Which operators read a stored tensor as it was before it was rounded.
+
+A float operator that reads what a float operator made, or a float border, loses nothing to the integers that
+others read of the same tensor. A file's own recipe says itself who reads what.
+"""
+
+from edgeconv.export.graph import Node
+from edgeconv.export.op_traits import RULES
+from edgeconv.recipe import FROM_FILE, Recipe
+
+
+def in_float(recipe: Recipe, node: Node) -> bool:
+    """Whether a node computes on real values, whatever is stored of what it makes."""
+    if node.name in recipe.weights and node.name not in recipe.float_nodes:
+        return False
+    stored = all(out in recipe.activations for out in node.outputs if out)
+    return node.op not in RULES or node.name in recipe.float_nodes or not stored
+
+
+def keeps_unrounded(recipe: Recipe) -> bool:
+    """Whether a float operator may read more than the integers of a tensor."""
+    return recipe.name != FROM_FILE
