@@ -43,7 +43,7 @@ def hessian(
         size //= group
     total = np.zeros((group, size, size), np.float32)
     for start in range(0, len(stored), SLICE):
-        columns = _columns(node, stored[start : start + SLICE], places, quantization, start)
+        columns = _columns(node, stored[start : start + SLICE], places, quantization)
         real = _real(columns, quantization).reshape(group, size, -1)
         total += real @ real.transpose(0, 2, 1)
     return total
@@ -78,7 +78,6 @@ def _columns(
     stored: NDArray[np.uint8],
     places: NDArray[np.int64],
     quantization: Activation,
-    start: int,
 ) -> NDArray[np.uint8]:
     """Return (channels, taps, columns) of the padded uint8 input."""
     kernel, strides = node.ints("kernel_shape", ()), node.ints("strides", [1, 1])
