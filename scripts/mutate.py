@@ -48,9 +48,9 @@ STAGES_S = (2.0, 10.0, 90.0)
 AREAS: tuple[tuple[str, str], ...] = (
     (r"edgeconv/bench/(statistics|pairs)", "statistics_values bench_statistics bench_reports bench"),
     (r"edgeconv/metrics/", "metric_values metrics core_arrays judge evaluate core_values"),
-    (r"edgeconv/judge/", "judge core_values core_arrays verdict_words parity_verdicts parity_tally promise planted_faults parity"),
+    (r"edgeconv/judge/", "judge_values judge core_values core_arrays verdict_words parity_verdicts parity_tally promise planted_faults parity"),
     (r"edgeconv/parity/layers/", "parity_bisect parity_layers parity_equalised parity_emulate verdict_words parity_shown"),
-    (r"edgeconv/parity/", "verdict_words core_arrays parity parity_ci parity_shown parity_verdicts parity_tally core_values parity_page parity_border parity_emulate"),
+    (r"edgeconv/parity/", "parity_values judge_values verdict_words core_arrays parity parity_ci parity_shown parity_verdicts parity_tally core_values parity_page parity_border parity_emulate"),
     (r"edgeconv/mil/|edgeconv/formats/mil", "mil core_values core_arrays coreml mil_oracle coreml_ops"),
     (r"edgeconv/(artifact|levels|tensors|adapt|manifest_schema)", "core_fields artifact adapt schema by_value core_arrays"),
     (r"edgeconv/recipe", "core_fields recipe core_values core_arrays quant promise quant_command"),

@@ -108,6 +108,16 @@ def test_a_channel_that_says_nothing_of_a_place_has_no_say() -> None:
     assert metrics.dead_places(wanted.swapaxes(1, 2), got.swapaxes(1, 2), axis=2) == 1
 
 
+def test_what_stands_still_far_from_0_is_not_dead() -> None:
+    wanted = np.full((8, 1, 4), 10.0)
+    wanted[:, 0, :3] += SIGNS[:, None]
+    got = wanted.copy()
+    assert metrics.dead_places(wanted, got) == 0
+    got[:, 0, 2] = 10.0
+    assert metrics.dead_places(wanted, got) == 1
+    assert metrics.sqnr_centred_db(np.zeros((3, 2)), np.zeros((3, 2))) is None
+
+
 def test_class_rows_are_what_has_one_long_axis() -> None:
     shapes: tuple[tuple[int, ...], ...] = ((5, 3), (5, 1, 3), (5, 3, 1, 1), (5, 2))
     for shape in shapes:
@@ -160,12 +170,12 @@ def test_a_flip_is_explained_up_to_its_margin() -> None:
 def test_a_class_is_lost_where_more_than_half_of_its_places_leave(
     places: int, left: int, margin: float, lost: tuple[int, ...]
 ) -> None:
-    wanted, got = np.zeros((2, 3, 4, 5)), np.zeros((2, 3, 4, 5))
+    wanted, got = np.zeros((2, 3, 2, 10)), np.zeros((2, 3, 2, 10))
     wanted[:, 0], got[:, 0] = 0.1, 0.1
     for values, count in ((wanted, places), (got, places - left)):
         flat = values[:, 1].reshape(-1)
         flat[:count] = 0.1 + margin
-        values[:, 1] = flat.reshape(2, 4, 5)
+        values[:, 1] = flat.reshape(2, 2, 10)
     assert metrics.lost_classes(wanted, got, 0.55) == lost
 
 
@@ -192,6 +202,11 @@ def test_distances_have_the_sign_of_neither_side() -> None:
     assert metrics.cosine(np.zeros(2), np.zeros(2)) == 1.0
     assert metrics.cosine(np.zeros(2), np.ones(2)) == metrics.cosine(np.ones(2), np.zeros(2)) == 0.0
     assert metrics.value_range(a) == 6.0
+    assert metrics.relative_error(a / 16, b / 16) == pytest.approx(1 / 6)
+    assert metrics.sqnr_db(a / 16, b / 16) == pytest.approx(10 * math.log10(21 / 1.25))
+    falling = np.arange(100.0, 0.0, -2.5)[None]
+    falling[0, 0] = 101.0
+    assert metrics.margins(falling) == metrics.margins(falling[:, ::-1]) == [3.5]
 
 
 def test_what_is_worst_in_the_first_piece_is_not_forgotten_in_the_next(
@@ -257,8 +272,10 @@ def test_rows_are_probabilities_within_two_hundredths() -> None:
         ([0.0, 1.0], True), ([-0.01, 1.0], False),
     ):  # fmt: skip
         assert metrics.are_probabilities(np.array([[0.5, 0.5], row])) is are
-    logs = metrics.log_probabilities(np.array([[0.0, 0.5], [0.25, 0.25]]))
-    assert np.exp(logs) == pytest.approx(np.array([[2e-9, 1.0], [0.5, 0.5]]), rel=1e-6)
+    logs = metrics.log_probabilities(np.array([[0.0, 0.5], [0.5, 0.5], [0.25, 0.75]]))
+    assert np.exp(logs) == pytest.approx(
+        np.array([[2e-9, 1.0], [0.5, 0.5], [0.25, 0.75]]), rel=1e-6
+    )
     p, q = np.array([[0.5, 0.5], [1.0, 0.0]]), np.array([[0.25, 0.75], [0.5, 0.5]])
     first = 0.5 * math.log(2) + 0.5 * math.log(2 / 3)
     assert metrics.kl_softmax(p, q) == pytest.approx((first + math.log(2)) / 2, abs=1e-7)
@@ -277,6 +294,7 @@ def test_bits_are_lost_from_32_values_on_that_move() -> None:
     assert metrics.lost_bits(flat, np.where(flat > 4, 4.0, flat)) == pytest.approx(
         3.0 - (3 / 8 * 3 + 5 / 8 * math.log2(8 / 5))
     )
+    assert metrics.lost_bits(np.array(1.0), np.array(1.0)) == 0.0
     assert metrics.lost_bits(flat.reshape(7, 7), np.minimum(flat, 4.0).reshape(7, 7)) > 0.9
 
 
@@ -346,6 +364,14 @@ def test_a_row_that_the_promise_loses_more_in_may_lose_it() -> None:
     ) == pytest.approx(10 * math.log10(4))
 
 
+def test_an_axis_of_one_has_no_rows() -> None:
+    one, two = np.zeros((8, 1)), np.zeros((8, 2))
+    assert worst_row_beyond_db(one, one, one + 2, 1.0) == 0.0
+    assert worst_row_beyond_db(two, two, two + np.array([0.0, 2.0]), 1.0) == pytest.approx(
+        10 * math.log10(4)
+    )
+
+
 def test_of_very_many_rows_the_lower_end_of_what_they_lose_counts() -> None:
     many = rows.MANY_ROWS + 1
     reference = np.zeros((8, many))
@@ -391,18 +417,19 @@ def test_the_worst_sample_is_held_against_the_promises_worst(
 
 @pytest.mark.parametrize(
     ("rest", "wrong", "wanted"),
-    [(0.5, 2.0, 10 * math.log10(4)), (1.01, 2.0, 0.0), (0.0, 0.9, 0.0), (0.99, 2.0, 10 * math.log10(4))],
+    [(0.5, 2.0, 10 * math.log10(4)), (1.01, 2.0, 0.0), (0.0, 0.9, 0.0), (0.99, 2.0, 10 * math.log10(4)),
+     (0.0, 1.5, 10 * math.log10(2.25))],
 )  # fmt: skip
 def test_an_odd_place_stands_out_of_the_median_one(
     rest: float, wrong: float, wanted: float
 ) -> None:
-    """Every place is ``rest`` off and one is ``wrong`` off, where the promise allows 1: four times the median is odd."""
+    """Every place is ``rest`` off and one is ``wrong`` off, where the promise allows 1, all twice over: four times the median is odd."""
     reference = np.zeros((8, 2, 5))
-    other = reference + rest
-    other[:, :, 3] = wrong
-    assert odd_place_beyond_db(reference, reference, other, 1.0) == pytest.approx(wanted)
+    other = reference + 2 * rest
+    other[:, :, 3] = 2 * wrong
+    assert odd_place_beyond_db(reference, reference, other, 2.0) == pytest.approx(wanted)
     assert odd_place_beyond_db(
-        reference.swapaxes(1, 2), reference.swapaxes(1, 2), other.swapaxes(1, 2), 1.0
+        reference.swapaxes(1, 2), reference.swapaxes(1, 2), other.swapaxes(1, 2), 2.0
     ) == pytest.approx(wanted)
     assert odd_place_beyond_db(reference, reference, other, 0.0) == 0.0
 
@@ -438,6 +465,12 @@ def test_labels_of_a_row_that_turn_are_counted_over_the_samples() -> None:
     assert turned_row_low(reference, promise, other) == pytest.approx(low)
     assert turned_row_low(reference[:7], reference[:7], other[:7]) == 0.0
     assert turned_row_low(reference, other, other) == 0.0
+    deep = np.zeros((8, 2, 3, 4), int)
+    wrong = deep.copy()
+    wrong[:, 1, 2, 3] = 1  # of the last axis' rows one turns in a sixth of its places
+    assert turned_row_low(deep, deep, wrong) == pytest.approx(1 / 6)
+    assert turned_row_low(deep[:, :1, :1, :1], deep[:, :1, :1, :1], 1 - deep[:, :1, :1, :1]) == 0.0
+    assert turned_row_low(deep[:, :, :1, :1], deep[:, :, :1, :1], 1 - deep[:, :, :1, :1]) == 1.0
 
 
 def test_the_share_of_a_sample_says_as_much_as_it_is_steady() -> None:

@@ -65,6 +65,7 @@ def test_what_hardly_varies_is_not_correlated() -> None:
     slow = series("slow", 100) - 10.0
     assert autocorrelation_time(slow) > 2.0
     assert autocorrelation_time(slow[:3]) == 1.0
+    assert autocorrelation_time(np.array([1.0, 1.0, -1.0, -1.0])) == pytest.approx(1.5)
     assert autocorrelation_time(1e-5 * slow / math.sqrt(slow @ slow)) > 2.0
     assert autocorrelation_time(1e-7 * slow / math.sqrt(slow @ slow)) == 1.0
     assert autocorrelation_time(1e-4 * slow / math.sqrt(slow @ slow) + 1e3) == 1.0

@@ -22,7 +22,7 @@ def check_finite(name: str, values: Reals) -> None:
         piece = flat[start : start + PIECE]
         if not np.isfinite(piece).all():
             place = start + int(np.argmin(np.isfinite(piece)))
-            row = place // max(1, flat.size // max(1, len(values))) if values.ndim else 0
+            row = place // (flat.size // len(values)) if values.ndim else 0
             what = "NaN" if np.isnan(flat[place]) else "infinity"
             raise EdgeconvError(f"output {name} holds {what}, first in row {row}")
 

@@ -127,14 +127,10 @@ def _row_noise(a: Reals, b: Reals) -> Iterator[_Noise]:
     for total, square, axis in zip(sums, squares, axes, strict=True):
         low = total
         if len(total) > MANY_ROWS:
-            error = np.sqrt(
-                np.maximum(square - total * total / count, 0.0) * count / max(count - 1, 1)
-            )
-            low = (
-                total - _surely(len(total)) * error
-                if count >= FEWEST_ROWS
-                else np.zeros_like(total)
-            )
+            low = np.zeros_like(total)
+            if count >= FEWEST_ROWS:
+                varies = np.maximum(square - total * total / count, 0.0)
+                low = total - _surely(len(total)) * np.sqrt(varies * count / (count - 1))
         values = a.size // a.shape[axis]
         yield _Noise(total / values, low / values)
 
