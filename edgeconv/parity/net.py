@@ -54,16 +54,16 @@ def net_outputs(
         raise EdgeconvError(f"{name} is a file, not a net")
     names = list(artifact.outputs) if artifact is not None else []
     outputs = [spec.name for spec in names] or list(source.output_names or ("output",))
-    rows: dict[str, list[NDArray[Any]]] = {name: [] for name in outputs}
+    rows: dict[str, list[NDArray[Any]]] = {output: [] for output in outputs}
     with open_module(
         source.module, list(samples.inputs), outputs, shapes, threads=threads
     ) as runner:
         for picture in range(samples.count):
             feeds = {n: a[picture : picture + 1] for n, a in samples.inputs.items()}
-            for name, values in runner.infer(feeds).items():
-                rows[name].append(values)
+            for output, values in runner.infer(feeds).items():
+                rows[output].append(values)
         about = {"runtime": runner.name, "version": runner.version, "threads": runner.threads}
-    arrays = {name: numbers(np.concatenate(parts)) for name, parts in rows.items()}
+    arrays = {output: numbers(np.concatenate(parts)) for output, parts in rows.items()}
     digest = inputs_hash(samples.inputs)
     more = {"label": "reference", "stage": "reference", "title": name, "inputs_sha256": digest}
     return Outputs(arrays, {**about, **more})
