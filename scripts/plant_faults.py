@@ -2,10 +2,11 @@
 
     python scripts/plant_faults.py run --lines faults.jsonl --work DIR [--kinds plain,unet] [--seeds 0:3]
     python scripts/plant_faults.py run --lines faults.jsonl --work DIR --nets FILE.py --pictures DIR NAME ...
+    python scripts/plant_faults.py run --lines faults.jsonl --work DIR --drawn FILE.py --faults wrong_pad,frozen_output NAME ...
     python scripts/plant_faults.py table --lines faults.jsonl
 
-``run`` trains small nets of many kinds (scene_nets.py), or builds those of a file's ZOO, exports each in
-every form, and appends a line for the healthy file and one for each fault: what the export's own verify
+``run`` trains small nets of many kinds (scene_nets.py), builds those of a file's ZOO or of its ``nets()``, exports each
+in every form, and appends a line for the healthy file and one for each fault: what the export's own verify
 stage said of the file. A case that has a line is not run again. ``table`` counts them.
 """
 
@@ -26,7 +27,7 @@ from faults import FAULTS
 from json_lines import Line, read_lines
 from order_faults import ORDER_FAULTS
 from part_faults import PART_FAULTS
-from planting import Healthy
+from planting import Fault, Healthy
 from rule_faults import RULE_FAULTS
 
 from edgeconv.api import make_options
@@ -40,6 +41,7 @@ from edgeconv.export.work import Work
 from edgeconv.files import temporary_folder
 from edgeconv.judge.verdict import Verdict
 from edgeconv.manifest_schema import PRECISIONS
+from edgeconv.samples import load_function
 
 SLIGHT = 0.01
 """A fault that adds less than this share of an output's own spread as noise is drawn again elsewhere."""
@@ -70,6 +72,8 @@ def main() -> None:
 @click.option("--steps", default=150, show_default=True, help="of their training")
 @click.option("--nets", type=click.Path(exists=True, path_type=Path), help="a file with a ZOO")
 @click.option("--pictures", type=click.Path(exists=True, path_type=Path), help="for --nets")
+@click.option("--drawn", type=click.Path(exists=True, path_type=Path), help="a file with nets()")
+@click.option("--faults", default="", help="kinds of faults, all without it")
 @click.option("--each", default=3, show_default=True, help="kinds of faults in a file")
 @click.option("--targets", default="onnx,tflite,coreml", show_default=True)
 def run(
@@ -81,13 +85,18 @@ def run(
     steps: int,
     nets: Path | None,
     pictures: Path | None,
+    drawn: Path | None,
+    faults: str,
     each: int,
     targets: str,
 ) -> None:
     """Export nets, plant faults, append lines."""
     done = {line["case"] for line in read_lines(lines)}
     first, end = map(int, seeds.split(":"))
-    if nets is None:
+    chosen = {name: KINDS[name] for name in faults.split(",")} if faults else KINDS
+    if drawn is not None:
+        found = drawn_nets(drawn, names, work)
+    elif nets is None:
         found = trained_nets(kinds.split(",") if kinds else (), range(first, end), work, steps)
     else:
         found = known_nets(nets, names, pictures)
@@ -101,7 +110,7 @@ def run(
             if not wanted:
                 continue
             with lines.open("a", encoding="utf-8") as file:
-                for line in cases(net, precision, tuple(wanted), each, done):
+                for line in cases(net, precision, tuple(wanted), each, done, chosen):
                     file.write(json.dumps(line) + "\n")
                     file.flush()
 
@@ -146,19 +155,52 @@ def known_nets(path: Path, names: tuple[str, ...], pictures: Path | None) -> Ite
             yield Net(name, partial(zoo_nets.located, net), own)
 
 
+def drawn_nets(path: Path, names: tuple[str, ...], work: Path) -> Iterator[Net]:
+    """Yield what a file's ``nets()`` gives: by name what makes a net, and for each input what draws a sample by its number."""
+    known = load_function(path, "nets")()
+    for name in names or known:
+        make, inputs = known[name]
+        place = work / name
+        place.mkdir(parents=True, exist_ok=True)
+        for part, numbers in (("calib", range(100, 132)), ("verify", range(200, 250))):
+            drawn = {key: np.stack([draw(i) for i in numbers]) for key, draw in inputs.items()}
+            np.savez(place / f"{part}.npz", allow_pickle=False, **drawn)
+        one = {key: draw(0) for key, draw in inputs.items()}
+        own = {
+            "calib": place / "calib.npz",
+            "verify": place / "verify.npz",
+            "input_shapes": {key: value.shape for key, value in one.items()},
+            "input_types": {
+                key: str(value.dtype) for key, value in one.items() if value.dtype.kind in "iub"
+            },
+        }
+        yield Net(name, make, own)
+
+
 def cases(
-    net: Net, precision: str, targets: tuple[str, ...], each: int, done: set[str]
+    net: Net,
+    precision: str,
+    targets: tuple[str, ...],
+    each: int,
+    done: set[str],
+    kinds: Mapping[str, Fault] = KINDS,
 ) -> Iterator[Line]:
     """Yield the line of each healthy file, and of each fault planted in it."""
     try:
         with temporary_folder() as place:
-            yield from _cases(net, precision, targets, each, done, place)
+            yield from _cases(net, precision, targets, each, done, place, kinds)
     except EdgeconvError as error:
         yield {"case": f"{net.name} {precision}", "net": net.name, "refused": str(error)[:200]}
 
 
 def _cases(
-    net: Net, precision: str, targets: tuple[str, ...], each: int, done: set[str], place: Path
+    net: Net,
+    precision: str,
+    targets: tuple[str, ...],
+    each: int,
+    done: set[str],
+    place: Path,
+    kinds: Mapping[str, Fault],
 ) -> Iterator[Line]:
     options = make_options(
         net.make(),
@@ -180,10 +222,10 @@ def _cases(
         about = {"net": net.name, "form": f"{precision} {target}"}
         drawn = np.random.default_rng(zlib.crc32(own.encode()))
         planted = 0
-        for name in drawn.permutation(list(KINDS)):
+        for name in drawn.permutation(list(kinds)):
             line = None
             if planted < each and f"{own} {name}" not in done:
-                line = plant(work, healthy, target, KINDS[name], drawn, sound)
+                line = plant(work, healthy, target, kinds[name], drawn, sound)
             if line is not None:
                 planted += "named" in line
                 yield {"case": f"{own} {name}", **about, "fault": str(name), **line}
