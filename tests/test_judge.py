@@ -14,7 +14,7 @@ from edgeconv.artifact import Artifact
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.kinds import Precision
 from edgeconv.judge.advice import advice, said_once
-from edgeconv.judge.budget import DEFAULTS, RANDOM, parse_budget
+from edgeconv.judge.budget import DEFAULTS, RANDOM, held_in, parse_budget
 from edgeconv.judge.outputs import Outputs
 from edgeconv.judge.parts import find_parts
 from edgeconv.judge.run import run_feeds
@@ -52,6 +52,17 @@ def test_scores_that_are_lost_beside_boxes_are_named() -> None:
     assert "y, channels 4 to 7" in judgement(verdict, integer=True)
     assert "worst: y, channels 4 to 7" in figures_text(verdict)
     assert compare({"y": wanted}, {"y": detections(noise=0.05)}, budget=INT8)
+
+
+def test_operands_in_half_precision_are_no_departure_from_the_promise() -> None:
+    read = np.random.default_rng(0).normal(size=(60, 24))
+    wanted = np.linalg.norm(read, axis=1, keepdims=True)
+    exact = held_in(INT8, "mil-reference")
+    for share, ok in ((0.0, True), (0.01, False)):
+        other = read.astype(np.float16).astype(np.float64)
+        other[:, 0] *= 1.0 + share
+        got = np.linalg.norm(other, axis=1, keepdims=True)
+        assert bool(compare({"y": wanted}, {"y": got}, budget=exact, floor={"y": wanted})) is ok
 
 
 def test_parts_come_from_the_graph_where_it_knows_them() -> None:

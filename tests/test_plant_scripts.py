@@ -36,6 +36,26 @@ def test_planted_faults_are_named_and_the_healthy_file_is_not(tmp_path: Path) ->
     assert [line["case"] for line in planted if line["converted"]] == []
 
 
+def test_nets_that_a_file_draws_the_inputs_of_are_planted_in(tmp_path: Path) -> None:
+    import plant_faults
+
+    file = tmp_path / "own.py"
+    file.write_text(
+        "import numpy as np\n"
+        "def nets():\n"
+        "    drawn = {'x': lambda i: np.full((1, 4), i, np.float32), 'on': lambda i: np.ones((1, 2), bool)}\n"
+        "    return {'own': (lambda: 'net.onnx', drawn), 'other': (str, {})}\n",
+        encoding="utf-8",
+    )
+    (net,) = plant_faults.drawn_nets(file, ("own",), tmp_path)
+    assert (net.name, net.make()) == ("own", "net.onnx")
+    assert net.options["input_shapes"] == {"x": (1, 4), "on": (1, 2)}
+    assert net.options["input_types"] == {"on": "bool"}
+    with np.load(net.options["calib"]) as calib, np.load(net.options["verify"]) as verify:
+        assert not set(calib["x"].flat) & set(verify["x"].flat)
+        assert verify["x"].shape == (50, 1, 4)
+
+
 def test_faults_of_arithmetic_change_what_a_net_gives() -> None:
     import parity_kit as kit
     from arithmetic_faults import ARITHMETIC_FAULTS

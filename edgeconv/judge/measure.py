@@ -23,6 +23,8 @@ ROUNDING = 2.0**-16
 terms in another order."""
 HALF_ROUNDING = 2.0**-9
 """The same where weights or sums are half precision, 11 bits."""
+HALF_OPERAND = 2.0**-11
+"""Share of the largest difference between samples that rounding an operand to half precision may cost: half a step."""
 CLEAN_DB = 40.0
 """With so little noise in what varies, a large error is one steep place, as between two characters that are read."""
 COARSE = 1 / 32
@@ -119,9 +121,15 @@ def _beyond_rounding(reference: Array, error: float, rounding: float) -> float:
     beyond = max(0.0, error - rounding * peak)
     if beyond == 0.0:
         return 0.0
-    varies = metrics.value_range(reference - reference.mean(axis=0, dtype=np.float64))
+    varies = metrics.value_range(_varying(reference))
     spread = min(metrics.value_range(reference), varies or math.inf)
     return beyond / spread if spread > 0.0 else math.inf
+
+
+def _varying(reference: Array) -> Array:
+    """Return what differs between samples: the mean over them removed."""
+    varying: Array = reference - reference.mean(axis=0, dtype=np.float64)
+    return varying
 
 
 def _centred(name: str, reference: Array, other: Array) -> Figures:
@@ -175,7 +183,9 @@ def _floor(
     # where nothing is integers, is no loss, and where Core ML computes in half precision an output
     # around 500 has steps of a quarter
     implied = metrics.rms_error(reference, context.floor, name)
-    floats = ROUNDING * float(np.abs(reference).max())
+    # the operands of its float parts are halves there too, whatever type it has
+    halves = HALF_OPERAND * float(np.abs(_varying(reference)).max())
+    floats = max(ROUNDING * float(np.abs(reference).max()), halves)
     least = max(implied, context.scale or 0.0, 0.5 * _half_step(other), floats)
     return {
         "floor_sqnr_db": metrics.sqnr_db(reference, context.floor, name),
