@@ -187,6 +187,22 @@ def test_a_field_takes_what_lies_within_its_ends_alone(field: str) -> None:
             checked(put(FULL[kind], place, value), CHECKS[kind], "it")
 
 
+CHOICES = {
+    "manifest.precision": "fp32, fp16, int8", "manifest.inputs.0.layout": "nchw, nhwc, other", "manifest.preprocessing.colour": "RGB, BGR",
+    "manifest.inputs.0.dtype": "float32, float16, float64, int8, uint8, int16, int32, int64, bool", "manifest.whole.y": "labels, amounts",
+    "nms.head": "yolov8, yolov5, ssd", "nms.final": "ssd-nms, coreml-nms", "recipe.form": "zero-point-free, asymmetric",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", CHOICES)
+def test_choices_are_said_in_order(field: str) -> None:
+    kind, *keys = field.split(".")
+    place = tuple(int(key) if key.isdigit() else key for key in keys)
+    data = {**FULL[kind], "whole": {}} if "whole" in field else FULL[kind]
+    with pytest.raises(EdgeconvError, match=f'is "x", not one of {CHOICES[field]}$'):
+        checked(put(data, place, "x"), CHECKS[kind], "it")
+
+
 CHANGED = {
     "artifact": (), "tensors": (), "recipe": (), "adapt": (), "export.qdq.emit": ("_Emitter",), "export.qdq.read": (), "export.qdq.strip": ("Stripped",),
     "export.qdq.tensors": ("QdqTensors",), "export.integer.counts": (), "export.integer.pair": ("Pair",), "export.quant.budget": (),

@@ -55,7 +55,7 @@ def meet_budget(
     the net has no class scores.
     """
     output = graph.outputs[0]
-    if len(graph.outputs) != 1 or len(wanted[output].reshape(len(feeds), -1)[0]) < 2:
+    if len(graph.outputs) != 1 or wanted[output][0].size < 2:
         raise UsageError("--max-drop needs a net with one output of class scores")
 
     def measure(candidate: Recipe) -> float:
