@@ -46,20 +46,20 @@ STAGES_S = (2.0, 10.0, 90.0)
 """Up to where the tests of a mutant, the quickest first, go in one process: processor time in all."""
 
 AREAS: tuple[tuple[str, str], ...] = (
-    (r"edgeconv/bench/(statistics|pairs)", "statistics_values bench_statistics bench_reports bench"),
-    (r"edgeconv/metrics/", "metric_values metrics core_arrays judge evaluate core_values"),
-    (r"edgeconv/judge/", "judge_values judge core_values core_arrays verdict_words parity_verdicts parity_tally promise planted_faults parity"),
-    (r"edgeconv/parity/layers/", "layer_values parity_inside parity_bisect parity_layers parity_equalised parity_emulate verdict_words parity_shown"),
-    (r"edgeconv/parity/", "parity_values judge_values layer_values parity_inside verdict_words core_arrays parity parity_ci parity_shown parity_verdicts parity_tally core_values parity_page parity_border parity_emulate core_graphs"),
-    (r"edgeconv/mil/|edgeconv/formats/mil", "mil core_values core_arrays coreml mil_oracle coreml_ops"),
+    (r"edgeconv/bench/(statistics|pairs)", "fixed_values statistics_values bench_statistics bench_reports bench"),
+    (r"edgeconv/metrics/", "fixed_values metric_values metrics core_arrays judge evaluate core_values"),
+    (r"edgeconv/judge/", "fixed_values judge_values judge core_values core_arrays verdict_words parity_verdicts parity_tally promise planted_faults parity"),
+    (r"edgeconv/parity/layers/", "fixed_values layer_values parity_inside parity_bisect parity_layers parity_equalised parity_emulate verdict_words parity_shown"),
+    (r"edgeconv/parity/", "fixed_values parity_values judge_values layer_values parity_inside verdict_words core_arrays parity parity_ci parity_shown parity_verdicts parity_tally core_values parity_page parity_border parity_emulate core_graphs"),
+    (r"edgeconv/mil/|edgeconv/formats/mil", "fixed_values mil core_values core_arrays coreml mil_oracle coreml_ops"),
     (r"edgeconv/(artifact|levels|tensors|adapt|manifest_schema)", "core_fields core_steps artifact adapt schema by_value core_arrays"),
     (r"edgeconv/recipe", "core_fields core_choices recipe core_values core_arrays quant promise quant_command"),
-    (r"models/checkpoint", "core_fields core_steps weights hostile_files core_values"),
-    (r"export/quant/", "core_steps core_choices core_plans core_layers core_fields core_values quant quant_calibration quant_robust quant_rewrites quant_copies quant_apart"
+    (r"models/checkpoint", "fixed_values core_fields core_steps weights hostile_files core_values"),
+    (r"export/quant/", "fixed_values core_steps core_choices core_plans core_layers core_fields core_values quant quant_calibration quant_robust quant_rewrites quant_copies quant_apart"
                        " by_value quant_read_qdq quant_command quant_cheap quant_form quant_read_idioms quant_read_fake core_graphs"),
-    (r"export/(qdq|integer)/", "core_steps emitted_onnx core_files core_plans core_layers core_fields core_values qdq quant int8_kinds by_value int8_random quant_apart quant_read_idioms quant_read_fake quant_form int8_written fold_pixels quant_read_qdq core_graphs"),
-    (r"export/tflite/", "core_values emitted_tflite tflite tflite_int8 tflite_shuffles by_value tflite_nodes recurrence tflite_random tflite_reductions tflite_channels tflite_concats tflite_moves tflite_metadata nms inspect core_graphs"),
-    (r"export/coreml/", "emitted_coreml coreml_ops coreml core_values by_value coreml_signatures mil_oracle recurrence coreml_command core_graphs"),
+    (r"export/(qdq|integer)/", "fixed_values core_steps emitted_onnx core_files core_plans core_layers core_fields core_values qdq quant int8_kinds by_value int8_random quant_apart quant_read_idioms quant_read_fake quant_form int8_written fold_pixels quant_read_qdq core_graphs"),
+    (r"export/tflite/", "fixed_values core_values emitted_tflite tflite tflite_int8 tflite_shuffles by_value tflite_nodes recurrence tflite_random tflite_reductions tflite_channels tflite_concats tflite_moves tflite_metadata nms inspect core_graphs"),
+    (r"export/coreml/", "fixed_values emitted_coreml coreml_ops coreml core_values by_value coreml_signatures mil_oracle recurrence coreml_command core_graphs"),
 )  # fmt: skip
 """Files -> the tests that hold them, the cheapest first."""
 
