@@ -1111,3 +1111,224 @@ def test_a_watched_program_shows_its_tensors_on_their_grids_and_takes_others(
         "coreml",
         True,
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "simulated", "calls"),
+    [
+        ("onnx", False, ["onnx file"]), ("onnx", True, ["onnx file"]), ("tflite", False, ["tflite", "reference"]), ("tflite", True, ["tflite", "onnx recipe"]),
+        ("coreml", False, ["reference"]), ("coreml", True, ["onnx recipe"]),
+    ],
+)  # fmt: skip
+def test_a_repro_is_of_the_file_and_of_what_it_is_held_against(
+    kind: str, simulated: bool, calls: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeconv.parity.layers import bisect
+
+    done: list[str] = []
+    fed = {"x": real(1, 2)}
+
+    def onnx_piece(data: bytes, tensor: str, opened: Any, shown: Any) -> Any:
+        done.append(f"onnx {'recipe' if opened == 'recipe' else 'file'}")
+        assert (data, tensor) == (b"recipe" if opened == "recipe" else b"file", "t")
+        return b"onnx", fed
+
+    def tflite_piece(data: bytes, tensor: str, opened: Any, shown: Any) -> Any:
+        done.append("tflite")
+        assert (data, tensor) == (b"file", "t")
+        return b"tflite", {"y": real(1, 3)}
+
+    def reference_piece(reference: Any, tensor: str, shown: Any) -> Any:
+        done.append("reference")
+        assert (reference, tensor) == ("reference", "t")
+        return b"onnx", fed
+
+    monkeypatch.setattr(bisect, "_onnx_piece", onnx_piece)
+    monkeypatch.setattr(bisect, "_tflite_piece", tflite_piece)
+    monkeypatch.setattr(bisect, "_reference_piece", reference_piece)
+    shown = bisect.Shown({}, {}, real(1, 2), real(1, 2) + 1)
+    file: Any = SimpleNamespace(kind=kind)
+    recipe: Any = (b"recipe", "recipe") if simulated else None
+    reference: Any = "reference"
+    names = bisect.write_repro(
+        tmp_path, layer("t", 1.0), shown, file, reference, recipe, b"file", "where"
+    )
+    lite = ["piece.tflite", "tflite_inputs.npz"] if kind == "tflite" else []
+    assert names == sorted(["README.md", "inputs.npz", "outputs.npz", "piece.onnx", *lite])
+    assert done == calls
+    assert (tmp_path / "piece.onnx").read_bytes() == b"onnx"
+    assert np.load(tmp_path / "inputs.npz")["x"].tolist() == [[0.0, 1.0]]
+    kept = np.load(tmp_path / "outputs.npz")
+    assert (kept["expected"].tolist(), kept["observed"].tolist()) == ([[0.0, 1.0]], [[1.0, 2.0]])
+    if lite:
+        assert (tmp_path / "piece.tflite").read_bytes() == b"tflite"
+        assert np.load(tmp_path / "tflite_inputs.npz")["y"].tolist() == [[0.0, 1.0, 2.0]]
+
+
+def test_the_recipe_is_read_in_the_form_that_the_file_holds(small: Artifact) -> None:
+    from edgeconv.parity.layers import evidence
+    from edgeconv.recipe import load_recipe
+
+    recipe = load_recipe(small.evidence("recipe.json"))
+    own = evidence.held_recipe(small)
+    assert own.form == "asymmetric"
+    assert own.activations == recipe.on("onnx", True).activations
+    apple: Any = SimpleNamespace(target="coreml", real_outputs=True, evidence=small.evidence)
+    held = evidence.held_recipe(apple)
+    assert held.form == "zero-point-free"
+    assert {a.zero_point for a in held.activations.values()} <= {0, -128}
+    inputs = {
+        "stem": "input",
+        "depthwise": "stem.out",
+        "project": "depthwise.out",
+        "head": "pooled",
+        "fc": "flat",
+    }
+    wanted = recipe.on("coreml", True, inputs)
+    for name, weights in wanted.weights.items():
+        assert held.weights[name].bias.tolist() == weights.bias.tolist()
+    assert any(held.weights[n].bias.tolist() != recipe.weights[n].bias.tolist() for n in inputs)
+    graph = evidence.emitted_graph(small)
+    assert not {"Relu", "Clip"} & {node.op for node in graph.nodes}
+
+
+def run_of(**more: Any) -> Any:
+    values: dict[str, Any] = {
+        "job": Job(Path("a"), "r", {}, Path("o")),
+        "simulated": None,
+        "grids": {},
+        "hub": {"x": real(2, 3)},
+        "count": 2,
+        **more,
+    }
+    return SimpleNamespace(**values)
+
+
+def test_one_picture_goes_through_reference_file_and_recipe() -> None:
+    x = TensorSpec("x", (1, 3))
+    file = opened(
+        {"a": TensorSpec("fa", (1, 3)), "b": TensorSpec("fb", (1, 3))}, channels_first=True
+    )
+    file.plan_codecs({"a": (1, 3), "b": (1, 3)}, {})
+    exposed, severed = (
+        Fed([x], [], {"fa": 1, "fb": 2}),
+        Fed([x, TensorSpec("fa__fed", (1, 3))], [], {"fa": 3, "fb": 4}),
+    )
+    file.exposed, file.severed = exposed, severed
+    settled: list[Any] = []
+    hooked: Any = file
+    hooked.settle = lambda real, inherited: settled.append((real, inherited))
+    recipe = opened(
+        {"a": TensorSpec("ra", (1, 3), "int8", "other", Q(0.5, 0))}, channels_first=True
+    )
+    recipe.plan_codecs({"a": (1, 3)}, {})
+    simulated = Fed(
+        [x, TensorSpec("ra__fed", (1, 3)), TensorSpec("z", (1, 3))],
+        [],
+        {"ra": np.array([[2, 4, 6]], np.int8)},
+    )
+    recipe.severed = simulated
+    tensors = {"x": real(1, 3), "a": real(1, 3) + 1, "b": real(1, 3) + 2}
+    asked: list[int] = []
+
+    def reference_run(hub: Any, picture: int) -> Any:
+        asked.append(picture)
+        return tensors
+
+    made = run_of(
+        opened=file, reference=SimpleNamespace(run=reference_run), simulated=(b"", recipe)
+    )
+    found: Any = one_picture.one_pass(made, 0)
+    assert (asked, settled) == ([0], [(tensors, {"fa": 1, "fb": 2})])
+    assert found.real is tensors
+    assert (found.inherited, found.own) == ({"fa": 1, "fb": 2}, {"fa": 3, "fb": 4})
+    assert {n: v.tolist() for n, v in found.pictures.items()} == {"x": [[0.0, 1.0, 2.0]]}
+    assert {n: v.tolist() for n, v in severed.fed.items()} == {
+        "x": [[0.0, 1.0, 2.0]],
+        "fa__fed": [[1.0, 2.0, 3.0]],
+    }
+    assert {n: v.tolist() for n, v in simulated.fed.items()} == {
+        "x": [[0.0, 1.0, 2.0]],
+        "ra__fed": [[2.0, 4.0, 6.0]],
+    }
+    wanted = found.wanted("a", made)
+    assert wanted is not None
+    assert wanted.tolist() == [[1.0, 2.0, 3.0]]
+    assert found.wanted("b", made) is None
+    assert replace(found, expected=None).wanted("a", made) is None
+    later = one_picture.one_pass(
+        run_of(opened=file, reference=SimpleNamespace(run=reference_run)), 1
+    )
+    assert (later.expected, len(settled), asked) == (None, 1, [0, 1])
+    assert later.wanted("a", run_of()) is None
+    assert later.pictures["x"].tolist() == [[3.0, 4.0, 5.0]]
+
+
+def test_what_one_picture_shows_is_added_on_the_grid_of_int8(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = opened(
+        {"a": TensorSpec("fa", (1, 3)), "b": TensorSpec("fb", (1, 3))}, channels_first=True
+    )
+    file.plan_codecs({"a": (1, 3), "b": (1, 3)}, {})
+    file.codecs["a"] = replace(file.codecs["a"], snap=Q(1.0, 0))
+    added: dict[str, Any] = {}
+    tallies: Any = {
+        name: SimpleNamespace(add=lambda *args, name=name: added.update({name: args}))
+        for name in "ab"
+    }
+    shown = one_picture.Pass({"a": real(1, 3), "b": real(1, 3)}, {}, {"fa": real(1, 3) + 1, "fb": real(1, 3)},
+                             {"fa": real(1, 3) + 1.25, "fb": real(1, 3)}, None)  # fmt: skip
+    monkeypatch.setattr(one_picture, "one_pass", lambda run, picture: shown)
+    one_picture.tally_picture(run_of(opened=file, grids={"a": Q(0.5, 2)}), 0, tallies)
+    reference, inherited, own, wanted, limits, stored = added["a"]
+    assert (reference.tolist(), inherited.tolist(), own.tolist()) == (
+        [[0.0, 1.0, 2.0]],
+        [[1.0, 2.0, 3.0]],
+        [[1.25, 2.25, 3.25]],
+    )
+    assert (wanted, limits, stored.tolist()) == (None, (0.5, -65.0, 62.5), [[1.0, 2.0, 3.0]])
+    assert added["b"][4] is None
+    asked: list[Any] = []
+    hooked: Any = file
+    hooked.rescale = lambda runs, tolerance: asked.append((runs, tolerance))
+    one_picture.rescale(run_of(opened=file))
+    assert [tolerance for _, tolerance in asked] == [0.3, 0.05]
+    assert [[seen["fa"][0, 0] for _, seen in runs] for runs, _ in asked] == [
+        [1.0, 1.0],
+        [1.25, 1.25],
+    ]
+
+
+def test_small_differences_from_the_grid_are_clipped_or_not() -> None:
+    """Half a step beyond the ends is still the last level, and one and a half quanta are still one."""
+    tally = Tally()
+    values = np.array([[1.2, 1.25, 1.3, -1.25, -1.3, 0.0]])
+    tally.add(
+        values,
+        values,
+        values,
+        values + np.array([[0.0, 0.7, 0.75, 0.8, -0.8, 0.0]]),
+        (0.5, -1.0, 1.0),
+    )
+    assert (tally.clipped, tally.count) == (2, 6)
+    assert tally.beyond == 2
+    narrow = Tally()
+    narrow.count, narrow.low, narrow.high, narrow.worst, narrow.signal, narrow.own = (
+        1,
+        0.0,
+        0.5,
+        0.25,
+        0.5,
+        0.25,
+    )
+    made = narrow.layer("t", "n", "Conv", "fp32", None)
+    assert (made.own_relative_error, made.damage) == (0.5, 0.5)
+    assert made.own_sqnr_db == pytest.approx(10 * math.log10(2))
+    assert (
+        replace(layer("t", 1.0), departs=True, mean_quanta=1.0, beyond_share=None, max_quanta=2.0)
+        .__str__()
+        .endswith(
+            ": 1.00 quanta off the recipe on average, 0.0 % of elements by more than one, at most 2"
+        )
+    )
