@@ -839,8 +839,55 @@ def test_a_recipe_is_put_into_words() -> None:
     assert "dashed lines" in explain._spread(found)[0][2]
     swapped = replace(found, ranges=found.ranges[::-1])
     assert [name for name, _, _ in explain._spread(swapped)] == ["t", "u"]
+    noisy = {"t": {"share": 0.5, "channels": 3, "worst_channel": 1, "worst_share": 0.25}}
+    said = explain.explain(words(notes={**words().notes, "noise": noisy})).text().splitlines()
+    heads = [said[place + 1].split()[:2] for place, line in enumerate(said) if not line]
+    assert heads == [["tensor", "share"], ["layer", "clipped"], ["tensor", "low"]]
+    assert any(line.startswith("b ") for line in said)  # names from the left, figures to the right
+    assert isinstance(found.to_json()["layers"], list)
+    assert found.to_json()["name"] == "std"
+    single = replace(found, histograms={"t": {"low": 2.0, "high": 6.0, "counts": [0, 1]}})
+    assert explain._spread(single)[0][1] == "100.0% outside"
     bare = explain.explain(Recipe("x", "asymmetric", {}, {}))
     assert (bare.picked, bare.why, bare.noise) == ("", (), ())
+
+
+@pytest.mark.parametrize(
+    ("body", "ends"),
+    [
+        ("s = Softmax(x) y = Reshape(s, shape)", ("y", "s")), ("s = Sigmoid(x) t = Reshape(s, shape) y = Concat<axis=1>(t, k)", ("y", "t", "s")),
+        ("s = Sigmoid(x) y = Concat<axis=1>(s, x)", ()), ("s = Neg(x) y = Reshape(s, shape)", ()), ("s = Sigmoid(x) y = Reshape(s, shape) e = Exp(s)", ()),
+        ("s = Sigmoid(x) y = Add(s, k)", ()), ("y = Reshape(x, shape)", ()),
+    ],
+)  # fmt: skip
+def test_probabilities_end_a_net_behind_moves(body: str, ends: tuple[str, ...]) -> None:
+    from edgeconv.export.quant.float_outputs import probabilities, unread
+
+    used: Any = {"shape": ints(1, 4), "k": np.ones((1, 4), np.float32)}
+    graph = graph_of(
+        f"(float[1,4] x) => (float[1,?] y) {{ {body} }}".replace(
+            "?", "8" if "Concat" in body else "4"
+        ),
+        **used,
+    )
+    recipe = Recipe("r", "asymmetric", dict.fromkeys("xsyt", UNIT), {})
+    assert probabilities(graph, recipe) == ends
+    assert unread(graph, recipe) == ("y",)
+    assert unread(graph, replace(recipe, activations={})) == ()
+    if ends:
+        graph.nodes[0].clamp = (0.0, 0.5)
+        assert probabilities(graph, recipe) == ()
+        graph.nodes[0].clamp = None
+        graph.outputs.append("s")
+        assert probabilities(graph, recipe) == ()
+
+
+def test_many_probabilities_stay_integers() -> None:
+    from edgeconv.export.quant.float_outputs import probabilities
+
+    for size, ends in ((4096, ("y",)), (4097, ())):
+        graph = graph_of(f"(float[1,{size}] x) => (float[1,{size}] y) {{ y = Sigmoid(x) }}")
+        assert probabilities(graph, Recipe("r", "asymmetric", {"y": UNIT}, {})) == ends
 
 
 def test_layers_of_a_budget_are_the_noisiest() -> None:

@@ -414,6 +414,19 @@ def test_recipes_have_the_same_integers_only_where_all_are() -> None:
     assert not _on_grid(np.array([[3.0, -4.002]], np.float32), whole, scales)
 
 
+def test_weights_on_their_grid_ask_no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("edgeconv.export.quant.fit.hessian", lambda *_: asked.append("hessian"))
+    for weights, count in (([[127.0, 3.0]], 0), ([[127.0, 3.4]], 1)):
+        graph = layer("Gemm", (1, 2), np.array(weights) * 0.25, (1, 1), transB=1)
+        fit = LayerFit(graph, Observation(2), {"input": UNIT}, "gptq", "none")
+        asked.clear()
+        assert fit(graph.nodes[0], bytes_of(2, 2)).values.tolist() == [[127, 3]]
+        assert len(asked) == count
+        assert replace(fit, rounding="nearest")(graph.nodes[0], bytes_of(2, 2)).axis == 0
+        assert len(asked) == count
+
+
 def seen_with(pictures: int, **parts: Any) -> Observation:
     return replace(Observation(pictures), **parts)
 
@@ -678,7 +691,7 @@ def test_no_channel_takes_more_than_sixteen_times() -> None:
         ("m = Concat<axis=1>(a, b)", {"a": [1, 2], "b": [1, 2], "m": [1, 2, 1, 2]}), ("m = Concat<axis=1>(a, b, fixed)", {}),
         ("s = Add(a, b) m = Concat<axis=1>(s, s)", {"a": [1, 2], "b": [1, 2], "s": [1, 2], "m": [1, 2, 1, 2]}), ("s = Add(a, row) m = Concat<axis=1>(s, s)", {}),
         ("s = Sub(a, b) m = Concat<axis=1>(s, s)", {"a": [1, 2], "b": [1, 2], "s": [1, 2], "m": [1, 2, 1, 2]}), ("s = Mul(a, gate) m = Concat<axis=1>(s, s)", {"a": [1, 2], "s": [1, 2], "m": [1, 2, 1, 2]}),
-        ("s = Mul(a, a) m = Concat<axis=1>(s, s)", {}), ("s = Mul(a, b) m = Concat<axis=1>(s, s)", {"a": [1, 2], "s": [1, 2], "m": [1, 2, 1, 2]}),
+        ("s = Mul(a, a) m = Concat<axis=1>(s, s)", {}), ("s = PRelu(a, b) m = Concat<axis=1>(s, s)", {"a": [1, 2], "s": [1, 2], "m": [1, 2, 1, 2]}), ("s = Mul(a, b) m = Concat<axis=1>(s, s)", {"a": [1, 2], "s": [1, 2], "m": [1, 2, 1, 2]}),
     ],
 )  # fmt: skip
 def test_factors_pass_through_what_joins_channels(

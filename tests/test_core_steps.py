@@ -318,8 +318,18 @@ def test_copies_that_bring_as_little_as_is_worth_nothing_are_left(
     )
     made: Any = SimpleNamespace(graph="g", recipe=BARE)
     seen: Any = None
-    monkeypatch.setattr(finer, "noise_shares", lambda *_: {})
-    monkeypatch.setattr(finer, "plan", lambda *_: {"t": (1, 2)})
+    shares = {"t": np.array([0.0, 1.0])}
+
+    def noise_of(graph: Any, recipe: Any, *rest: Any) -> Any:
+        assert (graph, recipe) == ("g", BARE)
+        return shares
+
+    def plan(graph: Any, recipe: Any, found: Any, share: float) -> Any:
+        assert (graph, recipe, found, share) == ("g", BARE, shares, 0.1)
+        return {"t": (1, 2)}
+
+    monkeypatch.setattr(finer, "noise_shares", noise_of)
+    monkeypatch.setattr(finer, "plan", plan)
     monkeypatch.setattr(finer, "copied", lambda graph, recipe, chosen: ("copied", recipe))
     monkeypatch.setattr(finer, "run_recipe", lambda *_: {})
     monkeypatch.setattr(finer, "score", lambda *_: SimpleNamespace(noise=1.0))
@@ -336,7 +346,11 @@ def test_copies_that_bring_as_little_as_is_worth_nothing_are_left(
     monkeypatch.setattr(finer, "plan", lambda *_: {})
     assert finer.with_copies(made, seen, task, 0.1) is made
     real = Quantized(graph_of("(float[1] x) => (float[1] y) { y = Relu(x) }"), BARE)
-    monkeypatch.setattr(finer, "backward_map", lambda *_: None)
+
+    def backward(graph: Any, recipe: Any, pictures: Any) -> None:
+        assert (graph, recipe, pictures) == (real.graph, BARE, [0] * 3)
+
+    monkeypatch.setattr(finer, "backward_map", backward)
     assert finer.mapped(real, task) is real
     monkeypatch.setattr(finer, "backward_map", lambda *_: {"t": np.array([1.0, 3.0])})
     assert finer.mapped(real, task).recipe.notes["noise"]["t"]["worst_share"] == 0.75
@@ -716,3 +730,238 @@ def test_the_file_of_a_model_that_has_changed_is_named(tmp_path: Path) -> None:
         == f"{first} or {second} has changed, or been renamed,"
     )
     assert _changed(tmp_path, {}) == f"{tmp_path} has changed"
+
+
+class Stand:
+    """A contest that was held: what it was asked, and a recipe by the task."""
+
+    held: list[Any] = []  # noqa: RUF012 - each test empties it
+
+    def __init__(self, task: Any, candidates: Any, report: Any) -> None:
+        self.task, self.report = task, report
+        Stand.held.append((task, candidates))
+
+    def run(self, recipe: str, form: Any) -> Quantized:
+        Stand.held.append((recipe, form))
+        self.report(0.0)
+        self.report(1.0)
+        return Quantized(PLAIN_NET, replace(BARE, name=str(self.task)))
+
+    def seen(self, made: Quantized) -> str:
+        return f"seen of {self.task}"
+
+
+PLAIN_NET = graph_of("(float[1,2] x) => (float[1,2] y) { y = Relu(x) }")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "after", "options", "picked", "told"),
+    [
+        ("std", 0.5, {}, "other", [0.3, 1.0]), ("std", 0.64, {}, "task", [0.3, 1.0]), ("best", 0.5, {}, "other", [0.3, 1.0]), ("fast", 0.5, {}, "task", [0.3, 1.0]),
+        ("fast", 0.5, {"copies": 0.1}, "task copies of seen of task mapped", [0.3, 1.0]), ("fast", 0.5, {"minutes": 2.0}, "task trained 2.0 cpu mapped", [0.3, 0.5, 0.5, 1.0]),
+    ],
+)  # fmt: skip
+def test_what_a_contest_found_is_made_finer(
+    recipe: str,
+    after: float,
+    options: Any,
+    picked: str,
+    told: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An island in float has to bring 2 dB; of a noise of 1.0, what 0.63 leaves."""
+    from edgeconv.export.quant import engine, islands
+    from edgeconv.export.twin import guarded
+
+    def named(made: Quantized, more: str) -> Quantized:
+        return replace(made, recipe=replace(made.recipe, name=f"{made.recipe.name} {more}"))
+
+    def train(
+        made: Quantized, task: Any, minutes: float, accelerator: str, progress: Any
+    ) -> Quantized:
+        progress(0.0)
+        progress(1.0)
+        return named(made, f"trained {minutes} {accelerator}")
+
+    monkeypatch.setattr(engine, "_observe", lambda *_: "task")
+    monkeypatch.setattr(engine, "Contest", Stand)
+    monkeypatch.setattr(islands, "noisy_island", lambda made, task: {"n": "noisy"})
+    monkeypatch.setattr(islands, "in_float", lambda task, island, scale: "other")
+    monkeypatch.setattr(
+        islands,
+        "picked_score",
+        lambda recipe: {"noise": {"task": 1.0, "other": after}[recipe.name]},
+    )
+    monkeypatch.setattr(
+        engine, "with_copies", lambda made, seen, task, share: named(made, f"copies of {seen}")
+    )
+    monkeypatch.setattr(engine, "mapped", lambda made, task: named(made, "mapped"))
+    monkeypatch.setattr(guarded, "train", train)
+    Stand.held.clear()
+    parts: list[float] = []
+    feeds = [{"x": np.zeros((1, 2), np.float32)}]
+    outputs: Any = {"onnx": lambda graph, made: ("y",), "tflite": lambda graph, made: ()}
+    made = engine.quantize(
+        PLAIN_NET,
+        feeds,
+        recipe=recipe,
+        form="asymmetric",
+        progress=parts.append,
+        float_outputs=outputs,
+        **options,
+    )
+    assert made.recipe.name == picked
+    assert made.recipe.float_outputs == {"onnx": ("y",)}
+    assert parts == pytest.approx(told)
+    assert Stand.held[:2] == [("task", RECIPES[recipe]), (recipe, "asymmetric")]
+    assert Stand.held[2:] == (
+        [] if recipe == "fast" else [("other", RECIPES[recipe]), (recipe, "asymmetric")]
+    )
+
+
+def test_a_net_is_observed_by_what_will_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgeconv.export.quant import engine
+
+    net = NetBuilder((1, 3, 4, 4))
+    graph = net.head(net.conv("input", 4))
+    conv, gemm = graph.of("Conv", "Gemm")
+    asked: dict[str, Any] = {}
+
+    def observe(graph: Graph, feeds: Any, **how: Any) -> Observation:
+        asked.update(how, feeds=[feed["input"][0, 0, 0, 0] for feed in feeds])
+        how["progress"](1.0)
+        return Observation(len(feeds))
+
+    monkeypatch.setattr(engine, "observe", observe)
+    monkeypatch.setattr(engine, "kept_apart", lambda *_: {"a": "apart", "b": "apart"})
+    monkeypatch.setattr(engine, "relative", lambda *_: {"b": "relative", "c": "relative"})
+    monkeypatch.setattr(engine, "enclosed", lambda graph, floats: {"d": f"with {len(floats)}"})
+    feeds = [{"input": np.full((1, 3, 4, 4), i, np.float32)} for i in range(11)]
+    told: list[float] = []
+    task = engine._observe(
+        graph, feeds, {}, {"c": "kept", gemm.name: "kept"}, 2, 63, RECIPES["fast"], told.append
+    )
+    assert asked["feeds"] == [0, 1, 2, 3, 5, 6, 7, 8, 10, 4, 9]
+    assert (asked["summed"], asked["counts"], asked["whole"], asked["threads"]) == (
+        {"input"},
+        {9},
+        32,
+        2,
+    )
+    assert asked["averaged"] == {"input": 1}
+    assert told == [0.3]
+    assert (task.learnt, task.threads, task.limit, len(task.pictures)) == (9, 2, 63, 11)
+    assert task.floats == {
+        "a": "apart",
+        "b": "relative",
+        "c": "kept",
+        gemm.name: "kept",
+        "d": "with 4",
+    }
+    engine._observe(graph, feeds, {}, {}, 2, 63, RECIPES["std"], told.append)
+    assert asked["averaged"] == {"input": 1, gemm.inputs[0]: 1, conv.output: 1}
+    monkeypatch.setattr(engine, "LIVE_BYTES", 1)
+    few = engine._observe(graph, feeds * 9, {}, {}, 2, 63, RECIPES["fast"], told.append)
+    assert (few.learnt, asked["whole"], len(few.pictures)) == (12, 32, 99)
+    monkeypatch.setattr(engine, "LIVE_BYTES", 1 << 40)
+    assert (
+        engine._observe(graph, feeds * 12, {}, {}, 2, 63, RECIPES["fast"], told.append).learnt == 80
+    )
+    many = engine._observe(graph, feeds * 30, {}, {}, 2, 63, RECIPES["fast"], told.append)
+    assert (many.learnt, len(many.pictures), len(asked["feeds"])) == (80, 280, 330)
+
+
+def test_a_contests_parts_take_what_belongs_to_a_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgeconv.export.quant import contest as contests
+
+    contest, _ = contest_of()
+    real: Any = contest
+    for name in ("_free_bias", "_figures", "_activations", "_entry"):
+        delattr(real, name)
+    plain = Quantized(PLAIN_NET, BARE)
+    contest._equalized = (PLAIN_NET, Observation(3))
+    assert contest.seen(plain) is contest.task.seen
+    assert (
+        contest.seen(replace(plain, recipe=replace(BARE, equalized={"t": np.ones(1, np.float32)})))
+        is contest._equalized[1]
+    )
+    one = np.ones(1, np.float32)
+    own = PLAIN_NET.nodes[0].name
+    weights = {own: Weights(np.ones((1, 1), np.int8), one, np.ones(1, np.int32), 3 * one)}
+    score = Score(1.0, 0.5, 9.0, None)
+    held = replace(BARE, weights=weights, activations={"x": UNIT})
+    made = _Entry(CORRECTED, replace(plain, recipe=held), score)
+    free = replace(
+        BARE, form="zero-point-free", weights={own: replace(weights[own], float_bias=5 * one)}
+    )
+    assert contest._free_bias(replace(made, made=Quantized(PLAIN_NET, free)), lambda _: None) == {}
+    assert contest._free_bias(replace(made, candidate=PLAIN), lambda _: None) == {}
+    contest.free = [_Entry(CORRECTED, Quantized(PLAIN_NET, free), score)]
+    assert contest._free_bias(made, lambda _: None)[own].tolist() == [5.0]
+    fitted: list[Any] = []
+
+    def run_quantized(
+        graph: Graph, recipe: Recipe, learnt: int, layers: Any, workspace: Any, **how: Any
+    ) -> Recipe:
+        fitted.append((recipe, learnt, layers, how))
+        return replace(recipe, weights={own: replace(weights[own], float_bias=7 * one)})
+
+    monkeypatch.setattr(contests, "run_quantized", run_quantized)
+    contest.free = [_Entry(PLAIN, Quantized(PLAIN_NET, free), score)]
+    assert contest._free_bias(made, lambda _: None)[own].tolist() == [7.0]
+    recipe, learnt, layers, how = fitted[-1]
+    assert (
+        recipe.form,
+        recipe.weights,
+        learnt,
+        layers.rounding,
+        layers.held,
+        how["refine"],
+        how["threads"],
+    ) == ("zero-point-free", {}, 4, "nearest", weights, None, 1)
+    after = contest._layers(replace(CORRECTED, bias="after"), {}, "gptq", {})
+    contest._fit(BARE, after, lambda _: None)
+    assert fitted[-1][3]["refine"] == after.refined
+    assert (after.limit, after.rounding, after.graph) == (127, "gptq", contest.task.graph)
+    assert contest._workspaces.qsize() == 2
+
+
+def test_held_out_pictures_are_the_last_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgeconv.export.quant import contest as contests
+
+    contest, _ = contest_of()
+    real: Any = contest
+    outputs: Any = {"y": np.arange(6.0).reshape(6, 1, 1)}
+    pictures: Any = list(range(6))
+    real.task = replace(contest.task, seen=Observation(6, outputs=outputs), pictures=pictures)
+    ran: list[Any] = []
+
+    def run_recipe(graph: Graph, recipe: Recipe, pictures: Any, threads: int) -> str:
+        ran.append((pictures, threads))
+        return "got"
+
+    monkeypatch.setattr(contests, "run_recipe", run_recipe)
+    monkeypatch.setattr(contests, "score", lambda graph, wanted, got: [*wanted["y"].ravel(), got])
+    for most, first in ((4, 2), (9, 0)):
+        monkeypatch.setattr(contests, "judging", lambda graph, most=most: most)
+        made: Any = contest._judged(PLAIN, PLAIN_NET, BARE)
+        assert made.score == [*range(first, 6), "got"]
+        assert ran[-1] == (list(range(first, 6)), 1)
+
+
+def test_a_widened_net_gives_the_same() -> None:
+    from graph_kit import run
+
+    from edgeconv.export.quant.copies import chain_from, widen
+
+    graph = graph_of(
+        "(float[1,2,3,3] x) => (float[1,1,3,3] y) { a = Conv(x, w) y = Conv(a, v) }",
+        w=np.array([[1.0, 2.0], [3.0, -1.0]], np.float32).reshape(2, 2, 1, 1), v=np.array([6.0, 3.0], np.float32).reshape(1, 2, 1, 1),
+    )  # fmt: skip
+    chain = chain_from(graph, "a")
+    assert chain is not None
+    assert [node.output for node in chain.makers] == ["a"]
+    wide = widen(graph, {"a": (3, 2)})
+    assert wide.constants[wide.nodes[1].inputs[1]].ravel().tolist() == [2.0, 2.0, 2.0, 1.5, 1.5]
+    fed = {"x": np.random.default_rng(0).normal(size=(1, 2, 3, 3)).astype(np.float32)}
+    assert run(wide, fed)[0] == pytest.approx(run(graph, fed)[0], abs=1e-4)

@@ -135,16 +135,13 @@ def _tie(graph: Graph, node: Node, classes: _Classes, in_float: bool) -> None:
     elif node.op in WEIGHTED:
         if node.op == "Gemm" and len(graph.shape(node.inputs[0])) != 2:
             classes.fix(node.inputs[0])  # the channel factors belong to axis 1 of pictures
-    elif bounded and node.op not in {"Add"}:
-        for name in dynamic:
-            classes.fix(name)
     elif node.op in {"Add", "Sub"} and len(dynamic) == 2 and _same(graph, dynamic, out):
         for name in dynamic:
             classes.tie(classes.span(out), classes.span(name))
-        if bounded:
-            classes.fix(out)
     elif node.op in PASSING:
         classes.tie(classes.span(out), classes.span(node.inputs[0]))
+        for name in node.inputs[1:]:  # a slope that is computed
+            classes.fix(name)
     elif not _tie_moved(graph, node, classes):
         for name in [*dynamic, *node.outputs]:
             classes.fix(name)
