@@ -23,7 +23,7 @@ from edgeconv.parity.api import check_parity
 from edgeconv.parity.data import Request
 from edgeconv.parity.facts import file_figures, noise_map
 from edgeconv.parity.layers import run as layer_run
-from edgeconv.parity.layers.figures import LayerReport
+from edgeconv.parity.layers.figures import Layer, LayerReport
 from edgeconv.parity.matrix import Matrix, Row, Samples, Settings
 from edgeconv.tensors import TensorSpec
 
@@ -491,6 +491,12 @@ def test_the_page_has_its_rows_words_and_what_to_try(monkeypatch: pytest.MonkeyP
     assert given["ok"] is True
     page.to_html(replace(made, rows=()))
     assert given["title"] == "nothing · edgeconv parity"
+    noisy = Layer("t", "n", "Conv", 40.0, 30.0, 0.5, 0.1)
+    page.to_html(
+        replace(made, rows=(replace(rows[0], layers=LayerReport("a", (noisy, noisy), 1)),))
+    )
+    assert not any("layers of" in said for _, said in given["sentences"])
+    assert [one["label"] for one in given["layers"]] == ["a"]
     layered = LayerReport("a", (), 1)
     assert page._worth(layered) is False
 
@@ -644,3 +650,93 @@ def test_a_figure_that_was_kept_asks_the_settings_of_the_run(exports: tuple[Path
     assert (job.count, job.threads) == (4, 1)
     mapping: Mapping[str, Any] = job.frozen
     assert mapping == {}
+
+
+def test_files_that_are_missing_or_share_a_name_are_no_plan(
+    exports: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(EdgeconvError, match=r"gone\.onnx does not exist"):
+        cells.plan([tmp_path / "gone.onnx"], precision="fp32")
+    twin = tmp_path / exports[0].name
+    twin.write_bytes(exports[0].read_bytes())
+    with pytest.raises(UsageError, match=r"two files are called small_fp32\.onnx: rename one"):
+        cells.plan([exports[0], twin], precision="fp32")
+
+
+def test_a_place_runs_what_it_can_and_the_rest_is_noted(
+    exports: tuple[Path, Path], tmp_path: Path, inside: list[str]
+) -> None:
+    foreign = tmp_path / "other.onnx"
+    foreign.write_bytes(exports[1].read_bytes())
+    folders: list[Path] = []
+
+    class Board:
+        def run(
+            self, cells: Sequence[Any], samples: Samples, settings: Settings, scratch: Path
+        ) -> Any:
+            folders.append(scratch)
+            assert scratch.is_dir()
+            assert list(scratch.iterdir()) == []
+            own = next(cell for cell in cells if cell.path == exports[1])
+            there = replace(own, label="there", board="pi5", before=own.label)
+            return [(there, Outputs({"logits": np.zeros((2, 10))}, {"stage": "int8"}))]
+
+    result = check_parity([exports[1], foreign], precision="int8", count=2, places=[Board()])
+    assert result.matrix.rows[-1].label == "there"
+    assert result.matrix.rows[-1].before == "small_int8.onnx · onnxruntime"
+    assert "other.onnx does not run on pi5, which has no runtime for it" in result.matrix.notes
+    assert [folder.name for folder in folders] == ["place1"]
+    assert result.exit_code == 3
+
+
+def test_saved_outputs_of_other_pictures_are_not_joined() -> None:
+    def saved(label: str, digest: str, **more: Any) -> Outputs:
+        return Outputs({"y": np.ones((1, 2))}, {"label": label, "inputs_sha256": digest, **more})
+
+    reference = saved("reference", "1" * 64, stage="reference")
+    same = api._judge_stored([saved("a", "1" * 64), reference], Request(), Settings())
+    assert [row.label for row in same.rows] == ["a"]
+    with pytest.raises(EdgeconvError, match="the outputs of b come from other inputs"):
+        api._judge_stored([reference, saved("b", "2" * 64)], Request(), Settings())
+
+
+def test_recipes_that_differ_are_cells_of_their_own(
+    exports: tuple[Path, Path], tmp_path: Path
+) -> None:
+    same = kit.int8_export(tmp_path / "same", "tflite")
+    other = kit.int8_export(tmp_path / "other", "tflite", seed=1)
+    for second, labels in (
+        (same, ["recipe in float"]),
+        (other, ["recipe in float", "recipe in float of small_int8.tflite"]),
+    ):
+        found, _ = cells.plan([exports[1], second], scratch=tmp_path)
+        assert [c.label for c in found if c.stage == "recipe"] == labels
+        lite = next(c for c in found if c.target == "tflite")
+        assert lite.before == labels[-1]
+
+
+def test_latencies_are_asked_of_the_cells_and_shown_beside_them(
+    exports: tuple[Path, Path], inside: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    label = "small_int8.onnx · onnxruntime"
+    own = latency.Latency(2.0, 0.5, 0.4, 0.6, "r")
+
+    def measured(given: Sequence[Any], threads: int) -> Any:
+        asked.append(([one.label for one in given], threads))
+        return {label: own, "reference": replace(own, median_ms=4.0)}, ["a note on time"]
+
+    monkeypatch.setattr(api, "measure_latencies", measured)
+    result = check_parity([exports[1]], count=1, latency=True, threads=3)
+    assert asked == [([row.label for row in result.matrix.rows], 3)]
+    assert {row.label: row.latency for row in result.matrix.rows if row.latency} == {label: own}
+    assert result.matrix.latency == replace(own, median_ms=4.0)
+    assert "a note on time" in result.matrix.notes
+
+
+def test_a_flip_is_shown_before_what_is_farther_off() -> None:
+    wanted = np.array([[5.0, 0.0], [1.0, 0.9], [5.0, 0.0]])
+    got = np.array([[6.0, 0.0], [0.9, 1.0], [5.0, 0.1]])
+    samples = Samples({"x": np.zeros((3, 1))}, tuple("abc"))
+    cards = page._worst(Matrix(Outputs({"y": wanted}), (judged("p", got),), samples))
+    assert [card["name"] for card in cards] == ["b", "a", "c"]

@@ -1184,6 +1184,7 @@ def test_a_page_draws_what_is_worth_its_place() -> None:
     assert page._shown(of_rows(*files_of)) == files_of[:1]
     assert page._shown(of_rows(*files_of[1:])) == files_of[1:2]
     assert page._classified(of_rows(*files_of)) == []
+    assert page._shown(of_rows(Row("a", "int8", "a", outputs([1.0])))) == []
 
 
 def test_a_scatter_holds_evenly_spread_values_of_both() -> None:
