@@ -142,7 +142,7 @@ MANIFEST = table(
             )
         ),
         "cuts": maybe(mapping(items(whole(0), 2))),
-        "whole": maybe(mapping(one_of("labels", "amounts"))),
+        "whole": maybe(mapping(one_of("labels", "amounts", "kept"))),
         "weights": maybe(table({}, {"source": maybe(text)})),
         "calibration": maybe(table({}, {"origin": maybe(text)})),
         "recipe": maybe(table({}, {"name": maybe(text)})),

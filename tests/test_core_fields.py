@@ -107,7 +107,7 @@ FIELDS: dict[str, tuple[list[Any], list[Any]]] = {
     f"{BOXED}.share": ([0.0, 1.0], [-0.1, 1.1, ...]),
     f"{BOXED}.interval": ([[0.0, 1.0], ...], [[0.0], [0, 0, 1], [0, 1.1], [-0.1, 1]]),
     "manifest.cuts": ([None, {"a": [0, 1]}, {"a": [0, 1, 2]}], [{"a": [1]}, {"a": [-1, 1]}]),
-    "manifest.whole": ([None, {"a": "labels", "b": "amounts"}], [{"a": "other"}]),
+    "manifest.whole": ([None, {"a": "labels", "b": "amounts", "c": "kept"}], [{"a": "other"}]),
     "manifest.weights": ([None, {}, {"source": None}, {"source": "a"}], [{"source": 1}]),
     "manifest.calibration": ([None, {}, {"origin": None}, {"origin": "a"}], [{"origin": 1}]),
     "manifest.recipe": ([None, {}, {"name": None}, {"name": "a"}], [{"name": 1}]),

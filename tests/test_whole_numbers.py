@@ -1,5 +1,6 @@
 """Outputs of whole numbers: labels are equal or not, amounts may be near, and the graph says which they are."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ def test_labels_that_a_file_gives_as_floats_are_no_signal() -> None:
 
 GIVEN = "(float[1,4,6,6] x) => "
 ARGMAX = "a = ArgMax<axis=1, keepdims=0>(x)"
+PEAKS = "m = MaxPool<kernel_shape=[3, 3], pads=[1, 1, 1, 1]>(x) b = Equal(m, x)"
 KINDS: dict[str, tuple[str, Whole | None]] = {
     "(int64[1,6,6] y) { y = ArgMax<axis=1, keepdims=0>(x) }": ("y", "labels"),
     f"(float[1,36] y) {{ {ARGMAX} b = Cast<to=1>(a) y = Reshape(b, flat) }}": ("y", "labels"),
@@ -90,6 +92,13 @@ KINDS: dict[str, tuple[str, Whole | None]] = {
     f"(int64[1,6,6] y) {{ {ARGMAX} y = Mul(a, one) }}": ("y", "amounts"),
     "(uint8[1,4,6,6] y) { b = Round(x) y = Cast<to=2>(b) }": ("y", "amounts"),
     "(float[1,4,6,6] y) { y = Relu(x) }": ("y", None),
+    f"(float[1,4,36] y) {{ {PEAKS} c = Cast<to=1>(b) d = Mul(x, c) y = Reshape(d, rows) }}": (
+        "y",
+        "kept",
+    ),
+    f"(float[1,4,6,6] y) {{ {PEAKS} c = Not(b) y = Where(c, zero, x) }}": ("y", "kept"),
+    f"(float[1,4,6,6] y) {{ {PEAKS} y = Where(b, x, m) }}": ("y", None),
+    "(float[1,4,6,6] y) { b = Greater(x, zero) c = Cast<to=1>(b) y = Mul(x, c) }": ("y", None),
     "(float[1,4,2,6] y, int64[1,4,2,6] i) { y, i = TopK<axis=2>(x, two) }": ("y", None),
 }
 
@@ -98,6 +107,7 @@ KINDS: dict[str, tuple[str, Whole | None]] = {
 def test_the_graph_says_what_whole_numbers_are(body: str) -> None:
     constants: dict[str, NDArray[Any]] = {
         "flat": kit.ints(1, 36),
+        "rows": kit.ints(1, 4, 36),
         "one": np.array(1, np.int64),
         "two": kit.ints(2),
         "table": kit.ints(7, 3, 5, 1),
@@ -105,7 +115,7 @@ def test_the_graph_says_what_whole_numbers_are(body: str) -> None:
         "zero": kit.scalar(0.0),
     }
     used = {
-        name: value for name, value in constants.items() if f"{name})" in body or f"({name}" in body
+        name: value for name, value in constants.items() if re.search(rf"[(, ]{name}[,)]", body)
     }
     output, kind = KINDS[body]
     assert whole_outputs(kit.graph_of(GIVEN + body, **used)).get(output) == kind
@@ -213,3 +223,28 @@ def test_an_amount_of_many_values_is_never_held_as_labels() -> None:
     other = wanted.copy()
     other[0] -= 1024  # half a percent of all values, each wrong by all that there is
     assert not compare({"y": wanted}, {"y": other}, budget=INT8, floor={"y": wanted}, whole=AMOUNTS)
+
+
+@pytest.mark.parametrize("kind", ["fp32", "fp16"])
+def test_near_ties_that_turn_in_a_float_file_are_no_error_and_many_or_other_values_are(
+    kind: str,
+) -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.random((50, 2, 16, 16)) * (rng.random((50, 2, 16, 16)) < 0.1)
+    kept = np.argwhere(wanted)
+
+    def turned(count: int, scale: float = 1.0) -> dict[str, NDArray[Any]]:
+        other = wanted * scale
+        for place in rng.permutation(kept)[:count]:
+            other[tuple(place)] = 0.0
+        return {"y": other}
+
+    def judged(other: dict[str, NDArray[Any]], told: dict[str, Whole] | None) -> list[str]:
+        verdict = compare({"y": wanted}, other, budget=DEFAULTS[kind], whole=told)
+        return [finding.metric for finding in verdict.missed]
+
+    peaks: dict[str, Whole] = {"y": "kept"}
+    assert judged(turned(8), peaks) == []
+    assert judged(turned(8), None) != []
+    assert judged(turned(len(kept) // 10), peaks) == ["differs_low"]
+    assert judged(turned(0, 0.9), peaks) != []

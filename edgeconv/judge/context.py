@@ -20,7 +20,7 @@ class Context:
     in float, for the noise floor. ``truth``: class of each picture, -1 unknown. ``scores``: whether
     the output holds class scores; None decides by shape, (pictures, classes). ``whole``: what its whole
     numbers are; None decides by type. ``margins`` tell how sure its labels are. ``alone``: the net has
-    no other output.
+    no other output. ``kept``: a comparison keeps its values or makes them zero, and a float file is asked.
     """
 
     scale: float | None = None
@@ -30,3 +30,4 @@ class Context:
     whole: Whole | None = None
     margins: Margins | None = None
     alone: bool = False
+    kept: bool = False

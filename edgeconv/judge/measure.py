@@ -49,6 +49,11 @@ def measure(
     scores = metrics.is_scores(reference) if context.scores is None else context.scores
     notes: list[str] = []
     figures: Figures = {}
+    if context.kept:  # a near-tie turns by any rounding, and what is kept is a whole value
+        turned = (reference == 0) != (other == 0)
+        kept = float(((reference != 0) | (other != 0)).mean())
+        figures["differs_low"] = metrics.share_low(turned) / kept if kept else 0.0
+        other = np.where(turned, reference, other)
     comparable = True
     if scores and metrics.are_probabilities(reference) != metrics.are_probabilities(other):
         comparable = False

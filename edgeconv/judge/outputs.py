@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgeconv.arrays import read_arrays
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import replacing
+from edgeconv.judge.whole import WHOLES
 from edgeconv.manifest_schema import PRECISIONS
 from edgeconv.schema import (
     checked,
@@ -47,7 +48,7 @@ ABOUT = table(
         "source": maybe(text),
         "file": mapping(number()),
         "cuts": maybe(mapping(items(whole(0), 2))),
-        "whole": maybe(mapping(one_of("labels", "amounts"))),
+        "whole": maybe(mapping(one_of(*WHOLES))),
         "runtime": maybe(text),
         "version": maybe(text),
         "threads": whole(0),

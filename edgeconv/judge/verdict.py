@@ -141,8 +141,8 @@ def compare(
     are quantization steps by output; ``floor`` are the outputs of the recipe simulated in float;
     ``class_offset`` drops that many leading classes of ``other`` (1 where class 0 is
     "background"); ``scores`` names the outputs that hold class scores (None: decided by shape);
-    ``cuts`` are the parts of outputs that the graph shows, ``whole`` what it shows of their whole
-    numbers, ``margins`` how sure labels are; ``found`` is what is known already.
+    ``cuts`` are the parts of outputs that the graph shows, ``whole`` what it decides of
+    them, ``margins`` how sure labels are; ``found`` is what is known already.
 
     A value that is not finite makes a failed verdict. Raises EdgeconvError where outputs or their
     shapes cannot be matched.
@@ -169,7 +169,8 @@ def compare(
         if broken := _not_finite(name, wanted, got):
             findings.append(broken)
             continue
-        kind = whole_kind(wanted, got, (whole or {}).get(name))
+        told = (whole or {}).get(name)
+        kind = whole_kind(wanted, got, told)
         pieces = () if kind else find_parts(name, wanted, cuts)
         context = Context(
             scale=(scales or {}).get(name),
@@ -180,6 +181,7 @@ def compare(
             whole=kind,
             margins=(margins or {}).get(name),
             alone=len(names) == 1,
+            kept=told == "kept" and floor is None,
         )
         figures[name], said, judged = _measured(name, wanted, got, context, budget)
         notes.extend(said)
@@ -225,7 +227,7 @@ def no_integers(kind: str, stats: Mapping[str, Any]) -> tuple[Finding, ...]:
 
 def _part(name: str, piece: Part, reference: Array, other: Array, context: Context) -> Figures:
     floor = None if context.floor is None else piece.of(context.floor)
-    own = Context(scale=context.scale, floor=floor, scores=False)
+    own = Context(scale=context.scale, floor=floor, scores=False, kept=context.kept)
     found, _ = measure(name, piece.of(reference), piece.of(other), own)
     return {key: value for key, value in found.items() if key in PART_MEASURES}
 

@@ -1,12 +1,14 @@
-"""What the whole numbers of an output are: labels, which are equal or not, or amounts, which may be near."""
+"""What the graph decides of an output: labels, which are equal or not, amounts, which may be near, values kept or zero."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-Whole = Literal["labels", "amounts"]
+Whole = Literal["labels", "amounts", "kept"]
+WHOLES: tuple[Whole, ...] = get_args(Whole)
+"""Whole numbers of two kinds; ``kept`` are real ones that a comparison of two computed numbers keeps or makes zero."""
 
 MANY = 32
 """Different values: fewer are more likely classes."""
@@ -24,6 +26,8 @@ def whole_kind(reference: Array, other: Array, told: Whole | None = None) -> Who
     >>> whole_kind(counts, counts + 1), whole_kind(counts, counts[::-1])
     ('amounts', 'labels')
     """
+    if told == "kept":
+        return None
     if told is not None or reference.dtype.kind not in "biu":
         return told
     apart = reference != other if reference.shape == other.shape else np.zeros(0, bool)

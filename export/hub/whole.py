@@ -1,4 +1,4 @@
-"""What whole numbers an output holds, by the operators behind it: labels, or amounts."""
+"""What a graph decides of its outputs, by the operators behind them: labels, amounts, values kept or zero."""
 
 import numpy as np
 
@@ -36,7 +36,8 @@ def whole_outputs(graph: Graph) -> dict[str, Whole]:
     """Return output -> what its whole numbers are; outputs of other real numbers are left out.
 
     Given: ArgMax -> Cast(float) -> output, and Equal -> Cast(int64) -> ReduceSum -> output. Result:
-    labels, and amounts. An output that a Cast or a Round made of other real numbers is an amount.
+    labels, and amounts. An output that a Cast or a Round made of other real numbers is an amount. What is a
+    maximum of its neighbours or zero, by MaxPool -> Equal -> Cast -> Mul or by Where, is kept.
     """
     makers = graph.producers()
     found: dict[str, Whole] = {}
@@ -45,7 +46,38 @@ def whole_outputs(graph: Graph) -> dict[str, Whole]:
             found[output] = "labels"
         elif graph.dtype(output).kind in "iu":
             found[output] = "amounts"
+        elif _is_kept(graph, makers, output):
+            found[output] = "kept"
     return found
+
+
+def _is_kept(graph: Graph, makers: dict[str, Node], tensor: str) -> bool:
+    """Whether a comparison of two computed numbers decides if a real number is kept or zero."""
+    node = makers.get(tensor)
+    while node is not None and node.op in MOVES and node.op not in ("Concat", "Pad"):
+        node = makers.get(node.inputs[0])
+    if node is None:
+        return False
+    if node.op == "Mul":
+        return any(_is_contest(graph, makers, name) for name in node.inputs)
+    if node.op != "Where" or not _is_contest(graph, makers, node.inputs[0]):
+        return False
+    others = [graph.constants[name] for name in node.inputs[1:] if name in graph.constants]
+    return len(others) == 1 and not others[0].any()
+
+
+def _is_contest(graph: Graph, makers: dict[str, Node], tensor: str) -> bool:
+    """Whether it says which of two computed real numbers is larger, or if they are equal."""
+    node = makers.get(tensor)
+    while node is not None and node.op in ("Cast", "Not", *MOVES):
+        node = makers.get(node.inputs[0])
+    return (
+        node is not None
+        and node.op in COMPARISONS
+        and all(
+            name not in graph.constants and graph.dtype(name).kind == "f" for name in node.inputs
+        )
+    )
 
 
 def is_label(graph: Graph, makers: dict[str, Node], tensor: str) -> bool:
