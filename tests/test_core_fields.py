@@ -189,7 +189,7 @@ def test_a_field_takes_what_lies_within_its_ends_alone(field: str) -> None:
 
 CHOICES = {
     "manifest.precision": "fp32, fp16, int8", "manifest.inputs.0.layout": "nchw, nhwc, other", "manifest.preprocessing.colour": "RGB, BGR",
-    "manifest.inputs.0.dtype": "float32, float16, float64, int8, uint8, int16, int32, int64, bool", "manifest.whole.y": "labels, amounts",
+    "manifest.inputs.0.dtype": "float32, float16, float64, int8, uint8, int16, int32, int64, bool", "manifest.whole.y": "labels, amounts, kept",
     "nms.head": "yolov8, yolov5, ssd", "nms.final": "ssd-nms, coreml-nms", "recipe.form": "zero-point-free, asymmetric",
 }  # fmt: skip
 

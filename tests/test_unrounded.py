@@ -58,6 +58,46 @@ def test_the_float_branch_is_exact_and_the_integers_are_as_they_were(
     assert np.abs(run_nchw(worker, file, feed)[0]["z"] - wanted["z"]).max() > 0.5
 
 
+@pytest.mark.parametrize("writer", ["onnx", "promise", "executorch"])
+def test_the_real_values_of_a_relu_that_its_integers_imply_are_clamped(writer: str) -> None:
+    """A convolution in float; another reads its ReLU as integers, and Exp, which has no INT8 form, as it was."""
+    graph = simplify_graph(
+        graph_of(
+            """(float[1,4,8,8] x) => (float[1,4,8,8] y, float[1,4,8,8] z) {
+ c = Conv(x, v)
+ r = Relu(c)
+ y = Conv(r, w)
+ z = Exp(r) }""",
+            w=floats(4, 4, 1, 1, seed=1),
+            v=floats(4, 4, 1, 1, seed=2) / 4,
+        )
+    )
+    feeds = [{"x": 2 * floats(1, 4, 8, 8, seed=seed)} for seed in range(12)]
+    done = quantize(prepare(graph, int8=True).graph, feeds, recipe="fast")
+    clamped = next(node for node in done.graph.nodes if node.clamp is not None)
+    assert clamped.output in done.recipe.activations
+    others = {n: w for n, w in done.recipe.weights.items() if n != clamped.name}
+    recipe = replace(
+        done.recipe, weights=others, float_nodes=(*done.recipe.float_nodes, clamped.name)
+    )
+    feed = {"x": 2 * floats(1, 4, 8, 8, seed=99)}
+    if writer == "executorch":
+        torch = pytest.importorskip("torch")
+        pytest.importorskip("executorch")
+        from torch.ao.quantization.fx import _decomposed  # noqa: F401 - registers the integer operators
+
+        from edgeconv.export.executorch.module import GraphModule
+
+        ran = GraphModule(done.graph, recipe)(torch.from_numpy(feed["x"]))
+        made = dict(zip(done.graph.outputs, (value.numpy() for value in ran), strict=True))["z"]
+    else:
+        model = emit_qdq(done.graph, recipe, free=writer == "promise").model
+        made = sessions.session(model, integers=False).run(["z"], feed)[0]
+    step = recipe.activations["z"].scale if "z" in recipe.activations else 0.0
+    wanted = run(graph, feed)[1]
+    np.testing.assert_allclose(made, wanted, atol=step / 2 + 1e-5)
+
+
 def test_a_promise_without_zero_points_rounds_for_those_who_read_integers() -> None:
     """A Core ML file's Conv reads integers beside a Transpose that moves the same tensor's real values."""
     graph = simplify_graph(

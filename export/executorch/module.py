@@ -18,7 +18,7 @@ from edgeconv.export.executorch.written import write_out
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.groups import implied, stored_alike
 from edgeconv.export.integer.rules import is_pixel_shift
-from edgeconv.export.integer.unrounded import in_float, keeps_unrounded
+from edgeconv.export.integer.unrounded import in_float, is_read_unrounded, keeps_unrounded
 from edgeconv.export.op_traits import Is, operators
 from edgeconv.export.passes.fold_constants import fold_node
 from edgeconv.recipe import Activation, Recipe
@@ -121,7 +121,10 @@ class GraphModule(torch.nn.Module):
                 if result is not None and alike:
                     run.stored[name] = result
                 elif result is not None:
-                    self._store(name, self._clamped(node, result), run, self._in_float(node))
+                    real = self._recipe is not None and is_read_unrounded(
+                        self._graph, self._recipe, node
+                    )
+                    self._store(name, self._clamped(node, result, real), run, real)
         return tuple(self._leave(name, run) for name in self._graph.outputs)
 
     def _in_float(self, node: Node) -> bool:
@@ -203,8 +206,8 @@ class GraphModule(torch.nn.Module):
         if how is not None:
             run.stored[name] = self._quantize(value if value.ndim else value.reshape(1), how)
 
-    def _clamped(self, node: Node, value: torch.Tensor) -> torch.Tensor:
-        clamp, how = node.clamp, self._activation(node.output)
+    def _clamped(self, node: Node, value: torch.Tensor, real: bool) -> torch.Tensor:
+        clamp, how = node.clamp, None if real else self._activation(node.output)
         if clamp is None or (how is not None and implied(clamp, how)):
             return value
         low, high = clamp

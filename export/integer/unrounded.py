@@ -4,7 +4,7 @@ A float operator that reads what a float operator made, or a float border, loses
 others read of the same tensor. A file's own recipe says itself who reads what.
 """
 
-from edgeconv.export.graph import Node
+from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_traits import RULES
 from edgeconv.recipe import FROM_FILE, Recipe
 
@@ -15,6 +15,14 @@ def in_float(recipe: Recipe, node: Node) -> bool:
         return False
     stored = all(out in recipe.activations for out in node.outputs if out)
     return node.op not in RULES or node.name in recipe.float_nodes or not stored
+
+
+def is_read_unrounded(graph: Graph, recipe: Recipe, node: Node) -> bool:
+    """Whether a float operator reads the real values of what ``node`` makes: its clamp is in no range of integers then."""
+    if not (keeps_unrounded(recipe) and in_float(recipe, node)):
+        return False
+    readers = graph.consumers()
+    return any(in_float(recipe, r) for out in node.outputs for r in readers.get(out, ()))
 
 
 def keeps_unrounded(recipe: Recipe) -> bool:

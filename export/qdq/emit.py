@@ -21,7 +21,7 @@ from edgeconv.export.hub.onnx_io import IR_VERSION
 from edgeconv.export.integer.groups import check_same_scale, implied
 from edgeconv.export.integer.pair import Order
 from edgeconv.export.integer.rules import is_pixel_shift, moves_integers
-from edgeconv.export.integer.unrounded import in_float, keeps_unrounded
+from edgeconv.export.integer.unrounded import in_float, is_read_unrounded, keeps_unrounded
 from edgeconv.export.op_traits import RULES, WEIGHTED
 from edgeconv.export.qdq.tensors import Io, QdqTensors, Shuffle, value_info
 from edgeconv.export.rewrites.table import NONE, Change, Rewrites, rewrite
@@ -192,7 +192,8 @@ class _Emitter(QdqTensors):
             for out, q in zip(node.outputs, quantized, strict=True)
         ]
         clamp = node.clamp
-        if clamp is not None and quantized[0] is not None and implied(clamp, quantized[0]):
+        real = self.free or is_read_unrounded(self.graph, self.recipe, node)
+        if quantized[0] is not None and implied(clamp, quantized[0]) and not real:
             clamp = None
         made = list(raw)
         if clamp is not None:
