@@ -27,7 +27,7 @@ from edgeconv.judge.context import Context
 from edgeconv.judge.doubts import doubts_of
 from edgeconv.judge.labels import Margins, label_figures
 from edgeconv.judge.measure import measure
-from edgeconv.judge.measures import MEASURES, PART_MEASURES
+from edgeconv.judge.measures import MEASURES, PART_MEASURES, show
 from edgeconv.judge.missed import missed_sentences, verdict_sentence
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_folder, load_outputs, save_outputs
 from edgeconv.judge.parts import Part, channel_axis, find_parts
@@ -490,6 +490,10 @@ def test_channels_of_other_ranges_are_other_parts(
 def test_a_vector_of_few_figures_may_hold_several_kinds(
     count: int, low: float | None, parts: bool
 ) -> None:
+    two = np.abs(channels(0.2, 2.0)[:, :, 0])
+    two[::2] = 0.0
+    assert find_parts("y", two, None)
+    assert not find_parts("y", two / 2, None)
     values = np.abs(channels(*([1.0] * (count - 1)), 9.0)[:, :, 0])
     values[::2] *= 0.0 if low is None or low == 0.0 else -1.0
     if low is None:
@@ -510,6 +514,8 @@ def test_scores_are_not_what_is_called_or_shaped_like_a_vector() -> None:
     assert not holds_scores("y", logits[:, :1], (), np.zeros(32, int))
     assert not holds_scores("y", np.abs(logits) * 3, (), None)
     assert holds_scores("y", np.abs(logits)[:31] * 3, (), None)  # 248 values: by chance
+    for most, scores in ((1.0005, True), (1.0015, False), (2.0, False)):
+        assert holds_scores("y", np.minimum(np.abs(logits), most), (), None) is scores
     assert holds_scores("y", np.minimum(np.abs(logits), 1.0), (), None)
     unit = logits / np.linalg.norm(logits, axis=1, keepdims=True)
     for scale, scores in ((1.0, False), (1.0009, False), (1.0011, True), (0.9989, True)):
@@ -556,12 +562,12 @@ def test_the_limits_and_what_each_figure_is(golden: Any) -> None:
             if title and budget is DEFAULTS[kind]:
                 continue
             lines.append(f"{kind}{title}{': ' if budget.open else ''}{budget.open}")
-            for name, limit in budget.limits.items():
+            for name, limit in budget.of("y").items():
                 bound = "at least" if MEASURES[name].better == "high" else "at most"
                 doubt = (
                     f", in doubt up to {budget.doubtful[name]}" if name in budget.doubtful else ""
                 )
-                lines.append(f"  {name} {bound} {limit!r}{doubt}")
+                lines.append(f"  {name} {bound} {limit!r} ({show(name, limit)}){doubt}")
     lines.append("in a runtime that no processor's kernels are in")
     lines += [f"  {name} at most {limit!r}" for name, limit in EXACT.items()]
     lines.append("figures")

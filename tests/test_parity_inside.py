@@ -740,3 +740,15 @@ def test_a_flip_is_shown_before_what_is_farther_off() -> None:
     samples = Samples({"x": np.zeros((3, 1))}, tuple("abc"))
     cards = page._worst(Matrix(Outputs({"y": wanted}), (judged("p", got),), samples))
     assert [card["name"] for card in cards] == ["b", "a", "c"]
+
+
+def test_what_the_reference_reads_is_asked_for_first(tmp_path: Path) -> None:
+    with pytest.raises(EdgeconvError, match=r"none\.onnx does not exist"):
+        data.reference_file(Request(reference=str(tmp_path / "none.onnx")), None)
+    samples = Samples({"x": np.zeros((1, 1), np.float32)}, rows=[0], of=1)
+    saved = tmp_path / "r.npz"
+    about = np.array(json.dumps({"inputs_sha256": "1" * 64}))
+    held: dict[str, Any] = {"about": about, "output:y": np.zeros((1, 2))}
+    np.savez(saved, **held)
+    with pytest.raises(EdgeconvError, match="come from other inputs"):
+        data.reference_outputs(Request(reference=str(saved)), None, samples)
