@@ -409,6 +409,26 @@ def test_noise_of_stored_tensors_is_that_of_their_rounding() -> None:
     bounded = report.layer_noise(graph, recipe, seen, fed, {"x": (0.0, 1.0)}, 1)
     assert bounded["x"] == pytest.approx(share(values.clip(0, 1), rounded.clip(0, 1)))
     assert report.layer_noise(graph, Recipe("r", "asymmetric", {}, {}), seen, fed, {}, 1) == {}
+    one = np.ones(2, np.float32)
+    node = graph_of(
+        "(float[1,2] x) => (float[1,2] y) { y = Gemm<transB=1>(x, w) }",
+        w=np.zeros((2, 2), np.float32),
+    )
+    name = node.nodes[0].name
+    whole = Weights(np.array([[3, 0], [0, 4]], np.int8), one, np.zeros(2, np.int32), one)
+    notes = report.layer_notes(node, replace(recipe, weights={name: whole}), seen_of(), {})
+    assert notes[name] == {
+        "clip_rate": 0.0,
+        "weight_error": pytest.approx(2.5e30),
+        "noise": 0.0,
+        "added": 0.0,
+    }
+    assert (
+        report.layer_notes(node, replace(recipe, weights={name: whole}), seen_of(), {"y": 0.5})[
+            name
+        ]["added"]
+        == 0.5
+    )
     still = observe(graph, [{"x": np.zeros((1, 4), np.float32)}])
     assert report.layer_noise(graph, recipe, still, fed[:1], {}, 1)["y"] == 0.0
 
@@ -459,6 +479,13 @@ def test_what_is_kept_of_the_float_run() -> None:
     least = float(rectified.max(axis=2).min())
     assert seen.peaks == {"t": least}
     assert told[-1] == 1.0
+    assert (
+        "n"
+        not in observe(
+            graph_of("(float[1,2] x) => (float[1,2] y, int64[2] n) { y = Relu(x) n = Shape(y) }"),
+            [{"x": np.zeros((1, 2), np.float32)}],
+        ).tensors
+    )
     some = observe(graph, feeds, whole=1, averaged={"t": 1})
     assert some.tensors["t"].high.tolist() == seen.tensors["t"].high.tolist()
     assert some.tensors["t"].sample.shape == (1, 4)

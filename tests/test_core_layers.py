@@ -337,6 +337,19 @@ def test_what_is_rounded_keeps_within_its_limit_and_comes_back() -> None:
     assert scales.tolist() == [2.0, 2.0]  # the widest that a bias asks for, in both
 
 
+def test_scales_of_a_transposed_convolution_are_one_where_it_has_groups_alone() -> None:
+    real = np.array([1.27, 2.54], np.float32).reshape(1, 2, 1, 1)
+    bare = Node("ConvTranspose", "t", ["x", "w"], ["y"])
+    assert weight_scales(bare, real, np.zeros(2, np.float32), 1.0) == pytest.approx([0.01, 0.02])
+    grouped = Node("ConvTranspose", "t", ["x", "w"], ["y"], {"group": 2})
+    apart = np.array([0.0, 1.27], np.float32).reshape(2, 1, 1, 1)
+    assert weight_scales(grouped, apart, np.zeros(2, np.float32), 1.0) == pytest.approx(
+        [0.01, 0.01]
+    )
+    dead = weight_scales(grouped, apart * 0, np.zeros(2, np.float32), 1.0)
+    assert dead == pytest.approx([1 / 127, 1 / 127])
+
+
 def test_planes_are_looked_at_in_few_pictures() -> None:
     shapes = (
         (1, 3, 28, 28),

@@ -305,7 +305,28 @@ def test_noise_of_a_tensor_is_that_of_its_rounding_alone(monkeypatch: pytest.Mon
     assert found == pytest.approx(np.exp(np.log(np.maximum(shares, 1e-12)).mean()))
     monkeypatch.setattr(noise, "find_spec", lambda name: None)
     assert noise.backward_map(graph, recipe, feeds) is None
-    monkeypatch.setattr(noise, "backward_map", lambda *_: {"t": np.ones(2)})
+    from edgeconv.export.twin import net as twin_net
+    from edgeconv.export.twin import noise as twin_noise
+
+    asked: list[Any] = []
+    monkeypatch.setattr(noise, "find_spec", lambda name: name)
+
+    def noise_map(one: Graph, other: Recipe, few: Any) -> Any:
+        asked.append((one, other, len(few)))
+        return {}
+
+    monkeypatch.setattr(twin_noise, "noise_map", noise_map)
+    for reason, count in ((None, 1), ("no gradient", 1)):
+        monkeypatch.setattr(twin_net, "why_not", lambda graph, reason=reason: reason)
+        assert (noise.backward_map(graph, recipe, feeds * 20) is None) is (reason is not None)
+        assert len(asked) == count
+    assert asked == [(graph, recipe, 24)]
+
+    def mapped(one: Graph, other: Recipe, few: Any) -> Any:
+        assert (one, other, few) == (graph, recipe, feeds)
+        return {"t": np.ones(2)}
+
+    monkeypatch.setattr(noise, "backward_map", mapped)
     nothing: Any = None
     assert list(noise.noise_shares(graph, recipe, nothing, feeds, {}, 1)) == ["t"]
 
@@ -965,3 +986,58 @@ def test_a_widened_net_gives_the_same() -> None:
     assert wide.constants[wide.nodes[1].inputs[1]].ravel().tolist() == [2.0, 2.0, 2.0, 1.5, 1.5]
     fed = {"x": np.random.default_rng(0).normal(size=(1, 2, 3, 3)).astype(np.float32)}
     assert run(wide, fed)[0] == pytest.approx(run(graph, fed)[0], abs=1e-4)
+
+
+def test_an_island_is_tried_below_12_db_for_3_percent_of_the_net_and_a_quarter_of_the_noise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from edgeconv.export.quant import islands
+
+    now: dict[str, float] = {}
+    made: Any = Quantized(PLAIN_NET, BARE)
+    task: Any = SimpleNamespace(
+        pictures=[0] * 20, threads=1, seen=SimpleNamespace(outputs={"y": np.arange(20)})
+    )
+
+    def noise_of(
+        graph: Any, recipe: Any, inner: Any, pictures: Any, wanted: Any, threads: int
+    ) -> float:
+        assert (graph, recipe, inner, len(pictures)) == (PLAIN_NET, BARE, ("t",), 8)
+        assert wanted["y"].tolist() == list(range(12, 20))
+        return float(now["noise"])
+
+    def found(graph: Any, recipe: Any) -> Any:
+        assert (graph, recipe) == (PLAIN_NET, BARE)
+        return [islands.Island(("n",), ("t",), now["share"])]
+
+    monkeypatch.setattr(islands, "noise_of", noise_of)
+    monkeypatch.setattr(islands, "islands", found)
+    for sqnr, share, heard, taken in (
+        (11.9, 0.03, 0.25, True), (12.0, 0.03, 0.25, False), (11.9, 0.031, 0.25, False), (11.9, 0.03, 0.249, False),
+    ):  # fmt: skip
+        now |= {"share": share, "noise": heard}
+        monkeypatch.setattr(
+            islands, "picked_score", lambda recipe, db=sqnr: {"sqnr_db": db, "noise": 1.0}
+        )
+        assert list(islands.noisy_island(made, task)) == (["n"] if taken else [])
+
+
+def test_of_further_pictures_only_what_can_widen_a_range_is_looked_at() -> None:
+    from edgeconv.export.quant import observe
+
+    graph = graph_of(
+        "(float[1,2,2,2] x) => (float[1,2,2,2] y) { a = Relu(x) b = Relu(a) c = Relu(b) d = Relu(c) v = GlobalMaxPool(d) y = Add(d, v) }"
+    )
+    for node, clamp in zip(
+        graph.nodes, ((0.0, 6.0), (0.0, 6.0), (-1.0, 6.0), (1.0, 6.0)), strict=False
+    ):
+        node.clamp = clamp
+    gatherers = {
+        name: Gatherer(name, graph.shape(name), 9, (), 1) for name in ("x", "a", "b", "c", "d", "y")
+    }
+    for name, most in (("a", 6.0), ("b", 5.0), ("c", 5.0), ("d", 5.0)):
+        gatherers[name].high[:] = most
+    others, wider, tops = observe._of_the_others(graph, gatherers, _Peaks(graph, []))
+    assert others == ["x", "c", "y"]  # the bound of a was met; c may be below 0
+    assert tops == {"b.highest": "b", "d.highest": "d"}
+    assert wider.outputs == ["y", "b.highest", "d.highest"]

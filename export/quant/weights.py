@@ -49,8 +49,6 @@ def weight_scales(
     """
     flat = np.abs(rows(node, weights))
     scales = (flat.max(axis=1) / limit).astype(np.float64)
-    if node.op == "ConvTranspose" and node.int("group", 1) > 1:
-        scales[:] = scales.max()
     widest = scales.max()
     if widest == 0.0:
         scales[:] = widest = 1.0 / limit
