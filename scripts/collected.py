@@ -1,7 +1,8 @@
 """Tests that are collected once and run in forks, with the code of one function replaced: for mutate.py.
 
 pytest reads all test files, and so imports all of ours, once; a fork of that process needs neither. A
-mutant inside a function is that function with other code. What was made when modules were imported or
+mutant inside a function is that function with other code, and what it returned when modules were imported (the
+emitters of an operator table, say) with theirs. What was made when modules were imported or
 is kept between calls is the healthy code's: a mutant that only shows there lives.
 """
 
@@ -69,12 +70,18 @@ class Collected:
             if old.co_firstlineno <= mutant.inside
         ]
         old, new = max(pairs, key=lambda pair: pair[0].co_firstlineno)
+        done = [self._become(*pair, path) for pair in _with_inner(old, new)]
+        return any(done)
+
+    def _become(self, old: CodeType, new: CodeType, path: Path) -> bool:
+        """Give what lives of a function, each closure of it too, its changed code; say whether anything does."""
         found = [
             function
             for (name, line), functions in self._functions.items()
             if line == old.co_firstlineno and Path(name).resolve() == path
             for function in functions
             if function.__code__.co_qualname == old.co_qualname
+            and len(old.co_freevars) == len(new.co_freevars)
         ]
         for function in found:
             function.__code__ = new
@@ -163,6 +170,16 @@ def functions_of(code: CodeType) -> Iterator[CodeType]:
             yield inner
         else:
             yield from functions_of(inner)
+
+
+def _with_inner(old: CodeType, new: CodeType) -> Iterator[tuple[CodeType, CodeType]]:
+    """Yield a function's healthy and changed code and those of the functions inside it, as far as they answer each other."""
+    yield old, new
+    inner = [list(filter(inspect.iscode, code.co_consts)) for code in (old, new)]
+    for before, after in zip(*inner, strict=False):
+        if before.co_name != after.co_name:
+            return
+        yield from _with_inner(before, after)
 
 
 def module_of(file: str) -> str:

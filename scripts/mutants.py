@@ -27,6 +27,8 @@ COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
 CALCULATED: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
 }  # fmt: skip
+COMMUTING = frozenset(["max", "min", "maximum", "minimum", "array_equal"])
+"""Functions that give the same whichever argument comes first."""
 CHANGED = (
     ast.Compare, ast.BinOp, ast.Constant, ast.If, ast.IfExp, ast.While, ast.BoolOp, ast.Call, ast.UnaryOp,
     ast.Expr, ast.AugAssign,
@@ -57,12 +59,22 @@ def _changes(node: ast.AST) -> Iterator[str]:
         case ast.BoolOp():
             node.op = ast.And() if isinstance(node.op, ast.Or) else ast.Or()
             yield "and for or"
-        case ast.Call(args=[first_arg, second, *rest]) if not isinstance(second, ast.Starred):
+        case ast.Call(args=[first_arg, second, *rest]) if not (
+            isinstance(second, ast.Starred) or _called(node) in COMMUTING
+        ):
             node.args = [second, first_arg, *rest]
             yield "arguments swapped"
         case ast.UnaryOp(op=ast.USub()):
             node.op = ast.UAdd()
             yield "sign dropped"
+
+
+def _called(call: ast.Call) -> str:
+    """Return the last part of the name of what is called."""
+    match call.func:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
 
 
 def mutant_of(file: str, text: str, rng: Random) -> Mutant | None:
@@ -111,7 +123,7 @@ def _drop(tree: ast.Module, statement: ast.AST) -> bool:
 
 
 def _left_alone(tree: ast.Module) -> set[int]:
-    """Return the ids of nodes inside raises, annotations, decorators, f-strings and slots."""
+    """Return the ids of nodes inside raises, annotations, decorators, f-strings, slots and left-over sizes."""
     found: set[int] = set()
     for node in ast.walk(tree):
         parts: list[ast.AST | None] = []
@@ -126,6 +138,10 @@ def _left_alone(tree: ast.Module) -> set[int]:
                 ]
             case ast.AnnAssign():
                 parts = [node.annotation]
+            case ast.Call(args=args) if (
+                _called(node) == "reshape"
+            ):  # any negative size is what is left over
+                parts = [a for a in args if isinstance(a, ast.UnaryOp)]
         for part in parts:
             found |= {id(one) for one in ast.walk(part)} if part is not None else set()
     return found

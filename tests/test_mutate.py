@@ -36,6 +36,12 @@ def test_a_mutant_differs_in_one_place_and_can_be_read() -> None:
         assert sum(a != b for a, b in zip(healthy, changed, strict=True)) == 1
 
 
+def test_what_would_compute_the_same_is_no_mutant() -> None:
+    for source in ("x = max(a, b)", "x = np.minimum(a, b)", "x = a.reshape(-1)"):
+        assert all(mutant_of("a.py", source, Random(seed)) is None for seed in range(5)), source
+    assert mutant_of("a.py", "x = pow(a, b)", Random(0)) is not None
+
+
 def test_a_seed_chooses_the_same_mutants_and_every_file_has_tests() -> None:
     first = mutate.chosen(5, 3)
     assert first == mutate.chosen(5, 3)
@@ -74,6 +80,7 @@ def test_the_figures_name_the_survivors() -> None:
 def test_a_mutant_meets_the_tests_that_run_its_function(tmp_path: Path) -> None:
     (tmp_path / "ours.py").write_text(
         "# Three numbers.\n\nLIMIT = 1\ndef shared():\n    return 1\ndef alone():\n    return 2\ndef nobody():\n    return 3\n"
+        "def making():\n    def made():\n        return 6\n    return made\nMADE = making()\n"
     )
     (tmp_path / "test_ours.py").write_text(
         "import ours, pytest\n"
@@ -82,6 +89,7 @@ def test_a_mutant_meets_the_tests_that_run_its_function(tmp_path: Path) -> None:
         "def test_two(made):\n    assert ours.alone() == 2\n"
         "def test_fails():\n    assert ours.nobody() == 0\n"
         "def test_all_of_it():\n    assert ours.alone() + ours.LIMIT == 3\n"
+        "def test_made():\n    assert ours.MADE() == 6\n"
     )
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "conftest.py").write_text(
@@ -106,11 +114,11 @@ def test_a_mutant_meets_the_tests_that_run_its_function(tmp_path: Path) -> None:
 
     in_fork(note)
     found = reach.noted(kept, files)
-    names = {"one", "two", "all_of_it"}
+    names = {"one", "two", "all_of_it", "made"}
     assert found.tests.keys() == {f"test_ours.py::test_{name}" for name in names}
     assert set(found.of("ours.py:4")) == {"test_ours.py::test_one", "test_ours.py::test_two"}
     assert set(found.of("ours.py:6")) == {"test_ours.py::test_two", "test_ours.py::test_all_of_it"}
-    assert len(found.of("ours.py")) == 3
+    assert len(found.of("ours.py")) == 4
     assert found.of("ours.py:8") == []
 
     def died(inside: int | None, healthy: str, wrong: str) -> str | None:
@@ -136,4 +144,5 @@ def test_a_mutant_meets_the_tests_that_run_its_function(tmp_path: Path) -> None:
     }
     assert died(None, "LIMIT = 1", "LIMIT = 0") == "assertion in test_ours.py::test_all_of_it"
     assert died(8, "return 3", "return 4") is None
+    assert died(11, "return 6", "return 7") == "assertion in test_ours.py::test_made"
     assert "return 3" in (tmp_path / "ours.py").read_text()
