@@ -32,7 +32,9 @@ def print_rescue(found: Rescue, command: str, console: "Console") -> None:
     front, taken = {id(tried) for tried in found.front}, found.taken
     lines, styles = [], []
     for tried in found.tried:
-        lines.append(_line(tried, shown, timed, on_front=id(tried) in front))
+        # a file that misses is not worth the few bytes that it saves
+        worth = id(tried) in front and (tried.held or tried is taken)
+        lines.append(_line(tried, shown, timed, worth=worth))
         styles.append("bold" if tried is taken else "red" if not tried.ran else None)
     print_table(console, columns, lines, styles)
     said = [f"{each.attempt.label}: {each.judged}" for each in found.tried if each.missed]
@@ -49,7 +51,7 @@ def print_rescue(found: Rescue, command: str, console: "Console") -> None:
         console.print(f"take: {command}", markup=False, soft_wrap=True)  # whole, to be copied
 
 
-def _line(tried: Tried, shown: list[str], timed: bool, *, on_front: bool) -> list[str]:
+def _line(tried: Tried, shown: list[str], timed: bool, *, worth: bool) -> list[str]:
     if not tried.ran:
         return [tried.attempt.label, *("" for _ in shown), "", "", f"failed: {tried.error}"]
     if timed:
@@ -62,7 +64,7 @@ def _line(tried: Tried, shown: list[str], timed: bool, *, on_front: bool) -> lis
         *(_figure(name, tried) for name in shown),
         cost,
         f"{tried.bytes / 1e6:.2f}",
-        f"{word}, worth it" if on_front and tried.attempt != AS_IT_IS else word,
+        f"{word}, worth it" if worth and tried.attempt != AS_IT_IS else word,
     ]
 
 
