@@ -51,7 +51,7 @@ AREAS: tuple[tuple[str, str], ...] = (
     (r"edgeconv/judge/", "fixed_values judge_values judge core_values core_arrays verdict_words parity_verdicts parity_tally promise planted_faults parity"),
     (r"edgeconv/parity/layers/", "fixed_values layer_values parity_inside parity_bisect parity_layers parity_equalised parity_emulate verdict_words parity_shown"),
     (r"edgeconv/parity/", "fixed_values parity_values judge_values layer_values parity_inside verdict_words core_arrays parity parity_ci parity_shown parity_verdicts parity_tally core_values parity_page parity_border parity_emulate core_graphs"),
-    (r"edgeconv/mil/|edgeconv/formats/mil", "mil_kernels mil_programs fixed_values mil core_values core_arrays coreml mil_oracle coreml_ops"),
+    (r"edgeconv/mil/|edgeconv/formats/mil", "mil_kernels mil_programs mil_values fixed_values mil core_values core_arrays coreml mil_oracle coreml_ops"),
     (r"edgeconv/(artifact|levels|tensors|adapt|manifest_schema)", "core_fields core_steps artifact adapt schema by_value core_arrays"),
     (r"edgeconv/recipe", "core_fields core_choices recipe core_values core_arrays quant promise quant_command"),
     (r"models/checkpoint", "fixed_values core_fields core_steps weights hostile_files core_values"),

@@ -115,6 +115,53 @@ def test_pictures_come_in_the_order_of_colours_that_is_said(channels: int, order
     assert made.weights is None or made.weights.is_relative_to(tmp_path)
 
 
+def test_inputs_are_called_what_identifiers_allow(tmp_path: Path) -> None:
+    graph = graph_of("(float[1,3,2,4] x, float[1,1,6,8] v) => (float[1,3,2,4] y, float[1,1,6,8] z) { y = Exp(x) z = Sin(v) }")  # fmt: skip
+    for old, new in [("x", "/in/0"), ("v", "1")]:
+        graph.rename(old, new)
+    graph.inputs = ["/in/0", "1"]
+    border = convert.Border(Preprocessing((0.0,), (1.0,), 0.875, (2, 4)))
+    made = convert.convert(graph, None, half=False, min_ios=16, border=border, folder=tmp_path)
+    inputs = [(one.name, one.type.imageType) for one in made.spec.description.input]
+    assert [(n, i.width, i.height, i.colorSpace) for n, i in inputs] == [("in_0", 4, 2, 20), ("_1", 8, 6, 10)]  # fmt: skip
+    assert made.outputs == ("y", "z")
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_coremltools_is_asked_for_what_was_settled(whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    from edgeconv.export.coreml.integers import IntegerPlan
+    from edgeconv.export.integer.weights_alone import round_weights
+
+    graph = graph_of("(float[1,3] x) => (float[1,2] y) { y = Gemm<transB=1>(x, w, b) }", w=w(2, 3), b=w(2))  # fmt: skip
+    plan = IntegerPlan(round_weights(graph), 18, activations=False) if whole else None
+    asked: dict[str, Any] = {}
+
+    def answer(program: Any, **given: Any) -> None:
+        asked.update(given)
+        raise OSError("asked")
+
+    monkeypatch.setattr(ct, "convert", answer)
+    with pytest.raises(OSError, match="asked"):
+        convert.convert(graph, plan, half=not whole, min_ios=15 + 3 * whole, border=convert.Border(), folder=tmp_path)  # fmt: skip
+    passes = asked.pop("pass_pipeline").passes
+    assert ("common::fuse_conv_bias" in passes) is not whole
+    assert "common::fuse_linear_bias" in passes
+    assert asked == {
+        "source": "milinternal", "convert_to": "mlprogram", "minimum_deployment_target": ct.target.iOS18 if whole else ct.target.iOS15,
+        "compute_precision": ct.precision.FLOAT32 if whole else ct.precision.FLOAT16, "inputs": None, "classifier_config": None, "skip_model_load": True,
+    }  # fmt: skip
+
+
+def test_places_stay_floats_in_a_package_of_halves(tmp_path: Path) -> None:
+    graph = graph_of("(float[1,2,3,4] x, float[1,2,2,2] v) => (float[1,2,2,2] y) { a = Sin(x) y = GridSample(a, v) }")  # fmt: skip
+    made = emit.emit_coreml(graph, path=tmp_path / "a.mlpackage", precision="fp16")
+    kinds: dict[str, set[str]] = {}
+    for op in open_program(made.path).parsed.operations:
+        kinds.setdefault(op.kind, set()).add(str(op.results[0][1]).split(" ")[0])
+    assert (kinds["sin"], kinds["floor"]) == ({"float16"}, {"float32"})
+    assert kinds["gather"] == {"float16"}
+
+
 def half_of(tmp_path: Path, **given: Any) -> dict[str, str]:
     """Return the kind of each convolution's and product's result in a program of halves."""
     graph = graph_of(
@@ -331,6 +378,10 @@ LISTED: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "blocks by columns": (
         "(float[1,2,4,6] x) => (float[1,8,2,3] y) { y = SpaceToDepth<blocksize=2>(x) }", {"mode": "CRD"},
         ["pixel_unshuffle (downscale_factor=2, x=x) -> y fp32[1, 8, 2, 3]"],
+    ),
+    "pieces of rows": (
+        "(float[3,2] x) => (float[1,2] y, float[2,2] z) { y, z = Split(x, n) }", {"n": ints(1, 2)},
+        ["split (axis=0, split_sizes=int32[2](1 2), x=x) -> y_0 fp32[1, 2], y_1 fp32[2, 2]"],
     ),
     "the first of a table": (
         "(float[2,3] x) => (float[3] y) { y = Gather(x, i) }", {"i": np.array(-1, np.int64)},

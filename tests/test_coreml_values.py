@@ -731,6 +731,9 @@ def test_the_target_is_described() -> None:
     target._refuse(given)
     graph = graph_of("(float[1,1,1,1,2,3] x) => (float[2,3] y) { y = Reshape(x, s) }", s=ints(2, 3))
     assert [one.name for one in target._stops(graph)] == ["x"]
+    two = graph_of("(float[2] x) => (float[2] a, float[2] y, float[2] z) { a = Exp(x) y = Sin(a) z = Cos(x) }")  # fmt: skip
+    known = recipe_of(**dict.fromkeys("xay", Activation(0.5, 0, -1, 1)))
+    assert target._float_outputs(two, known) == ("y",)
 
 
 class Op(SimpleNamespace):
