@@ -58,7 +58,7 @@ AREAS: tuple[tuple[str, str], ...] = (
     (r"export/quant/", "fixed_values core_steps core_choices core_plans core_layers core_fields core_values quant quant_calibration quant_robust quant_rewrites quant_copies quant_apart"
                        " by_value quant_read_qdq quant_command quant_cheap quant_form quant_read_idioms quant_read_fake core_graphs"),
     (r"export/(qdq|integer)/", "fixed_values core_steps emitted_onnx core_files core_plans core_layers core_fields core_values qdq quant int8_kinds by_value int8_random quant_apart quant_read_idioms quant_read_fake quant_form int8_written fold_pixels quant_read_qdq core_graphs"),
-    (r"export/tflite/", "fixed_values tflite_values core_values emitted_tflite tflite tflite_int8 tflite_shuffles by_value tflite_nodes recurrence tflite_random tflite_reductions tflite_channels tflite_concats tflite_moves tflite_metadata nms inspect core_graphs"),
+    (r"export/tflite/", "fixed_values tflite_values tflite_orders core_values emitted_tflite tflite tflite_int8 tflite_shuffles by_value tflite_nodes recurrence tflite_random tflite_reductions tflite_channels tflite_concats tflite_moves tflite_metadata nms inspect core_graphs"),
     (r"export/coreml/", "fixed_values coreml_values emitted_coreml coreml_programs coreml_ops coreml core_values by_value coreml_signatures mil_oracle recurrence coreml_command core_graphs"),
 )  # fmt: skip
 """Files -> the tests that hold them, the cheapest first."""
