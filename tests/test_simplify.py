@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from graph_kit import floats, model_of, ops, run
+from graph_kit import floats, ints, model_of, ops, run
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.hub import simplify as simplify_module
@@ -38,6 +38,27 @@ def net(opset: int = 18) -> onnx.ModelProto:
         v=np.abs(floats(4)) + 1,
         t=floats(4, 3),
     )
+
+
+@pytest.mark.parametrize("kind", ["ReduceMean", "ReduceSum", "ReduceMax"])
+@pytest.mark.parametrize("name", ["x", "k"])
+def test_reductions_of_reductions_keep_their_axes(kind: str, name: str) -> None:
+    """x.mean(2).mean(2)[:, :, None, None], of a picture and of weights: onnxsim gave five axes."""
+    model = model_of(
+        f"""(float[2,3,5,7] x) => (float[2,3,5,7] y) {{
+ a = {kind}<keepdims=0>({name}, two)
+ b = {kind}<keepdims=0>(a, two)
+ c = Unsqueeze(b, two)
+ d = Unsqueeze(c, three)
+ y = Mul(x, d) }}""",
+        k=floats(2, 3, 5, 7, seed=3),
+        two=ints(2),
+        three=ints(3),
+    )
+    found = simplify(model)
+    feed = {"x": floats(2, 3, 5, 7, seed=1)}
+    assert found.warning is None
+    np.testing.assert_allclose(run(found.hub, feed)[0], run(model, feed)[0], rtol=1e-5, atol=1e-6)
 
 
 def test_an_attention_stays_in_standard_operators() -> None:

@@ -17,6 +17,8 @@ LIBRARIES = ("onnx", "onnxruntime")
 """What opens a foreign file: an export's own process does so with both afterwards."""
 CONTRIBUTED = ("fuse_attention", "fuse_gqa")
 """Passes of onnxsim's that write operators of onnxruntime's own, which no other runtime has."""
+MISCOUNTED = "fuse_consecutive_reduce_unsqueeze"
+"""One that keeps too many axes where a reduction follows a reduction: x.mean(2).mean(2)[:, :, None, None]."""
 
 
 def serve(
@@ -95,11 +97,20 @@ def _simplify(source: str, target: str, opset: int) -> str | None:
     _import_onnxsim()
     import onnxsim
 
-    simplified, passed = onnxsim.simplify(model, skipped_optimizers=list(CONTRIBUTED))
+    simplified, passed = onnxsim.simplify(model, skipped_optimizers=_skipped(model.graph))
     if not passed:
         return "onnxsim's own check of its result failed"
     _save(simplified, target)
     return None
+
+
+def _skipped(graph: "onnx.GraphProto") -> list[str]:
+    makers = {out: node.op_type for node in graph.node for out in node.output}
+    chained = any(
+        node.op_type.startswith("Reduce") and makers.get(node.input[0], "").startswith("Reduce")
+        for node in graph.node
+    )
+    return [*CONTRIBUTED, *([MISCOUNTED] if chained else [])]
 
 
 def _prune(graph: "onnx.GraphProto") -> None:
