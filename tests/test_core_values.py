@@ -249,7 +249,7 @@ def test_core_ml_reads_as_integers_what_is_computed_and_no_half_is_too_coarse_fo
         False,
     ]
     whole = IntegerPlan(plan.recipe, 17)
-    assert whole.reads_integers(graph, conv, "faint")
+    assert not whole.reads_integers(graph, conv, "faint")
     apart = IntegerPlan(Recipe("x", "asymmetric", kinds, {}, (conv.name,)), 17)
     assert not apart.reads_integers(graph, conv, "input")
 

@@ -23,6 +23,7 @@ from edgeconv.export.coreml.lowering import (
     mil_identifier,
 )
 from edgeconv.export.graph import Clamp, Graph, Node
+from edgeconv.export.integer.free_form import faint
 from edgeconv.export.nms.suppression import Suppression
 from edgeconv.export.op_table import Entry
 from edgeconv.recipe import Activation, Recipe, Weights
@@ -183,13 +184,13 @@ def test_a_tensor_is_quantized_and_read_back_once() -> None:
         assert "zero_point" not in free.calls[-1][1]
 
 
-def test_an_addition_with_one_faint_side_stays_in_halves() -> None:
+def test_an_addition_with_one_faint_side_stays_in_float() -> None:
     graph = graph_of("(float[2] a, float[2] b) => (float[2] y) { y = Add(a, b) }")
     kinds = {"a": Activation(0.1, 0, -1, 1), "b": Activation(1e-9, 0, -1, 1)}
     node = graph.nodes[0]
     half = integers.IntegerPlan(recipe_of(**kinds), 17, half=True)
     assert not half.reads_integers(graph, node, "a")
-    assert integers.IntegerPlan(recipe_of(**kinds), 17).reads_integers(graph, node, "a")
+    assert not integers.IntegerPlan(recipe_of(**kinds), 17).reads_integers(graph, node, "a")
     assert not replace(half, half=False, activations=False).reads_integers(graph, node, "a")
     kinds["b"] = kinds["a"]
     assert integers.IntegerPlan(recipe_of(**kinds), 17, half=True).reads_integers(graph, node, "a")
@@ -231,12 +232,11 @@ def test_scales_that_halves_change_by_a_hundredth_are_faint() -> None:
     # a subnormal half is a multiple of 2**-24
     step = 2.0**-24
     for steps, said in [(0.3, True), (1, False), (40.4, False), (40.45, True), (0, False), (60.5, False)]:  # fmt: skip
-        assert integers.faint(np.array([1.0, steps * step])) is said
+        assert faint(np.array([1.0, steps * step])) is said
     kinds = {"f": Activation(step / 3, 0, -1, 1), "g": Activation(1.0, 0, -1, 1)}
-    held = {"u": stored([1], [1], scales=[1, step / 3]), "v": stored([1], [0], scales=[1, step / 3])}  # fmt: skip
-    plan = integers.IntegerPlan(recipe_of(held, **kinds), 17)
-    assert integers.faint_scales(plan) == ["f", "u"]
-    assert integers.faint_scales(replace(plan, activations=False)) == ["u"]
+    plan = integers.IntegerPlan(recipe_of(**kinds), 17)
+    assert integers.faint_scales(plan) == ["f"]
+    assert integers.faint_scales(replace(plan, activations=False)) == []
     graph = graph_of("(float[1,2,4,4] x) => (float[1,2,4,4] y) { a = Conv(x, w) y = Relu(a) }", w=floats(2, 2, 1, 1))  # fmt: skip
     assert integers.weight_inputs(graph) == {graph.nodes[0].name: "x"}
 
@@ -574,15 +574,11 @@ def test_notes_say_what_a_user_should_know() -> None:
     plan = integers.IntegerPlan(faint, 17, affine=["t", "s"])
     zero = "2 tensors keep a zero point (t first): Core ML is not known to compute with those in integers"  # fmt: skip
     small = (
-        " tensors have scales too small for half precision ({} first): activations stay halves, "
-        "integer weights lose their meaning; --coreml-compute fp32 keeps the integers"
+        "1 tensors have scales too small for half precision (f first): they stay floats where larger ones "
+        "are read as integers"
     )
-    assert emit._integer_notes(plan, "fp16") == [emit.GAINS, zero, "2" + small.format("f")]
-    assert emit._integer_notes(plan, "fp32") == [emit.GAINS, zero]
-    alone = replace(plan, affine=[], activations=False)
-    assert emit._integer_notes(alone, "fp16") == ["1" + small.format("u")]
-    sound = integers.IntegerPlan(recipe_of(), 17, activations=False)
-    assert emit._integer_notes(sound, "fp16") == []
+    assert emit._integer_notes(plan) == [emit.GAINS, zero, small]
+    assert emit._integer_notes(replace(plan, affine=[], activations=False)) == []
 
 
 @pytest.mark.parametrize(("weights_only", "avoid", "unsigned"), [(True, False, True), (False, True, True), (False, False, False)])  # fmt: skip

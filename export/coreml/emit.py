@@ -121,7 +121,7 @@ def emit_coreml(
         spec = converted.spec if nms is None else with_suppression(converted.spec, nms, labels)
         model = spec.SerializeToString(deterministic=True)
         write_package(path, model, converted.weights)
-    notes = [] if plan is None else _integer_notes(plan, compute)
+    notes = [] if plan is None else _integer_notes(plan)
     target = Target(precision, compute == "fp16", min_ios, weights_only, avoid_known_issues)
     notes += [str(warned) for warned in known_issues(graph, target)]
     notes += [] if labels is None or nms is not None else _shared_names(labels)
@@ -178,18 +178,17 @@ def _plan(
     )
 
 
-def _integer_notes(plan: IntegerPlan, compute: Compute) -> list[str]:
+def _integer_notes(plan: IntegerPlan) -> list[str]:
     notes = [GAINS] if plan.activations else []
     if plan.affine:
         notes.append(
             f"{len(plan.affine)} tensors keep a zero point ({plan.affine[0]} first): "
             "Core ML is not known to compute with those in integers"
         )
-    if compute == "fp16" and (faint := faint_scales(plan)):
+    if faint := faint_scales(plan):
         notes.append(
-            f"{len(faint)} tensors have scales too small for half precision ({faint[0]} first): "
-            "activations stay halves, integer weights lose their meaning; --coreml-compute fp32 "
-            "keeps the integers"
+            f"{len(faint)} tensors have scales too small for half precision ({faint[0]} first): they stay "
+            "floats where larger ones are read as integers"
         )
     return notes
 

@@ -5,6 +5,7 @@ coremltools' own linear_quantize_activations puts the pairs (conv, linear, add, 
 max_pool); weights are per-channel symmetric int8; biases stay float.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.integer.free_form import reads_free
+from edgeconv.export.integer.free_form import faint, reads_free
 from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.recipe import Activation, Recipe
+
+LEAST, LARGEST = 2.0**-14, 2.0**12
+"""Half precision's smallest number of all its digits, and how large results may become."""
 
 
 @dataclass
@@ -24,7 +28,7 @@ class IntegerPlan:
 
     ``activations`` False is weight-only INT8. ``min_ios`` decides the weights' operator;
     ``unsigned_weights`` writes int8 as uint8 with zero point 128, the same numbers. ``half`` says
-    that floats are halves, in which tensors of very small scale are read better than as integers.
+    that floats are halves, in which layers of very small weights make more than they should.
     ``affine`` collects the tensors that need a zero point.
     """
 
@@ -37,16 +41,7 @@ class IntegerPlan:
 
     def reads_integers(self, graph: Graph, node: Node, tensor: str) -> bool:
         """Whether this node reads this tensor by way of quantize and dequantize."""
-        if not self.activations or not reads_free(graph, self.recipe, node, tensor):
-            return False
-        return not any(
-            self._faint(name) for name in (node.inputs if node.op == "Add" else [tensor])
-        )
-
-    def _faint(self, tensor: str) -> bool:
-        """Whether a half cannot hold the tensor's scale."""
-        found = self.recipe.activations.get(tensor)
-        return self.half and found is not None and faint(np.array([found.scale]))
+        return self.activations and reads_free(graph, self.recipe, node, tensor)
 
     def round_trip(self, mb: Any, x: Any, tensor: str, names: tuple[str, str]) -> Any:
         """Add quantize and dequantize behind ``x`` and return what is read back."""
@@ -59,22 +54,40 @@ class IntegerPlan:
         stored = mb.quantize(input=x, output_dtype=kind, name=names[0], **arguments)
         return mb.dequantize(input=stored, name=names[1], **arguments)
 
+    def raised(self, node: Node) -> int:
+        """Return by which power of two a layer's result is made larger, for half precision to hold its scales.
+
+        LayerScale's factors begin at 1e-6; what behind the layer takes the power away is exact.
+        """
+        found = self.recipe.weights.get(node.name)
+        if not self.half or found is None or node.name in self.recipe.float_nodes:
+            return 0
+        scales = stored_scales(found.values, found.scales, found.axis)
+        if not faint(scales):
+            return 0
+        made = self.recipe.activations.get(node.output)
+        largest = 0.0 if made is None else max(abs(made.low), abs(made.high))
+        room = math.log2(LARGEST / largest) if largest > 0.0 else math.inf
+        return max(0, math.floor(min(math.log2(LEAST / float(scales.min())), room)) + 1)
+
     def weights(self, mb: Any, node: Node, name: str) -> tuple[Any, NDArray[np.float32]] | None:
-        """Return a node's integer weights as a constant expression, and its float bias.
+        """Return a node's integer weights as a constant expression, and its float bias, both ``raised``.
 
         None where the recipe leaves the node in float.
         """
         found = self.recipe.weights.get(node.name)
         if found is None or node.name in self.recipe.float_nodes:
             return None
-        values, scales = found.values, stored_scales(found.values, found.scales, found.axis)
+        factor = np.float32(2.0 ** self.raised(node))
+        values, bias = found.values, found.float_bias * factor
+        scales = stored_scales(values, found.scales, found.axis) * factor
         if self.min_ios >= 18:
             shape = [1] * values.ndim
             shape[found.axis] = -1
             constant = mb.constexpr_blockwise_shift_scale(
                 data=values, scale=scales.reshape(shape), name=name
             )
-            return constant, found.float_bias
+            return constant, bias
         zero_point: np.generic = np.int8(0)
         stored: NDArray[np.generic] = values
         if self.unsigned_weights:
@@ -82,7 +95,7 @@ class IntegerPlan:
         constant = mb.constexpr_affine_dequantize(
             quantized_data=stored, zero_point=zero_point, scale=scales, axis=found.axis, name=name
         )
-        return constant, found.float_bias
+        return constant, bias
 
 
 def stored_form(activation: Activation) -> tuple[str, int | None]:
@@ -114,21 +127,10 @@ def stored_scales(
     return kept
 
 
-def faint(scales: NDArray[np.floating[Any]]) -> bool:
-    """Whether half precision changes a scale by over 1 %."""
-    rounded = scales.astype(np.float16).astype(np.float64)
-    return bool(np.any(np.abs(rounded - scales) > 0.01 * np.abs(scales)))
-
-
 def faint_scales(plan: IntegerPlan) -> list[str]:
-    """Return the tensors and weighted nodes whose scales half precision cannot hold."""
-    recipe = plan.recipe
-    tensors = recipe.activations.items() if plan.activations else ()
-    found = [name for name, a in tensors if faint(np.array([a.scale]))]
-    for name, weights in recipe.weights.items():
-        if faint(stored_scales(weights.values, weights.scales, weights.axis)):
-            found.append(name)
-    return found
+    """Return the tensors whose scales half precision cannot hold."""
+    tensors = plan.recipe.activations.items() if plan.activations else ()
+    return [name for name, a in tensors if faint(np.array([a.scale]))]
 
 
 def weight_inputs(graph: Graph) -> Mapping[str, str]:

@@ -119,8 +119,11 @@ class Lowering:
         outputs = [out for out in node.outputs if out]
         names = [self.name(out) for out in outputs]
         inner = names[0] if node.clamp is None else self.name(f"{names[0]}_before_clamp")
-        made = entry.emit(self, node, inner)
+        raised = 0 if self.integers is None else self.integers.raised(node)
+        made = entry.emit(self, node, self.name(f"{inner}_raised") if raised else inner)
         variables = list(made) if isinstance(made, (list, tuple)) else [made]
+        if raised:
+            variables[0] = self.mb.mul(x=variables[0], y=np.float32(2.0**-raised), name=inner)
         if node.clamp is not None:
             variables[0] = self.clamp(variables[0], node.clamp, names[0])
         for out, variable in zip(outputs, variables, strict=True):

@@ -1,6 +1,10 @@
 """What a file without zero points stores as integers: only what Core ML's own passes would read so."""
 
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_traits import Is, operators
@@ -17,8 +21,18 @@ def reads_free(graph: Graph, recipe: Recipe, node: Node, tensor: str) -> bool:
         return False
     if node.op == "MaxPool" and _compared(graph, node, tensor):
         return False
+    beside = node.inputs if node.op == "Add" else [tensor]
     # coremltools leaves an addition of a constant in float
-    return node.op != "Add" or not any(name in graph.constants for name in node.inputs)
+    if node.op == "Add" and any(name in graph.constants for name in beside):
+        return False
+    scales = [recipe.activations[name].scale for name in beside if name in recipe.activations]
+    return not faint(np.array(scales))
+
+
+def faint(scales: NDArray[np.floating[Any]]) -> bool:
+    """Whether half precision, in which Core ML computes, changes a scale by over 1 %."""
+    rounded = scales.astype(np.float16).astype(np.float64)
+    return bool(np.any(np.abs(rounded - scales) > 0.01 * np.abs(scales)))
 
 
 def stored_free(graph: Graph, recipe: Recipe) -> dict[str, Activation]:
