@@ -187,3 +187,23 @@ def test_the_band_is_infinite_where_nothing_is_a_half() -> None:
     still: Any = Still()
     found = accumulation_band(still, [{}, {}], (1.0, 10.0, 0.0))
     assert found == {1.0: pytest.approx(10 * np.log10(25 / 2e-4)), 10.0: pytest.approx(10 * np.log10(25 / 2e-2)), 0.0: float("inf")}  # fmt: skip
+
+
+def test_no_repetition_leaves_nothing_and_the_largest_are_along_the_last_axis() -> None:
+    assert made("tile", x=f([1, 2]), reps=i(0, 2)).shape == (0, 4)
+    values, places = made("topk", x=f([[1, 3], [4, 2]], [[9, 8], [7, 6]]), k=i(1))
+    assert values.tolist() == [[[3], [4]], [[9], [7]]]
+    assert places.tolist() == [[[1], [0]], [[0], [0]]]
+    (value, place) = made("topk", x=f(1, 5, 3))
+    assert (value.tolist(), place.tolist()) == ([5], [1])
+
+
+def test_whole_numbers_keep_every_digit(tmp_path: Path) -> None:
+    whole = ("int32", (2,))
+    large = np.array([16777217, -16777219], np.int32)
+    program = opened(
+        tmp_path, op("add", {"y": whole}, x="%x", y=large), inputs={"x": ("int32", (2,))}
+    )
+    for rounding in ("declared", "exact"):
+        got = program.run({"x": np.array([1, 0])}, rounding=rounding)["y"]
+        assert (got.dtype.name, got.tolist()) == ("int32", [16777218, -16777219])
