@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from mutants import Mutant
 
-DEAR_S, FILE_S = 5.0, 12.0
+DEAR_S, FILE_S = 12.0, 60.0
 """Processor time, ended children's included, after which a test, and the rest of a file, is given up when what it
 reaches is noted."""
 

@@ -95,6 +95,7 @@ KILLS = (
     Row("calls_session", mode("kill before"), ("`python -m fuzz.faults --session --mode 'kill before'` on 5eeaf3c, its fault mended since: the process of either side that makes a call of a session on a board ends before it, calls at random",)),
     Row("calls_session_mended", mode("kill before"), ("the same on 9f477fc, after the mend",)),
     Row("calls_session_mended", mode("error"), ("the same, the call fails",)),
+    Row("calls_session_2765", mode("kill before"), ("`python -m fuzz.faults --session --mode 'kill before'` on b2e2f8e: ended before each of 1,314 of its 2,765 calls, at random",)),
     Row("kills", seeds(41), ("`python -m fuzz.kills --cold --seed 41`",)),
     Row("kills", seeds(42), ("`python -m fuzz.kills --seed 42 --count 1000`",)),
     Row("kills_43", seeds(43), ("`python -m fuzz.kills --seed 43 --count 1000` on 18c7dfb",)),

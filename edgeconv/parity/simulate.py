@@ -20,7 +20,8 @@ def simulated_model(
 ) -> tuple[bytes, dict[str, str]]:
     """Return the recipe of ``artifact`` as a QDQ model with float borders, and its tensor names.
 
-    ``recipe`` takes the place of the one in the evidence.
+    ``recipe`` takes the place of the one in the evidence; what it stores is then rounded for all readers where
+    the file has no zero points, as layers of one at a time are held to it.
 
     Raises MissingDependencyError without the onnx package, EdgeconvError where the evidence is
     incomplete.
@@ -33,10 +34,11 @@ def simulated_model(
     from edgeconv.recipe import WITHOUT_ZERO_POINTS, load_recipe
 
     graph = from_onnx(load_model(prepared))
+    whole, free = recipe is not None, artifact.target in WITHOUT_ZERO_POINTS
     if recipe is None:
         recipe = load_recipe(artifact.evidence("recipe.json"))
         recipe = held_on(graph, recipe, artifact.target, artifact.real_outputs)
-    emitted = emit_qdq(graph, recipe, free=artifact.target in WITHOUT_ZERO_POINTS)
+    emitted = emit_qdq(graph, recipe, free=free and not whole, rounded=free and whole)
     return save_model(emitted.model), dict(emitted.names)
 
 

@@ -18,7 +18,7 @@ from edgeconv.export.executorch.written import write_out
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.groups import implied, stored_alike
 from edgeconv.export.integer.rules import is_pixel_shift
-from edgeconv.export.integer.unrounded import in_float, is_read_unrounded, keeps_unrounded
+from edgeconv.export.integer.unrounded import is_read_unrounded, keeps_unrounded, reads_real
 from edgeconv.export.op_traits import Is, operators
 from edgeconv.export.passes.fold_constants import fold_node
 from edgeconv.recipe import Activation, Recipe
@@ -129,7 +129,9 @@ class GraphModule(torch.nn.Module):
 
     def _in_float(self, node: Node) -> bool:
         recipe = self._recipe
-        return recipe is not None and keeps_unrounded(recipe) and in_float(recipe, node)
+        return (
+            recipe is not None and keeps_unrounded(recipe) and reads_real(self._graph, recipe, node)
+        )
 
     def _alike(self, node: Node) -> bool:
         """Whether a node moves integers that mean the same before and behind it."""

@@ -4,6 +4,8 @@ A float operator that reads what a float operator made, or a float border, loses
 others read of the same tensor. A file's own recipe says itself who reads what.
 """
 
+import numpy as np
+
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_traits import RULES
 from edgeconv.recipe import FROM_FILE, Recipe
@@ -17,12 +19,18 @@ def in_float(recipe: Recipe, node: Node) -> bool:
     return node.op not in RULES or node.name in recipe.float_nodes or not stored
 
 
+def reads_real(graph: Graph, recipe: Recipe, node: Node) -> bool:
+    """Whether a node takes more than the integers of a tensor: comparisons and places of maxima are integers' as well."""
+    made = any(graph.dtype(out) == np.float32 for out in node.outputs if out)
+    return made and in_float(recipe, node)
+
+
 def is_read_unrounded(graph: Graph, recipe: Recipe, node: Node) -> bool:
     """Whether a float operator reads the real values of what ``node`` makes: its clamp is in no range of integers then."""
     if not (keeps_unrounded(recipe) and in_float(recipe, node)):
         return False
     readers = graph.consumers()
-    return any(in_float(recipe, r) for out in node.outputs for r in readers.get(out, ()))
+    return any(reads_real(graph, recipe, r) for out in node.outputs for r in readers.get(out, ()))
 
 
 def keeps_unrounded(recipe: Recipe) -> bool:

@@ -55,6 +55,7 @@ def emit_qdq(
     shuffle: Shuffle = "gather",
     signed: bool = False,
     free: bool = False,
+    rounded: bool = False,
     rewrites: Rewrites = NONE,
     metadata: Mapping[str, str] | None = None,
 ) -> EmittedOnnx:
@@ -64,13 +65,13 @@ def emit_qdq(
     recipe's integers (+ 128 for uint8), and a leading pixel shift is then already in them.
     ``shuffle`` is the form of a channel shuffle that stays. ``rewrites`` are exact (rewrites.py).
     ``signed`` stores activations as int8. ``free`` (float borders) rounds for those readers alone that do so
-    in a file without zero points, as a promise of one.
+    in a file without zero points, as a promise of one. ``rounded`` rounds what is stored for all readers.
     Raises EdgeconvError where the recipe does not fit the graph.
     """
     check_same_scale(graph, recipe)
     held = recipe.on("onnx") if io == "float" else recipe
     made = rewrite(graph, held, rewrites)
-    emitter = _Emitter(made.graph, made.recipe, io, shuffle, signed, free)
+    emitter = _Emitter(made.graph, made.recipe, io, shuffle, signed, free, rounded)
     emitted = emitter.emit(dict(metadata or {}))
     return replace(emitted, changes=made.changes, channels=made.channels)
 
@@ -223,7 +224,7 @@ class _Emitter(QdqTensors):
                 self.names[out] = out
 
     def _keep(self, tensor: str, real: str) -> None:
-        if keeps_unrounded(self.recipe):
+        if keeps_unrounded(self.recipe) and not self.rounded:
             self.unrounded[tensor] = real
 
     def _move(self, node: Node) -> None:

@@ -9,7 +9,7 @@ from onnx import helper, numpy_helper
 
 from edgeconv.export.graph import Array, Clamp, Graph, Node
 from edgeconv.export.integer.free_form import reads_free
-from edgeconv.export.integer.unrounded import in_float
+from edgeconv.export.integer.unrounded import reads_real
 from edgeconv.export.passes.find_shuffles import shuffle_order
 from edgeconv.recipe import Activation, Recipe, quantize_values
 from edgeconv.tensors import TensorSpec
@@ -22,7 +22,7 @@ Shuffle = Literal["gather", "transpose"]
 class QdqTensors:
     """What has been written so far; ``names`` maps hub tensors to ONNX tensors.
 
-    ``free``: only what Core ML reads as integers is rounded (integer/free_form.py). ``unrounded`` maps stored
+    ``free``: only what Core ML reads as integers is rounded (integer/free_form.py); ``rounded``: all that is stored is. ``unrounded`` maps stored
     tensors to their real values, where some operator reads those.
     """
 
@@ -32,6 +32,7 @@ class QdqTensors:
     shuffle: Shuffle
     signed: bool
     free: bool = False
+    rounded: bool = False
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: dict[str, onnx.TensorProto] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
@@ -83,7 +84,7 @@ class QdqTensors:
         """Whether ``node`` computes with the integers of a stored tensor."""
         if self.free:
             return reads_free(self.graph, self.recipe, node, name)
-        return not in_float(self.recipe, node)
+        return not reads_real(self.graph, self.recipe, node)
 
     def _real(self, name: str, node: Node) -> str:
         """Return real values for one reader; a DequantizeLinear each keeps fusions simple."""

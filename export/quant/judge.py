@@ -67,9 +67,11 @@ def are_probabilities(graph: Graph) -> bool:
     return graph.producers()[graph.outputs[0]].op == "Softmax"
 
 
-def run_recipe(graph: Graph, recipe: Recipe, feeds: Feeds, threads: int) -> dict[str, Floats]:
-    """Return the outputs (n, ...) of the recipe's ONNX file."""
-    model = emit_qdq(graph, recipe).model
+def run_recipe(
+    graph: Graph, recipe: Recipe, feeds: Feeds, threads: int, rounded: bool = False
+) -> dict[str, Floats]:
+    """Return the outputs (n, ...) of the recipe's ONNX file; ``rounded``: float operators read integers too."""
+    model = emit_qdq(graph, recipe, rounded=rounded).model
     running = session(model, threads=threads, integers=integer_kernels_are_exact())
     rows: dict[str, list[Floats]] = {name: [] for name in graph.outputs}
     for feed in feeds:

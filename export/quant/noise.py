@@ -75,7 +75,7 @@ def noise_of(
         {},
         tuple(node.name for node in graph.nodes),
     )
-    return score(graph, wanted, run_recipe(graph, only, pictures, threads)).noise
+    return score(graph, wanted, run_recipe(graph, only, pictures, threads, rounded=True)).noise
 
 
 def _at_reader(

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeconv.errors import UsageError
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.integer.unrounded import in_float, keeps_unrounded
+from edgeconv.export.integer.unrounded import keeps_unrounded, reads_real
 from edgeconv.export.integer.weights_alone import round_weights
 from edgeconv.export.nms.suppression import Suppression
 from edgeconv.export.rewrites.table import Change
@@ -147,7 +147,7 @@ def _emit_nodes(em: Emission) -> list[str]:
         entry = OPS[node.op]
         native = entry.native(em.graph, node) and node.name not in em.shifts
         em.integer = em.computes_on_int8(node, native)
-        em.floats = unrounded and em.recipe is not None and in_float(em.recipe, node)
+        em.floats = unrounded and em.recipe is not None and reads_real(em.graph, em.recipe, node)
         if em.recipe is not None and not em.integer and _is_real(em.graph, node):
             islands.append(node.name)
         entry.emit(em, node)
