@@ -164,7 +164,7 @@ def table(head: str, rows: Iterable[tuple[Row, list[str]]]) -> str:
     return "\n".join([head, f"|{rule}|", *body])
 
 
-MUTANTS = {2026: "mutants", 2028: "mutants_2028"}
+MUTANTS = {2026: "mutants", 2028: "mutants_2028", 2031: "mutants_2031", 2032: "mutants_2032"}
 """Seed -> its lines."""
 
 
