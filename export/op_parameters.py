@@ -17,6 +17,13 @@ def reduced_axes(graph: Graph, node: Node) -> list[int]:
     return sorted(axis % rank for axis in axes)
 
 
+def dropped_axes(graph: Graph, node: Node) -> list[int]:
+    """Return the ONNX axes that the result of a reduction, an ArgMax or a Gather of one place lacks."""
+    if node.op.startswith("Reduce"):
+        return reduced_axes(graph, node)
+    return [node.int("axis", 0) % len(graph.shape(node.inputs[0]))]
+
+
 def slice_bounds(graph: Graph, node: Node) -> dict[int, tuple[int, int, int]]:
     """Return axis -> (start, end, step) of a Slice with constant bounds, clamped as ONNX says.
 

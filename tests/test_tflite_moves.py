@@ -88,6 +88,15 @@ def norm(net: NetBuilder, source: str) -> str:
     return net.add("LayerNormalization", [source, *values], shape, axis=-1, epsilon=1e-5)
 
 
+def layer(net: NetBuilder, source: str, channels: int) -> str:
+    """A layer of each token: a product with constant weights."""
+    *rows, width = net.graph.shape(source)
+    weight = np.random.default_rng(width).normal(0, width**-0.5, (width, channels))
+    return net.add(
+        "MatMul", [source, net.constant("weight", weight.astype(np.float32))], (*rows, channels)
+    )
+
+
 def mobilevit_block() -> Graph:
     """Patches of 2x2 pixels to tokens and back (arXiv 2110.02178), as PyTorch writes them."""
     net = NetBuilder(shape=(1, 3, 8, 8))
@@ -136,10 +145,57 @@ def undone() -> Graph:
     return net.finish(net.conv(back, 4), net.add("Abs", [between], net.graph.shape(between)))
 
 
+def rms_norms() -> Graph:
+    """Tokens between layers, each normed by the mean of its squares (arXiv 1910.07467)."""
+    net = NetBuilder(shape=(1, 16, 12))
+    x = layer(net, "input", 12)
+    for _ in range(2):
+        squares = net.add("Mul", [x, x], (1, 16, 12))
+        mean = net.add("GlobalAveragePool", [squares], (1, 16, 1))
+        x = layer(net, net.add("Mul", [x, net.add("Sqrt", [mean], (1, 16, 1))], (1, 16, 12)), 12)
+    return net.finish(x)
+
+
+def softmax_over_tokens() -> Graph:
+    """How much each token counts, as a column."""
+    net = NetBuilder(shape=(1, 16, 12))
+    column = layer(net, "input", 1)
+    return net.finish(net.add("Softmax", [column], (1, 16, 1), axis=1))
+
+
+def channels_one_by_one() -> Graph:
+    """x[:, k] of a picture, each put back where it was: what torchvision does to its inputs."""
+    net = NetBuilder(shape=(1, 3, 6, 5))
+    parts = []
+    for k in range(3):
+        place = net.constant("place", np.array(k, np.int64))
+        one = net.add("Gather", ["input", place], (1, 6, 5), axis=1)
+        parts.append(reshaped(net, net.add("Neg", [one], (1, 6, 5)), 1, 1, 6, 5))
+    return net.finish(net.conv(net.add("Concat", parts, (1, 3, 6, 5), axis=1), 4))
+
+
+def summed_rows() -> Graph:
+    """A picture's rows summed up, channels and columns left: a list of channels' values a column."""
+    net = NetBuilder(shape=(1, 4, 6, 5))
+    axes = net.constant("axes", np.array([2], np.int64))
+    total = net.add("ReduceSum", [net.conv("input", 8), axes], (1, 8, 5), keepdims=0)
+    return net.finish(layer(net, turned(net, total, 0, 2, 1), 3))
+
+
 @pytest.mark.parametrize("int8", [False, True])
 @pytest.mark.parametrize(
     ("build", "most"),
-    [(mobilevit_block, 2), (convnext_block, 0), (heads, 2), (grouped, 0), (undone, 1)],
+    [
+        (mobilevit_block, 2),
+        (convnext_block, 0),
+        (heads, 2),
+        (grouped, 0),
+        (undone, 1),
+        (rms_norms, 0),
+        (softmax_over_tokens, 0),
+        (channels_one_by_one, 0),
+        (summed_rows, 0),
+    ],
 )
 def test_only_what_has_to_move_moves(worker: Worker, build: object, most: int, int8: bool) -> None:
     graph = build()  # type: ignore[operator]

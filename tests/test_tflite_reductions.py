@@ -53,6 +53,14 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
         for keep in (0, 1)
     },
     **{
+        f"Gather {axis}": (
+            f"float[{shown(without([axis], 0))}] y",
+            f"y = Gather<axis = {axis}>(x, i)",
+            {"i": np.array(-1, np.int64)},
+        )
+        for axis in (0, 1, 2, 3)
+    },
+    **{
         f"CumSum {axis} {exclusive} {reverse}": (
             f"float[{shown(SHAPE)}] y",
             f"y = CumSum<exclusive = {exclusive}, reverse = {reverse}>(x, a)",

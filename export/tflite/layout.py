@@ -7,13 +7,14 @@ rank-4 input or output, is ``last`` (``plain`` where the graph itself has it cha
 from TensorFlow do); any other takes the layout that moves the least data.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_parameters import dropped_axes
 from edgeconv.export.tflite.movement import MOST, Movement, Step, movement, steps_of
 
 Layout = Literal["plain", "last"]
@@ -23,7 +24,7 @@ LAST: Layout = "last"
 Rule = Literal["picture", "any", "plain", "move", "loose"]
 """How an operator sees layouts: picture = channels last in and out; any = the same in and out,
 whichever; plain = ONNX's order in and out; move = Reshape and Transpose, which may be free; loose =
-it reads any layout and its result has another rank."""
+it reads any layout and drops axes: what is left comes out in ONNX's order, or channels last."""
 
 OPERATOR = 2048  # elements moved in the time that an operator takes to begin
 ROUNDS = 8  # of improving undecided groups; each round only ever lowers the cost
@@ -72,6 +73,20 @@ def conversion(rank: int, source: Layout, target: Layout) -> tuple[int, ...]:
     """Return the permutation of stored axes that turns one layout into the other."""
     held = order(source, rank)
     return tuple(held.index(axis) for axis in order(target, rank))
+
+
+def without_axes(rank: int, axes: Sequence[int], held: Layout) -> tuple[Layout, Layout]:
+    """Return the layouts to read a tensor in and in which it comes out when ``axes`` are dropped.
+
+    >>> without_axes(4, [3], "last"), without_axes(4, [1], "last"), without_axes(5, [0], "last")
+    (('last', 'last'), ('last', 'plain'), ('plain', 'plain'))
+    """
+    left = [axis for axis in order(held, rank) if axis not in axes]
+    kept = sorted(left)
+    for made in (PLAIN, LAST):
+        if [kept[axis] for axis in order(made, len(kept))] == left:
+            return held, made
+    return PLAIN, PLAIN
 
 
 def stored_movement(graph: Graph, node: Node, source: Layout, target: Layout) -> Movement | None:
@@ -209,6 +224,8 @@ def _edges(
     for node in graph.nodes:
         if rules[node.name] == "move" and node.inputs[0] in roots:
             yield _move_edge(graph, node, roots, flattens_into_gemm(graph, node, consumers))
+        elif rules[node.name] == "loose" and node.inputs[0] in roots:
+            yield _drop_edge(graph, node, roots)
         elif rules[node.name] == "plain":
             for name in (*node.inputs, *node.outputs):
                 if name in roots:
@@ -224,10 +241,27 @@ def _edges(
 
 
 def _plain_edge(graph: Graph, name: str, roots: dict[str, str]) -> Edge:
-    shape = graph.shape(name)
-    cost = 0 if is_copy(shape, order(LAST, len(shape))) else int(np.prod(shape)) + OPERATOR
-    root = roots[name]
+    cost, root = _turned(graph.shape(name)), roots[name]
     return frozenset([root]), lambda layout: cost if layout[root] == LAST else 0
+
+
+def _turned(shape: tuple[int, ...]) -> int:
+    """Return what it costs to bring a tensor from one layout to the other."""
+    return 0 if is_copy(shape, order(LAST, len(shape))) else int(np.prod(shape)) + OPERATOR
+
+
+def _drop_edge(graph: Graph, node: Node, roots: dict[str, str]) -> Edge:
+    """Return the edge of an operator that drops axes: it reads ONNX's order where its result has neither."""
+    source, target = node.inputs[0], node.output
+    shape, axes = graph.shape(source), dropped_axes(graph, node)
+    table: dict[tuple[Layout, Layout], int] = {}
+    for first in (PLAIN, LAST):
+        read, made = without_axes(len(shape), axes, first)
+        for second in (PLAIN, LAST):
+            before = 0 if read == first else _turned(shape)
+            table[first, second] = before + (0 if made == second else _turned(graph.shape(target)))
+    one, two = roots[source], roots[target]
+    return frozenset([one, two]), lambda layout: table[layout[one], layout[two]]
 
 
 def _move_edge(graph: Graph, node: Node, roots: dict[str, str], folds: bool) -> Edge:

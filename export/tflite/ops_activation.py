@@ -9,7 +9,7 @@ from edgeconv.export.graph import Clamp, Graph, Node
 from edgeconv.export.op_table import Entry, first_failing, needs_constant
 from edgeconv.export.tflite.clamps import ACTIVATIONS, implied
 from edgeconv.export.tflite.emission import Emission, Emit
-from edgeconv.export.tflite.layout import stored_axis
+from edgeconv.export.tflite.layout import is_copy, stored_axis
 from edgeconv.export.tflite.ops_elementwise import identity, of_kinds, unary
 from edgeconv.tensors import Quantization
 
@@ -93,11 +93,14 @@ def _along_last(code: str, options: str, own: Quantization | None) -> Emit:
         x = em.read(node.inputs[0], em.layout(node.output))
         place = stored_axis(axis, rank, em.layout(node.output))
         fields: dict[str, Any] = {"beta": 1.0} if code == "SOFTMAX" else {}
-        if place == rank - 1:
-            em.emit(node, code, [x], options, own=own, **fields)
-            return
         swap = list(range(rank))
         swap[place], swap[-1] = swap[-1], swap[place]
+        shape = em.builder.shape(x)
+        turned = tuple(shape[axis] for axis in swap)
+        if is_copy(shape, tuple(swap)):
+            x = em.reshape(x, turned)
+            em.emit(node, code, [x], options, own=own, shape=turned, **fields)
+            return
         x = em.transpose(x, swap)
         fixed = own if em.integer else None
         x = em.do(code, [x], options, quantization=fixed, **fields)

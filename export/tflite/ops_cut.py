@@ -5,14 +5,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeconv.export.graph import Array, Graph, Node
-from edgeconv.export.op_parameters import pad_amounts, slice_bounds
+from edgeconv.export.op_parameters import dropped_axes, pad_amounts, slice_bounds
 from edgeconv.export.op_table import Entry, first_failing, needs_constant
 from edgeconv.export.tflite.emission import Emission
 from edgeconv.export.tflite.layout import (
     PLAIN,
+    Rule,
     order,
     stored_axis,
     stored_shape,
+    without_axes,
 )
 
 MAX_SPLIT = 4  # outputs of a SPLIT that XNNPACK takes
@@ -157,7 +159,11 @@ def gather(em: Emission, node: Node) -> None:
     source = node.inputs[0]
     rank, axis = len(em.graph.shape(source)), node.int("axis", 0)
     indices = em.graph.constant(node, 1)
-    layout = em.layout(node.output) if _gather_keeps_rank(em.graph, node) else PLAIN
+    layout = made = PLAIN
+    if indices is not None and indices.ndim == 0:
+        layout, made = without_axes(rank, dropped_axes(em.graph, node), em.layout(source))
+    elif _gather_keeps_rank(em.graph, node):
+        layout = made = em.layout(node.output)
     x = em.read(source, layout, scale=em.result(node))
     size = em.graph.shape(source)[axis % rank]
     if indices is None:
@@ -168,11 +174,18 @@ def gather(em: Emission, node: Node) -> None:
     else:
         rows = em.builder.shared("rows", np.asarray(indices % size, np.int32))
     place = stored_axis(axis, rank, layout)
-    em.emit(node, "GATHER", [x, rows], "GatherOptions", layout=layout, axis=place)
+    em.emit(node, "GATHER", [x, rows], "GatherOptions", layout=made, axis=place)
 
 
 def _gather_keeps_rank(graph: Graph, node: Node) -> bool:
     return len(graph.shape(node.inputs[1])) == 1 and node.inputs[1] in graph.constants
+
+
+def _gather_rule(graph: Graph, node: Node) -> Rule:
+    indices = graph.constant(node, 1)
+    if indices is not None and indices.ndim == 0:
+        return "loose"
+    return "any" if _gather_keeps_rank(graph, node) else "plain"
 
 
 def _check_slice(graph: Graph, node: Node) -> str | None:
@@ -219,7 +232,7 @@ TABLE = {
         gather,
         "GATHER, FLOOR_MOD",
         "int32 or int64 indices",
-        rule=lambda graph, node: "any" if _gather_keeps_rank(graph, node) else "plain",
+        rule=_gather_rule,
         int8=True,
     ),
 }

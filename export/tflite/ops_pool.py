@@ -6,6 +6,7 @@ from edgeconv.export.graph import Array, Graph, Node
 from edgeconv.export.op_parameters import averaged
 from edgeconv.export.op_table import Entry, first_failing, rank_within
 from edgeconv.export.tflite.emission import Emission
+from edgeconv.export.tflite.layout import Rule
 from edgeconv.export.tflite.padding import Padding, Pads
 from edgeconv.export.tflite.windows import (
     pad_for_pool,
@@ -138,9 +139,9 @@ def _divisors(graph: Graph, node: Node) -> Array:
 def global_average_pool(em: Emission, node: Node) -> None:
     """GlobalAveragePool: MEAN over the spatial axes."""
     rank = len(em.graph.shape(node.inputs[0]))
-    x = em.read(node.inputs[0], "last")
-    axes = em.ints(list(range(1, rank - 1)), "axes")
-    em.emit(node, "MEAN", [x, axes], "ReducerOptions", layout="last", keepDims=True)
+    x = em.read(node.inputs[0], em.layout(node.output))
+    axes = em.ints([em.axis(node, axis) for axis in range(2, rank)], "axes")
+    em.emit(node, "MEAN", [x, axes], "ReducerOptions", keepDims=True)
 
 
 def global_max_pool(em: Emission, node: Node) -> None:
@@ -178,6 +179,11 @@ def _average_in_int8(graph: Graph, node: Node) -> bool:
     return excluded or bool(np.all(_divisors(graph, node) == np.prod(kernel)))
 
 
+def _mean_rule(graph: Graph, node: Node) -> Rule:
+    # with one axis it is as well a mean of each token's values, as in an RMSNorm
+    return "any" if len(graph.shape(node.inputs[0])) == 3 else "picture"
+
+
 TABLE = {
     "MaxPool": Entry(
         max_pool,
@@ -200,7 +206,7 @@ TABLE = {
         "MEAN",
         "a picture of one or two spatial axes",
         rank_within(3, 4),
-        "picture",
+        _mean_rule,
         int8=True,
     ),
     "GlobalMaxPool": Entry(

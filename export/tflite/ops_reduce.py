@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.op_parameters import reduced_axes
+from edgeconv.export.op_parameters import dropped_axes, reduced_axes
 from edgeconv.export.op_table import Check, Entry, first_failing, needs_constant
 from edgeconv.export.tflite.emission import Emission, Emit
-from edgeconv.export.tflite.layout import PLAIN, Layout, Rule, order, stored_axis
+from edgeconv.export.tflite.layout import Layout, Rule, order, stored_axis, without_axes
 from edgeconv.export.tflite.ops_elementwise import of_kinds
 
 
@@ -17,9 +17,7 @@ def _layouts(em: Emission, node: Node, axes: list[int]) -> tuple[Layout, Layout]
     rank = len(em.graph.shape(node.inputs[0]))
     if node.int("keepdims", 1):
         return em.layout(node.output), em.layout(node.output)
-    held = em.layout(node.inputs[0])
-    left = [axis for axis in order(held, rank) if axis not in axes]
-    return (held, PLAIN) if left == sorted(left) else (PLAIN, PLAIN)
+    return without_axes(rank, axes, em.layout(node.inputs[0]))
 
 
 def reduction(code: str, *, same_scale: bool = False) -> Emit:
@@ -81,8 +79,7 @@ def argument(code: str, options: str) -> Emit:
     """Return the emitter of ArgMax or ArgMin; keepdims is a RESHAPE behind it."""
 
     def emit(em: Emission, node: Node) -> None:
-        rank, axis = len(em.graph.shape(node.inputs[0])), node.int("axis", 0)
-        axis %= rank
+        rank, (axis,) = len(em.graph.shape(node.inputs[0])), dropped_axes(em.graph, node)
         source, made = _layouts(em, node, [axis])
         x = em.read(node.inputs[0], source)
         if em.graph.dtype(node.inputs[0]) == np.int64:  # the kernel has none
@@ -125,7 +122,6 @@ def _check_argument(graph: Graph, node: Node) -> str | None:
 
 
 def _rule(graph: Graph, node: Node) -> Rule:
-    # without keepdims the axes that are left seldom have the layout's order
     return "any" if node.int("keepdims", 1) else "loose"
 
 

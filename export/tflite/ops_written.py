@@ -33,7 +33,7 @@ TABLE = {
     op: Entry(written(scatter_by_hits), _HITS, "Concat of slices", why_no_hits, "plain")
     for op in ("ScatterElements", "ScatterND")
 } | {
-    "GridSample": Entry(written(sample_by_rows), _GATHERS, _SIDES, why_no_rows, "loose"),
+    "GridSample": Entry(written(sample_by_rows), _GATHERS, _SIDES, why_no_rows, "picture"),
     "RoiAlign": Entry(written(align_regions), _REGIONS, _INSIDE, rule="plain"),
     "DFT": Entry(written(dft_by_product), _PRODUCTS, _CONSTANT, why_no_transform, "plain"),
     "STFT": Entry(written(stft_by_products), _PRODUCTS, _CONSTANT, why_no_transform, "plain"),
