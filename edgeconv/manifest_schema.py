@@ -132,6 +132,7 @@ MANIFEST = table(
                     "figures": maybe(mapping(FIGURES)),
                     "pictures": maybe(whole(0)),
                     "explained": maybe(mapping(number(low=0.0))),
+                    "halves": maybe(mapping(mapping(number()))),
                     "steps": maybe(mapping(number(above=0.0))),
                     "boxes": maybe(
                         table(

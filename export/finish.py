@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from edgeconv.ahead import Early, Tick
@@ -12,6 +13,7 @@ from edgeconv.export.data import load_feeds
 from edgeconv.export.emit import EmitRequest, Emitted
 from edgeconv.export.evidence import evidence_files, tensor_files
 from edgeconv.export.feeds import mixed
+from edgeconv.export.half_promise import half_limits, half_notes
 from edgeconv.export.hub.cuts import output_cuts
 from edgeconv.export.hub.whole import whole_outputs
 from edgeconv.export.integer.free_form import held_on
@@ -209,6 +211,9 @@ def verify(work: Work, target: str) -> None:
                 work.description["weights"].get("source"),
                 row.verified,
                 work.probes.get(target),
+                partial(half_limits, work.graph, threads=work.threads, tensors=row.halves_tensors)
+                if options.precision == "fp16" and work.softmax == work.softmax_inside
+                else None,
             )
         except EdgeconvError as error:
             work.refused[target] = f"its file does not run: {error}"
@@ -216,7 +221,8 @@ def verify(work: Work, target: str) -> None:
             _remove(path, folder / f"tensors_{target}.json")
             return
         say(f"{target} · {verdict_text(verdict)}")
-    work.report.notes += [f"{target}: {note}" for note in verdict.verdict.notes]
+    notes = [*verdict.verdict.notes, *half_notes(verdict.halves)]
+    work.report.notes += [f"{target}: {note}" for note in notes]
     shared = ("raw.onnx", "hub.onnx", "prepared.onnx", "recipe.json", "verify.npz")
     kept = [folder / name for name in (*shared, f"tensors_{target}.json")]
     evidence = {

@@ -22,7 +22,7 @@ class Target:
     what of a graph cannot be expressed, both before any work. ``emit`` writes the file.
     ``float_outputs`` says which outputs an INT8 file with float borders does not store as integers.
     ``verified``: at most so many samples verify it (None: all). ``aborts``: its runtime ends the process
-    over a file that others refuse, and is tried in a child before. ``then`` is the command to go on with.
+    over a file that others refuse, and is tried in a child before. ``halves_tensors``: in half precision it computes, and not only stores. ``then`` is the command to go on with.
     ``lacks``: form as it is typed (fp16, int8, int8-weights, io int8, io uint8) -> why the target has none;
     it is refused then, and other targets go on. ``modules`` are those of ours that it imports when it is
     asked: an export does so while it waits for a child.
@@ -39,6 +39,7 @@ class Target:
     float_outputs: "Callable[[Graph, Recipe], tuple[str, ...]]" = lambda graph, recipe: ()
     verified: int | None = None
     aborts: bool = False
+    halves_tensors: bool = False
     then: str = "bench"
     lacks: Mapping[str, str] = field(default_factory=dict)
     modules: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
 """Every artifact, re-read from disk, against the float reference; and the stage that departs first."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from edgeconv.export.kinds import Precision
 from edgeconv.export.margins import Scores, score_noise
 from edgeconv.export.prepare import PixelInput, with_border
 from edgeconv.export.reference import Arrays, Reference
-from edgeconv.judge.budget import DEFAULTS, defaults_for, held_in
+from edgeconv.judge.budget import DEFAULTS, HALVES, Limits, defaults_for, held_in
 from edgeconv.judge.labels import Margins
 from edgeconv.judge.measures import Figures
 from edgeconv.judge.parts import Cuts
@@ -43,7 +44,7 @@ class FileVerdict:
     """What was found for one artifact, on how many pictures of how many (``unit``: if they are any), in which runtime.
 
     ``explained`` is the widest margin that a sound file may turn, by output of labels; ``steps`` are
-    the quanta that the outputs were held to.
+    the quanta that the outputs were held to, ``halves`` the limits that half precision sets on this net.
     """
 
     runtime: str
@@ -55,6 +56,7 @@ class FileVerdict:
     explained: Mapping[str, float] = field(default_factory=dict)
     steps: Mapping[str, float] = field(default_factory=dict)
     unit: str = "picture"
+    halves: Mapping[str, Limits] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.verdict)
@@ -70,6 +72,8 @@ class FileVerdict:
         data["steps"] = dict(self.steps)
         if self.explained:
             data["explained"] = dict(self.explained)
+        if self.halves:
+            data["halves"] = {place: dict(own) for place, own in self.halves.items()}
         return data if self.boxes is None else {**data, "boxes": self.boxes.to_json()}
 
 
@@ -199,12 +203,14 @@ def verify_file(
     weights: object = None,
     most: int | None = None,
     probe: EarlyProbe | None = None,
+    halves: Callable[[Expected], Mapping[str, Limits]] | None = None,
 ) -> FileVerdict:
     """Open ``path`` in its runtime, run the feeds, ``most`` of them at most, and judge the outputs.
 
     ``borders`` are the file's inputs and outputs as it was written; ``promise`` is what its
     recipe promises; ``stats`` are what was counted in the file and ``weights`` says what the net's are.
-    ``probe`` is a child that opens and runs it first.
+    ``probe`` is a child that opens and runs it first. ``halves`` says what half precision sets of HALVES on this
+    net, and is asked where the default limits are missed.
     """
     few = expected if most is None else expected.spread(most)
     if probe is not None:
@@ -223,10 +229,10 @@ def verify_file(
     if promise is not None:  # of all samples, where a slow runtime ran some
         ran = len(few.feeds)
         floor = {n: expected.rows(a, ran) for n, a in promise.outputs.items() if n in names}
-    verdict = compare(
+    judge = partial(
+        compare,
         few.outputs,
         got,
-        budget=held_in(defaults_for(weights)[precision], runner.name),
         truth=few.truth,
         scales=held,
         floor=floor,
@@ -235,10 +241,18 @@ def verify_file(
         margins={n: Margins(few.scores[n].margins, widest) for n, widest in explained.items()},
         found=no_integers(precision, stats or {}),
     )
+    budget = held_in(defaults_for(weights)[precision], runner.name)
+    verdict = judge(budget=budget)
+    own: Mapping[str, Limits] = {}
+    if halves is not None and any(finding.metric in HALVES for finding in verdict.missed):
+        own = halves(few)
+        verdict = judge(budget=replace(budget, outputs=own))
     boxes = boxes_held(few.outputs, got, few.feeds[0] if few.feeds else {})
     counts = few.count, expected.count
     unit = "picture" if all(value.ndim == 4 for value in few.feeds[0].values()) else "sample"
-    return FileVerdict(runtime, *counts, verdict, precision == "int8", boxes, explained, held, unit)
+    return FileVerdict(
+        runtime, *counts, verdict, precision == "int8", boxes, explained, held, unit, own
+    )
 
 
 def explained_margins(

@@ -44,9 +44,10 @@ class Budget:
     open: str = ""
     doubtful: Mapping[str, str] = field(default_factory=dict)
 
-    def of(self, output: str) -> dict[str, float]:
-        """Return the limits that hold for ``output``."""
-        return {**self.limits, **self.outputs.get(output, {})}
+    def of(self, output: str, part: str = "") -> dict[str, float]:
+        """Return the limits that hold for ``output``, or for a ``part`` of it."""
+        own = self.outputs.get(f"{output}, {part}", {}) if part else {}
+        return {**self.limits, **self.outputs.get(output, {}), **own}
 
 
 FLOATS: Limits = {
@@ -106,6 +107,9 @@ DEFAULTS: dict[str, Budget] = {
 }
 """By kind of comparison: fp32, fp16 and int8 against float; lowered: the graph prepared for
 INT8, with the border that it moves; kernels: two runtimes of the same integers."""
+
+HALVES = frozenset(["half_sqnr_db", "half_error", "lost_float_bits"])
+"""What a file in half precision is held to as far as the net itself keeps it (export/half_promise.py)."""
 
 RANDOM = {
     **DEFAULTS,

@@ -66,6 +66,7 @@ ABOUT = table(
         "weights": maybe(text),
         "noise": mapping(number()),
         "explained": mapping(number(low=0.0)),
+        "halves": mapping(mapping(number())),
     },
 )
 """What ``about`` of saved outputs must hold, where it holds it."""

@@ -277,7 +277,7 @@ def _judge(
     name: str, figures: Figures, budget: Budget, samples: int, part: str = ""
 ) -> list[Finding]:
     found = []
-    for metric, limit in budget.of(name).items():
+    for metric, limit in budget.of(name, part).items():
         if metric not in figures:
             continue  # e.g. agreement of an output without classes; _unmeasured looks at them all
         if is_open(metric, name, figures, budget, samples):

@@ -55,7 +55,7 @@ def described(cell: Cell, outputs: Outputs, digest: str, emulated: bool) -> Outp
     about["file"] = {**file_figures(cell.path, shipped), **(outputs.about.get("delegation") or {})}
     if cell.artifact is not None:
         verified = cell.artifact.manifest.get("verification") or {}
-        about["explained"] = verified.get("explained") or {}
+        about |= {key: verified.get(key) or {} for key in ("explained", "halves")}
     if cell.stage == "recipe":
         about["noise"] = noise_map(cell.artifact)
     if emulated:  # seconds under emulation are no figure of the board's

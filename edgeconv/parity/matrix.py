@@ -1,7 +1,7 @@
 """Run every cell on the same inputs, compare each with the float reference and the hop before it."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -254,7 +254,9 @@ def _budget(kind: str, reference: Outputs, other: Outputs, settings: Settings) -
     own = settings.budgets[kind]
     if own is not DEFAULTS[kind]:
         return own
-    return held_in(defaults_for(reference.about.get("weights"))[kind], other.about.get("runtime"))
+    usual = held_in(defaults_for(reference.about.get("weights"))[kind], other.about.get("runtime"))
+    halves = other.about.get("halves")
+    return replace(usual, outputs=halves) if halves else usual
 
 
 def _against(
