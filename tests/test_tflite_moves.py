@@ -182,6 +182,17 @@ def summed_rows() -> Graph:
     return net.finish(layer(net, turned(net, total, 0, 2, 1), 3))
 
 
+def attention_of_a_picture() -> Graph:
+    """One head over the pixels (EfficientViT, arXiv 2305.07027): v times the turned attention."""
+    net = NetBuilder(shape=(2, 3, 4, 5))
+    x = net.conv("input", 24)
+    q, k, v = (reshaped(net, net.conv(x, 8), 2, 8, 20) for _ in range(3))
+    scores = net.add("MatMul", [turned(net, q, 0, 2, 1), k], (2, 20, 20))
+    weights = net.add("Softmax", [scores], (2, 20, 20), axis=-1)
+    made = net.add("MatMul", [v, turned(net, weights, 0, 2, 1)], (2, 8, 20))
+    return net.finish(net.conv(reshaped(net, made, 2, 8, 4, 5), 4))
+
+
 @pytest.mark.parametrize("int8", [False, True])
 @pytest.mark.parametrize(
     ("build", "most"),
@@ -195,6 +206,7 @@ def summed_rows() -> Graph:
         (softmax_over_tokens, 0),
         (channels_one_by_one, 0),
         (summed_rows, 0),
+        (attention_of_a_picture, 0),
     ],
 )
 def test_only_what_has_to_move_moves(worker: Worker, build: object, most: int, int8: bool) -> None:

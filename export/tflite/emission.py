@@ -16,13 +16,13 @@ from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.export.tflite.clamps import clamp_steps
 from edgeconv.export.tflite.layout import (
     Layout,
-    Plan,
     conversion,
     is_copy,
     order,
     stored_axis,
     stored_shape,
 )
+from edgeconv.export.tflite.plan import Plan
 from edgeconv.export.tflite.temporaries import Temporaries, border_op
 from edgeconv.recipe import Activation, Recipe, Weights, quantize_values
 from edgeconv.tensors import Quantization

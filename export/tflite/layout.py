@@ -1,33 +1,25 @@
-"""Decide once, on the whole graph, how each tensor is stored.
+"""How a tensor is stored, and what operators make of it: ``plain`` (ONNX's order) or ``last``.
 
-ONNX keeps pictures channels-first, TFLite channels-last. A tensor is stored ``plain`` (ONNX's
-order) or ``last`` (channels moved to the end: NCHW becomes NHWC, NCL becomes NLC). Tensors that
-must agree form groups; a group that a convolution, pool or the like touches, or that is a
-rank-4 input or output, is ``last`` (``plain`` where the graph itself has it channels last, as files
-from TensorFlow do); any other takes the layout that moves the least data.
+Last are the channels then: NCHW becomes NHWC, NCL becomes NLC. plan.py decides which it is.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.op_parameters import dropped_axes
 from edgeconv.export.tflite.movement import MOST, Movement, Step, movement, steps_of
 
 Layout = Literal["plain", "last"]
 PLAIN: Layout = "plain"
 LAST: Layout = "last"
 
-Rule = Literal["picture", "any", "plain", "move", "loose"]
+Rule = Literal["picture", "any", "plain", "move", "loose", "product"]
 """How an operator sees layouts: picture = channels last in and out; any = the same in and out,
 whichever; plain = ONNX's order in and out; move = Reshape and Transpose, which may be free; loose =
-it reads any layout and drops axes: what is left comes out in ONNX's order, or channels last."""
-
-OPERATOR = 2048  # elements moved in the time that an operator takes to begin
-ROUNDS = 8  # of improving undecided groups; each round only ever lowers the cost
+it reads any layout and drops axes: what is left comes out in ONNX's order, or channels last; product =
+matrices, of which one layout is the other turned."""
 
 
 def order(layout: Layout, rank: int) -> tuple[int, ...]:
@@ -75,6 +67,14 @@ def conversion(rank: int, source: Layout, target: Layout) -> tuple[int, ...]:
     return tuple(held.index(axis) for axis in order(target, rank))
 
 
+def swapped_with_last(shape: tuple[int, ...], node: Node, layout: Layout) -> tuple[int, ...]:
+    """Return the permutation of stored axes that brings the axis of a softmax to the end."""
+    swap = list(range(len(shape)))
+    place = stored_axis(node.int("axis", -1), len(shape), layout)
+    swap[place], swap[-1] = swap[-1], swap[place]
+    return tuple(swap)
+
+
 def without_axes(rank: int, axes: Sequence[int], held: Layout) -> tuple[Layout, Layout]:
     """Return the layouts to read a tensor in and in which it comes out when ``axes`` are dropped.
 
@@ -89,6 +89,17 @@ def without_axes(rank: int, axes: Sequence[int], held: Layout) -> tuple[Layout, 
     return PLAIN, PLAIN
 
 
+def left_of_product(node: Node, made: Layout) -> tuple[int, Layout]:
+    """Return which input of a MatMul has to be BATCH_MATMUL's left side, and the layout that it has to be in.
+
+    The kernel turns its right side as it reads. A result channels last is the turned one: the product of
+    both sides turned, in the other order.
+    """
+    if made == PLAIN:
+        return 0, PLAIN
+    return 1, PLAIN if node.int("transB", 0) else LAST
+
+
 def stored_movement(graph: Graph, node: Node, source: Layout, target: Layout) -> Movement | None:
     """Return what a Reshape or Transpose moves between two layouts; None where it takes two steps."""
     before, after = graph.shape(node.inputs[0]), graph.shape(node.output)
@@ -96,196 +107,3 @@ def stored_movement(graph: Graph, node: Node, source: Layout, target: Layout) ->
     steps = [Step("perm", held), *steps_of(graph, node), Step("perm", order(target, len(after)))]
     found = movement(stored_shape(before, source), steps)
     return None if found is None or len(found.sizes) > MOST else found
-
-
-def flattens_into_gemm(graph: Graph, node: Node, consumers: dict[str, list[Node]]) -> bool:
-    """Say whether a Reshape only flattens pictures for Gemms whose weight columns can be reordered."""
-    shape, flat = graph.shape(node.inputs[0]), graph.shape(node.output)
-    readers = consumers.get(node.output, [])
-    return (
-        node.op == "Reshape"
-        and len(shape) == 4
-        and len(flat) == 2
-        and flat[0] == shape[0]
-        and node.output not in graph.outputs
-        and bool(readers)
-        and all(
-            r.op == "Gemm"
-            and r.inputs[1] in graph.constants
-            and r.inputs[0] == node.output
-            and r.int("transB", 0) == 1
-            and r.int("transA", 0) == 0
-            for r in readers
-        )
-    )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The layout of every tensor, and the Reshapes whose reordering Gemm weights absorb.
-
-    ``cost``: elements that are moved for it, with OPERATOR for each operator that moves them.
-    """
-
-    layouts: dict[str, Layout]
-    flattened: frozenset[str]
-    cost: int = 0
-
-    def of(self, tensor: str) -> Layout:
-        """Return the layout of a tensor; lower ranks have only one."""
-        return self.layouts.get(tensor, PLAIN)
-
-
-class _Groups:
-    """Union-find over tensors that must be stored alike."""
-
-    def __init__(self) -> None:
-        self.parent: dict[str, str] = {}
-
-    def find(self, tensor: str) -> str:
-        root = tensor
-        while self.parent.setdefault(root, root) != root:
-            root = self.parent[root]
-        self.parent[tensor] = root
-        return root
-
-    def join(self, tensors: list[str]) -> None:
-        for other in tensors[1:]:
-            self.parent[self.find(other)] = self.find(tensors[0])
-
-
-def plan_layouts(graph: Graph, rule: Callable[[Graph, Node], Rule]) -> Plan:
-    """Return the layout of every tensor of rank 3 and above; ``rule`` knows the operators."""
-    groups, rules = _Groups(), {node.name: rule(graph, node) for node in graph.nodes}
-    decided: dict[str, Layout] = {}
-    for name in [*graph.inputs, *(out for node in graph.nodes for out in node.outputs if out)]:
-        groups.find(name)
-    for node in graph.nodes:
-        if rules[node.name] == "any":
-            tied = _tied(graph, node)
-            if tied:
-                groups.join(tied)
-    for node in graph.nodes:
-        if rules[node.name] == "picture":
-            for name in (node.inputs[0], *filter(None, node.outputs)):
-                if name not in graph.constants and len(graph.shape(name)) >= 3:
-                    decided[groups.find(name)] = LAST
-    last_already = {groups.find(name) for name in _channels_last(graph)}
-    for name in (*graph.inputs, *graph.outputs):
-        if name in groups.parent and len(graph.shape(name)) == 4:
-            root = groups.find(name)
-            decided.setdefault(root, PLAIN if root in last_already else LAST)
-    roots = {name: groups.find(name) for name in list(groups.parent)}
-    layout = {root: decided.get(root, PLAIN) for root in roots.values()}
-    consumers = graph.consumers()
-    edges = list(_edges(graph, rules, roots, consumers))
-    free = [root for root in layout if root not in decided]
-    for _ in range(ROUNDS):
-        if not _improve(free, layout, edges):
-            break
-    layouts = {name: layout[root] for name, root in roots.items()}
-    flattened = frozenset(
-        node.output
-        for node in graph.of("Reshape")
-        if flattens_into_gemm(graph, node, consumers)
-        and layouts.get(node.inputs[0], PLAIN) == LAST
-        and stored_movement(graph, node, LAST, PLAIN) != Movement((), ())
-    )
-    return Plan(layouts, flattened, sum(cost(layout) for _, cost in edges))
-
-
-def _channels_last(graph: Graph) -> Iterator[str]:
-    """Yield the tensors that the graph itself has channels last: it turns them to or from NCHW."""
-    for node in graph.of("Transpose"):
-        perm = node.ints("perm", ())
-        if perm == [0, 3, 1, 2]:
-            yield node.inputs[0]
-        elif perm == [0, 2, 3, 1]:
-            yield node.output
-
-
-def _tied(graph: Graph, node: Node) -> list[str]:
-    rank = len(graph.shape(node.output))
-    names = [*(name for name in node.inputs if name), *(name for name in node.outputs if name)]
-    return [
-        name
-        for name in names
-        if rank >= 3 and name not in graph.constants and len(graph.shape(name)) == rank
-    ]
-
-
-Edge = tuple[frozenset[str], Callable[[dict[str, Layout]], int]]
-"""The groups that an edge touches, and the elements it moves under an assignment of layouts."""
-
-
-def _edges(
-    graph: Graph, rules: dict[str, Rule], roots: dict[str, str], consumers: dict[str, list[Node]]
-) -> Iterator[Edge]:
-    for node in graph.nodes:
-        if rules[node.name] == "move" and node.inputs[0] in roots:
-            yield _move_edge(graph, node, roots, flattens_into_gemm(graph, node, consumers))
-        elif rules[node.name] == "loose" and node.inputs[0] in roots:
-            yield _drop_edge(graph, node, roots)
-        elif rules[node.name] == "plain":
-            for name in (*node.inputs, *node.outputs):
-                if name in roots:
-                    yield _plain_edge(graph, name, roots)
-        elif rules[node.name] == "any":
-            rank = len(graph.shape(node.output))
-            for name in node.inputs:
-                if name in roots and len(graph.shape(name)) != rank:
-                    yield _plain_edge(graph, name, roots)
-    for name in (*graph.inputs, *graph.outputs):
-        if name in roots and len(graph.shape(name)) != 4:
-            yield _plain_edge(graph, name, roots)
-
-
-def _plain_edge(graph: Graph, name: str, roots: dict[str, str]) -> Edge:
-    cost, root = _turned(graph.shape(name)), roots[name]
-    return frozenset([root]), lambda layout: cost if layout[root] == LAST else 0
-
-
-def _turned(shape: tuple[int, ...]) -> int:
-    """Return what it costs to bring a tensor from one layout to the other."""
-    return 0 if is_copy(shape, order(LAST, len(shape))) else int(np.prod(shape)) + OPERATOR
-
-
-def _drop_edge(graph: Graph, node: Node, roots: dict[str, str]) -> Edge:
-    """Return the edge of an operator that drops axes: it reads ONNX's order where its result has neither."""
-    source, target = node.inputs[0], node.output
-    shape, axes = graph.shape(source), dropped_axes(graph, node)
-    table: dict[tuple[Layout, Layout], int] = {}
-    for first in (PLAIN, LAST):
-        read, made = without_axes(len(shape), axes, first)
-        for second in (PLAIN, LAST):
-            before = 0 if read == first else _turned(shape)
-            table[first, second] = before + (0 if made == second else _turned(graph.shape(target)))
-    one, two = roots[source], roots[target]
-    return frozenset([one, two]), lambda layout: table[layout[one], layout[two]]
-
-
-def _move_edge(graph: Graph, node: Node, roots: dict[str, str], folds: bool) -> Edge:
-    source, target = node.inputs[0], node.output
-    size = int(np.prod(graph.shape(source)))
-    table: dict[tuple[Layout, Layout], int] = {}
-    for first in (PLAIN, LAST):
-        for second in (PLAIN, LAST):
-            moved = stored_movement(graph, node, first, second)
-            times = 2 if moved is None else int(bool(moved.sizes))
-            table[first, second] = 0 if folds else times * (size + OPERATOR)
-    one, two = roots[source], roots[target]
-    return frozenset([one, two]), lambda layout: table[layout[one], layout[two]]
-
-
-def _improve(free: list[str], layout: dict[str, Layout], edges: list[Edge]) -> bool:
-    changed = False
-    for root in free:
-        touching = [cost for touched, cost in edges if root in touched]
-        costs: dict[Layout, int] = {}
-        for choice in (PLAIN, LAST):
-            trial = {**layout, root: choice}
-            costs[choice] = sum(cost(trial) for cost in touching)
-        best = LAST if costs[LAST] < costs[PLAIN] else PLAIN
-        changed |= best != layout[root]
-        layout[root] = best
-    return changed

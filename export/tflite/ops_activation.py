@@ -9,7 +9,7 @@ from edgeconv.export.graph import Clamp, Graph, Node
 from edgeconv.export.op_table import Entry, first_failing, needs_constant
 from edgeconv.export.tflite.clamps import ACTIVATIONS, implied
 from edgeconv.export.tflite.emission import Emission, Emit
-from edgeconv.export.tflite.layout import is_copy, stored_axis
+from edgeconv.export.tflite.layout import is_copy, swapped_with_last
 from edgeconv.export.tflite.ops_elementwise import identity, of_kinds, unary
 from edgeconv.tensors import Quantization
 
@@ -88,16 +88,13 @@ def _along_last(code: str, options: str, own: Quantization | None) -> Emit:
     """Return the emitter of a softmax: TFLite's runs along the last stored axis."""
 
     def emit(em: Emission, node: Node) -> None:
-        rank = len(em.graph.shape(node.output))
-        axis = node.int("axis", -1) % rank
-        x = em.read(node.inputs[0], em.layout(node.output))
-        place = stored_axis(axis, rank, em.layout(node.output))
+        layout = em.layout(node.output)
+        x = em.read(node.inputs[0], layout)
         fields: dict[str, Any] = {"beta": 1.0} if code == "SOFTMAX" else {}
-        swap = list(range(rank))
-        swap[place], swap[-1] = swap[-1], swap[place]
+        swap = swapped_with_last(em.graph.shape(node.output), node, layout)
         shape = em.builder.shape(x)
         turned = tuple(shape[axis] for axis in swap)
-        if is_copy(shape, tuple(swap)):
+        if is_copy(shape, swap):
             x = em.reshape(x, turned)
             em.emit(node, code, [x], options, own=own, shape=turned, **fields)
             return

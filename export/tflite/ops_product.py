@@ -7,6 +7,7 @@ import numpy as np
 from edgeconv.export.graph import Array, Graph, Node
 from edgeconv.export.op_table import Entry, rank_within
 from edgeconv.export.tflite.emission import Emission
+from edgeconv.export.tflite.layout import LAST, PLAIN, Rule, left_of_product
 from edgeconv.export.tflite.weights import weight_operands
 
 
@@ -52,8 +53,36 @@ def _fully_connected(graph: Graph, node: Node) -> bool:
     )
 
 
+def matmul(em: Emission, node: Node) -> None:
+    """MatMul: BATCH_MATMUL; a side that is stored turned, or a result that is, costs nothing."""
+    if _matmul_rule(em.graph, node) != "product":
+        product(em, node)
+        return
+    made, transposed = em.layout(node.output), bool(node.int("transB", 0))
+    side, wanted = left_of_product(node, made)
+    layouts = [em.layout(name) for name in node.inputs]
+    layouts[side] = wanted
+    sides = [em.read(name, layout) for name, layout in zip(node.inputs, layouts, strict=True)]
+    turned = layouts[1 - side] == LAST
+    em.emit(
+        node,
+        "BATCH_MATMUL",
+        [sides[side], sides[1 - side]],
+        "BatchMatMulOptions",
+        layout=made,
+        adjX=False,
+        adjY=turned != transposed if made == PLAIN else not turned,
+    )
+
+
+def _matmul_rule(graph: Graph, node: Node) -> Rule:
+    """Batches of matrices are the only tensors of which one layout is the other turned."""
+    both = all(len(graph.shape(name)) == 3 for name in node.inputs)
+    return "product" if both else "plain"
+
+
 def product(em: Emission, node: Node) -> None:
-    """MatMul, or Gemm of two computed matrices: BATCH_MATMUL, then a scaled ADD."""
+    """Product of lists of matrices, or Gemm of two computed ones: BATCH_MATMUL, then a scaled ADD."""
     b = em.builder
     flips: dict[str, Any] = {
         "adjX": bool(node.int("transA", 0)),
@@ -104,11 +133,11 @@ TABLE = {
         int8=True,
     ),
     "MatMul": Entry(
-        product,
+        matmul,
         "BATCH_MATMUL",
         "a product of tensors of up to 5 axes",
         rank_within(1, 5),
-        "plain",
+        _matmul_rule,
         int8=True,
     ),
 }

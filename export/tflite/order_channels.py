@@ -17,7 +17,7 @@ from edgeconv.export.integer.pair import Order, is_depthwise
 from edgeconv.export.op_traits import Is, operators
 from edgeconv.export.rewrites.table import Change
 from edgeconv.export.tflite.channel_regions import Region, shuffled_regions
-from edgeconv.export.tflite.layout import OPERATOR
+from edgeconv.export.tflite.plan import OPERATOR
 from edgeconv.export.tflite.reorder import Reorder, has_constants
 from edgeconv.recipe import Recipe
 

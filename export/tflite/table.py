@@ -20,7 +20,7 @@ from edgeconv.export.tflite import (
     ops_written,
 )
 from edgeconv.export.tflite.emission import Emit
-from edgeconv.export.tflite.layout import Plan, plan_layouts
+from edgeconv.export.tflite.plan import Plan, plan_layouts
 
 KINDS = ("float32", "int32", "int64", "uint8", "int8", "bool")
 
