@@ -107,6 +107,11 @@ def explain(error: BaseException) -> tuple[str, int]:
             return f"text that was read or named is not valid: {error}", 1
         case ImportError() if isinstance(error.__cause__, KeyboardInterrupt):
             return explain(error.__cause__)
+        case ModuleNotFoundError() if str(error.name).startswith("edgeconv."):
+            return (
+                f"{error.name} is not in this copy of edgeconv, as on boards, which only measure",
+                1,
+            )
         case ImportError():
             return f"a package cannot be loaded: {error}; edgeconv doctor lists them all", 1
     if isinstance(error, ValueError) and "for integer string conversion" in str(error):

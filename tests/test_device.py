@@ -22,7 +22,6 @@ from edgeconv.bench.watch import Mark
 from edgeconv.cli import main
 from edgeconv.device import board as boards
 from edgeconv.device import wheels
-from edgeconv.device.payload import archive, sources
 from edgeconv.device.ssh import Connection, Host, parse_host
 from edgeconv.errors import EdgeconvError, UsageError
 
@@ -48,16 +47,6 @@ def test_wheels_are_named_for_every_glibc_and_numpy_is_the_systems_on_32_bits() 
         wheels.runtime_for([".onnx"], small)
     with pytest.raises(UsageError, match="riscv64"):
         wheels.Platform("riscv64", "3.11").tags()
-
-
-def test_our_code_packs_into_the_same_bytes_and_holds_no_weights() -> None:
-    found = sources()
-    assert archive(found) == archive(list(reversed(found)))
-    names = [name for name, _ in found]
-    assert "edgeconv/bench/worker.py" in names
-    assert "edgeconv/export/__init__.py" in names
-    assert all(name.endswith(".py") for name in names)
-    assert sum(len(content) for _, content in found) < 4_000_000
 
 
 def test_a_report_comes_back_from_its_json() -> None:

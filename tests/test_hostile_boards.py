@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -16,7 +17,7 @@ from edgeconv.cli import main
 from edgeconv.device import board as boards
 from edgeconv.device import ssh
 from edgeconv.device.job import Job
-from edgeconv.device.payload import archive
+from edgeconv.device.payload import zipped
 from edgeconv.device.ssh import Connection, ConnectionLostError, Host
 from edgeconv.device.wheels import Platform
 from edgeconv.errors import EdgeconvError
@@ -198,13 +199,14 @@ def test_a_copy_that_breaks_off_is_not_taken_for_the_file(board: Path, tmp_path:
     """Where a connection breaks, the board sees the end of the file, and an end that is no failure."""
     net = tmp_path / "net.tflite"
     net.write_bytes(bytes(range(256)) * 4000)
+    noise = np.random.default_rng(0).bytes(20_000)
     behave(board, "head -c 5000 | { run; }; exit 255")
     connection = Connection(Host(HOST, "pi"))
     there = boards.Board(Platform("x86_64", "3.11"), "", 1000)
     base = board / "home" / ".cache" / "edgeconv-device"
     for copy in (
         lambda: boards.put_files(connection, there, [net], f"{boards.BASE}/job", lambda _: None),
-        lambda: boards._unpack(connection, "src-x", archive([("a.py", net.read_bytes())])),
+        lambda: boards._unpack(connection, [("src-x", zipped([("a.py", noise)]))]),
     ):
         with pytest.raises(EdgeconvError):
             copy()
@@ -218,9 +220,40 @@ def test_a_copy_that_breaks_off_is_not_taken_for_the_file(board: Path, tmp_path:
     assert list(left.parent.iterdir()) == []
     boards.put_files(connection, there, [net], f"{boards.BASE}/job", lambda _: None)
     assert (base / "job" / "net.tflite").read_bytes() == net.read_bytes()
-    boards._unpack(connection, "src-x", archive([("a.py", b"ours")]))
+    boards._unpack(connection, [("src-x", zipped([("a.py", b"ours")]))])
     assert (base / "src-x" / "a.py").read_text() == "ours"
     assert [path.name for path in (base / "src-x").iterdir()] == ["a.py"]
+
+
+def test_code_and_wheels_that_break_off_are_said_to(board: Path) -> None:
+    """Anywhere, and between two of them too, where the tar seems to be whole."""
+    zips = [(name, zipped([("a.py", b"ours")])) for name in ("src-x", "wheels/y")]
+    first = 512 + -(-len(zips[0][1]) // 512) * 512
+    base = board / "home" / ".cache" / "edgeconv-device"
+    for size, whole in ((0, 0), (512, 0), (600, 0), (first, 1), (first + 100, 1), (first + 600, 1)):
+        behave(board, f"head -c {size} | {{ run; }}")
+        with pytest.raises(EdgeconvError, match="the copy broke off in the middle"):
+            boards._unpack(Connection(Host(HOST, "pi")), zips)
+        assert [path.read_bytes() for path in base.rglob("*.*")] == [b"ours"] * whole
+
+
+def test_older_code_goes_where_no_job_may_run_it(board: Path) -> None:
+    behave(board, "run")
+    connection = Connection(Host(HOST, "pi"))
+    base = board / "home" / ".cache" / "edgeconv-device"
+    for name in ("src-a", "src-b.part.1", "wheels/w", "jobs/j"):
+        (base / name).mkdir(parents=True)
+    boards._unpack(connection, [("src-c", zipped([("a.py", b"")]))])
+    assert sorted(path.name for path in base.glob("src-*")) == ["src-a", "src-b.part.1", "src-c"]
+    (base / "jobs" / "j").rmdir()
+    boards._unpack(connection, [("wheels/v", zipped([("a.py", b"")]))])
+    assert (base / "src-a").is_dir()
+    boards._unpack(connection, [("src-d", zipped([("a.py", b"")]))])
+    assert sorted(path.name for path in base.glob("src-*")) == ["src-b.part.1", "src-d"]
+    assert sorted(path.name for path in (base / "wheels").iterdir()) == ["v", "w"]
+    boards._unpack(connection, [("src-d", zipped([("a.py", b"another session's")]))])
+    assert (base / "src-d" / "a.py").read_bytes() == b""
+    assert not list(base.glob("src-d.part.*"))
 
 
 def test_jobs_that_nobody_fetched_go_a_day_after_their_end(board: Path) -> None:

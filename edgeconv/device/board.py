@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.bench.read import MACHINE
-from edgeconv.device.payload import archive, digest, sources
+from edgeconv.device.payload import archive, digest, sources, zipped
 from edgeconv.device.ssh import Connection
 from edgeconv.device.wheels import Platform, resolve
 from edgeconv.errors import EdgeconvError
@@ -194,11 +194,11 @@ def setup(
     where an earlier answer is kept. Raises EdgeconvError where they cannot be had or the disk is
     full.
     """
-    code = archive(sources())
+    code = zipped(sources())
     source = f"src-{digest(code)[:16]}"
     if source not in board.there:
         say(f"{connection.host.target}: copying code ({len(code) / 1e6:.1f} MB)")
-        _unpack(connection, source, code)
+        _unpack(connection, [(source, code)])
         board.there.add(source)
     wheels = resolve(runtimes, board.platform, cache / "wheels", fresh, _named(connection, say))
     missing = [wheel for wheel in wheels if wheel.stem not in board.there]
@@ -211,17 +211,10 @@ def _named(connection: Connection, say: Say) -> Say:
     return lambda text: say(f"{connection.host.target}: {text}")
 
 
-def _unpack(connection: Connection, name: str, data: bytes) -> None:
-    """Unpack a tar into a folder there by way of a temporary one; older code nobody runs goes."""
-    part = f"{BASE}/{name}.part.$$"
-    connection.run(
-        f"set -e; mkdir -p {part}; trap 'rm -rf {part}' EXIT; {_receive(f'{part}/tar', len(data))}"
-        f" tar -xf {part}/tar -C {part}; rm {part}/tar; cd {BASE}; if [ -z \"$(ls jobs 2>/dev/null)\" ]; then"
-        f" for old in src-????????????????; do [ \"$old\" = {name} ] || rm -rf \"$old\"; done; fi;"
-        f" mv -T {part} {BASE}/{name} 2>/dev/null || [ -d {BASE}/{name} ]",
-        data,
-        timeout_s=1800.0,
-    )  # fmt: skip
+def _unpack(connection: Connection, zips: Sequence[tuple[str, bytes]]) -> None:
+    """Unpack each zip into the folder of its name below BASE, by way of a temporary one."""
+    command = f"python3 -c {shlex.quote(UNPACK)} {BASE} {len(zips)}"
+    connection.run(command, archive(zips), timeout_s=1800.0)
 
 
 def _receive(path: str, size: int) -> str:
@@ -236,18 +229,37 @@ def _receive(path: str, size: int) -> str:
 
 
 UNPACK = """import io, os, shutil, sys, tarfile, zipfile
-base = os.path.join(sys.argv[1], "wheels")
-for member in (tar := tarfile.open(fileobj=sys.stdin.buffer, mode="r|")):
-    part = os.path.join(base, member.name + ".part.%d" % os.getpid())
+base, wanted = sys.argv[1], int(sys.argv[2])
+def names(*parts):
+    folder = os.path.join(base, *parts)
+    return os.listdir(folder) if os.path.isdir(folder) else []
+def unpack(name, data):
+    folder = os.path.join(base, name)
+    part = folder + ".part.%d" % os.getpid()
     try:
-        zipfile.ZipFile(io.BytesIO(tar.extractfile(member).read())).extractall(part)
-        os.rename(part, os.path.join(base, member.name))
+        zipfile.ZipFile(io.BytesIO(data)).extractall(part)
+        os.rename(part, folder)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
-        if not os.path.isdir(os.path.join(base, member.name)):
+        if not os.path.isdir(folder):
             sys.exit(str(error))
+    if name.startswith("src-") and not names("jobs"):
+        for old in names():
+            if old.startswith("src-") and ".part." not in old and old != name:
+                shutil.rmtree(os.path.join(base, old), True)
+try:
+    for member in (tar := tarfile.open(fileobj=sys.stdin.buffer, mode="r|")):
+        unpack(member.name, tar.extractfile(member).read())
+        wanted -= 1
+except tarfile.TarError:
+    pass
+if wanted:
+    sys.exit("the copy broke off in the middle")
 """
-"""Unpacks a tar of wheels below its argument: wheels are zip files, and pip may be absent."""
+"""Unpacks a tar of so many zip files (wheels are such, and our code is sent as one) below its argument.
+
+The board's Python does it, as pip may be absent. A connection that breaks looks like the end of the tar there. Older code goes
+unless a job may be running it."""
 
 
 def _copy_wheels(connection: Connection, board: Board, wheels: Sequence[Path], say: Say) -> None:
@@ -263,8 +275,7 @@ def _copy_wheels(connection: Connection, board: Board, wheels: Sequence[Path], s
             f" {opened >> 20} MiB, {board.free_mib} MiB are free"
         )
     say(f"{target}: copying {len(wheels)} wheels ({packed / 1e6:.1f} MB)")
-    data = archive([(wheel.stem, wheel.read_bytes()) for wheel in wheels])
-    connection.run(f"python3 -c {shlex.quote(UNPACK)} {BASE}", data, timeout_s=1800.0)
+    _unpack(connection, [(f"wheels/{wheel.stem}", wheel.read_bytes()) for wheel in wheels])
     board.there.update(wheel.stem for wheel in wheels)
 
 

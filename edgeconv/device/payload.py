@@ -1,20 +1,25 @@
-"""Our own Python files as an archive: the same bytes from the same files."""
+"""What a board runs of our own Python files, as an archive: the same bytes from the same files."""
 
 import hashlib
 import io
 import os
 import tarfile
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import edgeconv
 
 PACKAGE = Path(edgeconv.__file__).parent
-LEFT_OUT = ("calib_data", "__pycache__", "bundled", "golden")
+LEFT_OUT = (
+    "calib_data", "__pycache__", "bundled", "golden",
+    "evaluate", "export", "layers", "mcu", "mil", "models", "rescue", "sweep", "train",
+)  # fmt: skip
+"""Folders of data and weights, and of what converts, trains or judges: a board runs files, and says what they gave."""
 
 
 def sources() -> list[tuple[str, bytes]]:
-    """(name below src/, content) of every module of ours, without data and weights."""
+    """(name below src/, content) of every module that a board's commands may import."""
     found = []
     for folder, names, files in os.walk(PACKAGE, followlinks=True):
         names[:] = sorted(name for name in names if name not in LEFT_OUT)
@@ -41,6 +46,15 @@ def archive(entries: Iterable[tuple[str, bytes]], *, gzip: bool = False) -> byte
     import gzip as compression
 
     return compression.compress(data, mtime=0)
+
+
+def zipped(entries: Iterable[tuple[str, bytes]]) -> bytes:
+    """A zip of (name, content), as a wheel is one: sorted, without times."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in sorted(entries):
+            file.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
 
 
 def digest(data: bytes) -> str:
