@@ -389,3 +389,36 @@ def test_queries_keys_and_values_are_turned_together(
     got, _ = run_nchw(worker, made, given)
     reach = np.abs(wanted).max()
     np.testing.assert_allclose(got["y"], wanted, atol=(0.1 if int8 else 1e-5) * reach)
+
+
+def multihead_attention(picks: str) -> Graph:
+    """torch's MultiheadAttention as it exports it, its batch first: q, k and v are picked and turned each."""
+    body = (
+        "(float[3,9,12] x) => (float[3,9,12] y) { t = Transpose<perm=[1,0,2]>(x)\n m = MatMul(t, w)\n"
+        " r = Reshape(m, apart)\n s = Transpose<perm=[3,1,2,0,4]>(r)\n t1 = Squeeze(s, third)\n"
+        + picks.format(k=1).replace("first", "front")
+        + "\n q = Reshape(a1, heads)\n k = Reshape(b1, heads)\n v = Reshape(c1, heads)\n"
+        " tq = Transpose<perm=[1,0,2]>(q)\n tk = Transpose<perm=[1,2,0]>(k)\n tv = Transpose<perm=[1,0,2]>(v)\n"
+        " h = Mul(tq, half)\n n = MatMul(h, tk)\n p = Softmax<axis=-1>(n)\n o = MatMul(p, tv)\n"
+        " b = Transpose<perm=[1,0,2]>(o)\n c = Reshape(b, rows)\n d = MatMul(c, u)\n e = Reshape(d, back)\n"
+        " f = Transpose<perm=[1,0,2]>(e)\n y = Add(x, f) }"
+    )
+    shapes = {"apart": (1, 9, 3, 3, 12), "third": (3,), "front": (0,), "heads": (9, 6, 6)}
+    shapes |= {"rows": (27, 12), "back": (9, 3, 12)}
+    constants: dict[str, Any] = {name: ints(*shape) for name, shape in shapes.items()}
+    constants |= {f"i{k}": np.array(k) for k in range(3)} | {"half": np.array(0.5, np.float32)}
+    return graph_of(body, w=floats(12, 36, seed=1) / 3, u=floats(12, 12, seed=2) / 4, **constants)
+
+
+@pytest.mark.parametrize("picks", [SPLIT, GATHER], ids=["split", "gather"])
+@pytest.mark.parametrize("int8", [False, True])
+def test_what_is_picked_is_turned_together(picks: str, int8: bool, worker: Worker) -> None:
+    graph, given = multihead_attention(picks), {"x": floats(3, 9, 12, seed=7)}
+    (wanted,) = run(graph, given)
+    ready = prepare(graph, int8=int8).graph
+    recipe = minmax_recipe(ready, given, "asymmetric") if int8 else None
+    made = emit_tflite(ready, recipe, precision="int8" if int8 else "fp32")
+    assert made.ops["TRANSPOSE"] == 2, "one there, one back"
+    got, _ = run_nchw(worker, made, given)
+    reach = np.abs(wanted).max()
+    np.testing.assert_allclose(got["y"], wanted, atol=(0.1 if int8 else 1e-5) * reach)

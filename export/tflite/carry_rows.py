@@ -28,14 +28,15 @@ def carry_rows(
     """Return graph and recipe with every order carried that makes the whole move less; ``cost`` says how much it moves."""
     least: int | None = None
     for name in [node.name for node in graph.of("Transpose")]:
-        begin = next((node for node in graph.of("Transpose") if node.name == name), None)
-        if begin is None or order_of(graph, begin) is None:
-            continue
-        least = cost(graph) if least is None else least
-        trial = Reorder.of(graph, recipe)
-        begin = next(node for node in trial.graph.nodes if node.name == name)
-        if _carried(trial, begin) and (found := cost(trial.graph)) < least:
-            least, (graph, recipe) = found, trial.result()
+        for onwards in (True, False):
+            begin = next((node for node in graph.of("Transpose") if node.name == name), None)
+            if begin is None or order_of(graph, begin) is None:
+                break
+            least = cost(graph) if least is None else least
+            trial = Reorder.of(graph, recipe)
+            begin = next(node for node in trial.graph.nodes if node.name == name)
+            if _carried(trial, begin, onwards) and (found := cost(trial.graph)) < least:
+                least, (graph, recipe) = found, trial.result()
     return _picked_in_place(graph, recipe)
 
 
@@ -52,11 +53,14 @@ def _picked_in_place(graph: Graph, recipe: Recipe | None) -> tuple[Graph, Recipe
     return moved.result()
 
 
-def _carried(moved: Reorder, begin: Node) -> bool:
-    """Carry the order of one Transpose in place, and say whether any layer lies behind it."""
+def _carried(moved: Reorder, begin: Node, onwards: bool) -> bool:
+    """Carry the order of one Transpose in place, to the layers behind or before it, and say whether there are any."""
     order = order_of(moved.graph, begin)
-    region = None if order is None else region_around(moved.graph, begin, order)
-    if region is None or not any(node.op != "Reshape" for node in region.inside.values()):
+    if order is None:
+        return False
+    start, order = (begin.output, order) if onwards else (begin.inputs[0], order.inverse)
+    region = region_around(moved.graph, begin, start, order)
+    if not any(node.op != "Reshape" for node in region.inside.values()):
         return False
     _rewrite(moved, region)
     moved.graph.sort()
@@ -66,7 +70,7 @@ def _carried(moved: Reorder, begin: Node) -> bool:
 
 def _rewrite(moved: Reorder, region: Region) -> None:
     graph, order = moved.graph, region.order
-    names = {name: _like(moved, name, graph.shape(name)) for name in sorted(region.tensors)}
+    names = {name: like(moved, name, graph.shape(name)) for name in sorted(region.tensors)}
     for node in region.inside.values():
         _reorder_constants(moved, node, order)
     composed = [node for node in region.moves.values() if _compose(moved, node, region)]
@@ -80,7 +84,7 @@ def _rewrite(moved: Reorder, region: Region) -> None:
         steps = order.back(width) if inwards else order.there(width)
         node = Node("Transpose", graph.fresh(f"{name}_in_order"), [first], [second])
         graph.nodes.append(node)
-        _move(graph, node, movement(graph.shape(first), steps))
+        make_move(graph, node, movement(graph.shape(first), steps))
 
 
 def _reorder_constants(moved: Reorder, node: Node, order: Order) -> None:
@@ -115,7 +119,7 @@ def _compose(moved: Reorder, node: Node, region: Region) -> bool:
         steps += region.order.back(made[-1])
     found = movement(read, steps)
     if found is not None and len(found.sizes) <= MOST:
-        _move(graph, node, found)
+        make_move(graph, node, found)
         return True
     if target not in region.tensors and _picked_elsewhere(moved, node, steps, MOST):
         return True
@@ -131,7 +135,7 @@ def _picked_elsewhere(moved: Reorder, node: Node, steps: Sequence[Step], most: i
     """
     graph, made = moved.graph, node.output
     shape, readers = graph.shape(made), graph.consumers().get(made, [])
-    axes = {_picked_axis(graph, reader) for reader in readers}
+    axes = {picked_axis(graph, reader) for reader in readers}
     if len(axes) != 1 or made in graph.outputs or (axis := axes.pop()) is None:
         return False
     tried = []
@@ -144,33 +148,35 @@ def _picked_elsewhere(moved: Reorder, node: Node, steps: Sequence[Step], most: i
     if not tried:
         return False
     _, place, perm, found = min(tried)
-    node.outputs[0] = _like(moved, made, [shape[other] for other in perm])
+    node.outputs[0] = like(moved, made, [shape[other] for other in perm])
     for reader in readers:
         reader.inputs[0] = node.outputs[0]
         reader.attrs["axis"] = place
         for index, part in enumerate(reader.outputs if reader.op == "Split" else []):
             kept = graph.shape(part)
-            reader.outputs[index] = _like(moved, part, [kept[other] for other in perm])
+            reader.outputs[index] = like(moved, part, [kept[other] for other in perm])
             size = graph.add_constant(f"{part}_shape", np.array(kept, np.int64))
             same = Node(
                 "Reshape", graph.fresh(f"{part}_same"), [reader.outputs[index], size], [part]
             )
             graph.nodes.append(same)
-    _move(graph, node, found)
+    make_move(graph, node, found)
     return True
 
 
-def _picked_axis(graph: Graph, node: Node) -> int | None:
+def picked_axis(graph: Graph, node: Node) -> int | None:
     """Return the axis along which a node takes one value each of its first input."""
+    if node.op not in ("Gather", "Split"):
+        return None
     axis = node.int("axis", 0) % len(graph.shape(node.inputs[0]))
     if node.op == "Split":
         parts = [graph.shape(part) for part in node.outputs if part]
         return axis if all(shape[axis] == 1 for shape in parts) else None
-    number = graph.constant(node, 1) if node.op == "Gather" else None
+    number = graph.constant(node, 1)
     return axis if number is not None and number.ndim == 0 else None
 
 
-def _like(moved: Reorder, name: str, shape: Sequence[int]) -> str:
+def like(moved: Reorder, name: str, shape: Sequence[int]) -> str:
     """Declare a tensor of the values of ``name`` under another name, which nobody compares."""
     graph = moved.graph
     made = graph.declare(graph.fresh(f"{name}_moved"), shape, graph.dtype(name))
@@ -179,7 +185,7 @@ def _like(moved: Reorder, name: str, shape: Sequence[int]) -> str:
     return made
 
 
-def _move(graph: Graph, node: Node, found: Movement | None) -> None:
+def make_move(graph: Graph, node: Node, found: Movement | None) -> None:
     """Make a node do ``found``."""
     assert found is not None
     if found.sizes:

@@ -5,6 +5,7 @@ Result:  k [-> Mul(one value)] -> right side of the MatMul with transB
 """
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.tflite.movement import Step, movement, steps_of
 
 
 def fold_transposes(graph: Graph) -> Graph:
@@ -46,6 +47,9 @@ def _transpose_before(
         return None
     if graph.sole_reader(turn.output) is not (node if scaled is None else scaled):
         return None
-    rank = len(graph.shape(turn.output))
-    swapped = [*range(rank - 2), rank - 1, rank - 2]
-    return (turn, scaled) if turn.ints("perm", range(rank)[::-1]) == swapped else None
+    shape = graph.shape(turn.inputs[0])
+    *rest, rows, columns = shape
+    plain = graph.shape(turn.output) == (*rest, columns, rows)
+    perm = Step("perm", (*range(len(rest)), len(rest) + 1, len(rest)))
+    same = plain and movement(shape, steps_of(graph, turn)) == movement(shape, [perm])
+    return (turn, scaled) if same else None

@@ -34,7 +34,7 @@ def _join(graph: Graph, recipe: Recipe | None, first: Node, second: Node) -> boo
     source, inner = first.inputs[0], first.output
     if first.op not in MOVES or first.clamp is not None or source in graph.constants:
         return False
-    if recipe is not None and not _one_scale(recipe, first, second):
+    if recipe is not None and not one_scale(recipe, first, second):
         return False
     shape = graph.shape(source)
     both = movement(shape, [*steps_of(graph, first), *steps_of(graph, second)])
@@ -52,8 +52,8 @@ def _join(graph: Graph, recipe: Recipe | None, first: Node, second: Node) -> boo
     return True
 
 
-def _one_scale(recipe: Recipe, first: Node, second: Node) -> bool:
+def one_scale(recipe: Recipe, first: Node, second: Node) -> bool:
     """Say whether integers pass both nodes as they are, or neither node computes on them."""
-    names = (first.inputs[0], first.output, second.output)
+    names = (first.inputs[0], second.inputs[0], second.output)
     floats = {node.name in recipe.float_nodes for node in (first, second)}
     return len({recipe.activations.get(name) for name in names}) == 1 and len(floats) == 1

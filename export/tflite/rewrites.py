@@ -12,6 +12,7 @@ from edgeconv.export.tflite.fold_transposes import fold_transposes
 from edgeconv.export.tflite.join_groups import join_groups
 from edgeconv.export.tflite.join_moves import join_moves
 from edgeconv.export.tflite.order_channels import order_channels
+from edgeconv.export.tflite.pick_together import pick_together
 from edgeconv.export.tflite.place_shuffles import place_shuffles
 from edgeconv.export.tflite.stack_parts import stack_parts
 from edgeconv.export.tflite.table import planned
@@ -70,6 +71,7 @@ def rewrite(
     graph = join_moves(fold_transposes(graph), recipe)
     graph, recipe = carry_rows(graph, recipe, _moved)
     graph = join_moves(graph, recipe)
+    graph, recipe = pick_together(graph, recipe, _moved)
     placed: tuple[Change, ...] = ()
     if rewrites.place_shuffles:
         graph, recipe, placed = place_shuffles(graph, recipe)  # first: what is folded costs nothing

@@ -28,11 +28,15 @@ class Order:
         """Bring rows of ``width`` values from the order in which they come to that of the Transpose."""
         return [Step("shape", (*self.sizes, width)), Step("perm", (*self.perm, len(self.perm)))]
 
+    @property
+    def inverse(self) -> "Order":
+        """The order that undoes this one."""
+        sizes = tuple(self.sizes[axis] for axis in self.perm)
+        return Order(sizes, tuple(int(axis) for axis in np.argsort(self.perm)))
+
     def back(self, width: int) -> list[Step]:
         """Undo that."""
-        sizes = tuple(self.sizes[axis] for axis in self.perm)
-        perm = tuple(int(axis) for axis in np.argsort(self.perm))
-        return [Step("shape", (*sizes, width)), Step("perm", (*perm, len(perm)))]
+        return self.inverse.there(width)
 
 
 @dataclass
@@ -65,10 +69,10 @@ def order_of(graph: Graph, node: Node) -> Order | None:
     return Order(tuple(sizes), tuple(perm))
 
 
-def region_around(graph: Graph, begin: Node, order: Order) -> Region:
-    """Return the region around the result of ``begin``."""
+def region_around(graph: Graph, begin: Node, start: str, order: Order) -> Region:
+    """Return the region around ``start``, which ``begin`` makes or reads."""
     makers, readers = graph.producers(), graph.consumers()
-    region, waiting = Region(order), [begin.output]
+    region, waiting = Region(order), [start]
     while waiting:
         name = waiting.pop()
         if name in region.tensors:

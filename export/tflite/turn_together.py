@@ -90,7 +90,8 @@ def _part(graph: Graph, recipe: Recipe | None, source: str, cut: Node, index: in
     return _Part(cut, index, turn)
 
 
-def _swapped(perm: Sequence[int]) -> Perm:
+def swapped(perm: Sequence[int]) -> Perm:
+    """Return a permutation with its last two axes changed."""
     return (*perm[:-2], perm[-1], perm[-2])
 
 
@@ -98,7 +99,7 @@ def _common(parts: Sequence[_Part]) -> Perm | None:
     """Return the permutation that most parts have, if the others differ from it by their last two axes alone."""
     perms = [part.perm for part in parts]
     first = max(perms, key=perms.count)
-    return first if all(perm in (first, _swapped(first)) for perm in perms) else None
+    return first if all(perm in (first, swapped(first)) for perm in perms) else None
 
 
 def _turn(moved: Reorder, source: str, axis: int, parts: Sequence[_Part]) -> None:
@@ -124,7 +125,7 @@ def _turn(moved: Reorder, source: str, axis: int, parts: Sequence[_Part]) -> Non
             continue
         name = part.cut.outputs[part.index]
         part.cut.outputs[part.index] = part.turn.inputs[0] = _like(moved, name, perm)
-        part.turn.attrs["perm"] = [*_swapped(range(len(perm)))]
+        part.turn.attrs["perm"] = [*swapped(range(len(perm)))]
     graph.sort()
     graph.prune()
 
