@@ -193,6 +193,30 @@ def attention_of_a_picture() -> Graph:
     return net.finish(net.conv(reshaped(net, made, 2, 8, 4, 5), 4))
 
 
+def normed_to_tokens() -> Graph:
+    """A GroupNorm whose result is seen as tokens at once."""
+    net = NetBuilder(shape=(1, 3, 4, 4))
+    sides = [net.constant("norm", np.full(1, value, np.float32)) for value in (1.0, 0.25)]
+    seen = reshaped(net, net.conv("input", 8), 1, 1, 128)
+    made = net.add("InstanceNormalization", [seen, *sides], (1, 1, 128))
+    return net.finish(layer(net, turned(net, reshaped(net, made, 1, 8, 16), 0, 2, 1), 3))
+
+
+def cubic() -> Graph:
+    """A filter that TFLite has no operator for, between convolutions."""
+    net = NetBuilder(shape=(1, 3, 4, 5))
+    scales = net.constant("scales", np.array([1, 1, 2, 2], np.float32))
+    x = net.add("Resize", [net.conv("input", 8), "", scales], (1, 8, 8, 10), mode="cubic")
+    return net.finish(net.conv(x, 4))
+
+
+def super_resolution() -> Graph:
+    """A PixelShuffle at the end (arXiv 1609.05158)."""
+    net = NetBuilder(shape=(1, 3, 4, 5))
+    x = net.conv("input", 12)
+    return net.finish(net.add("DepthToSpace", [x], (1, 3, 8, 10), blocksize=2, mode="CRD"))
+
+
 @pytest.mark.parametrize("int8", [False, True])
 @pytest.mark.parametrize(
     ("build", "most"),
@@ -207,6 +231,9 @@ def attention_of_a_picture() -> Graph:
         (channels_one_by_one, 0),
         (summed_rows, 0),
         (attention_of_a_picture, 0),
+        (normed_to_tokens, 0),
+        (cubic, 0),
+        (super_resolution, 0),
     ],
 )
 def test_only_what_has_to_move_moves(worker: Worker, build: object, most: int, int8: bool) -> None:

@@ -64,6 +64,12 @@ def computed(graph: Graph, seed: int = 5) -> list[NDArray[Any]]:
             n, c, h, w = x.shape
             groups = node.int("groups", 1)
             made = [x.reshape(n, groups, c // groups, h, w).swapaxes(1, 2).reshape(n, c, h, w)]
+        elif node.op == "DepthToSpace":
+            n, c, h, w = x.shape
+            b, deep = node.int("blocksize", 1), node.str("mode", "DCR") == "DCR"
+            parts = x.reshape((n, b, b, -1, h, w) if deep else (n, -1, b, b, h, w))
+            parts = parts.transpose((0, 3, 4, 1, 5, 2) if deep else (0, 1, 4, 2, 5, 3))
+            made = [parts.reshape(n, c // b**2, h * b, w * b)]
         elif node.op == "Concat":
             made = [np.concatenate(args, node.int("axis", 0))]
         elif node.op == "Slice":
@@ -299,11 +305,22 @@ def shuffle_net(group: int = 1, stride: int = 2, clamp: Any = None, last: int = 
     return net.finish(one(net, shuffled, 6, group=last, stride=stride))
 
 
+def pixel_shuffle(mode: str = "CRD", group: int = 1) -> Graph:
+    """torch's PixelShuffle between two layers (arXiv 1609.05158)."""
+    net = NetBuilder((1, 6, 4, 4))
+    first = one(net, "input", 12, group=group)
+    return net.finish(
+        one(net, net.add("DepthToSpace", [first], (1, 3, 8, 8), blocksize=2, mode=mode), 2)
+    )
+
+
 @pytest.mark.parametrize(
     ("graph", "after", "said"),
     [
         (shuffle_net(), "Conv Conv", ["fold_shuffles"]), (shuffle_net(3), "Conv Conv ChannelShuffle", ["move_shuffles"]),
         (shuffle_net(3, 1), "Conv ChannelShuffle Conv", []), (shuffle_net(3, 2, (0.0, 1.0)), "Conv ChannelShuffle Conv", []),
+        (pixel_shuffle(), "Conv DepthToSpace Conv", ["order_blocks"]), (pixel_shuffle(group=3), "Conv DepthToSpace Conv", []),
+        (pixel_shuffle(mode="DCR"), "Conv DepthToSpace Conv", []),
         (shuffle_net(3, 2, None, 2), "Conv ChannelShuffle Conv", []), (shuffle_net(1, 1, None, 1), "Conv Conv", ["fold_shuffles"]),
     ],
 )  # fmt: skip
@@ -538,29 +555,38 @@ def norm(x: str = "float[2,4,3,3]", s: Any = (2, 2, 18), t: Any = (2, 4, 3, 3), 
     ("graph", "joined"),
     [
         (norm(), True), (norm("float[2,4,9]", t=(2, 4, 9)), True), (norm(s=(2, 2, 6, 3)), True), (norm(s=(2, 1, 36)), True),
-        (norm(s=(2, 4, 9)), True), (norm(s=(1, 4, 18)), False), (norm(s=(2, 6, 6)), False), (norm(t=(2, 4, 9)), False),
+        (norm(s=(2, 4, 9)), True), (norm(s=(1, 4, 18)), False), (norm(s=(2, 6, 6)), False), (norm(t=(2, 4, 9)), True),
         (norm(more="z = Relu(r)", y="y, z"), False), (norm(more="z = Relu(n)", y="y, z"), False), (norm(y="y, n"), False),
         (norm("float[2,4,3,3,1]", t=(2, 4, 3, 3, 1)), False), (norm("float[2,36]", t=(2, 36)), False),
     ],
 )  # fmt: skip
 def test_groups_of_a_norm_are_seen_where_nothing_moves(graph: Graph, joined: bool) -> None:
-    made = join_groups(graph, None)
+    made, _ = join_groups(graph, None)
     assert (made is graph) is not joined
     if not joined:
         return
-    (node,) = made.nodes
+    node, *seen = made.nodes
     groups = graph.constants[graph.nodes[1].inputs[1]].size
-    assert (node.int("groups", 0), node.inputs[0], node.outputs) == (groups, "x", ["y"])
+    assert (node.int("groups", 0), node.inputs[0], made.shape(node.output)) == (
+        groups,
+        "x",
+        graph.shape("x"),
+    )
+    assert [*seen, node][0].outputs == ["y"]
+    assert len(seen) == (graph.shape("x") != graph.shape("y"))
     recipe = recipe_of(graph)
-    assert join_groups(graph, recipe) is not graph
+    whole, held = join_groups(graph, recipe)
+    assert whole is not graph
+    assert held is not None
+    assert held.activations[whole.nodes[0].output] == recipe.activations["n"]
     for name in ("r", "n"):
         other = replace(recipe.activations[name], scale=9.0)
         changed = replace(recipe, activations={**recipe.activations, name: other})
-        assert join_groups(graph, changed) is graph
+        assert join_groups(graph, changed)[0] is graph
     for number in (0, 2):
         bounded = graph.clone()
         bounded.nodes[number].clamp = (0.0, 6.0)
-        assert join_groups(bounded, None) is bounded
+        assert join_groups(bounded, None)[0] is bounded
 
 
 # -- layouts

@@ -9,7 +9,7 @@ operator itself. The filters are those of onnxruntime: what lies outside repeats
 out with exclude_outside, and the weights sum to one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +35,16 @@ def why_no_places(graph: Graph, node: Node) -> str | None:
     return None
 
 
-def resize_by_matrices(graph: Graph, node: Node) -> list[Node]:
-    """Return the nodes that compute ``node``; their tensors and constants are declared in ``graph``."""
+def resize_by_matrices(graph: Graph, node: Node, order: Sequence[int] = ()) -> list[Node]:
+    """Return the nodes that compute ``node``; their tensors and constants are declared in ``graph``.
+
+    Between the first and the last the axes are in ``order``, as the target stores them.
+    """
     rank, nodes = len(graph.shape(node.output)), list[Node]()
-    x = node.inputs[0]
+    x, order = node.inputs[0], tuple(order or range(rank))
+    x = _turned(graph, node, nodes, x, order)
     for axis in reversed(range(rank)):
-        matrix = filter_matrix(graph, node, axis)
+        matrix = filter_matrix(graph, node, order[axis])
         if np.array_equal(matrix, np.eye(len(matrix))):  # an axis that gets shorter is none
             continue
         stored = matrix.T if axis == rank - 1 else matrix
@@ -55,6 +59,7 @@ def resize_by_matrices(graph: Graph, node: Node) -> list[Node]:
         x = _reshaped(graph, node, nodes, x, (lead, before[axis], tail))
         x = _piece(graph, node, nodes, "MatMul", [constant, x], (lead, len(matrix), tail))
         x = _reshaped(graph, node, nodes, x, after)
+    x = _turned(graph, node, nodes, x, tuple(int(axis) for axis in np.argsort(order)))
     if not nodes:
         return [Node("Identity", f"{node.name}/same", [x], [node.output])]
     nodes[-1].outputs = [node.output]
@@ -66,6 +71,15 @@ def _piece(
 ) -> str:
     made = graph.declare(graph.fresh(f"{node.name}/part"), shape, np.float32)
     nodes.append(Node(op, made, inputs, [made]))
+    return made
+
+
+def _turned(graph: Graph, node: Node, nodes: list[Node], x: str, perm: tuple[int, ...]) -> str:
+    if perm == tuple(range(len(perm))):
+        return x
+    shape = graph.shape(x)
+    made = _piece(graph, node, nodes, "Transpose", [x], tuple(shape[axis] for axis in perm))
+    nodes[-1].attrs["perm"] = list(perm)
     return made
 
 

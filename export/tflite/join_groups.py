@@ -1,35 +1,41 @@
 """Let a GroupNorm keep its picture channels last: the groups are seen by a Reshape that moves nothing.
 
-Given:   x (N, C, ...) -> Reshape (N, G, ...) -> InstanceNormalization -> Reshape (N, C, ...) -> y
-Result:  x -> InstanceNormalization with ``groups`` = G, a scale and bias a group -> y
+Given:   x (N, C, ...) -> Reshape (N, G, ...) -> InstanceNormalization -> Reshape -> y
+Result:  x -> InstanceNormalization with ``groups`` = G, a scale and bias a group [-> Reshape] -> y
 
 Channels first, the values of a group lie together; channels last they do not, and both Reshapes would move
 all of them.
 """
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.tflite.carry_rows import like
+from edgeconv.export.tflite.reorder import Reorder
 from edgeconv.recipe import Recipe
 
 
-def join_groups(graph: Graph, recipe: Recipe | None) -> Graph:
-    """Return the graph with every such norm joined; the argument stays as it is."""
-    made = graph.clone()
+def join_groups(graph: Graph, recipe: Recipe | None) -> tuple[Graph, Recipe | None]:
+    """Return graph and recipe with every such norm joined; the arguments stay as they are."""
+    moved, joined = Reorder.of(graph, recipe), False
+    made = moved.graph
     makers = made.producers()
-    joined = False
     for node in made.of("InstanceNormalization"):
         before, after = makers.get(node.inputs[0]), made.sole_reader(node.output)
         if before is None or after is None or not _regroups(made, recipe, before, node, after):
             continue
         node.attrs["groups"] = made.shape(node.inputs[0])[1]
-        node.inputs[0], node.outputs = before.inputs[0], list(after.outputs)
-        made.nodes.remove(after)
-        joined = True
+        node.inputs[0], joined = before.inputs[0], True
+        if made.shape(node.inputs[0]) == made.shape(after.output):
+            node.outputs = list(after.outputs)
+            made.nodes.remove(after)
+        else:
+            picture = made.shape(node.inputs[0])
+            node.outputs[0] = after.inputs[0] = like(moved, node.output, picture)
     made.prune()
-    return made if joined else graph
+    return moved.result() if joined else (graph, recipe)
 
 
 def _regroups(graph: Graph, recipe: Recipe | None, before: Node, node: Node, after: Node) -> bool:
-    """Say whether both neighbours only split channels into groups and join them again."""
+    """Say whether the neighbours only split channels into groups and see them otherwise again."""
     x, grouped = before.inputs[0], before.output
     shape, seen = graph.shape(x), graph.shape(grouped)
     return (
@@ -38,7 +44,6 @@ def _regroups(graph: Graph, recipe: Recipe | None, before: Node, node: Node, aft
         and after.clamp is None
         and x not in graph.constants
         and graph.sole_reader(grouped) is node
-        and graph.shape(after.output) == shape
         and len(shape) in (3, 4)
         and shape[0] == seen[0]
         and shape[1] % seen[1] == 0

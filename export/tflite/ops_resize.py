@@ -13,7 +13,7 @@ from edgeconv.export.passes.resize_by_axes import (
     why_no_places,
 )
 from edgeconv.export.tflite.emission import Emission
-from edgeconv.export.tflite.layout import Rule, stored_axis
+from edgeconv.export.tflite.layout import Rule, order, stored_axis
 from edgeconv.export.tflite.ops_cut import take
 from edgeconv.export.tflite.ops_elementwise import identity
 
@@ -64,7 +64,8 @@ def resize(em: Emission, node: Node) -> None:
     """
     nearest, foreign = _is_nearest(node), _foreign(em.graph, node) is not None
     if foreign and not nearest:
-        for piece in resize_by_matrices(em.graph, node):
+        stored = order(em.layout(node.output), len(em.graph.shape(node.output)))
+        for piece in resize_by_matrices(em.graph, node, stored):
             em.ops[piece.op].emit(em, piece)
         return
     form = None if foreign else _form(em.graph, node)
@@ -129,9 +130,7 @@ def _refuse(graph: Graph, node: Node) -> str | None:
 
 
 def _rule(graph: Graph, node: Node) -> Rule:
-    if _foreign(graph, node) is None:
-        return "picture"
-    return "any" if _is_nearest(node) else "plain"
+    return "picture" if _foreign(graph, node) is None else "any"
 
 
 TABLE = {

@@ -3,10 +3,13 @@
     Given:   x -> Conv(group=1) -> ChannelShuffle -> y          (the shuffle alone reads the Conv)
     Result:  x -> Conv(its rows in shuffled order) -> y
 
+    Given:   x -> Conv(group=1) -> DepthToSpace(CRD: torch's PixelShuffle) -> y
+    Result:  x -> Conv(its rows in the order of DCR) -> DepthToSpace(DCR) -> y
+
     Given:   x -> ChannelShuffle -> Conv(depthwise, stride > 1) -> y    (nothing else reads between)
     Result:  x -> Conv(depthwise, its filters in the order of x) -> ChannelShuffle -> y
 
-Both are exact to the bit: the same sums in the same order, stored elsewhere. The recipe's integers
+All are exact to the bit: the same sums in the same order, stored elsewhere. The recipe's integers
 move with the rows.
 """
 
@@ -29,9 +32,15 @@ def place_shuffles(
     for shuffle in moved.graph.of("ChannelShuffle"):
         folded += _fold(moved, shuffle)
         behind += _put_behind(moved, shuffle)
+    blocks = sum(_order_blocks(moved, spread) for spread in moved.graph.of("DepthToSpace"))
     changes = (
         Change(
             "fold_shuffles", folded, "channel shuffles folded into the dense convolution before"
+        ),
+        Change(
+            "order_blocks",
+            blocks,
+            "orders of PixelShuffles folded into the dense convolution before",
         ),
         Change(
             "move_shuffles", behind, "channel shuffles moved behind a strided depthwise convolution"
@@ -43,16 +52,36 @@ def place_shuffles(
 def _fold(moved: Reorder, shuffle: Node) -> bool:
     """Apply the first rewrite where it fits, and say whether it did."""
     graph = moved.graph
-    conv = graph.producers().get(shuffle.inputs[0])
-    if conv is None or conv.op != "Conv" or conv.int("group", 1) != 1:
-        return False
-    if graph.sole_reader(conv.output) is None or not has_constants(graph, conv):
+    conv = _dense_before(graph, shuffle)
+    if conv is None:
         return False
     moved.rows(conv, _order(graph, shuffle))
     moved.activations.pop(conv.output, None)
     conv.outputs[0] = shuffle.output
     graph.nodes.remove(shuffle)
     return True
+
+
+def _order_blocks(moved: Reorder, spread: Node) -> bool:
+    """Apply the rewrite of a DepthToSpace where it fits, and say whether it did."""
+    graph, blocks = moved.graph, spread.int("blocksize", 1) ** 2
+    conv = _dense_before(graph, spread)
+    if conv is None or spread.str("mode", "DCR") != "CRD":
+        return False
+    channels = graph.shape(conv.output)[1]
+    moved.rows(conv, np.arange(channels).reshape(-1, blocks).T.reshape(-1))
+    conv.outputs[0] = spread.inputs[0] = moved.tensor(conv.output, "by_blocks", channels)
+    spread.attrs["mode"] = "DCR"
+    return True
+
+
+def _dense_before(graph: Graph, node: Node) -> Node | None:
+    """Return the convolution of all channels that makes what a node alone reads; None where there is none."""
+    conv = graph.producers().get(node.inputs[0])
+    if conv is None or conv.op != "Conv" or conv.int("group", 1) != 1:
+        return None
+    fits = graph.sole_reader(conv.output) is node and has_constants(graph, conv)
+    return conv if fits else None
 
 
 def _put_behind(moved: Reorder, shuffle: Node) -> bool:

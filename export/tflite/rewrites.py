@@ -66,7 +66,7 @@ def rewrite(
     graph: Graph, recipe: Recipe | None, rewrites: Rewrites
 ) -> tuple[Graph, Recipe | None, tuple[Change, ...]]:
     """Return graph and recipe after the rewrites, and what was done."""
-    graph = join_groups(graph, recipe)
+    graph, recipe = join_groups(graph, recipe)
     graph, recipe = turn_together(graph, recipe, _moved)
     graph = join_moves(fold_transposes(graph), recipe)
     graph, recipe = carry_rows(graph, recipe, _moved)
