@@ -114,7 +114,7 @@ def test_a_session_on_a_board_is_made_and_judged(
     assert session.after({}, {}) == []
     runs({"error": "crashed"})
     (session.board / "files").mkdir(parents=True)
-    (session.board / "files" / "abc.part.12").touch()
+    (session.board / "files" / f"abc.part.{os.getpid()}").touch()
     assert session.after({}, {}) == [
         "rerun: a row without a figure",
         "left behind: abc on the board",

@@ -324,6 +324,8 @@ def test_what_a_killed_command_leaves_running_is_found_and_ended(
 ) -> None:
     monkeypatch.setattr(commands, "ORPHANS_S", 0.1)
     left = subprocess.Popen(["sleep", "60"])
-    monkeypatch.setattr(commands, "_children", lambda: {left.pid: "sleep"})
+    monkeypatch.setattr(
+        commands, "_children", lambda: {left.pid: "sleep"} if left.poll() is None else {}
+    )
     assert commands.orphans() == ["sleep"]
     left.wait()

@@ -69,7 +69,7 @@ def equip(work: Path, ssh: str) -> None:
     folder.mkdir(parents=True)
     wheel = folder / "nothing-1-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as file:
-        file.writestr("nothing.py", "")
+        file.writestr(zipfile.ZipInfo("nothing.py"), "")  # without the time: always the same bytes
     note = {
         "requirements": requirements(["onnxruntime"], here),
         "wheels": {wheel.name: sha256(wheel)},

@@ -100,10 +100,16 @@ def orphans() -> list[str]:
     end = time.monotonic() + ORPHANS_S
     while (alive := _children()) and time.monotonic() < end:
         time.sleep(0.01)
-    for pid in alive:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+    end_children()
     return list(alive.values())
+
+
+def end_children() -> None:
+    """End this process's children that run, and those that they leave."""
+    while alive := _children():
+        for pid in alive:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def _children() -> dict[int, str]:

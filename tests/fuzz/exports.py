@@ -100,11 +100,14 @@ class Export:
     def state(self) -> str:
         """Return a hash of all that lies in ``work`` but what was said; random parts of names count as one."""
         found = hashlib.sha256()
-        for path in sorted(self.work.rglob("*"), key=self._called):
-            if path.name not in SAID:
-                data = path.read_bytes() if path.is_file() else b""
-                found.update(f"{self._called(path)} {hashlib.sha256(data).hexdigest()}\n".encode())
+        for path in sorted(self.lying(), key=self._called):
+            data = path.read_bytes() if path.is_file() else b""
+            found.update(f"{self._called(path)} {hashlib.sha256(data).hexdigest()}\n".encode())
         return found.hexdigest()
+
+    def lying(self) -> list[Path]:
+        """Return all that lies in ``work`` but what was said."""
+        return [path for path in self.work.rglob("*") if path.name not in SAID]
 
     def _called(self, path: Path) -> str:
         return RANDOM.sub(r"\1*", path.relative_to(self.work).as_posix())

@@ -23,6 +23,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from fuzz.commands import adopt_orphans
 from fuzz.exports import SMALL, Export, hashes, prepare, prepared_base
 from fuzz.harness import limit_s, wait
 from fuzz.kills import told
@@ -131,6 +132,7 @@ def main(arguments: list[str]) -> int:
 def _campaign(asked: argparse.Namespace, place: Path) -> int:
     calls = Calls(place / "state")
     if asked.session:
+        adopt_orphans()  # what a board runs on is ended before the next case
         export: Export = Session(prepared_base(place, asked.base), place / "work", BENCH)
         whole: dict[str, str] = {}
     else:

@@ -1,15 +1,19 @@
 """A session on a board that somebody ends or hinders: ``fuzz.faults --session``.
 
 An ``ssh`` of ours runs on this machine what it is given, with a home of its own, so that the calls of both
-sides are counted and hindered. The board's wheel is an empty one: its Python has the runtimes.
+sides are counted and hindered. The board's wheel is an empty one: its Python has the runtimes. What it compiles is
+kept elsewhere, by its bytes: a session is quicker, and the calls are those of a Python that writes nothing down.
 """
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz.boards import equip
+from fuzz.commands import end_children
 from fuzz.exports import Export
 
 BENCH = (
@@ -21,6 +25,37 @@ HOME={work}/board; export HOME; unset XDG_CACHE_HOME EDGECONV_CACHE
 for last; do :; done
 eval "$last"
 """
+PYTHON = """#!/bin/sh
+PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}{site}"; export PYTHONPATH
+exec "{python}" -B "$@"
+"""
+COMPILED = """
+import hashlib, marshal, os, sys
+from importlib.machinery import SourceFileLoader
+
+KEPT = {site!r}
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in str(finder)]
+plain = SourceFileLoader.get_code
+
+def get_code(loader, name):
+    path = loader.get_filename(name)
+    if "edgeconv-device/src-" not in path:
+        return plain(loader, name)
+    data = loader.get_data(path)
+    kept = os.path.join(KEPT, hashlib.sha256(path.encode() + data).hexdigest())
+    try:
+        with open(kept, "rb") as file:
+            return marshal.load(file)
+    except (OSError, EOFError, ValueError, TypeError):
+        code = loader.source_to_code(data, path)
+    with open(kept + str(os.getpid()), "wb") as file:
+        marshal.dump(code, file)
+    os.replace(kept + str(os.getpid()), kept)
+    return code
+
+SourceFileLoader.get_code = get_code
+"""
+"""The board's sitecustomize. A checkout that is installed here lends it nothing that was not copied."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +72,53 @@ class Session(Export):
         super().fresh(old)
         (self.work / "board").mkdir()
         equip(self.work, SSH.format(work=self.work))
+        site = self.work.with_name("site")
+        site.mkdir(exist_ok=True)
+        (site / "sitecustomize.py").write_text(COMPILED.format(site=str(site)))
+        (self.work / "tools" / "python3").write_text(
+            PYTHON.format(site=site, python=sys.executable)
+        )
 
     def start(self, *more: str) -> int:
         """Start it as an export is started, with the board's tools in front."""
         before = os.environ["PATH"]
-        os.environ["PATH"] = f"{self.work}/tools:{before}"
+        os.environ["PATH"] = self.path
         try:
             return super().start(*more)
         finally:
             os.environ["PATH"] = before
 
+    @property
+    def path(self) -> str:
+        """PATH with the board's tools in front."""
+        return f"{self.work}/tools:{os.environ['PATH']}"
+
+    def lying(self) -> list[Path]:
+        """Of jobs only that there are some: no later session looks into them within a day."""
+        jobs = self.board / "jobs"
+        return [path for path in super().lying() if path.parent == jobs or jobs not in path.parents]
+
+    def _called(self, path: Path) -> str:
+        called = super()._called(path)
+        return "a job" if path.parent == self.board / "jobs" else called
+
+    def ask(self) -> None:
+        """Take a session's first step, which removes what is half there."""
+        from edgeconv.device.board import ASK, BASE
+
+        subprocess.run([self.work / "tools" / "ssh", f"python3 - {BASE}"], input=ASK.encode(),
+                       capture_output=True, env={**os.environ, "PATH": self.path})  # fmt: skip
+
     def after(self, whole: dict[str, str], old: dict[str, str], *more: str) -> list[str]:
-        """Return what is wrong after an end: the same command fails, something half is left there or here."""
+        """Return what is wrong after an end: the same command fails, something half is left there or here.
+
+        Where a session's first step makes of the disk what another case found, the rest is not done once more.
+        """
+        end_children()
+        self.ask()
+        before = self.state()
+        if before in self.sound:
+            return []
         faults = []
         code, said = self.run()
         if code != 0:
@@ -60,4 +130,7 @@ class Session(Export):
         half = [path.name for path in self.board.rglob("*.part.*")]
         if half:
             faults.append(f"left behind: {half[0].partition('.part.')[0][:12]} on the board")
-        return faults + self.left()
+        faults += self.left()
+        if not faults:
+            self.sound.add(before)
+        return faults
