@@ -65,6 +65,15 @@ def brief(error: BaseException) -> str:
     return line if len(line) <= BRIEF else f"{line[:BRIEF]}..."
 
 
+def an(kind: str) -> str:
+    """Return the name of a type with its article.
+
+    >>> an("int"), an("list")
+    ('an int', 'a list')
+    """
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+
+
 def check_names(call: str, given: Iterable[str], known: Iterable[str]) -> None:
     """Raise UsageError for an option that ``call`` does not have, with the nearest that it has."""
     names = list(known)

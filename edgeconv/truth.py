@@ -64,7 +64,11 @@ def _by_folders(folder: Path, labels: Sequence[str] | None, classes: int | None)
     index = {name: _class(name, labels) for name in names}
     unknown = [name for name, value in index.items() if value is None]
     if labels is not None and 0 < len(unknown) < len(names):
-        raise EdgeconvError(f"--truth folders: {unknown[0]!r} is no class that --labels names")
+        found = next(p for p in pictures if folder_name(p, folder) == unknown[0])
+        raise EdgeconvError(
+            f"--truth folders: {folder / found} lies in {unknown[0]!r}, which is no class that --labels names: call its "
+            "folder by its class"
+        )
     if unknown and classes not in (None, len(names)):
         raise EdgeconvError(
             f"--truth folders: {folder}: folders with pictures: {len(names)}, classes of the net: {classes}; call the "
@@ -116,6 +120,13 @@ def class_folders(folder: Path) -> list[str] | None:
     if len(parents) < 2 or any(parent == "" or "/" in parent for parent in parents):
         return None
     return sorted(parents)
+
+
+def astray(folder: Path) -> str | None:
+    """Return the first picture of ``folder`` that lies in no class folder of its own, where most others do."""
+    names = picture_names(folder)
+    other = [name for name in names if name.count("/") != 1]
+    return other[0] if 0 < 2 * len(other) < len(names) else None
 
 
 def unasked(folder: Path, asked: Iterable[str], done: str = "asked") -> str | None:

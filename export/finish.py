@@ -35,6 +35,7 @@ from edgeconv.export.verify import (
 from edgeconv.export.work import Work
 from edgeconv.files import digest, model_files, partner, sha256, write_bytes
 from edgeconv.judge.advice import advice
+from edgeconv.judge.classes import refuse_truth
 from edgeconv.recipe import FROM_FILE, WITHOUT_ZERO_POINTS
 from edgeconv.runtimes.choose import choose
 from edgeconv.runtimes.probe import EarlyProbe
@@ -81,6 +82,7 @@ def reference(work: Work) -> None:
     with work.stages.stage("reference") as say:
         found, runtime = work.reference.result(work.stages.share("reference"))
         outputs = dict(zip(hub.outputs, found.outputs.values(), strict=True))
+        refuse_truth(outputs, found.truth)
         expected = work.expected = replace(
             found,
             outputs=outputs,

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from edgeconv.deps import require
-from edgeconv.errors import EdgeconvError, UsageError, reading
+from edgeconv.errors import EdgeconvError, UsageError, an, reading
 from edgeconv.files import sha256
 from edgeconv.manifest_schema import TRAINED
 from edgeconv.schema import checked, parse_json
 
-PICKLED = (".pt", ".pth", ".bin", ".tar")
+PICKLED = (".pt", ".pth", ".ckpt", ".bin", ".tar")
 NESTED = ("ema", "model_ema", "state_dict_ema", "state_dict", "model_state_dict", "model", "net")
 """Where trainers put the weights, best first: the averaged ones are what was evaluated."""
 
@@ -49,7 +49,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a .safetensors, or a .pt, .pth, .bin or .tar file with torch's weights_only.
+    """Read a .safetensors, or a file of one of PICKLED's endings with torch's weights_only.
 
     Raises UsageError for another ending or a missing file, EdgeconvError where it is truncated, holds
     code instead of tensors, or holds integers, NaN or Inf (naming the tensor).
@@ -144,7 +144,7 @@ def _unwrap(loaded: Any, path: Path) -> tuple[dict[str, Any], str | None]:
         loaded = loaded[step]
     if not isinstance(loaded, dict):
         raise EdgeconvError(
-            f"{path} holds a {type(loaded).__name__}, not weights: save net.state_dict()"
+            f"{path} holds {an(type(loaded).__name__)}, not weights: save net.state_dict()"
         )
     return {str(key): value for key, value in loaded.items()}, ".".join(steps) or None
 

@@ -2,13 +2,14 @@
 
 import contextlib
 import importlib.util
+import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import nn
 
-from edgeconv.errors import EdgeconvError, UsageError, nearest
+from edgeconv.errors import EdgeconvError, UsageError, an, nearest
 from edgeconv.foreign import refuse_no_file
 
 
@@ -38,16 +39,34 @@ def call_factory(names: Mapping[str, object], name: str, where: str) -> nn.Modul
         raise UsageError(f"{where} defines no {name}{near and f': {near}'}")
     factory = names[name]
     if not callable(factory):
-        raise EdgeconvError(f"{name} in {where} is a {type(factory).__name__}, not a function")
+        raise EdgeconvError(f"{name} in {where} is {an(type(factory).__name__)}, not a function")
+    wanted = _arguments(factory)
+    if wanted:
+        raise UsageError(
+            f"{where}:{name} is called without arguments and wants {', '.join(wanted)}: "
+            "write a function that takes none and returns the net"
+        )
     try:
         module = factory if isinstance(factory, nn.Module) else factory()
     except (Exception, SystemExit) as error:
         raise EdgeconvError(f"{where}:{name} fails: {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):
         raise EdgeconvError(
-            f"{where}:{name} returned a {type(module).__name__}, not a torch.nn.Module"
+            f"{where}:{name} returned {an(type(module).__name__)}, not a torch.nn.Module"
         )
     return module.eval()
+
+
+def _arguments(factory: Callable[..., object]) -> list[str]:
+    """Return the names of what ``factory`` cannot be called without; a net that is made already is not called."""
+    if isinstance(factory, nn.Module):
+        return []
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):  # what is written in C need not say
+        return []
+    named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return [p.name for p in named if p.default is p.empty]
 
 
 def _run(path: Path) -> dict[str, object]:

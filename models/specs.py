@@ -77,7 +77,7 @@ class NetSpec:
 MODULE_SUFFIXES = (".pt2", ".pt", ".pth", ".ts")
 """Of a saved ExportedProgram, and of TorchScript."""
 
-WEIGHTS_SUFFIXES = (".pt", ".pth", ".safetensors")
+WEIGHTS_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
 """Of weights alone; the first two of TorchScript too."""
 
 

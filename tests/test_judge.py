@@ -765,3 +765,13 @@ def test_a_runtime_that_no_processor_changes_is_held_tighter() -> None:
         assert verdict is not None
         held = [f.metric for f in verdict.missed if f.metric.endswith("_db")]
         assert held == missed, runtime
+
+
+def test_truth_belongs_to_the_output_that_has_its_classes() -> None:
+    rng = np.random.default_rng(0)
+    outputs = {"pose": rng.normal(size=(8, 3)), "scores": rng.normal(size=(8, 5))}
+    truth = np.arange(8) % 5
+    figures = compare(outputs, outputs, truth=truth).figures
+    assert ("top1" in figures["scores"], "top1" in figures["pose"]) == (True, False)
+    with pytest.raises(EdgeconvError, match="class 5, counted from 0, and output scores has 5"):
+        compare(outputs, outputs, truth=truth + 1)

@@ -244,7 +244,7 @@ def test_the_reference_is_the_file_that_is_named_else_the_hub(tmp_path: Path) ->
     assert data.reference_file(Request(reference="r.npz"), None) is None
     with pytest.raises(UsageError, match="say with --reference what the float model is"):
         data.reference_file(Request(), None)
-    with pytest.raises(UsageError, match="say with --reference"):
+    with pytest.raises(UsageError, match="mobilenet_v2 is a net: files without a manifest are"):
         data.reference_file(Request(reference="mobilenet_v2"), None)
     with pytest.raises(UsageError, match="outputs as --reference need an artifact"):
         data.reference_inputs(Request(reference="r.npz"), None)

@@ -484,6 +484,8 @@ def test_tflite_runtime_refuses_numpy_2_with_the_cure() -> None:
 
 
 def test_the_runtime_table_explains_a_missing_runtime(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no runtime here runs a folder"):
+        choose(tmp_path)
     with pytest.raises(UsageError, match=r"no runtime here runs \.txt"):
         open_runner(tmp_path / "x.txt")
     with pytest.raises(EdgeconvError, match="does not exist"):

@@ -137,6 +137,7 @@ FACTORIES = """
     def broken(): raise ValueError("no such width")
     def leaves(): sys.exit(3)
     def number(): return 7
+    def wants(depth, *rest, width=1): return torch.nn.Conv2d(3, depth, width)
     value = 7
 """
 
@@ -160,8 +161,9 @@ def test_a_factory_file_is_summarized(script: Path) -> None:
         ("brokn", r"defines no brokn: did you mean broken\?"),
         ("broken", "fails: ValueError: no such width"),
         ("leaves", "fails: SystemExit"),
-        ("number", "returned a int, not a torch.nn.Module"),
-        ("value", "is a int, not a function"),
+        ("number", "returned an int, not a torch.nn.Module"),
+        ("wants", "is called without arguments and wants depth: write a function"),
+        ("value", "is an int, not a function"),
         ("a-b", "is not written"),
     ],
 )

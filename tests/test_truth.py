@@ -7,7 +7,7 @@ import pytest
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError
 from edgeconv.samples import InputSpec, load_samples
-from edgeconv.truth import read_truth, unasked
+from edgeconv.truth import astray, class_folders, read_truth, unasked
 
 LABELS = ["cat", "dog", "snail"]
 
@@ -113,8 +113,19 @@ def test_folders_are_numbered_in_order_where_nothing_names_them(tmp_path: Path) 
 
 def test_one_folder_that_labels_do_not_name_is_refused(tmp_path: Path) -> None:
     folder = pictures(tmp_path, "snail/a.png", "dgo/b.png")
-    with pytest.raises(EdgeconvError, match="'dgo' is no class that --labels names"):
+    with pytest.raises(
+        EdgeconvError, match=r"dgo/b\.png lies in 'dgo', which is no class that --l"
+    ):
         read_truth("folders", folder, LABELS)
+
+
+def test_what_keeps_folders_from_being_classes_is_named_where_it_is_little(tmp_path: Path) -> None:
+    folder = pictures(tmp_path, "cat/a.png", "dog/b.png", "dog/c.png")
+    assert (class_folders(folder), astray(folder)) == (["cat", "dog"], None)
+    pictures(folder, "dog/old/d.png")
+    assert (class_folders(folder), astray(folder)) == (None, "dog/old/d.png")
+    pictures(folder, *(f"{i}.png" for i in range(9)))
+    assert astray(folder) is None, "pictures that are not sorted at all"
 
 
 def test_a_cell_that_never_ends_is_no_csv(tmp_path: Path) -> None:

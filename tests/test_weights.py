@@ -123,7 +123,9 @@ def test_an_official_shufflenet_gets_the_official_channel_order_and_a_zero_bias(
     assert float(loaded.state["classifier.bias"].abs().max()) == 0
 
 
-@pytest.mark.parametrize("wrap", ["plain", "state_dict", "model", "ema", "nested", "module."])
+@pytest.mark.parametrize(
+    "wrap", ["plain", "state_dict", "model", "lightning", "ema", "nested", "module."]
+)
 def test_wrapped_checkpoints_load(tmp_path: Path, wrap: str) -> None:
     net = small()
     state = dict(net.state_dict())
@@ -131,15 +133,20 @@ def test_wrapped_checkpoints_load(tmp_path: Path, wrap: str) -> None:
         "plain": state,
         "state_dict": {"epoch": 3, "state_dict": state},
         "model": {"model": state, "optimizer": {"lr": 0.1}},
+        "lightning": {
+            "state_dict": {f"net.{key}": value for key, value in state.items()},
+            "epoch": 3,
+        },
         "ema": {"model": {k: torch.zeros_like(v) for k, v in state.items()}, "ema": state},
         "nested": {"ema": {"model": state}},
         "module.": {f"module.{key}": value for key, value in state.items()},
     }[wrap]
-    torch.save(data, tmp_path / "net.pt")
-    loaded = load_small(tmp_path / "net.pt")
+    path = tmp_path / ("net.ckpt" if wrap == "lightning" else "net.pt")
+    torch.save(data, path)
+    loaded = load_small(path)
     x = torch.rand(1, 3, 32, 32)
     assert torch.equal(loaded.build()(x), net(x))
-    assert ("in the file" in loaded.matched) == (wrap in ("state_dict", "model", "ema", "nested"))
+    assert ("in the file" in loaded.matched) == (wrap not in ("plain", "module."))
 
 
 def test_half_precision_safetensors_load_as_float32(tmp_path: Path) -> None:

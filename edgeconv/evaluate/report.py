@@ -15,7 +15,7 @@ from edgeconv.evaluate.run import Asked, Subject, open_subject, pictures
 from edgeconv.evaluate.task import scores_count
 from edgeconv.evaluate.yolo_txt import is_yolo_folder
 from edgeconv.pictures import picture_names
-from edgeconv.truth import BY_FOLDERS, class_folders, folder_name, read_truth, unasked
+from edgeconv.truth import BY_FOLDERS, astray, class_folders, folder_name, read_truth, unasked
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _classified(plain: Report, subject: Subject, data: str, wish: Wish, measure:
         raise UsageError(
             f"{subject.path} is no detector: say with --truth what the pictures of {data} show "
             "(folders, a CSV of file and class, or a folder of masks), or sort them into folders by "
-            "class"
+            f"class{f': {lost} lies in none' if (lost := astray(Path(data))) else ''}"
         )
     classes = scores_count([spec.shape for spec in subject.outputs])
     known = read_truth(truth, Path(data), list(plain.labels) or None, classes)

@@ -1,5 +1,6 @@
 """The figures of class scores: decisions of pictures and of places, and accuracy."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -93,8 +94,8 @@ def _rare(reference: Array, other: Array, agrees: Array) -> Figures:
 def accuracy(reference: Array, other: Array, context: Context) -> Figures:
     """Return what both sides are worth where true classes are known."""
     truth = _truth(reference, context)
-    if truth is None:
-        return {}
+    if truth is None or truth.max() >= metrics.class_rows(reference).shape[1]:
+        return {}  # or it is of another output
     return _accuracy(metrics.correct(reference, truth), metrics.correct(other, truth))
 
 
@@ -106,6 +107,21 @@ def label_accuracy(reference: Array, other: Array, context: Context) -> Figures:
     known = truth >= 0
     sides = (np.rint(side.reshape(-1)[known]) == truth[known] for side in (reference, other))
     return _accuracy(*sides)
+
+
+def refuse_truth(outputs: Mapping[str, Array], truth: NDArray[np.integer[Any]] | None) -> None:
+    """Raise EdgeconvError where ``truth`` names a class that no output (pictures, classes) has."""
+    sizes = {
+        n: metrics.class_rows(a, n).shape[1] for n, a in outputs.items() if metrics.is_scores(a)
+    }
+    if truth is None or not len(truth) or not sizes:
+        return
+    widest = max(sizes, key=lambda name: sizes[name])
+    if (most := int(truth.max())) >= sizes[widest]:
+        raise EdgeconvError(
+            f"--truth names class {most}, counted from 0, and output {widest} has {sizes[widest]} classes: with folders "
+            "every folder that holds pictures is one"
+        )
 
 
 def _truth(reference: Array, context: Context) -> NDArray[np.integer[Any]] | None:

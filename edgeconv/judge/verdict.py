@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgeconv.adapt import match_names
 from edgeconv.errors import EdgeconvError
 from edgeconv.judge.budget import DEFAULTS, Budget
+from edgeconv.judge.classes import refuse_truth
 from edgeconv.judge.context import Context
 from edgeconv.judge.doubts import doubts_of, is_open
 from edgeconv.judge.labels import Margins
@@ -155,6 +156,7 @@ def compare(
     """
     budget = DEFAULTS["fp32"] if budget is None else budget
     names = match_names(list(reference), list(other), "output")
+    refuse_truth(reference, truth)
     findings = list(found)
     figures: dict[str, Figures] = {}
     parts: dict[str, dict[str, Figures]] = {}

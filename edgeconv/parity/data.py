@@ -139,6 +139,11 @@ def reference_file(request: Request, artifact: Artifact | None) -> Path | None:
         refuse_no_file(path)
         return path
     if artifact is None:
+        if request.reference is not None:
+            raise UsageError(
+                f"--reference {request.reference} is a net: files without a manifest are held against a file (.onnx or "
+                ".tflite, or outputs as .npz), such as edgeconv export writes of it"
+            )
         raise UsageError("say with --reference what the float model is (.onnx, or outputs as .npz)")
     return artifact.evidence("hub.onnx")
 

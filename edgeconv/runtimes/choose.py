@@ -54,7 +54,7 @@ def fitting(path: Path) -> list[Runtime]:
     if not found:
         refuse_weights_alone(path)
         known = ", ".join(sorted({s for runtime in RUNTIMES.values() for s in runtime.suffixes}))
-        what = suffix or "a file without suffix"
+        what = suffix or ("a folder" if path.is_dir() else "a file without suffix")
         raise UsageError(f"{path}: no runtime here runs {what}; they run {known}")
     return found
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from edgeconv.closing import Closing
 from edgeconv.deps import require
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, an
 from edgeconv.runtimes.base import Feeds, Outputs, PreparedCall, check_feeds
 from edgeconv.runtimes.checks import check_threads, first_line, picture_layout
 from edgeconv.tensors import TensorSpec
@@ -131,7 +131,7 @@ def named_tensors(model: str, result: Any) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for path, value in _leaves(result, ()):
         if not hasattr(value, "detach"):
-            raise EdgeconvError(f"{model} returns a {type(value).__name__}, not tensors only")
+            raise EdgeconvError(f"{model} returns {an(type(value).__name__)}, not tensors only")
         stem = () if isinstance(path[0], str) else ("output",)
         found.append(("_".join(map(str, (*stem, *path))), value))
     if not found:
