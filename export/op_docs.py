@@ -24,7 +24,12 @@ attributes only; a dash: on floats, between integers), and whether Core ML reads
 |---|---|---|---|---|---|---|---|---|---|
 """
 ALSO_WRITTEN = (
-    *("a Conv with computed weights", "Einsum", "GatherElements", "GatherND"),
+    *(
+        "a Conv or ConvTranspose with computed weights or bias",
+        "Einsum",
+        "GatherElements",
+        "GatherND",
+    ),
     *("MaxUnpool", "MeanVarianceNormalization", "ReverseSequence"),
 )
 """What passes of their own write out."""

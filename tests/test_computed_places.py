@@ -69,6 +69,43 @@ def test_a_convolution_with_computed_weights_is_a_product(tmp_path: Path) -> Non
     same_everywhere(model_of(body), feeds, tmp_path)
 
 
+TRANSPOSED = [
+    "(float[1,4,5,6] x, float[4,3,3,3] w) => (float[1,3,11,13] y)"
+    " { y = ConvTranspose<strides = [2,2]>(x, w) }",
+    "(float[2,4,5,6] x, float[4,3,3,2] w, float[6] b) => (float[2,6,11,12] y)"
+    " { y = ConvTranspose<group = 2, strides = [2,2], pads = [1,0,0,1], output_padding = [1,1]>(x, w, b) }",
+    "(float[2,4,7] x, float[4,3,3] w) => (float[2,3,11] y)"
+    " { y = ConvTranspose<dilations = [2]>(x, w) }",
+]
+
+
+@pytest.mark.parametrize("body", TRANSPOSED)
+def test_a_transposed_convolution_with_computed_weights_is_a_product(
+    body: str, tmp_path: Path
+) -> None:
+    graph = graph_of(body)
+    feeds = {name: floats(*graph.shape(name), seed=k) for k, name in enumerate(graph.inputs)}
+    made = rewritten(graph, computed_weights)
+    assert all(node.inputs[1] in made.constants for node in made.of("ConvTranspose"))
+    same_everywhere(model_of(body), feeds, tmp_path)
+
+
+def test_convolutions_of_constants_take_computed_weights_and_biases(tmp_path: Path) -> None:
+    body = (
+        "(float[6,4,3,3] w, float[2,4,6,6] x, float[3] b) => (float[1,6,6,6] y, float[2,3,6,6] z,"
+        " float[2,3,12,12] t) { y = Conv<pads = [1,1,1,1]>(start, w)\n"
+        " z = Conv(x, kernel, b)\n t = ConvTranspose<strides = [2,2]>(x, kernel2, b) }"
+    )
+    model = model_of(
+        body,
+        start=floats(1, 4, 6, 6, seed=3),
+        kernel=floats(3, 4, 1, 1, seed=4),
+        kernel2=floats(4, 3, 2, 2, seed=5),
+    )
+    feeds = {"w": floats(6, 4, 3, 3), "x": floats(2, 4, 6, 6, seed=1), "b": floats(3, seed=2)}
+    same_everywhere(model, feeds, tmp_path)
+
+
 def test_functions_that_no_target_has_are_written_as_others(tmp_path: Path) -> None:
     model = model_of(
         "(float[2,9,12] x, float[12] z, float[1,18,12] c) => (float[2,9,12] a, float[2,9,12] b,"
