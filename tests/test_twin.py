@@ -23,7 +23,7 @@ from edgeconv.recipe import Recipe, bias_integers
 torch = pytest.importorskip("torch")
 
 from edgeconv.export.twin import guarded  # noqa: E402
-from edgeconv.export.twin.distil import Trained, distil  # noqa: E402
+from edgeconv.export.twin.distil import Trained, _Training, distil  # noqa: E402
 from edgeconv.export.twin.net import Twin, why_not  # noqa: E402
 from edgeconv.export.twin.noise import noise_map  # noqa: E402
 from edgeconv.export.twin.views import views  # noqa: E402
@@ -169,6 +169,23 @@ def test_what_came_apart_is_tried_again_in_smaller_steps(monkeypatch: pytest.Mon
     kept = quantize(graph, feeds, recipe="fast", minutes=1)
     assert paces == [1.0, 0.1]
     assert "training brought nothing on 4 pictures" in kept.recipe.notes["training"]
+
+
+@pytest.mark.parametrize(("later", "lost"), [(1.5, False), (3.0, True)])
+def test_a_step_of_quiet_views_is_not_what_later_ones_are_held_against(
+    later: float, lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = residual_net()
+    feeds = pictures(graph, 12)
+    plain = quantize(graph, feeds, recipe="fast")
+    first, made = list[float](), iter([0.1, *[later] * 29])
+
+    def descends(self: _Training, _: object) -> float:
+        first.extend([] if first else [self._at_first()])
+        return next(made) * first[0]
+
+    monkeypatch.setattr(_Training, "_descend", descends)
+    assert distil(graph, plain.recipe, feeds, minutes=10, steps=30, pace=0.0).lost == lost
 
 
 def test_what_pytorch_is_not_told_is_not_trained() -> None:

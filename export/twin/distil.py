@@ -30,8 +30,8 @@ RATES = {"weights": 0.01, "biases": 0.02, "scales": 3e-4}
 BETAS = (0.9, 0.99)
 SLOW_START = 0.05
 """Share of the minutes by which steps may be late before the rates follow the clock: a GPU's first are slow."""
-LOST = 2.0
-"""A loss so many times the first one's is not going to come back."""
+LOST, AT_FIRST = 2.0, 256
+"""A loss so many times that of so many views before the first step is not going to come back."""
 MICRO_BYTES = 600 << 20
 """Memory of what is kept for gradients, roughly."""
 
@@ -124,7 +124,8 @@ class _Training:
         return {name: torch.stack([part[name] for part in made]) for name in names}
 
     def run(self, descent: Descent, minutes: float, progress: Callable[[float], None]) -> Trained:
-        start, first, loss = monotonic(), 0.0, 0.0
+        start, first = monotonic(), self._at_first()
+        loss = first
         order: list[int] = []
         for step in range(self.steps):
             elapsed = (monotonic() - start) / (60 * minutes)
@@ -137,18 +138,31 @@ class _Training:
                 order = [int(place) for place in self.generator.permutation(self.count)]
             places, order = order[:BATCH], order[BATCH:]
             descent.begin(step, done)
-            now = self._descend(np.array(places))
-            first, loss = (now, now) if step == 0 else (first, 0.9 * loss + 0.1 * now)
+            loss = 0.9 * loss + 0.1 * self._descend(np.array(places))
             if not loss <= LOST * first:
                 return Trained(self.twin.recipe, step, True, True)
             descent.optimizer.step()
             progress(done)
         return Trained(self.twin.to_recipe(), self.steps, True, False)
 
+    def _at_first(self) -> float:
+        """Return a step's loss before any: of views all over, for that of some is several times that of others."""
+        places = np.linspace(0, self.count - 1, min(AT_FIRST, self.count)).round().astype(np.int64)
+        with torch.no_grad():
+            losses = [float(loss) for loss in self._losses(places)]
+        return sum(losses) * BATCH / len(places)
+
     def _descend(self, places: NDArray[np.int64]) -> float:
         """Add the gradients of one step; return its loss, the noise's share of the outputs' power."""
         total = 0.0
-        for start in range(0, BATCH, self.micro):
+        for loss in self._losses(places):
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        return total
+
+    def _losses(self, places: NDArray[np.int64]) -> Iterator[torch.Tensor]:
+        """Yield the views' parts of a step's loss, as many at once as there is memory for."""
+        for start in range(0, len(places), self.micro):
             part = places[start : start + self.micro]
             made = self.twin.run(self.views.pick(part), integer=True)
             loss = torch.zeros((), device=self.twin.place)
@@ -156,9 +170,7 @@ class _Training:
                 real = wanted.flatten(0, 1).reshape(self.count, -1)[part]
                 error = made[name].reshape(len(part), -1) - real
                 loss = loss + (error**2).sum() / (max(self.power[name], 1e-30) * BATCH)
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
-        return total
+            yield loss
 
 
 def _count(graph: Graph, pictures: int) -> int:
