@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -263,20 +263,29 @@ def picture_names(folder: Path) -> list[str]:
     if not folder.is_dir():
         what = "is not a folder of pictures" if folder.exists() else "does not exist"
         raise UsageError(f"{folder} {what}")
-    found = list(_names_below(folder, ""))
+    found = list(names_below(folder, SUFFIXES))
     if not found:
         known = " ".join(sorted(SUFFIXES))
         raise UsageError(f"{folder} holds no picture ({known})")
     return found
 
 
-def _names_below(folder: Path, before: str) -> Iterator[str]:
+def names_below(
+    folder: Path, suffixes: Collection[str], before: str = "", above: tuple[str, ...] = ()
+) -> Iterator[str]:
+    """Yield every file below ``folder`` whose suffix is one of ``suffixes``, linked folders followed.
+
+    ``before`` begins the names; of the real folders ``above`` none is entered again.
+    """
     try:
+        real = os.path.realpath(folder)
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except PermissionError:
         return
     for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _names_below(folder / entry.name, f"{before}{entry.name}/")
-        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and entry.is_file():
+        if os.path.isdir(entry):  # entry.is_dir() raises where links go round
+            if not entry.is_symlink() or os.path.realpath(entry) not in (*above, real):
+                inner = f"{before}{entry.name}/"
+                yield from names_below(folder / entry.name, suffixes, inner, (*above, real))
+        elif os.path.splitext(entry.name)[1].lower() in suffixes and os.path.isfile(entry):
             yield before + entry.name

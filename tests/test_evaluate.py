@@ -579,6 +579,19 @@ def test_boxes_of_shifted_classes_are_told_and_of_unknown_ones_refused(tmp_path:
     assert "names class 2" in " ".join(ran.output.split())
 
 
+def test_class_folders_may_be_links(tmp_path: Path) -> None:
+    kept = coloured(tmp_path / "kept")
+    (tmp_path / "photos").mkdir()
+    for number, name in enumerate(("red", "green", "zblue")):
+        (tmp_path / "photos" / str(number)).symlink_to(kept / name, target_is_directory=True)
+    path = brightness_classifier(tmp_path / "net.onnx")
+    ran = CliRunner().invoke(
+        main, ["eval", str(path), "--data", str(tmp_path / "photos"), "--json"]
+    )
+    (found,) = json.loads(ran.stdout)["files"]
+    assert (found["pictures"], found["top1"]["share"]) == (36, 1.0)
+
+
 def test_folders_numbered_in_another_order_than_the_net_are_told(tmp_path: Path) -> None:
     path = brightness_classifier(tmp_path / "net.onnx")
     folder = coloured(tmp_path / "photos")

@@ -469,7 +469,22 @@ def test_pictures_are_listed_in_the_order_of_sorted_paths(tmp_path: Path) -> Non
     for name in ("a/2.png", "a/1.PNG", "a-b/3.png", "a.png", "b/c/4.jpg", "b/notes.txt", ".png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    (tmp_path / "linked").symlink_to(tmp_path / "a", target_is_directory=True)
     wanted = ["a/1.PNG", "a/2.png", "a-b/3.png", "a.png", "b/c/4.jpg"]
     assert picture_names(tmp_path) == wanted
     assert find_pictures(tmp_path) == sorted(tmp_path / name for name in wanted)
+
+
+def test_linked_folders_are_followed_and_none_is_entered_in_itself(tmp_path: Path) -> None:
+    """Data sets are linked more often than copied; a link upwards has no end."""
+    place, kept = tmp_path / "photos", tmp_path / "kept"
+    for name in (kept / "cat/1.png", kept / "cat/more/2.png", place / "dog/3.png"):
+        name.parent.mkdir(parents=True, exist_ok=True)
+        name.write_bytes(b"")
+    (place / "cat").symlink_to(kept / "cat", target_is_directory=True)
+    (place / "dog/up").symlink_to(place, target_is_directory=True)
+    (kept / "cat/more/self").symlink_to(kept / "cat", target_is_directory=True)
+    (place / "gone").symlink_to(tmp_path / "gone")
+    (place / "loop").symlink_to(place / "loop")
+    assert picture_names(place) == ["cat/1.png", "cat/more/2.png", "dog/3.png"]
+    (tmp_path / "link").symlink_to(place, target_is_directory=True)
+    assert picture_names(tmp_path / "link") == picture_names(place)

@@ -9,7 +9,7 @@ from edgeconv.artifact import Preprocessing
 from edgeconv.errors import UsageError
 from edgeconv.evaluate.labelled import Row, Truth, labelled, refuse_unlabelled
 from edgeconv.foreign import read_text
-from edgeconv.pictures import read_picture
+from edgeconv.pictures import names_below, read_picture
 from edgeconv.samples import Sample
 from edgeconv.truth import MOST_CLASSES
 
@@ -19,7 +19,7 @@ MOST_OFF = 0.51
 
 def is_yolo_folder(folder: Path) -> bool:
     """Whether a folder holds .txt files of boxes."""
-    return folder.is_dir() and any(folder.rglob("*.txt"))
+    return folder.is_dir() and any(names_below(folder, [".txt"]))
 
 
 def yolo_truth(
