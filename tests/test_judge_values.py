@@ -68,7 +68,7 @@ def test_decisions_are_counted_and_held_against_the_noise_that_explains_them() -
             "agreement_top1", "agreement_top1_low", "agreement_top1_high", "agreement_top5", "flips",
             "flips_explained", "flips_beyond", "flips_beyond_share", "widest_flip",
         )] == [0.8, low, high, 0.9, 2.0, 2.0 - beyond, beyond, beyond / 10, 2.0]  # fmt: skip
-        assert figures["flips_beyond_low"] == metrics.wilson_interval(beyond, 10)[0]
+        assert figures["flips_beyond_low"] == metrics.exact_low(beyond, 10)
         assert figures["kl"] == pytest.approx(metrics.kl_softmax(reference, other))
     alone, _ = measure("y", reference, other, Context(scores=True))
     assert alone["margin_explained"] == pytest.approx(3 * math.sqrt(2) * alone["rms_error"])
@@ -162,10 +162,9 @@ def test_a_label_that_turns_is_explained_by_how_sure_it_was() -> None:
     other = np.array([[1, 1], [0, 1], [0, 0], [1, 1]])
     sure = np.array([[0.5, 9.0], [0.75, 0.25], [9.0, 9.0], [9.0, 9.0]])
     figures = label_figures("y", reference, other, None, Margins(sure, 0.5))
-    apart = np.array([[False, False], [True, False], [False, False], [False, False]])
     assert {k: v for k, v in figures.items() if "flip" in k or "margin" in k} == {
         "flips": 3.0, "flips_explained": 2.0, "flips_beyond": 1.0, "flips_beyond_share": 0.125,
-        "flips_beyond_low": metrics.share_low(apart), "margin_explained": 0.5, "widest_flip": 0.75,
+        "flips_beyond_low": metrics.exact_low(1, 4), "margin_explained": 0.5, "widest_flip": 0.75,
     }  # fmt: skip
     assert label_figures("y", reference, reference, None, Margins(sure, 0.5))["widest_flip"] == 0.0
 

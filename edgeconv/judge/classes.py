@@ -47,7 +47,7 @@ def class_figures(
         "flips_explained": float(flips.explained),
         "flips_beyond": float(flips.beyond),
         "flips_beyond_share": flips.beyond / len(top1),
-        "flips_beyond_low": metrics.wilson_interval(int(flips.beyond), len(top1))[0],
+        "flips_beyond_low": metrics.exact_low(flips.beyond, len(top1)),
         "margin_explained": flips.threshold,
         "widest_flip": flips.widest,
     }

@@ -54,7 +54,9 @@ def _turned(reference: Array, other: Array, margins: Margins) -> Figures:
         "flips_explained": float(apart.sum() - beyond.sum()),
         "flips_beyond": float(beyond.sum()),
         "flips_beyond_share": float(beyond.mean()),
-        "flips_beyond_low": metrics.share_low(beyond),
+        "flips_beyond_low": min(
+            metrics.share_low(beyond), metrics.exact_low(int(beyond.any(axis=1).sum()), len(beyond))
+        ),
         "margin_explained": margins.explained,
         "widest_flip": float(np.where(apart, margins.values, 0.0).max()),
     }

@@ -204,7 +204,7 @@ MEASURES = {
         ),
         Measure("flips_beyond", "low", ".0f", "of these, beyond that margin"),
         _share("flips_beyond_share", "low", "the same as a share of all pictures"),
-        _share("flips_beyond_low", "low", "lower end of its 95 % Wilson interval"),
+        _share("flips_beyond_low", "low", "lower end of its exact 95 % interval"),
         Measure("margin_explained", "info", ".3g", "float margin that the noise explains"),
         Measure("widest_flip", "low", ".3g", "largest float margin that flipped"),
         _share("top1", "high", "accuracy where the truth is known", "recipe"),

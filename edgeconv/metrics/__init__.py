@@ -61,6 +61,7 @@ from edgeconv.metrics.rows import (
 from edgeconv.metrics.shares import (
     differs_low,
     equal_share,
+    exact_low,
     lost_labels,
     lost_samples_low,
     mcnemar_p,
@@ -85,6 +86,7 @@ __all__ = [
     "dead_places",
     "differs_low",
     "equal_share",
+    "exact_low",
     "explained_margin",
     "half_step",
     "is_scores",

@@ -40,6 +40,25 @@ def wilson_interval(
     return low, high
 
 
+def exact_low(successes: int, count: int, confidence: float = 0.95) -> float:
+    """Lower end of the exact interval for a share (Clopper and Pearson 1934, Biometrika 26:404).
+
+    Wilson's is too high for one or two of few: of a share of 1 % one of 17 comes by chance every sixth time.
+
+    >>> [round(exact_low(k, 17), 4) for k in (0, 1, 2)], round(wilson_interval(1, 17)[0], 4)
+    ([0.0, 0.0015, 0.0146], 0.0105)
+    """
+    steps = np.arange(1, successes)
+    ways = np.cumsum(np.r_[0.0, np.log((count + 1 - steps) / steps)])
+    fewer, low, high = np.arange(successes), 0.0, successes / count
+    for _ in range(50):
+        share = (low + high) / 2
+        with np.errstate(divide="ignore"):
+            chance = np.exp(ways + fewer * np.log(share) + (count - fewer) * np.log1p(-share))
+        low, high = (low, share) if 1.0 - chance.sum() > (1 - confidence) / 2 else (share, high)
+    return low
+
+
 def equal_share(reference: Reals, other: Reals, name: str = "output") -> tuple[float, float, float]:
     """Share of values that are equal, and the ends of its 95 % interval: for indices, labels and masks.
 
