@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import shutil
+from collections.abc import Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ from edgeconv.artifact import load_artifact
 from edgeconv.bench.subjects import about_file
 from edgeconv.cli import main
 from edgeconv.errors import UsageError
+from edgeconv.evaluate.classes import Classes
 from edgeconv.evaluate.draw import class_colour
 from edgeconv.evaluate.look import Looking, look
 from edgeconv.evaluate.report import Wish, evaluate
 from edgeconv.evaluate.run import Asked, open_subject, outputs_of
+from edgeconv.metrics import best_assignment
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -590,6 +594,54 @@ def test_class_folders_may_be_links(tmp_path: Path) -> None:
     )
     (found,) = json.loads(ran.stdout)["files"]
     assert (found["pictures"], found["top1"]["share"]) == (36, 1.0)
+
+
+def answered(order: Sequence[int], right: float, each: int, seed: int = 0) -> Classes:
+    """Count a net that gets ``right`` of ``each`` pictures of a class, class k called order[k]; other answers fall anywhere."""
+    rng = np.random.default_rng(seed)
+    truth = np.repeat(np.arange(len(order)), each)
+    called = np.where(
+        rng.random(len(truth)) < right,
+        np.array(order)[truth],
+        rng.integers(0, len(order), len(truth)),
+    )
+    counts = Classes(len(order))
+    counts.add(np.eye(len(order))[called], truth)
+    return counts
+
+
+def test_permuted_classes_are_told_of_weak_nets_too_and_not_by_chance() -> None:
+    """Each class need not be right mostly: at 30 % of ten classes the order still shows, on enough pictures."""
+    turned = [3, 1, 0, 2, 4, 6, 5, 7, 9, 8]
+    pairs = [(a, b) for a, b in enumerate(turned) if a != b]
+    for right, each in ((0.9, 10), (0.6, 20), (0.3, 100)):
+        assert answered(turned, right, each).renumbered == pairs
+    for seed in range(20):
+        for right, each in ((0.0, 2), (0.0, 10), (0.0, 100), (0.2, 5), (0.6, 3), (0.95, 20)):
+            assert answered(range(10), right, each, seed).renumbered == []
+    assert answered(turned, 0.9, 1).renumbered == [], "eight pictures tell nothing"
+    biased = Classes(4)
+    biased.add(np.eye(4)[[2] * 80], np.arange(80) % 4)
+    assert biased.renumbered == [], "all is called one class"
+
+
+def test_a_net_of_more_classes_than_the_folders_is_told_which_they_are() -> None:
+    counts = Classes(1000)
+    truth = np.repeat(np.arange(3), 10)
+    counts.add(np.eye(1000)[np.array([850, 1, 7])[truth]], truth)
+    assert counts.renumbered == [(0, 850), (2, 7)]
+
+
+def test_the_best_assignment_is_that_of_all_permutations() -> None:
+    rng = np.random.default_rng(3)
+    for rows, columns in ((1, 1), (3, 3), (4, 6), (6, 6), (0, 5)):
+        counts = rng.integers(0, 9, (rows, columns))
+        found = best_assignment(counts)
+        assert len(set(found.tolist())) == rows
+        best = max(
+            sum(counts[np.arange(rows), list(p)]) for p in permutations(range(columns), rows)
+        )
+        assert counts[np.arange(rows), found].sum() == best
 
 
 def test_folders_numbered_in_another_order_than_the_net_are_told(tmp_path: Path) -> None:

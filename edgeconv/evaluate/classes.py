@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.metrics import ranks, wilson_interval
+from edgeconv.metrics import best_assignment, ranks, wilson_interval
 from edgeconv.terminal import counted
 
 Array = NDArray[Any]
+SURELY = 0.75
+"""What share of the pictures of classes that look exchanged another numbering gets right, at least, of those that either does."""
 
 
 @dataclass(frozen=True)
@@ -130,20 +132,22 @@ class Classes:
     def renumbered(self) -> list[tuple[int, int]]:
         """Pairs (true, predicted) of classes that look exchanged, as by folders numbered in another order.
 
-        Only where each class of the truth is mostly one class of the file's, and no two are the same.
+        Only where what half of the pictures say of it is right on the other half far more often than the numbers are.
 
         >>> counted = Classes(3)
         >>> counted.add(np.eye(3)[[2, 1, 0] * 8], np.array([0, 1, 2] * 8))
         >>> counted.renumbered
         [(0, 2), (2, 0)]
         """
-        present = np.flatnonzero(self.confusion.any(axis=1))
-        own = self.confusion[present]
-        most = own.argmax(axis=1)
-        sure = all(wilson_interval(int(row.max()), int(row.sum()))[0] > 0.5 for row in own)
-        if not sure or len(set(most.tolist())) < len(most):
+        half = np.random.default_rng(0).binomial(self.confusion, 0.5)
+        turned = stays = 0
+        for seen, other in ((half, self.confusion - half), (self.confusion - half, half)):
+            for true, called in _moved(seen):
+                turned += int(other[true, called])
+                stays += int(other[true, true])
+        if not turned or wilson_interval(turned, turned + stays)[0] < SURELY:
             return []
-        return [(int(a), int(b)) for a, b in zip(present, most, strict=True) if a != b]
+        return _moved(self.confusion)
 
     def mistakes(self, most: int = 5) -> list[tuple[int, int, int]]:
         """Return (true, predicted, how often) of the commonest mistakes, the commonest first."""
@@ -151,6 +155,19 @@ class Classes:
         order = np.argsort(-wrong, axis=None, kind="stable")[:most]
         pairs = [divmod(int(place), self.classes) for place in order]
         return [(a, b, int(wrong[a, b])) for a, b in pairs if wrong[a, b]]
+
+
+def _moved(confusion: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Return (true, predicted) of the classes that are mostly taken for others, each for one of its own."""
+    present = np.flatnonzero(confusion.any(axis=1))
+    astray = np.array([k for k in present if confusion[k].argmax() != k], np.int64)
+    free = np.setdiff1d(np.arange(len(confusion)), np.setdiff1d(present, astray))
+    called = free[best_assignment(confusion[np.ix_(astray, free)])]
+    return [
+        (int(a), int(b))
+        for a, b in zip(astray, called, strict=True)
+        if confusion[a, b] > confusion[a, a]
+    ]
 
 
 def counted_labels(labels: Array, truth: NDArray[np.int64]) -> Classes:

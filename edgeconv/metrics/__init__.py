@@ -5,6 +5,7 @@ argument is always the float reference. NaN and infinity raise, naming the outpu
 replaces or skips a value. Sums run in float64 over pieces, so that a large layer costs no copy.
 """
 
+from edgeconv.metrics.assignment import best_assignment
 from edgeconv.metrics.centred import (
     dead_places,
     lost_channels,
@@ -78,6 +79,7 @@ __all__ = [
     "agreeing",
     "agreement",
     "are_probabilities",
+    "best_assignment",
     "check_finite",
     "check_pair",
     "class_rows",
