@@ -27,6 +27,7 @@ from edgeconv.export.quant import (
     stream,
 )
 from edgeconv.export.quant.calibration import check_pictures, clip_rates, stability
+from edgeconv.export.quant.clip import clip_search
 from edgeconv.export.quant.differences import differences
 from edgeconv.export.quant.gather import TensorStats
 from edgeconv.export.quant.observe import Observation, observe
@@ -153,7 +154,7 @@ def test_no_end_near_the_chosen_one_is_better(form: Any) -> None:
     rng = np.random.default_rng(0)
     values = np.concatenate([rng.normal(0, 1, 20000), rng.normal(0, 6, 60)]).astype(np.float32)
     low, high = float(values.min()), float(values.max())
-    found = ranges.clip_search(values, low, high, form)
+    found = clip_search(values, low, high, form)
     factors = np.linspace(1.0, 0.2, 41)
     ends = [min(np.abs(factors - found[i] / end)) for i, end in enumerate((low, high))]
     assert max(ends) < 1e-6
@@ -161,15 +162,15 @@ def test_no_end_near_the_chosen_one_is_better(form: Any) -> None:
     assert cube(values, *found, form) <= 1.1 * best
     assert cube(values, *found, form) < cube(values, low, high, form)
     positive = np.abs(values)
-    assert ranges.clip_search(positive, 0.5, float(positive.max()), form)[0] == 0.0
-    assert ranges.clip_search(positive, 0.0, 0.0, form) == (0.0, 0.0)
+    assert clip_search(positive, 0.5, float(positive.max()), form)[0] == 0.0
+    assert clip_search(positive, 0.0, 0.0, form) == (0.0, 0.0)
     few = np.linspace(-1, 1, 999).astype(
         np.float32
     )  # what a sample missed is cut to a fifth at most
-    assert ranges.clip_search(few, -1.0, 50.0, form)[1] == pytest.approx(10.0)
-    assert ranges.clip_search(few, -50.0, 1.0, form)[0] == pytest.approx(-10.0)
+    assert clip_search(few, -1.0, 50.0, form)[1] == pytest.approx(10.0)
+    assert clip_search(few, -50.0, 1.0, form)[0] == pytest.approx(-10.0)
     even = np.linspace(-1, 1, 20001).astype(np.float32)
-    assert ranges.clip_search(even, -1.0, 1.0, form) == (-1.0, 1.0)
+    assert clip_search(even, -1.0, 1.0, form) == (-1.0, 1.0)
 
 
 def pooled(

@@ -20,6 +20,7 @@ from edgeconv.export.integer.groups import (
     implied,
     needed_bounds,
     only_moved,
+    rescales,
     same_scale,
     stored_alike,
 )
@@ -519,11 +520,16 @@ def test_what_moves_integers_shares_a_scale() -> None:
     assert {name: groups.root(name) for name in ("x", "a", "b", "c", "k", "d", "y", "s")} == {
         "x": "c", "a": "c", "b": "c", "c": "c", "k": "c", "d": "y", "y": "y", "s": "s",
     }  # fmt: skip
-    assert only_moved(graph, ()) == {"d", "y", "s"}
-    assert only_moved(graph, {graph.nodes[2].name}) == {"x", "a", "b", "c", "k", "d", "y", "s"}
-    split = graph.nodes[0].name
-    assert same_scale(graph, frozenset({split})).root("x") == "x"
-    assert only_moved(graph, {split}) == {"x", "b", "d", "y", "s"}
+    assert only_moved(graph, (), groups) == {"d", "y", "s"}
+    everything = {"x", "a", "b", "c", "k", "d", "y", "s"}
+    assert only_moved(graph, {graph.nodes[2].name}, groups) == everything
+    split, concat = graph.nodes[0].name, graph.nodes[1].name
+    apart = same_scale(graph, frozenset({split}))
+    assert apart.root("x") == "x"
+    assert only_moved(graph, {split}, apart) == {"x", "b", "d", "y", "s"}
+    rescaled = same_scale(graph, frozenset(), {("a", concat), ("d", "another")})
+    assert rescaled.members("xabckdy") == {"a": ["x", "a", "b"], "c": ["c", "k"], "y": ["d", "y"]}
+    assert only_moved(graph, (), rescaled) == {"x", "a", "b", "d", "y", "s"}
 
 
 NOTHING = (-INF, INF)
@@ -586,7 +592,7 @@ def test_saturation_does_a_clamp_where_no_integer_lies_beyond(
 
 def test_a_shared_scale_has_to_be_shared() -> None:
     graph = graph_of(
-        "(float[1,2] a, float[1,2] b, float[1,2] c) => (float[1,6] y) { y = Concat<axis=1>(a, b, c) }"
+        "(float[1,2] a, float[1,2] b, float[1,2] c) => (float[1,2] y) { y = Max(a, b, c) }"
     )
     name = graph.nodes[0].name
     one, two = Activation(0.5, 0, -64.0, 63.5), Activation(0.5, 1, -64.5, 63.0)
@@ -595,10 +601,19 @@ def test_a_shared_scale_has_to_be_shared() -> None:
         held = {"a": one, "b": one, "c": one, "y": one, other: two}
         with pytest.raises(
             EdgeconvError,
-            match=f"gives a and {other} different scales, but Concat {name} only moves integers",
+            match=f"gives a and {other} different scales, but Max {name} only moves integers",
         ):
             check_same_scale(graph, Recipe("r", "asymmetric", held, {}))
         check_same_scale(graph, Recipe("r", "asymmetric", held, {}, (name,)))
+    body = "(float[1,2] a, float[1,2] b) => (float[1,6] y) { y = Concat<axis=1>(a, b, k) }"
+    join, held = graph_of(body, k=np.ones((1, 2), np.float32)), {"a": one, "b": one, "y": one}
+    (concat,) = join.nodes
+    assert not rescales(concat, held)
+    assert not rescales(concat, {"a": two, "b": one})
+    assert not rescales(graph.nodes[0], {**held, "a": two})
+    for name in ("a", "b", "k"):
+        assert rescales(concat, {**held, name: two})
+        check_same_scale(join, Recipe("r", "asymmetric", {**held, name: two}, {}))
     assert stored_alike(one, Activation(0.5, 0, 9.0, 9.0))
     assert not stored_alike(one, two)
     assert not stored_alike(one, Activation(0.25, 0, -64.0, 63.5))

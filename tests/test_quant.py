@@ -19,12 +19,12 @@ from edgeconv.export.integer.groups import check_same_scale, needed_bounds
 from edgeconv.export.qdq.emit import emit_qdq
 from edgeconv.export.quant.budget import without
 from edgeconv.export.quant.candidates import EQUALIZED, RECIPES
+from edgeconv.export.quant.clip import clip_search
 from edgeconv.export.quant.columns import hessian
 from edgeconv.export.quant.engine import float_nodes, quantize
 from edgeconv.export.quant.equalize import equalize, rescale
 from edgeconv.export.quant.judge import run_recipe, score
 from edgeconv.export.quant.observe import observe
-from edgeconv.export.quant.ranges import clip_search
 from edgeconv.export.quant.weights import gptq, round_nearest, rows, unrows, weight_scales
 from edgeconv.recipe import Recipe, choose_scale, load_recipe
 

@@ -108,7 +108,7 @@ class GraphModule(torch.nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Run the graph once."""
-        run = _Run({}, {})
+        run, readers = _Run({}, {}), self._graph.consumers()
         for name, value in zip(self._graph.inputs, inputs, strict=True):
             self._enter(name, value, run)
         for node in self._graph.nodes:
@@ -122,7 +122,7 @@ class GraphModule(torch.nn.Module):
                     run.stored[name] = result
                 elif result is not None:
                     real = self._recipe is not None and is_read_unrounded(
-                        self._graph, self._recipe, node
+                        self._graph, self._recipe, node, readers
                     )
                     self._store(name, self._clamped(node, result, real), run, real)
         return tuple(self._leave(name, run) for name in self._graph.outputs)

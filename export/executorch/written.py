@@ -14,7 +14,9 @@ import numpy as np
 from edgeconv.export.executorch.ops_move import padded_alike
 from edgeconv.export.executorch.ops_pool import few_pads, window_pads
 from edgeconv.export.executorch.say import DELEGATE, EITHER, PORTABLE, Say
+from edgeconv.export.executorch.stored import requantized, set_apart
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.integer.groups import rescales
 from edgeconv.export.integer.rules import moves_integers
 from edgeconv.export.op_parameters import averaged, pad_amounts, runs
 from edgeconv.export.op_table import Check, Entry, anything, first_failing, needs_constant
@@ -258,7 +260,9 @@ def write_out(graph: Graph, recipe: Recipe | None) -> Recipe | None:
         pieces = _pieces(graph, node)
         for product in pieces:
             if recipe is not None and product.op == "MatMul":
-                held.update(_set_apart(graph, product, recipe, nodes))
+                held.update(set_apart(graph, product, recipe, nodes))
+            if rescales(product, stored):
+                held.update(requantized(graph, product, stored, nodes))
         nodes += pieces
         how = stored.get(node.output)
         if how is not None and (moves_integers(node) or node.op == "ConvTranspose"):
@@ -268,21 +272,6 @@ def write_out(graph: Graph, recipe: Recipe | None) -> Recipe | None:
                 held[piece.output] = same
     graph.nodes = nodes
     return recipe and replace(recipe, activations={**recipe.activations, **held})
-
-
-def _set_apart(
-    graph: Graph, product: Node, recipe: Recipe, nodes: list[Node]
-) -> dict[str, Activation]:
-    """Let a product read a constant that is stored as integers as a tensor (see _product of ops_layers.py)."""
-    found = {}
-    for place, name in enumerate(product.inputs):
-        if name in graph.constants and name in recipe.activations:
-            value = graph.constants[name]
-            made = graph.declare(graph.fresh(f"{name}/stored"), value.shape, value.dtype)
-            nodes.append(Node("Identity", made, [name], [made]))
-            product.inputs[place] = made
-            found[made] = recipe.activations[name]
-    return found
 
 
 def as_it_is(graph: Graph, node: Node) -> bool:

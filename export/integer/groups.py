@@ -40,26 +40,39 @@ class Groups:
         return found
 
 
-def same_scale(graph: Graph, float_nodes: frozenset[str]) -> Groups:
-    """Join the tensors of every same-scale operator that computes in int8."""
+Link = tuple[str, str]
+"""A tensor, and the name of a Concat that reads it."""
+
+
+def same_scale(
+    graph: Graph, float_nodes: frozenset[str], rescaled: Collection[Link] = ()
+) -> Groups:
+    """Join the tensors of every same-scale operator that computes in int8, but for what a Concat rounds again."""
     groups = Groups()
     for node in graph.nodes:
         found = RULES.get(node.op)
         if found is None or found.kind != "same-scale" or node.name in float_nodes:
             continue
         for name in [*data_inputs(graph, node), *node.outputs]:
-            if name:
+            if name and (name, node.name) not in rescaled:
                 groups.join(name, node.outputs[0])
     return groups
 
 
-def only_moved(graph: Graph, float_nodes: Collection[str]) -> set[str]:
+def rescales(node: Node, activations: Mapping[str, Activation]) -> bool:
+    """Whether a Concat reads integers of another scale than its own, and rounds them again (quant/rescaled.py)."""
+    own = activations.get(node.output)
+    read = [activations[name] for name in node.inputs if name in activations]
+    return node.op == "Concat" and own is not None and not all(stored_alike(x, own) for x in read)
+
+
+def only_moved(graph: Graph, float_nodes: Collection[str], groups: Groups) -> set[str]:
     """Return the tensors with whose integers nothing computes: unread outputs, what is only moved there or read in float.
 
-    Boxes that a Concat joins for the output are such, and scores that a TopK sorts. Tensors of one scale are
-    all of them or none.
+    Boxes that a Concat joins for the output are such, and scores that a TopK sorts. Tensors of one scale, which
+    ``groups`` holds, are all of them or none.
     """
-    readers, groups = graph.consumers(), same_scale(graph, frozenset(float_nodes))
+    readers = graph.consumers()
     members = groups.members([*graph.shapes, *graph.constants])
     moved = {
         root
@@ -139,6 +152,8 @@ def check_same_scale(graph: Graph, recipe: Recipe) -> None:
     for node in graph.nodes:
         found = RULES.get(node.op)
         if found is None or found.kind != "same-scale" or node.name in recipe.float_nodes:
+            continue
+        if node.op == "Concat":
             continue
         names = [n for n in [*data_inputs(graph, node), *node.outputs] if n in recipe.activations]
         for name in names[1:]:

@@ -4,6 +4,8 @@ A float operator that reads what a float operator made, or a float border, loses
 others read of the same tensor. A file's own recipe says itself who reads what.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
@@ -25,11 +27,15 @@ def reads_real(graph: Graph, recipe: Recipe, node: Node) -> bool:
     return made and in_float(recipe, node)
 
 
-def is_read_unrounded(graph: Graph, recipe: Recipe, node: Node) -> bool:
-    """Whether a float operator reads the real values of what ``node`` makes: its clamp is in no range of integers then."""
+def is_read_unrounded(
+    graph: Graph, recipe: Recipe, node: Node, readers: Mapping[str, Sequence[Node]]
+) -> bool:
+    """Whether a float operator reads the real values of what ``node`` makes: its clamp is in no range of integers then.
+
+    ``readers`` are the graph's (Graph.consumers).
+    """
     if not (keeps_unrounded(recipe) and in_float(recipe, node)):
         return False
-    readers = graph.consumers()
     return any(reads_real(graph, recipe, r) for out in node.outputs for r in readers.get(out, ()))
 
 

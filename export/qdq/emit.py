@@ -18,7 +18,7 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.hub import light
 from edgeconv.export.hub.onnx_io import IR_VERSION
-from edgeconv.export.integer.groups import check_same_scale, implied
+from edgeconv.export.integer.groups import check_same_scale, implied, rescales
 from edgeconv.export.integer.pair import Order
 from edgeconv.export.integer.rules import is_pixel_shift, moves_integers
 from edgeconv.export.integer.unrounded import in_float, is_read_unrounded, keeps_unrounded
@@ -80,6 +80,7 @@ def emit_qdq(
 class _Emitter(QdqTensors):
     def emit(self, metadata: dict[str, str]) -> EmittedOnnx:
         """Write borders and nodes and return the checked model."""
+        self.readers = self.graph.consumers()
         self.inputs = [self._input(name) for name in self.graph.inputs]
         for node in self.graph.nodes:
             self._node(node)
@@ -181,6 +182,8 @@ class _Emitter(QdqTensors):
 
     def _can_move(self, node: Node) -> bool:
         found = RULES[node.op]
+        if rescales(node, self.recipe.activations):
+            return False
         data = node.inputs if found.data is None else [node.inputs[i] for i in found.data]
         stored = all(name in self.recipe.activations for name in data if name)
         return stored and (not self.free or all(self._rounds(node, name) for name in data if name))
@@ -193,7 +196,7 @@ class _Emitter(QdqTensors):
             for out, q in zip(node.outputs, quantized, strict=True)
         ]
         clamp = node.clamp
-        real = self.free or is_read_unrounded(self.graph, self.recipe, node)
+        real = self.free or is_read_unrounded(self.graph, self.recipe, node, self.readers)
         if quantized[0] is not None and implied(clamp, quantized[0]) and not real:
             clamp = None
         made = list(raw)

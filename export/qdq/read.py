@@ -63,7 +63,7 @@ def read_qdq(model: onnx.ModelProto) -> QuantizedModel:
     for node in graph.of(*WEIGHTED):
         if node.name not in islands:
             weights[node.name] = _weights(graph, node, layers, before, activations, notes)
-    ends = only_moved(graph, islands)
+    ends = only_moved(graph, islands, same_scale(graph, frozenset(islands)))
     activations = {t: replace(a, final=t in ends) for t, a in activations.items()}
     _saturate(graph, activations, islands)
     free = all(a.final or a.zero_point in (-128, 0) for a in activations.values())

@@ -31,6 +31,7 @@ from edgeconv.export.quant.judge import (
 from edgeconv.export.quant.observe import Feeds, Floats, Observation, Progress
 from edgeconv.export.quant.ranges import choose_ranges
 from edgeconv.export.quant.report import layer_figures
+from edgeconv.export.quant.rescaled import rescaled
 from edgeconv.export.quant.stream import run_quantized
 from edgeconv.export.quant.workspace import Workspace
 from edgeconv.recipe import Activation, Form, Recipe, Weights
@@ -106,6 +107,8 @@ class Contest:
             self._equalized = graph, seen
             if not self._factors:
                 self.candidates = [c for c in self.candidates if not c.equalize]
+        floats, first = frozenset(task.floats), self._graph(self.candidates[0])
+        self._rescaled = rescaled(*first, task.pictures, task.fixed, floats, task.threads)
         self._done: dict[_Fit, float] = {}
         self._wanted: tuple[MeanOutputs, MeanOutputs] = {}, {}
         self._stopping = Event()
@@ -120,8 +123,7 @@ class Contest:
         # what came first is mostly picked, and one processor has nothing else to do
         biases = {e.candidate: beside.begin(partial(self._free_bias, e)) for e in entries}
         figures = {e.candidate: beside.begin(partial(self._figures, e)) for e in entries}
-        first = [entry.candidate for entry in entries]
-        early = [c for c in self.candidates if not c.late and c not in first]
+        early = [c for c in self.candidates if not c.late and c not in biases]
         entries += self._together(self._entry, [(c, form) for c in early])
         least = min(entry.score.noise for entry in entries)
         if decibels(entries[-1].score.noise, least) < LATE_DB:
@@ -266,6 +268,7 @@ class Contest:
                 method=candidate.ranges,
                 fixed=self.task.fixed,
                 float_nodes=frozenset(self.task.floats),
+                rescaled=self._rescaled,
             )
         return self._ranges[key]
 
@@ -276,8 +279,7 @@ class Contest:
         )
 
     def _notes(self, picked: _Entry, why: str, layers: Mapping[str, Any]) -> dict[str, Any]:
-        task = self.task
-        count = len(task.pictures)
+        task, count = self.task, len(self.task.pictures)
         return {
             "picked": picked.candidate.name,
             "why": f"nothing came {NEAR_DB:g} dB closer to float on {count} pictures, {count - task.learnt} "

@@ -1,6 +1,6 @@
 """Choose the range of every tensor that is stored as int8, and from it scale and zero point."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -8,18 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.export.graph import Clamp, Graph, Node
-from edgeconv.export.integer.groups import COMMUTING, Groups, needed_bounds, only_moved, same_scale
+from edgeconv.export.integer.groups import (
+    COMMUTING,
+    Groups,
+    Link,
+    needed_bounds,
+    only_moved,
+    same_scale,
+)
 from edgeconv.export.integer.rules import data_inputs, is_pixel_shift
 from edgeconv.export.op_traits import RULES, Is, operators
+from edgeconv.export.quant.clip import clip_search
 from edgeconv.export.quant.observe import Observation
 from edgeconv.recipe import Activation, Form, choose_scale
 
 RangeMethod = Literal["minmax", "mse3"]
 """minmax covers everything seen; mse3 clips where the mean cube of the error is smallest."""
-
-BINS = 2048
-STEPS = 41
-NARROWEST = 0.2
 
 
 def quantized_tensors(graph: Graph, float_nodes: frozenset[str]) -> list[str]:
@@ -88,17 +92,19 @@ def choose_ranges(
     method: RangeMethod,
     fixed: Mapping[str, Activation],
     float_nodes: frozenset[str],
+    rescaled: Collection[Link] = (),
 ) -> dict[str, Activation]:
     """Return tensor -> Activation for every tensor stored as int8, the same within a group.
 
+    ``rescaled`` tensors keep a scale of their own beside that of the Concat.
     Outputs of the graph always keep their whole range: a clipped logit costs accuracy.
     """
     names = quantized_tensors(graph, float_nodes)
-    groups: Groups = same_scale(graph, float_nodes)
+    groups: Groups = same_scale(graph, float_nodes, rescaled)
     bounds = needed_bounds(graph, seen.peaks, float_nodes)
     bounds.update(mask_bounds(graph, seen, bounds))
     bounds.update(_fill_bounds(graph, seen))
-    ends = only_moved(graph, float_nodes)
+    ends = only_moved(graph, float_nodes, groups)
     members = groups.members(names)
     chosen: dict[str, Activation] = {}
     for tensors in members.values():
@@ -257,43 +263,3 @@ def _values(
         values = seen.tensors[tensor].sample if constant is None else constant
         parts.append(np.clip(values, *bounds.get(tensor, (-np.inf, np.inf))).ravel())
     return np.concatenate(parts)
-
-
-def clip_search(
-    values: NDArray[np.float32], low: float, high: float, form: Form
-) -> tuple[float, float]:
-    """Return the range within [low, high] with the smallest mean |error|^3 over ``values``.
-
-    ``low`` and ``high`` are the true extremes, which a sample may miss. The cube weighs clipping
-    more than the square does: MSE clips too much for nets with few channels.
-    """
-    low, high = min(low, 0.0), max(high, 0.0)
-    if low == high:
-        return low, high
-    width = (high - low) / BINS
-    bins = ((values - np.float32(low)) * np.float32(1 / width)).astype(np.int32)
-    weights = np.bincount(np.clip(bins, 0, BINS - 1), minlength=BINS).astype(np.float32)
-    centres = (low + (np.arange(BINS) + 0.5) * width).astype(np.float32)
-    used = weights > 0
-    centres, weights = centres[used], weights[used]
-    factors = np.linspace(1.0, NARROWEST, STEPS)
-    best = (low, high)
-    for _ in range(2):
-        best = _best([(best[0], high * f) for f in factors], centres, weights, form)
-        if low < 0:
-            best = _best([(low * f, best[1]) for f in factors], centres, weights, form)
-    return best
-
-
-def _best(
-    ranges: list[tuple[float, float]],
-    centres: NDArray[np.float32],
-    weights: NDArray[np.float32],
-    form: Form,
-) -> tuple[float, float]:
-    scales = [choose_scale(low, high, form) for low, high in ranges]
-    step = np.array([[s.scale] for s in scales], np.float32)
-    zero = np.array([[s.zero_point] for s in scales], np.float32)
-    integers = np.clip(np.rint(centres / step) + zero, -128, 127)
-    error = np.abs((integers - zero) * step - centres)
-    return ranges[int(np.argmin((error**3) @ weights))]

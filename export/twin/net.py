@@ -15,7 +15,7 @@ from edgeconv.export.executorch.say import PARAMETERS
 from edgeconv.export.executorch.table import OPS, stops
 from edgeconv.export.executorch.written import as_it_is
 from edgeconv.export.graph import Graph, Node
-from edgeconv.export.integer.groups import Groups, implied, same_scale
+from edgeconv.export.integer.groups import Groups, implied, rescales, same_scale
 from edgeconv.export.integer.rules import data_inputs, is_pixel_shift, moves_integers
 from edgeconv.export.quant.batching import batched
 from edgeconv.export.twin.rounding import rounded, rounded_to
@@ -226,7 +226,8 @@ class Twin:
         return self._store(name, value).detach() - value
 
     def _moved(self, node: Node) -> bool:
-        return moves_integers(node) and all(n in self.stored for n in data_inputs(self.graph, node))
+        stored = all(n in self.stored for n in data_inputs(self.graph, node))
+        return moves_integers(node) and stored and not rescales(node, self.stored)
 
     def _store(self, name: str, value: torch.Tensor) -> torch.Tensor:
         held = self.stored.get(name)
