@@ -217,6 +217,39 @@ def super_resolution() -> Graph:
     return net.finish(net.add("DepthToSpace", [x], (1, 3, 8, 10), blocksize=2, mode="CRD"))
 
 
+def written_channels(rows: range, channels: range) -> Graph:
+    """y = x.clone(); y[rows, channels] = f(y[rows, channels]): FasterNet's and TSM's layers."""
+    net = NetBuilder(shape=(4, 3, 4, 5))
+    x = net.conv("input", 8)
+    grid = np.stack(np.meshgrid(rows, channels, indexing="ij"), -1).astype(np.int64)
+    size = (len(rows), len(channels), 4, 5)
+    cut = [(rows[0], channels[0]), (rows[-1] + 1, channels[-1] + 1), (0, 1), (1, 1)]
+    ends = [net.constant("ends", np.array(each, np.int64)) for each in cut]
+    new = net.conv(net.add("Slice", [x, *ends], size), size[1])
+    y = net.add("ScatterND", [x, net.constant("at", grid), new], (4, 8, 4, 5))
+    return net.finish(net.conv(y, 4))
+
+
+@pytest.mark.parametrize("int8", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "channels"),
+    [(range(4), range(3)), (range(4), range(2, 8)), (range(1, 4), range(2, 5))],
+    ids=str,
+)
+def test_what_is_written_into_a_picture_moves_nothing(
+    worker: Worker, rows: range, channels: range, int8: bool
+) -> None:
+    graph = prepare(written_channels(rows, channels), int8=int8).graph
+    recipe = minmax_recipe(graph, feed(graph)) if int8 else None
+    made = emit_tflite(graph, recipe, precision="int8" if int8 else "fp32")
+    assert not {"TRANSPOSE", "GATHER"} & set(made.ops)
+    (wanted,) = run(written_channels(rows, channels), feed(graph))
+    got, _ = run_nchw(worker, made, feed(graph), "auto")
+    (name,) = graph.outputs
+    steps = 8 * recipe.activations[name].scale if recipe else 1e-4
+    np.testing.assert_allclose(got[name], wanted, atol=steps)
+
+
 @pytest.mark.parametrize("int8", [False, True])
 @pytest.mark.parametrize(
     ("build", "most"),

@@ -1,17 +1,18 @@
 """Read and write elements at constant places by one Gather: no target has the operators for it.
 
-    Given:   x -> GatherND | GatherElements(constant indices) -> y
-    Result:  x -> Reshape(rows) -> Gather(row numbers) -> Reshape -> y
+Given:   x -> GatherND | GatherElements(constant indices) -> y
+Result:  x -> Reshape(rows) -> Gather(row numbers) -> Reshape -> y
 
-    Given:   x, updates -> ScatterND | ScatterElements(constant indices) -> y
-    Result:  Concat(rows of x, rows of updates) -> Gather(which row is where) -> Reshape -> y
-
-``x[:, :, a:b] = z`` of a module comes as a ScatterND.
+Given:   x, updates -> ScatterND | ScatterElements(constant indices) -> y
+Result:  Concat(x before it, updates, x behind it), along each axis that the updates do not fill -> y
+         where they fill a box: ``x[:, :, a:b] = z`` of a module comes as such a ScatterND; else
+         Concat(rows of x, rows of updates) -> Gather(which row is where) -> Reshape -> y
 """
 
 import numpy as np
 
 from edgeconv.export.graph import Array, Graph, Node
+from edgeconv.export.passes.steps import Steps
 
 
 def constant_indices(graph: Graph) -> bool:
@@ -22,6 +23,9 @@ def constant_indices(graph: Graph) -> bool:
         if indices is None or node.str("reduction", "none") != "none":
             continue
         shape = graph.shape(node.inputs[0])
+        if node.op == "ScatterND" and _fill_box(graph, node, np.asarray(indices, np.int64)):
+            changed = True
+            continue
         if node.op.endswith("Elements"):
             rows = _element_rows(shape, np.asarray(indices, np.int64), node.int("axis", 0))
             width = 1
@@ -79,6 +83,50 @@ def _scatter(graph: Graph, node: Node, rows: Array, width: int) -> None:
     joined = Node("Concat", graph.fresh(f"{node.name}_join"), parts, [both], {"axis": 0})
     graph.nodes.insert(graph.nodes.index(node), joined)
     _finish(graph, node, both, where, width)
+
+
+def _fill_box(graph: Graph, node: Node, indices: Array) -> bool:
+    """Write the updates of a ScatterND between what is left of x, if they fill a box of it, and say whether they do."""
+    source, shape = node.inputs[0], graph.shape(node.inputs[0])
+    depth = indices.shape[-1]
+    places = (indices % np.array(shape[:depth], np.int64)).reshape(-1, depth)
+    if not places.size:
+        return False
+    box = [(int(at.min()), int(at.max()) + 1) for at in places.T]
+    every = np.meshgrid(*(np.arange(*ends) for ends in box), indexing="ij")
+    partial = [axis for axis, ends in enumerate(box) if ends != (0, shape[axis])]
+    if not partial or not np.array_equal(places, np.stack(every, -1).reshape(-1, depth)):
+        return False
+    steps = Steps(graph, node)
+    filled = tuple(last - first for first, last in box) + shape[depth:]
+    inner = node.inputs[2]
+    if graph.shape(inner) != filled:
+        inner = steps.do("Reshape", inner, steps.integers(filled), shape=filled)
+    for number, axis in reversed(list(enumerate(partial))):
+        around = source
+        for outer in partial[:number]:
+            around = _cut(steps, around, outer, *box[outer])
+        first, last = box[axis]
+        parts = [_cut(steps, around, axis, 0, first)] if first else []
+        parts += [inner]
+        parts += [_cut(steps, around, axis, last, shape[axis])] if last < shape[axis] else []
+        if number:
+            made = list(graph.shape(inner))
+            made[axis] = shape[axis]
+            inner = steps.do("Concat", *parts, shape=made, axis=axis)
+        else:
+            steps.finish("Concat", *parts, axis=axis)
+    return True
+
+
+def _cut(steps: Steps, name: str, axis: int, first: int, last: int) -> str:
+    graph, shape = steps.graph, list(steps.graph.shape(name))
+    if name in graph.constants:
+        held = graph.constants[name].take(range(first, last), axis)
+        return graph.add_constant(f"{name}_cut", np.ascontiguousarray(held))
+    shape[axis] = last - first
+    places = [steps.integers([value]) for value in (first, last, axis, 1)]
+    return steps.do("Slice", name, *places, shape=shape)
 
 
 def _finish(graph: Graph, node: Node, source: str, rows: Array, width: int) -> None:
