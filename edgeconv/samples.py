@@ -20,6 +20,7 @@ from edgeconv.foreign import refuse_missing, refuse_no_file
 from edgeconv.pictures import picture_names, read_picture, resize_and_crop, to_input
 from edgeconv.spread import places as spread_places
 from edgeconv.spread import spread
+from edgeconv.verification import read_verification
 
 Feed = dict[str, NDArray[Any]]
 """Input name -> array of that input's whole shape, batch included, float32 where nothing else is declared."""
@@ -150,7 +151,7 @@ def _from_folder(
 
 def _from_arrays(path: Path, spec: InputSpec) -> list[Sample]:
     refuse_no_file(path)
-    arrays = read_arrays(path)
+    arrays = _arrays(path)
     truth = None if "truth" in spec.shapes else arrays.pop("truth", None)
     if len(arrays) == len(spec.shapes) == 1:
         arrays = {next(iter(spec.shapes)): next(iter(arrays.values()))}
@@ -174,6 +175,16 @@ def _from_arrays(path: Path, spec: InputSpec) -> list[Sample]:
         known = None if truth is None else int(truth[index])
         samples.append(_sample(f"{path.name}[{index}]", feed, known))
     return samples
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    """Return the arrays of samples; of an export's evidence its inputs, and the true classes where all are known."""
+    if path.name != "verify.npz" or path.parent.suffix != ".evidence":
+        return read_arrays(path)
+    kept = read_verification(path)
+    known = kept.get("truth", np.array(-1))
+    truth = {"truth": known} if (known >= 0).all() else {}
+    return truth | {k.removeprefix("input:"): a for k, a in kept.items() if k.startswith("input:")}
 
 
 def _sample(name: str, feed: Feed, truth: int | None) -> Sample:

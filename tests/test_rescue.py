@@ -155,9 +155,13 @@ def test_worst_takes_layers_to_float_and_the_printed_command_makes_the_file(
     assert ["--keep-float", "worst:3"] in said["left"]
     again = shlex.split(said["command"])
     assert again[:2] == ["edgeconv", "export"]
+    assert again[again.index("--verify") + 1] == file.replace(".onnx", ".evidence/verify.npz")
     made = CliRunner().invoke(main, [*again[1:], "--output", str(tmp_path / "again")])
     assert made.exit_code in (0, 3), made.output
     assert list((tmp_path / "again").glob("*_int8.onnx"))
+    (judged,) = (json.loads(p.read_text()) for p in (tmp_path / "again").glob("*_int8.onnx.json"))
+    kept = json.loads((tmp_path / "w/net_int8.onnx.json").read_text())["verification"]
+    assert judged["verification"]["pictures"] == kept["pictures"], "judged on the same samples"
 
 
 @pytest.mark.parametrize("given", ["worst:", "worst:x", "worst:0"])
@@ -209,7 +213,7 @@ def test_what_is_given_to_calibrate_on_needs_no_bundled_pictures(
         precision="int8", path="m.tflite", target="tflite", preprocessing=None, manifest=manifest,
         evidence=lambda name: tmp_path / name, verification=dict,
     )  # fmt: skip
-    assert source.options_of(exported, {"calib": "photos"}, tmp_path)["calib"] == "photos"
+    assert source.options_of(exported, {"calib": "photos"})["calib"] == "photos"
 
 
 def test_options_reach_the_child_as_they_are(net: Path) -> None:

@@ -47,7 +47,6 @@ def command(
     """
     from edgeconv.api import make_options
     from edgeconv.artifact import load_artifact
-    from edgeconv.files import temporary_folder
     from edgeconv.rescue.run import rescue
     from edgeconv.rescue.source import options_of
 
@@ -59,14 +58,16 @@ def command(
     typed = [part for name, value in given.items() for part in _flags(name, value)]
     read_named(given)
     artifact = load_artifact(Path(net)) if Path(net).exists() else None
-    with temporary_folder() as scratch:
-        if artifact is not None:
-            given = options_of(artifact, given, scratch)
-            net = given.pop("net")
-            typed = _remade(given, typed)
-        made = make_options(net, **{**given, "precision": "int8"})
-        found = rescue(made, minutes, lambda said: echo(said, err=True))
+    if artifact is not None:
+        given = options_of(artifact, given)
+        net = given.pop("net")
+        typed = _remade(given, typed)
+    made = make_options(net, **{**given, "precision": "int8"})
+    found = rescue(made, minutes, lambda said: echo(said, err=True))
     taken = found.taken
+    if taken is not None and "verify" in taken.attempt.fields:
+        place = typed.index("--verify")
+        del typed[place : place + 2]
     extra = () if taken is None else taken.attempt.flags
     flags = ["--fp16"] if "--fp16" in extra else ["--int8"]
     command_line = shlex.join(
@@ -97,7 +98,7 @@ def _flags(name: str, value: Any) -> list[str]:
 
 def _remade(fields: dict[str, Any], typed: list[str]) -> list[str]:
     """Return the flags that make an exported file again, but for what was typed already."""
-    known = ("targets", "calib", "mean", "std", "crop", "channel_order", "recipe")
+    known = ("targets", "calib", "mean", "std", "crop", "channel_order", "recipe", "verify")
     found = list(typed)
     for name in known:
         flag = FIELDS[name][1].flag_of(name)

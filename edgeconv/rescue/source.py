@@ -3,18 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgeconv.artifact import Artifact
 from edgeconv.demo_files import demo_folder
 from edgeconv.errors import UsageError
 
 
-def options_of(artifact: Artifact, given: dict[str, Any], scratch: Path) -> dict[str, Any]:
+def options_of(artifact: Artifact, given: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of ExportOptions that make ``artifact`` again, under what is ``given``.
 
-    The float net is the evidence's raw.onnx; the samples that verified it are written into
-    ``scratch`` where no others are given. Raises UsageError where nothing says what to calibrate on.
+    The float net is the evidence's raw.onnx, and its verify.npz has the samples, where no others are given. Raises UsageError where nothing says what to calibrate on.
     """
     if artifact.precision != "int8":
         raise UsageError(f"{artifact.path} is {artifact.precision}: there is no recipe to mend")
@@ -35,7 +32,7 @@ def options_of(artifact: Artifact, given: dict[str, Any], scratch: Path) -> dict
     if own["calib"] is None:
         raise UsageError(f"say what {artifact.path} is calibrated on: --calib DIR or FILE.npz")
     if given.get("verify") is None and not (how is not None and how.embedded):
-        own["verify"] = str(_samples(artifact, scratch / "verify.npz"))
+        own["verify"] = str(artifact.evidence("verify.npz"))
     return own
 
 
@@ -45,13 +42,3 @@ def _calibration(artifact: Artifact) -> str | None:
         return str(demo_folder("pictures") / "calibration")
     origin = str((artifact.manifest.get("calibration") or {}).get("origin", ""))
     return origin if origin and Path(origin).exists() else None
-
-
-def _samples(artifact: Artifact, path: Path) -> Path:
-    arrays = artifact.verification()
-    kept = {k.removeprefix("input:"): a for k, a in arrays.items() if k.startswith("input:")}
-    truth = arrays.get("truth")
-    if truth is not None and (truth >= 0).all():
-        kept["truth"] = truth
-    np.savez(path, **kept)  # type: ignore[arg-type]
-    return path
