@@ -122,7 +122,7 @@ def find_spec(name: str) -> NetSpec:
     if Path(name).exists():
         raise UsageError(
             f"{name} is there but is no net that is read here: give a file.py:factory, an .onnx file "
-            f"or one of {', '.join(SPECS)}; edgeconv inspect says what is inside a file"
+            f"or one of {', '.join(SPECS)}"
         )
     if Path(name).suffix[1:].isalpha():
         raise UsageError(f"{name} does not exist")

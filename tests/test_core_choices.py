@@ -969,7 +969,7 @@ def test_what_differs_between_recipes_is_a_line_each() -> None:
     assert differences(one, two) == [
         "form: asymmetric -> zero-point-free", "tensor v: only in the first", "tensor w: only in the second", "layer c: only in the first",
         "layer d: only in the second", "tensor t: scale 0.0123456 -> 0.5, zero point 3 -> 4", "layer a: 1 of 1 weights, by up to 3, 1 of 1 biases",
-        "in float: ['n', 'm'] -> ['m']",
+        "in float: n, m -> m",
     ]  # fmt: skip
     wide = replace(values, values=np.ones((2, 1), np.int8))
     assert differences(one, replace(one, weights={**one.weights, "a": wide})) == [

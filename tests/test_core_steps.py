@@ -544,6 +544,22 @@ def test_a_foreign_model_is_opened_elsewhere_first(
     ]
 
 
+def test_a_recipe_fits_the_model_that_its_export_gave_a_softmax_or_pixels(tmp_path: Path) -> None:
+    import onnx
+
+    from edgeconv.export.hub.onnx_io import to_onnx
+
+    path = tmp_path / "net.onnx"
+    text = "(float[1,3,4,4] x) => (float[1,48] y) { y = Flatten <axis = 1> (x) }"
+    onnx.save(to_onnx(graph_of(text)), path)
+    for made in (
+        {"y_scores": UNIT},
+        {"x_normalized": UNIT, "y": UNIT},
+        {"x_normalized": UNIT, "y_scores": UNIT},
+    ):
+        assert check.check_against(replace(BARE, activations=made), path) == []
+
+
 def test_weights_are_looked_for_inside_of_eight_dicts() -> None:
     torch = pytest.importorskip("torch")
     from edgeconv.models import checkpoint

@@ -134,6 +134,8 @@ def test_anyones_classifier_is_measured_on_class_folders_alone(tmp_path: Path) -
     assert "12 times green was taken for red" in ran.output
     assert "so nothing is known" not in ran.output
     assert "unit: mean 0, std 1 · crop 1 · RGB · NCHW · given" in ran.output
+    ran = CliRunner().invoke(main, ["eval", str(path), *options, "--draw", str(tmp_path / "drawn")])
+    assert (ran.exit_code, "--draw is for detectors" in ran.output) == (2, True)
     ran = CliRunner().invoke(main, ["eval", str(path), *options, "--count", "1"])
     told = "classes red, zblue: none of their pictures was asked, so nothing is known of them"
     assert told in json.loads(ran.stdout)["files"][0]["hints"]

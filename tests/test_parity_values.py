@@ -1092,21 +1092,30 @@ def test_marks_boxes_and_hops_that_count_for_nothing_are_said() -> None:
     held: Any = "boxes held"
     marked = replace(judged(sqnr_db=30.0), latency=Latency(1.0, None, None, None, None, ("busy", "hot")), boxes=held,
                      before="hub", step=BAD, advice=("s",))  # fmt: skip
-    samples = replace(ONE, prepared="so", told="the folders", source="d")
+    samples = replace(
+        ONE, prepared="so", told="the folders", source="d", skipped=("e is no picture",)
+    )
     said = report.summary(
-        of_rows(marked, Row("b", "int8", "b", verdict=BAD, step=GOOD, error=None), samples=samples)
+        of_rows(
+            marked,
+            Row("b", "int8", "b", verdict=BAD, step=GOOD, error=None),
+            samples=samples,
+            latency=Latency(1.0, None, None, None, None, ("hot",)),
+        )
     )
     assert said == [
         "first departure: a, against hub: y: sqnr_db is 3.0, wanted at least 10.0",
+        "* latency of the reference: hot",
         "* latency of a: busy; hot",
         "missed: b: the file is what its recipe promises; the recipe is not good enough (y: sqnr_db is 3.0, wanted at least 10.0)",
         "boxes: a: boxes held",
         "note: a departs from hub (y: sqnr_db is 3.0, wanted at least 10.0) and counts for nothing: it is within its budget against "
         "the reference",
+        "skipped: e is no picture",
         "pictures: so",
         "truth: the folders",
         "try: s",
-        "1 of 2 cells within budget, 0 failed to run, 1 picture (d)",
+        "1 of 2 cells within budget, 0 failed to run, 1 picture (d), 1 more could not be read",
     ]
 
 

@@ -272,7 +272,10 @@ def test_the_summary_counts_what_held_what_missed_and_what_did_not_run() -> None
     assert "note: a note" in said
     assert "skipped: d.png is no picture" in said
     assert "try: do: it" in said
-    assert said[-1] == "1 of 3 cells within budget, 1 failed to run, 3 pictures (by hand)"
+    assert (
+        said[-1]
+        == "1 of 3 cells within budget, 1 failed to run, 3 pictures (by hand), 1 more could not be read"
+    )
     layers = [s for s in said if "layers of a.tflite" in s or "most noise" in s]
     assert layers[0].startswith(
         "layers of a.tflite (2, 3 pictures): first layer that departs: Conv second"

@@ -13,6 +13,7 @@ from edgeconv.bench.statistics import student_t
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import write_text
 from edgeconv.schema import anything, checked, read_json, table
+from edgeconv.terminal import counted
 
 MIN_EARLIER = 3
 MIN_CHANGE = 0.03
@@ -91,11 +92,11 @@ def _too_few(usable: int, there: int) -> str:
     """Say why ``usable`` of the ``there`` earlier results are not enough.
 
     >>> _too_few(0, 3)
-    '3 earlier results, of which 3 are marked as not to be trusted: 3 usable ones are needed to judge'
+    '3 earlier results, 3 marked as not to be trusted: 3 usable ones are needed to judge'
     """
-    text = f"{there} earlier results"
+    text = counted(there, "earlier result")
     if there > usable:
-        text += f", of which {there - usable} are marked as not to be trusted"
+        text += f", {there - usable} marked as not to be trusted"
     return f"{text}: {MIN_EARLIER} usable ones are needed to judge"
 
 

@@ -116,7 +116,7 @@ GROUPS = {
 def command(artifacts: tuple[Path, ...], **options: Any) -> None:
     """Compare ARTIFACTS in every runtime here with their float reference, hop by hop.
 
-    Exit codes: 0 within budget, 1 something failed to run, 2 usage, 3 a budget was missed.
+    Exit codes: 0 within budget, 1 something failed to run or a picture could not be read, 2 usage, 3 a budget was missed.
     """
     from edgeconv.device.places import board_places
     from edgeconv.parity.api import check_parity

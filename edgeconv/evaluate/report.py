@@ -76,6 +76,11 @@ def _one(subject: Subject, data: str, wish: Wish, measure: Measure) -> Report:
             draw=wish.draw,
             measure=measure,
         )
+    if wish.draw is not None or wish.reference is not None:
+        option = "--reference" if wish.draw is None else "--draw"
+        raise UsageError(
+            f"{option} is for detectors: {subject.path} is none (or say with --head how its outputs hold boxes)"
+        )
     if place is not None and place.is_dir():
         samples = pictures(subject, data, None, wish.count)
         counted = measure(subject, samples, asked_of(subject, "masks", data, folder=place))

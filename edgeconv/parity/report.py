@@ -200,6 +200,8 @@ def summary(matrix: Matrix, layers: bool = True) -> list[str]:
         layer = None if departure.layers is None else departure.layers.first
         reason = f"first layer: {layer}" if layer is not None else str(judged)
         said.append(f"first departure: {departure.label}, against {behind}: {reason}")
+    if matrix.latency is not None and matrix.latency.marks:
+        said.append(f"* latency of the reference: {'; '.join(matrix.latency.marks)}")
     for row in matrix.rows:
         if row.verdict is not None and not row.verdict and row.error is None:
             said.append(f"missed: {row.label}: {what_missed(row.verdict, integer=row.integer)}")
@@ -226,9 +228,11 @@ def summary(matrix: Matrix, layers: bool = True) -> list[str]:
     said += [f"try: {step}" for step in steps]
     ran = sum(row.error is None for row in matrix.rows)
     good = sum(row.ok for row in matrix.rows)
+    lost = len(matrix.samples.skipped)
     said.append(
         f"{good} of {counted(len(matrix.rows), 'cell')} within budget, {len(matrix.rows) - ran} failed to run, "
         f"{counted(matrix.samples.count, 'picture')} ({matrix.samples.source})"
+        f"{f', {lost} more could not be read' if lost else ''}"
     )
     return said
 

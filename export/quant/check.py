@@ -1,5 +1,6 @@
 """Check a recipe against the rules of INT8 and against the model it is meant for."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -66,18 +67,29 @@ def check_against(
 ) -> list[str]:
     """Return what does not fit the float .onnx file that the recipe was made for.
 
+    Its export may have appended a softmax or embedded the preprocessing, which the recipe then has integers of.
+
     ``shapes`` are of its inputs, in their order or by name, where the file leaves them open.
     """
     installed(("onnx", "export"))
     from edgeconv.export.hub.inputs import settle_shapes
     from edgeconv.export.hub.onnx_io import from_onnx, load_model
     from edgeconv.export.hub.simplify import admit
+    from edgeconv.export.passes.append_softmax import append_softmax
     from edgeconv.export.prepare import PixelInput, prepare
 
     if model.is_file():
         admit(model)
     graph = from_onnx(settle_shapes(load_model(model), shapes)[0])
-    plain = check_fits(recipe, prepare(graph, int8=True).graph)
-    half = PixelInput((0.5,), (0.5,))  # the shift of exactly stored pixels adds a tensor
-    shifted = check_fits(recipe, prepare(graph, int8=True, pixels=half).graph)
-    return min(plain, shifted, key=len)
+    wholes = [graph]
+    with contextlib.suppress(EdgeconvError):  # what gives no class scores takes no softmax
+        append_softmax(scores := graph.clone())
+        wholes.append(scores)
+    half = (0.5,)
+    borders = [None, PixelInput(half, half)]  # the shift of exactly stored pixels adds a tensor
+    inputs = [graph.shape(name) for name in graph.inputs]
+    if [len(shape) for shape in inputs] == [4]:  # and means of their own add a layer
+        apart = (0.4, *half * (inputs[0][1] - 1))
+        borders += [PixelInput(half, half, True), PixelInput(apart, half, True)]
+    forms = (prepare(g, int8=True, pixels=pixels).graph for g in wholes for pixels in borders)
+    return min((check_fits(recipe, form) for form in forms), key=len)

@@ -26,7 +26,8 @@ def differences(first: Recipe, second: Recipe) -> list[str]:
         if name in second.weights:
             lines += _layer_differences(name, first, second)
     if set(first.float_nodes) != set(second.float_nodes):
-        lines.append(f"in float: {list(first.float_nodes)} -> {list(second.float_nodes)}")
+        before, after = (", ".join(r.float_nodes) or "none" for r in (first, second))
+        lines.append(f"in float: {before} -> {after}")
     return lines
 
 
