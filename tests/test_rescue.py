@@ -211,9 +211,36 @@ def test_what_is_given_to_calibrate_on_needs_no_bundled_pictures(
     manifest = {"weights": {"source": "bundled"}}
     exported: Any = SimpleNamespace(
         precision="int8", path="m.tflite", target="tflite", preprocessing=None, manifest=manifest,
-        evidence=lambda name: tmp_path / name, verification=dict,
+        inputs=(), outputs=(), evidence=lambda name: tmp_path / name, verification=dict,
     )  # fmt: skip
     assert source.options_of(exported, {"calib": "photos"})["calib"] == "photos"
+
+
+def test_an_exported_file_is_made_again_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").touch()
+    how = SimpleNamespace(mean=(0.5,), std=(0.5,), crop=1.0, order="rgb", embedded=True)
+    arrays = {
+        "names": np.array(["a.png"]),
+        "truth": np.array([-1]),
+        "input:x": np.zeros((1, 3, 4, 4)),
+    }
+    pixels, scores = SimpleNamespace(dtype="uint8"), SimpleNamespace(dtype="float32")
+    exported: Any = SimpleNamespace(
+        precision="int8", path="m.tflite", target="tflite", preprocessing=how, inputs=(pixels,), outputs=(scores,),
+        manifest={"softmax": True, "calibration": {"origin": "photos"}},
+        evidence=lambda name: tmp_path / name, verification=lambda: arrays,
+    )  # fmt: skip
+    made = source.options_of(exported, {"calib": "photos", "softmax": False})
+    assert (made["embed_preprocessing"], made["softmax"], made["io"]) == (True, True, "uint8")
+    assert "verify" not in made, (
+        "calibration leaves the same pictures, and learns from none of them"
+    )
+    arrays["truth"] = np.array([1])
+    assert source.options_of(exported, {})["verify"].endswith("verify.npz")
 
 
 def test_options_reach_the_child_as_they_are(net: Path) -> None:

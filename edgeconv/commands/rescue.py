@@ -98,10 +98,13 @@ def _flags(name: str, value: Any) -> list[str]:
 
 def _remade(fields: dict[str, Any], typed: list[str]) -> list[str]:
     """Return the flags that make an exported file again, but for what was typed already."""
-    known = ("targets", "calib", "mean", "std", "crop", "channel_order", "recipe", "verify")
+    known = (
+        "targets", "calib", "mean", "std", "crop", "channel_order", "embed_preprocessing", "softmax", "io", "recipe",
+        "verify",
+    )  # fmt: skip
     found = list(typed)
     for name in known:
         flag = FIELDS[name][1].flag_of(name)
-        if name in fields and flag not in typed:
+        if fields.get(name) is not None and flag not in typed:
             found += _flags(name, fields[name])
     return found

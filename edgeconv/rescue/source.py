@@ -23,15 +23,19 @@ def options_of(artifact: Artifact, given: dict[str, Any]) -> dict[str, Any]:
         own["crop"] = how.crop
     if how is not None and how.order != "rgb":
         own["channel_order"] = how.order
+    own["embed_preprocessing"] = how is not None and how.embedded
+    own["softmax"] = bool(artifact.manifest.get("softmax"))
+    kinds = {spec.dtype for spec in (*artifact.inputs, *artifact.outputs)}
+    own["io"] = next((kind for kind in ("int8", "uint8") if kind in kinds), None)
     own["targets"] = (artifact.target,)
     own["calib"] = given.get("calib") or _calibration(artifact)
     recipe = (artifact.manifest.get("recipe") or {}).get("name")
     if recipe in ("fast", "std", "best"):
         own["recipe"] = recipe
-    own |= {key: value for key, value in given.items() if value not in (None, ())}
+    own |= {key: value for key, value in given.items() if value not in (None, (), False)}
     if own["calib"] is None:
         raise UsageError(f"say what {artifact.path} is calibrated on: --calib DIR or FILE.npz")
-    if given.get("verify") is None and not (how is not None and how.embedded):
+    if given.get("verify") is None and not _leaves_them(artifact, Path(own["calib"])):
         own["verify"] = str(artifact.evidence("verify.npz"))
     return own
 
@@ -42,3 +46,12 @@ def _calibration(artifact: Artifact) -> str | None:
         return str(demo_folder("pictures") / "calibration")
     origin = str((artifact.manifest.get("calibration") or {}).get("origin", ""))
     return origin if origin and Path(origin).exists() else None
+
+
+def _leaves_them(artifact: Artifact, calib: Path) -> bool:
+    """Whether calibrating on ``calib`` leaves the pictures that verified again, which it must not learn from."""
+    arrays = artifact.verification()
+    origin = (artifact.manifest.get("calibration") or {}).get("origin")
+    if str(calib) != origin or not calib.is_dir() or any(known >= 0 for known in arrays.get("truth", ())):
+        return False  # what they show is in the evidence alone
+    return all((calib / str(name)).is_file() for name in arrays.get("names", ()))
