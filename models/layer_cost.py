@@ -114,8 +114,8 @@ class Summary:
             "layers": rows,
             "parameters": self.parameters,
             "multiply_adds": self.multiply_adds,
-            "activation_bytes": self.activation_bytes,
-            "peak_bytes": self.peak_bytes,
+            "activation_bytes": self.activation_bytes or None,  # of a script no layer is seen
+            "peak_bytes": self.peak_bytes or None,
         }
 
 

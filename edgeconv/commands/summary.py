@@ -107,10 +107,14 @@ def _show(summary: "Summary") -> None:
     ]
     print_sentences(console, [f"{summary.title} on {sizes}"])
     print_table(console, columns, rows)
+    outputs = "its layers are not seen one by one, nor their outputs"
+    if summary.activation_bytes:
+        outputs = (
+            f"outputs {_size(summary.activation_bytes)} in all, largest input and output together "
+            f"{_size(summary.peak_bytes)}"
+        )
     sentences = [
-        f"{summary.parameters:,} parameters · {summary.multiply_adds:,} multiply-adds · "
-        f"outputs {_size(summary.activation_bytes)} in all, largest input and output together "
-        f"{_size(summary.peak_bytes)}"
+        f"{summary.parameters:,} parameters · {summary.multiply_adds:,} multiply-adds · {outputs}"
     ]
     if any(layer.against_standard for layer in summary.layers):
         sentences.append(

@@ -48,7 +48,7 @@ def rescue(options: "ExportOptions", minutes: float, say: Say = lambda _: None) 
         known = _manifest(first)
         available = 0 if options.calib is None else available_samples(options.calib)
         if options.verify is None:  # what verifies never calibrates
-            available -= known.manifest["verification"]["pictures"]
+            available -= (known.manifest.get("verification") or {}).get("pictures", 0)
         classes = "agreement_top1" in first.figures
         waiting = attempts(options, known.manifest, available, classes=classes)
         notes: list[str] = []

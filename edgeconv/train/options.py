@@ -73,6 +73,12 @@ class TrainOptions:
         own = ("data", "held_out", "qat", "threads", "accelerator", "output", "force")
         return {k: v for k, v in asdict(self).items() if k not in own} | {"weights": self.source()}
 
+    def refuse_existing(self, weights: Path) -> None:
+        """Raise UsageError where the file of the weights, or of their recipe, is there and is not to be replaced."""
+        for path in (weights, *([recipe_path(weights)] if self.qat else ())):
+            if path.exists() and not self.force:
+                raise UsageError(f"{path} exists: --force replaces it")
+
     def check(self) -> None:
         """Raise UsageError naming the first option that cannot be right."""
         find_own(self.net)
@@ -114,6 +120,8 @@ class TrainOptions:
             raise UsageError("--tune head keeps all other layers: give --weights that are trained")
         if self.output is not None and self.output.suffix != ".safetensors":
             raise UsageError(f"--output {self.output}: name a .safetensors file")
+        if self.output is not None:
+            self.refuse_existing(self.output)
         find_pictures(Path(self.data))
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from edgeconv.accelerator import device, repeatable
 from edgeconv.deps import installed
-from edgeconv.errors import UsageError
 from edgeconv.files import digest, sha256, temporary_folder
 from edgeconv.metrics import wilson_interval
 from edgeconv.train.options import TrainOptions, recipe_path
@@ -75,9 +74,7 @@ def train(options: TrainOptions, say: Callable[[str], None] = lambda _line: None
     module, loaded = net.start(options, learnt.names)
     how = loaded.preprocessing
     output = options.output or _name(options, loaded.options, how.size[0])
-    for path in (output, *([recipe_path(output)] if options.qat else ())):
-        if path.exists() and not options.force:
-            raise UsageError(f"{path} exists: --force replaces it")
+    options.refuse_existing(output)
     say(
         f"{options.net} {loaded.options['width']:g} at {how.size[0]}x{how.size[0]}, weights {options.source()}: "
         f"{len(learnt.names)} classes, {len(learnt.paths)} pictures to learn, {len(held.paths)} held out"
