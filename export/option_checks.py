@@ -129,6 +129,7 @@ def _check_counts(options: "ExportOptions") -> None:
         ("calib-count", options.calib_count),
         ("verify-count", options.verify_count),
         ("resolution", options.resolution),
+        ("threads", options.threads),
     ):
         if value is not None and value < 1:
             raise UsageError(f"--{name} must be at least 1, not {value}")

@@ -401,6 +401,7 @@ BAD: list[tuple[list[str], int, str]] = [
     (["mobilenet_v2", "--weights", "random", "--crop", "2"], 2, "fraction in (0, 1]"),
     (["mobilenet_v2", "--weights", "random", "--opset", "9"], 2, "13 to 21"),
     (["mobilenet_v2", "--weights", "random", "--input-shape", "1,4,9,9"], 2, "N,3,H,W"),
+    (["mobilenet_v2", "--weights", "random", "--threads", "0"], 2, "--threads must be at least 1"),
     (["mobilenet_v2", "--weights", "nothere.pth"], 2, "nothere.pth"),
     (["weights.pth"], 2, "holds weights, not a net"),
 ]

@@ -3,6 +3,7 @@
 import json
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -203,9 +204,11 @@ def test_the_command_prints_the_same_as_json() -> None:
     assert data["layers"][0]["output_shape"] == [1, 16, 112, 112]
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_a_script_says_no_sizes_of_what_is_not_seen(tmp_path: Path) -> None:
     path = tmp_path / "net.pt"
-    torch.jit.trace(torch.nn.Conv2d(3, 4, 1), torch.zeros(1, 3, 8, 8)).save(str(path))
+    trace: Any = torch.jit.trace
+    trace(torch.nn.Conv2d(3, 4, 1), torch.zeros(1, 3, 8, 8)).save(str(path))
     asked = ["summary", str(path), "--input-shape", "1,3,8,8"]
     said = CliRunner().invoke(main, asked, env={"COLUMNS": "200"}).output
     assert "768 multiply-adds · its layers are not seen one by one, nor their outputs" in said

@@ -52,6 +52,10 @@ def _leaves_them(artifact: Artifact, calib: Path) -> bool:
     """Whether calibrating on ``calib`` leaves the pictures that verified again, which it must not learn from."""
     arrays = artifact.verification()
     origin = (artifact.manifest.get("calibration") or {}).get("origin")
-    if str(calib) != origin or not calib.is_dir() or any(known >= 0 for known in arrays.get("truth", ())):
+    if (
+        str(calib) != origin
+        or not calib.is_dir()
+        or any(known >= 0 for known in arrays.get("truth", ()))
+    ):
         return False  # what they show is in the evidence alone
     return all((calib / str(name)).is_file() for name in arrays.get("names", ()))
