@@ -443,6 +443,47 @@ def test_peaks_and_choices_are_computed_in_float() -> None:
     }
 
 
+NEIGHBOURS = "t = Transpose<perm=[1,0]>(x) m = MatMul(x, t) q = Pow(t, two) r = ReduceSum(q, axes) n = Neg(m) s = Sub(n, r) d = Mul(s, half)"
+
+
+@pytest.mark.parametrize("count", [64, 65])
+@pytest.mark.parametrize(
+    ("chosen", "found"),
+    [
+        ("v, i = TopK(d, k) y = Cast<to=1>(i)", True), ("v, i = TopK(d, k) y = Relu(v)", True), ("i = ArgMin<axis=1>(d) y = Cast<to=1>(i)", True),
+        ("y = Relu(d)", False), ("v, i = TopK(d, k) y = Identity(x)", False),
+    ],
+)  # fmt: skip
+def test_the_distances_of_neighbours_are_computed_in_float(
+    count: int, chosen: str, found: bool
+) -> None:
+    graph = graph_of(
+        f"(float[{count},3] x) => (float[?,?] y) {{ {NEIGHBOURS} {chosen} }}",
+        two=np.array(2.0, np.float32),
+        half=np.array(0.5, np.float32),
+        axes=ints(0),
+        k=ints(2),
+    )
+    said = relative(graph, seen_of({}))
+    # what is stored as integers for the product is moved for it
+    assert ops_of(graph, said) == (["Pow", "ReduceSum", "Neg", "Sub", "Mul"] if found else [])
+    among = "among few " if count == 64 else ""
+    assert all(f"chooses {among}by small differences" in why for why in said.values())
+
+
+def test_places_that_a_picture_is_read_at_are_computed_in_float() -> None:
+    body = "a = Gemm<transB=1>(z, w) r = Reshape(a, s) m = Mul(g, r) b = Add(m, g) t = Transpose<perm=[0,2,3,1]>(b) p = Abs(x) y = GridSample(p, t)"
+    graph = graph_of(
+        f"(float[1,2,4,4] x, float[1,4] z) => (float[1,2,4,4] y) {{ {body} }}",
+        w=np.ones((2, 4), np.float32),
+        s=ints(1, 2, 1, 1),
+        g=np.ones((1, 2, 4, 4), np.float32),
+    )
+    said = relative(graph, seen_of({"m": (-1, 1)}))
+    assert ops_of(graph, said) == ["Reshape", "Mul", "Add", "Transpose"]
+    assert set(said.values()) == {f"GridSample {graph.nodes[-1].name} reads at these places"}
+
+
 def test_windows_that_are_summed_before_a_root_are_summed_in_float() -> None:
     for weights, found in (
         (np.ones((2, 1, 3, 3)), ["Mul", "Conv"]),

@@ -19,13 +19,17 @@ Given:   Gemm -> Softmax -> TopK -> ScatterElements -> Mul, which chooses among 
 Result:  all that decides computes in float, a small Gemm too: where two are rounded to one value, the wrong
          one is chosen
 
+Given:   MatMul(x, y) -> Sub(norms, .) -> TopK -> Gather, which reads the nearest neighbours
+Result:  Sub and the norms compute in float: in steps of 1/256 of the largest distance neighbours tie
+
 Given:   Tanh, Sigmoid, or Softmax over many, whose values stay small
 Result:  it computes in float: INT8 prescribes steps of 1/128 or 1/256, of which it would use few
 
 Given:   Mul(mask, -1e9) -> Add(scores, .) -> Softmax
 Result:  the Mul computes in float: no kernel's fixed-point factor brings steps of 4 million to those of a mask
 
-Places to read at (x -> Floor | Round | Cast to integers) are whole numbers and need all of theirs.
+Places to read at (x -> Floor | Round | Cast to integers) are whole numbers and need all of theirs; those of a
+GridSample are told apart by less than a pixel.
 """
 
 import numpy as np
@@ -53,8 +57,10 @@ COMPARED = frozenset(["MaxPool", "HardSigmoid", "Sigmoid", "Softmax", "Tanh"])
 """What lies between a layer and a comparison of its values with each other."""
 CHOOSES = frozenset(["ArgMax", "ArgMin", "TopK"])
 """Operators whose result says which part of a net counts, where something reads it."""
-DECIDES = COMPARED | {"Add", "Gemm", "LogSoftmax", "Reshape", "Squeeze", "Unsqueeze"}
-"""What lies between a layer and a choice; a Gemm where it is small."""
+DISTANCES = frozenset(["Add", "Mul", "Neg", "Pow", "ReduceSum", "Sub", "Transpose"])
+"""What lies between products and a choice by distance."""
+DECIDES = COMPARED | DISTANCES | {"Gemm", "LogSoftmax", "Reshape", "Squeeze", "Unsqueeze"}
+"""What lies between a layer and a choice among few; a Gemm where it is small."""
 FEW = 64
 """Choices of which each may matter: experts, not places or classes."""
 MASKS = frozenset(["And", "Cast", "Not", "Or", "Reshape", "Unsqueeze"])
@@ -65,9 +71,6 @@ EQUALS = COMPARED | {
     *("Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"),
 }
 """What lies between a layer and an Equal: values that are compared with their maxima, and moved before."""
-WAYS = {"Equal": EQUALS, **dict.fromkeys(CHOOSES, DECIDES)}
-"""Operator -> what is walked back through from it."""
-
 SMALL = {"Tanh": 0.5, "Softmax": 0.125, "Sigmoid": 0.125, "HardSigmoid": 0.125}
 """Operator -> least of the values 0 to 1, which its prescribed steps are made for, that it has to reach."""
 WIDE = 8.0
@@ -81,6 +84,7 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
     makers, readers = graph.producers(), graph.consumers()
     found = _far_masks(graph, seen)
     for node in reversed(graph.nodes):
+        between = BETWEEN
         if node.op in READS and _is_wide(seen, node.inputs[READS[node.op]]):
             reason = f"{node.op} {node.name} asks for a share of each value, not of the largest"
             waiting = [node.inputs[READS[node.op]]]
@@ -95,10 +99,16 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
         elif node.op == "Equal" and not any(name in graph.constants for name in node.inputs):
             reason = f"Equal {node.name} asks for all digits"
             found |= dict.fromkeys(_selected(node, readers), reason)
-            waiting = list(node.inputs)
-        elif node.op in CHOOSES and _chooses(graph, node, readers):
-            reason = f"{node.op} {node.name} chooses among few by small differences"
-            waiting = [node.inputs[0]]
+            waiting, between = list(node.inputs), EQUALS
+        elif node.op in CHOOSES and any(readers.get(out) for out in node.outputs if out):
+            few = _is_among_few(graph, node)
+            reason = (
+                f"{node.op} {node.name} chooses {'among few ' if few else ''}by small differences"
+            )
+            waiting, between = [node.inputs[0]], DECIDES if few else DISTANCES
+        elif node.op == "GridSample":
+            reason = f"GridSample {node.name} reads at these places"
+            waiting, between = [node.inputs[1]], BETWEEN | {"Tanh", "Transpose"}
         elif node.op == "Sub" and _cancels(graph, seen, node):
             reason = f"{node.name} takes nearly equal values from each other"
             found[node.name], waiting = reason, list(node.inputs)
@@ -106,7 +116,6 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
             continue
         while waiting:
             maker = makers.get(waiting.pop())
-            between = WAYS.get(node.op, BETWEEN)
             known = maker is not None and (maker.op in between or _sums_window(graph, maker))
             if maker is None or not known or maker.name in found:
                 continue
@@ -144,12 +153,11 @@ def _of_whole(graph: Graph, makers: dict[str, Node], node: Node) -> bool:
     return few and whole.inputs[0] == node.inputs[0]
 
 
-def _chooses(graph: Graph, node: Node, readers: dict[str, list[Node]]) -> bool:
-    """Whether something reads which of a few values is the largest."""
+def _is_among_few(graph: Graph, node: Node) -> bool:
+    """Whether the largest of a few values is chosen, a few times."""
     shape = graph.shape(node.inputs[0])
     few = shape[node.int("axis", -1 if node.op == "TopK" else 0) % len(shape)] <= FEW
-    small = int(np.prod(shape)) <= MOST_CHEAP
-    return few and small and any(readers.get(out) for out in node.outputs if out)
+    return few and int(np.prod(shape)) <= MOST_CHEAP
 
 
 def _cancels(graph: Graph, seen: Observation, node: Node) -> bool:
