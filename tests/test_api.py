@@ -169,6 +169,7 @@ def test_errors_speak_of_arguments_in_the_library_and_of_flags_at_the_command(
     assert in_arguments("edgeconv export m.onnx --int8") == "edgeconv export m.onnx --int8"
     for call, says in (
         (lambda: check_parity(tmp_path, truth="folders"), "^truth is about the pictures of data:"),
+        (lambda: check_parity([]), "^name at least one exported file, or load_outputs$"),
         (lambda: check_parity([], load_outputs=tmp_path, threads=0), "^threads must be at least 1"),
         (lambda: bench_models("a.onnx", seconds=-1.0), "^seconds must be positive"),
     ):

@@ -76,6 +76,8 @@ def _check(paths: Sequence[Path], asked: Asked, places: Sequence[Place]) -> Pari
         ways(path, asked.extras.also)  # refuses what no runtime takes before any other wish
         _refuse_thinned(path)
     files = asked.files
+    if not paths and files.load_outputs is None:
+        raise UsageError("name at least one exported file, or --load-outputs")
     committed = None
     if files.baseline is not None and not files.update_baseline:
         committed = load_baseline(files.baseline)
