@@ -173,8 +173,11 @@ def checkpoint_of(rng: Random, source: Path, target: Path) -> None:
         case 5:
             del state[name]
         case 6:
-            state = {"model": state}
-            state["model"]["model"] = state
+            around = {"model": state}
+            rng.choice((around, state))["model"] = (
+                around  # without end, with tensors on the way or none
+            )
+            state = around
         case 7:
             state = rng.choice(([], {}, {"epoch": 3}, "text", {1: 2}, {"net": {"net": {}}}))
         case _:
