@@ -21,7 +21,7 @@ from edgeconv.bench.text import devices_to_csv
 from edgeconv.bench.watch import Mark
 from edgeconv.cli import main
 from edgeconv.device import board as boards
-from edgeconv.device import wheels
+from edgeconv.device import provision, wheels
 from edgeconv.device.ssh import Connection, Host, parse_host
 from edgeconv.errors import EdgeconvError, UsageError
 
@@ -120,7 +120,7 @@ def test_wheels_that_would_fill_the_disk_are_not_sent(tmp_path: Path) -> None:
         content.writestr("thing.py", b"#" * (3 << 20))
     full = boards.Board(wheels.Platform("aarch64", "3.11"), "", free_mib=2)
     with pytest.raises(EdgeconvError, match=r"pi@board: its disk is full: thing .* 3 MiB, 2 MiB"):
-        boards._copy_wheels(Connection(Host("board", "pi")), full, [wheel], lambda _: None)
+        provision._copy_wheels(Connection(Host("board", "pi")), full, [wheel], lambda _: None)
 
 
 def test_an_answer_of_the_index_serves_until_it_is_asked_again(

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from edgeconv.cli import main
 from edgeconv.device import board as boards
-from edgeconv.device import ssh
+from edgeconv.device import provision, ssh
 from edgeconv.device.job import Job
 from edgeconv.device.payload import zipped
 from edgeconv.device.ssh import Connection, ConnectionLostError, Host
@@ -205,8 +205,8 @@ def test_a_copy_that_breaks_off_is_not_taken_for_the_file(board: Path, tmp_path:
     there = boards.Board(Platform("x86_64", "3.11"), "", 1000)
     base = board / "home" / ".cache" / "edgeconv-device"
     for copy in (
-        lambda: boards.put_files(connection, there, [net], f"{boards.BASE}/job", lambda _: None),
-        lambda: boards._unpack(connection, [("src-x", zipped([("a.py", noise)]))]),
+        lambda: provision.put_files(connection, there, [net], f"{boards.BASE}/job", lambda _: None),
+        lambda: provision._unpack(connection, [("src-x", zipped([("a.py", noise)]))]),
     ):
         with pytest.raises(EdgeconvError):
             copy()
@@ -218,9 +218,9 @@ def test_a_copy_that_breaks_off_is_not_taken_for_the_file(board: Path, tmp_path:
     boards.ask(connection)
     assert sorted(path.name for path in base.iterdir()) == ["files", "src-y.part.1"]
     assert list(left.parent.iterdir()) == []
-    boards.put_files(connection, there, [net], f"{boards.BASE}/job", lambda _: None)
+    provision.put_files(connection, there, [net], f"{boards.BASE}/job", lambda _: None)
     assert (base / "job" / "net.tflite").read_bytes() == net.read_bytes()
-    boards._unpack(connection, [("src-x", zipped([("a.py", b"ours")]))])
+    provision._unpack(connection, [("src-x", zipped([("a.py", b"ours")]))])
     assert (base / "src-x" / "a.py").read_text() == "ours"
     assert [path.name for path in (base / "src-x").iterdir()] == ["a.py"]
 
@@ -233,7 +233,7 @@ def test_code_and_wheels_that_break_off_are_said_to(board: Path) -> None:
     for size, whole in ((0, 0), (512, 0), (600, 0), (first, 1), (first + 100, 1), (first + 600, 1)):
         behave(board, f"head -c {size} | {{ run; }}")
         with pytest.raises(EdgeconvError, match="the copy broke off in the middle"):
-            boards._unpack(Connection(Host(HOST, "pi")), zips)
+            provision._unpack(Connection(Host(HOST, "pi")), zips)
         assert [path.read_bytes() for path in base.rglob("*.*")] == [b"ours"] * whole
 
 
@@ -243,15 +243,15 @@ def test_older_code_goes_where_no_job_may_run_it(board: Path) -> None:
     base = board / "home" / ".cache" / "edgeconv-device"
     for name in ("src-a", "src-b.part.1", "wheels/w", "jobs/j"):
         (base / name).mkdir(parents=True)
-    boards._unpack(connection, [("src-c", zipped([("a.py", b"")]))])
+    provision._unpack(connection, [("src-c", zipped([("a.py", b"")]))])
     assert sorted(path.name for path in base.glob("src-*")) == ["src-a", "src-b.part.1", "src-c"]
     (base / "jobs" / "j").rmdir()
-    boards._unpack(connection, [("wheels/v", zipped([("a.py", b"")]))])
+    provision._unpack(connection, [("wheels/v", zipped([("a.py", b"")]))])
     assert (base / "src-a").is_dir()
-    boards._unpack(connection, [("src-d", zipped([("a.py", b"")]))])
+    provision._unpack(connection, [("src-d", zipped([("a.py", b"")]))])
     assert sorted(path.name for path in base.glob("src-*")) == ["src-b.part.1", "src-d"]
     assert sorted(path.name for path in (base / "wheels").iterdir()) == ["v", "w"]
-    boards._unpack(connection, [("src-d", zipped([("a.py", b"another session's")]))])
+    provision._unpack(connection, [("src-d", zipped([("a.py", b"another session's")]))])
     assert (base / "src-d" / "a.py").read_bytes() == b""
     assert not list(base.glob("src-d.part.*"))
 

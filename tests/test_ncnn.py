@@ -431,7 +431,7 @@ def test_a_bundle_takes_both_files_and_the_board_gets_what_is_missing(
 ) -> None:
     from types import SimpleNamespace
 
-    from edgeconv.device import board as boards
+    from edgeconv.device import provision
 
     target = tmp_path / "b.tar.gz"
     packed = CliRunner().invoke(main, ["bundle", str(pair), "--output", str(target)])
@@ -453,7 +453,7 @@ def test_a_bundle_takes_both_files_and_the_board_gets_what_is_missing(
         host=SimpleNamespace(target="pi"), run=lambda command, *_, **__: said.append(command)
     )
     board: Any = SimpleNamespace(there={sha256(pair)})
-    there = boards.put_files(connection, board, [pair], "job", said.append)
+    there = provision.put_files(connection, board, [pair], "job", said.append)
     assert there == [f"job/{pair.name}"]
     assert f"pi: copying {pair.with_suffix('.bin').name}" in " ".join(said)
     assert f"job/{pair.with_suffix('.bin').name}" in said[-1]

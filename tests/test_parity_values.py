@@ -33,6 +33,7 @@ from edgeconv.parity.baseline import load_baseline
 from edgeconv.parity.cells import Cell
 from edgeconv.parity.child import Job, job_from_json, run_pictures, save_feeds
 from edgeconv.parity.data import Request
+from edgeconv.parity.junit import to_junit
 from edgeconv.parity.latency import Latency
 from edgeconv.parity.layers.figures import Layer, LayerReport
 from edgeconv.parity.matrix import Matrix, Row, Samples, Settings, judge
@@ -1138,7 +1139,7 @@ def test_layers_without_noise_or_counterpart_are_said_so() -> None:
 
 
 def test_junit_says_what_failed_first() -> None:
-    text = report.to_junit(
+    text = to_junit(
         of_rows(
             Row("a", "int8", "a", verdict=GOOD, layers=DEPARTING),
             Row("b", "fp32", "b", verdict=BAD),

@@ -17,6 +17,7 @@ from edgeconv.judge.text import figures_text, judgement, to_json, what_missed
 from edgeconv.judge.verdict import Finding, Verdict, compare
 from edgeconv.parity import page, report
 from edgeconv.parity.baseline import SLACK, compare_baseline, is_worse
+from edgeconv.parity.junit import to_junit
 from edgeconv.parity.layers.figures import Layer, LayerReport
 from edgeconv.parity.matrix import Matrix, Row, Samples
 
@@ -290,7 +291,7 @@ def test_the_summary_counts_what_held_what_missed_and_what_did_not_run() -> None
 
 def test_junit_counts_failures_and_errors_apart() -> None:
     made = matrix()
-    suite = ElementTree.fromstring(report.to_junit(replace(made, rows=(*made.rows, made.rows[0]))))
+    suite = ElementTree.fromstring(to_junit(replace(made, rows=(*made.rows, made.rows[0]))))
     assert {name: suite.get(name) for name in ("tests", "failures", "errors")} == {
         "tests": "4", "failures": "2", "errors": "1"
     }  # fmt: skip

@@ -83,6 +83,7 @@ def setup(device: str, onnx: bool, tflite: bool, pte: bool, ncnn: bool) -> None:
     Those for .onnx and .tflite, unless options ask for others."""
     from edgeconv.cache import cache_dir
     from edgeconv.device import board as boards
+    from edgeconv.device import provision
     from edgeconv.device.ssh import Connection, parse_host
     from edgeconv.device.wheels import runtime_for
 
@@ -95,5 +96,5 @@ def setup(device: str, onnx: bool, tflite: bool, pte: bool, ncnn: bool) -> None:
     def say(text: str) -> None:
         echo(text, err=True)
 
-    boards.setup(connection, board, runtimes, cache_dir(), say, fresh=True)
+    provision.setup(connection, board, runtimes, cache_dir(), say, fresh=True)
     echo(f"{connection.host.target} is ready: {', '.join(runtimes)}")

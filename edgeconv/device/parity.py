@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgeconv.device.board import Say, put_files
+from edgeconv.device.board import Say
+from edgeconv.device.provision import put_files
 from edgeconv.device.remote import LIMIT_S, Prepared, prepared, side_by_side
 from edgeconv.device.ssh import Connection
 from edgeconv.device.wheels import runtime_for

@@ -12,8 +12,9 @@ from typing import TypeVar
 from edgeconv.artifact import manifest_path
 from edgeconv.bench.read import report_from_json
 from edgeconv.bench.results import Report
-from edgeconv.device.board import Board, Say, ask, put_files, setup
+from edgeconv.device.board import Board, Say, ask
 from edgeconv.device.job import Job, new_job
+from edgeconv.device.provision import put_files, setup
 from edgeconv.device.ssh import Connection, ConnectionLostError
 from edgeconv.device.wheels import runtime_for
 from edgeconv.errors import EdgeconvError, UsageError

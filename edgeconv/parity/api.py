@@ -17,6 +17,7 @@ from edgeconv.manifest_schema import PRECISIONS
 from edgeconv.parity.baseline import compare_baseline, load_baseline, save_baseline, worth_keeping
 from edgeconv.parity.cells import Cell, plan
 from edgeconv.parity.data import Request, gather
+from edgeconv.parity.junit import to_junit
 from edgeconv.parity.kept import check_same_inputs, stored_samples
 from edgeconv.parity.latency import REFERENCE, Latency, measure_latencies
 from edgeconv.parity.layers.choose import layer_reports
@@ -24,7 +25,7 @@ from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Row, Settings, judge
 from edgeconv.parity.options import Asked, Files, ParityOptions, settle
 from edgeconv.parity.places import Found, Here, Place, left_out
-from edgeconv.parity.report import to_junit, to_markdown
+from edgeconv.parity.report import to_markdown
 from edgeconv.runtimes.choose import check_also, ways
 
 

@@ -1,11 +1,10 @@
-"""A matrix as data, as a terminal table, as Markdown and as JUnit XML."""
+"""A matrix as data, as a terminal table and as Markdown."""
 
 import platform
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
-from xml.etree import ElementTree
 
 from edgeconv import __version__
 from edgeconv.deps import versions_of
@@ -273,31 +272,3 @@ def literal(text: str) -> str:
     """
     line = text.replace("\n", " ")
     return re.sub(r"[\\`*\[\]<|]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
-
-
-def to_junit(matrix: Matrix) -> str:
-    """Return JUnit XML: a test case for each row, a failure for a missed budget, an error for a crash."""
-    suite = ElementTree.Element(
-        "testsuite",
-        name="edgeconv parity",
-        tests=str(len(matrix.rows)),
-        failures=str(sum(row.error is None and not row.ok for row in matrix.rows)),
-        errors=str(sum(row.error is not None for row in matrix.rows)),
-    )
-    for row in matrix.rows:
-        seconds = row.outputs.about.get("infer_s", 0.0) if row.outputs else 0.0
-        case = ElementTree.SubElement(
-            suite,
-            "testcase",
-            classname=f"parity.{row.stage}",
-            name=row.label,
-            time=f"{seconds:.3f}",
-        )
-        if row.error is not None:
-            ElementTree.SubElement(case, "error", message=row.error)
-        elif not row.ok:
-            first = row.layers.first if row.layers else None
-            message = str(row.verdict) if first is None else f"layer {first}"
-            ElementTree.SubElement(case, "failure", message=message)
-    ElementTree.indent(suite)
-    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
