@@ -262,6 +262,11 @@ KINDS: dict[str, tuple[str, int, dict[str, Any]]] = {
         {},
     ),
     "Gelu of opset 20": ("(float[2,7] x) => (float[2,7] y) { y = Gelu(x) }", 20, {}),
+    "bounds that cross": (
+        "(float[2,7] x) => (float[2,7] y) { y = Clip(x, high, low) }",
+        18,
+        {"high": np.float32(0.5), "low": np.float32(-0.5)},
+    ),
     "Hardmax of opset 11 over all that follows": (
         "(float[2,3,4] x) => (float[2,3,4] y) { y = Hardmax(x) }",
         11,

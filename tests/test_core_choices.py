@@ -10,11 +10,12 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from graph_kit import graph_of, ints
+from graph_kit import floats, graph_of, ints
 from quant_nets import RELU, NetBuilder
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.graph import Graph
+from edgeconv.export.quant import bounds as bounds_of
 from edgeconv.export.quant import (
     budget,
     copies,
@@ -242,7 +243,7 @@ def test_masks_end_where_they_hide_all(body: str, low: float, found: dict[str, f
     bounds |= {
         name: (-INF, INF) for node in graph.nodes for name in node.outputs if name not in bounds
     }
-    made = ranges.mask_bounds(graph, seen, bounds)
+    made = bounds_of.mask_bounds(graph, seen, bounds)
     assert {name: bound for name, bound in made.items() if name != "v" and name != "x"} == {
         name: (floor, INF) for name, floor in found.items()
     }
@@ -254,16 +255,27 @@ def test_fills_that_no_maximum_is_count_for_nothing() -> None:
             "(float[1,4] x) => (float[1,4] y) { p = Pad(x, pads, fill) y = Slice(p, one, five, one) z = Exp(p) }",
             pads=ints(0, 1, 0, 1), fill=np.array(fill, np.float32), one=ints(1), five=ints(5),
         )  # fmt: skip
-        assert ranges._fill_bounds(graph, seen_of(x=(-2, 3))) == (
+        assert bounds_of.fill_bounds(graph, seen_of(x=(-2, 3))) == (
             {"p": (-2.0, INF), "y": (-2.0, INF)} if found else {}
         )
     bare = graph_of("(float[1,4] x) => (float[1,6] y) { y = Pad(x, pads) }", pads=ints(0, 1, 0, 1))
-    assert ranges._fill_bounds(bare, seen_of(x=(-2, 3))) == {}
-    assert ranges._ends(bare, seen_of(x=(-2, 3)), "x") == (-2.0, 3.0)
+    assert bounds_of.fill_bounds(bare, seen_of(x=(-2, 3))) == {}
+    assert bounds_of.ends(bare, seen_of(x=(-2, 3)), "x") == (-2.0, 3.0)
     bare.constants["k"] = np.array([4.0, -5.0], np.float32)
-    assert ranges._ends(bare, seen_of(), "k") == (-5.0, 4.0)
+    assert bounds_of.ends(bare, seen_of(), "k") == (-5.0, 4.0)
     bare.constants["none"] = np.zeros((0, 3), np.float32)
-    assert ranges._ends(bare, seen_of(), "none") == (0.0, 0.0)
+    assert bounds_of.ends(bare, seen_of(), "none") == (0.0, 0.0)
+
+
+def test_limits_that_are_never_reached_count_for_nothing() -> None:
+    graph = graph_of(
+        "(float[1,4] x) => (float[1,4] y, float[1,4] z, float[1,4] u) "
+        "{ y = Max(x, k) z = Min(x, k) u = Max(x, both) v = Add(u, both) }",
+        k=np.array([[-1e9, 1.0, -0.5, 1e9]], np.float32),
+        both=np.array([[-65504.0]], np.float32),
+    )
+    seen = seen_of(x=(-2, 3), y=(-1, 8), z=(-9, 2))
+    assert bounds_of.limit_bounds(graph, seen) == {"k": (-9.0, 8.0)}
 
 
 def scored(*noise: float) -> list[judge.Score]:
@@ -649,6 +661,13 @@ def test_islands_lie_between_dense_layers() -> None:
     assert [each.nodes for each in apart] == [tuple(names[3:6])]
     graph.outputs.append(first)
     assert next(iter(islands.islands(graph, recipe))).nodes == tuple(names[1:3])
+    recurrent = graph_of(
+        "(float[1,1,8] x) => (float[1,3] y) { all, h = LSTM<hidden_size = 4>(x, w, r)\n g = Relu(h)\n"
+        " s = Reshape(g, two)\n y = Gemm<transB = 1>(s, m, b) }",
+        w=floats(1, 16, 8), r=floats(1, 16, 4), two=ints(1, 4), m=floats(3, 4), b=floats(3),
+    )  # fmt: skip
+    assert "all" not in recurrent.consumers()
+    assert list(islands.islands(recurrent, held_by(recurrent))) == []
     assert islands.picked_score(Recipe("r", "asymmetric", {}, {}, (), {"picked": "b", "candidates": [{"candidate": "a"}, {"candidate": "b", "noise": 1}]})) == {
         "candidate": "b", "noise": 1,
     }  # fmt: skip

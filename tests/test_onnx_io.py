@@ -24,6 +24,8 @@ from edgeconv.export.hub.onnx_io import (
     to_onnx,
 )
 from edgeconv.export.hub.opset import with_opset
+from edgeconv.export.hub.simplify import admit
+from edgeconv.export.hub.simplify_child import open_foreign
 
 
 def settle_shapes(model: onnx.ModelProto, shapes: Any) -> onnx.ModelProto:
@@ -189,6 +191,17 @@ def test_a_window_that_cannot_be_is_named(node: str, said: str, tmp_path: Path) 
     body = f"(float[1,2,4,4] x) => (float[1,2,4,4] y) {{ y = {node} }}"
     with pytest.raises(EdgeconvError, match=f"{said}, where every number is 1 or more"):
         load_model(saved(tmp_path, model_of(body, c=floats(2, 2, 1, 1))))
+
+
+@pytest.mark.parametrize("made", ["y", "y, z, u"])
+def test_a_split_whose_number_of_outputs_is_another_is_named(made: str, tmp_path: Path) -> None:
+    """onnxruntime fails on one that has fewer, and ends its process on one that has more."""
+    model = model_of(f"(float[4] x) => (float[2] y) {{ {made} = Split<num_outputs = 2>(x) }}")
+    path, count = saved(tmp_path, model), len(made.split(","))
+    with pytest.raises(EdgeconvError, match=f"Split .* has {count} outputs and 2 as its num_outp"):
+        load_model(path)
+    admit(path)
+    open_foreign(("onnxruntime", str(path)))
 
 
 @pytest.mark.parametrize(
@@ -370,6 +383,26 @@ def test_constant_nodes_of_every_kind_become_constants() -> None:
     assert graph.constants["c"].dtype == np.int64
     x = floats(2)
     np.testing.assert_allclose(run(graph, {"x": x})[0], run(model, {"x": x})[0], rtol=1e-6)
+
+
+def test_sparse_constants_and_weights_are_written_out(tmp_path: Path) -> None:
+    model = model_of("(float[2,3] x) => (float[2,3] y) { p = Mul(x, w)\n y = Add(p, c) }")
+    values = numpy_helper.from_array(np.array([2.0, -3.0], np.float32), "w")
+    places = numpy_helper.from_array(np.array([1, 5]), "at")
+    model.graph.sparse_initializer.add(values=values, indices=places, dims=[2, 3])
+    by_axes = numpy_helper.from_array(np.array([[0, 2], [1, 0]]), "at")
+    constant = onnx.SparseTensorProto(values=values, indices=by_axes, dims=[2, 3])
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["c"], sparse_value=constant))
+    x = floats(2, 3)
+    graph = hub_of(load_model(saved(tmp_path, model)))
+    wanted = x * np.array([[0, 2, 0], [0, 0, -3]]) + np.array([[0, 0, 2], [-3, 0, 0]])
+    for made in (graph, model):
+        np.testing.assert_allclose(run(made, {"x": x})[0], wanted, rtol=1e-6)
+    model.graph.sparse_initializer[0].dims[0] = 1 << 40
+    with pytest.raises(
+        EdgeconvError, match=r"the sparse tensor w of .* is too large to be written"
+    ):
+        load_model(saved(tmp_path, model))
 
 
 def test_an_initializer_that_is_also_an_input_is_a_constant() -> None:

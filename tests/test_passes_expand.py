@@ -31,6 +31,8 @@ BODIES = {
     "LpPool, same": pool('kernel_shape = [3, 3], auto_pad = "SAME_UPPER"'),
     "GlobalLpPool": "(float[1,3,4,5] x) => (float[1,3,1,1] y) { y = GlobalLpPool<p = 1>(x) }",
     "LpNormalization": "(float[2,3,4] x) => (float[2,3,4] y) { y = LpNormalization<axis = 1>(x) }",
+    "Sum": "(float[2,1] x, float[3] z) => (float[2,3] y) { y = Sum(x, z, x) }",
+    "Mean": "(float[2,1] x, float[3] z) => (float[2,3] y) { y = Mean(x, z) }",
     "Tan": "(float[6] x) => (float[6] y) { s = Sigmoid(x)\n y = Tan(s) }",
     "Sinh": "(float[6] x) => (float[6] y) { s = Sigmoid(x)\n y = Sinh(s) }",
     "Cosh": "(float[6] x) => (float[6] y) { s = Sigmoid(x)\n y = Cosh(s) }",

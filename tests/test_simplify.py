@@ -98,6 +98,23 @@ def same(model: onnx.ModelProto, found: simplify_module.Simplified) -> None:
     assert found.hub.opset == 18
 
 
+def test_an_output_whose_axes_only_running_counts_is_no_trouble_to_onnxsim() -> None:
+    model = model_of(
+        "(float[1,4,6,6] x) => (float[N] y) { s = Shape(x)\n n = Gather(s, last)\n f = Cast<to = 1>(n)\n"
+        " h = Floor(f)\n i = Cast<to = 7>(h)\n u = Unsqueeze(i, first)\n"
+        " c = Concat<axis = 0>(rest, u)\n r = Reshape(x, c)\n y = Relu(r) }",
+        last=np.array(3),
+        first=ints(0),
+        rest=ints(2, -1),
+    )
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    found = simplify(model)
+    assert found.warning is None
+    x = floats(1, 4, 6, 6)
+    assert run(found.hub, {"x": x})[0].shape == (2, 12, 6)
+    assert ops(found.hub) == ["Relu", "Reshape"] or ops(found.hub) == ["Reshape", "Relu"]
+
+
 def test_onnxsim_runs_and_needs_no_torch() -> None:
     found = simplify(net())
     assert found.warning is None

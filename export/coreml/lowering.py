@@ -112,6 +112,9 @@ class Lowering:
             return self.mb.maximum(x=x, y=np.float32(low), name=name)
         if np.isinf(low):
             return self.mb.minimum(x=x, y=np.float32(high), name=name)
+        if low == high:  # MIL's clip takes none
+            bounded = self.mb.minimum(x=x, y=np.float32(high), name=self.name(f"{name}_below"))
+            return self.mb.maximum(x=bounded, y=np.float32(low), name=name)
         return self.mb.clip(x=x, alpha=np.float32(low), beta=np.float32(high), name=name)
 
     def lower(self, node: Node, entry: Entry[Lower]) -> None:

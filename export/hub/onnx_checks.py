@@ -7,6 +7,7 @@ import onnx
 from onnx import helper
 
 from edgeconv.errors import EdgeconvError
+from edgeconv.export.hub.graphs import graphs_of
 
 KNOWN_TYPES = frozenset(helper.get_all_tensor_dtypes())
 BYTES = re.compile(r"[0-9]{1,18}")
@@ -21,6 +22,7 @@ def check_model(model: onnx.ModelProto, path: Path) -> None:
     """Raise EdgeconvError for types that do not exist, numbers that cannot be, data that lies elsewhere."""
     _check_types(model, path)
     _check_counts(model, path)
+    _check_splits(model, path)
     _check_external_data(model, path)
 
 
@@ -34,6 +36,18 @@ def _check_counts(model: onnx.ModelProto, path: Path) -> None:
                 raise EdgeconvError(
                     f"{path}: {node.op_type} {name} has {wrong[0]} in {attribute.name}, "
                     "where every number is 1 or more: the file is damaged"
+                )
+
+
+def _check_splits(model: onnx.ModelProto, path: Path) -> None:
+    for graph in graphs_of(model.graph):
+        for node in graph.node:
+            said = next((a.i for a in node.attribute if a.name == "num_outputs"), None)
+            if node.op_type == "Split" and said not in (None, len(node.output)):
+                name = node.name or ", ".join(node.output)
+                raise EdgeconvError(
+                    f"{path}: Split {name} has {len(node.output)} outputs and {said} as its num_outputs, "
+                    "which onnxruntime does not run: write as many there as it has outputs"
                 )
 
 

@@ -15,6 +15,7 @@ from edgeconv.export.hub import light
 from edgeconv.export.hub.onnx_checks import check_model
 from edgeconv.export.hub.onnx_words import check_words
 from edgeconv.export.hub.refused_forms import write_refused_forms
+from edgeconv.export.hub.sparse import write_sparse
 from edgeconv.export.passes.expand_shuffles import expand_shuffles
 from edgeconv.foreign import refuse_no_file
 
@@ -36,6 +37,7 @@ def load_model(path: Path) -> onnx.ModelProto:
         check_words(model, path)
         write_refused_forms(model)
         onnx.load_external_data_for_model(model, str(path.parent))
+        write_sparse(model)
         if not all(o.type.tensor_type.HasField("shape") for o in model.graph.output):
             model = onnx.shape_inference.infer_shapes(model)
         _check(model)

@@ -50,10 +50,11 @@ def open_foreign(asked: tuple[str, str]) -> None:
 
     library, path = asked
     with contextlib.suppress(Exception):
+        model = load_model(Path(path))  # what this refuses may crash onnxruntime
         if library == "onnx":
             from edgeconv.export.hub.light import inferred
 
-            inferred(load_model(Path(path)), data_prop=True)
+            inferred(model, data_prop=True)
         else:
             run_once({"path": path, "runtime": library, "threads": 1, "shapes": {}})
 
@@ -94,6 +95,7 @@ def _simplify(source: str, target: str, opset: int) -> str | None:
     if opset_of(model) != opset:
         model = converted(model, opset)
         _save(model, target)
+    _count_axes(model)
     _import_onnxsim()
     import onnxsim
 
@@ -102,6 +104,29 @@ def _simplify(source: str, target: str, opset: int) -> str | None:
         return "onnxsim's own check of its result failed"
     _save(simplified, target)
     return None
+
+
+def _count_axes(model: "onnx.ModelProto") -> None:
+    """Say how many axes outputs have that inference cannot tell, by running once: onnxsim wants to know."""
+    import numpy as np
+    import onnxruntime
+    from onnx import helper
+
+    silent = [o for o in model.graph.output if not o.type.tensor_type.HasField("shape")]
+    if not silent:
+        return
+    feeds = {
+        value.name: np.zeros(
+            [dim.dim_value for dim in value.type.tensor_type.shape.dim],
+            helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type),
+        )
+        for value in model.graph.input
+    }
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    for value, made in zip(silent, session.run([o.name for o in silent], feeds), strict=True):
+        value.type.tensor_type.shape.SetInParent()
+        for _ in made.shape:
+            value.type.tensor_type.shape.dim.add()
 
 
 def _skipped(graph: "onnx.GraphProto") -> list[str]:

@@ -1,4 +1,4 @@
-"""Write operators that no target has as compositions of those that they have.
+"""Write operators that no target has, or none in INT8, as compositions of those that they have.
 
 Given:   x -> Shrink | Hardmax | OneHot | LpPool | ... -> y
 Result:  x -> the operators by which ONNX defines it -> y
@@ -40,6 +40,23 @@ def _thresholded_relu(graph: Graph, node: Node) -> bool:
     border = steps.constant(node.float("alpha", 1.0))
     passes = steps.do("Greater", x, border, kind=np.bool_)
     steps.finish("Where", passes, x, steps.constant(0.0))
+    return True
+
+
+def _sum(graph: Graph, node: Node) -> bool:
+    """From the left, as onnxruntime adds: an Add has an INT8 form and takes an activation."""
+    if len(node.inputs) < 2:  # an Identity, as drop_noops says
+        return False
+    steps, (made, *others) = Steps(graph, node), node.inputs
+    shape, last = graph.shape(made), others.pop()
+    for other in others:
+        shape = np.broadcast_shapes(shape, graph.shape(other))
+        made = steps.do("Add", made, other, shape=shape)
+    if node.op == "Sum":
+        steps.finish("Add", made, last)
+    else:
+        whole = steps.do("Add", made, last)
+        steps.finish("Mul", whole, steps.constant(1 / len(node.inputs)))
     return True
 
 
@@ -244,11 +261,13 @@ WRITTEN: dict[str, Callable[[Graph, Node], bool]] = {
     "IsNaN": _is_nan,
     "LpNormalization": lp_normalization,
     "LpPool": lp_pool,
+    "Mean": _sum,
     "Mod": _signed_mod,
     "OneHot": _one_hot,
     "RMSNormalization": _rms_normalization,
     "Shrink": _shrink,
     "Sinh": _hyperbolic,
+    "Sum": _sum,
     "Swish": _swish,
     "Tan": _tan,
     "ThresholdedRelu": _thresholded_relu,

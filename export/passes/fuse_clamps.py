@@ -51,8 +51,7 @@ def clamp_of(graph: Graph, node: Node) -> Clamp | None:
             if value is None:
                 return None
             bounds[index - 1] = float(np.asarray(value).reshape(-1)[0])
-    low, high = bounds
-    return (low, high) if low <= high else None
+    return min(bounds), bounds[1]  # where they cross, the upper one is taken
 
 
 def _intersect(first: Clamp, second: Clamp) -> Clamp | None:

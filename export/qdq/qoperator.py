@@ -40,7 +40,7 @@ def refuse_dynamic(model: onnx.ModelProto) -> None:
     for node in model.graph.node:
         if node.op_type in DYNAMIC:
             raise UnsupportedOpError(
-                f"the model is quantized dynamically ({node.op_type} {node.name}): its activations get "
+                f"the model is quantized dynamically ({node.op_type} {node.name or node.output[0]}): its activations get "
                 "their scales anew with every input, which no INT8 target here does; export the float "
                 "model it was made from with --int8 --calib"
             )

@@ -100,9 +100,9 @@ def islands(graph: Graph, recipe: Recipe) -> Iterator[Island]:
     for names in groups.members(inside).values():
         nodes = {name: inside[name] for name in names}
         for maker in [makers[t] for node in nodes.values() for t in node.inputs if t in makers]:
-            read = readers[maker.output]
-            alone = all(reader.name in nodes for reader in read)
-            if maker.name in recipe.weights and alone and maker.output not in graph.outputs:
+            if maker.name not in recipe.weights or maker.output in graph.outputs:
+                continue
+            if all(reader.name in nodes for reader in readers[maker.output]):
                 nodes[maker.name] = maker
         inner = [
             node.output

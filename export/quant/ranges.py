@@ -7,17 +7,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.export.graph import Clamp, Graph, Node
-from edgeconv.export.integer.groups import (
-    COMMUTING,
-    Groups,
-    Link,
-    needed_bounds,
-    only_moved,
-    same_scale,
-)
+from edgeconv.export.graph import Clamp, Graph
+from edgeconv.export.integer.groups import Groups, Link, needed_bounds, only_moved, same_scale
 from edgeconv.export.integer.rules import data_inputs, is_pixel_shift
-from edgeconv.export.op_traits import RULES, Is, operators
+from edgeconv.export.op_traits import RULES
+from edgeconv.export.quant.bounds import ends, fill_bounds, limit_bounds, mask_bounds
 from edgeconv.export.quant.clip import clip_search
 from edgeconv.export.quant.observe import Observation
 from edgeconv.recipe import Activation, Form, choose_scale
@@ -79,11 +73,6 @@ def conflicts(graph: Graph, fixed: Mapping[str, Activation]) -> dict[str, str]:
     return found
 
 
-FAR = 100.0
-"""Times that a mask is lower than all it has to be."""
-MOVES_MASKS = operators(Is.PASSES_MASK) & COMMUTING
-
-
 def choose_ranges(
     graph: Graph,
     seen: Observation,
@@ -103,8 +92,9 @@ def choose_ranges(
     groups: Groups = same_scale(graph, float_nodes, rescaled)
     bounds = needed_bounds(graph, seen.peaks, float_nodes)
     bounds.update(mask_bounds(graph, seen, bounds))
-    bounds.update(_fill_bounds(graph, seen))
-    ends = only_moved(graph, float_nodes, groups)
+    bounds.update(fill_bounds(graph, seen))
+    bounds.update(limit_bounds(graph, seen))
+    moved = only_moved(graph, float_nodes, groups)
     members = groups.members(names)
     chosen: dict[str, Activation] = {}
     for tensors in members.values():
@@ -115,7 +105,7 @@ def choose_ranges(
             if not whole:
                 values = _values(graph, seen, tensors, bounds)
                 low, high = clip_search(values, low, high, form)
-            if tensors[0] in ends:
+            if tensors[0] in moved:
                 prescribed = replace(choose_scale(low, high, "asymmetric"), final=True)
             else:
                 prescribed = choose_scale(low, high, form)
@@ -125,8 +115,6 @@ def choose_ranges(
     return {name: chosen[name] for name in names}
 
 
-FILL = 1e30
-"""Numbers so large stand for infinity."""
 AVERAGES = "GlobalAveragePool", "ReduceMean"
 BEYOND = 2.0**-9
 """How much is left beyond the whole number: more than float32 loses, nothing for a rounding."""
@@ -173,60 +161,6 @@ def _with_zero_point(held: Activation) -> Activation:
     return replace(choose_scale(held.low, held.high, "asymmetric"), final=held.final)
 
 
-def mask_bounds(graph: Graph, seen: Observation, bounds: Mapping[str, Clamp]) -> dict[str, Clamp]:
-    """Return bounds of attention masks: what is only added, or moved there, where the sum has a bound.
-
-    Of computed ones those that hold more than FAR times as much as that asks for.
-    """
-    readers, found = graph.consumers(), dict[str, Clamp]()
-    makers = graph.producers()
-    for name in [*reversed([n.output for n in graph.nodes]), *graph.inputs, *graph.constants]:
-        if graph.dtype(name) != np.float32:  # an offset of indices
-            continue
-        floors = [
-            _mask_floor(graph, seen, name, node, bounds, found) for node in readers.get(name, [])
-        ]
-        known = [floor for floor in floors if floor is not None]
-        if not known or len(known) < len(floors):
-            continue
-        floor = min(known)
-        computed = name in makers or name in graph.inputs
-        far = floor < 0.0 and _ends(graph, seen, name)[0] < FAR * floor
-        if not computed or (far and name not in graph.outputs):
-            found[name] = (floor, np.inf)
-    return found
-
-
-def _fill_bounds(graph: Graph, seen: Observation) -> dict[str, Clamp]:
-    """Return bounds of what Pads fill so low that no maximum is it, as dilated_pools.py does: what was padded."""
-    readers, found = graph.consumers(), dict[str, Clamp]()
-    for node in graph.of("Pad"):
-        fill = graph.constant(node, 2)
-        if fill is None or fill.size != 1 or float(fill.ravel()[0]) > -FILL:
-            continue
-        bound = (_ends(graph, seen, node.inputs[0])[0], np.inf)
-        pieces = [r.output for r in readers.get(node.output, []) if r.op == "Slice"]
-        found.update(dict.fromkeys([node.output, *pieces], bound))
-    return found
-
-
-def _mask_floor(
-    graph: Graph,
-    seen: Observation,
-    name: str,
-    reader: Node,
-    bounds: Mapping[str, Clamp],
-    found: Mapping[str, Clamp],
-) -> float | None:
-    """Return where a mask may end for this reader; None where it is read otherwise."""
-    if reader.op == "Add":
-        others = [other for other in reader.inputs if other != name]
-        high = max((_ends(graph, seen, other)[1] for other in others), default=0.0)
-        return bounds[reader.output][0] - max(high, 0.0)
-    moved = reader.op in MOVES_MASKS and reader.inputs[0] == name and reader.output in found
-    return found[reader.output][0] if moved else None
-
-
 def _extremes(
     graph: Graph,
     seen: Observation,
@@ -235,20 +169,11 @@ def _extremes(
 ) -> tuple[float, float]:
     lows, highs = [], []
     for tensor in tensors:
-        low, high = _ends(graph, seen, tensor)
+        low, high = ends(graph, seen, tensor)
         floor, ceiling = bounds.get(tensor, (-np.inf, np.inf))
         lows.append(float(np.clip(low, floor, ceiling)))
         highs.append(float(np.clip(high, floor, ceiling)))
     return min(lows), max(highs)
-
-
-def _ends(graph: Graph, seen: Observation, tensor: str) -> tuple[float, float]:
-    """Return the least and the largest value of a tensor or constant; zeros for an empty one."""
-    if 0 in graph.shape(tensor):
-        return 0.0, 0.0
-    if tensor in graph.constants:
-        return float(graph.constants[tensor].min()), float(graph.constants[tensor].max())
-    return float(seen.tensors[tensor].low.min()), float(seen.tensors[tensor].high.max())
 
 
 def _values(

@@ -38,8 +38,8 @@ from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.groups import needed_bounds
 from edgeconv.export.op_traits import RULES
 from edgeconv.export.quant.apart import MOST_CHEAP
+from edgeconv.export.quant.bounds import mask_bounds
 from edgeconv.export.quant.observe import Observation
-from edgeconv.export.quant.ranges import mask_bounds
 
 READS = {"Div": 1, "Log": 0, "Reciprocal": 0, "Sqrt": 0, "Ceil": 0, "Floor": 0, "Round": 0}
 """Operator -> the place of the operand whose small values count."""

@@ -12,9 +12,9 @@ from edgeconv.export.integer.groups import needed_bounds
 from edgeconv.export.integer.rules import float_weights
 from edgeconv.export.op_traits import WEIGHTED
 from edgeconv.export.qdq.emit import emit_qdq
+from edgeconv.export.quant.bounds import FILL
 from edgeconv.export.quant.calibration import clip_rates
 from edgeconv.export.quant.observe import Feeds, Observation
-from edgeconv.export.quant.ranges import FILL
 from edgeconv.export.quant.sessions import integer_kernels_are_exact, session
 from edgeconv.export.quant.weights import dequantized
 from edgeconv.export.quant.workspace import real
