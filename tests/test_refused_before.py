@@ -22,6 +22,18 @@ INSIDE = np.array(
 )
 AROUND = RANDOM.uniform(-1.7, 1.7, (2, 4, 5, 2)).astype(np.float32)
 
+
+def test_statistics_that_nobody_reads_are_no_outputs(tmp_path: Path) -> None:
+    model = model_of(
+        "(float[2,5] x) => (float[2,5] y) { y, m, v = LayerNormalization(x, s) }", 17, s=floats(5)
+    )
+    before = run(model, {"x": floats(2, 5)})[0]
+    write_refused_forms(model)
+    same_everywhere(model, {"x": floats(2, 5)}, tmp_path)
+    assert len(model.graph.node[0].output) == 1
+    np.testing.assert_array_equal(run(model, {"x": floats(2, 5)})[0], before)
+
+
 POOLS = {
     "of a picture": ("float[2,3,6,8] x", "[2,3,3,4]", "kernel_shape = [2,2], strides = [2,2]"),
     "that overlaps its border": (

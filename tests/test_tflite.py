@@ -200,8 +200,8 @@ def refused(op: str, **attrs: Attribute) -> Graph:
             ["dilated", "without dilation"],
         ),
         (
-            refused("Resize", mode="linear", coordinate_transformation_mode="tf_crop_and_resize"),
-            ["crops"],
+            refused("ArgMax", select_last_index=1),
+            ["last of equal"],
         ),
         (refused("Xyz"), ["Xyz"]),
     ],

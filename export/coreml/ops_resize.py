@@ -8,6 +8,7 @@ from edgeconv.export.coreml.lowering import Lowering
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_table import Entry
 from edgeconv.export.passes.resize_by_axes import (
+    keeps_scales,
     nearest_rows,
     resize_by_matrices,
     why_no_matrices,
@@ -81,6 +82,8 @@ def _foreign(graph: Graph, node: Node) -> str | None:
         return f"coordinate_transformation_mode {coordinates} has no Core ML form; half_pixel has"
     if len(source) != 4 or source[:2] != made[:2]:
         return "only height and width of an NCHW tensor can be resized"
+    if keeps_scales(graph, node):
+        return "scales that keep the aspect ratio have no Core ML form; sizes have"
     if node.int("antialias", 0):
         return "antialiasing has no Core ML form; antialias=0 has"
     if coordinates == "pytorch_half_pixel" and 1 in made[2:]:

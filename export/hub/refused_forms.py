@@ -6,6 +6,9 @@ Result:  x -> Reshape (N, groups, -1) -> InstanceNormalization(scale, bias) -> R
 Given:   x (N, T, I) -> LSTM | GRU | RNN(layout 1) -> y (N, T, D, H)
 Result:  x -> Transpose -> the same, layout 0 -> Transpose -> y, its states as well
 
+Given:   x -> LayerNormalization -> y, statistics that nobody reads
+Result:  x -> LayerNormalization -> y
+
 Given:   x -> Transpose(axes counted from the end, as of ``x.movedim(-1, 1).swapaxes(0, 1)``) -> y
 Result:  x -> Transpose(axes counted from the front) -> y
 """
@@ -25,6 +28,8 @@ STATES = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,)}
 def write_refused_forms(model: onnx.ModelProto) -> None:
     """Apply the rewrites to every match, in place."""
     grouped = GROUPED_SINCE <= opset_of(model) < CHANNELS_SINCE
+    read = {value.name for value in model.graph.output}
+    read.update(*(node.input for graph in graphs_of(model.graph) for node in graph.node))
     for graph in graphs_of(model.graph):
         for place, node in reversed(list(enumerate(graph.node))):
             attributes = {item.name: item for item in node.attribute}
@@ -35,6 +40,8 @@ def write_refused_forms(model: onnx.ModelProto) -> None:
                 turned = attributes["layout"].i == 1
                 node.attribute.remove(attributes["layout"])
                 written = _time_first(node) if turned else []
+            elif node.op_type == "LayerNormalization" and read.isdisjoint(node.output[1:]):
+                del node.output[1:]
             elif node.op_type == "Transpose" and "perm" in attributes:
                 axes = attributes["perm"].ints
                 axes[:] = [axis % len(axes) for axis in axes]

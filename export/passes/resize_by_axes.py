@@ -26,13 +26,24 @@ def why_no_matrices(graph: Graph, node: Node) -> str | None:
 
 def why_no_places(graph: Graph, node: Node) -> str | None:
     """Say why it is not known what each axis reads where; None where it is."""
-    if node.str("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
-        return "it crops"
-    if any(name and name not in graph.constants for name in node.inputs[2:]):
-        return "its sizes are computed"
-    if node.str("keep_aspect_ratio_policy", "stretch") != "stretch":
-        return "it keeps the aspect ratio"
+    read = node.inputs[1 if _crops(node) else 2 :]  # others have no region
+    if any(name and name not in graph.constants for name in read):
+        return "its sizes or its region are computed"
+    zeros = node.str("mode", "nearest") != "nearest" and node.float("extrapolation_value", 0.0) == 0
+    if not zeros and any(_outside(graph, node, axis).any() for axis in _axes(graph, node)):
+        return "it crops beyond the border, to what no product or gather gives"
     return None
+
+
+def keeps_scales(graph: Graph, node: Node) -> bool:
+    """Whether the scales of a Resize are others than its sizes are, because it keeps the aspect ratio."""
+    if node.str("keep_aspect_ratio_policy", "stretch") == "stretch":
+        return False
+    before, after = graph.shape(node.inputs[0]), graph.shape(node.output)
+    return any(
+        abs(_scale(graph, node, axis) * before[axis] - after[axis]) > SAME
+        for axis in _axes(graph, node)
+    )
 
 
 def resize_by_matrices(graph: Graph, node: Node, order: Sequence[int] = ()) -> list[Node]:
@@ -89,10 +100,18 @@ def _reshaped(graph: Graph, node: Node, nodes: list[Node], x: str, shape: tuple[
 
 
 Coordinates = NDArray[np.float64]
+SAME = 1e-4
+"""Pixels; sizes that are no further apart are one."""
+WHOLE = (0.0, 1.0)
+"""The region that is all of an axis."""
 
 
-def onnx_coordinates(mode: str, size: int, out: int, scale: float) -> Coordinates:
+def onnx_coordinates(
+    mode: str, size: int, out: int, scale: float, region: tuple[float, float] = WHOLE
+) -> Coordinates:
     """Return the source coordinate of each output position, as onnxruntime computes it.
+
+    ``region`` is where tf_crop_and_resize begins and ends, in shares of the axis; no other mode has one.
 
     >>> onnx_coordinates("half_pixel", 2, 4, 2.0).tolist()
     [-0.25, 0.25, 0.75, 1.25]
@@ -103,6 +122,9 @@ def onnx_coordinates(mode: str, size: int, out: int, scale: float) -> Coordinate
         return x * (size - 1) / (out - 1) if out != 1 else np.zeros(out)
     if mode == "asymmetric":
         return x / scale
+    if mode == "tf_crop_and_resize":
+        begin, end = (share * (size - 1) for share in region)
+        return begin + x * (end - begin) / (out - 1) if out > 1 else np.array([(begin + end) / 2])
     if mode == "pytorch_half_pixel" and out == 1:
         return np.zeros(1)
     if mode == "half_pixel_symmetric":
@@ -122,12 +144,31 @@ ROUNDING: dict[str, Callable[[Coordinates], Coordinates]] = {
 
 def places(graph: Graph, node: Node, axis: int) -> Coordinates:
     """Return where each output position of one axis reads, inside the input; whole numbers for nearest."""
-    size, out = graph.shape(node.inputs[0])[axis], graph.shape(node.output)[axis]
-    mode = node.str("coordinate_transformation_mode", "half_pixel")
-    at = onnx_coordinates(mode, size, out, _scale(graph, node, axis))
+    at = _coordinates(graph, node, axis)
     if node.str("mode", "nearest") == "nearest":
         at = ROUNDING[node.str("nearest_mode", "round_prefer_floor")](at)
-    return np.clip(at, 0, size - 1)
+    return np.clip(at, 0, graph.shape(node.inputs[0])[axis] - 1)
+
+
+def _coordinates(graph: Graph, node: Node, axis: int) -> Coordinates:
+    size, out = graph.shape(node.inputs[0])[axis], graph.shape(node.output)[axis]
+    mode = node.str("coordinate_transformation_mode", "half_pixel")
+    regions, axes, region = graph.constant(node, 1), _axes(graph, node), WHOLE
+    if _crops(node) and regions is not None and axis in axes:
+        begin, end = regions.reshape(2, len(axes))[:, axes.index(axis)]
+        region = float(begin), float(end)
+    return onnx_coordinates(mode, size, out, _scale(graph, node, axis), region)
+
+
+def _crops(node: Node) -> bool:
+    return node.str("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
+
+
+def _outside(graph: Graph, node: Node, axis: int) -> NDArray[np.bool_]:
+    """Say which output positions of a crop read beyond the border: those hold the extrapolation value."""
+    at = _coordinates(graph, node, axis)
+    beyond: NDArray[np.bool_] = (at < 0) | (at > graph.shape(node.inputs[0])[axis] - 1)
+    return beyond & _crops(node)
 
 
 def nearest_rows(graph: Graph, node: Node) -> dict[int, NDArray[np.int32]]:
@@ -144,8 +185,7 @@ def filter_matrix(graph: Graph, node: Node, axis: int) -> Array:
     """Return the (output size, input size) matrix, float32, that resizes one axis."""
     size, made = graph.shape(node.inputs[0])[axis], graph.shape(node.output)[axis]
     scale = _scale(graph, node, axis)
-    mode = node.str("coordinate_transformation_mode", "half_pixel")
-    where = onnx_coordinates(mode, size, made, scale)
+    where = _coordinates(graph, node, axis)
     cubic = node.str("mode", "nearest") == "cubic"
     shrink = min(scale, 1.0) if node.int("antialias", 0) else 1.0
     reach = (2.0 if cubic else 1.0) / shrink
@@ -160,14 +200,22 @@ def filter_matrix(graph: Graph, node: Node, axis: int) -> Array:
             weights = np.where(inside, weights, 0)
         weights = weights / weights.sum()
         np.add.at(matrix[row], np.clip(taps, 0, size - 1).astype(int), weights)
+    matrix[_outside(graph, node, axis)] = 0.0
     return matrix.astype(np.float32)
 
 
-def _scale(graph: Graph, node: Node, axis: int) -> float:
-    """Return output / input of one axis: as the scales say it, else as the sizes are."""
-    scales = graph.constant(node, 2)
+def _axes(graph: Graph, node: Node) -> list[int]:
     rank = len(graph.shape(node.inputs[0]))
-    axes = [item % rank for item in node.ints("axes", range(rank))]
+    return [item % rank for item in node.ints("axes", range(rank))]
+
+
+def _scale(graph: Graph, node: Node, axis: int) -> float:
+    """Return output / input of one axis: as the scales say it, else as the sizes are, or all ask for."""
+    scales, sizes, axes = graph.constant(node, 2), graph.constant(node, 3), _axes(graph, node)
+    policy = node.str("keep_aspect_ratio_policy", "stretch")
+    if sizes is not None and policy != "stretch" and axis in axes:
+        asked = sizes / np.array(graph.shape(node.inputs[0]))[axes]
+        return float(asked.min() if policy == "not_larger" else asked.max())
     if scales is not None and scales.size == len(axes) and axis in axes:
         return float(scales[axes.index(axis)])
     return graph.shape(node.output)[axis] / graph.shape(node.inputs[0])[axis]

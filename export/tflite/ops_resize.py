@@ -6,6 +6,7 @@ from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_table import Entry, first_failing, needs_constant, rank_within
 from edgeconv.export.passes.resize_by_axes import (
     Coordinates,
+    keeps_scales,
     nearest_rows,
     places,
     resize_by_matrices,
@@ -111,6 +112,8 @@ def _check(graph: Graph, node: Node) -> str | None:
     how = node.str("coordinate_transformation_mode", "half_pixel")
     if how == "tf_crop_and_resize":
         return "it crops"
+    if keeps_scales(graph, node):
+        return "it keeps the aspect ratio"
     if mode == "linear" and _form(graph, node) is None:
         return (
             f"its coordinates ({how}, scales that are not the ratio of the sizes) are not TFLite's"
