@@ -159,9 +159,12 @@ def test_an_interval_around_what_is_wanted_is_a_doubt(
 def test_what_to_try_follows_from_what_is_known(
     path: str, got: float, known: dict[str, object], begins: list[str]
 ) -> None:
-    steps = advice(Verdict((missed(got=got),), {"y": NOISE}), path, known)
+    classes = {"y": {**NOISE, "agreement_top1": 0.9}}
+    steps = advice(Verdict((missed(got=got),), classes), path, known)
     assert len(steps) == len(begins)
     assert all(step.startswith(begin) for step, begin in zip(steps, begins, strict=True)), steps
+    others = advice(Verdict((missed(got=got),), {"y": NOISE}), path, known)
+    assert list(others) == [step for step in steps if "--max-drop" not in step]
 
 
 def test_a_figure_is_worse_beyond_its_slack_alone() -> None:
