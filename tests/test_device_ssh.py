@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from edgeconv.cli import main
 from edgeconv.device import board as boards
 from edgeconv.device import job as jobs
+from edgeconv.device import provision
 from edgeconv.device.remote import bench_on, side_by_side
 from edgeconv.device.ssh import Connection, ConnectionLostError, Host
 from edgeconv.errors import EdgeconvError
@@ -103,7 +104,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     folder = tmp_path / "ssh"
     folder.mkdir()
     # this test's own packages are on the "board"; what resolve fetches, test_device_arm.py checks
-    monkeypatch.setattr(boards, "resolve", lambda *_: [])
+    monkeypatch.setattr(provision, "resolve", lambda *_: [])
     monkeypatch.setattr(jobs, "PAUSE_S", 0.5)
     running = Server(folder)
     yield running
