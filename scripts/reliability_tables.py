@@ -80,6 +80,7 @@ INPUTS = (
     Row("commands_141", seeds(141, 142), ("7e4af4b, its fault mended since", "`python -m fuzz.run --seed 141 --count 2000`, `--seed 142`")),
     Row("commands_151", seeds(*range(151, 156)), ("18c7dfb, its faults mended since", "`python -m fuzz.run --seed 151` ... `155 --count 2000`")),
     Row("commands_161", seeds(*range(161, 166)), ("8cc9e2c, its one fault the judge's own", "`python -m fuzz.run --seed 161` ... `165 --count 2000`")),
+    Row("commands_171", seeds(171, 172), ("fcbe545", "`python -m fuzz.run --seed 171`, `172`, as far as they came")),
 )  # fmt: skip
 KILLS = (
     Row("calls", mode("kill before"), ("`python -m fuzz.faults --cold`: ended before each of 108 of the 201 calls",)),
