@@ -418,6 +418,19 @@ PARTS = {
 }
 
 
+def turned_there_and_back(graph: Graph, x: Any, int8: bool, worker: Worker) -> None:
+    """Hold the file of ``graph`` to two Transposes and to what it makes of ``x`` as it is."""
+    given = {"x": x}
+    (wanted,) = run(graph, given)
+    ready = prepare(graph, int8=int8).graph
+    recipe = minmax_recipe(ready, given, "asymmetric") if int8 else None
+    made = emit_tflite(ready, recipe, precision="int8" if int8 else "fp32")
+    assert made.ops["TRANSPOSE"] == 2, "one there, one back"
+    got, _ = run_nchw(worker, made, given)
+    reach = np.abs(wanted).max()
+    np.testing.assert_allclose(got["y"], wanted, atol=(0.1 if int8 else 1e-5) * reach)
+
+
 def turned_one_by_one(parts: str) -> Graph:
     """Heads whose q, k and v are cut off the same layer and turned each, as TinyViT and LeViT have it."""
     body = (
@@ -439,16 +452,7 @@ def turned_one_by_one(parts: str) -> Graph:
 def test_queries_keys_and_values_are_turned_together(
     parts: str, int8: bool, worker: Worker
 ) -> None:
-    graph = turned_one_by_one(parts)
-    given = {"x": floats(2, 9, 12, seed=7)}
-    (wanted,) = run(graph, given)
-    ready = prepare(graph, int8=int8).graph
-    recipe = minmax_recipe(ready, given, "asymmetric") if int8 else None
-    made = emit_tflite(ready, recipe, precision="int8" if int8 else "fp32")
-    assert made.ops["TRANSPOSE"] == 2, "one there, one back"
-    got, _ = run_nchw(worker, made, given)
-    reach = np.abs(wanted).max()
-    np.testing.assert_allclose(got["y"], wanted, atol=(0.1 if int8 else 1e-5) * reach)
+    turned_there_and_back(turned_one_by_one(parts), floats(2, 9, 12, seed=7), int8, worker)
 
 
 def multihead_attention(picks: str) -> Graph:
@@ -473,12 +477,4 @@ def multihead_attention(picks: str) -> Graph:
 @pytest.mark.parametrize("picks", [SPLIT, GATHER], ids=["split", "gather"])
 @pytest.mark.parametrize("int8", [False, True])
 def test_what_is_picked_is_turned_together(picks: str, int8: bool, worker: Worker) -> None:
-    graph, given = multihead_attention(picks), {"x": floats(3, 9, 12, seed=7)}
-    (wanted,) = run(graph, given)
-    ready = prepare(graph, int8=int8).graph
-    recipe = minmax_recipe(ready, given, "asymmetric") if int8 else None
-    made = emit_tflite(ready, recipe, precision="int8" if int8 else "fp32")
-    assert made.ops["TRANSPOSE"] == 2, "one there, one back"
-    got, _ = run_nchw(worker, made, given)
-    reach = np.abs(wanted).max()
-    np.testing.assert_allclose(got["y"], wanted, atol=(0.1 if int8 else 1e-5) * reach)
+    turned_there_and_back(multihead_attention(picks), floats(3, 9, 12, seed=7), int8, worker)

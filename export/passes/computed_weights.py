@@ -12,7 +12,7 @@ Result:  Conv or ConvTranspose -> Add(bias) -> y
 
 import numpy as np
 
-from edgeconv.export.graph import Attribute, Graph, Node
+from edgeconv.export.graph import Array, Attribute, Graph, Node
 from edgeconv.export.passes.steps import Steps
 
 WINDOW = ("auto_pad", "dilations", "output_padding", "pads", "strides")
@@ -48,7 +48,11 @@ def _finish(steps: Steps, made: str) -> None:
     if graph.shape(made) != shape:
         made = steps.do("Reshape", made, size)
     line = (1, shape[1], *[1] * len(shape[2:]))
-    steps.finish("Add", made, steps.do("Reshape", bias, steps.integers(line), shape=line))
+    steps.finish("Add", made, _reshaped(steps, bias, line))
+
+
+def _reshaped(steps: Steps, tensor: str, shape: tuple[int, ...]) -> str:
+    return steps.do("Reshape", tensor, steps.integers(shape), shape=shape)
 
 
 def _window(node: Node, kernel: tuple[int, ...], group: int) -> dict[str, Attribute]:
@@ -74,9 +78,9 @@ def _product(steps: Steps) -> str:
             attributes=_window(node, kernel, channels),
         )
     stacked = (count, group, channels // group * places, pixels)
-    columns = steps.do("Reshape", columns, steps.integers(stacked), shape=stacked)
+    columns = _reshaped(steps, columns, stacked)
     matrix = (1, group, weights[0] // group, channels // group * places)
-    rows = steps.do("Reshape", node.inputs[1], steps.integers(matrix), shape=matrix)
+    rows = _reshaped(steps, node.inputs[1], matrix)
     return steps.do("MatMul", rows, columns, shape=(count, group, weights[0] // group, pixels))
 
 
@@ -88,15 +92,15 @@ def _spread_product(steps: Steps) -> str:
     count, channels = shape[:2]
     places, pixels = int(np.prod(kernel)), int(np.prod(shape[2:]))
     stacked = (count, group, channels // group, pixels)
-    values = steps.do("Reshape", node.inputs[0], steps.integers(stacked), shape=stacked)
+    values = _reshaped(steps, node.inputs[0], stacked)
     matrix = (1, group, channels // group, weights[1] * places)
-    rows = steps.do("Reshape", node.inputs[1], steps.integers(matrix), shape=matrix)
+    rows = _reshaped(steps, node.inputs[1], matrix)
     turned = (1, group, weights[1] * places, channels // group)
     rows = steps.do("Transpose", rows, shape=turned, perm=[0, 1, 3, 2])
     product = (count, group, weights[1] * places, pixels)
     columns = steps.do("MatMul", rows, values, shape=product)
     blocks = (count * made[1], places, *shape[2:])
-    columns = steps.do("Reshape", columns, steps.integers(blocks), shape=blocks)
+    columns = _reshaped(steps, columns, blocks)
     return steps.do(
         "ConvTranspose",
         *(columns, steps.constant(_one_each(kernel))),
@@ -105,7 +109,7 @@ def _spread_product(steps: Steps) -> str:
     )
 
 
-def _one_each(kernel: tuple[int, ...]) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
+def _one_each(kernel: tuple[int, ...]) -> Array:
     """Return weights (places, 1, *kernel) each of which is 1 at its own place of the window."""
     places = int(np.prod(kernel))
     return np.eye(places).reshape(places, 1, *kernel)
