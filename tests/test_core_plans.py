@@ -367,6 +367,36 @@ def test_small_values_that_count_are_computed_in_float(
     assert ops_of(graph, relative(graph, seen_of({"x": (-1, 1)} | ranges))) == found
 
 
+@pytest.mark.parametrize(
+    ("squared", "power", "low", "found"),
+    [
+        ("Mul(h, h)", "Log(c)", 0.1, ["Conv", "Mul", "MatMul", "Clip"]),
+        ("Pow(h, two)", "Pow(c, third)", 0.1, ["Conv", "Pow", "MatMul", "Clip"]),
+        ("Mul(h, h)", "Log(c)", 0.2, []),
+        ("Mul(h, h)", "Pow(c, two)", 0.1, []),
+        ("Relu(h)", "Log(c)", 0.1, ["Clip"]),
+    ],
+)
+def test_the_spectrum_that_a_logarithm_is_taken_of_is_computed_in_float(
+    squared: str, power: str, low: float, found: list[str]
+) -> None:
+    graph = graph_of(
+        "(float[1,1,9] x) => (float[1,3,2] y) { h = Conv<strides=[2]>(x, w) "
+        f"p = {squared} m = MatMul(p, mel) c = Clip(m, least) y = {power} }}",
+        w=np.ones((3, 1, 3), np.float32),
+        mel=np.ones((4, 2), np.float32),
+        least=np.array(0.1, np.float32),
+        two=np.array(2.0, np.float32),
+        third=np.array(1 / 3, np.float32),
+    )
+    said = relative(graph, seen_of({"c": (low, 1.0)}))
+    assert ops_of(graph, said) == found
+    last = graph.nodes[-1]
+    assert set(said.values()) <= {
+        f"{last.op} {last.name} asks for a share of each value, not of the largest"
+    }
+
+
 def test_why_small_values_count_is_said() -> None:
     graph = graph_of(
         "(float[1,4] x) => (float[1,4] y) { a = Add(x, c) y = Log(a) }", c=np.ones(4, np.float32)

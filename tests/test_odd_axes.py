@@ -93,10 +93,15 @@ KINDS: dict[str, tuple[str, int, dict[str, np.ndarray]]] = {
         {"five": np.array(5)},
     ),
     "a spectrogram": (
-        "(float[2,20,1] x) => (float[2,4,4,2] y, float[2,4,6,2] z) { y = STFT(x, step, hann, six)\n"
-        " z = STFT<onesided = 0>(x, step, , six) }",
+        "(float[2,20,1] x) => (float[2,4,4,2] y, float[2,4,6,2] z) { s = Squeeze(x, axes)\n"
+        " y = STFT(s, step, hann, six)\n z = STFT<onesided = 0>(x, step, , six) }",
         17,
-        {"step": np.array(4), "six": np.array(6), "hann": np.hanning(6).astype(np.float32)},
+        {
+            "step": np.array(4),
+            "six": np.array(6),
+            "hann": np.hanning(6).astype(np.float32),
+            "axes": ints(2),
+        },
     ),
     "six axes split and summed up": (
         "(float[6,8,4] x) => (float[6,4,4] y, float[6,8,4] z) { a = Reshape(x, six)\n b, c = Split<axis = 2>(a, two)\n"

@@ -3,7 +3,7 @@
 Given:   x (..., n, 1 | 2, ...) -> DFT -> y
 Result:  x -> Transpose -> Reshape(..., n*parts) -> MatMul -> Reshape -> Transpose -> y
 
-Given:   signal (N, L, 1), constant step, length and window -> STFT -> y (N, frames, bins, 2)
+Given:   signal (N, L) or (N, L, 1), constant step, length and window -> STFT -> y (N, frames, bins, 2)
 Result:  signal -> Gather(the frames) -> MatMul(windowed sines and cosines) -> Reshape -> y
 
 Emitters call this for the node that they are at; it is no pass of a list, because ONNX has the
@@ -54,7 +54,7 @@ def why_no_transform(graph: Graph, node: Node) -> str | None:
     if node.op == "STFT":
         if not decided[1:]:
             return "it names neither a window nor the length of its frames"
-        return "its signal is complex" if len(shape) != 3 or shape[-1] != 1 else None
+        return "its signal is complex" if shape[2:] == (2,) else None
     axis = _given_axis(graph, node)
     return "its axis is not named, or that of the parts" if axis in (None, len(shape) - 1) else None
 
@@ -89,7 +89,7 @@ def dft_by_product(graph: Graph, node: Node) -> list[Node]:
 
 def stft_by_products(graph: Graph, node: Node) -> list[Node]:
     """Return the nodes that compute an STFT; their tensors and constants are declared in ``graph``."""
-    batch, length, _ = graph.shape(node.inputs[0])
+    batch, length = graph.shape(node.inputs[0])[:2]
     frames, bins = graph.shape(node.output)[1:3]
     given = {
         place: np.reshape(graph.constants[node.inputs[place]], -1)

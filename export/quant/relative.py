@@ -40,9 +40,12 @@ from edgeconv.export.op_traits import RULES
 from edgeconv.export.quant.apart import MOST_CHEAP
 from edgeconv.export.quant.bounds import mask_bounds
 from edgeconv.export.quant.observe import Observation
+from edgeconv.export.quant.spectra import spectrum
 
-READS = {"Div": 1, "Log": 0, "Reciprocal": 0, "Sqrt": 0, "Ceil": 0, "Floor": 0, "Round": 0}
-"""Operator -> the place of the operand whose small values count."""
+READS = {"Div": 1} | dict.fromkeys(
+    ["Log", "Pow", "Reciprocal", "Sqrt", "Ceil", "Floor", "Round"], 0
+)
+"""Operator -> the place of the operand whose small values count; of Pow where the exponent is less than 1."""
 BETWEEN = frozenset(
     [
         *("Abs", "Add", "Clip", "Max", "Mul", "Sub"),
@@ -51,7 +54,8 @@ BETWEEN = frozenset(
     ]
 )
 """What lies between such a reader and the tensor whose size it measures, beside sums of windows."""
-
+COMPRESSES = frozenset(["Log", "Pow"])
+"""Those that make alike of values of many decades: what a spectrum is given to."""
 
 COMPARED = frozenset(["MaxPool", "HardSigmoid", "Sigmoid", "Softmax", "Tanh"])
 """What lies between a layer and a comparison of its values with each other."""
@@ -85,9 +89,11 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
     found = _far_masks(graph, seen)
     for node in reversed(graph.nodes):
         between = BETWEEN
-        if node.op in READS and _is_wide(seen, node.inputs[READS[node.op]]):
+        if _counts_small(graph, node) and _is_wide(seen, node.inputs[READS[node.op]]):
             reason = f"{node.op} {node.name} asks for a share of each value, not of the largest"
             waiting = [node.inputs[READS[node.op]]]
+            if node.op in COMPRESSES:
+                found |= dict.fromkeys(spectrum(graph, makers, node), reason)
         elif node.op == "Div" and _of_whole(graph, makers, node):
             reason, waiting = f"Div {node.name} makes shares of a whole of it", [node.inputs[1]]
         elif node.op == "Cast" and graph.dtype(node.output).kind in "iu":
@@ -123,6 +129,14 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
                 found[maker.name] = reason
                 waiting += [name for name in maker.inputs if name]
     return {node.name: found[node.name] for node in graph.nodes if node.name in found}
+
+
+def _counts_small(graph: Graph, node: Node) -> bool:
+    """Whether a node asks for a share of each value of an operand."""
+    if node.op != "Pow":
+        return node.op in READS
+    exponent = graph.constant(node, 1)
+    return exponent is not None and bool((exponent < 1).all())
 
 
 def _far_masks(graph: Graph, seen: Observation) -> dict[str, str]:
