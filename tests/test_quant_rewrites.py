@@ -53,13 +53,28 @@ def ghost_net() -> Graph:
     return net.head(net.conv(joined, 16, kernel=1))
 
 
-NETS = {"residual": residual_net, "shuffle": shuffle_net, "ghost": ghost_net}
+def coordinates_net() -> Graph:
+    """A CoordConv: constant places are joined with what a layer makes; a depthwise layer lies elsewhere."""
+    net = NetBuilder()
+    stem = net.conv("input", 12, stride=2)
+    _, count, height, width = net.graph.shape(stem)
+    places = net.constant("places", np.ones((1, 2, height, width), np.float32))
+    placed = net.add("Concat", [stem, places], (1, count + 2, height, width), axis=1)
+    narrow = net.conv(placed, 20, kernel=1)
+    return net.head(net.conv(net.conv(narrow, 20, group=20), 16, kernel=1))
+
+
+NETS = {
+    **{"residual": residual_net, "shuffle": shuffle_net},
+    **{"ghost": ghost_net, "coordinates": coordinates_net},
+}
 CASES = [
     ("shuffle", Rewrites(fold_shuffles=True), "shuffles folded"),
     ("shuffle", Rewrites(densify=True), "made dense"),
     ("shuffle", Rewrites(pad_shuffles=True), "1x shuffled channels padded"),
     ("residual", Rewrites(pad_channels=True), "padded to a multiple of 16"),
     ("ghost", Rewrites(pad_channels=True), "4x depthwise"),
+    ("coordinates", Rewrites(pad_channels=True), "1x depthwise"),
     ("residual", Rewrites(pad_stem=True), "padded to 4 channels"),
     ("residual", Rewrites(fold_pixels=True), "1x input pictures read 4"),
     ("ghost", Rewrites(join_ghosts=True), "2x narrow ghost modules"),

@@ -123,7 +123,7 @@ class _Plan:
         refused: set[str] = set()
         while True:
             layouts, blame = self._try(refused)
-            if not blame:
+            if blame <= refused:  # nothing to blame, or nothing left to give up
                 return {r: o for r, o in layouts.items() if (o < 0).any()}
             refused |= blame
 
@@ -163,6 +163,8 @@ class _Plan:
         parts, start = [], 0
         for name in node.inputs:
             order = layouts.get(self.classes.root(name))
+            if name in self.graph.constants:  # what it is joined with is rigid
+                order = np.arange(self.graph.shape(name)[1])
             if order is None:
                 return None
             parts.append(np.where(order < 0, -1, order + start))
