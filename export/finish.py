@@ -58,6 +58,7 @@ def begin_reference(work: Work) -> None:
             embedded=source.preprocessing if embedded(source) else None,
             softmax=work.softmax,
             threads=options.threads or 1,  # one picture's layers are too small to share
+            count=len(feeds),
         ) as reference:
             truth = [sample.truth for sample in data.verification]
             expected = expect(reference, feeds, truth, tick)

@@ -76,7 +76,7 @@ def _noise(work: Work, samples: Any) -> NDArray[Any]:
         work.lowered.prepared,
         replace(work.data, calibration=tuple(samples)),
         work.source.preprocessing,
-        work.expected,
+        lambda: work.expected,
         Stages(),
         work.threads,
     )

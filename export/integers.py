@@ -1,6 +1,6 @@
 """The quantize stage of an export: checked pictures in, the recipe (made, read or cut back) out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,14 +50,14 @@ def make_integers(
     prepared: Prepared,
     data: Data,
     how: Preprocessing | None,
-    expected: Expected,
+    expected: Callable[[], Expected],
     stages: Stages,
     threads: int,
     given: Recipe | None = None,
     loaded: Early[tuple[Sequence[Feed], PictureCheck]] | None = None,
 ) -> Integers:
-    """Quantize ``prepared`` as ``options`` say, or take the recipe ``given``; ``expected`` judges
-    --max-drop. ``loaded`` is what ``read_calibration`` gives, where it was begun already.
+    """Quantize ``prepared`` as ``options`` say, or take the recipe ``given``; ``expected`` gives what
+    --max-drop is judged by. ``loaded`` is what ``read_calibration`` gives, where it was begun already.
 
     Raises BudgetMissedError where --max-drop cannot be met, EdgeconvError for pictures that do not
     fit.
@@ -103,13 +103,14 @@ def make_integers(
         if trained := recipe.notes.get("training"):
             say(trained)
         if options.max_drop is not None:
+            held = expected()
             recipe = meet_budget(
                 made.graph,
                 recipe,
-                expected.feeds,
-                {name: np.asarray(value) for name, value in expected.outputs.items()},
+                held.feeds,
+                {name: np.asarray(value) for name, value in held.outputs.items()},
                 max_drop=options.max_drop,
-                truth=None if expected.truth is None else [int(t) for t in expected.truth],
+                truth=None if held.truth is None else [int(t) for t in held.truth],
                 threads=threads,
                 progress=stages.share("quantize"),
             )

@@ -5,6 +5,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -50,14 +51,14 @@ from edgeconv.system import processors
 def _quantize(work: Work) -> None:
     from edgeconv.export import integers
 
-    how, expected = work.source.preprocessing, work.expected
+    how = work.source.preprocessing
     prepared, data = work.lowered.prepared, work.data
     made = integers.make_integers(
         work.options,
         prepared,
         data,
         how,
-        expected,
+        lambda: work.expected,
         work.stages,
         work.threads,
         work.given,
@@ -111,13 +112,24 @@ LOWERING = (
     Stage(lower),
     Stage(begin_hint, when=lambda work: not work.dry),
 )
+
+REFERENCE = Stage(
+    reference, lambda _: (("reference", "the float net on every sample that verifies"),)
+)
+
+
+def _judges_recipes(work: Work) -> bool:
+    return work.options.max_drop is not None
+
+
 MEASURING = (
-    Stage(reference, lambda _: (("reference", "the float net on every sample that verifies"),)),
+    replace(REFERENCE, when=_judges_recipes),
     Stage(
         _quantize,
         _plan_quantize,
         lambda work: work.options.integer and work.lowered.own is None,
     ),
+    replace(REFERENCE, when=lambda work: not _judges_recipes(work)),
     Stage(_describe, lambda _: ()),
 )
 
@@ -250,7 +262,7 @@ def measure(options: ExportOptions, *, quantized: bool = True) -> Work:
         work = Work(options, Stages(), threads, simplifier, beside)
         work.given = check_first(options)
         _walk(work, LOWERING)
-        _walk(work, MEASURING if quantized else MEASURING[:1])
+        _walk(work, MEASURING if quantized else (REFERENCE,))
     return work
 
 
