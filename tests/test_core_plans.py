@@ -355,6 +355,7 @@ WIDE, NARROW = (0.1, 1.0), (0.2, 1.0)
         ("y = Tanh(x)", {"y": (-0.49, 0.3)}, ["Tanh"]), ("y = Tanh(x)", {"y": (-0.5, 0.3)}, []), ("y = Sigmoid(x)", {"y": (0, 0.12)}, ["Sigmoid"]), ("y = Sigmoid(x)", {"y": (0, 0.125)}, []),
         ("y = Softmax(x)", {"y": (0, 0.12)}, ["Softmax"]), ("y = Softmax(x)", {"y": (0, 0.125)}, []), ("y = HardSigmoid(x)", {"y": (0, 0.12)}, ["HardSigmoid"]), ("y = HardSigmoid(x)", {}, []),
         ("a = Add(x, c) b = Mul(x, x) y = Sub(a, b)", {"a": (0, 4.1), "b": (-5, 1), "y": (-1, 1)}, ["Add", "Mul", "Sub"]),
+        ("m = Max(x, low) y = Sub(low, m)", {"m": (-1, 1)}, ["Max"]), ("m = Max(x, low) y = Sub(low, m)", {"m": (-11, 1)}, []), ("m = Max(x, low) y = Min(low, m)", {"m": (-1, 1), "y": (-1, 1)}, []),
         ("a = Add(x, c) b = Mul(x, x) y = Sub(a, b)", {"a": (0, 4.0), "b": (-5, 1), "y": (-1, 1)}, []), ("a = Add(x, c) y = Sub(a, c)", {"a": (0, 9), "y": (0, 1)}, []),
     ],
 )  # fmt: skip
@@ -362,7 +363,10 @@ def test_small_values_that_count_are_computed_in_float(
     body: str, ranges: Ranges, found: list[str]
 ) -> None:
     graph = graph_of(
-        f"(float[1,4] x) => (float[1,4] y) {{ {body} }}", axes=ints(1), c=np.ones(4, np.float32)
+        f"(float[1,4] x) => (float[1,4] y) {{ {body} }}",
+        axes=ints(1),
+        c=np.ones(4, np.float32),
+        low=np.full(4, -1001, np.float32),
     )
     assert ops_of(graph, relative(graph, seen_of({"x": (-1, 1)} | ranges))) == found
 
@@ -418,14 +422,22 @@ def test_why_small_values_count_is_said() -> None:
 HEAT = "h = Conv<kernel_shape=[1,1]>(x, w) s = Sigmoid(h) p = MaxPool<kernel_shape=[3,3], pads=[1,1,1,1]>(s) e = Equal(p, s) f = Cast<to=1>(e) y = Mul(s, f)"
 
 
-def test_peaks_and_choices_are_computed_in_float() -> None:
+@pytest.mark.parametrize("limits", ["", " s = Clip(g, c, d)"])
+def test_peaks_are_computed_in_float(limits: str) -> None:
+    body = HEAT.replace(" s = Sigmoid(h)", f" g = Sigmoid(h){limits}") if limits else HEAT
     heat = graph_of(
-        f"(float[1,4,6,6] x) => (float[1,2,6,6] y) {{ {HEAT} }}",
+        f"(float[1,4,6,6] x) => (float[1,2,6,6] y) {{ {body} }}",
         w=np.ones((2, 4, 1, 1), np.float32),
+        c=np.array(1e-4, np.float32),
+        d=np.array(0.9999, np.float32),
     )
     found = relative(heat, seen_of({}))
-    assert ops_of(heat, found) == ["Sigmoid", "MaxPool", "Mul"]
-    assert set(found.values()) == {f"Equal {heat.nodes[3].name} asks for all digits"}
+    assert ops_of(heat, found) == ["Sigmoid", *(["Clip"] if limits else []), "MaxPool", "Mul"]
+    equal = next(node.name for node in heat.of("Equal"))
+    assert set(found.values()) == {f"Equal {equal} asks for all digits"}
+
+
+def test_choices_are_computed_in_float() -> None:
     fixed = graph_of(
         "(float[1,4] x) => (float[1,4] y) { s = Sigmoid(x) e = Equal(s, c) y = Cast<to=1>(e) }",
         c=np.ones(4, np.float32),

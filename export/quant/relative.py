@@ -28,6 +28,9 @@ Result:  it computes in float: INT8 prescribes steps of 1/128 or 1/256, of which
 Given:   Mul(mask, -1e9) -> Add(scores, .) -> Softmax
 Result:  the Mul computes in float: no kernel's fixed-point factor brings steps of 4 million to those of a mask
 
+Given:   Max(-1e38, x) -> m, beside Sub(-1e38, m), the first of running maxima
+Result:  the Max computes in float, so that nobody stores -1e38 in steps that x shares
+
 Places to read at (x -> Floor | Round | Cast to integers) are whole numbers and need all of theirs; those of a
 GridSample are told apart by less than a pixel.
 """
@@ -38,7 +41,7 @@ from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.groups import needed_bounds
 from edgeconv.export.op_traits import RULES
 from edgeconv.export.quant.apart import MOST_CHEAP
-from edgeconv.export.quant.bounds import mask_bounds
+from edgeconv.export.quant.bounds import FAR, LIMITS, mask_bounds
 from edgeconv.export.quant.observe import Observation
 from edgeconv.export.quant.spectra import spectrum
 
@@ -57,7 +60,7 @@ BETWEEN = frozenset(
 COMPRESSES = frozenset(["Log", "Pow"])
 """Those that make alike of values of many decades: what a spectrum is given to."""
 
-COMPARED = frozenset(["MaxPool", "HardSigmoid", "Sigmoid", "Softmax", "Tanh"])
+COMPARED = frozenset(["Clip", "MaxPool", "HardSigmoid", "Sigmoid", "Softmax", "Tanh"])
 """What lies between a layer and a comparison of its values with each other."""
 CHOOSES = frozenset(["ArgMax", "ArgMin", "TopK"])
 """Operators whose result says which part of a net counts, where something reads it."""
@@ -112,6 +115,11 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
                 f"{node.op} {node.name} chooses {'among few ' if few else ''}by small differences"
             )
             waiting, between = [node.inputs[0]], DECIDES if few else DISTANCES
+        elif node.op in LIMITS and _reads_far_limit(graph, seen, readers, node):
+            found[node.name] = (
+                f"{node.name} reads a limit so far that nothing else has steps beside it"
+            )
+            continue
         elif node.op == "GridSample":
             reason = f"GridSample {node.name} reads at these places"
             waiting, between = [node.inputs[1]], BETWEEN | {"Tanh", "Transpose"}
@@ -172,6 +180,16 @@ def _is_among_few(graph: Graph, node: Node) -> bool:
     shape = graph.shape(node.inputs[0])
     few = shape[node.int("axis", -1 if node.op == "TopK" else 0) % len(shape)] <= FEW
     return few and int(np.prod(shape)) <= MOST_CHEAP
+
+
+def _reads_far_limit(
+    graph: Graph, seen: Observation, readers: dict[str, list[Node]], node: Node
+) -> bool:
+    """Whether a Max or Min reads a constant far beyond what it makes that others read as well."""
+    far = FAR * _size(seen, node.output)
+    limits = [name for name in node.inputs if name in graph.constants]
+    limits = [name for name in limits if np.abs(graph.constants[name]).max(initial=0.0) > far]
+    return any(reader.op not in LIMITS for name in limits for reader in readers[name])
 
 
 def _cancels(graph: Graph, seen: Observation, node: Node) -> bool:
