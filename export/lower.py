@@ -115,11 +115,13 @@ def trace(work: Work) -> None:
 
 def lower(work: Work) -> None:
     """Simplify the model to the hub graph and to what emitters read, and refuse what cannot go on."""
+    from edgeconv.export.hub.untaken import refuse_untaken
     from edgeconv.export.passes.append_softmax import append_softmax
     from edgeconv.export.passes.embed_preprocessing import embed_preprocessing
     from edgeconv.export.qdq.qoperator import is_quantized
 
     options, source, raw = work.options, work.source, work.raw
+    refuse_untaken(raw, options.named)
     if options.softmax and work.probabilities:
         raise UsageError(f"--softmax: {options.named} gives probabilities already: leave it out")
     if source.module is None and is_quantized(raw):

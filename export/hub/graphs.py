@@ -17,3 +17,15 @@ def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
                 yield from graphs_of(attribute.g)
+
+
+def names_read(graph: onnx.GraphProto) -> set[str]:
+    """Return the names that the nodes and outputs of a graph and of its bodies read."""
+    read = {value.name for value in graph.output}
+    for node in graph.node:
+        read.update(node.input)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node:
+                    read |= names_read(inner)
+    return read

@@ -110,15 +110,26 @@ def _without_newer_operators(model: onnx.ModelProto) -> onnx.ModelProto:
     newer = [("", op) for op in sorted(used) if _is_newer(op, opset) or op in COMPOSED]
     if not newer:
         return model
-    for node in model.graph.node:  # the inliner drops attributes that are left at their defaults
-        if node.op_type in COMPOSED and not node.attribute:
-            node.attribute.append(helper.make_attribute("axes", [0, 2, 3]))
+    _write_defaults(model.graph, {op for _, op in newer}, opset)
     typed = shape_inference.infer_shapes(model)  # the inliner wants the type of all that they read
     typed.graph.value_info.extend(
         helper.make_tensor_value_info(item.name, item.data_type, item.dims)
         for item in model.graph.initializer
     )
     return inliner.inline_selected_functions(typed, newer, inline_schema_functions=True)
+
+
+def _write_defaults(graph: onnx.GraphProto, ops: set[str], opset: int) -> None:
+    """Write the attributes down that some operators leave at their defaults: the inliner drops those."""
+    for node in graph.node:
+        if node.op_type not in ops:
+            continue
+        given = {item.name for item in node.attribute}
+        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
+        defaults = {name: item.default_value for name, item in schema.attributes.items()}
+        node.attribute.extend(
+            value for name, value in defaults.items() if value.name and name not in given
+        )
 
 
 def _is_newer(op: str, opset: int) -> bool:

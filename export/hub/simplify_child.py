@@ -140,7 +140,9 @@ def _skipped(graph: "onnx.GraphProto") -> list[str]:
 
 def _prune(graph: "onnx.GraphProto") -> None:
     """Drop the initializers that nothing reads: onnxsim's time grows with the square of their number."""
-    read = _names_read(graph)
+    from edgeconv.export.hub.graphs import names_read
+
+    read = names_read(graph)
     kept = [item for item in graph.initializer if item.name in read]
     if len(kept) < len(graph.initializer):
         gone = {item.name for item in graph.initializer} - read
@@ -149,17 +151,6 @@ def _prune(graph: "onnx.GraphProto") -> None:
         inputs = [value for value in graph.input if value.name not in gone]
         del graph.input[:]
         graph.input.extend(inputs)
-
-
-def _names_read(graph: "onnx.GraphProto") -> set[str]:
-    read = {value.name for value in graph.output}
-    for node in graph.node:
-        read.update(node.input)
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.node:
-                    read |= _names_read(inner)
-    return read
 
 
 def converted(model: "onnx.ModelProto", opset: int) -> "onnx.ModelProto":

@@ -18,7 +18,8 @@ def global_pool(graph: Graph) -> bool:
     for node in graph.of("ReduceMean"):
         shape = graph.shape(node.inputs[0])
         axes = _axes(graph, node)
-        if len(shape) < 3 or axes != list(range(2, len(shape))):
+        real = graph.dtype(node.output).kind == "f"  # GlobalAveragePool has no whole numbers
+        if len(shape) < 3 or axes != list(range(2, len(shape))) or not real:
             continue
         kept = node.int("keepdims", 1) == 1
         _replace(graph, node, kept)

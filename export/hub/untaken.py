@@ -1,0 +1,76 @@
+"""Whether onnxruntime, which every file is compared in, takes a model, and which node it does not take."""
+
+import onnx
+from onnx import helper
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.hub.graphs import names_read, opset_of
+from edgeconv.export.hub.light import inferred
+from edgeconv.export.hub.trace import HUB_OPSET
+from edgeconv.runtimes.onnxrt import open_model
+
+
+def refuse_untaken(model: onnx.ModelProto, named: str) -> None:
+    """Raise EdgeconvError, naming the node and a way out, where onnxruntime cannot open ``model``."""
+    if (reason := _why_untaken(model)) is None:
+        return
+    identity = helper.make_node("Identity", ["x"], ["y"])
+    kind = helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [1])
+    if _why_untaken(_alone(model, identity, {"x": kind})) is not None:
+        raise EdgeconvError(
+            f"{named} is of opset {opset_of(model)}, which is newer than the onnxruntime here: "
+            f"export it at opset {HUB_OPSET}"
+        )
+    types = _types(model)
+    for node in model.graph.node:
+        read = set(node.input).union(*(names_read(given.g) for given in node.attribute))
+        given = {name: types[name] for name in sorted(read & types.keys())}
+        known = all(name in given for name in node.input if name)
+        if known and _why_untaken(_alone(model, node, given)) is not None:
+            raise EdgeconvError(_sentence(node, given, named))
+    raise EdgeconvError(f"{named}: {reason}")
+
+
+def _why_untaken(model: onnx.ModelProto) -> str | None:
+    try:
+        open_model(model.SerializeToString(), optimize=False).close()
+    except EdgeconvError as error:
+        return str(error)
+    return None
+
+
+def _alone(
+    model: onnx.ModelProto, node: onnx.NodeProto, types: dict[str, onnx.TypeProto]
+) -> onnx.ModelProto:
+    """Return a model of one node, of the opsets of ``model``; the constants that it reads stay constants."""
+    constants = [item for item in model.graph.initializer if item.name in types]
+    held = {item.name for item in constants}
+    inputs = [helper.make_value_info(name, types[name]) for name in types if name not in held]
+    outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
+    graph = helper.make_graph([node], "alone", inputs, outputs, constants)
+    found = helper.make_model(graph, opset_imports=model.opset_import)
+    found.ir_version = model.ir_version
+    return found
+
+
+def _types(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
+    graph = inferred(model)
+    types = {value.name: value.type for value in (*graph.input, *graph.value_info)}
+    for item in model.graph.initializer:
+        types[item.name] = helper.make_tensor_type_proto(item.data_type, item.dims)
+    return types
+
+
+def _sentence(node: onnx.NodeProto, types: dict[str, onnx.TypeProto], named: str) -> str:
+    kinds = {
+        helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type).name
+        for kind in types.values()
+        if kind.tensor_type.elem_type
+    }
+    cure = "write it with other operators there"
+    if kinds != {"float32"}:
+        cure = "let it compute on float32 there, with a Cast before and behind it"
+    return (
+        f"{named}: onnxruntime, in which every file is compared, does not take {node.op_type} "
+        f"(node {node.name or node.output[0]}) of {' and '.join(sorted(kinds))}: {cure}"
+    )
