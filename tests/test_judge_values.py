@@ -416,6 +416,10 @@ def test_scores_are_what_has_their_shape_where_nobody_says() -> None:
         )
         assert "max_abs_error" not in figures
         assert measure("y", *pair, Context(scores=False))[1] == ()
+    coarse = np.tile([42, 42, 42, 0, 0, 0, 0, 0], (3, 1)) / 127  # a softmax in steps of 1/127
+    figures, notes = measure("y", np.tile([1 / 3] * 3 + [0.0] * 5, (3, 1)), 0.97 * coarse)
+    assert notes == ()
+    assert figures["max_abs_error"] == pytest.approx(1 / 3 - 0.97 * 42 / 127)
 
 
 # --- parts, scores, whole numbers ----------------------------------------------------------------------------

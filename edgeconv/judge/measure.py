@@ -55,7 +55,7 @@ def measure(
         figures["differs_low"] = metrics.share_low(turned) / kept if kept else 0.0
         other = np.where(turned, reference, other)
     comparable = True
-    if scores and metrics.are_probabilities(reference) != metrics.are_probabilities(other):
+    if scores and not _same_measure(reference, other):
         comparable = False
         notes.append(
             f"{name}: one side holds probabilities and the other logits, so only classes are compared"
@@ -253,3 +253,10 @@ def _beyond_db(noise: float, least: float) -> float:
     if noise <= least:
         return 0.0
     return 20.0 * math.log10(noise / least) if least > 0.0 else math.inf
+
+
+def _same_measure(reference: metrics.Reals, other: metrics.Reals) -> bool:
+    """Whether both are logits, or both probabilities."""
+    if metrics.are_probabilities(reference) == metrics.are_probabilities(other):
+        return True
+    return metrics.within_unit(reference) and metrics.within_unit(other)

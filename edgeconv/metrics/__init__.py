@@ -45,6 +45,7 @@ from edgeconv.metrics.divergence import (
     kl_softmax,
     log_probabilities,
     log_softmax,
+    within_unit,
 )
 from edgeconv.metrics.information import lost_bits
 from edgeconv.metrics.pairs import (
@@ -119,6 +120,7 @@ __all__ = [
     "value_range",
     "variance_slack_db",
     "wilson_interval",
+    "within_unit",
     "worst_row_beyond_db",
     "worst_sample_beyond_db",
 ]

@@ -32,6 +32,14 @@ def are_probabilities(scores: Reals) -> bool:
     return bool(rows.min() >= 0.0 and np.abs(rows.sum(axis=1) - 1.0).max() < 0.02)
 
 
+def within_unit(scores: Reals) -> bool:
+    """Whether every value lies between 0 and 1, as probabilities do however coarse their steps are.
+
+    Those of an INT8 softmax in steps of 1/127 need not sum to 1 within 2 %.
+    """
+    return bool(scores.min() >= 0.0 and scores.max() <= 1.01)
+
+
 def kl_softmax(reference: Reals, other: Reals, name: str = "output") -> float:
     """Mean Kullback-Leibler divergence KL(reference || other) of the softmax of logits, in nats.
 
