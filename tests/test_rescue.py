@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgeconv.cli import main
+from edgeconv.commands.rescue import _command
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.options import ExportOptions
 from edgeconv.rescue import source
@@ -61,6 +63,30 @@ def test_attempts_come_in_the_order_of_what_is_known(net: Path) -> None:
     assert "--fp16" in [
         a.label for a in attempts(options(net, targets=("tflite",)), {}, 0, classes=True)
     ]
+
+
+def test_the_printed_line_asks_for_what_the_attempt_did_and_nothing_else(net: Path) -> None:
+    typed = {
+        "calib": ["--calib", "p"], "recipe": ["--recipe", "fast"], "keep_float": ["--keep-float", "a"],
+        "mean": ["--mean", "0"], "verify": ["--verify", "v.npz"], "reduce_range": ["--reduce-range"],
+    }  # fmt: skip
+    given = options(net, targets=("tflite",), recipe="fast", keep_float=("a",), mean=(0.0,), std=(1.0,),
+                    verify="v.npz", reduce_range=True)  # fmt: skip
+    known = {"preprocessing_better": {"preprocessing": "unit"}}
+    found = {a.label: a for a in attempts(given, known, 0, classes=True)}
+    line = "edgeconv export n.onnx --int8 --calib p"
+    assert _command("n.onnx", typed, AS_IT_IS) == (
+        f"{line} --recipe fast --keep-float a --mean 0 --verify v.npz --reduce-range"
+    )
+    assert _command("n.onnx", typed, found["--keep-float worst:3"]) == (
+        f"{line} --recipe fast --mean 0 --verify v.npz --reduce-range --keep-float worst:3"
+    )
+    assert _command("n.onnx", typed, found["--preprocessing unit"]) == (
+        f"{line} --recipe fast --keep-float a --reduce-range --preprocessing unit"
+    )
+    half = "edgeconv export n.onnx --calib p --mean 0 --verify v.npz --fp16"
+    assert _command("n.onnx", typed, found["--fp16"]) == half
+    replace(given, **found["--fp16"].fields).check()  # no option of it needs a recipe
 
 
 def row(attempt: Any, agreement: float, ms: float, size: int, held: bool = False) -> Tried:
@@ -194,7 +220,7 @@ def test_an_attempt_is_stopped_when_the_time_is_up_and_none_is_begun_that_would_
 
     monkeypatch.setattr(run, "call", call)
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    monkeypatch.setattr(run, "_manifest", lambda tried: SimpleNamespace(manifest={}))
+    monkeypatch.setattr(run, "_manifest", lambda tried: SimpleNamespace(manifest={}, outputs=()))
     monkeypatch.setattr(run, "_halves", lambda options, end: ())
     found = run.rescue(options(net), 1.0)
     assert [t.error for t in found.tried] == [None, "stopped after 41 s: the time was up"]

@@ -165,6 +165,8 @@ def test_what_to_try_follows_from_what_is_known(
     assert all(step.startswith(begin) for step, begin in zip(steps, begins, strict=True)), steps
     others = advice(Verdict((missed(got=got),), {"y": NOISE}), path, known)
     assert list(others) == [step for step in steps if "--max-drop" not in step]
+    two = {"y": classes["y"], "z": classes["y"]}  # which --max-drop refuses
+    assert advice(Verdict((missed(got=got),), two), path, known) == others
 
 
 def test_a_figure_is_worse_beyond_its_slack_alone() -> None:

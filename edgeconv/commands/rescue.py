@@ -1,8 +1,9 @@
 """``edgeconv rescue``: parse, one library call, print."""
 
 import shlex
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -13,6 +14,9 @@ from edgeconv.commands.field_options import FIELDS, field_options, section
 from edgeconv.commands.grouped import grouped
 from edgeconv.export.options import INTEGERS, NET, PICTURES
 from edgeconv.terminal import echo, print_json
+
+if TYPE_CHECKING:
+    from edgeconv.rescue.attempts import Attempt
 
 INTEGER = tuple(name for name in section(INTEGERS) if name != "minutes")
 """Rescue's own --minutes are those of all attempts together."""
@@ -47,6 +51,7 @@ def command(
     """
     from edgeconv.api import make_options
     from edgeconv.artifact import load_artifact
+    from edgeconv.rescue.attempts import AS_IT_IS
     from edgeconv.rescue.run import rescue
     from edgeconv.rescue.source import options_of
 
@@ -55,24 +60,16 @@ def command(
         for name, value in options.items()
         if ctx.get_parameter_source(name) != ParameterSource.DEFAULT
     }
-    typed = [part for name, value in given.items() for part in _flags(name, value)]
+    typed = {name: _flags(name, value) for name, value in given.items()}
     read_named(given)
     artifact = load_artifact(Path(net)) if Path(net).exists() else None
     if artifact is not None:
         given = options_of(artifact, given)
         net = given.pop("net")
-        typed = _remade(given, typed)
+        typed |= _remade(given, typed)
     made = make_options(net, **{**given, "precision": "int8"})
     found = rescue(made, minutes, lambda said: echo(said, err=True))
-    taken = found.taken
-    if taken is not None and "verify" in taken.attempt.fields:
-        place = typed.index("--verify")
-        del typed[place : place + 2]
-    extra = () if taken is None else taken.attempt.flags
-    flags = ["--fp16"] if "--fp16" in extra else ["--int8"]
-    command_line = shlex.join(
-        ["edgeconv", "export", net, *flags, *typed, *(f for f in extra if f != "--fp16")]
-    )
+    command_line = _command(net, typed, AS_IT_IS if found.taken is None else found.taken.attempt)
     if as_json:
         print_json({**found.to_json(), "command": command_line})
     else:
@@ -96,15 +93,21 @@ def _flags(name: str, value: Any) -> list[str]:
     return [flag, str(value)]
 
 
-def _remade(fields: dict[str, Any], typed: list[str]) -> list[str]:
+def _command(net: str, typed: Mapping[str, Sequence[str]], attempt: "Attempt") -> str:
+    """Return the line that makes what ``attempt`` made: what was ``typed``, but for the fields that it changes."""
+    whole = [] if "precision" in attempt.fields else ["--int8"]
+    kept = [part for name, parts in typed.items() if name not in attempt.fields for part in parts]
+    return shlex.join(["edgeconv", "export", net, *whole, *kept, *attempt.flags])
+
+
+def _remade(fields: dict[str, Any], typed: Container[str]) -> dict[str, list[str]]:
     """Return the flags that make an exported file again, but for what was typed already."""
     known = (
         "targets", "calib", "mean", "std", "crop", "channel_order", "embed_preprocessing", "softmax", "io", "recipe",
         "verify",
     )  # fmt: skip
-    found = list(typed)
-    for name in known:
-        flag = FIELDS[name][1].flag_of(name)
-        if fields.get(name) is not None and flag not in typed:
-            found += _flags(name, fields[name])
-    return found
+    return {
+        name: _flags(name, fields[name])
+        for name in known
+        if fields.get(name) is not None and name not in typed
+    }

@@ -73,7 +73,7 @@ def advice(
             "the operator that joins them"
         )
     said.append("--keep-float worst:3: the layers that lose most stay in float")
-    if any("agreement_top1" in figures for figures in verdict.figures.values()):
+    if len(verdict.figures) == 1 and "agreement_top1" in next(iter(verdict.figures.values())):
         said.append("--max-drop 1: layers stay in float until at most 1 point of agreement is lost")
     if layers_shown:
         said.append("--keep-float NODE: the layers that lose most are those ranked here")

@@ -1,11 +1,12 @@
 """What may mend a missed verdict, in the order of what the net's figures say."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeconv.export.keep_float import read_keep_float
+from edgeconv.export.option import default_of, option_of
 from edgeconv.preprocessing import better_wish, flags
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def attempts(
     """Return what to try after the net as it is, the likeliest first.
 
     ``known`` is the manifest of the file as it is, ``available`` how many calibration samples there
-    are, ``classes`` whether the net's output holds class scores.
+    are, ``classes`` whether the net's one output holds class scores.
     """
     found = []
     better = better_wish(known)
@@ -78,7 +79,7 @@ def attempts(
             Attempt(("--max-drop", "1"), {"max_drop": 1.0}, "as few layers in float as it takes")
         )
     if "onnx" not in options.targets:
-        found.append(Attempt(("--fp16",), HALF, "half the size, without a recipe"))
+        found.append(Attempt(("--fp16",), _half(options), "half the size, without a recipe"))
     layers = int((known.get("graph") or {}).get("compute") or 0)
     if layers:  # with all of them in float it is no INT8 file
         found = [attempt for attempt in found if attempt.worst < layers]
@@ -101,17 +102,11 @@ def _as_trained(options: "ExportOptions", better: Mapping[str, Any]) -> Attempt:
     return Attempt(typed, fields, "the net was trained on such pictures")
 
 
-HALF: Mapping[str, Any] = {
-    "precision": "fp16",
-    "recipe": "std",
-    "keep_float": (),
-    "copies": None,
-    "max_drop": None,
-    "calib_count": 128,
-    "allow_poor_calibration": False,
-    "io": None,
-}
-"""Fields of a file that has no recipe."""
+def _half(options: "ExportOptions") -> dict[str, Any]:
+    """Return the fields of a file in half precision: nothing that says something of a recipe."""
+    known = ((field, option_of(field)) for field in fields(options))
+    of_recipes = {field.name: default_of(field) for field, how in known if how and how.recipe}
+    return {**of_recipes, "precision": "fp16", "io": None}
 
 
 def available_samples(calib: str) -> int:

@@ -49,7 +49,7 @@ def rescue(options: "ExportOptions", minutes: float, say: Say = lambda _: None) 
         available = 0 if options.calib is None else available_samples(options.calib)
         if options.verify is None:  # what verifies never calibrates
             available -= (known.manifest.get("verification") or {}).get("pictures", 0)
-        classes = "agreement_top1" in first.figures
+        classes = len(known.outputs) == 1 and "agreement_top1" in first.figures
         waiting = attempts(options, known.manifest, available, classes=classes)
         notes: list[str] = []
         if time.monotonic() + 2.0 * first.seconds < end:
