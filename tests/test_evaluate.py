@@ -4,6 +4,7 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from edgeconv.bench.subjects import about_file
 from edgeconv.cli import main
 from edgeconv.errors import UsageError
 from edgeconv.evaluate.classes import Classes
+from edgeconv.evaluate.detect import _reference
 from edgeconv.evaluate.draw import class_colour
 from edgeconv.evaluate.look import Looking, look
 from edgeconv.evaluate.report import Wish, evaluate
@@ -111,6 +113,14 @@ def scenes(folder: Path, count: int = 20) -> tuple[Path, Path]:
         json.dumps({"images": images, "annotations": annotations, "categories": categories})
     )
     return folder, coco
+
+
+def test_the_runtime_asked_for_is_the_files_and_not_its_references(tmp_path: Path) -> None:
+    path = cell_detector(tmp_path / "net.onnx")
+    measured = replace(open_subject(path, Asked()), asked=Asked(runtime="ai-edge-litert"))
+    reference = _reference(measured, path)  # LiteRT runs no .onnx
+    assert reference is not None
+    assert reference.runtime == "onnxruntime"
 
 
 def test_anyones_classifier_is_measured_on_class_folders_alone(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def _reference(subject: Subject, given: Path | None) -> Subject | None:
     """Open the float file: the one given, or the graph that an export kept."""
     own = subject.artifact
     if given is not None:
-        return open_subject(given, subject.asked)
+        return open_subject(given, replace(subject.asked, runtime=None))
     if own is None or "hub.onnx" not in own.manifest["evidence"]["files"]:
         return None
     return open_subject(own.evidence("hub.onnx"), replace(subject.asked, runtime=None))
