@@ -56,7 +56,7 @@ def test_an_equal_export_is_copied_and_a_torn_or_altered_one_is_not(
     net = tmp_path / "net.onnx"
     first = export_model(net, output=tmp_path / "a", **given)
     again = export_model(net, output=tmp_path / "b", **given)
-    assert [line.stage for line in again.stages] == ["kept", "onnx", "verify"]
+    assert [line.stage for line in again.stages] == ["kept", "pictures", "onnx", "verify"]
     assert files(tmp_path / "b") == files(tmp_path / "a")
     told, other = first.to_json(), again.to_json()
     for report, folder in ((told, "a"), (other, "b")):

@@ -17,6 +17,9 @@ from edgeconv.export.targets import TARGETS
 from edgeconv.export.work import Work
 from edgeconv.judge.advice import advice
 
+TOLD = ("pictures", "verify", "nms")
+"""Stages, beside those of the targets, whose lines hold of the files too: how pictures are prepared, and the verdicts."""
+
 
 def find_shelf(options: ExportOptions) -> Shelf | None:
     """Return where this export is, or is to be, kept; None for one that is made anew each time."""
@@ -42,7 +45,7 @@ def made_again(options: ExportOptions, shelf: Shelf | None, stages: Stages) -> E
         refuse_existing(options, first.path.name.removesuffix(TARGETS[first.target].suffix))
         publish(staged, force=options.force)
     said = f"files of an equal export, their hashes checked; --fresh or {LIMIT}=0 converts anew"
-    told = [line for line in report.stages if line.stage in (*options.targets, "verify", "nms")]
+    told = [line for line in report.stages if line.stage in TOLD or line.stage in options.targets]
     report.stages = [
         StageLine("kept", said, time.perf_counter() - start),
         *(replace(line, seconds=0.0) for line in told),
