@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from edgeconv.export.coreml.lowering import Lower, Lowering
+from edgeconv.export.coreml.ops_types import LEAST, number_of, wrapped
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_table import Entry
 from edgeconv.export.passes.fuse_clamps import clamp_of
@@ -31,6 +32,19 @@ def _binary(mil: str) -> Entry[Lower]:
         if isinstance(x, np.ndarray):  # MIL wants a variable first
             x = c.mb.const(val=x, name=c.name(f"{name}_x"))
         return getattr(c.mb, mil)(x=x, y=y, name=name)
+
+    return Entry(lower)
+
+
+def _arithmetic(mil: str) -> Entry[Lower]:
+    """Bytes are int32 here, which do not wrap around as ONNX's do."""
+
+    def lower(c: Lowering, node: Node, name: str) -> Any:
+        least = LEAST.get(c.graph.dtype(node.output).name)
+        if least is None:
+            return _binary(mil).emit(c, node, name)
+        wide = _binary(mil).emit(c, node, c.name(f"{name}_wide"))
+        return wrapped(c, wide, name, least)
 
     return Entry(lower)
 
@@ -163,7 +177,7 @@ def _reciprocal(c: Lowering, node: Node, name: str) -> Any:
 
 
 def _negate(c: Lowering, node: Node, name: str) -> Any:
-    minus = _number(c, node)(-1)
+    minus = number_of(c, node)(-1)
     return c.mb.mul(x=c.tensor(node.inputs[0]), y=minus, name=name)
 
 
@@ -177,42 +191,6 @@ def _log_softmax(c: Lowering, node: Node, name: str) -> Any:
         x=x, axes=[node.int("axis", -1)], keep_dims=True, name=c.name(f"{name}_total")
     )
     return c.mb.sub(x=x, y=total, name=name)
-
-
-LEAST = {"uint8": 0, "int8": -128}
-CASTS = {"float32": "fp32", "int32": "int32", "int64": "int32", "uint8": "int32", "int8": "int32"}
-"""Whole numbers of every width are int32 in Core ML."""
-
-
-def _cast(c: Lowering, node: Node, name: str) -> Any:
-    if c.graph.dtype(node.output) == np.bool_:  # how MIL rounds to truth values is not documented
-        x = c.tensor(node.inputs[0])
-        zero = np.zeros((), x.dtype if isinstance(x, np.ndarray) else _number(c, node))
-        return c.mb.not_equal(x=x, y=zero, name=name)
-    kind = c.graph.dtype(node.output).name
-    if kind in LEAST and c.graph.dtype(node.inputs[0]).kind in "iu":
-        return _wrapped(c, node, name, LEAST[kind])
-    return c.mb.cast(x=c.tensor(node.inputs[0]), dtype=CASTS[kind], name=name)
-
-
-def _wrapped(c: Lowering, node: Node, name: str, least: int) -> Any:
-    """Bring whole numbers into the 256 values from ``least`` on, as a cast to bytes does."""
-    x = c.tensor(node.inputs[0])
-    raised = c.mb.sub(x=x, y=np.int32(least), name=c.name(f"{name}_raised"))
-    times = c.mb.floor_div(x=raised, y=np.int32(256), name=c.name(f"{name}_times"))
-    whole = c.mb.mul(x=times, y=np.int32(256), name=c.name(f"{name}_whole"))
-    return c.mb.sub(x=x, y=whole, name=name)
-
-
-def _number(c: Lowering, node: Node) -> Any:
-    return np.float32 if c.graph.dtype(node.inputs[0]).kind == "f" else np.int32
-
-
-def _refuse_cast(graph: Graph, node: Node) -> str | None:
-    wanted = graph.dtype(node.output)
-    if wanted == np.bool_:
-        return None
-    return None if wanted.name in CASTS else f"a cast to {wanted} has no Core ML form; float32 has"
 
 
 def _batch_norm(c: Lowering, node: Node, name: str) -> Any:
@@ -271,9 +249,9 @@ OPS = {
     "Identity": _unary("identity"),
     "LeakyRelu": _alpha("leaky_relu", 0.01),
     "Elu": _alpha("elu", 1.0),
-    "Add": _binary("add"),
-    "Sub": _binary("sub"),
-    "Mul": _binary("mul"),
+    "Add": _arithmetic("add"),
+    "Sub": _arithmetic("sub"),
+    "Mul": _arithmetic("mul"),
     "Div": Entry(_divide),
     "Pow": Entry(_binary("pow").emit, check=_refuse_two_types),
     "Mod": Entry(_modulo),
@@ -293,7 +271,6 @@ OPS = {
     "Neg": Entry(_negate),
     "Softmax": Entry(_softmax),
     "LogSoftmax": Entry(_log_softmax),
-    "Cast": Entry(_cast, check=_refuse_cast),
     "BatchNormalization": Entry(_batch_norm, check=_refuse_computed_parameters),
     "InstanceNormalization": Entry(_instance_norm, check=_refuse_computed_parameters),
     "LayerNormalization": Entry(_layer_norm, check=_refuse_computed_parameters),

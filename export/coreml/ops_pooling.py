@@ -113,8 +113,6 @@ def _refuse_pool(graph: Graph, node: Node) -> str | None:
         return "the positions of the maxima have no Core ML form; its first output has"
     if node.str("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         return "auto_pad is not resolved; prepare the graph first"
-    if graph.dtype(node.inputs[0]).kind != "f":
-        return "its input is whole numbers; a Cast to float has a form"
     rank = len(graph.shape(node.inputs[0]))
     return None if rank in (3, 4, 5) else f"its input has rank {rank}; Core ML pools 1 to 3 axes"
 

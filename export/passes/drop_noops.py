@@ -2,7 +2,7 @@
 
 Given:   x -> Identity | Dropout | Slice(all) | Reshape(same shape) | Pad(0) | Concat(one) |
          ReduceMean(no axis) | Max(x, -inf) | Min(x, inf) -> y
-Result:  x read directly where y was; a Dropout between an input and an output is an Identity
+Result:  x read directly where y was; a Dropout or a Cast between an input and an output is an Identity
 """
 
 import numpy as np
@@ -21,7 +21,11 @@ def drop_noops(graph: Graph) -> bool:
             graph.nodes.remove(node)
             graph.redirect(node.output, source)
             changed = True
-        elif node.op == "Dropout" and _is_noop(graph, node) and not _reads_others(graph, node):
+        elif (
+            node.op in ("Cast", "Dropout")
+            and _is_noop(graph, node)
+            and not _reads_others(graph, node)
+        ):
             node.op, node.inputs, node.outputs, node.attrs = (
                 "Identity",
                 node.inputs[:1],

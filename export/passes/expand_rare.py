@@ -242,7 +242,11 @@ def _trilu(graph: Graph, node: Node) -> bool:
     steps, shape = Steps(graph, node), graph.shape(node.output)
     cut = np.triu if node.int("upper", 1) else np.tril
     kept = cut(np.ones(shape[-2:], bool), int(shift.reshape(-1)[0]))
-    steps.finish("Where", steps.constant(kept, np.bool_), node.inputs[0], steps.constant(0))
+    mask = steps.constant(kept, np.bool_)
+    if graph.dtype(node.output) == np.bool_:  # onnxruntime has no Where of truth values
+        steps.finish("And", mask, node.inputs[0])
+    else:
+        steps.finish("Where", mask, node.inputs[0], steps.constant(0))
     return True
 
 

@@ -21,7 +21,7 @@ MAX_SPLIT = 4  # outputs of a SPLIT that XNNPACK takes
 
 
 def split(em: Emission, node: Node) -> None:
-    """Split: SPLIT into up to 4 equal parts, else a SLICE for each."""
+    """Split: SPLIT into up to 4 equal parts of numbers, else a SLICE for each."""
     source, rank = node.inputs[0], len(em.graph.shape(node.inputs[0]))
     axis = node.int("axis", 0) % rank
     sizes = [em.graph.shape(out)[axis] for out in node.outputs]
@@ -29,7 +29,8 @@ def split(em: Emission, node: Node) -> None:
     x = em.read(source, layout, scale=em.result(node))
     place, held = stored_axis(axis, rank, layout), em.builder.quantization(x)
     alike = all(em.quantization(out) == held for out in node.outputs)
-    if len(set(sizes)) == 1 and 1 < len(sizes) <= MAX_SPLIT and alike and all(node.outputs):
+    even = len(set(sizes)) == 1 and 1 < len(sizes) <= MAX_SPLIT and em.builder.dtype(x) != "bool"
+    if even and alike and all(node.outputs):
         outs = []
         for out in node.outputs:
             shape, kind = stored_shape(em.graph.shape(out), layout), em.builder.dtype(x)

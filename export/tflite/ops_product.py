@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from edgeconv.export.graph import Array, Graph, Node
-from edgeconv.export.op_table import Entry, rank_within
+from edgeconv.export.op_table import Entry, first_failing, rank_within
 from edgeconv.export.tflite.emission import Emission
 from edgeconv.export.tflite.layout import LAST, PLAIN, Rule, left_of_product
 from edgeconv.export.tflite.weights import weight_operands
@@ -117,6 +117,11 @@ def product(em: Emission, node: Node) -> None:
     em.emit(node, "ADD", [x, y], "AddOptions")
 
 
+def _of_reals(graph: Graph, node: Node) -> str | None:
+    kind = graph.dtype(node.output)
+    return None if kind == np.float32 else f"it is of {kind.name}, and the kernel of float32"
+
+
 def _product_shape(
     left: tuple[int, ...], right: tuple[int, ...], flips: dict[str, Any]
 ) -> tuple[int, ...]:
@@ -136,7 +141,7 @@ TABLE = {
         matmul,
         "BATCH_MATMUL",
         "a product of tensors of up to 5 axes",
-        rank_within(1, 5),
+        first_failing(rank_within(1, 5), _of_reals),
         _matmul_rule,
         int8=True,
     ),
