@@ -22,7 +22,7 @@ import plant_flags
 import scene_nets
 import torch
 from json_lines import Line, read_lines
-from plant_faults import Net, trained_nets
+from planted_nets import Net, trained_nets
 
 from edgeconv.api import make_options
 from edgeconv.arguments import settled

@@ -14,9 +14,7 @@ import copy
 import json
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,35 +25,23 @@ from faults import FAULTS
 from json_lines import Line, read_lines
 from order_faults import ORDER_FAULTS
 from part_faults import PART_FAULTS
+from planted_nets import Net, drawn_nets, exported, known_nets, trained_nets
 from planting import Fault, Healthy
 from rule_faults import RULE_FAULTS
 
-from edgeconv.api import make_options
-from edgeconv.arguments import settled
 from edgeconv.errors import EdgeconvError
 from edgeconv.export import finish
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.onnx_io import save_model, to_onnx
-from edgeconv.export.pipeline import measure
 from edgeconv.export.work import Work
 from edgeconv.files import temporary_folder
 from edgeconv.judge.verdict import Verdict
 from edgeconv.manifest_schema import PRECISIONS
-from edgeconv.samples import load_function
 
 SLIGHT = 0.01
 """A fault that adds less than this share of an output's own spread as noise is drawn again elsewhere."""
 TRIES = 6
 KINDS = FAULTS | ORDER_FAULTS | PART_FAULTS | RULE_FAULTS | ARITHMETIC_FAULTS
-
-
-@dataclass(frozen=True)
-class Net:
-    """A net to export: its name in the lines, what makes it, and what the export is told."""
-
-    name: str
-    make: Callable[[], Any]
-    options: Mapping[str, Any]
 
 
 @click.group()
@@ -76,6 +62,7 @@ def main() -> None:
 @click.option("--faults", default="", help="kinds of faults, all without it")
 @click.option("--each", default=3, show_default=True, help="kinds of faults in a file")
 @click.option("--targets", default="onnx,tflite,coreml", show_default=True)
+@click.option("--precisions", default=",".join(PRECISIONS), show_default=True)
 def run(
     names: tuple[str, ...],
     lines: Path,
@@ -89,6 +76,7 @@ def run(
     faults: str,
     each: int,
     targets: str,
+    precisions: str,
 ) -> None:
     """Export nets, plant faults, append lines."""
     done = {line["case"] for line in read_lines(lines)}
@@ -101,7 +89,7 @@ def run(
     else:
         found = known_nets(nets, names, pictures)
     for net in found:
-        for precision in PRECISIONS:
+        for precision in precisions.split(","):
             wanted = [
                 t
                 for t in targets.split(",")
@@ -113,68 +101,6 @@ def run(
                 for line in cases(net, precision, tuple(wanted), each, done, chosen):
                     file.write(json.dumps(line) + "\n")
                     file.flush()
-
-
-def trained_nets(kinds: Any, seeds: range, work: Path, steps: int) -> Iterator[Net]:
-    """Yield nets trained on scenes; the pictures that calibrate and verify are kept in ``work``."""
-    import scene_nets
-    import scenes
-
-    work.mkdir(parents=True, exist_ok=True)
-    for part, seed, count in (("calib", 1, 96), ("verify", 2, 100)):
-        if not (work / f"{part}.npz").exists():
-            np.savez(work / f"{part}.npz", x=scenes.draw(count, seed).pictures)
-    own = {
-        "calib": work / "calib.npz",
-        "verify": work / "verify.npz",
-        "input_shape": (1, 3, 32, 32),
-    }
-    for seed in seeds:
-        for kind in kinds or scene_nets.KINDS:
-            yield Net(
-                f"{kind}_{seed}",
-                partial(scene_nets.trained, kind, seed, work, steps),
-                {**own, "preprocessing": "symmetric"},
-            )
-
-
-def known_nets(path: Path, names: tuple[str, ...], pictures: Path | None) -> Iterator[Net]:
-    """Yield nets of a file's ZOO and of packages (zoo_nets.py), which nobody here made or tuned."""
-    import zoo_nets
-
-    if pictures is None:
-        raise click.UsageError("--nets needs --pictures")
-    nets = zoo_nets.nets(path)
-    for name in names or nets:
-        net = nets[name]
-        with temporary_folder() as folder:
-            calib, verify = zoo_nets.lay_out(net, pictures, (48, 50), folder)
-            own: dict[str, Any] = {"calib": calib, "verify": verify, "input_shapes": net.shapes}
-            if not net.values:
-                own |= {"mean": net.scale[0], "std": net.scale[1]}
-            yield Net(name, partial(zoo_nets.located, net), own)
-
-
-def drawn_nets(path: Path, names: tuple[str, ...], work: Path) -> Iterator[Net]:
-    """Yield what a file's ``nets()`` gives: by name what makes a net, and for each input what draws a sample by its number."""
-    known = load_function(path, "nets")()
-    for name in names or known:
-        make, inputs = known[name]
-        place = work / name
-        place.mkdir(parents=True, exist_ok=True)
-        for part, numbers in (("calib", range(100, 132)), ("verify", range(200, 250))):
-            drawn = {key: np.stack([draw(i) for i in numbers]) for key, draw in inputs.items()}
-            np.savez(place / f"{part}.npz", allow_pickle=False, **drawn)
-        one = {key: draw(0) for key, draw in inputs.items()}
-        own = {
-            "calib": place / "calib.npz",
-            "verify": place / "verify.npz",
-            "input_shapes": {key: value.shape for key, value in one.items()},
-            "input_types": {
-                key: str(value.dtype) for key, value in one.items() if value.dtype.kind in "iub"
-            },
-        }
-        yield Net(name, make, own)
 
 
 def cases(
@@ -202,17 +128,7 @@ def _cases(
     place: Path,
     kinds: Mapping[str, Fault],
 ) -> Iterator[Line]:
-    options = make_options(
-        net.make(),
-        **settled({**net.options, "precision": precision, "targets": targets, "threads": 1}),
-    )
-    work = measure(options)
-    work.place = place
-    for target in targets:
-        finish.emit(work, target)
-    finish.begin_evidence(work)
-    finish.prove(work)
-    finish.conclude(work)
+    work = exported(net, precision, targets, place)
     healthy = Healthy(work.graph, work.recipe, ranges_of(work))
     for target in [t for t in targets if t not in work.refused]:
         sound = verdict_of(work, target)

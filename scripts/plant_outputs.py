@@ -18,12 +18,9 @@ import click
 import numpy as np
 from json_lines import Line, read_lines
 from numpy.typing import NDArray
-from plant_faults import Net, added, said, trained_nets, verdict_of
+from plant_faults import added, said, verdict_of
+from planted_nets import Net, exported, trained_nets
 
-from edgeconv.api import make_options
-from edgeconv.arguments import settled
-from edgeconv.export import finish
-from edgeconv.export.pipeline import measure
 from edgeconv.export.work import Work
 from edgeconv.files import temporary_folder
 from edgeconv.judge.run import run_feeds
@@ -209,16 +206,10 @@ def run(lines: Path, work: Path, kinds: str, seeds: str, steps: int, each: int, 
 def cases(net: Net, form: str, each: int) -> Iterator[Line]:
     """Yield the line of a healthy file, and of each fault in one of its outputs of real numbers."""
     precision, target = form.split()
-    options = {**net.options, "precision": precision, "targets": (target,), "threads": 1}
     case = f"{net.name} {form}"
     about = {"net": net.name, "form": form}
     with temporary_folder() as place:
-        work = measure(make_options(net.make(), **settled(options)))
-        work.place = place
-        finish.emit(work, target)
-        finish.begin_evidence(work)
-        finish.prove(work)
-        finish.conclude(work)
+        work = exported(net, precision, (target,), place)
         sound = verdict_of(work, target)
         assert sound is not None
         rng = np.random.default_rng(zlib.crc32(case.encode()))

@@ -1,5 +1,6 @@
 """The campaigns of planted faults and flags, on one small net each."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ pytest.importorskip("onnxruntime")
 
 def test_planted_faults_are_named_and_the_healthy_file_is_not(tmp_path: Path) -> None:
     import plant_faults
+    import planted_nets
     import scene_nets
     import scenes
 
     for part, seed, count in (("calib", 1, 40), ("verify", 2, 40)):
         np.savez(tmp_path / f"{part}.npz", x=scenes.draw(count, seed).pictures)
-    net = plant_faults.Net(
+    net = planted_nets.Net(
         "twins",
         lambda: scene_nets.trained("twins", 3, tmp_path, steps=20),
         {
@@ -37,7 +39,7 @@ def test_planted_faults_are_named_and_the_healthy_file_is_not(tmp_path: Path) ->
 
 
 def test_nets_that_a_file_draws_the_inputs_of_are_planted_in(tmp_path: Path) -> None:
-    import plant_faults
+    import planted_nets
 
     file = tmp_path / "own.py"
     file.write_text(
@@ -47,13 +49,55 @@ def test_nets_that_a_file_draws_the_inputs_of_are_planted_in(tmp_path: Path) -> 
         "    return {'own': (lambda: 'net.onnx', drawn), 'other': (str, {})}\n",
         encoding="utf-8",
     )
-    (net,) = plant_faults.drawn_nets(file, ("own",), tmp_path)
+    (net,) = planted_nets.drawn_nets(file, ("own",), tmp_path)
     assert (net.name, net.make()) == ("own", "net.onnx")
     assert net.options["input_shapes"] == {"x": (1, 4), "on": (1, 2)}
     assert net.options["input_types"] == {"on": "bool"}
     with np.load(net.options["calib"]) as calib, np.load(net.options["verify"]) as verify:
         assert not set(calib["x"].flat) & set(verify["x"].flat)
         assert verify["x"].shape == (50, 1, 4)
+
+
+def test_a_call_is_right_where_far_more_samples_say_so(tmp_path: Path) -> None:
+    import check_calls
+    from click.testing import CliRunner
+    from json_lines import Line, read_lines
+
+    file = tmp_path / "own.py"
+    file.write_text(
+        "import numpy as np\n"
+        "import torch\n"
+        "def nets():\n"
+        "    made = lambda: torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3)).eval()\n"
+        "    draw = lambda i: np.random.default_rng(i).normal(size=(1, 6)).astype(np.float32)\n"
+        "    return {'own': (made, {'input': draw})}\n",
+        encoding="utf-8",
+    )
+    about: Line = {"net": "own", "named": True}
+    cases = ("own int8 onnx", "own int8 onnx halved_scale", "own fp32 onnx")
+    lines = [
+        {**about, "case": cases[0], "form": "int8 onnx"},
+        {**about, "case": cases[1], "form": "int8 onnx", "fault": "halved_scale"},
+        {**about, "case": cases[2], "form": "fp32 onnx", "named": False},
+    ]
+    (tmp_path / "lines.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8"
+    )
+    checked = tmp_path / "checked.jsonl"
+    files = ("--lines", tmp_path / "lines.jsonl", "--checked", checked, "--work", tmp_path)
+    given = ("run", *files, "--drawn", file, "--count", 60)
+    for _ in range(2):  # the second finds its line there
+        done = CliRunner().invoke(check_calls.main, [str(part) for part in given])
+        assert done.exit_code == 0, done.output
+    (line,) = read_lines(checked)
+    assert (line["case"], line["samples"], line["converted"]) == ("own int8 onnx", 60, True)
+    assert line["right"] is False  # a sound recipe: the call was an alarm
+    assert set(line["places"]) == set(line["static"])
+    said = CliRunner().invoke(check_calls.main, ["table", "--checked", str(checked)]).output
+    assert "| own int8 onnx | 60 |" in said
+    assert said.endswith("| an alarm |\n0 of 1 calls are right\n")
+    low = {"a": {"agreement_top1": 0.96, "sqnr_centred_db": 11.9}, "b": {"sqnr_centred_db": 12.0}}
+    assert check_calls.below(low) == ["a"]
 
 
 def test_faults_of_arithmetic_change_what_a_net_gives() -> None:
@@ -80,7 +124,8 @@ def test_faults_of_arithmetic_change_what_a_net_gives() -> None:
 
 def test_outputs_that_a_broken_loop_gives_are_named(tmp_path: Path) -> None:
     import plant_outputs
-    from plant_faults import SLIGHT, trained_nets
+    from plant_faults import SLIGHT
+    from planted_nets import trained_nets
 
     net = next(iter(trained_nets(("plain",), range(3, 4), tmp_path, 10)))
     lines = list(plant_outputs.cases(net, "fp32 onnx", 8))
