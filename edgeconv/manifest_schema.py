@@ -143,7 +143,7 @@ MANIFEST = table(
             )
         ),
         "cuts": maybe(mapping(items(whole(0), 2))),
-        "whole": maybe(mapping(one_of("labels", "amounts", "kept"))),
+        "whole": maybe(mapping(one_of("labels", "amounts", "kept", "signal"))),
         "weights": maybe(table({}, {"source": maybe(text)})),
         "calibration": maybe(table({}, {"origin": maybe(text)})),
         "recipe": maybe(table({}, {"name": maybe(text)})),

@@ -48,6 +48,11 @@ def picture_feed(path: Path, input_name: str, shape: Sequence[int], how: Preproc
     return {input_name: np.repeat(value, shape[0], axis=0) if shape[0] > 1 else value}
 
 
+def unit_of(inputs: Mapping[str, NDArray[Any]]) -> str:
+    """Return what a sample of ``inputs``, each (samples, ...), is called: a picture where all are maps of channels."""
+    return "picture" if all(value.ndim == 4 for value in inputs.values()) else "sample"
+
+
 @dataclass(frozen=True)
 class InputSpec:
     """What samples are made for: the model's inputs by name, and preprocessing for a picture input.

@@ -34,8 +34,8 @@ class Halves:
     def __str__(self) -> str:
         found = f"recipes of two halves of {self.samples} samples are {self.gap_db:.1f} dB apart"
         if self.surely:
-            return f"{found}, more than chance: more pictures for --calib"
-        return f"{found}, not more than chance: more pictures would hardly help"
+            return f"{found}, more than chance: more samples for --calib"
+        return f"{found}, not more than chance: more samples would hardly help"
 
 
 def compare_halves(options: ExportOptions) -> Halves | None:

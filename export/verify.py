@@ -32,7 +32,7 @@ from edgeconv.judge.whole import Whole
 from edgeconv.recipe import Recipe
 from edgeconv.runtimes.base import open_runner
 from edgeconv.runtimes.probe import TIMEOUT_S, EarlyProbe
-from edgeconv.samples import Feed
+from edgeconv.samples import Feed, unit_of
 from edgeconv.spread import places, spread, spread_rows
 from edgeconv.tensors import TensorSpec
 
@@ -239,6 +239,7 @@ def verify_file(
         cuts=expected.cuts,
         whole=expected.whole,
         margins={n: Margins(few.scores[n].margins, widest) for n, widest in explained.items()},
+        fed=few.feeds[0],
         found=no_integers(precision, stats or {}),
     )
     budget = held_in(defaults_for(weights)[precision], runner.name)
@@ -248,8 +249,7 @@ def verify_file(
         own = halves(few)
         verdict = judge(budget=replace(budget, outputs=own))
     boxes = boxes_held(few.outputs, got, few.feeds[0] if few.feeds else {})
-    counts = few.count, expected.count
-    unit = "picture" if all(value.ndim == 4 for value in few.feeds[0].values()) else "sample"
+    unit, counts = unit_of(few.feeds[0]), (few.count, expected.count)
     return FileVerdict(
         runtime, *counts, verdict, precision == "int8", boxes, explained, held, unit, own
     )

@@ -64,7 +64,7 @@ def test_a_limit_on_what_was_not_measured_is_missed() -> None:
 
 
 def test_truth_of_another_length_is_refused() -> None:
-    with pytest.raises(EdgeconvError, match="9 classes of truth for 10 pictures"):
+    with pytest.raises(EdgeconvError, match="9 classes of truth for 10 samples"):
         measure("y", FLOAT, OURS, Context(truth=TRUTH[:9]))
 
 

@@ -374,7 +374,7 @@ def test_a_net_that_gives_probabilities_is_not_measured_by_logits() -> None:
     whole, none = measure("y", logits, logits, Context(scores=True, truth=logits.argmax(axis=1)))
     assert none == ()
     assert (whole["kl"], whole["flips"], whole["top1"], whole["top1_drop"]) == (0.0, 0.0, 1.0, 0.0)
-    with pytest.raises(EdgeconvError, match="15 classes of truth for 16 pictures"):
+    with pytest.raises(EdgeconvError, match="15 classes of truth for 16 samples"):
         measure("y", logits, logits, Context(scores=True, truth=np.zeros(15, int)))
     worse = np.roll(logits, 1, axis=0)
     truth = logits.argmax(axis=1)

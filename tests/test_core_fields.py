@@ -107,7 +107,7 @@ FIELDS: dict[str, tuple[list[Any], list[Any]]] = {
     f"{BOXED}.share": ([0.0, 1.0], [-0.1, 1.1, ...]),
     f"{BOXED}.interval": ([[0.0, 1.0], ...], [[0.0], [0, 0, 1], [0, 1.1], [-0.1, 1]]),
     "manifest.cuts": ([None, {"a": [0, 1]}, {"a": [0, 1, 2]}], [{"a": [1]}, {"a": [-1, 1]}]),
-    "manifest.whole": ([None, {"a": "labels", "b": "amounts", "c": "kept"}], [{"a": "other"}]),
+    "manifest.whole": ([None, {"a": "labels", "b": "amounts", "c": "kept", "d": "signal"}], [{"a": "other"}]),
     "manifest.weights": ([None, {}, {"source": None}, {"source": "a"}], [{"source": 1}]),
     "manifest.calibration": ([None, {}, {"origin": None}, {"origin": "a"}], [{"origin": 1}]),
     "manifest.recipe": ([None, {}, {"name": None}, {"name": "a"}], [{"name": 1}]),
@@ -189,7 +189,7 @@ def test_a_field_takes_what_lies_within_its_ends_alone(field: str) -> None:
 
 CHOICES = {
     "manifest.precision": "fp32, fp16, int8", "manifest.inputs.0.layout": "nchw, nhwc, other", "manifest.preprocessing.colour": "RGB, BGR",
-    "manifest.inputs.0.dtype": "float32, float16, float64, int8, uint8, int16, int32, int64, bool", "manifest.whole.y": "labels, amounts, kept",
+    "manifest.inputs.0.dtype": "float32, float16, float64, int8, uint8, int16, int32, int64, bool", "manifest.whole.y": "labels, amounts, kept, signal",
     "nms.head": "yolov8, yolov5, ssd", "nms.final": "ssd-nms, coreml-nms", "recipe.form": "zero-point-free, asymmetric",
 }  # fmt: skip
 

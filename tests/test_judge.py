@@ -264,19 +264,93 @@ def test_a_float_output_that_hardly_varies_may_round_its_value() -> None:
     )
 
 
+def _no_classes() -> dict[str, NDArray[Any]]:
+    """Return outputs (50, values) whose largest value names no class, each in our own words."""
+    rng = np.random.default_rng(0)
+    place = rng.uniform(-1, 1, (50, 1))
+    curve = np.cumsum(rng.normal(size=(50, 24)), axis=1)
+    face = rng.uniform(0, 1, 136) + np.tile(0.1 * rng.normal(size=(50, 2)), 68)
+    bins = np.exp(-0.5 * ((np.linspace(-1, 1, 40) - place) / 0.15) ** 2)
+    return {
+        "a forecast of 24 hours": curve,
+        "a sound of 500 values": np.sin(np.arange(500) / 9 + 6 * place)
+        + 0.1 * rng.normal(size=(50, 500)),
+        "landmarks, x and y in turn": face + 0.02 * rng.normal(size=face.shape),
+        "depth in 40 bins": 10 * bins + rng.normal(size=bins.shape),
+        "a histogram of 40 bins": bins / bins.sum(axis=1, keepdims=True),
+        "coordinates that keep their order": np.linspace(0, 9, 10)
+        + 0.2 * rng.normal(size=(50, 10)),
+        "an embedding of 128": rng.normal(size=(50, 128)),
+        "tags, each 0 to 1": 1 / (1 + np.exp(-3 * rng.normal(size=(50, 20)))),
+    }
+
+
+@pytest.mark.parametrize("kind", _no_classes())
+def test_outputs_that_name_no_class_are_held_to_no_agreement(kind: str) -> None:
+    wanted = _no_classes()[kind]
+    noise = 0.05 * wanted.std(axis=0) * np.random.default_rng(1).normal(size=wanted.shape)
+    verdict = compare({"y": wanted}, {"y": wanted + noise}, budget=INT8)
+    assert "agreement_top1" not in verdict.figures["y"]
+    assert verdict, str(verdict)
+    classes = np.arange(50) % 2  # which the output has, if the user says so
+    assert "top1" in compare({"y": wanted}, {"y": wanted}, truth=classes).figures["y"]
+
+
+def _classes() -> dict[str, NDArray[Any]]:
+    """Return class scores (60, classes), confident ones among them."""
+    rng = np.random.default_rng(2)
+    logits = rng.normal(size=(60, 12)) + 9 * np.eye(12)[rng.integers(12, size=60)]
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    families = np.kron(np.eye(20), np.full((5, 5), 0.6)) + 0.4 * np.eye(100)
+    return {
+        "logits": logits,
+        "shares": shares,
+        "shares of a hundred": 100 * shares,
+        "logarithms of shares": np.log(shares),
+        "one class in all samples": rng.normal(size=(60, 12)) + 9 * np.eye(12)[3],
+        "two classes, one of them rare": np.stack([v := rng.normal(4, 2, 60), -v], axis=1),
+        "classes that lie beside their like": rng.multivariate_normal(np.zeros(100), families, 60),
+    }
+
+
+@pytest.mark.parametrize("kind", _classes())
+def test_class_scores_are_held_to_their_largest_value(kind: str) -> None:
+    wanted = _classes()[kind]
+    assert "agreement_top1" in compare({"y": wanted}, {"y": wanted}).figures["y"]
+
+
+def test_an_output_of_an_inputs_own_shape_holds_no_classes() -> None:
+    wanted = np.random.default_rng(0).normal(size=(50, 1, 50))
+    asked = {
+        fed: "agreement_top1"
+        in compare({"y": wanted}, {"y": wanted}, fed={"x": np.zeros((50, *fed))}).figures["y"]
+        for fed in ((1, 50), (50,), (1, 49), (50, 50))
+    }
+    assert asked == {(1, 50): False, (50,): False, (1, 49): True, (50, 50): True}
+    few = wanted[:, :, :16]  # a table has as many columns as classes by chance
+    assert (
+        "agreement_top1"
+        in compare({"y": few}, {"y": few}, fed={"x": np.zeros((50, 16))}).figures["y"]
+    )
+    heard = compare({"y": wanted}, {"y": wanted}, whole={"y": "signal"}).figures["y"]
+    assert "agreement_top1" not in heard
+    assert "sqnr_db" in heard
+
+
 def test_few_pictures_decide_no_share_and_say_so() -> None:
     rng = np.random.default_rng(0)
     wanted = rng.normal(size=(12, 10))
     verdict = compare({"y": wanted}, {"y": wanted + 1e-3 * rng.normal(size=(12, 10))}, budget=INT8)
     assert verdict
-    assert "too few pictures to tell" in judgement(verdict, integer=True)
+    assert "too few samples to tell" in judgement(verdict, integer=True)
     many = rng.normal(size=(200, 10))
     verdict = compare({"y": many}, {"y": many + 1e-3 * rng.normal(size=(200, 10))}, budget=INT8)
     assert verdict.doubts == ()
 
 
 @pytest.mark.parametrize(
-    ("count", "scale", "passes"), [(5, 0.5, True), (5, 3.0, False), (20, 0.3, False)]
+    ("count", "scale", "passes"),
+    [(5, 0.5, True), (5, 3.0, False), (20, 0.3, False), (20, 0.27, True)],
 )
 def test_twelve_decibels_must_be_reached_and_few_pictures_leave_it_open(
     count: int, scale: float, passes: bool
@@ -290,7 +364,7 @@ def test_twelve_decibels_must_be_reached_and_few_pictures_leave_it_open(
     if passes:
         said = judgement(verdict, integer=True)
         assert "within budget" not in said
-        assert "too few pictures to tell whether 12 dB are reached" in said
+        assert "too few samples to tell whether 12 dB are reached" in said
 
 
 def test_a_recipe_that_is_too_coarse_is_not_excused_by_its_own_noise_floor() -> None:
@@ -440,7 +514,7 @@ def test_a_missed_verdict_says_what_to_try_in_the_order_of_its_figures() -> None
     for halves, option in ((True, "--fp16:"), (False, "--fp16 --target tflite:")):
         said = advice(coarse, "net.pte", known, halves=halves)
         assert any(step.startswith(option) for step in said)
-    assert steps[0].startswith("more pictures for --calib: there were 12")
+    assert steps[0].startswith("more samples for --calib: there were 12")
     assert steps[1].startswith("--recipe best")
     assert "parts as outputs of their own" in steps[2]
     assert advice(

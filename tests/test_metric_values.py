@@ -573,7 +573,7 @@ def test_paired_errors_are_a_coins() -> None:
     assert metrics.mcnemar_p(first, second) == 2 * 5 / 16
     assert metrics.mcnemar_p(second, first) == 2 * 5 / 16
     assert metrics.mcnemar_p(first, ~first) == pytest.approx(2 * 93 / 256)
-    with pytest.raises(EdgeconvError, match="8 and 7 pictures cannot be paired"):
+    with pytest.raises(EdgeconvError, match="8 and 7 samples cannot be paired"):
         metrics.mcnemar_p(first, second[:7])
 
 

@@ -472,7 +472,7 @@ def test_the_page_has_its_rows_words_and_what_to_try(monkeypatch: pytest.MonkeyP
     assert (given["title"], given["names"], given["ok"]) == ("a · edgeconv parity", ["a"], False)
     assert (given["within"], given["pictures"]) == (
         "1 of 3 cells within budget",
-        "2 pictures · here",
+        "2 samples · here",
     )
     assert list(given["steps"]) == ["s: why"]
     assert [kind for kind, _ in given["sentences"]] == ["bad", "bad", "dim", "bad"]
@@ -631,7 +631,7 @@ def test_saved_outputs_are_of_the_run_that_saved_them(
     found = load_outputs(tmp_path / "s" / "reference.npz")
     assert found.about["names"] == ["picture0.png", "picture12.png"]
     assert len(found.about["truth"]) == 2
-    assert found.about["source"] == "verification pictures of small_int8.onnx"
+    assert found.about["source"] == "verification samples of small_int8.onnx"
     every = [load_outputs(path) for path in sorted((tmp_path / "s").glob("0*.npz"))]
     assert [one.about["stage"] for one in every] == ["raw", "prepared", "recipe", "int8"]
     assert all(one.about["threads"] == 2 for one in every)

@@ -313,7 +313,7 @@ def test_pictures_of_the_evidence_are_spread_with_all_that_is_known_of_them() ->
     assert (samples.names, list(samples.rows), samples.of) == (("a", "c"), [0, 2], 4)
     assert samples.truth is not None
     assert samples.truth.tolist() == [0, 2]
-    assert (samples.exported, samples.source) == (None, "verification pictures of a.tflite")
+    assert (samples.exported, samples.source) == (None, "verification samples of a.tflite")
     assert samples.prepared is not None
     assert "manifest" in samples.prepared
     assert outputs.about == {
@@ -962,7 +962,7 @@ def test_cells_run_here_one_by_one_and_a_failure_is_a_sentence(
     here = done[0][1]
     assert isinstance(here, Outputs)
     assert here.about["inputs_sha256"] == inputs_hash(ONE.inputs)
-    with pytest.raises(EdgeconvError, match="there is no picture to compare on"):
+    with pytest.raises(EdgeconvError, match="there is no sample to compare on"):
         places.Here().run(given, Samples({}), Settings(), tmp_path)
 
 
@@ -1116,22 +1116,22 @@ def test_marks_boxes_and_hops_that_count_for_nothing_are_said() -> None:
         "pictures: so",
         "truth: the folders",
         "try: s",
-        "1 of 2 cells within budget, 0 failed to run, 1 picture (d), 1 more could not be read",
+        "1 of 2 cells within budget, 0 failed to run, 1 sample (d), 1 more could not be read",
     ]
 
 
 def test_layers_without_noise_or_counterpart_are_said_so() -> None:
     quiet = replace(SOUND.layers[0], damage=0.0)
     made = LayerReport("a", (quiet, replace(quiet, damage=0.5, clipped=0.0)), 2, tuple("abcdefg"))
-    assert report._layer_lines(made) == [
-        "layers of a (2, 2 pictures): no layer departs by itself",
+    assert report._layer_lines(made, "sample") == [
+        "layers of a (2, 2 samples): no layer departs by itself",
         "  most noise of its own: Conv n: own SQNR 1.0 dB, inherited 1.0 dB",
         "  without counterpart: a, b, c, d, e",
     ]
     assert (
         len(
             report._layer_lines(
-                replace(made, layers=(replace(quiet, damage=0.5),) * 5, unmatched=())
+                replace(made, layers=(replace(quiet, damage=0.5),) * 5, unmatched=()), "sample"
             )
         )
         == 4

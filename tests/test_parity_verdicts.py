@@ -35,7 +35,7 @@ def test_not_finite_values_fail_and_are_counted() -> None:
     bad[1] = np.nan
     verdict = compare({"y": good}, {"y": bad})
     assert not verdict
-    assert "NaN or infinity in 1 pictures, first 1" in str(verdict)
+    assert "NaN or infinity in 1 samples, first 1" in str(verdict)
 
 
 def test_class_counts_that_differ_offer_the_offset() -> None:
@@ -132,7 +132,7 @@ def test_accuracy_is_the_files_own_beside_the_references() -> None:
     assert figures["mcnemar_p"] == pytest.approx(0.25)  # 3 against 0: 2 / 2^3
     assert figures["top1_low"] == pytest.approx(0.3127, abs=1e-4)
     assert figures["top1_high"] == pytest.approx(0.8318, abs=1e-4)
-    with pytest.raises(EdgeconvError, match="9 classes of truth for 10 pictures"):
+    with pytest.raises(EdgeconvError, match="9 classes of truth for 10 samples"):
         compare({"y": reference}, {"y": other}, truth=truth[:9])
 
 

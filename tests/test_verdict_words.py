@@ -99,7 +99,7 @@ BUDGET = Budget(
         ("sqnr_centred_db", {"sqnr_centred_db": 10.0, "sqnr_centred_high_db": 11.0}, 7, False),
         ("sqnr_centred_db", {"sqnr_centred_db": 12.0, "sqnr_centred_high_db": 13.0}, 7, False),
         ("sqnr_centred_db", {"sqnr_centred_db": 10.0}, 7, False),
-        ("sqnr_centred_db", {"sqnr_centred_db": 10.0, "sqnr_centred_high_db": 13.0}, 8, False),
+        ("sqnr_centred_db", {"sqnr_centred_db": 10.0, "sqnr_centred_high_db": 13.0}, 200, True),
         ("agreement_top1_high", {}, 7, True),
         ("agreement_top1_high", {}, 8, False),
         ("sqnr_db", {"sqnr_db": 1.0}, 2, False),
@@ -125,17 +125,15 @@ def test_an_interval_around_what_is_wanted_is_a_doubt(
 ) -> None:
     figures = {"agreement_top1_low": low, "agreement_top1_high": high}
     sentence = (
-        "y: too few pictures to tell whether 95 % agree, it may be "
+        "y: too few samples to tell whether 95 % agree, it may be "
         f"{100 * low:.1f} to {100 * high:.1f} %"
     )
     assert doubts_of("y", "", figures, BUDGET, samples) == ((sentence,) if said else ())
     noisy = {"sqnr_centred_db": 11.0, "sqnr_centred_high_db": 12.5}
     assert doubts_of("y", "channel 1", noisy, BUDGET, samples) == (
-        () if samples > 7 else (
-            "y, channel 1: too few pictures to tell whether 12 dB are reached: with the mean removed 7 of "
-            "them give 11.0 dB",
-        )
-    )  # fmt: skip
+        f"y, channel 1: too few samples to tell whether 12 dB are reached: with the mean removed {samples} of "
+        "them give 11.0 dB",
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,7 +145,7 @@ def test_an_interval_around_what_is_wanted_is_a_doubt(
         ("a.tflite", 3.0, {"precision": "fp32"}, []),
         ("a.tflite", 3.0, {}, ["edgeconv export --int8 --calib DIR of the float model"]),
         ("a.tflite", 3.0, {"calibration": {"count": 63}, "recipe": {"name": "best"}},
-         ["more pictures for --calib", "--keep-float worst", "--max-drop 1", "edgeconv parity a.tflite --layers",
+         ["more samples for --calib", "--keep-float worst", "--max-drop 1", "edgeconv parity a.tflite --layers",
           "--fp16", "edgeconv rescue a.tflite"]),
         ("a.tflite", 3.0, {"calibration": {"count": 64}, "recipe": {"name": "fast"}},
          ["--recipe best", "--keep-float worst", "--max-drop 1", "edgeconv parity a.tflite --layers", "--fp16",
@@ -280,11 +278,11 @@ def test_the_summary_counts_what_held_what_missed_and_what_did_not_run() -> None
     assert "try: do: it" in said
     assert (
         said[-1]
-        == "1 of 3 cells within budget, 1 failed to run, 3 pictures (by hand), 1 more could not be read"
+        == "1 of 3 cells within budget, 1 failed to run, 3 samples (by hand), 1 more could not be read"
     )
     layers = [s for s in said if "layers of a.tflite" in s or "most noise" in s]
     assert layers[0].startswith(
-        "layers of a.tflite (2, 3 pictures): first layer that departs: Conv second"
+        "layers of a.tflite (2, 3 samples): first layer that departs: Conv second"
     )
     assert layers[1:] == [
         f"  most noise of its own: Conv {node}: own SQNR {own} dB, inherited 40.0 dB, weights 33.3 dB, 25.00 % clipped"

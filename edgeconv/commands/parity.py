@@ -70,7 +70,9 @@ GROUPS = {
     type=click.Choice(PRECISIONS),
     help="What files without a manifest are held to.",
 )
-@click.option("--scores", multiple=True, help="Outputs that hold class scores (default: by shape).")
+@click.option(
+    "--scores", multiple=True, help="Outputs that hold class scores (default: by shape and values)."
+)
 @click.option("--threads", default=1, show_default=True, help="Threads of every runtime.")
 @click.option("--timeout", type=float, help="Seconds that one cell may take.")
 @click.option("--layers", is_flag=True, help="Name the layer where a hop departs; rank them all.")

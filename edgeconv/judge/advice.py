@@ -62,9 +62,7 @@ def advice(
     recipe, calibration = known.get("recipe") or {}, known.get("calibration") or {}
     count = calibration.get("count")
     if count is not None and count < ENOUGH_PICTURES:
-        said.append(
-            f"more pictures for --calib: there were {count}, 100 and more settle the ranges"
-        )
+        said.append(f"more samples for --calib: there were {count}, 100 and more settle the ranges")
     if recipe.get("name") not in (None, "best"):
         said.append(f"--recipe best: this one was {recipe['name']}")
     if any(finding.part for finding in verdict.missed):

@@ -130,9 +130,7 @@ def _truth(reference: Array, context: Context) -> NDArray[np.integer[Any]] | Non
     if truth is None or not (truth >= 0).any():
         return None
     if len(truth) != len(reference):
-        raise EdgeconvError(
-            f"there are {len(truth)} classes of truth for {len(reference)} pictures"
-        )
+        raise EdgeconvError(f"there are {len(truth)} classes of truth for {len(reference)} samples")
     return truth
 
 

@@ -4,7 +4,7 @@ from edgeconv.judge.budget import Budget
 from edgeconv.judge.measures import Figures, show
 
 FEWEST = 8
-"""Fewer samples decide nothing about shares of them, nor about a variance near its limit."""
+"""Fewer samples decide nothing about shares of them."""
 ENOUGH = 0.05
 """An interval of agreement that begins this far below what is wanted leaves the question open."""
 
@@ -13,12 +13,14 @@ SHARES = {"agreement_top1": "agree", "equal": "of its values are equal"}
 
 
 def is_open(metric: str, output: str, figures: Figures, budget: Budget, samples: int) -> bool:
-    """Whether so few ``samples`` cannot tell if the limit on ``metric`` holds."""
+    """Whether ``samples`` cannot tell if the limit on ``metric`` holds: its interval reaches it."""
     high = budget.doubtful.get(metric)
-    if samples >= FEWEST or high is None:
+    if high is None:
         return False
-    if high == metric:  # a share: of so few samples it is no figure at all
-        return True
+    if (
+        high == metric
+    ):  # a share, whose limit is on that end: of so few samples it is no figure at all
+        return samples < FEWEST
     return figures[metric] < budget.of(output)[metric] <= figures.get(high, figures[metric])
 
 
@@ -32,7 +34,7 @@ def doubts_of(
     metric = "sqnr_centred_db"
     if metric in limits and metric in figures and is_open(metric, output, figures, budget, samples):
         said.append(
-            f"{place}: too few pictures to tell whether {limits[metric]:g} dB are reached: with the "
+            f"{place}: too few samples to tell whether {limits[metric]:g} dB are reached: with the "
             f"mean removed {samples} of them give {show(metric, figures[metric])} dB"
         )
     for share, what in SHARES.items():
@@ -42,7 +44,7 @@ def doubts_of(
         high = figures[f"{share}_high"]
         if high >= wanted or is_open(f"{share}_high", output, figures, budget, samples):
             said.append(
-                f"{place}: too few pictures to tell whether {100 * wanted:g} % {what}, it may be "
+                f"{place}: too few samples to tell whether {100 * wanted:g} % {what}, it may be "
                 f"{100 * low:.1f} to {100 * high:.1f} %"
             )
     return tuple(said)

@@ -141,7 +141,7 @@ def _centred(name: str, reference: Array, other: Array) -> Figures:
     centred = metrics.sqnr_centred_db(reference, other, name)
     if centred is None:
         return {}
-    high = centred + metrics.variance_slack_db(len(reference))
+    high = metrics.sqnr_centred_high_db(reference, other, centred)
     noise, step = metrics.rms_error(reference, other, name), metrics.half_step(reference)
     left = noise**2 - step**2  # around 500 a half has steps of a quarter
     half = centred + 20.0 * math.log10(noise / math.sqrt(left)) if left > 0.0 else math.inf

@@ -193,24 +193,24 @@ MEASURES = {
         _share(
             "agreement_rare_high",
             "high",
-            "the same of pictures that are not of the reference's commonest class",
+            "the same of samples that are not of the reference's commonest class",
             "recipe",
         ),
         _share("agreement_top5", "high", "share with it among the best five", "recipe"),
         Measure("kl", "low", ".2e", "mean KL(reference || other) of the softmax, nats", "recipe"),
-        Measure("flips", "low", ".0f", "pictures whose best class changed"),
+        Measure("flips", "low", ".0f", "samples whose best class changed"),
         Measure(
             "flips_explained", "info", ".0f", "of these, within the margin that noise explains"
         ),
         Measure("flips_beyond", "low", ".0f", "of these, beyond that margin"),
-        _share("flips_beyond_share", "low", "the same as a share of all pictures"),
+        _share("flips_beyond_share", "low", "the same as a share of all samples"),
         _share("flips_beyond_low", "low", "lower end of its exact 95 % interval"),
         Measure("margin_explained", "info", ".3g", "float margin that the noise explains"),
         Measure("widest_flip", "low", ".3g", "largest float margin that flipped"),
         _share("top1", "high", "accuracy where the truth is known", "recipe"),
         _share("top1_low", "high", "lower end of its 95 % Wilson interval", "recipe"),
         _share("top1_high", "high", "upper end of its 95 % Wilson interval", "recipe"),
-        _share("reference_top1", "info", "accuracy of the reference on the same pictures"),
+        _share("reference_top1", "info", "accuracy of the reference on the same samples"),
         _share("top1_drop", "low", "reference_top1 minus top1", "recipe"),
         Measure("mcnemar_p", "high", ".3g", "exact p-value that both err equally often", "recipe"),
     )

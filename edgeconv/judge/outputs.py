@@ -101,7 +101,7 @@ class Outputs:
         if told is None:
             return np.arange(count)
         if len(told) != count or len(set(told)) != count:
-            raise EdgeconvError(f"{self.label}: rows names {len(told)} pictures, it has {count}")
+            raise EdgeconvError(f"{self.label}: rows names {len(told)} samples, it has {count}")
         return np.array(told, np.intp)
 
     @property

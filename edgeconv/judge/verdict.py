@@ -134,6 +134,7 @@ def compare(
     cuts: Cuts | None = None,
     whole: Mapping[str, Whole] | None = None,
     margins: Mapping[str, Margins] | None = None,
+    fed: Mapping[str, Array] | None = None,
     found: Sequence[Finding] = (),
 ) -> Verdict:
     """Compare outputs, name -> (pictures, ...) real values, with the float reference's.
@@ -141,9 +142,10 @@ def compare(
     Outputs are matched by name, else by position. ``budget`` defaults to that of fp32. ``scales``
     are quantization steps by output; ``floor`` are the outputs of the recipe simulated in float;
     ``class_offset`` drops that many leading classes of ``other`` (1 where class 0 is
-    "background"); ``scores`` names the outputs that hold class scores (None: decided by shape);
+    "background"); ``scores`` names the outputs that hold class scores (None: judge/scores.py decides);
     ``cuts`` are the parts of outputs that the graph shows, ``whole`` what it decides of
-    them, ``margins`` how sure labels are; ``found`` is what is known already.
+    them, ``margins`` how sure labels are; ``fed`` are the inputs, name -> (samples, ...);
+    ``found`` is what is known already.
 
     A value that is not finite makes a failed verdict. Raises EdgeconvError where outputs or their
     shapes cannot be matched.
@@ -179,7 +181,11 @@ def compare(
             floor=None if floor is None else floor.get(name),
             truth=truth,
             scores=not kind
-            and (holds_scores(name, wanted, pieces, truth) if scores is None else name in scores),
+            and (
+                told != "signal" and holds_scores(name, wanted, pieces, truth, fed or {})
+                if scores is None
+                else name in scores
+            ),
             whole=kind,
             margins=(margins or {}).get(name),
             alone=len(names) == 1,
@@ -210,7 +216,8 @@ def _measured(
     figures, said = measure(name, wanted, got, context)
     judged = _judge(name, figures, budget, len(wanted))
     few = len(np.unique(wanted)) < MANY if context.whole == "amounts" else False
-    if few and not all(finding.ok for finding in judged):
+    held = all(finding.ok for finding in judged)
+    if few and not (held and not doubts_of(name, "", figures, budget, len(wanted))):
         equal, more = measure(name, wanted, got, replace(context, whole="labels"))
         found = _judge(name, equal, budget, len(wanted))
         if all(finding.ok for finding in found):
@@ -238,7 +245,7 @@ def _check_classes(name: str, reference: Array, other: Array, offset: int) -> No
     if reference.ndim != 2 or other.ndim != 2 or reference.shape[1] == other.shape[1]:
         return
     if len(reference) != len(other):
-        raise EdgeconvError(f"output {name}: {len(other)} pictures against {len(reference)}")
+        raise EdgeconvError(f"output {name}: {len(other)} samples against {len(reference)}")
     extra = other.shape[1] - reference.shape[1]
     hint = ""
     if extra == 1:
@@ -252,7 +259,7 @@ def _not_finite(name: str, reference: Array, other: Array) -> Finding | None:
     for side, values in (("the reference", reference), ("this file", other)):
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             rows = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
-            why = f"{name}: {side} holds NaN or infinity in {len(rows)} pictures, first {rows[0]}"
+            why = f"{name}: {side} holds NaN or infinity in {len(rows)} samples, first {rows[0]}"
             return Finding(name, "max_abs_error", np.nan, 0.0, False, why)
     return None
 

@@ -1,4 +1,4 @@
-"""What the graph decides of an output: labels, which are equal or not, amounts, which may be near, values kept or zero."""
+"""What the graph decides of an output: labels, which are equal or not, amounts, which may be near, values kept or zero, signals."""
 
 from typing import Any, Literal, get_args
 
@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-Whole = Literal["labels", "amounts", "kept"]
+Whole = Literal["labels", "amounts", "kept", "signal"]
 WHOLES: tuple[Whole, ...] = get_args(Whole)
-"""Whole numbers of two kinds; ``kept`` are real ones that a comparison of two computed numbers keeps or makes zero."""
+"""Whole numbers of two kinds; ``kept`` are real ones that a comparison of two computed numbers keeps or makes zero;
+``signal`` are those of a map's or sound's places in a row."""
 
 MANY = 32
 """Different values: fewer are more likely classes."""
@@ -26,7 +27,7 @@ def whole_kind(reference: Array, other: Array, told: Whole | None = None) -> Who
     >>> whole_kind(counts, counts + 1), whole_kind(counts, counts[::-1])
     ('amounts', 'labels')
     """
-    if told == "kept":
+    if told in ("kept", "signal"):
         return None
     if told is not None or reference.dtype.kind not in "biu":
         return told

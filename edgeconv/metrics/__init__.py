@@ -11,6 +11,7 @@ from edgeconv.metrics.centred import (
     lost_channels,
     row_sqnr_db,
     sqnr_centred_db,
+    sqnr_centred_high_db,
     variance_slack_db,
 )
 from edgeconv.metrics.classes import (
@@ -115,6 +116,7 @@ __all__ = [
     "smallest_tolerance",
     "split_flips",
     "sqnr_centred_db",
+    "sqnr_centred_high_db",
     "sqnr_db",
     "turned_row_low",
     "value_range",

@@ -39,6 +39,24 @@ def sqnr_centred_db(reference: Reals, other: Reals, name: str = "output") -> flo
     return 10.0 * math.log10(signal / noise) if noise > 0.0 else math.inf
 
 
+def sqnr_centred_high_db(reference: Reals, other: Reals, centred: float) -> float:
+    """Return the upper end of the 95 % interval of ``centred``, which is ``sqnr_centred_db`` of both, in dB.
+
+    By the standard error of the ratio of noise to signal, from how much samples differ: few of them may hold most of
+    the noise. Of fewer than FEWEST_SAMPLES by ``variance_slack_db``.
+    """
+    count = len(reference)
+    if count < FEWEST_SAMPLES or centred == math.inf:
+        return centred + variance_slack_db(count)
+    noise, signal = np.zeros(count), np.zeros(count)
+    for a, b in _columns(reference, other):
+        noise += np.square(a - b).sum(axis=1)
+        signal += np.square(a - a.mean(axis=0)).sum(axis=1)
+    beside = np.linalg.norm(noise / noise.sum() - signal / signal.sum())
+    left = 1.0 - 1.645 * float(beside) * math.sqrt(count / (count - 1))
+    return centred - 10.0 * math.log10(left) if left > 0.0 else math.inf
+
+
 def variance_slack_db(count: int) -> float:
     """How much larger a variance than that of ``count`` samples may be, in dB, at 95 %.
 

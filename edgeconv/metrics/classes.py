@@ -25,7 +25,7 @@ def class_rows(scores: Reals, name: str = "output") -> Reals:
         if rows.shape[1] > 1 and max(scores.shape[1:]) == rows.shape[1]:
             return rows
     raise EdgeconvError(
-        f"output {name} is {list(scores.shape)}: no class scores, (pictures, classes)"
+        f"output {name} is {list(scores.shape)}: no class scores, (samples, classes)"
     )
 
 

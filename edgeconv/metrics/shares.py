@@ -164,7 +164,7 @@ def mcnemar_p(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     0.03125
     """
     if first.shape != second.shape:
-        raise EdgeconvError(f"{first.size} and {second.size} pictures cannot be paired")
+        raise EdgeconvError(f"{first.size} and {second.size} samples cannot be paired")
     only_first = int((first & ~second).sum())
     only_second = int((~first & second).sum())
     count, fewer = only_first + only_second, min(only_first, only_second)

@@ -30,7 +30,7 @@ def from_evidence(artifact: Artifact, count: int | None) -> tuple[Samples, Outpu
     names = tuple(str(n) for n in arrays.get("names", np.arange(total))[chosen])
     truth = arrays.get("truth")
     known = None if truth is None or (truth < 0).all() else truth[chosen].astype(np.int64)
-    source = f"verification pictures of {artifact.path.name}"
+    source = f"verification samples of {artifact.path.name}"
     own = artifact.preprocessing
     prepared = None if own is None else sentence(own, "manifest", artifact.layout)
     everything = verified_on(artifact) if len(chosen) == total else None
@@ -83,7 +83,7 @@ def check_same_inputs(stored: Outputs, digest: str) -> None:
     if other is not None and other != digest:
         raise EdgeconvError(
             f"the outputs of {stored.label} come from other inputs (sha256 {str(other)[:12]}…, here "
-            f"{digest[:12]}…): save both from the same pictures"
+            f"{digest[:12]}…): save both from the same samples"
         )
 
 

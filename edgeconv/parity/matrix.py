@@ -58,7 +58,7 @@ class Samples:
 
     @property
     def count(self) -> int:
-        """Number of pictures."""
+        """Number of samples."""
         return min((len(array) for array in self.inputs.values()), default=0)
 
 
@@ -293,5 +293,6 @@ def _against(
             for n, widest in (other.about.get("explained") or {}).items()
             if n in reference.margins
         },
+        fed=samples.inputs,
         found=no_integers(kind, other.about.get("file") or {}),
     )

@@ -17,6 +17,7 @@ from edgeconv.parity.rows import Pair, pair_of
 from edgeconv.reports import svg
 from edgeconv.reports.parts import Bar, confused, scaled
 from edgeconv.reports.png import thumbnail
+from edgeconv.samples import unit_of
 from edgeconv.templates import render
 from edgeconv.terminal import counted
 
@@ -53,7 +54,7 @@ def to_html(matrix: Matrix) -> str:
         names=names,
         ok=good == len(matrix.rows),
         within=f"{good} of {counted(len(matrix.rows), 'cell')} within budget",
-        pictures=f"{counted(matrix.samples.count, 'picture')} · {matrix.samples.source}",
+        pictures=f"{counted(matrix.samples.count, unit_of(matrix.samples.inputs))} · {matrix.samples.source}",
         steps=said_once(step for row in matrix.rows for step in row.advice),
         sentences=[(_kind(said), said) for said in sentences if not said.startswith("try: ")],
         bars_title="Same class as the reference",

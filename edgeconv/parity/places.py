@@ -37,7 +37,7 @@ class Here:
     ) -> Found:
         """Run each cell; a failure is the sentence in place of outputs."""
         if samples.count == 0:
-            raise EdgeconvError("there is no picture to compare on")
+            raise EdgeconvError("there is no sample to compare on")
         feeds = save_feeds(samples.inputs, scratch)
         digest = inputs_hash(samples.inputs)
         done: Found = []

@@ -17,6 +17,7 @@ from edgeconv.machine import describe
 from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Row
 from edgeconv.runtimes.table import DISTRIBUTIONS
+from edgeconv.samples import unit_of
 from edgeconv.terminal import counted
 
 FORMAT = 1
@@ -101,13 +102,13 @@ WORDS = {
     "SQNR dB": "power of the reference's output over that of the difference: at 20 dB the noise is a tenth "
     "of the signal, at 40 dB a hundredth",
     "floor": "the SQNR that the recipe itself implies, simulated in float: a file cannot be held to more",
-    "centred": "SQNR with each value's mean over the pictures removed: a frozen output cannot hide "
+    "centred": "SQNR with each value's mean over the samples removed: a frozen output cannot hide "
     "behind a large mean",
-    "agree": "share of pictures whose best class is the reference's, in percent, with its 95 % interval; "
+    "agree": "share of samples whose best class is the reference's, in percent, with its 95 % interval; "
     "needs no labels",
     "equal": "share of indices, labels or mask values that are the reference's, with its 95 % interval over samples",
     "KL": "how far the class probabilities moved (Kullback-Leibler divergence of the softmax), in nats",
-    "top-1": "share of pictures whose best class is the true one, in percent, with its 95 % interval",
+    "top-1": "share of samples whose best class is the true one, in percent, with its 95 % interval",
     "against hop before": "difference from the line above it came from: a conversion alone should add none",
     "quanta": "steps of an integer output: one quantum is its scale",
 }
@@ -207,7 +208,7 @@ def summary(matrix: Matrix, layers: bool = True) -> list[str]:
         if row.latency is not None and row.latency.marks:
             said.append(f"* latency of {row.label}: {'; '.join(row.latency.marks)}")
         if layers and row.layers is not None:
-            said += _layer_lines(row.layers)
+            said += _layer_lines(row.layers, unit_of(matrix.samples.inputs))
     said += [f"boxes: {row.label}: {row.boxes}" for row in matrix.rows if row.boxes is not None]
     verdicts = [row.verdict for row in matrix.rows if row.verdict is not None]
     notes = [note for verdict in verdicts for note in (*verdict.notes, *verdict.doubts)]
@@ -230,17 +231,17 @@ def summary(matrix: Matrix, layers: bool = True) -> list[str]:
     lost = len(matrix.samples.skipped)
     said.append(
         f"{good} of {counted(len(matrix.rows), 'cell')} within budget, {len(matrix.rows) - ran} failed to run, "
-        f"{counted(matrix.samples.count, 'picture')} ({matrix.samples.source})"
+        f"{counted(matrix.samples.count, unit_of(matrix.samples.inputs))} ({matrix.samples.source})"
         f"{f', {lost} more could not be read' if lost else ''}"
     )
     return said
 
 
-def _layer_lines(report: LayerReport) -> list[str]:
+def _layer_lines(report: LayerReport, unit: str) -> list[str]:
     first = report.first
     what = "no layer departs by itself" if first is None else f"first layer that departs: {first}"
     lines = [
-        f"layers of {report.label} ({len(report.layers)}, {counted(report.pictures, 'picture')}): {what}"
+        f"layers of {report.label} ({len(report.layers)}, {counted(report.pictures, unit)}): {what}"
     ]
     lines += [
         f"  most noise of its own: {layer.op} {layer.node}: own SQNR "

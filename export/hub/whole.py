@@ -1,8 +1,11 @@
-"""What a graph decides of its outputs, by the operators behind them: labels, amounts, values kept or zero."""
+"""What a graph decides of its outputs, by the operators behind them: labels, amounts, values kept or zero, signals."""
+
+import math
 
 import numpy as np
 
 from edgeconv.export.graph import Graph, Node
+from edgeconv.export.op_traits import Is, operators
 from edgeconv.judge.whole import Whole
 
 MOVES = frozenset(
@@ -30,6 +33,10 @@ CHOICES = frozenset(
 )
 COMPARISONS = frozenset(["Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"])
 OFFSETS = ("Add", "Sub")
+LAYERS = ("Conv", "ConvTranspose", "MatMul")
+"""Those that give something for each of several places."""
+ONE_BY_ONE = MOVES | operators(Is.CHANNELWISE) | operators(Is.BROADCASTS)
+"""What leaves a number for each that it reads."""
 
 
 def whole_outputs(graph: Graph) -> dict[str, Whole]:
@@ -37,7 +44,8 @@ def whole_outputs(graph: Graph) -> dict[str, Whole]:
 
     Given: ArgMax -> Cast(float) -> output, and Equal -> Cast(int64) -> ReduceSum -> output. Result:
     labels, and amounts. An output that a Cast or a Round made of other real numbers is an amount. What is a
-    maximum of its neighbours or zero, by MaxPool -> Equal -> Cast -> Mul or by Where, is kept.
+    maximum of its neighbours or zero, by MaxPool -> Equal -> Cast -> Mul or by Where, is kept. What a layer gives
+    for each of several places, Conv -> Flatten -> output, is a signal.
     """
     makers = graph.producers()
     found: dict[str, Whole] = {}
@@ -48,7 +56,26 @@ def whole_outputs(graph: Graph) -> dict[str, Whole]:
             found[output] = "amounts"
         elif _is_kept(graph, makers, output):
             found[output] = "kept"
+        elif _is_signal(graph, makers, output):
+            found[output] = "signal"
     return found
+
+
+def _is_signal(graph: Graph, makers: dict[str, Node], tensor: str) -> bool:
+    """Whether a vector holds what a layer gives for each of several places, moved or changed one by one."""
+    whole = graph.shape(tensor)
+    if math.prod(whole[1:]) != max(whole[1:], default=0):
+        return False
+    node = makers.get(tensor)
+    while node is not None and node.op not in LAYERS:
+        sources = [name for name in node.inputs if name not in graph.constants]
+        if node.op not in ONE_BY_ONE or math.prod(graph.shape(sources[0])) != math.prod(whole):
+            return False
+        node = makers.get(sources[0])
+    if node is None:
+        return False
+    shape = graph.shape(node.output)
+    return math.prod(shape[1:-1] if node.op == "MatMul" else shape[2:]) > 1
 
 
 def _is_kept(graph: Graph, makers: dict[str, Node], tensor: str) -> bool:
