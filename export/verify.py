@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -127,19 +128,18 @@ def expect(
     Raises EdgeconvError naming an output that is not finite.
     """
     rows: dict[str, list[NDArray[Any]]] = {s.name: [] for s in reference.runner.outputs}
-    whole, chosen, index = feeds, list(range(len(feeds))), 0
-    while index < len(feeds):
-        feed = feeds[index]
-        batch = next((len(value) for value in feed.values() if value.ndim), 1)
-        made = reference.infer(feed)
-        for name, value in made.items():
+    whole, made = feeds, reference.infer(feeds)
+    batch = next((len(value) for value in feeds[0].values() if value.ndim), 1)
+    first = next(made)
+    most = max(1, MAX_BYTES // max(1, sum(value.nbytes for value in first.values())))
+    chosen, made = places(len(whole), most), chain((first,), made)
+    if len(chosen) < len(whole):
+        feeds = Chosen(whole, chosen)
+        made = reference.infer(feeds)
+    for index, outputs in enumerate(made, 1):
+        for name, value in outputs.items():
             metrics.check_finite(f"{name} of the float reference", value)
             rows[name].append(as_rows(value, batch))
-        if index == 0:
-            most = max(1, MAX_BYTES // max(1, sum(value.nbytes for value in made.values())))
-            chosen = places(len(whole), most)
-            feeds = whole if len(chosen) == len(whole) else Chosen(whole, chosen)
-        index += 1
         tick(index / len(feeds))
     stacked = {name: np.concatenate(values) for name, values in rows.items()}
     size = len(next(iter(stacked.values()), ())) // len(feeds)

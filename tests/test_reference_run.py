@@ -1,73 +1,121 @@
-"""The float reference of a file: without onnxruntime's rewrites until these are shown to change nothing."""
+"""The float reference: the slow way until a quicker one has been shown to change nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from edgeconv.export.reference import FIRST, SAME, Shown, open_reference
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.reference import FIRST, JOINED, SAME, Quick, Reference, open_reference
+
+Feeds = Mapping[str, NDArray[Any]]
+MANY = 2 * FIRST + 3
 
 
-class Answers:
-    """A model of one output that gives ``value`` of how often it was asked."""
+def reference(quick: Callable[[int], Any], group: int = 1) -> tuple[Reference, list[str]]:
+    """Return a reference that always gives 2.0, whose quicker way gives ``quick`` of the how manieth."""
+    ways: list[str] = []
 
-    def __init__(self, value: Any) -> None:
-        self.value, self.asked = value, 0
+    def infer(feed: Feeds) -> dict[str, NDArray[Any]]:
+        ways.append("slow")
+        return {"y": np.array([2.0])}
 
-    def infer(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        self.asked += 1
-        return {"y": np.asarray(self.value(self.asked))}
+    def run(feeds: Sequence[Feeds]) -> list[dict[str, NDArray[Any]]]:
+        found = []
+        for _ in feeds:
+            ways.append("quick")
+            found.append({"y": np.asarray(quick(ways.count("quick")))})
+        return found
+
+    runner: Any = SimpleNamespace(infer=infer, outputs=(SimpleNamespace(name="y"),))
+    return Reference(runner, Quick(run, group), None, softmax=False), ways
 
 
-def given(run: Any, times: int) -> list[float]:
-    return [float(run({})["y"].flat[0]) for _ in range(times)]
+def given(made: Reference, count: int) -> list[float]:
+    return [float(outputs["y"].flat[0]) for outputs in made.infer([{}] * count)]
 
 
-def test_rewrites_run_alone_once_they_gave_the_same_on_the_first_feeds() -> None:
-    written, rewritten = Answers(lambda n: [2.0]), Answers(lambda n: [2.0 + SAME])
-    got = given(Shown(written, rewritten), FIRST + 5)  # type: ignore[arg-type]
-    assert (written.asked, rewritten.asked) == (FIRST, FIRST + 5)
-    assert got[:FIRST] == [2.0] * FIRST
-    assert got[FIRST:] == [2.0 + SAME] * 5
+@pytest.mark.parametrize("group", [1, JOINED])
+def test_the_quicker_way_goes_alone_once_it_gave_the_same_on_the_first(group: int) -> None:
+    made, ways = reference(lambda n: [2.0 + SAME], group)
+    got = given(made, MANY)
+    assert (ways.count("slow"), ways.count("quick")) == (FIRST, MANY)
+    assert got == pytest.approx([2.0] * FIRST + [2.0 + SAME] * (MANY - FIRST), abs=SAME / 10)
+
+
+def fails(_: int) -> Any:
+    raise EdgeconvError("takes one sample only")
 
 
 @pytest.mark.parametrize(
-    "other",
+    "quick",
     [
         lambda n: [2.0 if n < FIRST else 2.0 + 3 * SAME],
         lambda n: [[2.0]],
         lambda n: [np.nan],
+        fails,
     ],
-    ids=["by a little, at last", "of another shape", "not finite"],
+    ids=["differs a little, at last", "another shape", "not finite", "fails"],
 )
-def test_rewrites_that_change_something_are_never_used(other: Any) -> None:
-    written, rewritten = Answers(lambda n: [2.0]), Answers(other)
-    assert given(Shown(written, rewritten), FIRST + 5) == [2.0] * (FIRST + 5)  # type: ignore[arg-type]
-    assert rewritten.asked <= FIRST
+def test_a_quicker_way_that_changes_something_is_never_taken(quick: Callable[[int], Any]) -> None:
+    made, ways = reference(quick)
+    assert given(made, MANY) == [2.0] * MANY
+    assert ways.count("slow") == MANY
+    assert ways.count("quick") <= FIRST
 
 
-@pytest.mark.parametrize("count", [2 * FIRST, 2 * FIRST + 1])
-def test_few_samples_run_without_rewrites(count: int) -> None:
-    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3])
-    gives = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])
+def test_few_samples_go_the_slow_way() -> None:
+    made, ways = reference(lambda n: [2.0])
+    assert given(made, 2 * FIRST) == [2.0] * 2 * FIRST
+    assert "quick" not in ways
+
+
+def opened(module: Any, shape: tuple[int, ...]) -> Any:
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    gives = helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)
     graph = helper.make_graph([helper.make_node("Exp", ["x"], ["y"])], "g", [value], [gives])
     raw = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(raw)
-    with open_reference(
-        module=None,
+    return open_reference(
+        module=module,
         raw=raw,
-        shapes={"x": (1, 3)},
+        shapes={"x": shape},
         dtypes={},
         embedded=None,
         softmax=False,
         threads=1,
-        count=count,
-    ) as reference:
-        assert isinstance(reference.run, Shown) is (count > 2 * FIRST)
-        rows = np.random.default_rng(3).normal(size=(FIRST + 2, 1, 3)).astype(np.float32)
-        for row in rows:
-            np.testing.assert_allclose(reference.infer({"x": row})["y"], np.exp(row), rtol=1e-5)
+        count=MANY,
+    )
+
+
+def test_a_file_and_a_small_module_have_a_quicker_way() -> None:
+    pytest.importorskip("torch")
+    import torch
+
+    class Exp(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sizes: list[int] = []
+
+        def forward(self, x: Any) -> Any:
+            self.sizes.append(len(x))
+            return x.exp()
+
+    class One(Exp):
+        def forward(self, x: Any) -> Any:
+            return super().forward(x).reshape(1, -1)[:, :3]
+
+    rows = np.random.default_rng(3).normal(size=(MANY, 1, 3)).astype(np.float32)
+    feeds = [{"x": row} for row in rows]
+    joined, one = Exp(), One()
+    for module in (None, joined, one):
+        with opened(module, (1, 3)) as made:
+            got = np.stack([outputs[made.runner.outputs[0].name] for outputs in made.infer(feeds)])
+        np.testing.assert_allclose(got, np.exp(rows), rtol=1e-5)
+    assert joined.sizes.count(JOINED) == MANY // JOINED
+    assert set(one.sizes[-MANY + FIRST :]) == {1}
+    with opened(Exp(), (1, 1 << 17)) as made:
+        assert made.quick is None

@@ -97,6 +97,19 @@ class TorchRunner(Closing):
         # a module may return its input or a view of a buffer; the result must outlive the next run
         return {n: np.array(a) for n, a in zip(names, self._arrays(feeds), strict=True)}
 
+    def infer_joined(self, group: Sequence[Feeds]) -> list[Outputs]:
+        """Run the module once on feeds joined along their first axis; return what it gives for each.
+
+        Raises EdgeconvError where it fails, or its outputs are not as many times what one feed's are.
+        """
+        joined = {s.name: np.concatenate([feed[s.name] for feed in group]) for s in self.inputs}
+        results = self._arrays(joined)
+        if [a.shape for a in results] != [_times(len(group), s.shape) for s in self.outputs]:
+            raise EdgeconvError(f"{self._model} does not give its outputs for each of a batch")
+        names = [spec.name for spec in self.outputs]
+        rows = zip(*(np.split(np.array(a), len(group)) for a in results), strict=True)
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
     def call(self, feeds: Feeds) -> PreparedCall:
         """Make tensors once; the call is the module's own."""
         check_feeds(self._model, self.inputs, feeds)
@@ -116,6 +129,10 @@ class TorchRunner(Closing):
             self._torch.set_num_threads(self._threads_before)
             self._module.train(self._was_training)
             self._module = None
+
+
+def _times(count: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(count * size if axis == 0 else size for axis, size in enumerate(shape))
 
 
 def named_tensors(model: str, result: Any) -> list[tuple[str, Any]]:
