@@ -10,6 +10,7 @@ import pytest
 from edgeconv.artifact import Artifact
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.feeds import mixed
+from edgeconv.export.reference import Reference
 from edgeconv.export.verify import Expected, expect
 from edgeconv.judge.outputs import Outputs
 from edgeconv.parity.cells import Cell
@@ -45,10 +46,9 @@ def test_outputs_too_large_to_keep_are_of_pictures_from_everywhere(
     monkeypatch.setattr("edgeconv.export.verify.MAX_BYTES", 10 * 4)
     feeds = [{"x": np.full((1, 1), i, np.float32)} for i in range(30)]
     outputs = (TensorSpec("y", (1, 1)),)
-    runner = SimpleNamespace(
-        runner=SimpleNamespace(outputs=outputs), infer=lambda feed: {"y": feed["x"]}
-    )
-    found = expect(cast(Any, runner), feeds, list(range(30)), lambda _: None)
+    runner = SimpleNamespace(outputs=outputs, infer=lambda feed: {"y": feed["x"]})
+    reference = Reference(cast(Any, runner), None, None, softmax=False)
+    found = expect(reference, feeds, list(range(30)), lambda _: None)
     assert found.outputs["y"].ravel().tolist() == spread(range(30), 10)
     assert found.truth is not None
     assert found.truth.tolist() == spread(range(30), 10)
@@ -115,10 +115,9 @@ def test_the_samples_of_a_batch_are_different_ones() -> None:
     assert [feed["x"][:, 0].tolist() for feed in mixed(feeds[:2])] == [[0, 1, 0]]
     assert batch[0]["k"] == 7
     outputs = (TensorSpec("y", (3, 2)),)
-    runner = SimpleNamespace(
-        runner=SimpleNamespace(outputs=outputs), infer=lambda feed: {"y": feed["x"]}
-    )
-    found = expect(cast(Any, runner), batch, list(range(10, 18)), lambda _: None)
+    runner = SimpleNamespace(outputs=outputs, infer=lambda feed: {"y": feed["x"]})
+    reference = Reference(cast(Any, runner), None, None, softmax=False)
+    found = expect(reference, batch, list(range(10, 18)), lambda _: None)
     assert found.truth is not None
     assert np.array_equal(found.truth - 10, found.outputs["y"][:, 0])
     assert list(found.samples) == list(range(6))
