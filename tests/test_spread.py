@@ -74,7 +74,7 @@ def test_a_run_of_some_pictures_is_compared_on_those() -> None:
     shared, (first, second) = common(Outputs({"y": got}, about), other)
     assert shared.tolist() == rows
     assert np.array_equal(first["y"], second["y"])
-    with pytest.raises(EdgeconvError, match="names 10 pictures, it has 9"):
+    with pytest.raises(EdgeconvError, match="names 10 samples, it has 9"):
         common(reference, Outputs({"y": got[:9]}, {"rows": rows}))
 
 
