@@ -355,6 +355,7 @@ WIDE, NARROW = (0.1, 1.0), (0.2, 1.0)
         ("y = Tanh(x)", {"y": (-0.49, 0.3)}, ["Tanh"]), ("y = Tanh(x)", {"y": (-0.5, 0.3)}, []), ("y = Sigmoid(x)", {"y": (0, 0.12)}, ["Sigmoid"]), ("y = Sigmoid(x)", {"y": (0, 0.125)}, []),
         ("y = Softmax(x)", {"y": (0, 0.12)}, ["Softmax"]), ("y = Softmax(x)", {"y": (0, 0.125)}, []), ("y = HardSigmoid(x)", {"y": (0, 0.12)}, ["HardSigmoid"]), ("y = HardSigmoid(x)", {}, []),
         ("a = Add(x, c) b = Mul(x, x) y = Sub(a, b)", {"a": (0, 4.1), "b": (-5, 1), "y": (-1, 1)}, ["Add", "Mul", "Sub"]),
+        ("t = Transpose<perm=[1,0]>(x) m = MatMul(x, t) y = Div(x, m)", {"m": WIDE}, ["MatMul"]), ("t = Transpose<perm=[1,0]>(x) m = MatMul(x, t) y = Div(x, m)", {"m": NARROW}, []),
         ("m = Max(x, low) y = Sub(low, m)", {"m": (-1, 1)}, ["Max"]), ("m = Max(x, low) y = Sub(low, m)", {"m": (-11, 1)}, []), ("m = Max(x, low) y = Min(low, m)", {"m": (-1, 1), "y": (-1, 1)}, []),
         ("a = Add(x, c) b = Mul(x, x) y = Sub(a, b)", {"a": (0, 4.0), "b": (-5, 1), "y": (-1, 1)}, []), ("a = Add(x, c) y = Sub(a, c)", {"a": (0, 9), "y": (0, 1)}, []),
     ],

@@ -56,7 +56,8 @@ BETWEEN = frozenset(
         *("AveragePool", "Expand", "Relu", "Reshape", "Squeeze", "Unsqueeze"),
     ]
 )
-"""What lies between such a reader and the tensor whose size it measures, beside sums of windows."""
+"""What lies between such a reader and the tensor whose size it measures, beside sums of windows and products of
+two computed tensors."""
 COMPRESSES = frozenset(["Log", "Pow"])
 """Those that make alike of values of many decades: what a spectrum is given to."""
 
@@ -130,8 +131,12 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
             continue
         while waiting:
             maker = makers.get(waiting.pop())
-            known = maker is not None and (maker.op in between or _sums_window(graph, maker))
-            if maker is None or not known or maker.name in found:
+            if maker is None or maker.name in found:
+                continue
+            computed = not any(name in graph.constants for name in maker.inputs)
+            product = maker.op == "MatMul" and computed and node.op in READS
+            summed = product or _sums_window(graph, maker)
+            if maker.op not in between and not summed:
                 continue
             if not _leads_elsewhere(graph, maker, readers, found, node):
                 found[maker.name] = reason
