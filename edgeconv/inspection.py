@@ -43,7 +43,8 @@ class Inspection:
     """What ``inspect_file`` found. ``histogram`` counts operators, ``types`` tensors by type.
 
     ``compute`` counts convolutions and matrix products, ``int8_compute`` those on integers,
-    ``per_channel`` those of them with a weight scale a channel. ``description`` is what edgeconv wrote
+    ``per_channel`` those of them with a weight scale a channel. ``float_operators`` are what the manifest
+    says computes in float in an INT8 file: reason -> operator -> how many. ``description`` is what edgeconv wrote
     into the file, None for other people's. ``read_by`` says which reader was at hand.
     """
 
@@ -63,6 +64,7 @@ class Inspection:
     quantization: tuple[TensorNote, ...] = ()
     description: Mapping[str, Any] | None = None
     manifest: bool = False
+    float_operators: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     read_by: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -91,11 +93,15 @@ def inspect_file(path: Path) -> Inspection:
     check_fits(path)
     with reading(f"{path} cannot be read"):
         found = reader(path)
+    artifact = load_artifact(path)
     common = {
         "path": path,
         "bytes": model_bytes(path),
         "sha256": digest(path) if path.is_file() else None,
-        "manifest": load_artifact(path) is not None,
+        "manifest": artifact is not None,
+        "float_operators": ((artifact.manifest if artifact else {}).get("graph") or {}).get(
+            "float_operators", {}
+        ),
     }
     return Inspection(**{**found, **common})
 

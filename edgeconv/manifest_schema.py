@@ -122,6 +122,7 @@ MANIFEST = table(
                     "int8_compute": maybe(whole(0)),
                     "transposes": maybe(whole(0)),
                     "rewrites": anything,
+                    "float_operators": mapping(mapping(whole(0))),
                 },
             )
         ),

@@ -60,6 +60,7 @@ RECIPE = table(
                         {"agreement": maybe(NOTED)},
                     )
                 ),
+                "float": mapping(text),
                 "histograms": mapping(
                     table(
                         {

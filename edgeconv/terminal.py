@@ -84,6 +84,18 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "es" if what.endswith("s") else "s")
 
 
+def reasons_text(floats: Mapping[str, Mapping[str, int]]) -> str:
+    """Return the operators that compute in float, by reason and kind, as text.
+
+    >>> reasons_text({"it has no INT8 form": {"Erf": 2, "Div": 1}, "Equal asks for all digits": {"Mul": 1}})
+    '2 Erf, 1 Div (it has no INT8 form); 1 Mul (Equal asks for all digits)'
+    """
+    kinds = (
+        (reason, ", ".join(f"{n} {op}" for op, n in ops.items())) for reason, ops in floats.items()
+    )
+    return "; ".join(f"{said} ({reason})" for reason, said in kinds)
+
+
 def unlike(figure: float, bound: float, form: str) -> str:
     """Return ``figure`` in ``form``, or with so many digits that it does not read as ``bound``.
 

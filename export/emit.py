@@ -74,14 +74,15 @@ class EmitRequest:
     nms: "Suppression | None" = None
 
 
-def counts(request: EmitRequest, islands: Collection[str] = ()) -> dict[str, int]:
-    """Return how many operators of an INT8 file compute, and how many of them on integers."""
+def counts(request: EmitRequest, islands: Collection[str] = ()) -> dict[str, Any]:
+    """Return how many operators of an INT8 file compute, how many on integers, and the others by reason and kind."""
     from edgeconv.export.integer.counts import count_operators
 
     if request.recipe is None or not request.recipe.activations:
         return {}
     found = count_operators(request.graph, request.recipe, islands)
-    return {"operators": found.all, "int8_operators": found.integer}
+    stats = {"operators": found.all, "int8_operators": found.integer}
+    return stats | ({"float_operators": found.floats} if found.floats else {})
 
 
 def with_offset(request: EmitRequest, spec: TensorSpec) -> TensorSpec:

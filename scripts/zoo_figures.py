@@ -1,8 +1,7 @@
 """Figures of one net of the zoo, read from an export's evidence (make_zoo.py)."""
 
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.hub.onnx_io import from_onnx, load_model
-from edgeconv.export.op_traits import RULES
+from edgeconv.export.integer.counts import count_operators
+from edgeconv.recipe import load_recipe
 from edgeconv.runtimes.onnxrt import open_model
 from edgeconv.samples import Sample
 
@@ -28,17 +28,10 @@ def integer_share(evidence: Path) -> float:
     return round(100 * integer / whole, 2) if whole else 0.0
 
 
-def float_operators(evidence: Path) -> dict[str, int]:
-    """Return how many operators with real results compute in float, by kind."""
-    graph, recipe = _prepared(evidence)
-    floats = set(recipe["float_nodes"])
-    return dict(
-        Counter(
-            node.op if node.op not in RULES else f"{node.op} (its scale)"
-            for node in graph.nodes
-            if node.name in floats and graph.dtype(node.output) == np.float32
-        )
-    )
+def float_operators(evidence: Path) -> Mapping[str, Mapping[str, int]]:
+    """Return how many operators with real results compute in float, by reason and kind."""
+    graph, _ = _prepared(evidence)
+    return count_operators(graph, load_recipe(evidence / "recipe.json")).floats
 
 
 def _prepared(evidence: Path) -> tuple[Graph, dict[str, Any]]:

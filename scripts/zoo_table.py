@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from edgeconv.machine import describe
+from edgeconv.terminal import reasons_text
 
 Line = Mapping[str, Any]
 TARGETS = ("onnx", "tflite", "coreml")
@@ -75,7 +76,7 @@ def _row(line: Line) -> str:
         _ratios(static) or static.get("said", ""),
         " ".join(f"{_least(f):.2f}" for f in (int8["onnx"], static) if f.get("agreement")),
         f"{line['share']:.1f}" if "share" in line else "",
-        ", ".join(f"{count} {op}" for op, count in line.get("float", {}).items()) or "none",
+        reasons_text(line.get("float", {})) or "none",
         f"{lite['ops']} ({lite['transposes']})" if "ops" in lite else "",
         f"{line['fp32_seconds'] + line['int8_seconds']:.0f}",
     ]

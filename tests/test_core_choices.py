@@ -100,7 +100,7 @@ def test_prescribed_scales_that_differ_are_not_joined(body: str, apart: bool) ->
     found = ranges.conflicts(graph, ranges.fixed_scales(graph, {}, frozenset()))
     last = graph.nodes[-1]
     assert found == (
-        {last.name: f"{last.op} joins tensors whose prescribed scales differ"} if apart else {}
+        {last.name: "it joins tensors whose prescribed scales differ"} if apart else {}
     )
 
 
@@ -735,7 +735,7 @@ def test_feeds_and_nodes_that_do_not_belong_are_named() -> None:
         with pytest.raises(EdgeconvError, match=said):
             engine._check_feeds(graph, feeds)
     exp, relu = (node.name for node in graph.nodes)
-    assert engine.float_nodes(graph) == {exp: "Exp has no INT8 form"}
+    assert engine.float_nodes(graph) == {exp: "it has no INT8 form"}
     assert engine.float_nodes(graph, [relu, exp]) == {
         exp: "kept in float on request",
         relu: "kept in float on request",

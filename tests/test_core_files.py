@@ -398,7 +398,7 @@ def test_nodes_whose_tensors_have_no_scale_are_left_in_float() -> None:
     scales, notes = {"a": PAIR}, list[str]()
     found = read._islands(graph, scales, notes)
     assert {node.op: found.get(node.name) for node in graph.nodes} == {
-        "Concat": None, "Exp": "Exp has no INT8 form", "Slice": "the file gives e no scale", "Relu": "the file gives f no scale",
+        "Concat": None, "Exp": "it has no INT8 form", "Slice": "the file gives no scale to all that it reads and makes", "Relu": "the file gives no scale to all that it reads and makes",
     }  # fmt: skip
     assert scales == {"a": PAIR, "b": PAIR, "c": PAIR}
     assert read._fill_groups(graph, scales, frozenset()) is False
@@ -622,8 +622,8 @@ def test_a_shared_scale_has_to_be_shared() -> None:
 @pytest.mark.parametrize(
     ("node", "reason"),
     [
-        ("y = Conv(x, w)", None), ("y = Conv(x, v)", "the weights of Conv are computed, not constant"), ("y = Conv(x, w, u)", "the bias of Conv is computed, not constant"),
-        ("y = Conv(x, w, b)", None), ("y = Conv(k, w)", "the input of Conv is constant"), ("y = Erf(x)", "Erf has no INT8 form"), ("y = Add(x, k)", None),
+        ("y = Conv(x, w)", None), ("y = Conv(x, v)", "its weights are computed, not constant"), ("y = Conv(x, w, u)", "its bias is computed, not constant"),
+        ("y = Conv(x, w, b)", None), ("y = Conv(k, w)", "its input is constant"), ("y = Erf(x)", "it has no INT8 form"), ("y = Add(x, k)", None),
         ("y = Add(x, endless)", "it reads an infinite constant, which no scale covers"), ('y = Resize<mode="cubic">(x, , scales)', "cubic Resize has no INT8 form"),
         ('y = Resize<mode="linear">(x, , scales)', None), ("y, i = MaxPool<kernel_shape=[1,1]>(x)", "MaxPool with indices has no INT8 form"), ("y = MaxPool<kernel_shape=[1,1]>(x)", None),
         ("y = Softmax<axis=2>(x)", None), ("y = Softmax<axis=0>(x)", "Softmax over one value is 1, which onnxruntime's INT8 kernel wraps to 0"), ("i = Shape(x)", "it makes no real numbers"),
@@ -645,8 +645,8 @@ def test_why_a_node_is_no_int8(node: str, reason: str | None) -> None:
 def test_gemms_are_layers_where_they_are_plain() -> None:
     for attrs, reason in (
         ("transB=1", None),
-        ("transB=0", "this Gemm is not x * transposed weights + bias"),
-        ("transB=1, alpha=2.0", "this Gemm is not x * transposed weights + bias"),
+        ("transB=0", "it is not x * transposed weights + bias"),
+        ("transB=1, alpha=2.0", "it is not x * transposed weights + bias"),
     ):
         graph = graph_of(
             f"(float[1,2] x) => (float[1,2] y) {{ y = Gemm<{attrs}>(x, w) }}",
@@ -702,7 +702,7 @@ def test_a_pixel_shift_takes_one_number_off_an_input(body: str, shift: bool) -> 
     node = next(n for n in graph.nodes if n.output == "c")
     assert is_pixel_shift(graph, node) is shift
     counts = count_operators(graph, Recipe("r", "asymmetric", {}, {}))
-    assert counts.integer + sum(counts.floats.values()) == len(graph.nodes) - shift
+    assert counts.all == len(graph.nodes) - shift
     node.clamp = (0.0, 1.0)
     assert not is_pixel_shift(graph, node)
 

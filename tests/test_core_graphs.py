@@ -12,7 +12,7 @@ from edgeconv.bench.pairs import pair_layers
 from edgeconv.bench.statistics import Interval, Ratio, student_t
 from edgeconv.errors import BudgetMissedError, UsageError
 from edgeconv.export.graph import Node
-from edgeconv.export.integer.counts import count_operators
+from edgeconv.export.integer.counts import KEPT, THERE, count_operators
 from edgeconv.export.integer.free_form import held_on, reads_free, stored_free
 from edgeconv.export.integer.pair import Pair, dense, is_depthwise, pick_columns, pick_rows
 from edgeconv.export.integer.weights_alone import round_weights
@@ -140,8 +140,8 @@ def test_operators_are_counted_where_they_compute() -> None:
     assert (counts.integer, counts.floats) == (4, {})  # a pool only moves
     conv, fixed, *_ = net.graph.nodes
     more = count_operators(net.graph, Recipe("r", "asymmetric", {}, {}, (conv.name,)), [fixed.name])
-    assert (more.integer, more.floats, more.all) == (2, {"Conv": 1, "Add": 1}, 4)
-    assert more.float_text() == "2 of 4 operators in float: 1 Conv, 1 Add"
+    assert (more.integer, more.floats, more.all) == (2, {KEPT: {"Conv": 1}, THERE: {"Add": 1}}, 4)
+    assert more.float_text() == f"2 of 4 operators in float: 1 Conv ({KEPT}); 1 Add ({THERE})"
     assert counts.float_text() == ""
 
 

@@ -120,7 +120,7 @@ def test_outputs_of_very_different_size_are_joined_in_float() -> None:
     }
     found = kept_apart(graph, seen_of(wide))
     assert ops_of(graph, found) == ["Sigmoid", "Concat", "Reshape"]
-    assert set(found.values()) == {"it joins outputs of very different size (up to 200x)"}
+    assert set(found.values()) == {"it joins outputs of very different size"}
     assert kept_apart(graph, seen_of(wide | {"a": ([-2] * 4, [1] * 4)})) == {}  # four times
     assert len(kept_apart(graph, seen_of(wide | {"a": ([-2.5] * 4, [1] * 4)}))) == 3
     far = kept_apart(graph, seen_of(wide | {"a": ([480] * 4, [520] * 4)}))
@@ -397,18 +397,16 @@ def test_the_spectrum_that_a_logarithm_is_taken_of_is_computed_in_float(
     said = relative(graph, seen_of({"c": (low, 1.0)}))
     assert ops_of(graph, said) == found
     last = graph.nodes[-1]
-    assert set(said.values()) <= {
-        f"{last.op} {last.name} asks for a share of each value, not of the largest"
-    }
+    assert set(said.values()) <= {f"{last.op} asks for a share of each value, not of the largest"}
 
 
 def test_why_small_values_count_is_said() -> None:
     graph = graph_of(
         "(float[1,4] x) => (float[1,4] y) { a = Add(x, c) y = Log(a) }", c=np.ones(4, np.float32)
     )
-    add, log = graph.nodes
+    add, _ = graph.nodes
     assert relative(graph, seen_of({"x": (-1, 1), "a": WIDE})) == {
-        add.name: f"Log {log.name} asks for a share of each value, not of the largest"
+        add.name: "Log asks for a share of each value, not of the largest"
     }
     graph.nodes.append(type(add)("Relu", "other", ["a"], ["z"]))
     graph.declare("z", (1, 4), np.float32)
@@ -434,8 +432,7 @@ def test_peaks_are_computed_in_float(limits: str) -> None:
     )
     found = relative(heat, seen_of({}))
     assert ops_of(heat, found) == ["Sigmoid", *(["Clip"] if limits else []), "MaxPool", "Mul"]
-    equal = next(node.name for node in heat.of("Equal"))
-    assert set(found.values()) == {f"Equal {equal} asks for all digits"}
+    assert set(found.values()) == {"Equal asks for all digits"}
 
 
 def test_choices_are_computed_in_float() -> None:
@@ -481,9 +478,7 @@ def test_choices_are_computed_in_float() -> None:
         k=ints(2),
     )
     said = relative(few, seen_of({}))
-    assert said == {
-        few.nodes[0].name: f"TopK {few.nodes[1].name} chooses among few by small differences"
-    }
+    assert said == {few.nodes[0].name: "TopK chooses among few by small differences"}
 
 
 NEIGHBOURS = "t = Transpose<perm=[1,0]>(x) m = MatMul(x, t) q = Pow(t, two) r = ReduceSum(q, axes) n = Neg(m) s = Sub(n, r) d = Mul(s, half)"
@@ -524,7 +519,7 @@ def test_places_that_a_picture_is_read_at_are_computed_in_float() -> None:
     )
     said = relative(graph, seen_of({"m": (-1, 1)}))
     assert ops_of(graph, said) == ["Reshape", "Mul", "Add", "Transpose"]
-    assert set(said.values()) == {f"GridSample {graph.nodes[-1].name} reads at these places"}
+    assert set(said.values()) == {"GridSample reads at these places"}
 
 
 def test_windows_that_are_summed_before_a_root_are_summed_in_float() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from bench_kit import PEER, conv_model
 from click.testing import CliRunner
+from graph_kit import model_of
 
 from edgeconv import inspection
 from edgeconv.cli import main
@@ -157,6 +158,33 @@ def test_one_census_counts_a_file_of_ours_alike_in_manifest_inspection_and_bench
     assert 0 < counted.integer == kept["int8_compute"] == found.int8_compute
     assert counted.conversions == found.conversions > 0
     assert counted.per_channel == found.per_channel
+
+
+def test_what_computes_in_float_is_shown_with_its_reason(tmp_path: Path) -> None:
+    from edgeconv.artifact import Artifact, save_manifest, spec_to_json
+    from edgeconv.commands.inspect import _lines
+    from edgeconv.files import digest
+    from edgeconv.tensors import TensorSpec
+
+    path = tmp_path / "m_int8.onnx"
+    path.write_bytes(
+        model_of("(float[1,2] x) => (float[1,2] y) { y = Erf(x) }").SerializeToString()
+    )
+    border = spec_to_json(TensorSpec("x", (1, 2), "float32", "other"))
+    content = {
+        "edgeconv_manifest": 1,
+        "target": "onnx",
+        "precision": "int8",
+        "sha256": digest(path),
+        "inputs": [border],
+        "outputs": [{**border, "name": "y"}],
+        "preprocessing": None,
+        "labels": None,
+        "evidence": {"folder": "m_int8.evidence", "files": {}},
+        "graph": {"float_operators": {"it has no INT8 form": {"Erf": 1}}},
+    }
+    save_manifest(Artifact(path, content))
+    assert ("in float", "1 Erf (it has no INT8 form)") in _lines(inspect_file(path))
 
 
 def test_weights_alone_are_no_integer_arithmetic() -> None:

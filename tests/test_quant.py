@@ -111,7 +111,7 @@ def test_an_operator_without_int8_form_stays_in_float_with_its_reason() -> None:
     first = net.conv("input", 8)
     grown = net.add("Exp", [first], net.graph.shape(first))
     graph = net.head(net.conv(grown, 8))
-    assert float_nodes(graph) == {"Exp_1": "Exp has no INT8 form"}
+    assert float_nodes(graph) == {"Exp_1": "it has no INT8 form"}
     recipe = quantize(graph, pictures(graph), recipe="fast").recipe
     uneven = graph.producers()[graph.outputs[0]].name  # what the head gives, by its values
     assert {*recipe.float_nodes} - {uneven} == {"Exp_1"}
@@ -181,7 +181,7 @@ def test_a_saved_recipe_rebuilds_the_equalised_graph_for_its_float_layers(
     graph, _, joined = uneven_net()
     (reader,) = (n for n in graph.of("Conv") if n.inputs[0] == joined)
     done = quantize(graph, pictures(graph))
-    recipe = without(done.recipe, reader.name)  # as --max-drop does
+    recipe = without(done.recipe, reader.name, "as --max-drop does")
     recipe.save(tmp_path / "recipe.json")
     loaded = load_recipe(tmp_path / "recipe.json")
     assert joined in loaded.equalized

@@ -9,7 +9,7 @@ import click
 from edgeconv.commands.grouped import examples
 from edgeconv.errors import UsageError
 from edgeconv.files import partner
-from edgeconv.terminal import echo, echo_lines, print_json
+from edgeconv.terminal import echo, echo_lines, print_json, reasons_text
 
 if TYPE_CHECKING:
     from edgeconv.inspection import Inspection
@@ -122,6 +122,8 @@ def _lines(found: "Inspection") -> list[tuple[str, str]]:
     lines.append(("operators", f"{total}: " + ", ".join(f"{n} {op}" for op, n in histogram)))
     if found.compute is not None:
         lines.append(("compute", _compute(found)))
+    if found.float_operators:
+        lines.append(("in float", reasons_text(found.float_operators)))
     lines.append(("transposes", str(found.transposes)))
     lines.append(("conversions", f"{found.conversions} quantize and dequantize"))
     if found.types:

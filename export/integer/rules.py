@@ -41,17 +41,17 @@ def why_float(graph: Graph, node: Node) -> str | None:
         return "it makes no real numbers"
     found = RULES.get(node.op)
     if found is None:
-        return f"{node.op} has no INT8 form"
+        return "it has no INT8 form"
     if found.kind == "weighted":
         weights = graph.constant(node, 1)
         if weights is None:
-            return f"the weights of {node.op} are computed, not constant"
+            return "its weights are computed, not constant"
         if len(node.inputs) > 2 and node.inputs[2] and graph.constant(node, 2) is None:
-            return f"the bias of {node.op} is computed, not constant"
+            return "its bias is computed, not constant"
         if node.op == "Gemm" and not plain_gemm(node):
-            return "this Gemm is not x * transposed weights + bias"
+            return "it is not x * transposed weights + bias"
         if node.inputs[0] in graph.constants:
-            return f"the input of {node.op} is constant"
+            return "its input is constant"
     constants = [graph.constants[n] for n in data_inputs(graph, node) if n in graph.constants]
     if not all(np.isfinite(constant).all() for constant in constants):
         return "it reads an infinite constant, which no scale covers"

@@ -187,7 +187,7 @@ def _islands(
             needed = [*data_inputs(graph, node), *(out for out in node.outputs if out)]
             missing = [n for n in needed if n not in scales and n not in graph.constants]
             if node.name not in found and missing and not changed:
-                found[node.name] = f"the file gives {missing[0]} no scale"
+                found[node.name] = "the file gives no scale to all that it reads and makes"
                 changed = True
     return found
 

@@ -48,7 +48,7 @@ def kept_apart(graph: Graph, seen: Observation) -> dict[str, str]:
         real = [size for size in sizes if size > 0.0]
         following = _only_moved(graph, node, readers)
         if following is not None and real and max(real) > WIDEST * min(real):
-            reason = f"it joins outputs of very different size (up to {max(real) / min(real):.3g}x)"
+            reason = "it joins outputs of very different size"
             gates = [maker.name for maker in _gates(graph, node, readers)]
             found.update(dict.fromkeys([node.name, *following, *gates], reason))
             parts += [name for name in node.inputs if name in makers]

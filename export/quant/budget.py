@@ -68,7 +68,7 @@ def meet_budget(
     for number, name in enumerate(order):
         if drop <= max_drop:
             break
-        current = without(current, name)
+        current = without(current, name, f"kept in float for --max-drop {max_drop:g}")
         after = measure(current)
         steps.append(Step(name, drop, after, float(layers[name]["added"])))
         drop = after
@@ -85,20 +85,21 @@ def meet_budget(
         "pictures": len(feeds),
         "steps": [vars(step) for step in steps],
     }
-    return replace(current, notes={**recipe.notes, "budget": figures})
+    return replace(current, notes={**current.notes, "budget": figures})
 
 
-def without(recipe: Recipe, node: str) -> Recipe:
+def without(recipe: Recipe, node: str, reason: str) -> Recipe:
     """Return the recipe with one layer in float; the tensors around it stay int8."""
     weights = {name: w for name, w in recipe.weights.items() if name != node}
-    return replace(recipe, weights=weights, float_nodes=(*recipe.float_nodes, node))
+    notes = {**recipe.notes, "float": {**recipe.notes.get("float", {}), node: reason}}
+    return replace(recipe, weights=weights, float_nodes=(*recipe.float_nodes, node), notes=notes)
 
 
 def without_worst(recipe: Recipe, count: int) -> Recipe:
     """Return the recipe with the ``count`` layers that add most noise in float."""
     layers = [name for name in ranked(recipe.notes.get("layers", {})) if name in recipe.weights]
     for name in layers[:count]:
-        recipe = without(recipe, name)
+        recipe = without(recipe, name, "it adds most noise, and --keep-float names the worst")
     return recipe
 
 

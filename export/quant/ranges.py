@@ -69,7 +69,7 @@ def conflicts(graph: Graph, fixed: Mapping[str, Activation]) -> dict[str, str]:
         apart = same_scale(graph, frozenset([*found, node.name]))
         shared = {apart.root(t): a for t, a in fixed.items()}
         if len({shared.get(apart.root(name)) for name in inputs}) > 1:
-            found[node.name] = f"{node.op} joins tensors whose prescribed scales differ"
+            found[node.name] = "it joins tensors whose prescribed scales differ"
     return found
 
 

@@ -94,38 +94,34 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
     for node in reversed(graph.nodes):
         between = BETWEEN
         if _counts_small(graph, node) and _is_wide(seen, node.inputs[READS[node.op]]):
-            reason = f"{node.op} {node.name} asks for a share of each value, not of the largest"
+            reason = f"{node.op} asks for a share of each value, not of the largest"
             waiting = [node.inputs[READS[node.op]]]
             if node.op in COMPRESSES:
                 found |= dict.fromkeys(spectrum(graph, makers, node), reason)
         elif node.op == "Div" and _of_whole(graph, makers, node):
-            reason, waiting = f"Div {node.name} makes shares of a whole of it", [node.inputs[1]]
+            reason, waiting = "Div makes shares of a whole of it", [node.inputs[1]]
         elif node.op == "Cast" and graph.dtype(node.output).kind in "iu":
-            reason = f"Cast {node.name} makes whole numbers of it"
+            reason = "Cast makes whole numbers of it"
             waiting = [node.inputs[0]]
         elif _size(seen, node.output) < SMALL.get(node.op, 0.0):
-            found[node.name] = f"{node.name} uses few of the steps that are prescribed"
+            found[node.name] = "it uses few of the steps that are prescribed"
             continue
         elif node.op == "Equal" and not any(name in graph.constants for name in node.inputs):
-            reason = f"Equal {node.name} asks for all digits"
+            reason = "Equal asks for all digits"
             found |= dict.fromkeys(_selected(node, readers), reason)
             waiting, between = list(node.inputs), EQUALS
         elif node.op in CHOOSES and any(readers.get(out) for out in node.outputs if out):
             few = _is_among_few(graph, node)
-            reason = (
-                f"{node.op} {node.name} chooses {'among few ' if few else ''}by small differences"
-            )
+            reason = f"{node.op} chooses {'among few ' if few else ''}by small differences"
             waiting, between = [node.inputs[0]], DECIDES if few else DISTANCES
         elif node.op in LIMITS and _reads_far_limit(graph, seen, readers, node):
-            found[node.name] = (
-                f"{node.name} reads a limit so far that nothing else has steps beside it"
-            )
+            found[node.name] = "it reads a limit so far that nothing else has steps beside it"
             continue
         elif node.op == "GridSample":
-            reason = f"GridSample {node.name} reads at these places"
+            reason = "GridSample reads at these places"
             waiting, between = [node.inputs[1]], BETWEEN | {"Tanh", "Transpose"}
         elif node.op == "Sub" and _cancels(graph, seen, node):
-            reason = f"{node.name} takes nearly equal values from each other"
+            reason = "nearly equal values are taken from each other"
             found[node.name], waiting = reason, list(node.inputs)
         else:
             continue
@@ -156,7 +152,7 @@ def _far_masks(graph: Graph, seen: Observation) -> dict[str, str]:
     """Return what multiplies a mask by much more than the values that it hides need."""
     far = mask_bounds(graph, seen, needed_bounds(graph, seen.peaks))
     return {
-        node.name: f"{node.name} makes values so low that only what they hide says how low"
+        node.name: "it makes values so low that only what they hide says how low"
         for node in graph.of("Mul")
         if node.output in far
     }
