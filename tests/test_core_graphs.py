@@ -825,16 +825,18 @@ def test_the_noisiest_island_goes_to_float_where_it_makes_enough_of_the_noise(
     task: Any = SimpleNamespace(
         pictures=[0] * 3, threads=1, seen=SimpleNamespace(outputs={"y": np.zeros(3)})
     )
-    assert islands.noisy_island(made, task) == {
-        "c": "rounding v and what leads to it alone makes 60% of the noise; 1.0% of the multiply-adds are in float for it"
-    }
+    reason = (
+        "rounding v and what leads to it alone makes 60% of the noise; 1.0% of the multiply-adds "
+        "are in float for it"
+    )
+    assert islands.noisy_island(made, task, 0.0) == ({"c": reason}, 0.01)
     scored["noise"] = 1000.0
-    assert islands.noisy_island(made, task) == {}
+    assert islands.noisy_island(made, task, 0.0) == ({}, 0.0)
     scored |= {"noise": 1.0, "sqnr_db": islands.POOR_DB}
-    assert islands.noisy_island(made, task) == {}
+    assert islands.noisy_island(made, task, 0.0) == ({}, 0.0)
     parts.clear()
     scored["sqnr_db"] = 1.0
-    assert islands.noisy_island(made, task) == {}
+    assert islands.noisy_island(made, task, 0.0) == ({}, 0.0)
 
 
 def test_what_coremltools_raises_is_a_refusal_with_its_first_line() -> None:

@@ -822,7 +822,11 @@ def test_what_a_contest_found_is_made_finer(
 
     monkeypatch.setattr(engine, "_observe", lambda *_: "task")
     monkeypatch.setattr(engine, "Contest", Stand)
-    monkeypatch.setattr(islands, "noisy_island", lambda made, task: {"n": "noisy"})
+    monkeypatch.setattr(
+        islands,
+        "noisy_island",
+        lambda made, task, taken: ({}, 0.0) if taken else ({"n": "noisy"}, 0.01),
+    )
     monkeypatch.setattr(islands, "in_float", lambda task, island, scale: "other")
     monkeypatch.setattr(
         islands,
@@ -1004,7 +1008,7 @@ def test_a_widened_net_gives_the_same() -> None:
     assert run(wide, fed)[0] == pytest.approx(run(graph, fed)[0], abs=1e-4)
 
 
-def test_an_island_is_tried_below_12_db_for_3_percent_of_the_net_and_a_quarter_of_the_noise(
+def test_an_island_is_tried_below_13_db_for_3_percent_of_the_net_and_a_quarter_of_the_noise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from edgeconv.export.quant import islands
@@ -1028,14 +1032,16 @@ def test_an_island_is_tried_below_12_db_for_3_percent_of_the_net_and_a_quarter_o
 
     monkeypatch.setattr(islands, "noise_of", noise_of)
     monkeypatch.setattr(islands, "islands", found)
-    for sqnr, share, heard, taken in (
-        (11.9, 0.03, 0.25, True), (12.0, 0.03, 0.25, False), (11.9, 0.031, 0.25, False), (11.9, 0.03, 0.249, False),
+    for sqnr, share, heard, others, taken in (
+        (12.9, 0.03, 0.25, 0.0, True), (13.0, 0.03, 0.25, 0.0, False), (12.9, 0.031, 0.25, 0.0, False), (12.9, 0.03, 0.249, 0.0, False),
+        (13.0, 0.03, 0.25, 0.03, True), (13.0, 0.03, 0.25, 0.031, False),
     ):  # fmt: skip
         now |= {"share": share, "noise": heard}
         monkeypatch.setattr(
             islands, "picked_score", lambda recipe, db=sqnr: {"sqnr_db": db, "noise": 1.0}
         )
-        assert list(islands.noisy_island(made, task)) == (["n"] if taken else [])
+        nodes, part = islands.noisy_island(made, task, others)
+        assert (list(nodes), part) == ((["n"], share) if taken else ([], 0.0))
 
 
 def test_of_further_pictures_only_what_can_widen_a_range_is_looked_at() -> None:

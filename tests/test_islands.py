@@ -54,6 +54,26 @@ def test_what_one_scale_cannot_hold_computes_in_float() -> None:
     assert gain > islands.WORTH_DB
 
 
+def test_a_net_may_have_a_second_island(monkeypatch: pytest.MonkeyPatch) -> None:
+    once = uneven(400.0)
+    kernel = floats(CHANNELS, 64, 1, 1, seed=8) / 8
+    kernel[:LARGE] *= 10.0
+    body = (
+        "(float[1,3,8,8] x) => (float[1,64,8,8] y) { a = Conv(x, w)\n h = HardSwish(a)\n"
+        " d = Conv<pads=[1,1,1,1], group=16>(h, v)\n c = Conv(d, u)\n b = Conv(c, k)\n i = HardSwish(b)\n"
+        " j = Conv<pads=[1,1,1,1], group=16>(i, v)\n y = Conv(j, u) }"
+    )
+    first, depthwise, dense = (once.constants[n] for n in "wvu")
+    twice = simplify_graph(graph_of(body, w=first, v=depthwise, u=dense, k=kernel))
+    monkeypatch.setattr(islands, "MOST_SHARE", 0.5)
+    graph, counts = prepare(twice, int8=True).graph, []
+    for together in (0.3, 0.5):
+        monkeypatch.setattr(islands, "MOST_TOGETHER", together)
+        made = quantize(graph, pictures(16, 1), recipe="std")
+        counts.append(len(made.recipe.float_nodes))
+    assert counts == [3, 6]
+
+
 def test_a_net_that_int8_serves_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, feeds = prepare(uneven(1.0), int8=True).graph, pictures(16, 2)
     made = quantize(graph, feeds, recipe="std")

@@ -92,13 +92,18 @@ def quantize(
         contested = 0.5 if minutes else 1.0
         contest = Contest(task, candidates, lambda p: report(0.3 + (contested - 0.3) * p))
         made = contest.run(recipe, form)
-        if recipe in islands.RECIPES and (island := islands.noisy_island(made, task)):
+        taken = 0.0
+        while recipe in islands.RECIPES:
+            island, share = islands.noisy_island(made, task, taken)
+            if not island:
+                break
             other = islands.in_float(task, island, input_scale or {})
             again = Contest(other, candidates, lambda _: None)
             found = again.run(recipe, form)
             before, after = (islands.picked_score(m.recipe)["noise"] for m in (made, found))
-            if decibels(before, after) >= islands.WORTH_DB:
-                task, contest, made = other, again, found
+            if decibels(before, after) < (islands.MORE_DB if taken else islands.WORTH_DB):
+                break
+            task, contest, made, taken = other, again, found, taken + share
         if copies:
             made = with_copies(made, contest.seen(made), task, copies)
         said = {target: of(made.graph, made.recipe) for target, of in float_outputs.items()}

@@ -5,8 +5,9 @@ Given:   dense Conv -> t0 -> HardSwish -> t1 -> depthwise Conv -> dense Conv, wh
 Result:  the first Conv, HardSwish and the depthwise Conv compute in float
 
 Only what lies between two dense layers can be taken out of INT8 at a small price: its tensors are read by
-nobody else. It is tried where a file would miss its budget, and kept where it brings much for few
-multiply-adds; ReLUs need none of it, as equalize.py gives their channels one size.
+nobody else. It is tried where a file might miss its budget, and kept where it brings much for few
+multiply-adds; of a net that has one, further ones need bring less. ReLUs need none of it, as equalize.py
+gives their channels one size.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,14 +27,14 @@ from edgeconv.export.quant.ranges import fixed_scales
 from edgeconv.recipe import Recipe
 
 RECIPES = frozenset({"std", "best"})
-POOR_DB = 12.0
-"""Closer to float than this no file misses its budget for its noise."""
-MOST_SHARE = 0.03
-"""Multiply-adds that may compute in float."""
+POOR_DB = 13.0
+"""Closer to float than this on the pictures that judge, no file misses its budget for its noise on others."""
+MOST_SHARE, MOST_TOGETHER = 0.03, 0.06
+"""Multiply-adds that one island, and all, may compute in float."""
 LEAST_PART = 0.25
 """What the island's rounding alone makes of all the noise, at least."""
-WORTH_DB = 2.0
-"""What it must bring."""
+WORTH_DB, MORE_DB = 2.0, 0.5
+"""What the first must bring, and each further one."""
 
 
 @dataclass(frozen=True)
@@ -45,29 +46,32 @@ class Island:
     share: float
 
 
-def noisy_island(made: Quantized, task: Task) -> dict[str, str]:
-    """Return the nodes whose float would help most, with the reason; nothing where the net is fine without."""
+def noisy_island(made: Quantized, task: Task, taken: float) -> tuple[dict[str, str], float]:
+    """Return the nodes whose float would help most, with the reason, and their share of the multiply-adds.
+
+    Nothing where the net is fine without. ``taken`` is the share of the islands that it has.
+    """
     score = picked_score(made.recipe)
-    if score["sqnr_db"] >= POOR_DB:
-        return {}
+    if not taken and score["sqnr_db"] >= POOR_DB:
+        return {}, 0.0
     count = len(task.pictures)
     few = slice(max(0, count - FEW), count)
     wanted = {name: values[few] for name, values in task.seen.outputs.items()}
     found: list[tuple[float, Island]] = []
     for island in islands(made.graph, made.recipe):
-        if island.share <= MOST_SHARE:
+        if island.share <= min(MOST_SHARE, MOST_TOGETHER - taken):
             noise = noise_of(
                 made.graph, made.recipe, island.inner, task.pictures[few], wanted, task.threads
             )
             found.append((noise, island))
     noise, island = max(found, key=lambda each: each[0], default=(0.0, Island((), (), 0.0)))
     if noise < LEAST_PART * score["noise"]:
-        return {}
+        return {}, 0.0
     reason = (
         f"rounding {island.inner[-1]} and what leads to it alone makes {noise / score['noise']:.0%} of the "
         f"noise; {island.share:.1%} of the multiply-adds are in float for it"
     )
-    return dict.fromkeys(island.nodes, reason)
+    return dict.fromkeys(island.nodes, reason), island.share
 
 
 def picked_score(recipe: Recipe) -> Mapping[str, Any]:
