@@ -14,7 +14,7 @@ from edgeconv import metrics
 from edgeconv.adapt import match_names
 from edgeconv.ahead import Tick
 from edgeconv.evaluate.box_parity import BoxParity
-from edgeconv.evaluate.held import boxes_held
+from edgeconv.evaluate.held import boxes_held, lost_boxes
 from edgeconv.export.feeds import Chosen, Mixed
 from edgeconv.export.graph import Graph
 from edgeconv.export.hub.decisions import decisions, opened
@@ -229,6 +229,7 @@ def verify_file(
     if promise is not None:  # of all samples, where a slow runtime ran some
         ran = len(few.feeds)
         floor = {n: expected.rows(a, ran) for n, a in promise.outputs.items() if n in names}
+    boxes = boxes_held(few.outputs, got, few.feeds[0] if few.feeds else {})
     judge = partial(
         compare,
         few.outputs,
@@ -240,7 +241,7 @@ def verify_file(
         whole=expected.whole,
         margins={n: Margins(few.scores[n].margins, widest) for n, widest in explained.items()},
         fed=few.feeds[0],
-        found=no_integers(precision, stats or {}),
+        found=(*no_integers(precision, stats or {}), *lost_boxes(precision, boxes)),
     )
     budget = held_in(defaults_for(weights)[precision], runner.name)
     verdict = judge(budget=budget)
@@ -248,7 +249,6 @@ def verify_file(
     if halves is not None and any(finding.metric in HALVES for finding in verdict.missed):
         own = halves(few)
         verdict = judge(budget=replace(budget, outputs=own))
-    boxes = boxes_held(few.outputs, got, few.feeds[0] if few.feeds else {})
     unit, counts = unit_of(few.feeds[0]), (few.count, expected.count)
     return FileVerdict(
         runtime, *counts, verdict, precision == "int8", boxes, explained, held, unit, own

@@ -9,14 +9,17 @@ import pytest
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import UsageError
 from edgeconv.evaluate import HEADS
-from edgeconv.evaluate.box_parity import box_parity
+from edgeconv.evaluate.box_parity import BoxParity, box_parity
 from edgeconv.evaluate.boxes import Boxes
+from edgeconv.evaluate.classes import Share
 from edgeconv.evaluate.heads import READERS, candidates, find_head, kept
-from edgeconv.evaluate.held import boxes_held
+from edgeconv.evaluate.held import boxes_held, lost_boxes
 from edgeconv.evaluate.labelled import Labelled, Truth
 from edgeconv.evaluate.maps import ANCHORS
 from edgeconv.evaluate.precision import average_precision
 from edgeconv.evaluate.yolo_txt import yolo_truth
+from edgeconv.judge.text import judgement
+from edgeconv.judge.verdict import Verdict
 from edgeconv.samples import Sample
 
 SIZE = (64, 64)
@@ -217,9 +220,32 @@ def test_parity_speaks_of_boxes_only_where_outputs_are_boxes_beyond_doubt() -> N
     tokens = np.random.default_rng(0).normal(size=(1, 16, 64))
     flags = {"y": np.ones((1, 9, 64), bool)}
     odd = {"a": np.ones((1, 7)), "b": np.ones((1, 5)), "c": np.ones((1, 3, 4)), "d": np.ones(1)}
-    for other in ({"y": tokens}, flags, odd, joined()["yolov8-maps"], {"y": np.zeros((1, 10))}):
+    read = np.exp(6 * np.random.default_rng(1).normal(size=(1, 40, 64)))
+    read /= read.sum(axis=2, keepdims=True)  # which of 64 characters stands in each of 40 places
+    for other in (
+        {"y": tokens},
+        {"y": read},
+        flags,
+        odd,
+        joined()["yolov8-maps"],
+        {"y": np.zeros((1, 10))},
+    ):
         assert boxes_held(other, other, inputs) is None
     assert boxes_held({"y": whole}, {"y": whole}, {"x": np.zeros((1, 8)), "z": tokens}) is None
+
+
+def test_int8_that_keeps_few_of_the_float_models_boxes_is_missed_for_its_recipe() -> None:
+    few = BoxParity(Share(4, 20), 16, 0, ())
+    (finding,) = lost_boxes("int8", few)
+    assert (finding.ok, finding.about_recipe) == (False, True)
+    verdict = Verdict((finding,))
+    assert (verdict.converted, verdict.good_enough) == (True, False)
+    said = judgement(verdict, integer=True)
+    assert (
+        "the recipe is not good enough (it keeps 20.0 % [8.1, 41.6] of the float model's 20" in said
+    )
+    for kind, held in (("fp32", few), ("int8", None), ("int8", BoxParity(Share(1, 4), 3, 0, ()))):
+        assert lost_boxes(kind, held) == (), "1 of 4 may be chance"
 
 
 def some_boxes(rng: np.random.Generator, count: int, noise: float = 0.0) -> Boxes:

@@ -1108,7 +1108,7 @@ def test_marks_boxes_and_hops_that_count_for_nothing_are_said() -> None:
         "first departure: a, against hub: y: sqnr_db is 3.0, wanted at least 10.0",
         "* latency of the reference: hot",
         "* latency of a: busy; hot",
-        "missed: b: the file is what its recipe promises; the recipe is not good enough (y: sqnr_db is 3.0, wanted at least 10.0)",
+        "missed: b: the recipe is not good enough (y: sqnr_db is 3.0, wanted at least 10.0)",
         "boxes: a: boxes held",
         "note: a departs from hub (y: sqnr_db is 3.0, wanted at least 10.0) and counts for nothing: it is within its budget against "
         "the reference",

@@ -7,6 +7,9 @@ from typing import Any
 from edgeconv.judge.measures import show
 from edgeconv.judge.verdict import Finding, Verdict
 
+PROMISED = ("below_floor_db", "turned_beyond_low")
+"""Figures that are measured where the recipe simulated in float is known."""
+
 
 def number(value: float) -> float | str:
     """Return a figure as JSON can hold it: inf, -inf and nan as text."""
@@ -103,16 +106,19 @@ def judgement(verdict: Verdict, *, integer: bool) -> str:
 
 
 def what_missed(verdict: Verdict, *, integer: bool) -> str:
-    """Return what a verdict that does not hold found, the answer to each of an INT8 file's questions."""
+    """Return what a verdict that does not hold found, the answer to each of an INT8 file's questions.
+
+    Of a file whose recipe nobody knows, and of the recipe itself, nothing is said about what it promises.
+    """
     if not integer:
         return _worst(verdict, about_recipe=False) or str(verdict)
     broken = _worst(verdict, about_recipe=False)
     coarse = _worst(verdict, about_recipe=True)
-    said = [
-        f"the file is not what its recipe promises ({broken})"
-        if broken
-        else "the file is what its recipe promises"
-    ]
+    said = []
+    if broken:
+        said.append(f"the file is not what its recipe promises ({broken})")
+    elif any(figure in own for own in verdict.places.values() for figure in PROMISED):
+        said.append("the file is what its recipe promises")
     if coarse:
         what = "the recipe is" if verdict.blames_recipe else "what it gives is"
         said.append(f"{what} not good enough ({coarse})")

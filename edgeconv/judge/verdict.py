@@ -23,8 +23,8 @@ from edgeconv.judge.whole import MANY, Whole, whole_kind
 from edgeconv.terminal import unlike
 
 Array = NDArray[Any]
-NO_INTEGERS = "int8_compute"
-"""What a finding is about that no figure measures: an INT8 file that computes in float."""
+NO_INTEGERS, LOST_BOXES = "int8_compute", "boxes_kept"
+"""What findings are about that no output's figure tells: an INT8 file that computes in float, or loses a detector's boxes."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Finding:
     @property
     def about_recipe(self) -> bool:
         """Whether it asks if the recipe is good enough, not if the file is what it promises."""
+        if self.metric == LOST_BOXES:
+            return True
         return self.metric in MEASURES and MEASURES[self.metric].asks == "recipe"
 
     def __str__(self) -> str:

@@ -12,7 +12,7 @@ from edgeconv.adapt import match_names
 from edgeconv.errors import EdgeconvError
 from edgeconv.evaluate.box_parity import BoxParity
 from edgeconv.evaluate.classes import Classes
-from edgeconv.evaluate.held import boxes_held
+from edgeconv.evaluate.held import boxes_held, lost_boxes
 from edgeconv.evaluate.hints import class_hints
 from edgeconv.judge.budget import DEFAULTS, Budget, defaults_for, held_in
 from edgeconv.judge.labels import Margins
@@ -206,7 +206,9 @@ def judge(
         floor = _promised(found, by_label) if stage == "int8" else None
         try:
             own = str(about.get("kind") or found.about.get("kind") or "fp32")
-            verdict = _against(reference, found, own, samples, settings, floor)
+            wanted, got = common(reference, found)[1]
+            boxes = boxes_held(wanted, got, samples.inputs, samples.layout)
+            verdict = _against(reference, found, own, samples, settings, floor, boxes)
             earlier = by_label.get(str(before))
             step = None
             if earlier is not None:
@@ -216,8 +218,6 @@ def judge(
         except EdgeconvError as error:
             rows.append(Row(label, stage, title, found, str(error), before=before))
             continue
-        wanted, got = common(reference, found)[1]
-        boxes = boxes_held(wanted, got, samples.inputs, samples.layout)
         rows.append(Row(label, stage, title, found, None, verdict, before, step, boxes=boxes))
     doubts = [text for found in by_label.values() for text in found.about.get("doubts", ())]
     said = (*notes, *dict.fromkeys(doubts), *_truth_notes(reference, samples))
@@ -266,6 +266,7 @@ def _against(
     samples: Samples,
     settings: Settings,
     floor: Outputs | None,
+    boxes: BoxParity | None = None,
 ) -> Verdict:
     offset = settings.class_offset
     names = match_names(list(reference.arrays), list(other.arrays), "output")
@@ -294,5 +295,5 @@ def _against(
             if n in reference.margins
         },
         fed=samples.inputs,
-        found=no_integers(kind, other.about.get("file") or {}),
+        found=(*no_integers(kind, other.about.get("file") or {}), *lost_boxes(kind, boxes)),
     )
