@@ -326,7 +326,7 @@ def test_each_of_few_channels_is_asked_for_its_bits(channels: int, lost: bool) -
     other = reference.copy()
     whole = metrics.lost_bits(reference, np.sign(reference)) if channels == 1 else 0.0
     other[:, -1] = np.sign(reference[:, -1])
-    found = measured._lost_bits("y", reference, other)
+    found = measured._lost_bits("y", reference, other, math.inf)
     assert (found > 4.0) is (lost or channels == 1)
     assert channels > 1 or found == whole
 

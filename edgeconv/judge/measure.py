@@ -33,6 +33,8 @@ STEP = 1.0
 """Between two whole numbers."""
 FEW_CHANNELS = 64
 """Of no more each is looked at by itself: one of many that keeps few levels is little."""
+INTEGER_BITS = 8.0
+"""What an INT8 recipe can promise of a number: a sigmoid in half precision keeps a bit less than its 11, and nobody misses it."""
 SOFTMAX_STEP = 1 / 256
 """What INT8 prescribes: a class that never moves by so much is none that the net finds."""
 
@@ -219,17 +221,18 @@ def _levels(
                 key: np.clip(side, -65504.0, 65504.0).astype(np.float16)
                 for key, side in sides.items()
             }
-    return {key: _lost_bits(name, side, other) for key, side in sides.items()}
+    most = {"lost_float_bits": math.inf, "lost_bits": INTEGER_BITS}
+    return {key: _lost_bits(name, side, other, most[key]) for key, side in sides.items()}
 
 
-def _lost_bits(name: str, promise: Array, other: Array) -> float:
-    """Return what the whole output loses, or the channel of few that loses most."""
-    lost = metrics.lost_bits(promise, other, name)
+def _lost_bits(name: str, promise: Array, other: Array, most: float) -> float:
+    """Return what the whole output loses, or the channel of few that loses most, of at most so many bits."""
+    lost = metrics.lost_bits(promise, other, name, most)
     axis = channel_axis(promise)
     if promise.ndim < 2 or not 1 < promise.shape[axis] <= FEW_CHANNELS:
         return lost
     pairs = ((promise.take(k, axis), other.take(k, axis)) for k in range(promise.shape[axis]))
-    return max(lost, *(metrics.lost_bits(a, b, name) for a, b in pairs))
+    return max(lost, *(metrics.lost_bits(a, b, name, most) for a, b in pairs))
 
 
 def _half_step(values: Array) -> float:

@@ -1,5 +1,7 @@
 """What the values of an output can tell apart: few levels hide behind much signal."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,11 +13,11 @@ MOST_VALUES = 1 << 20
 """More are not looked at, evenly spread samples are."""
 
 
-def lost_bits(promise: Reals, other: Reals, name: str = "output") -> float:
+def lost_bits(promise: Reals, other: Reals, name: str = "output", most: float = math.inf) -> float:
     """How many bits the values of ``other`` hold less than those promised, by the entropy of each side's values.
 
     Values are (samples, ...). Where the promise has its commonest value (a ReLU's zero) nothing is looked at. A side
-    with half the levels loses one bit; noise, a shift and a scale lose none.
+    with half the levels loses one bit; noise, a shift and a scale lose none. No more than ``most`` bits count as promised.
 
     >>> wanted = np.random.default_rng(0).normal(size=(50, 20)).round(2)
     >>> round(lost_bits(wanted, wanted.round(1)), 1), lost_bits(wanted, wanted + 1.0)
@@ -30,7 +32,7 @@ def lost_bits(promise: Reals, other: Reals, name: str = "output") -> float:
     moving = a != values[counts.argmax()]
     if moving.sum() < FEWEST_VALUES:
         return 0.0
-    return max(0.0, _bits(a[moving]) - _bits(b[moving]))
+    return max(0.0, min(_bits(a[moving]), most) - _bits(b[moving]))
 
 
 def _bits(values: NDArray[np.generic]) -> float:
