@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from edgeconv.judge.verdict import NO_INTEGERS, Verdict
+from edgeconv.judge.verdict import LOST_BOXES, NO_INTEGERS, Verdict
 from edgeconv.preprocessing import better_wish, flags
 
 ENOUGH_PICTURES = 64
@@ -65,6 +65,10 @@ def advice(
         said.append(f"more samples for --calib: there were {count}, 100 and more settle the ranges")
     if recipe.get("name") not in (None, "best"):
         said.append(f"--recipe best: this one was {recipe['name']}")
+    if any(finding.metric == LOST_BOXES for finding in verdict.missed):
+        said.append(
+            "--keep-float NODE,... with the operators behind the last convolutions, which make boxes of what those give"
+        )
     if any(finding.part for finding in verdict.missed):
         said.append(
             "the net's parts as outputs of their own: one scale cannot hold both, or --keep-float "
