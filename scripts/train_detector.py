@@ -1,11 +1,15 @@
 """Train a small detector on a drawn set: ``python scripts/train_detector.py shapes --out FOLDER``.
 
 FOLDER gets detector.onnx (YOLOv8's head: one output of 4 + classes figures a box), calib/ and test/ with
-their COCO files. Deterministic for one machine, thread count and version of torch.
+their COCO files. ``--graph yolov8n.yaml`` trains that graph from random weights, by its own loss, where the package
+ultralytics is installed. Deterministic for one machine, thread count and version of torch.
 """
 
+import importlib
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import detection_sets
@@ -15,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 STRIDE = 8
-CELLS = detection_sets.SIDE // STRIDE
+SIDE = detection_sets.SIDE
+CELLS = SIDE // STRIDE
 BATCH = 32
 
 
@@ -73,54 +78,94 @@ def targets(made: detection_sets.DetectionSet) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(kinds), torch.from_numpy(boxes).float()
 
 
-def loss(net: Detector, pictures: Tensor, kinds: Tensor, boxes: Tensor) -> Tensor:
-    """Return the loss of scores everywhere and of boxes where something is."""
-    found, scores = net.logits(pictures)
-    there = kinds >= 0
-    wanted = torch.zeros_like(scores)
-    wanted.scatter_(1, kinds.clamp(min=0)[:, None], there[:, None].float())
-    classes = functional.binary_cross_entropy_with_logits(scores, wanted, reduction="sum")
-    near = functional.smooth_l1_loss(found, boxes, reduction="none").sum(1)[there].sum()
-    total: Tensor = (classes + 0.5 * near) / there.sum().clamp(min=1)
-    return total
+Loss = Callable[[Tensor, list[int]], Tensor]
+"""Of pictures (n, 3, 64, 64) on 0..1, and the rows of the set that they are."""
 
 
-def train(made: detection_sets.DetectionSet, steps: int, width: int) -> Detector:
-    """Return a detector trained by AdamW on a one-cycle schedule."""
+def small(made: detection_sets.DetectionSet, width: int) -> tuple[Detector, Loss]:
+    """Return our own detector, and its loss of scores everywhere and of boxes where something is."""
     torch.manual_seed(0)
-    rng = np.random.default_rng(0)
     net = Detector(len(made.names), width)
     kinds, boxes = targets(made)
+
+    def loss(pictures: Tensor, rows: list[int]) -> Tensor:
+        found, scores = net.logits(pictures)
+        there = kinds[rows] >= 0
+        wanted = torch.zeros_like(scores)
+        wanted.scatter_(1, kinds[rows].clamp(min=0)[:, None], there[:, None].float())
+        classes = functional.binary_cross_entropy_with_logits(scores, wanted, reduction="sum")
+        near = functional.smooth_l1_loss(found, boxes[rows], reduction="none").sum(1)[there].sum()
+        total: Tensor = (classes + 0.5 * near) / there.sum().clamp(min=1)
+        return total
+
+    return net, loss
+
+
+def of_ultralytics(made: detection_sets.DetectionSet, graph: str) -> tuple[nn.Module, Loss]:
+    """Return a graph of the package ultralytics with random weights, and its own loss."""
+    torch.manual_seed(0)
+    net: Any = importlib.import_module("ultralytics.nn.tasks").DetectionModel(
+        graph, nc=len(made.names), verbose=False
+    )
+    net.args = importlib.import_module("ultralytics.cfg").get_cfg()
+    net.model[-1].export, net.model[-1].format = True, "onnx"  # one output, boxes in pixels
+    sides = np.array([SIDE, SIDE])
+
+    def loss(pictures: Tensor, rows: list[int]) -> Tensor:
+        own = [made.boxes[row] for row in rows]
+        whole = np.concatenate(own)
+        low, high = whole[:, 1:3] / sides, whole[:, 3:] / sides
+        batch = {
+            "img": pictures,
+            "batch_idx": torch.arange(len(own)).repeat_interleave(torch.tensor([*map(len, own)])),
+            "cls": torch.from_numpy(whole[:, :1]).float(),
+            "bboxes": torch.from_numpy(np.concatenate([(low + high) / 2, high - low], 1)).float(),
+        }
+        total: Tensor = net.loss(batch)[0].sum() / len(own)
+        return total
+
+    return net, loss
+
+
+def train(net: nn.Module, loss: Loss, made: detection_sets.DetectionSet, steps: int) -> None:
+    """Train a detector by AdamW on a one-cycle schedule."""
+    rng = np.random.default_rng(0)
     pictures = torch.from_numpy(made.pictures).permute(0, 3, 1, 2)
     optimizer = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=steps)
+    net.train()
     for step in range(steps):
-        rows = torch.from_numpy(rng.choice(len(pictures), BATCH, replace=False))
-        lost = loss(net, pictures[rows].float() / 255, kinds[rows], boxes[rows])
+        rows = rng.choice(len(pictures), BATCH, replace=False).tolist()
+        lost = loss(pictures[rows].float() / 255, rows)
         optimizer.zero_grad()
         lost.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         if (step + 1) % 100 == 0:
             click.echo(f"step {step + 1}: loss {lost.item():.2f}", err=True)
-    return net.eval()
+    net.eval()
 
 
 @click.command()
 @click.argument("name", type=click.Choice(list(detection_sets.SETS)))
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FOLDER")
 @click.option("--steps", default=1000, show_default=True, type=click.IntRange(1))
+@click.option("--graph", metavar="NAME.yaml", help="A graph of ultralytics. Default: ours.")
 @click.option("--width", default=16, show_default=True, type=click.IntRange(1))
 @click.option("--count", default=3000, show_default=True, type=click.IntRange(BATCH))
 @click.option("--held", default=200, show_default=True, type=click.IntRange(1))
-def command(name: str, out: Path, steps: int, width: int, count: int, held: int) -> None:
+def command(
+    name: str, out: Path, steps: int, graph: str | None, width: int, count: int, held: int
+) -> None:
     """Draw the set NAME, train on COUNT pictures, and write what a conversion and its test need."""
     draw = detection_sets.SETS[name]
     made = draw(count, 1)
-    net = train(made, steps, width)
+    net: nn.Module
+    net, loss = small(made, width) if graph is None else of_ultralytics(made, graph)
+    train(net, loss, made, steps)
     detection_sets.write(draw(held, 2), out / "calib")
     detection_sets.write(draw(held, 3), out / "test")
-    picture = torch.zeros(1, 3, detection_sets.SIDE, detection_sets.SIDE)
+    picture = torch.zeros(1, 3, SIDE, SIDE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter announces its own retirement
         torch.onnx.export(net, (picture,), str(out / "detector.onnx"), dynamo=False)

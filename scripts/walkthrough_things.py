@@ -121,7 +121,9 @@ def fit(net: nn.Module, x: NDArray[np.float32], y: NDArray[np.int64], epochs: in
 def detector(folder: Path, steps: int, count: int) -> None:
     """Write detector.onnx, shapes/calib and shapes/test with their COCO files."""
     draw = detection_sets.SETS["shapes"]
-    net = train_detector.train(draw(count, 1), steps, 16)
+    made = draw(count, 1)
+    net, loss = train_detector.small(made, 16)
+    train_detector.train(net, loss, made, steps)
     (folder / "shapes").mkdir()
     detection_sets.write(draw(100, 2), folder / "shapes" / "calib")
     detection_sets.write(draw(100, 3), folder / "shapes" / "test")

@@ -1,4 +1,4 @@
-"""The drawn detection sets and the detector trained on them, small: what docs/results.md says is made so."""
+"""The drawn detection sets and the detector trained on them, small: what docs/tutorials/detector.md says is made so."""
 
 import json
 from pathlib import Path
@@ -55,27 +55,23 @@ def test_the_script_writes_a_detector_that_eval_measures(tmp_path: Path) -> None
 
 
 @pytest.mark.long
-def test_a_detector_is_measured_in_every_format_alike(tmp_path: Path) -> None:
+def test_the_scripts_table_has_each_runtime_and_all_measure_float_files_alike(
+    tmp_path: Path,
+) -> None:
     """Float files of one detector in LiteRT and Core ML find onnxruntime's boxes, and have its mAP."""
     for package in ("torch", "onnxruntime", "pycocotools", "ai_edge_litert", "coremltools"):
         pytest.importorskip(package)
-    from edgeconv import export_model
-
-    train_detector = __import__("train_detector")
+    train_detector, box_figures = __import__("train_detector"), __import__("box_figures")
     small = ["--steps", "60", "--width", "3", "--count", "96", "--held", "4"]
     ran = CliRunner().invoke(train_detector.command, ["shapes", "--out", str(tmp_path), *small])
     assert ran.exit_code == 0, ran.output
-    report = export_model(
-        tmp_path / "detector.onnx", targets=("onnx", "tflite", "coreml"), preprocessing="unit",
-        crop=1.0, verify=tmp_path / "test", output=tmp_path / "out",
-    )  # fmt: skip
-    files = [str(made.path) for made in report.artifacts]
-    asked = ["--data", str(tmp_path / "test"), "--truth", str(tmp_path / "test.json"), "--json"]
-    asked += ["--min-score", "0.05"]
-    ran = CliRunner().invoke(main, ["eval", *files, *asked])
-    assert ran.exit_code == 0, ran.output
-    found = json.loads(ran.stdout)["files"]
-    assert [one["runtime"] for one in found] == ["onnxruntime", "ai-edge-litert", "mil-reference"]
-    assert found[0]["map"] > 0.0
-    assert [one["map"] for one in found] == pytest.approx([found[0]["map"]] * 3, abs=1e-3)
-    assert [one["boxes"]["matched"]["share"] for one in found] == [1.0] * 3
+    asked = [str(tmp_path), "--recipe", "fast", "--min-score", "0.05"]
+    asked += ["--target", "onnx", "--target", "tflite", "--target", "coreml"]
+    ran = CliRunner().invoke(box_figures.main, asked, catch_exceptions=False)
+    rows = [line.strip("| ").split(" | ") for line in ran.output.splitlines()[4:]]
+    real, integer = ([row for row in rows if row[1].startswith(kind)] for kind in ("fp32", "int8"))
+    assert {"onnxruntime", "ai-edge-litert", "mil-reference"} <= {row[2] for row in real}
+    assert [row[2] for row in real] == [row[2] for row in integer]
+    assert {row[3] for row in real} == {real[0][3]}
+    assert float(real[0][3].split()[0]) > 0.0
+    assert {(row[5][:5], row[6]) for row in real} == {("100.0", "0, 0")}
