@@ -27,6 +27,7 @@ ALSO_WRITTEN = (
     *(
         "a Conv or ConvTranspose with computed weights or bias",
         "Einsum",
+        "EyeLike",
         "GatherElements",
         "GatherND",
     ),

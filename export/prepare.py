@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from edgeconv.export.graph import Graph
 from edgeconv.export.passes.axis_by_axis import axis_by_axis
 from edgeconv.export.passes.base import Pass, run_passes
+from edgeconv.export.passes.certain_outputs import certain_outputs
 from edgeconv.export.passes.complete_pads import complete_pads
 from edgeconv.export.passes.complete_resize import complete_resize
 from edgeconv.export.passes.computed_indices import computed_indices
@@ -54,6 +55,7 @@ from edgeconv.export.passes.tokens_to_gemm import tokens_to_gemm
 from edgeconv.export.passes.unpool import unpool
 
 HUB: tuple[Pass, ...] = (
+    certain_outputs,
     fold_constants,
     drop_empty,
     drop_noops,

@@ -16,14 +16,14 @@ def drop_noops(graph: Graph) -> bool:
     """Apply the rewrite to every match."""
     changed = _drop_neutral(graph)
     for node in list(graph.nodes):
-        if node.inputs and _is_noop(graph, node) and _can_merge(graph, node):
+        if node.inputs and is_noop(graph, node) and _can_merge(graph, node):
             source = node.inputs[0]
             graph.nodes.remove(node)
             graph.redirect(node.output, source)
             changed = True
         elif (
             node.op in ("Cast", "Dropout")
-            and _is_noop(graph, node)
+            and is_noop(graph, node)
             and not _reads_others(graph, node)
         ):
             node.op, node.inputs, node.outputs, node.attrs = (
@@ -69,7 +69,8 @@ def _reads_others(graph: Graph, node: Node) -> bool:
     return any(out in graph.outputs or out in readers for out in node.outputs[1:] if out)
 
 
-def _is_noop(graph: Graph, node: Node) -> bool:
+def is_noop(graph: Graph, node: Node) -> bool:
+    """Whether a node hands its first input on unchanged."""
     same = graph.shape(node.inputs[0]) == graph.shape(node.output)
     if node.op == "Identity":
         return True
