@@ -24,16 +24,16 @@ FEW = 0.5
 
 
 def lost_boxes(kind: str, held: BoxParity | None) -> tuple[Finding, ...]:
-    """Return the finding that an INT8 file surely keeps fewer than half of a detector's boxes.
+    """Return the finding that an INT8 file keeps fewer than half of a detector's boxes, a doubt where that may be chance.
 
     How much noise a box can stand depends on its size: the noise of all figures together does not say it.
     """
-    if kind != "int8" or held is None or held.matched.interval[1] >= FEW:
+    if kind != "int8" or held is None or held.matched.value >= FEW:
         return ()
-    said = f"it keeps {held.matched} of the float model's {held.matched.count} boxes (IoU {PARITY_IOU:g}, same class)"
-    return (
-        Finding("", LOST_BOXES, held.matched.value, FEW, False, f"{said}, surely fewer than half"),
-    )
+    surely = held.matched.interval[1] < FEW
+    kept = f"it keeps {held.matched} of the float model's {held.matched.count} boxes (IoU {PARITY_IOU:g}, same class)"
+    said = "surely fewer than half" if surely else "too few to tell whether half of them are kept"
+    return (Finding("", LOST_BOXES, held.matched.value, FEW, not surely, f"{kept}, {said}"),)
 
 
 def boxes_held(

@@ -147,7 +147,7 @@ def compare(
     "background"); ``scores`` names the outputs that hold class scores (None: judge/scores.py decides);
     ``cuts`` are the parts of outputs that the graph shows, ``whole`` what it decides of
     them, ``margins`` how sure labels are; ``fed`` are the inputs, name -> (samples, ...);
-    ``found`` is what is known already.
+    ``found`` is what is known already; what of it holds is a doubt.
 
     A value that is not finite makes a failed verdict. Raises EdgeconvError where outputs or their
     shapes cannot be matched.
@@ -208,6 +208,7 @@ def compare(
         for (output, part), own in made.places.items()
         for doubt in doubts_of(output, part, own, budget, len(reference[output]))
     ]
+    doubts += [finding.why for finding in found if finding.ok]
     return replace(made, doubts=(*doubts, budget.open) if budget.open else tuple(doubts))
 
 
