@@ -19,6 +19,7 @@ UNTAKEN = {
     "(int16[1,4] x) => (int16[1,4] y) { y = Clip(x, low) }": (
         "does not take Clip .node y. of int16: let it compute"
     ),
+    "(string[1] x) => (string[1] y) { y = Identity(x) }": "Identity .node y. holds texts, which no target has",
     "(float[1,4] x) => (float[1,4] y) { y = Relu(x) }": "is of opset 99, which is newer",
     "(bool b, int32[2] x) => (int32[2] y) { [chosen] y = If(b) <then_branch = one () => (int32[2] o) { o = Sum(x, x) }, else_branch = two () => (int32[2] o) { o = Identity(x) }> }": (
         "does not take If .node chosen. of bool and int32"

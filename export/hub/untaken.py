@@ -63,14 +63,18 @@ def _types(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
 
 def _sentence(node: onnx.NodeProto, types: dict[str, onnx.TypeProto], named: str) -> str:
     kinds = {
-        helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type).name
+        onnx.TensorProto.DataType.Name(kind.tensor_type.elem_type).lower()
         for kind in types.values()
         if kind.tensor_type.elem_type
     }
-    cure = "write it with other operators there"
-    if kinds != {"float32"}:
-        cure = "let it compute on float32 there, with a Cast before and behind it"
-    return (
-        f"{named}: onnxruntime, in which every file is compared, does not take {node.op_type} "
-        f"(node {node.name or node.output[0]}) of {' and '.join(sorted(kinds))}: {cure}"
-    )
+    where = f"{node.op_type} (node {node.name or node.output[0]})"
+    if "string" in kinds:
+        return (
+            f"{named}: {where} holds texts, which no target has: end the model before them, "
+            "and name classes with --labels"
+        )
+    cure = "let it compute on float32 there, with a Cast before and behind it"
+    if kinds == {"float"}:
+        cure = "write it with other operators there"
+    said = f"does not take {where} of {' and '.join(sorted(kinds))}: {cure}"
+    return f"{named}: onnxruntime, in which every file is compared, {said}"
