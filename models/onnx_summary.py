@@ -1,7 +1,7 @@
 """Summarize an .onnx file node by node, from its inferred shapes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -19,7 +19,7 @@ MATRICES = {"Gemm": 1, "MatMul": 1, "QLinearMatMul": 3, "MatMulInteger": 1, "QGe
 """Operator -> index of its second operand, the weights."""
 
 
-def summarize_onnx(path: Path, shapes: Sequence[Shape] = ()) -> Summary:
+def summarize_onnx(path: Path, shapes: Sequence[Shape] | Mapping[str, Shape] = ()) -> Summary:
     """Return the nodes of ``path`` in file order; ``shapes`` settle dynamic inputs.
 
     Raises EdgeconvError where the file cannot be read or an input stays dynamic.
@@ -28,7 +28,7 @@ def summarize_onnx(path: Path, shapes: Sequence[Shape] = ()) -> Summary:
         return _summarized(path, shapes)
 
 
-def _summarized(path: Path, shapes: Sequence[Shape]) -> Summary:
+def _summarized(path: Path, shapes: Sequence[Shape] | Mapping[str, Shape]) -> Summary:
     if path.is_file():
         admit(path)
     model, _ = settle_shapes(load_model(path), shapes)

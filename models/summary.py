@@ -22,17 +22,22 @@ def summarize(
     classes: int = 1000,
     resolution: int | None = None,
     input_shape: Sequence[int] | None = None,
-    input_shapes: Sequence[Sequence[int]] = (),
+    input_shapes: Sequence[Sequence[int]] | Mapping[str, Sequence[int]] = (),
 ) -> Summary:
     """Return each layer's output shape, parameters, multiply-adds, bytes, and savings by grouping.
 
     ``source`` is one of the four nets, ``path/file.py:factory``, ``package.module:factory``, a saved
     program (.pt2, TorchScript), an .onnx file, or a module.
     ``options`` (width, groups, ...) and ``classes`` are for the four nets, ``resolution`` in
-    pixels for all that take one picture (default 224), ``input_shapes`` for all else.
+    pixels for all that take one picture (default 224), ``input_shapes`` for all else,
+    by name for an .onnx file.
     Raises UsageError for what does not go together, EdgeconvError for what cannot be read or run.
     """
     given = {key: value for key, value in (options or {}).items() if value is not None}
+    named = {}
+    if isinstance(input_shapes, Mapping):
+        named = {key: tuple(shape) for key, shape in input_shapes.items()}
+        input_shapes = tuple(named.values())
     shapes = tuple(tuple(shape) for shape in (input_shapes or filter(None, [input_shape])))
     if resolution is not None:
         if shapes:
@@ -48,7 +53,11 @@ def summarize(
         require("onnx", "export")
         from edgeconv.models.onnx_summary import summarize_onnx
 
-        return summarize_onnx(Path(source), shapes)
+        return summarize_onnx(Path(source), named or shapes)
+    if named:
+        raise UsageError(
+            "--input-shape NAME= is for .onnx files: give the shapes in the inputs' order"
+        )
     if not is_file:
         spec = find_spec(name)
         resolve_options(name, given)

@@ -118,6 +118,17 @@ def test_a_dynamic_batch_alone_is_one_and_a_given_shape_is_taken(tmp_path: Path)
     check_small(summarize(path, input_shapes=[(1, 4, 10, 10)]))
 
 
+def test_an_onnx_file_takes_shapes_by_the_names_that_it_is_told_to_give(tmp_path: Path) -> None:
+    path = str(write_onnx(tmp_path / "dynamic.onnx", "batch"))
+    import onnx
+
+    (name,) = (value.name for value in onnx.load(path).graph.input)
+    made = CliRunner().invoke(main, ["summary", path, "--input-shape", f"{name}=1,4,10,10"])
+    assert (made.exit_code, "1x4x10x10" in made.output) == (0, True)
+    with pytest.raises(UsageError, match="NAME= is for"):
+        summarize("mobilenet_v1", input_shapes={"x": (1, 3, 32, 32)})
+
+
 def test_a_net_and_its_own_onnx_file_cost_the_same(tmp_path: Path) -> None:
     import onnx
 

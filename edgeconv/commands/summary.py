@@ -15,15 +15,19 @@ if TYPE_CHECKING:
 
 def parse_shapes(
     ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
-) -> tuple[tuple[int, ...], ...]:
-    """Read each ``N,C,H,W`` as a tuple of positive numbers, for click."""
-    shapes = []
+) -> tuple[tuple[int, ...], ...] | dict[str, tuple[int, ...]]:
+    """Read each ``N,C,H,W`` as a tuple of positive numbers, for click; by name where they are NAME=N,C,H,W."""
+    shapes, names = [], []
     for text in texts:
-        sizes = [part.strip() for part in text.split(",")]
+        name, equals, rest = text.rpartition("=")
+        names += [name] if equals else []
+        sizes = [part.strip() for part in rest.split(",")]
         if not all(part.isdecimal() and int(part) > 0 for part in sizes):
             raise click.BadParameter(f"{text!r} is not a shape like 1,3,224,224", ctx, param)
         shapes.append(tuple(int(part) for part in sizes))
-    return tuple(shapes)
+    if names and len(names) != len(texts):
+        raise click.BadParameter("name every input, or none", ctx, param)
+    return dict(zip(names, shapes, strict=True)) if names else tuple(shapes)
 
 
 @click.command(
@@ -43,8 +47,8 @@ def parse_shapes(
     "shapes",
     multiple=True,
     callback=parse_shapes,
-    metavar="N,C,H,W",
-    help="One for each input.",
+    metavar="[NAME=]N,C,H,W",
+    help="One for each input; names are for .onnx files.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 def command(
@@ -55,7 +59,7 @@ def command(
     activation: str | None,
     classes: int,
     resolution: int | None,
-    shapes: tuple[tuple[int, ...], ...],
+    shapes: tuple[tuple[int, ...], ...] | dict[str, tuple[int, ...]],
     as_json: bool,
 ) -> None:
     """Print an architecture layer by layer.
