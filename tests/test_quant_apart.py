@@ -77,3 +77,38 @@ def test_a_part_beside_a_constant_or_far_from_zero_keeps_its_digits(beside: str)
     assert "join" in made.recipe.float_nodes
     assert ("place" in made.recipe.float_nodes) is (beside == "far")
     assert not {"fc", "large"} & set(made.recipe.float_nodes)
+
+
+@pytest.mark.parametrize("bins", [0, 8])
+@pytest.mark.parametrize("varied", [True, False])
+def test_boxes_of_places_and_distances_keep_their_digits(varied: bool, bins: int) -> None:
+    """A detector's corners: a step of 1/256 of the picture is much for a small box, and of a bin's share for a mean."""
+    graph = kit.small_net()
+    distance, shape = "sum", graph.shape("sum")
+    if bins:
+        graph.declare("shares", shape, np.float32)
+        graph.nodes.append(Node("Softmax", "shares", ["sum"], ["shares"], {"axis": 1}))
+        weights = np.arange(bins, dtype=np.float32).reshape(1, bins, 1, 1)
+        source = graph.add_constant("bins", weights)
+        distance, shape = "distances", (1, 1, *shape[2:])
+        graph.declare("distances", shape, np.float32)
+        graph.nodes.append(Node("Conv", "distances", ["shares", source], ["distances"]))
+    places = np.arange(shape[3], dtype=np.float32) if varied else np.ones(1, np.float32)
+    graph.constants["places"] = np.broadcast_to(places, shape).copy()
+    graph.constants["stride"] = np.full(1, 8, np.float32)
+    wide = (1, 2 * shape[1], *shape[2:])
+    made_of_them: tuple[tuple[str, list[str], str, tuple[int, ...]], ...] = (
+        ("Sub", ["places", distance], "near", shape),
+        ("Add", ["places", distance], "far", shape),
+        ("Concat", ["near", "far"], "corners", wide),
+        ("Mul", ["corners", "stride"], "boxes", wide),
+    )
+    for op, inputs, name, size in made_of_them:
+        graph.declare(name, size, np.float32)
+        graph.nodes.append(Node(op, name, inputs, [name], {"axis": 1} if op == "Concat" else {}))
+    graph.outputs = ["boxes"]
+    feeds = [{"input": row[None]} for row in kit.pictures(20)]
+    floats = quantize(prepare(graph, int8=True).graph, feeds, recipe="fast").recipe.float_nodes
+    wanted = {"near", "far", "corners", "boxes"} | ({"shares", "distances"} if bins else set())
+    assert wanted & set(floats) == (wanted if varied else set())
+    assert "project" not in floats

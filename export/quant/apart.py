@@ -12,6 +12,10 @@ Result:  the Gemm computes in float
 Given:   Conv -> ReduceMean -> Mul -> output, which moves between 480 and 520
 Result:  ReduceMean and Mul compute in float
 
+Given:   Sub(places, distances), Add(places, distances) -> ... -> Mul(strides) -> output, corners of boxes
+Result:  all of it computes in float: a step of 1/256 of the picture is much for a small box; so do Softmax -> Conv
+         before it that make each distance as the mean of a few bins (Generalized Focal Loss, arXiv 2006.04388)
+
 Given:   Softmax over few nearly equal classes -> output, of values between 0.2 and 0.3
 Result:  the Softmax computes in float: INT8 prescribes steps of 1/256, of which it would use few
 """
@@ -34,6 +38,9 @@ MOST_FIGURES = 16
 """Longer vectors are class scores, of which one may hardly move, or embeddings."""
 MOST_CHEAP = 4096
 """Elements of a tensor that costs nothing in float."""
+FEW_BESIDE = 16
+"""A tensor of so many times fewer elements than the net's inputs costs nothing either."""
+PLACING = frozenset(("Add", "Sub"))
 WIDEST = 4.0
 """Times that one part's values may exceed another's: two bits of the smaller one."""
 
@@ -53,7 +60,51 @@ def kept_apart(graph: Graph, seen: Observation) -> dict[str, str]:
             found.update(dict.fromkeys([node.name, *following, *gates], reason))
             parts += [name for name in node.inputs if name in makers]
     ends = {name: [r for r in readers[name] if r.name not in found] for name in readers}
-    return {**_far_from_zero(graph, seen, parts, ends), **found}
+    placed = _placed(graph, [*graph.outputs, *parts], ends)
+    return {**_far_from_zero(graph, seen, parts, ends), **placed, **found}
+
+
+def _placed(graph: Graph, outputs: Sequence[str], readers: dict[str, list[Node]]) -> dict[str, str]:
+    """Return what makes outputs, or parts of one, of places that are constants and distances from them."""
+    makers = graph.producers()
+    whole = sum(int(np.prod(graph.shape(name))) for name in graph.inputs)
+    found: dict[str, str] = {}
+    for output in outputs:
+        names = _cheap_tail(graph, output, makers, readers, max(MOST_CHEAP, whole // FEW_BESIDE))
+        tail = [node for node in graph.nodes if node.name in names and node.op not in APART]
+        if any(node.op in PLACING and _varied(graph, node) for node in tail):
+            reason = "it makes places in the picture of those that are constants"
+            tail += _means_of_bins(graph, tail, makers, readers)
+            found.update(dict.fromkeys([node.name for node in tail], reason))
+    return found
+
+
+def _means_of_bins(
+    graph: Graph, tail: Sequence[Node], makers: dict[str, Node], readers: dict[str, list[Node]]
+) -> list[Node]:
+    """Return the layers that give nothing but means of bins to ``tail``, with the Softmax before each."""
+    names = {node.name for node in tail}
+    found: list[Node] = []
+    for tensor in dict.fromkeys(n for node in tail for n in node.inputs if n in makers):
+        layer = makers[tensor]
+        if layer.op not in WEIGHTED or any(r.name not in names for r in readers[tensor]):
+            continue
+        path = [layer]
+        while (before := makers.get(path[-1].inputs[0])) is not None and moves_integers(before):
+            path.append(before)
+        if before is None or before.op != "Softmax" or len(readers[before.output]) > 1:
+            continue
+        bins = graph.shape(before.output)[before.int("axis", -1)]
+        weights = graph.constants.get(layer.inputs[1])
+        if weights is not None and weights.size == bins:
+            found += [*path, before]
+    return found
+
+
+def _varied(graph: Graph, node: Node) -> bool:
+    """Whether a node adds a constant that differs from place to place, of which there are more than figures of one."""
+    values = [graph.constants[name] for name in node.inputs if name in graph.constants]
+    return any(value.size > MOST_FIGURES and np.ptp(value) > 0.0 for value in values)
 
 
 def _far_from_zero(
@@ -95,11 +146,16 @@ def _uneven(graph: Graph, output: str, moves: NDArray[np.float32]) -> bool:
 
 
 def _cheap_tail(
-    graph: Graph, output: str, makers: dict[str, Node], readers: dict[str, list[Node]]
+    graph: Graph,
+    output: str,
+    makers: dict[str, Node],
+    readers: dict[str, list[Node]],
+    most: int = MOST_CHEAP,
 ) -> list[str]:
     """Return what ends in ``output`` alone, back to the layer before it or, behind moves only, with it.
 
-    Of the operators that have an INT8 form; a large tensor, which none but layers should make, ends it too.
+    Of the operators that have an INT8 form; a tensor of more than ``most`` elements, which none but
+    layers should make, ends it too.
     """
     found: dict[str, Node] = {}
     waiting, only_moved = [output], True
@@ -111,7 +167,7 @@ def _cheap_tail(
         elsewhere = [r for r in readers.get(tensor, []) if r.name not in found]
         if elsewhere or (tensor in graph.outputs and tensor != output):
             continue
-        small = np.prod(graph.shape(tensor)) <= MOST_CHEAP
+        small = np.prod(graph.shape(tensor)) <= most
         if not (small or node.op in APART or moves_integers(node)):
             continue
         found[node.name] = node
