@@ -17,6 +17,7 @@ from edgeconv.export.source import Source
 from edgeconv.pictures import find_pictures
 from edgeconv.samples import Feed, InputSpec, Sample, load_samples, split
 from edgeconv.spread import spread
+from edgeconv.terminal import counted
 from edgeconv.truth import read_truth
 
 if TYPE_CHECKING:
@@ -42,6 +43,17 @@ class Data:
             "count": len(self.calibration),
             "samples": [{"name": s.name, "sha256": s.sha256} for s in self.calibration],
         }
+
+    def doubts(self) -> list[str]:
+        """Say how many of the verifying samples calibrate too, under whatever name."""
+        known = {sample.sha256 for sample in self.calibration} - {""}
+        seen = [s.name for s in self.verification if s.sha256 in known] if known else []
+        if not seen:
+            return []
+        return [
+            f"{len(seen)} of {counted(len(self.verification), 'sample')} that verify calibrate too, such as "
+            f"{seen[0]}: a recipe does better on what it has seen, give --verify others"
+        ]
 
 
 def choose_data(options: ExportOptions, source: Source, labels: Sequence[str] | None) -> Data:

@@ -88,6 +88,7 @@ def _plan_file(work: Work, target: str) -> Sequence[tuple[str, str]]:
 def _describe(work: Work) -> None:
     if work.options.int8_weights:
         work.notes.append("INT8 weights alone: activations stay in float")
+    work.notes += work.data.doubts()
     work.description = describe(
         work.options,
         work.source,
@@ -117,19 +118,14 @@ REFERENCE = Stage(
     reference, lambda _: (("reference", "the float net on every sample that verifies"),)
 )
 
-
-def _judges_recipes(work: Work) -> bool:
-    return work.options.max_drop is not None
-
-
 MEASURING = (
-    replace(REFERENCE, when=_judges_recipes),
+    replace(REFERENCE, when=lambda work: work.options.max_drop is not None),  # which judges by it
     Stage(
         _quantize,
         _plan_quantize,
         lambda work: work.options.integer and work.lowered.own is None,
     ),
-    replace(REFERENCE, when=lambda work: not _judges_recipes(work)),
+    replace(REFERENCE, when=lambda work: work.options.max_drop is None),
     Stage(_describe, lambda _: ()),
 )
 

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 
 from edgeconv.artifact import LETTERBOX, Preprocessing
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.export.data import Data
 from edgeconv.pictures import (
     BARS,
     UNLABELLED,
@@ -426,6 +427,17 @@ def test_calibration_and_verification_are_disjoint_and_even(
     numbers = sorted(int(name) for name in left)
     gaps = np.diff([*numbers, total + numbers[0]])
     assert gaps.max() - gaps.min() <= 1
+
+
+def test_a_sample_that_verifies_and_calibrates_is_found_under_any_name() -> None:
+    def held(name: str, content: str) -> Sample:
+        return Sample(name, dict, hashed=lambda: content)
+
+    first = held("a", "one"), held("b", ""), held("c", "two")
+    other = held("d", "two"), held("e", ""), held("f", "three")
+    (said,) = Data(first, other, "").doubts()
+    assert said.startswith("1 of 3 samples that verify calibrate too, such as d:")
+    assert Data((), other, "").doubts() == []
 
 
 def test_a_single_sample_does_both() -> None:

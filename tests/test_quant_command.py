@@ -32,6 +32,10 @@ def test_a_float_file_becomes_a_verified_int8_file_with_its_recipe(tmp_path: Pat
     done = CliRunner().invoke(main, [*arguments, "--recipe", "fast"])
     assert done.exit_code == 0, done.output
     assert "7/7 INT8" in done.output
+    assert "calibrate too" not in done.output
+    arguments = ["export", *arguments[1:], "--int8", "--target", "onnx", "--verify", str(samples)]
+    done = CliRunner().invoke(main, [*arguments, "--force", "--recipe", "fast"])
+    assert "24 of 24 samples that verify calibrate too, such as calib.npz[0]" in done.output
     assert (output / "net_int8.onnx").is_file()
     (recipe,) = output.glob("*.evidence/recipe.json")
     same = CliRunner().invoke(main, ["recipe", "diff", str(output / "net_int8.onnx"), str(recipe)])
