@@ -41,6 +41,8 @@ MOST_CHEAP = 4096
 FEW_BESIDE = 16
 """A tensor of so many times fewer elements than the net's inputs costs nothing either."""
 PLACING = frozenset(("Add", "Sub"))
+SCALING = PLACING | {"Concat", "Div", "Mul", "Neg"}
+"""What lies between places and an output that holds them, beside moves."""
 WIDEST = 4.0
 """Times that one part's values may exceed another's: two bits of the smaller one."""
 
@@ -72,7 +74,7 @@ def _placed(graph: Graph, outputs: Sequence[str], readers: dict[str, list[Node]]
     for output in outputs:
         names = _cheap_tail(graph, output, makers, readers, max(MOST_CHEAP, whole // FEW_BESIDE))
         tail = [node for node in graph.nodes if node.name in names and node.op not in APART]
-        if any(node.op in PLACING and _varied(graph, node) for node in tail):
+        if any(_places(graph, node, readers) for node in tail):
             reason = "it makes places in the picture of those that are constants"
             tail += _means_of_bins(graph, tail, makers, readers)
             found.update(dict.fromkeys([node.name for node in tail], reason))
@@ -101,10 +103,19 @@ def _means_of_bins(
     return found
 
 
-def _varied(graph: Graph, node: Node) -> bool:
-    """Whether a node adds a constant that differs from place to place, of which there are more than figures of one."""
+def _places(graph: Graph, node: Node, readers: dict[str, list[Node]]) -> bool:
+    """Whether a node adds to a constant that differs from place to place, and what comes after only scales that."""
     values = [graph.constants[name] for name in node.inputs if name in graph.constants]
-    return any(value.size > MOST_FIGURES and np.ptp(value) > 0.0 for value in values)
+    varied = any(value.size > MOST_FIGURES and np.ptp(value) > 0.0 for value in values)
+    return node.op in PLACING and varied and _only_scaled(node, readers)
+
+
+def _only_scaled(node: Node, readers: dict[str, list[Node]]) -> bool:
+    after = [reader for name in filter(None, node.outputs) for reader in readers.get(name, [])]
+    return all(
+        (reader.op in SCALING or moves_integers(reader)) and _only_scaled(reader, readers)
+        for reader in after
+    )
 
 
 def _far_from_zero(
