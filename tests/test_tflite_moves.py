@@ -217,6 +217,15 @@ def super_resolution() -> Graph:
     return net.finish(net.add("DepthToSpace", [x], (1, 3, 8, 10), blocksize=2, mode="CRD"))
 
 
+def mean_of_bins() -> Graph:
+    """Four distances a place, each the mean of its bins (arXiv 2006.04388), as YOLO's heads write it."""
+    net = NetBuilder(shape=(1, 3, 4, 5))
+    x = turned(net, reshaped(net, net.conv("input", 64), 1, 4, 16, 20), 0, 2, 1, 3)
+    shares = net.add("Softmax", [x], (1, 16, 4, 20), axis=1)
+    mean = net.conv(shares, 1, kernel=1, clamp=None)
+    return net.finish(turned(net, reshaped(net, mean, 1, 4, 20), 0, 2, 1))
+
+
 def written_channels(rows: range, channels: range) -> Graph:
     """y = x.clone(); y[rows, channels] = f(y[rows, channels]): FasterNet's and TSM's layers."""
     net = NetBuilder(shape=(4, 3, 4, 5))
@@ -267,6 +276,7 @@ def test_what_is_written_into_a_picture_moves_nothing(
         (normed_to_tokens, 0),
         (cubic, 0),
         (super_resolution, 0),
+        (mean_of_bins, 0),
     ],
 )
 def test_only_what_has_to_move_moves(worker: Worker, build: object, most: int, int8: bool) -> None:

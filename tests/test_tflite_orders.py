@@ -36,6 +36,7 @@ from edgeconv.export.tflite.place_shuffles import place_shuffles
 from edgeconv.export.tflite.rewrites import chosen
 from edgeconv.export.tflite.row_regions import Order, order_of
 from edgeconv.export.tflite.stack_parts import _filled, _pays
+from edgeconv.export.tflite.swap_places import swap_places
 from edgeconv.export.tflite.table import planned
 from edgeconv.export.tflite.turn_together import turn_together
 from edgeconv.recipe import Recipe
@@ -401,6 +402,40 @@ def test_rows_keep_the_order_in_which_they_come(graph: Graph, turns: int | None)
     if turns is not None:
         assert codes(join_moves(made, None)).split().count("Transpose") == turns
     assert moved(made) <= moved(graph)
+
+
+def bins_net(inner: str, made: str = "", behind: str = "f = Reshape(c, b) y = Transpose<perm=[0,2,1]>(f)", **more: Any) -> Graph:  # fmt: skip
+    """Bins of four sides a place, as a detector parts them, and what is made of their pictures."""
+    body = (
+        f"(float[1,9,64] x) => (float[1,9,4] y{made}) {{ r = Reshape(x, a) "
+        f"t = Transpose<perm=[0,3,2,1]>(r) {inner} {behind} }}"
+    )
+    return graph_of(body, a=ints(1, 9, 4, 16), b=ints(1, 4, 9), m=floats(1, 16, 1, 1), **more)
+
+
+MEAN = "c = Conv(s, m)"
+
+
+@pytest.mark.parametrize(
+    ("graph", "swapped"),
+    [
+        (bins_net(f"s = Softmax<axis=1>(t) {MEAN}"), True), (bins_net(f"s = Softmax<axis=2>(t) {MEAN}"), False),
+        (bins_net(f"l = Relu(t) s = Add(l, t) {MEAN}"), True), (bins_net(f"s = Mul(t, k) {MEAN}", k=floats(16, 1, 1)), True),
+        (bins_net(f"s = Mul(t, k) {MEAN}", k=floats(4, 1)), False), (bins_net(f"s = Relu(t) {MEAN}", made=", float[1,16,4,9] s"), False),
+        (bins_net(f"s = Relu(t) {MEAN} u = Abs(s) o = MatMul(u, q)", made=", float[1,16,4,9] o", q=floats(9, 9)), False),
+        (bins_net("c = Conv<pads=[1,1,1,1]>(t, d)", d=floats(1, 16, 3, 3)), False),
+        (bins_net("c = Conv(t, z)", behind="y = Reshape(c, e)", e=ints(1, 9, 4), z=floats(1, 16, 1, 1)), False),
+    ],
+)  # fmt: skip
+def test_pixels_lie_as_what_is_around_them_has_them(graph: Graph, swapped: bool) -> None:
+    recipe = recipe_of(graph)
+    made, held = swap_places(graph, recipe, moved)
+    assert (made is graph, held is recipe) == (not swapped, not swapped)
+    if swapped:
+        assert moved(made) == 0 < moved(graph)
+        same(graph, made)
+        assert held is not None
+        assert all(n.output in held.activations for n in made.nodes)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from edgeconv.export.tflite.order_channels import order_channels
 from edgeconv.export.tflite.pick_together import pick_together
 from edgeconv.export.tflite.place_shuffles import place_shuffles
 from edgeconv.export.tflite.stack_parts import stack_parts
+from edgeconv.export.tflite.swap_places import swap_places
 from edgeconv.export.tflite.table import planned
 from edgeconv.export.tflite.turn_together import turn_together
 from edgeconv.recipe import Recipe
@@ -72,6 +73,7 @@ def rewrite(
     graph, recipe = carry_rows(graph, recipe, _moved)
     graph = join_moves(graph, recipe)
     graph, recipe = pick_together(graph, recipe, _moved)
+    graph, recipe = swap_places(graph, recipe, _moved)
     placed: tuple[Change, ...] = ()
     if rewrites.place_shuffles:
         graph, recipe, placed = place_shuffles(graph, recipe)  # first: what is folded costs nothing
