@@ -1,9 +1,9 @@
 """The float reference: PyTorch for a module, onnxruntime for a file, one feed at a time and without rewrites.
 
 Where many samples verify there is a quicker way: a file with onnxruntime's rewrites (some 2.5 times as
-quick), a module on a few small inputs in one call. The first FIRST samples go both ways, the others the
-quicker one where that changed no output by more than SAME of its largest value: float noise, a tenth of
-what a float file may depart by.
+quick), a module on a few small inputs in one call, if its graph keeps samples apart. The first FIRST
+samples go both ways, the others the quicker one where that changed no output by more than SAME of its
+largest value: float noise, a tenth of what a float file may depart by.
 """
 
 import math
@@ -99,6 +99,17 @@ def _same(made: Sequence[Outputs], quick: Quick, group: Sequence[Feeds]) -> bool
     )
 
 
+def _keeps_apart(raw: "onnx.ModelProto") -> bool:
+    """Whether a net's graph shows that what it gives for a sample does not depend on others beside it."""
+    from edgeconv.export.hub.onnx_io import from_onnx
+    from edgeconv.export.quant.batching import batched
+
+    try:
+        return batched(from_onnx(raw)) is not None
+    except EdgeconvError:
+        return False  # such as a shape that cannot be inferred before the graph is simplified
+
+
 @contextmanager
 def open_reference(
     *,
@@ -127,7 +138,7 @@ def open_reference(
             )
             runner: Runner = opened.enter_context(net)
             size = JOINED * sum(4 * math.prod(shape) for shape in shapes.values())
-            if size <= SMALL and all(shapes.values()):
+            if count > 2 * FIRST and size <= SMALL and _keeps_apart(raw):
                 quick = Quick(net.infer_joined, JOINED)
         else:
             from edgeconv.runtimes.onnxrt import open_model

@@ -74,10 +74,16 @@ def test_few_samples_go_the_slow_way() -> None:
     assert "quick" not in ways
 
 
-def opened(module: Any, shape: tuple[int, ...]) -> Any:
+def opened(module: Any, shape: tuple[int, ...], mixed: bool = False) -> Any:
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
     gives = helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)
-    graph = helper.make_graph([helper.make_node("Exp", ["x"], ["y"])], "g", [value], [gives])
+    nodes = [helper.make_node("Exp", ["x"], ["y"])]
+    if mixed:
+        nodes = [
+            helper.make_node("ReduceMax", ["x"], ["most"]),
+            helper.make_node("Min", ["x", "most"], ["y"]),
+        ]
+    graph = helper.make_graph(nodes, "g", [value], [gives])
     raw = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return open_reference(
         module=module,
@@ -119,3 +125,5 @@ def test_a_file_and_a_small_module_have_a_quicker_way() -> None:
     assert set(one.sizes[-MANY + FIRST :]) == {1}
     with opened(Exp(), (1, 1 << 17)) as made:
         assert made.quick is None
+    with opened(Exp(), (1, 3), mixed=True) as made:
+        assert made.quick is None, "a maximum over all samples may differ on later ones alone"

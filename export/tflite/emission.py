@@ -279,7 +279,11 @@ class Emission(Temporaries):
         return self.layout(name) == "last" and len(self.graph.shape(name)) != 4
 
 
-_SCALARS = ("Clip", "Pad")  # constants behind the first input are attributes, not operands
+_SCALARS = (
+    "Clip",
+    "Pad",
+    "Resize",
+)  # constants behind the first input are attributes, not operands
 
 
 def _unary_options(code: str) -> str:
