@@ -890,3 +890,27 @@ def test_one_flip_of_few_pictures_is_chance_and_permuted_classes_are_named(count
         {"y": wanted}, {"y": half}, floor={"y": floor}, budget=replace(INT8, limits=kept)
     )
     assert not alone, "these flips alone name it"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("logits", True),
+        ("behind a ReLU", True),
+        ("named", False),
+        ("length 1", False),
+        ("few", False),
+    ],
+)
+def test_what_may_be_classes_after_all_is_said(kind: str, said: bool) -> None:
+    """64 values a sample, or none below 0, are taken for no class scores: silence would look like agreement."""
+    rows = np.random.default_rng(5).normal(size=(40, 63 if kind == "few" else 64))
+    rows[np.arange(40), np.arange(40)] += 6.0
+    if kind == "behind a ReLU":
+        rows = np.maximum(rows[:, :40], 0.0)
+    if kind == "length 1":
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    name = "embedding" if kind == "named" else "y"
+    notes = compare({name: rows}, {name: rows + 1e-7}).notes
+    assert any("are not read as class scores" in note for note in notes) is said
+    assert not compare({name: rows}, {name: rows}, truth=np.arange(40)).notes

@@ -49,6 +49,20 @@ def holds_scores(
     return not spreads or max(spreads) <= GAP * min(spreads)
 
 
+def unread(name: str, reference: Reals, fed: Mapping[str, Reals]) -> list[str]:
+    """Say so where its length or its signs alone have an output taken for no class scores: 64 classes, or a ReLU's."""
+    if not is_scores(reference) or _named_vector(name) or _as_fed(reference, fed):
+        return []
+    rows = class_rows(reference)
+    told = _in_order(rows) or _unit_length(rows) or _tags(rows) or _keeps_order(rows)
+    if told or not (rows.shape[1] % WIDE == 0 or _figures(rows)):
+        return []
+    return [
+        f"{name}: its {rows.shape[1]} values a sample are not read as class scores, so no agreement is asked; "
+        "if they are classes, --truth says it, and parity's --scores"
+    ]
+
+
 def _named_vector(name: str) -> bool:
     """Whether an output is called an embedding, whose largest element says nothing.
 

@@ -18,7 +18,7 @@ from edgeconv.judge.labels import Margins
 from edgeconv.judge.measure import measure
 from edgeconv.judge.measures import MEASURES, PART_MEASURES, Figures, show
 from edgeconv.judge.parts import Cuts, Part, find_parts
-from edgeconv.judge.scores import holds_scores
+from edgeconv.judge.scores import holds_scores, unread
 from edgeconv.judge.whole import MANY, Whole, whole_kind
 from edgeconv.terminal import unlike
 
@@ -169,8 +169,7 @@ def compare(
         wanted, got = reference[name], other[theirs]
         if got.shape == (*wanted.shape, 1) and wanted.ndim == 1:
             got = got[:, 0]  # a number, which Core ML hands out with an axis
-        if class_offset:
-            got = got[:, class_offset:]
+        got = got[:, class_offset:] if class_offset else got
         _check_classes(name, wanted, got, class_offset)
         if broken := _not_finite(name, wanted, got):
             findings.append(broken)
@@ -194,7 +193,8 @@ def compare(
             kept=told == "kept" and floor is None,
         )
         figures[name], said, judged = _measured(name, wanted, got, context, budget)
-        notes.extend(said)
+        known = scores is not None or bool(kind) or context.scores or told == "signal"
+        notes += [*said, *([] if known else unread(name, wanted, fed or {}))]
         findings.extend(judged)
         for piece in pieces:
             if wanted.shape == got.shape:
