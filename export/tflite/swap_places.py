@@ -22,7 +22,7 @@ from edgeconv.recipe import Recipe
 SWAP = Step("perm", (0, 1, 3, 2))
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Region:
     """Pictures of the same pixels, the nodes between them, and what the nodes that move data do after the swap."""
 
