@@ -124,6 +124,7 @@ def open_reference(
 ) -> Iterator[Reference]:
     """Open the reference for ``count`` feeds; ``dtypes`` names the types of inputs that are not float32."""
     quick: Quick | None = None
+    many = count > 2 * FIRST
     with ExitStack() as opened:
         if module is not None:
             from edgeconv.runtimes.pytorch import open_module
@@ -138,14 +139,14 @@ def open_reference(
             )
             runner: Runner = opened.enter_context(net)
             size = JOINED * sum(4 * math.prod(shape) for shape in shapes.values())
-            if count > 2 * FIRST and size <= SMALL and _keeps_apart(raw):
+            if many and size <= SMALL and _keeps_apart(raw):
                 quick = Quick(net.infer_joined, JOINED)
         else:
             from edgeconv.runtimes.onnxrt import open_model
 
             model = raw.SerializeToString()
             runner = opened.enter_context(open_model(model, threads=threads, optimize=False))
-            if count > 2 * FIRST:
+            if many:
                 rewritten = opened.enter_context(open_model(model, threads=threads))
                 quick = Quick(lambda group: [rewritten.infer(feed) for feed in group], 1)
         yield Reference(runner, quick, embedded, softmax)

@@ -54,8 +54,7 @@ def unread(name: str, reference: Reals, fed: Mapping[str, Reals]) -> list[str]:
     if not is_scores(reference) or _named_vector(name) or _as_fed(reference, fed):
         return []
     rows = class_rows(reference)
-    told = _in_order(rows) or _unit_length(rows) or _tags(rows) or _keeps_order(rows)
-    if told or not (rows.shape[1] % WIDE == 0 or _figures(rows)):
+    if _in_order(rows) or _told_by_values(rows) or not _told_by_form(rows):
         return []
     return [
         f"{name}: its {rows.shape[1]} values a sample are not read as class scores, so no agreement is asked; "
@@ -86,13 +85,16 @@ def _is_vector(rows: Reals) -> bool:
         return True
     if _shares(rows):
         return False
-    return (
-        rows.shape[1] % WIDE == 0
-        or _figures(rows)
-        or _unit_length(rows)
-        or _tags(rows)
-        or _keeps_order(rows)
-    )
+    return _told_by_form(rows) or _told_by_values(rows)
+
+
+def _told_by_form(rows: Reals) -> bool:
+    """Whether length or signs alone have it that values are no class scores, which classes may share."""
+    return rows.shape[1] % WIDE == 0 or _figures(rows)
+
+
+def _told_by_values(rows: Reals) -> bool:
+    return _unit_length(rows) or _tags(rows) or _keeps_order(rows)
 
 
 def _shares(rows: Reals) -> bool:
