@@ -52,6 +52,15 @@ class Early(Generic[R]):
             raise CancelledError
         self._share = share
 
+    def begun(self) -> None:
+        """Wait until the work has called its Tick, if it is done beside; what it raised by then is raised."""
+        if self.future is None:
+            return
+        while not self._share and not wait([self.future], TICK_S).done:
+            pass
+        if self.future.done():
+            self.future.result()
+
     def result(self, tick: Tick = lambda _: None) -> R:
         """Wait for the result, or do the work now where it was not begun; what it raised is raised."""
         if self.future is None:

@@ -67,6 +67,11 @@ def begin_reference(work: Work) -> None:
     work.reference = work.beside.begin(run)
 
 
+def repeated(work: Work) -> None:
+    """Wait until the float net gave the same for the first sample twice: else all further work is for nothing."""
+    work.reference.begun()
+
+
 def begin_probes(work: Work) -> None:
     """Start the children that open and run a file before this process does: their imports take time."""
     for target in work.options.targets:

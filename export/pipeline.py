@@ -21,6 +21,7 @@ from edgeconv.export.finish import (
     emit,
     prove,
     reference,
+    repeated,
     suppress,
     verify,
 )
@@ -112,6 +113,7 @@ LOWERING = (
     Stage(begin_reference, when=lambda work: not work.dry),
     Stage(lower),
     Stage(begin_hint, when=lambda work: not work.dry),
+    Stage(repeated, when=lambda work: not work.dry),
 )
 
 REFERENCE = Stage(
@@ -119,13 +121,13 @@ REFERENCE = Stage(
 )
 
 MEASURING = (
-    replace(REFERENCE, when=lambda work: work.options.max_drop is not None),  # which judges by it
+    replace(REFERENCE, when=lambda work: work.reference_first),
     Stage(
         _quantize,
         _plan_quantize,
         lambda work: work.options.integer and work.lowered.own is None,
     ),
-    replace(REFERENCE, when=lambda work: work.options.max_drop is None),
+    replace(REFERENCE, when=lambda work: not work.reference_first),
     Stage(_describe, lambda _: ()),
 )
 

@@ -55,7 +55,10 @@ class Reference:
     softmax: bool
 
     def infer(self, feeds: Sequence[Feeds]) -> Iterator[Arrays]:
-        """Yield the outputs of each of the feeds, as ``numbers``, by the runner's output names."""
+        """Yield the outputs of each of the feeds, as ``numbers``, by the runner's output names.
+
+        Raises EdgeconvError where the first does not give the same twice.
+        """
         quick = self.quick if len(feeds) > 2 * FIRST else None
         size = 1 if quick is None else quick.group
         for start in range(0, len(feeds), size):
@@ -64,6 +67,8 @@ class Reference:
                 made = quick.run(group)
             else:
                 made = [self.runner.infer(feed) for feed in group]
+                if start == 0:
+                    refuse_unrepeated(made[0], self.runner.infer(group[0]))
                 quick = quick if quick is not None and _same(made, quick, group) else None
             yield from map(self._numbers, made)
 
@@ -82,6 +87,24 @@ class Reference:
             shifted = np.exp(results[0] - results[0].max(axis=1, keepdims=True))
             results = [shifted / shifted.sum(axis=1, keepdims=True)]
         return {s.name: value for s, value in zip(self.runner.outputs, results, strict=True)}
+
+
+def refuse_unrepeated(first: Outputs, again: Outputs) -> None:
+    """Raise EdgeconvError for an output that two runs on the same sample do not give alike."""
+    for name in first:
+        value, other = (np.asarray(made[name], np.float64) for made in (first, again))
+        if value.shape != other.shape:
+            apart = f"once of shape {list(value.shape)}, once of {list(other.shape)}"
+        else:
+            peak = float(np.abs(value).max(initial=0))
+            if np.allclose(other, value, rtol=0.0, atol=SAME * peak, equal_nan=True):
+                continue
+            apart = f"up to {np.abs(value - other).max():.2g} apart, where the largest value is {peak:.2g}"
+        raise EdgeconvError(
+            f"the float net's output {name} changes when the same sample is run again ({apart}), so that "
+            "nothing can be verified against it: its forward may keep no count, buffer or memory of earlier calls, "
+            "draw no random numbers, and not overrule eval()"
+        )
 
 
 def _same(made: Sequence[Outputs], quick: Quick, group: Sequence[Feeds]) -> bool:

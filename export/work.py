@@ -108,6 +108,11 @@ class Work:
         """Whether the files end in probabilities that the net itself does not give."""
         return self.options.softmax or (self.classifier is not None and not self.probabilities)
 
+    @property
+    def reference_first(self) -> bool:
+        """Whether the recipe is judged by the reference, or nothing beside finds that it does not repeat itself."""
+        return self.options.max_drop is not None or (self.threads == 1 and not self.dry)
+
     @cached_property
     def probabilities(self) -> bool:
         """Whether the net itself ends in probabilities; known once it is traced."""

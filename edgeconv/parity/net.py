@@ -34,6 +34,7 @@ def net_outputs(
     """
     require("torch", "torch")
     from edgeconv.export.options import ExportOptions
+    from edgeconv.export.reference import refuse_unrepeated
     from edgeconv.export.source import open_source
     from edgeconv.runtimes.pytorch import open_module
 
@@ -60,7 +61,10 @@ def net_outputs(
     ) as runner:
         for picture in range(samples.count):
             feeds = {n: a[picture : picture + 1] for n, a in samples.inputs.items()}
-            for output, values in runner.infer(feeds).items():
+            made = runner.infer(feeds)
+            if picture == 0:
+                refuse_unrepeated(made, runner.infer(feeds))
+            for output, values in made.items():
                 rows[output].append(values)
         about = {"runtime": runner.name, "version": runner.version, "threads": runner.threads}
     arrays = {output: numbers(np.concatenate(parts)) for output, parts in rows.items()}
