@@ -23,6 +23,7 @@ import numpy as np
 from arithmetic_faults import ARITHMETIC_FAULTS
 from faults import FAULTS
 from json_lines import Line, read_lines
+from near_faults import NEAR_FAULTS
 from order_faults import ORDER_FAULTS
 from part_faults import PART_FAULTS
 from planted_nets import Net, drawn_nets, exported, known_nets, trained_nets
@@ -41,7 +42,7 @@ from edgeconv.manifest_schema import PRECISIONS
 SLIGHT = 0.01
 """A fault that adds less than this share of an output's own spread as noise is drawn again elsewhere."""
 TRIES = 6
-KINDS = FAULTS | ORDER_FAULTS | PART_FAULTS | RULE_FAULTS | ARITHMETIC_FAULTS
+KINDS = FAULTS | ORDER_FAULTS | PART_FAULTS | RULE_FAULTS | ARITHMETIC_FAULTS | NEAR_FAULTS
 
 
 @click.group()

@@ -1,9 +1,10 @@
 """Plant faults in what a healthy file gives, and ask the default verdict about each: kinds that no graph shows.
 
-    python scripts/plant_outputs.py run --lines outputs.jsonl --work DIR [--kinds plain,unet] [--seeds 0:1] [--targets onnx,tflite]
+    python scripts/plant_outputs.py run --lines outputs.jsonl --work DIR [--kinds plain,unet] [--seeds 0:1] [--forms "int8 tflite,fp32 onnx"]
+    python scripts/plant_outputs.py run --lines outputs.jsonl --work DIR --drawn FILE.py [NAME ...]
     python scripts/plant_faults.py table --lines outputs.jsonl
 
-``run`` exports the nets of scene_nets.py as plant_faults.py does, changes the outputs of each file as a broken
+``run`` exports the nets of scene_nets.py, or of a file's ``nets()``, as plant_faults.py does, changes the outputs of each file as a broken
 runtime, driver or loop around it would, and appends what the export's own verify stage says, and of the healthy file too.
 """
 
@@ -19,7 +20,7 @@ import numpy as np
 from json_lines import Line, read_lines
 from numpy.typing import NDArray
 from plant_faults import added, said, verdict_of
-from planted_nets import Net, exported, trained_nets
+from planted_nets import Net, drawn_nets, exported, trained_nets
 
 from edgeconv.export.work import Work
 from edgeconv.files import temporary_folder
@@ -184,18 +185,35 @@ def main() -> None:
 
 
 @main.command()
+@click.argument("names", nargs=-1)
 @click.option("--lines", type=click.Path(path_type=Path), required=True)
 @click.option("--work", type=click.Path(path_type=Path), required=True, help="trained nets")
 @click.option("--kinds", default="", help="of scene_nets.py, all without it")
 @click.option("--seeds", default="0:1", show_default=True, help="FIRST:END of the trained nets")
 @click.option("--steps", default=150, show_default=True, help="of their training")
+@click.option("--drawn", type=click.Path(exists=True, path_type=Path), help="a file with nets()")
 @click.option("--each", default=len(CHANGES), show_default=True, help="kinds of faults in a file")
 @click.option("--forms", default="int8 onnx,int8 tflite,fp16 tflite,fp32 onnx", show_default=True)
-def run(lines: Path, work: Path, kinds: str, seeds: str, steps: int, each: int, forms: str) -> None:
+def run(
+    names: tuple[str, ...],
+    lines: Path,
+    work: Path,
+    kinds: str,
+    seeds: str,
+    steps: int,
+    drawn: Path | None,
+    each: int,
+    forms: str,
+) -> None:
     """Export nets, change what their files give, append lines."""
     done = {line["case"] for line in read_lines(lines)}
     first, end = map(int, seeds.split(":"))
-    for net in trained_nets(kinds.split(",") if kinds else (), range(first, end), work, steps):
+    found = (
+        trained_nets(kinds.split(",") if kinds else (), range(first, end), work, steps)
+        if drawn is None
+        else drawn_nets(drawn, names, work)
+    )
+    for net in found:
         for form in forms.split(","):
             if f"{net.name} {form}" not in done:
                 with lines.open("a", encoding="utf-8") as file:

@@ -122,6 +122,67 @@ def test_faults_of_arithmetic_change_what_a_net_gives() -> None:
     assert planted >= 12
 
 
+def test_faults_of_nearly_right_files_change_what_a_net_gives() -> None:
+    import parity_kit as kit
+    from near_faults import NEAR_FAULTS
+    from planting import Healthy
+
+    from edgeconv.export.prepare import prepare
+
+    graph = prepare(kit.small_net(), int8=False).graph
+    inner = [t for t in graph.producers() if t not in graph.outputs]
+    seen = kit.pictures(8)
+    whole = kit.run_graph(graph, seen, inner)
+    ranges = {name: (float(whole[name].min()), float(whole[name].max())) for name in inner}
+    planted = []
+    for name, fault in NEAR_FAULTS.items():
+        found = fault(Healthy(graph, None, ranges), np.random.default_rng(0))
+        if found is not None:
+            made = kit.run_graph(found.graph, seen)["logits"]
+            assert not np.allclose(made, whole["logits"], atol=1e-4), name
+            planted.append(name)
+    assert {"shifted_weights", "shifted_inputs", "stale_checkpoint", "half_range"} <= {*planted}
+
+
+def test_two_rows_of_a_batch_change_places_and_a_ceiling_opens() -> None:
+    from near_faults import NEAR_FAULTS
+    from planting import Healthy
+
+    from edgeconv.export.graph import Graph, Node
+    from edgeconv.export.hub.onnx_io import save_model, to_onnx
+    from edgeconv.runtimes.onnxrt import open_model
+
+    def given(graph: Graph) -> list[list[float]]:
+        x = np.array([[-1, 2, 4], [0, 1, 9]], np.float32)
+        with open_model(save_model(to_onnx(graph))) as runner:
+            made: list[list[float]] = runner.infer({"input": x})["y"].tolist()
+        return made
+
+    tensors = ("input", "grown", "bound", "y")
+    graph = Graph(
+        "twice",
+        18,
+        ["input"],
+        ["y"],
+        [
+            Node("Mul", "grow", ["input", "two"], ["grown"]),
+            Node("Clip", "relu6", ["grown", "zero", "six"], ["bound"]),
+            Node("Mul", "last", ["bound", "two"], ["y"]),
+        ],
+        {k: np.array(v, np.float32) for k, v in (("two", 2), ("zero", 0), ("six", 6))},
+        dict.fromkeys(tensors, (2, 3)),
+        dict.fromkeys(tensors, np.dtype(np.float32)),
+    )
+    assert given(graph) == [[0, 8, 12], [0, 4, 12]]
+    for name, wanted in (
+        ("exchanged_rows", [[0, 4, 12], [0, 8, 12]]),
+        ("open_ceiling", [[0, 8, 16], [0, 4, 36]]),
+    ):
+        found = NEAR_FAULTS[name](Healthy(graph, None, {}), np.random.default_rng(0))
+        assert found is not None
+        assert given(found.graph) == wanted
+
+
 def test_outputs_that_a_broken_loop_gives_are_named(tmp_path: Path) -> None:
     import plant_outputs
     from plant_faults import SLIGHT
