@@ -183,6 +183,7 @@ def sentence(how: Preprocessing, origin: str, layout: str = "NCHW") -> str:
     return " · ".join(parts)
 
 
+OWN = "the weights' own"
 ASSUMED = "ASSUMED, say --preprocessing imagenet|unit|symmetric|raw, or --mean and --std"
 
 

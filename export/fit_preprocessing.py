@@ -167,6 +167,16 @@ def fit_preprocessing(
     return replace(fit, turned="turned" in read, negative="negative" in read)
 
 
+def unjudged(module: "torch.nn.Module | None", model: "onnx.ModelProto | None") -> str:
+    """Return why fit_preprocessing judges nothing of a net, and what could."""
+    norm = module_norm(module) if module is not None else onnx_norm(model)
+    if norm is not None:
+        why = "its batch norm's statistics are of no training"
+    else:
+        why = f"the {'file' if module is None else 'net'} has no batch norm's statistics"
+    return f"{why}; --truth would judge a classifier's"
+
+
 def _exposed(norm: FirstNorm, pixels: Sequence[Array], how: Preprocessing, fit: Fit) -> Fit:
     """Return the fit with how many times brighter pictures would fit, if they do and nothing else does.
 

@@ -13,11 +13,11 @@ from edgeconv.export.fit_by_scores import (
     class_scores,
     hint_by_scores,
 )
-from edgeconv.export.fit_preprocessing import Fit, fit_preprocessing
+from edgeconv.export.fit_preprocessing import Fit, fit_preprocessing, unjudged
 from edgeconv.export.graph import Graph
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.source.found import Source
-from edgeconv.preprocessing import AUTO, scaled, sentence, turned
+from edgeconv.preprocessing import AUTO, OWN, scaled, sentence, turned
 from edgeconv.truth import read_truth
 
 
@@ -27,7 +27,7 @@ def settle_preprocessing(
     labels: Sequence[str] | None,
     say: Callable[[str], None],
 ) -> tuple[Source, str | None]:
-    """Say how pictures are prepared and what the net's statistics and scores say; settle "auto".
+    """Say how pictures are prepared and what the net's statistics and scores say, or that they say nothing; settle "auto".
 
     A better one becomes a note of the source, and ``better`` of it. Where nothing judges, the folder is
     returned whose pictures let scores hint at another scaling.
@@ -49,39 +49,47 @@ def settle_preprocessing(
     say(sentence(how, source.origin))
     if options.preprocessing == AUTO and fit is None:
         say("the net keeps no statistics that --preprocessing auto could judge by")
-    claim = _claim(source, options, labels, fit)
+    asked, claim = _claim(source, options, labels, fit)
     if claim is not None:
         say("see the note")
         return replace(source, better=claim.wish, notes=(claim.text, *source.notes)), None
     if fit is not None:
         say(str(fit))
         return source, None
-    hints = folder is not None and not how.embedded and Path(folder).is_dir()
-    return source, folder if hints and not _labelled(options, folder) else None
+    if asked:
+        say("by the true classes no other preprocessing is surely better")
+        return source, None
+    if folder is None or how.embedded or not Path(folder).is_dir():
+        return source, None
+    if options.preprocessing != AUTO and source.origin != OWN:
+        say(f"preprocessing cannot be judged: {unjudged(source.module, source.model)}")
+    return source, None if _labelled(options, folder) else folder
 
 
 def _claim(
     source: Source, options: ExportOptions, labels: Sequence[str] | None, fit: Fit | None
-) -> Claim | None:
-    """Return what looks wrong, by the first batch norm or else by the true classes."""
+) -> tuple[bool, Claim | None]:
+    """Return whether true classes were asked, and what looks wrong by the first batch norm or else by them."""
     if fit is not None and fit.wish:
-        return Claim(str(fit), fit.wish)
-    told = _told_by_truth(source, options, labels, scalings=fit is None or not fit.fits)
-    return Claim(str(fit), {}) if told is None and fit is not None and fit.wrong else told
+        return False, Claim(str(fit), fit.wish)
+    asked, told = _told_by_truth(source, options, labels, scalings=fit is None or not fit.fits)
+    wrong = told is None and fit is not None and fit.wrong
+    return asked, Claim(str(fit), {}) if wrong else told
 
 
 def _told_by_truth(
     source: Source, options: ExportOptions, labels: Sequence[str] | None, *, scalings: bool
-) -> Claim | None:
+) -> tuple[bool, Claim | None]:
+    """Return whether the true classes could be asked, and what they say."""
     how, shape = source.preprocessing, next(iter(source.shapes.values()))
     folder = options.verify or options.calib
     if how is None or how.embedded or not _labelled(options, folder):
-        return None
+        return False, None
     net = class_scores(source.module, source.model, tuple(shape))
     if net is None or folder is None or options.truth is None:
-        return None
+        return False, None
     truth = read_truth(options.truth, Path(folder), labels)
-    return better_by_truth(net, how, shape[1], folder, truth, scalings=scalings)
+    return True, better_by_truth(net, how, shape[1], folder, truth, scalings=scalings)
 
 
 def _labelled(options: ExportOptions, folder: str | None) -> bool:

@@ -13,7 +13,7 @@ from edgeconv.evaluate.box_parity import BoxParity, box_parity
 from edgeconv.evaluate.boxes import Boxes
 from edgeconv.evaluate.classes import Share
 from edgeconv.evaluate.heads import READERS, candidates, find_head, kept
-from edgeconv.evaluate.held import boxes_held, lost_boxes
+from edgeconv.evaluate.held import boxes_held, hardly_any, lost_boxes
 from edgeconv.evaluate.labelled import Labelled, Truth
 from edgeconv.evaluate.maps import ANCHORS
 from edgeconv.evaluate.precision import average_precision
@@ -232,6 +232,23 @@ def test_parity_speaks_of_boxes_only_where_outputs_are_boxes_beyond_doubt() -> N
     ):
         assert boxes_held(other, other, inputs) is None
     assert boxes_held({"y": whole}, {"y": whole}, {"x": np.zeros((1, 8)), "z": tokens}) is None
+
+
+def test_a_detector_that_finds_nothing_in_most_pictures_is_told_to_look_at_them() -> None:
+    inputs = {"x": np.zeros((1, 3, 64, 64))}
+    scores = {"yolov8": (1, slice(4, None)), "yolov5": (2, slice(4, None)), "end-to-end": (2, 4)}
+    for name, (axis, where) in scores.items():
+        (found,) = joined()[name].values()
+        faint = found.copy()
+        np.moveaxis(faint, axis, 0)[where] *= 0.2
+        both = np.concatenate([found, faint])
+        assert hardly_any({"y": both}, inputs) is None, name
+        said = hardly_any({"y": np.concatenate([both, faint])}, inputs)
+        assert said is not None, name
+        assert said.startswith("in 2 of 3 pictures the float model finds no box of score 0.25")
+    tokens = np.random.default_rng(0).uniform(0.0, 0.2, size=(3, 40, 64))
+    for other in ({"y": tokens}, {"y": np.zeros((3, 10))}, joined()["yolov8-maps"]):
+        assert hardly_any(other, inputs) is None
 
 
 def test_int8_that_keeps_few_of_the_float_models_boxes_is_missed_for_its_recipe() -> None:

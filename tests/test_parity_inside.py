@@ -379,11 +379,11 @@ def test_what_looks_wrong_about_the_truth_is_noted() -> None:
     reference = Outputs(
         {"y": scores, "z": scores, "boxes": np.zeros((60, 2, 4)), "few": scores[:9]}
     )
-    notes = matrix._truth_notes(reference, samples)
+    notes = matrix._reference_notes(reference, samples)
     assert len(notes) == len(set(notes)) > 0
     assert notes[0].startswith("THE LABELS LOOK SHIFTED")
     turned = np.array([1, 0, 2])[classes]
-    said = matrix._truth_notes(reference, replace(samples, truth=turned))
+    said = matrix._reference_notes(reference, replace(samples, truth=turned))
     assert (
         said
         == [
@@ -393,10 +393,10 @@ def test_what_looks_wrong_about_the_truth_is_noted() -> None:
         or said == []
     )
     right = replace(samples, truth=classes)
-    assert matrix._truth_notes(reference, right) == []
-    assert matrix._truth_notes(reference, replace(samples, truth=None)) == []
-    assert matrix._truth_notes(reference, replace(samples, truth=shifted + 1)) == []
-    assert matrix._truth_notes(Outputs({"few": scores[:9]}), samples) == []
+    assert matrix._reference_notes(reference, right) == []
+    assert matrix._reference_notes(reference, replace(samples, truth=None)) == []
+    assert matrix._reference_notes(reference, replace(samples, truth=shifted + 1)) == []
+    assert matrix._reference_notes(Outputs({"few": scores[:9]}), samples) == []
 
 
 def judged(label: str, got: Any, **figures: float) -> Row:

@@ -91,6 +91,45 @@ def test_statistics_that_no_training_changed_judge_nothing() -> None:
     assert fit_preprocessing(plain, None, how, str(PICTURES)) is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "says"),
+    [
+        ("trained", {}, "the first batch norm's statistics fit"),
+        ("fresh", {}, "cannot be judged: its batch norm's statistics are of no training"),
+        ("none", {}, "cannot be judged: the net has no batch norm's statistics; --truth"),
+        ("folded", {}, "cannot be judged: the file has no batch norm's statistics; --truth"),
+        ("folded", {"preprocessing": "auto"}, "no statistics that --preprocessing auto"),
+        ("none", {"truth": "folders"}, "by the true classes no other preprocessing is surely"),
+        ("folded", {"calib": None}, ""),
+    ],
+)
+def test_what_cannot_judge_a_preprocessing_is_said(
+    kind: str, given: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    from edgeconv.export.options import ExportOptions
+    from edgeconv.export.settle_preprocessing import settle_preprocessing
+    from edgeconv.export.source import open_source
+
+    source = open_source(ExportOptions(net="mobilenet_v1"))
+    conv, norm = torch.nn.Conv2d(3, 4, 3, 2), torch.nn.BatchNorm2d(4)
+    head = [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 5)]
+    nets: dict[str, Any] = {
+        "trained": {},
+        "fresh": {"module": torch.nn.Sequential(conv, norm, *head).eval()},
+        "none": {"module": torch.nn.Sequential(conv, *head).eval()},
+        "folded": {"module": None, "model": stem(conv, norm, True)},
+    }
+    source = replace(source, origin="given", bundled=False, **nets[kind])
+    for name in "ab":
+        coloured(tmp_path / name, 4)
+    said: list[str] = []
+    folder = str(PICTURES if kind == "trained" else tmp_path)
+    options = ExportOptions(net="mobilenet_v1", **{"calib": folder, **given})
+    settle_preprocessing(source, options, ["a", "b", "c", "d", "e"], said.append)
+    assert len(said) == 1 + bool(says)
+    assert says in said[-1]
+
+
 def coloured(folder: Path, count: int = 64, grey: bool = False) -> Path:
     """Write pictures whose red moves most, a class in each name: what colour the patch has."""
     from PIL import Image

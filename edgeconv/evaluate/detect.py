@@ -10,6 +10,7 @@ from edgeconv.evaluate.boxes import Boxes, best_first
 from edgeconv.evaluate.coco import coco_names, coco_truth, read_coco
 from edgeconv.evaluate.draw import draw_both, drawings, picture_path
 from edgeconv.evaluate.forms import other_forms
+from edgeconv.evaluate.hints import unseen
 from edgeconv.evaluate.labelled import Truth
 from edgeconv.evaluate.part import Found, Measure, Question, asked_of, measure_here, with_head
 from edgeconv.evaluate.precision import LEAST, Precision, average_precision, check_installed
@@ -55,6 +56,7 @@ def detector_report(
     found = measure(subject, samples, asked)
     assert isinstance(found, Found)
     report = replace(plain, labels=labels, head=asked.head, names=tuple(s.name for s in samples))
+    known = None
     if truth is not None:
         known = (
             yolo_truth(truth, data, samples, subject.how, labels)
@@ -77,14 +79,28 @@ def detector_report(
             )
         shown = [best_first(boxes, held.least) for boxes in found.boxes]
         report = replace(report, parity=box_parity(wanted.boxes, shown))
+        report = replace(
+            report, unseen=_unseen(wanted.boxes, known, held.least, "the float reference")
+        )
         if draw is not None:
             report = _drawn(report, wanted.boxes, shown, subject, data, draw)
+    if other is None:
+        report = replace(report, unseen=_unseen(found.boxes, known, least, "the file"))
     if truth is None and other is None:
         raise UsageError(
             f"{subject.path} has no boxes to be held against: say --truth COCO.json, --truth DIR of "
             "YOLO's .txt files, or --reference FILE"
         )
     return report
+
+
+def _unseen(found: Sequence[Boxes], known: Truth | None, least: float, who: str) -> str | None:
+    """Return what to look at where hardly a box is found of pictures that are not known to hold none."""
+    said = unseen([int((boxes.scores >= least).sum()) for boxes in found], least, who)
+    held = None if known is None else [len(one.boxes) for one in known.pictures]
+    if said is None or (held is not None and 2 * held.count(0) > len(held)):
+        return None
+    return f"{said} A lower --min-score finds more"
 
 
 def _held_to(subject: Subject, asked: Question, *, own_graph: bool) -> Question:

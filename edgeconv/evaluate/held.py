@@ -11,6 +11,7 @@ from edgeconv.errors import UsageError
 from edgeconv.evaluate import MIN_SCORE
 from edgeconv.evaluate.box_parity import PARITY_IOU, BoxParity, box_parity
 from edgeconv.evaluate.heads import OUTSIDE, Candidates, box_rows, candidates, find_head, kept
+from edgeconv.evaluate.hints import unseen
 from edgeconv.evaluate.task import task_of
 from edgeconv.judge.verdict import LOST_BOXES, Finding
 from edgeconv.tensors import Layout
@@ -19,6 +20,8 @@ Array = NDArray[Any]
 INSIDE = 0.9
 """Share of a detector's boxes whose centre lies in the picture, at least: other figures are anywhere."""
 
+BACKGROUND = 0.05
+"""Score that half of a detector's places stay below, where it is sure of nothing too."""
 FEW = 0.5
 """Detectors of which INT8 surely keeps fewer boxes lost 30 points of mAP; the others measured keep 73 % and more."""
 
@@ -44,34 +47,65 @@ def boxes_held(
 ) -> BoxParity | None:
     """Compare two files' outputs (pictures, ...) for one picture in ``layout`` as boxes.
 
-    None where they are no detector's: nothing is guessed of maps, logits and tokens, whose head is
-    named to ``edgeconv eval --head``.
+    None where they are no detector's beyond doubt, or hold no box: nothing is guessed of maps, logits and tokens,
+    whose head is named to ``edgeconv eval --head``.
     """
-    shapes = [array.shape for array in inputs.values()]
-    if (
-        len(shapes) != 1
-        or len(shapes[0]) != 4
-        or task_of([a.shape for a in reference.values()]) != "boxes"
-    ):
-        return None
-    every = [*reference.values(), *other.values()]
-    if any(array.dtype.kind != "f" or not array.size for array in every):
-        return None
-    first = 1 if layout == "nhwc" else 2
-    size = (shapes[0][first], shapes[0][first + 1])
+    read = _read(reference, inputs, layout)
     names = match_names(list(reference), list(other), "output")
     other = {name: other[own] for name, own in names.items()}
+    if read is None or not all(map(_real, other.values())):
+        return None
+    head, size, found = read
+    if not _in_picture(found, found.scores >= MIN_SCORE, size):
+        return None
     try:
-        head = find_head(reference, size)
-        if head.endswith("-maps") or not _probable(reference, head, size):
-            return None
-        found = candidates(reference, head, size)
-        if not _in_picture(found, size):
-            return None
         wanted, got = kept(found, MIN_SCORE), kept(candidates(other, head, size), MIN_SCORE)
     except UsageError:
         return None
     return box_parity(wanted[: len(got)], got) if any(map(len, wanted)) else None
+
+
+def hardly_any(
+    reference: Mapping[str, Array], inputs: Mapping[str, Array], layout: Layout = "nchw"
+) -> str | None:
+    """Return a sentence where a float detector finds nothing in most pictures; None of what is no detector."""
+    read = _read(reference, inputs, layout)
+    if read is None:
+        return None
+    _, size, found = read
+    surest = found.scores == found.scores.max(axis=1, keepdims=True)
+    sparse = found.final or float(np.median(found.scores)) < BACKGROUND
+    if not sparse or not _in_picture(found, surest, size):
+        return None
+    counts = (found.scores >= MIN_SCORE).sum(axis=1)
+    return unseen([int(count) for count in counts], MIN_SCORE, "the float model")
+
+
+def _read(
+    arrays: Mapping[str, Array], inputs: Mapping[str, Array], layout: Layout
+) -> tuple[str, tuple[int, int], Candidates] | None:
+    """Return head, (height, width) and boxes of what a net gives for one picture; None where it is no detector by its form."""
+    shapes = [array.shape for array in inputs.values()]
+    if (
+        len(shapes) != 1
+        or len(shapes[0]) != 4
+        or task_of([a.shape for a in arrays.values()]) != "boxes"
+        or not all(map(_real, arrays.values()))
+    ):
+        return None
+    first = 1 if layout == "nhwc" else 2
+    size = (shapes[0][first], shapes[0][first + 1])
+    try:
+        head = find_head(arrays, size)
+        if head.endswith("-maps") or not _probable(arrays, head, size):
+            return None
+        return head, size, candidates(arrays, head, size)
+    except UsageError:
+        return None
+
+
+def _real(array: Array) -> bool:
+    return array.dtype.kind == "f" and bool(array.size)
 
 
 def _probable(arrays: Mapping[str, Array], head: str, size: tuple[int, int]) -> bool:
@@ -91,9 +125,9 @@ def _probable(arrays: Mapping[str, Array], head: str, size: tuple[int, int]) -> 
     return float(scores.min()) >= -OUTSIDE and float(scores.max()) <= 1 + OUTSIDE
 
 
-def _in_picture(found: Candidates, size: tuple[int, int]) -> bool:
-    """Whether the boxes that count have an extent, and nearly all their centre in the picture."""
-    corners = found.corners[found.scores >= MIN_SCORE]
+def _in_picture(found: Candidates, counts: NDArray[np.bool_], size: tuple[int, int]) -> bool:
+    """Whether the boxes that count, (pictures, n), have an extent, and nearly all their centre in the picture."""
+    corners = found.corners[counts]
     middle = (corners[:, :2] + corners[:, 2:]) / 2
     across = (middle >= 0) & (middle <= np.array([size[1], size[0]]))
     sound = (across & (corners[:, 2:] > corners[:, :2])).all(axis=1)

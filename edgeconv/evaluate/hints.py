@@ -1,6 +1,6 @@
 """Signs that labels and a file are not of one numbering or one form: what looks wrong beside the figures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edgeconv.evaluate.classes import Classes
 
@@ -17,6 +17,21 @@ def class_hints(counted: Classes, label: Callable[[int], str]) -> list[str]:
     return [
         f"THE CLASSES LOOK NUMBERED OTHERWISE by the file: {pairs}; does the truth name its classes, or their numbers?"
     ]
+
+
+def unseen(boxes: Sequence[int], least: float, who: str) -> str | None:
+    """Return what to look at where ``who`` finds no box of score ``least`` in most pictures; ``boxes`` are those of each.
+
+    >>> unseen([1, 0, 3], 0.25, "it") is None, unseen([0, 0, 1], 0.25, "it")[:38]
+    (True, 'in 2 of 3 pictures it finds no box of ')
+    """
+    without = sum(not count for count in boxes)
+    if 2 * without <= len(boxes):
+        return None
+    return (
+        f"in {without} of {len(boxes)} pictures {who} finds no box of score {least:g} or more: are they prepared as "
+        "for its training (--preprocessing, --channel-order, --crop), and do they show what it looks for?"
+    )
 
 
 def shifted(what: str, shift: int) -> str:

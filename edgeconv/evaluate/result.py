@@ -16,7 +16,7 @@ class Report:
     """What one file did: as a classifier, or as a detector. ``labels`` are the classes' names.
 
     ``drawn`` are the pictures written, ``names`` those of all pictures. ``unasked`` says which classes have
-    no picture among them.
+    no picture among them, ``unseen`` that a detector finds hardly anything.
     """
 
     path: Path
@@ -33,6 +33,7 @@ class Report:
     drawn: tuple[Path, ...] = ()
     names: tuple[str, ...] = ()
     unasked: str | None = None
+    unseen: str | None = None
 
     def label(self, index: int) -> str:
         """Return a class's name, or its number."""
@@ -44,12 +45,13 @@ class Report:
         if self.classes is not None:
             beside = [] if self.unasked is None else [self.unasked]
             return class_hints(self.classes, self.label) + beside
+        said = [] if self.unseen is None else [self.unseen]
         if self.precision is None:
-            return []
+            return said
         if self.precision.shift:
             return [shifted("boxes", self.precision.shift)]
         form = self.precision.form
-        return [f"THE BOXES LOOK READ WRONGLY: most would be right if {form}"] if form else []
+        return [f"THE BOXES LOOK READ WRONGLY: most would be right if {form}"] if form else said
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""

@@ -55,19 +55,18 @@ def _boxes(report: Report) -> list[str]:
             iou = report.masks.of_class(index)
             if iou is not None:
                 said.append(f"    {report.label(index)}: {100 * iou:.1f} %")
-    if report.precision is not None:
-        own = report.precision
+    own = report.precision
+    if own is not None:
         said.append(
             f"  mAP {_percent(own.mean, own.interval)}, at IoU 0.5 "
             f"{_percent(own.at_half, own.half_interval)}, over {own.boxes} labelled boxes"
         )
-        said += [f"  {hint}" for hint in report.hints]
-        weakest = sorted(report.precision.classes, key=lambda pair: pair[1])[:SHOWN]
+    said += [f"  {hint}" for hint in report.hints if report.classes is None]
+    if own is not None:
+        weakest = sorted(own.classes, key=lambda pair: pair[1])[:SHOWN]
         said += [f"    {name}: {100 * value:.1f} %" for name, value in weakest]
     if report.parity is not None:
         found = report.parity
-        if not found.matched.count:
-            said.append("  the float reference finds no box: --min-score lower finds more")
         said.append(f"  {found}")
         if found.worst:
             said.append("    worst: " + ", ".join(report.names[i] for i in found.worst))

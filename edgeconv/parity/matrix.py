@@ -12,7 +12,7 @@ from edgeconv.adapt import match_names
 from edgeconv.errors import EdgeconvError
 from edgeconv.evaluate.box_parity import BoxParity
 from edgeconv.evaluate.classes import Classes
-from edgeconv.evaluate.held import boxes_held, lost_boxes
+from edgeconv.evaluate.held import boxes_held, hardly_any, lost_boxes
 from edgeconv.evaluate.hints import class_hints
 from edgeconv.judge.budget import DEFAULTS, Budget, defaults_for, held_in
 from edgeconv.judge.labels import Margins
@@ -220,14 +220,15 @@ def judge(
             continue
         rows.append(Row(label, stage, title, found, None, verdict, before, step, boxes=boxes))
     doubts = [text for found in by_label.values() for text in found.about.get("doubts", ())]
-    said = (*notes, *dict.fromkeys(doubts), *_truth_notes(reference, samples))
+    said = (*notes, *dict.fromkeys(doubts), *_reference_notes(reference, samples))
     return Matrix(reference, tuple(rows), samples, said)
 
 
-def _truth_notes(reference: Outputs, samples: Samples) -> list[str]:
-    """Return what looks wrong about the true classes, by what the reference gives."""
-    labels = samples.labels or ()
-    said: list[str] = []
+def _reference_notes(reference: Outputs, samples: Samples) -> list[str]:
+    """Return what looks wrong about the pictures and the true classes, by what the reference gives."""
+    labels, trained = samples.labels or (), reference.about.get("weights") != "random"
+    unseen = hardly_any(reference.arrays, samples.inputs, samples.layout) if trained else None
+    said = [] if unseen is None else [unseen]
     for array in reference.arrays.values():
         if samples.truth is None or len(array) != len(samples.truth) or not is_scores(array):
             continue

@@ -7,7 +7,7 @@ from torch import nn
 
 from edgeconv.errors import EdgeconvError
 from edgeconv.models.weights import LoadedWeights, load_weights
-from edgeconv.preprocessing import scaling, sentence
+from edgeconv.preprocessing import OWN, scaling, sentence
 from edgeconv.train.options import TrainOptions
 
 
@@ -43,7 +43,7 @@ def start(options: TrainOptions, names: tuple[str, ...]) -> tuple[nn.Module, Loa
 
 def told(options: TrainOptions, loaded: LoadedWeights) -> str:
     """Return one line that says how pictures become the tensor, and who says so."""
-    origin = "the weights' own"
+    origin = OWN
     if options.preprocessing is not None:
         origin = "given"
     elif options.source() == "random":

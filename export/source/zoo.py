@@ -8,7 +8,7 @@ from edgeconv.export.options import ExportOptions
 from edgeconv.export.source.found import Source, net_options
 from edgeconv.export.source.preprocessing import as_asked, input_size
 from edgeconv.models.specs import NetSpec, Value, find_spec, resolve_options
-from edgeconv.preprocessing import ASSUMED, who_says
+from edgeconv.preprocessing import ASSUMED, OWN, who_says
 
 
 def from_zoo(options: ExportOptions) -> Source:
@@ -47,7 +47,7 @@ def from_zoo(options: ExportOptions) -> Source:
         shapes={"input": _batch(options, (1, 3, height, width))},
         output_names=("logits",),
         preprocessing=chosen,
-        origin=who_says(options, ASSUMED if loaded.assumed else "the weights' own"),
+        origin=who_says(options, ASSUMED if loaded.assumed else OWN),
         labels=None if loaded.labels is None else list(loaded.labels),
         net={"source": options.named, "classes": loaded.classes, **loaded.options},
         weights={
