@@ -173,8 +173,12 @@ def _own_integers(work: Work) -> None:
 def _refuse_with_own_integers(options: ExportOptions) -> None:
     if not options.integer:
         raise UsageError(f"{options.net} is quantized already: --int8 keeps its own integers")
+    usual = ExportOptions(options.net)
     contrary = {
-        "--recipe": options.recipe_file is not None,
+        "--recipe": options.recipe != usual.recipe,
+        "--copies": options.copies is not None,
+        "--minutes": options.minutes is not None,
+        "--reduce-range": options.reduce_range,
         "--max-drop": options.max_drop is not None,
         "--keep-float": bool(options.keep_float),
         "--softmax": options.softmax,

@@ -32,7 +32,7 @@ from edgeconv.export.integer.rules import (
     output_channels,
     why_float,
 )
-from edgeconv.export.qdq import read
+from edgeconv.export.qdq import islands, read
 from edgeconv.export.qdq.qoperator import as_qdq, is_qoperator, is_quantized, refuse_dynamic
 from edgeconv.export.qdq.strip import StoredConstant, Stripped, strip_qdq
 from edgeconv.recipe import Activation, Recipe, Weights
@@ -395,13 +395,13 @@ def test_different_scales_are_not_joined() -> None:
 def test_nodes_whose_tensors_have_no_scale_are_left_in_float() -> None:
     body = "(float[1,2] a, float[1,2] b) => (float[1,2] y) { c = Concat<axis=1>(a, b) e = Exp(c) f = Slice(e, one, two, one) y = Relu(f) }"
     graph = graph_of(body, one=ints(1), two=ints(3))
-    scales, notes = {"a": PAIR}, list[str]()
-    found = read._islands(graph, scales, notes)
+    scales = {"a": PAIR}
+    found = islands.islands_of(graph, scales)
     assert {node.op: found.get(node.name) for node in graph.nodes} == {
         "Concat": None, "Exp": "it has no INT8 form", "Slice": "the file gives no scale to all that it reads and makes", "Relu": "the file gives no scale to all that it reads and makes",
     }  # fmt: skip
     assert scales == {"a": PAIR, "b": PAIR, "c": PAIR}
-    assert read._fill_groups(graph, scales, frozenset()) is False
+    assert islands._fill_groups(graph, scales, frozenset()) is False
 
 
 def test_activations_are_the_files_and_constants_cover_their_values() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgeconv.judge.verdict import LOST_BOXES, NO_INTEGERS, Verdict
 from edgeconv.preprocessing import better_wish, flags
+from edgeconv.recipe import FROM_FILE
 
 ENOUGH_PICTURES = 64
 """Fewer calibration pictures leave ranges to chance; more than 128 have not changed any measured net."""
@@ -60,6 +61,13 @@ def advice(
         )
         return tuple(said)
     recipe, calibration = known.get("recipe") or {}, known.get("calibration") or {}
+    if recipe.get("name") == FROM_FILE:
+        said += [] if layers_shown or departs else [f"{layers}: the layers that lose most"]
+        said.append(
+            "edgeconv export --int8 --calib DIR of the float model: these integers came with the file, and no option "
+            "of an export changes them"
+        )
+        return tuple(said)
     count = calibration.get("count")
     if count is not None and count < ENOUGH_PICTURES:
         said.append(f"more samples for --calib: there were {count}, 100 and more settle the ranges")

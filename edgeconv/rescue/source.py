@@ -6,6 +6,7 @@ from typing import Any
 from edgeconv.artifact import Artifact
 from edgeconv.demo_files import demo_folder
 from edgeconv.errors import UsageError
+from edgeconv.recipe import FROM_FILE
 
 
 def options_of(artifact: Artifact, given: dict[str, Any]) -> dict[str, Any]:
@@ -15,6 +16,12 @@ def options_of(artifact: Artifact, given: dict[str, Any]) -> dict[str, Any]:
     """
     if artifact.precision != "int8":
         raise UsageError(f"{artifact.path} is {artifact.precision}: there is no recipe to mend")
+    recipe = (artifact.manifest.get("recipe") or {}).get("name")
+    if recipe == FROM_FILE:
+        raise UsageError(
+            f"{artifact.path} has the integers that its model came with, which no attempt changes: export the float "
+            "model with --int8 --calib, and rescue that file"
+        )
     own: dict[str, Any] = {"net": str(artifact.evidence("raw.onnx"))}
     how = artifact.preprocessing
     if how is not None and not given.get("preprocessing"):
@@ -29,7 +36,6 @@ def options_of(artifact: Artifact, given: dict[str, Any]) -> dict[str, Any]:
     own["io"] = next((kind for kind in ("int8", "uint8") if kind in kinds), None)
     own["targets"] = (artifact.target,)
     own["calib"] = given.get("calib") or _calibration(artifact)
-    recipe = (artifact.manifest.get("recipe") or {}).get("name")
     if recipe in ("fast", "std", "best"):
         own["recipe"] = recipe
     own |= {key: value for key, value in given.items() if value not in (None, (), False)}

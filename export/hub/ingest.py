@@ -19,6 +19,7 @@ from edgeconv.export.qdq.qoperator import (
     is_qoperator,
     refuse_dynamic,
     use_standard_quantization,
+    widen_four_bits,
 )
 
 WIDTHS: dict[int, str] = {
@@ -39,6 +40,7 @@ def ingest(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
     write_refused_forms(model)
     refuse_dynamic(model)
     use_standard_quantization(model)
+    narrow = widen_four_bits(model)
     if is_qoperator(model):
         model = as_qdq(model)
     write_affine_grids(model)
@@ -46,6 +48,10 @@ def ingest(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
     _say_onesided(model.graph)
     model = _without_claims(_without_newer_operators(model))
     notes = _widen(model)
+    if narrow:
+        notes.append(
+            f"{narrow} of its weights have 4 bits: they are stored as the same integers of 8"
+        )
     for value in _values(model.graph):
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_value < 0:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edgeconv.errors import UnsupportedOpError
 
@@ -54,6 +54,24 @@ def use_standard_quantization(model: onnx.ModelProto) -> None:
     for node in model.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             node.domain = ""
+
+
+FOUR_BITS = {TensorProto.INT4: np.int8, TensorProto.UINT4: np.uint8}
+"""Integers that no target stores: the same numbers in the type of 8 bits."""
+
+
+def widen_four_bits(model: onnx.ModelProto) -> int:
+    """Store constants of 4 bits as the same integers of 8, in place; return how many of them had axes."""
+    within = [a.t for node in model.graph.node for a in node.attribute if a.t.data_type]
+    stored = [item for item in (*model.graph.initializer, *within) if item.data_type in FOUR_BITS]
+    for item in stored:
+        wide = numpy_helper.to_array(item).astype(FOUR_BITS[item.data_type])
+        item.CopyFrom(numpy_helper.from_array(wide, item.name))
+    for value in model.graph.value_info:
+        kind = value.type.tensor_type
+        if kind.elem_type in FOUR_BITS:
+            kind.elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(FOUR_BITS[kind.elem_type]))
+    return sum(len(item.dims) > 1 for item in stored)
 
 
 def is_qoperator(model: onnx.ModelProto) -> bool:

@@ -14,6 +14,7 @@ from edgeconv.export.integer.groups import only_moved, same_scale
 from edgeconv.export.integer.rules import data_inputs, float_weights, why_float
 from edgeconv.export.op_traits import RULES, WEIGHTED, Is, operators, output_axis
 from edgeconv.export.prepare import prepare
+from edgeconv.export.qdq.islands import islands_of
 from edgeconv.export.qdq.qoperator import as_qdq, is_qoperator, refuse_dynamic
 from edgeconv.export.qdq.strip import StoredConstant, Stripped, strip_qdq
 from edgeconv.export.quant.weights import rows, unrows
@@ -57,7 +58,7 @@ def read_qdq(model: onnx.ModelProto) -> QuantizedModel:
     _fence(before.graph, scales)
     graph = prepare(before.graph, int8=True).graph
     _split_shared(graph, scales, notes)
-    islands = _islands(graph, scales, notes)
+    islands = islands_of(graph, scales)
     activations = _activations(graph, scales, frozenset(islands))
     weights = {}
     for node in graph.of(*WEIGHTED):
@@ -169,44 +170,6 @@ def _split_shared(graph: Graph, scales: dict[str, tuple[float, int]], notes: lis
                 node.inputs[position] = fresh
                 scales[fresh] = target
                 notes.append(f"{name} is rescaled before {node.op} {node.name}")
-
-
-def _islands(
-    graph: Graph, scales: dict[str, tuple[float, int]], notes: list[str]
-) -> dict[str, str]:
-    """Return the nodes that stay in float; scales that a shared group implies are filled in."""
-    found: dict[str, str] = {}
-    for node in graph.nodes:
-        reason = why_float(graph, node)
-        if reason is not None:
-            found[node.name] = reason
-    changed = True
-    while changed:
-        changed = _fill_groups(graph, scales, frozenset(found))
-        for node in graph.nodes:
-            needed = [*data_inputs(graph, node), *(out for out in node.outputs if out)]
-            missing = [n for n in needed if n not in scales and n not in graph.constants]
-            if node.name not in found and missing and not changed:
-                found[node.name] = "the file gives no scale to all that it reads and makes"
-                changed = True
-    return found
-
-
-def _fill_groups(
-    graph: Graph, scales: dict[str, tuple[float, int]], floats: frozenset[str]
-) -> bool:
-    groups = same_scale(graph, floats)
-    known = {groups.root(name): pair for name, pair in scales.items() if name in graph.shapes}
-    changed = False
-    for node in graph.nodes:
-        rule = RULES.get(node.op)
-        if rule is None or rule.kind != "same-scale" or node.name in floats:
-            continue
-        for name in [*data_inputs(graph, node), *node.outputs]:
-            if name and name not in scales and groups.root(name) in known:
-                scales[name] = known[groups.root(name)]
-                changed = True
-    return changed
 
 
 def _activations(
