@@ -29,6 +29,7 @@ Form = Literal["zero-point-free", "asymmetric"]
 integers; asymmetric: any."""
 
 FREE: Form = "zero-point-free"
+ASYMMETRIC: Form = "asymmetric"
 WITHOUT_ZERO_POINTS = ("coreml",)
 """Targets whose files take that form of any recipe."""
 VERSION = 1
@@ -84,6 +85,7 @@ class Recipe:
     ``float_outputs``: target -> outputs that its integer layers give in float where the file's
     borders are float, because that costs its runtime nothing; integer borders hold their integers.
     ``free_bias``: node name -> what ``float_bias`` is in the form without zero points, where that differs.
+    ``free_zero_points``: tensors that keep their zero points in that form, as it would cost too much.
     ``copies``: first tensor of a chain -> how often each channel is made (export/quant/copies.py).
     """
 
@@ -97,6 +99,7 @@ class Recipe:
     float_outputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     copies: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     free_bias: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    free_zero_points: tuple[str, ...] = ()
 
     def on(
         self, target: str, float_borders: bool = True, inputs: Mapping[str, str] | None = None
@@ -116,8 +119,9 @@ class Recipe:
         ``inputs`` maps each node in ``weights`` to the tensor it reads, because the int32 bias
         depends on that tensor's scale.
         """
+        forms = dict.fromkeys(self.free_zero_points, ASYMMETRIC)
         activations = {
-            name: a if a.fixed or a.final else choose_scale(a.low, a.high, form)
+            name: a if a.fixed or a.final else choose_scale(a.low, a.high, forms.get(name, form))
             for name, a in self.activations.items()
         }
         own = self.free_bias if form == FREE else {}
@@ -156,6 +160,7 @@ class Recipe:
             "float_outputs": {target: list(names) for target, names in self.float_outputs.items()},
             "copies": {tensor: list(each) for tensor, each in self.copies.items()},
             "free_bias": {n: [float(b) for b in bias] for n, bias in self.free_bias.items()},
+            "free_zero_points": list(self.free_zero_points),
             "notes": dict(self.notes),
         }
 
@@ -172,21 +177,21 @@ def form_on(target: str, form: Form) -> Form:
 def choose_scale(low: float, high: float, form: Form) -> Activation:
     """Return scale and zero point that cover [low, high] (0 always included).
 
-    The zero-point-free form is unsigned (zero point -128) where nothing is negative, else
+    The zero-point-free form is unsigned (zero point -128) where nothing is below half a step under 0, else
     symmetric (zero point 0): the two forms in which Core ML computes in integers.
 
     >>> choose_scale(0.0, 6.0, "asymmetric").zero_point
     -128
-    >>> choose_scale(-1.0, 3.0, "zero-point-free").zero_point
-    0
+    >>> [choose_scale(low, 3.0, "zero-point-free").zero_point for low in (-1.0, -0.005)]
+    [0, -128]
     """
     low, high = min(float(low), 0.0), max(float(high), 0.0)
     if high - low < 1e-30:
         return Activation(1.0, -128, low, high)  # a tensor that is always zero
-    if form == "zero-point-free" and low < 0.0:
-        return Activation(float(np.float32(max(-low, high) / 127)), 0, low, high)
     scale = float(np.float32((high - low) / 255))
     zero_point = int(np.clip(np.rint(-128 - low / scale), -128, 127))
+    if form == FREE and zero_point > -128:
+        return Activation(float(np.float32(max(-low, high) / 127)), 0, low, high)
     return Activation(scale, zero_point, low, high)
 
 
@@ -231,6 +236,7 @@ def load_recipe(path: Path) -> Recipe:
             float_outputs={t: tuple(o) for t, o in data.get("float_outputs", {}).items()},
             copies={t: tuple(each) for t, each in data.get("copies", {}).items()},
             free_bias={n: np.array(b, np.float32) for n, b in data.get("free_bias", {}).items()},
+            free_zero_points=tuple(data.get("free_zero_points", ())),
         )
     except ValueError as error:  # the integers are fewer or more than their shape says
         raise EdgeconvError(f"{source}: {error}") from error

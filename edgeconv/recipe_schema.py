@@ -73,6 +73,7 @@ RECIPE = table(
             },
         ),
     },
-    {name: mapping(items(each)) for name, each in OPTIONAL.items()},
+    {name: mapping(items(each)) for name, each in OPTIONAL.items()}
+    | {"free_zero_points": items(text)},
 )
 """What a recipe file must hold; whether its figures can be right is not asked here."""

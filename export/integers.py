@@ -11,6 +11,7 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.export.data import Data, load_feeds
 from edgeconv.export.graph import Graph
 from edgeconv.export.integer.counts import count_operators
+from edgeconv.export.integer.free_form import held_without
 from edgeconv.export.keep_float import read_keep_float
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.prepare import Prepared
@@ -119,9 +120,12 @@ def make_integers(
             say(in_float)
     notes = list(checked.warnings)
     if recipe.form == "asymmetric":
+        read = held_without(made.graph, recipe).activations
+        kept = [name for name in recipe.free_zero_points if name in read]
+        but = f" but for {counted(len(kept), 'tensor')} that would cost it too much" if kept else ""
         notes.append(
             f"{recipe.notes['form']}: ONNX and TFLite store zero points, Core ML takes the same "
-            "ranges without them, and biases that fit"
+            f"ranges without them{but}, and biases that fit"
         )
     return Integers(made.graph, recipe, tuple(notes))
 

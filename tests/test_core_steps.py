@@ -33,11 +33,12 @@ from edgeconv.export.integer.unrounded import in_float, keeps_unrounded
 from edgeconv.export.passes.finite_masks import MASKED
 from edgeconv.export.quant import blas, check, explain, finer, float_run, noise, sessions
 from edgeconv.export.quant.candidates import CORRECTED, EQUALIZED, PLAIN, RECIPES, Candidate
-from edgeconv.export.quant.contest import Contest, Quantized, Task, _Entry
+from edgeconv.export.quant.contest import Contest, _Entry
 from edgeconv.export.quant.copies import Chain
 from edgeconv.export.quant.gather import Gatherer, TensorStats
 from edgeconv.export.quant.judge import Score
 from edgeconv.export.quant.observe import Observation, _Peaks
+from edgeconv.export.quant.task import Quantized, Task
 from edgeconv.files import sha256
 from edgeconv.recipe import FROM_FILE, Activation, Recipe, Weights
 from edgeconv.tensors import Quantization, TensorSpec
@@ -275,11 +276,9 @@ def test_noise_of_a_chain_goes_through_its_layers() -> None:
     seen = Observation(2, {name: TensorStats(ends, ends, sample, places, places) for name in held})
     recipe = replace(BARE, activations=held)
     error = [(0.25**2 * 2 + 0.5**2 * 2) / 4, 0.0]  # the second channel was not sampled
-    assert noise._rounding(seen, first.output, held[first.output]).tolist() == pytest.approx(error)
+    assert noise.rounding(seen, first.output, held[first.output]).tolist() == pytest.approx(error)
     twice = [(0.25**2 * 2 + 0.5**2 * 2) / 4, 0.0]
-    assert noise._rounding(seen, second.output, held[second.output]).tolist() == pytest.approx(
-        twice
-    )
+    assert noise.rounding(seen, second.output, held[second.output]).tolist() == pytest.approx(twice)
     own = (graph.constants[second.inputs[1]].astype(float) ** 2).reshape(2, -1).sum(axis=1)
     power = (graph.constants[chain.reader.inputs[1]].astype(float) ** 2)[:, :, 0, 0].sum(axis=0)
     assert noise._at_reader(graph, recipe, seen, chain, 0).tolist() == pytest.approx(
@@ -935,7 +934,7 @@ def test_a_contests_parts_take_what_belongs_to_a_candidate(monkeypatch: pytest.M
     free = replace(
         BARE, form="zero-point-free", weights={own: replace(weights[own], float_bias=5 * one)}
     )
-    assert contest._free_bias(replace(made, made=Quantized(PLAIN_NET, free)), lambda _: None) == {}
+    assert contest._for_free(replace(made, made=Quantized(PLAIN_NET, free)), lambda _: None) is free
     assert contest._free_bias(replace(made, candidate=PLAIN), lambda _: None) == {}
     contest.free = [_Entry(CORRECTED, Quantized(PLAIN_NET, free), score)]
     assert contest._free_bias(made, lambda _: None)[own].tolist() == [5.0]
@@ -977,7 +976,7 @@ def test_held_out_pictures_are_the_last_ones(monkeypatch: pytest.MonkeyPatch) ->
     real.task = replace(contest.task, seen=Observation(6, outputs=outputs), pictures=pictures)
     ran: list[Any] = []
 
-    def run_recipe(graph: Graph, recipe: Recipe, pictures: Any, threads: int) -> str:
+    def run_recipe(graph: Graph, recipe: Recipe, pictures: Any, threads: int, free: bool) -> str:
         ran.append((pictures, threads))
         return "got"
 

@@ -94,6 +94,7 @@ def test_weights_that_the_form_does_not_change_are_fitted_no_third_time(
 
     monkeypatch.setattr(contest, "run_quantized", run)
     monkeypatch.setattr(contest, "stored_free", lambda _, recipe: dict(recipe.activations))
+    monkeypatch.setattr(contest, "kept_zero_points", lambda *_: ())
     reused = quantize(graph, feeds, recipe="fast").recipe
     assert len(fits) == 2
     monkeypatch.setattr(contest, "same_integers", lambda one, other: False)

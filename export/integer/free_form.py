@@ -1,5 +1,6 @@
 """What a file without zero points stores as integers: only what Core ML's own passes would read so."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.op_traits import Is, operators
-from edgeconv.recipe import WITHOUT_ZERO_POINTS, Activation, Recipe
+from edgeconv.recipe import FREE, WITHOUT_ZERO_POINTS, Activation, Recipe
 
 INTEGER_READERS = operators(Is.COREML_INT8)
 
@@ -52,10 +53,22 @@ def held_on(graph: Graph, recipe: Recipe, target: str, real: bool) -> Recipe:
     Without zero points only what some operator reads as integers is rounded, and what a layer of integer
     weights reads, whose sums need a step.
     """
-    inputs = {node.name: node.inputs[0] for node in graph.nodes if node.name in recipe.weights}
+    inputs = _layer_inputs(graph, recipe)
     held = recipe.on(target, real, inputs)
-    if target not in WITHOUT_ZERO_POINTS:
-        return held
+    return held if target not in WITHOUT_ZERO_POINTS else _free(graph, held, inputs)
+
+
+def held_without(graph: Graph, recipe: Recipe) -> Recipe:
+    """Return what a file without zero points holds of a recipe, all outputs included."""
+    inputs = _layer_inputs(graph, recipe)
+    return _free(graph, recipe.with_form(FREE, inputs), inputs)
+
+
+def _layer_inputs(graph: Graph, recipe: Recipe) -> dict[str, str]:
+    return {node.name: node.inputs[0] for node in graph.nodes if node.name in recipe.weights}
+
+
+def _free(graph: Graph, held: Recipe, inputs: Mapping[str, str]) -> Recipe:
     kept = stored_free(graph, held)
     for name, tensor in inputs.items():
         if name not in held.float_nodes and tensor in held.activations:

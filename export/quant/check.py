@@ -20,7 +20,7 @@ def problems(recipe: Recipe) -> list[str]:
             found.append(f"tensor {name} has the scale {a.scale}")
         if not -128 <= a.zero_point <= 127:
             found.append(f"tensor {name} has the zero point {a.zero_point}, outside of int8")
-        free = a.final or a.zero_point in (-128, 0)
+        free = a.final or a.zero_point in (-128, 0) or name in recipe.free_zero_points
         if recipe.form == "zero-point-free" and not free:
             found.append(f"tensor {name} has a zero point, but the form is zero-point-free")
     for name, w in recipe.weights.items():

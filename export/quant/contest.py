@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgeconv.ahead import Beside, Tick
 from edgeconv.export.graph import Graph
-from edgeconv.export.integer.free_form import stored_free
+from edgeconv.export.integer.free_form import held_without, stored_free
 from edgeconv.export.quant.calibration import stability
 from edgeconv.export.quant.candidates import Candidate
 from edgeconv.export.quant.equalize import equalize
@@ -28,13 +28,15 @@ from edgeconv.export.quant.judge import (
     run_recipe,
     score,
 )
-from edgeconv.export.quant.observe import Feeds, Floats, Observation, Progress
+from edgeconv.export.quant.observe import Floats, Observation, Progress
 from edgeconv.export.quant.ranges import choose_ranges
 from edgeconv.export.quant.report import layer_figures
 from edgeconv.export.quant.rescaled import rescaled
 from edgeconv.export.quant.stream import run_quantized
+from edgeconv.export.quant.task import Quantized, Task
 from edgeconv.export.quant.workspace import Workspace
-from edgeconv.recipe import Activation, Form, Recipe, Weights
+from edgeconv.export.quant.zero_points import kept_zero_points
+from edgeconv.recipe import FREE, Activation, Form, Recipe, Weights
 
 LATE_DB = 1.0
 """So near to the best must plain rounding come for a late candidate to be tried."""
@@ -42,32 +44,6 @@ FORMS: tuple[Form, Form] = ("zero-point-free", "asymmetric")
 T = TypeVar("T")
 R = TypeVar("R")
 _Fit = tuple[Candidate, Form]
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """The graph whose float weights the recipe stands for (equalized ones differ), and the recipe."""
-
-    graph: Graph
-    recipe: Recipe
-
-
-@dataclass(frozen=True)
-class Task:
-    """What every candidate shares.
-
-    ``pictures`` are those that fit and those that judge, as ``seen`` has them first. Candidates are
-    fitted on the first ``learnt`` and judged on all. ``limit`` is the largest integer of a weight.
-    """
-
-    graph: Graph
-    seen: Observation
-    pictures: Feeds
-    learnt: int
-    fixed: Mapping[str, Activation]
-    floats: Mapping[str, str]
-    threads: int
-    limit: int
 
 
 @dataclass(frozen=True)
@@ -121,9 +97,9 @@ class Contest:
     def _run(self, name: str, form: Form | None, beside: Beside) -> Quantized:
         form, why, entries = self._form(form)
         # what came first is mostly picked, and one processor has nothing else to do
-        biases = {e.candidate: beside.begin(partial(self._free_bias, e)) for e in entries}
+        frees = {e.candidate: beside.begin(partial(self._for_free, e)) for e in entries}
         figures = {e.candidate: beside.begin(partial(self._figures, e)) for e in entries}
-        early = [c for c in self.candidates if not c.late and c not in biases]
+        early = [c for c in self.candidates if not c.late and c not in frees]
         entries += self._together(self._entry, [(c, form) for c in early])
         least = min(entry.score.noise for entry in entries)
         if decibels(entries[-1].score.noise, least) < LATE_DB:
@@ -132,13 +108,12 @@ class Contest:
         self.entries = entries
         unclipped = [i for i, e in enumerate(entries) if e.candidate.ranges == "minmax"]
         picked = entries[best([entry.score for entry in entries], unclipped)]
-        if picked.candidate not in biases:
-            biases[picked.candidate] = beside.begin(partial(self._free_bias, picked))
+        if picked.candidate not in frees:
+            frees[picked.candidate] = beside.begin(partial(self._for_free, picked))
             figures[picked.candidate] = beside.begin(partial(self._figures, picked))
-        recipe = picked.made.recipe
+        recipe = frees[picked.candidate].result()
         layers, spread = figures[picked.candidate].result()
         notes = {**self._notes(picked, why, layers), **recipe.notes, "histograms": spread}
-        recipe = replace(recipe, free_bias=biases[picked.candidate].result())
         self.report(1.0)
         return replace(picked.made, recipe=replace(recipe, name=name, notes=notes))
 
@@ -197,12 +172,34 @@ class Contest:
 
     def _judged(self, candidate: Candidate, graph: Graph, recipe: Recipe) -> _Entry:
         """Score a recipe on the last pictures: those held out, and some that were fitted on."""
+        return _Entry(candidate, Quantized(graph, recipe), self._score(graph, recipe))
+
+    def _score(self, graph: Graph, recipe: Recipe, free: bool = False) -> Score:
+        """``free``: rounded as a file without zero points rounds."""
         task = self.task
         start = max(0, len(task.pictures) - judging(task.graph))
-        got = run_recipe(graph, recipe, task.pictures[start:], self._threads)
+        got = run_recipe(graph, recipe, task.pictures[start:], self._threads, free=free)
         rows = slice(start, len(task.pictures))
         wanted = {name: values[rows] for name, values in task.seen.outputs.items()}
-        return _Entry(candidate, Quantized(graph, recipe), score(graph, wanted, got))
+        return score(graph, wanted, got)
+
+    def _for_free(self, entry: _Entry, tick: Tick) -> Recipe:
+        """Return the entry's recipe with what a file without zero points has of its own."""
+        made, recipe = entry.made, entry.made.recipe
+        if recipe.form == FREE:
+            return recipe
+        recipe = replace(recipe, free_bias=self._free_bias(entry, tick))
+
+        def measured(kept: tuple[str, ...]) -> float:
+            held = held_without(made.graph, replace(recipe, free_zero_points=kept))
+            return self._score(made.graph, held, free=True).noise
+
+        kept = kept_zero_points(made.graph, recipe, self.seen(made), measured, entry.score.noise)
+        if not kept:
+            return recipe
+        recipe = replace(recipe, free_zero_points=kept)
+        again = replace(entry, made=replace(made, recipe=recipe))
+        return replace(recipe, free_bias=self._free_bias(again, tick))
 
     def _free_bias(self, entry: _Entry, tick: Tick) -> dict[str, NDArray[np.float32]]:
         """Return the biases that the same integer weights want where a file takes no zero points.
@@ -211,15 +208,15 @@ class Contest:
         too: one fit more would cost `fast` a sixth of its time.
         """
         recipe, graph, candidate = entry.made.recipe, entry.made.graph, entry.candidate
-        if recipe.form == FORMS[0] or candidate.bias == "none":
+        if candidate.bias == "none":
             return {}
-        for fitted in self.free:
+        for fitted in () if recipe.free_zero_points else self.free:
             if fitted.candidate == candidate and same_integers(fitted.made.recipe, recipe):
                 return {name: each.float_bias for name, each in fitted.made.recipe.weights.items()}
         read = {node.name: node.inputs[0] for node in graph.nodes}
-        activations = stored_free(graph, recipe.with_form(FORMS[0], read))
+        activations = stored_free(graph, recipe.with_form(FREE, read))
         layers = self._layers(candidate, activations, "nearest", recipe.weights)
-        unfitted = replace(recipe, form=FORMS[0], activations=activations, weights={})
+        unfitted = replace(recipe, form=FREE, activations=activations, weights={})
         made = self._fit(unfitted, layers, tick)
         return {name: each.float_bias for name, each in made.weights.items()}
 

@@ -19,7 +19,7 @@ from edgeconv.export.quant.apart import kept_apart
 from edgeconv.export.quant.bias import channel_axis, is_vector
 from edgeconv.export.quant.blas import one_blas_thread
 from edgeconv.export.quant.candidates import RECIPES, Candidate
-from edgeconv.export.quant.contest import Contest, Quantized, Task
+from edgeconv.export.quant.contest import Contest
 from edgeconv.export.quant.enclosed import enclosed
 from edgeconv.export.quant.finer import mapped, with_copies
 from edgeconv.export.quant.float_outputs import logits
@@ -27,6 +27,7 @@ from edgeconv.export.quant.judge import decibels
 from edgeconv.export.quant.observe import Feeds, Floats, Progress, observe
 from edgeconv.export.quant.ranges import conflicts, fixed_scales
 from edgeconv.export.quant.relative import relative
+from edgeconv.export.quant.task import Quantized, Task
 from edgeconv.recipe import Form, Recipe
 
 __all__ = ["Quantized", "float_nodes", "quantize"]

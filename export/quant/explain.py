@@ -242,6 +242,11 @@ def schema() -> str:
                 "description": "float_bias of nodes in a file without zero points, where it differs",
                 "additionalProperties": numbers,
             },
+            "free_zero_points": {
+                "type": "array",
+                "description": "tensors that keep a zero point in a file without",
+                "items": {"type": "string"},
+            },
             "notes": {"type": "object"},
         },
     }

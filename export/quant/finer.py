@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from edgeconv.export.quant.contest import Quantized, Task
 from edgeconv.export.quant.copies import copied, plan
 from edgeconv.export.quant.judge import WORTH_DB, decibels, run_recipe, score
 from edgeconv.export.quant.noise import backward_map, noise_notes, noise_shares
 from edgeconv.export.quant.observe import Observation
+from edgeconv.export.quant.task import Quantized, Task
 
 MOST_COMPARED = 32
 """Pictures that say whether copies pay."""

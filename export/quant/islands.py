@@ -19,11 +19,11 @@ from edgeconv.export.integer.groups import Groups
 from edgeconv.export.integer.pair import is_depthwise
 from edgeconv.export.integer.rules import is_pixel_shift
 from edgeconv.export.op_traits import RULES, WEIGHTED
-from edgeconv.export.quant.contest import Quantized, Task
 from edgeconv.export.quant.copies import multiply_adds, products
 from edgeconv.export.quant.enclosed import enclosed
 from edgeconv.export.quant.noise import FEW, noise_of
 from edgeconv.export.quant.ranges import fixed_scales
+from edgeconv.export.quant.task import Quantized, Task
 from edgeconv.recipe import Recipe
 
 RECIPES = frozenset({"std", "best"})

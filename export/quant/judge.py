@@ -68,10 +68,15 @@ def are_probabilities(graph: Graph) -> bool:
 
 
 def run_recipe(
-    graph: Graph, recipe: Recipe, feeds: Feeds, threads: int, rounded: bool = False
+    graph: Graph,
+    recipe: Recipe,
+    feeds: Feeds,
+    threads: int,
+    rounded: bool = False,
+    free: bool = False,
 ) -> dict[str, Floats]:
-    """Return the outputs (n, ...) of the recipe's ONNX file; ``rounded``: float operators read integers too."""
-    model = emit_qdq(graph, recipe, rounded=rounded).model
+    """Return the outputs (n, ...) of the recipe's ONNX file; ``rounded``, ``free`` as emit_qdq takes them."""
+    model = emit_qdq(graph, recipe, rounded=rounded, free=free).model
     running = session(model, threads=threads, integers=integer_kernels_are_exact())
     rows: dict[str, list[Floats]] = {name: [] for name in graph.outputs}
     for feed in feeds:

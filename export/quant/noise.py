@@ -83,7 +83,7 @@ def _at_reader(
 ) -> NDArray[np.float64]:
     """Return each channel's noise at the reader's output, in any unit, of one of the chain's tensors."""
     made = chain.makers[stage].output
-    total = _rounding(seen, made, recipe.activations[made])
+    total = rounding(seen, made, recipe.activations[made])
     for node in chain.makers[stage + 1 :]:
         weights, _ = float_weights(graph, node)
         total = total * (weights.astype(np.float64) ** 2).reshape(len(total), -1).sum(axis=1)
@@ -93,7 +93,7 @@ def _at_reader(
     return noise
 
 
-def _rounding(seen: Observation, tensor: str, held: Activation) -> NDArray[np.float64]:
+def rounding(seen: Observation, tensor: str, held: Activation) -> NDArray[np.float64]:
     """Return the mean square that rounding adds to each channel; what is clipped has half a step."""
     stats = seen.tensors[tensor]
     steps = stats.sample / np.float32(held.scale)

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from time import monotonic
 
-from edgeconv.export.quant.contest import Quantized, Task
 from edgeconv.export.quant.judge import WORTH_DB, decibels, run_recipe, score
 from edgeconv.export.quant.observe import Progress
+from edgeconv.export.quant.task import Quantized, Task
 from edgeconv.export.twin.distil import distil
 from edgeconv.export.twin.net import why_not
 
