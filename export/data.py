@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,12 +20,14 @@ from edgeconv.spread import spread
 from edgeconv.terminal import counted
 from edgeconv.truth import read_truth
 
-if TYPE_CHECKING:
-    import onnx
-
 VERIFY_BYTES = 64 << 20
 VERIFY_COUNT, NOISE_COUNT, FOREIGN_COUNT = 200, 8, 32
 """Samples to verify on where --verify-count is not given: the user's, noise, our pictures."""
+
+UNCALIBRATED = (
+    "INT8 calibrates on your own pictures: give --calib DIR (a few hundred pictures like "
+    "those the net will see), FILE.npz, FILE.npy or file.py:function"
+)
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,7 @@ def choose_data(options: ExportOptions, source: Source, labels: Sequence[str] | 
 
 def refuse_uncalibrated(options: ExportOptions, source: Source) -> None:
     """Raise UsageError where INT8 has no samples: only bundled weights come with pictures of ours."""
-    own = source.model is not None and _is_quantized(source.model)
-    if not options.integer or options.calib is not None or source.bundled or own:
+    if not options.integer or options.calib is not None or source.bundled or _quantized(source):
         return
     if options.recipe_file is not None:
         if options.verify is None:
@@ -84,16 +85,18 @@ def refuse_uncalibrated(options: ExportOptions, source: Source) -> None:
                 "your own pictures: give --verify DIR, FILE.npz, FILE.npy or file.py:function"
             )
     else:
-        raise UsageError(
-            "INT8 calibrates on your own pictures: give --calib DIR (a few hundred pictures like "
-            "those the net will see), FILE.npz, FILE.npy or file.py:function"
-        )
+        raise UsageError(UNCALIBRATED)
 
 
-def _is_quantized(model: "onnx.ModelProto") -> bool:
+def _quantized(source: Source) -> bool:
+    """Whether the net brings its own integers."""
+    if source.module is not None:
+        from edgeconv.export.hub.fake_quantizers import holds_integers
+
+        return holds_integers(source.module)
     from edgeconv.export.qdq.qoperator import is_quantized
 
-    return is_quantized(model)
+    return source.model is not None and is_quantized(source.model)
 
 
 def _verify_count(spec: InputSpec) -> int:

@@ -16,7 +16,7 @@ from edgeconv.export.checks import (
     check_memory,
     refuse_existing,
 )
-from edgeconv.export.data import choose_data, refuse_uncalibrated
+from edgeconv.export.data import UNCALIBRATED, choose_data, refuse_uncalibrated
 from edgeconv.export.keep_float import read_keep_float
 from edgeconv.export.options import ExportOptions
 from edgeconv.export.prepare import PixelInput, Prepared, prepare
@@ -124,9 +124,11 @@ def lower(work: Work) -> None:
     refuse_untaken(raw, options.named)
     if options.softmax and work.probabilities:
         raise UsageError(f"--softmax: {options.named} gives probabilities already: leave it out")
-    if source.module is None and is_quantized(raw):
+    if is_quantized(raw):
         _own_integers(work)
         return
+    if options.integer and work.given is None and not (work.data.calibration or work.dry):
+        raise UsageError(UNCALIBRATED)  # a module that rounds outside of what was traced
     with work.stages.stage("simplify") as say:
         simplified = work.simplifier.simplify(raw, lambda: _import_meanwhile(options.targets))
         hub = simplified.hub
@@ -161,7 +163,8 @@ def _own_integers(work: Work) -> None:
     with work.stages.stage("integers") as say:
         own = read_qdq(converted(work.raw, HUB_OPSET))
         check_finite(own.graph)
-        say(f"the file's own, {own.recipe.form}")
+        whose = "file" if work.source.module is None else "module"
+        say(f"the {whose}'s own, {own.recipe.form}")
         if in_float := count_operators(own.graph, own.recipe).float_text():
             say(in_float)
     work.lowered = Lowered(work.raw, own.graph, Prepared(own.graph, {}), own)

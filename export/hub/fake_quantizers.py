@@ -1,0 +1,68 @@
+"""Modules from quantization-aware training while they are traced: torch's exporters lack some of their quantizers."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+EIGHT_BITS = ((0, 255), (-128, 127))
+TRACED = (*EIGHT_BITS, (0, 127))
+"""The integers, first and last, that torch's exporter has a form for."""
+ROUNDING = (
+    "torch.ao.quantization.fake_quantize",
+    "torch.ao.nn.quantized",
+    "torch.ao.nn.intrinsic.quantized",
+)
+"""Where torch has its fake quantizers, and its layers that hold integers."""
+
+
+def holds_integers(module: "torch.nn.Module") -> bool:
+    """Whether a module was quantized by torch.ao: it rounds while it computes, or computes in integers."""
+    kinds = {base for part in module.modules() for base in type(part).__mro__}
+    return any(kind.__module__.startswith(ROUNDING) for kind in kinds)
+
+
+def fake_quantizers(torch: Any) -> Any:
+    """Return a context in which every fake quantizer of torch's is one that its exporter traces.
+
+    Those that observe too (torch.fused_moving_avg_obs_fake_quant, the default of get_default_qat_qconfig) stay at
+    what they have observed. Those of fewer bits, or of -127 to 127, cut real values first.
+    """
+    fused = torch.fused_moving_avg_obs_fake_quant
+    by_tensor, by_channel = (
+        torch.fake_quantize_per_tensor_affine,
+        torch.fake_quantize_per_channel_affine,
+    )
+
+    class Quantizers(torch.overrides.TorchFunctionMode):  # type: ignore[misc]
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if func is fused and not kwargs:
+                x, _, on, _, _, scale, zero, _, low, high, axis, each = args[:12]
+                if not bool(on):
+                    return x
+                return _rounded(x, scale, zero, axis if each else None, low, high)
+            if func is by_tensor and not kwargs and len(args) == 5:
+                x, scale, zero, low, high = args
+                return _rounded(x, scale, zero, None, low, high)
+            if func is by_channel and not kwargs and len(args) == 6:
+                return _rounded(*args[:6])
+            return func(*args, **(kwargs or {}))
+
+    def _rounded(x: Any, scale: Any, zero: Any, axis: int | None, low: int, high: int) -> Any:
+        if (low, high) not in TRACED:
+            bounds = [(bound - zero) * scale for bound in (low, high)]
+            if axis is not None:
+                shape = [-1 if k == axis else 1 for k in range(x.dim())]
+                bounds = [bound.reshape(shape) for bound in bounds]
+            x = torch.minimum(torch.maximum(x, _tensor(bounds[0])), _tensor(bounds[1]))
+            low, high = next(whole for whole in EIGHT_BITS if whole[0] <= low and high <= whole[1])
+        if axis is None:
+            return by_tensor(x, scale, zero, low, high)
+        return by_channel(x, scale, zero, axis, low, high)
+
+    def _tensor(bound: Any) -> Any:
+        return torch.as_tensor(bound, dtype=torch.float32)
+
+    return Quantizers()
