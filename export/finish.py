@@ -22,7 +22,13 @@ from edgeconv.export.kinds import Io
 from edgeconv.export.lower import embedded, pixel_input
 from edgeconv.export.manifest import manifest
 from edgeconv.export.margins import float_scores
-from edgeconv.export.report import ArtifactReport, ExportReport, artifact_text, verdict_text
+from edgeconv.export.report import (
+    ArtifactReport,
+    ExportReport,
+    artifact_text,
+    note_of,
+    verdict_text,
+)
 from edgeconv.export.targets import TARGETS
 from edgeconv.export.verify import (
     Expected,
@@ -233,8 +239,8 @@ def verify(work: Work, target: str) -> None:
             _remove(path, folder / f"tensors_{target}.json")
             return
         say(f"{target} · {verdict_text(verdict)}")
-    notes = [*verdict.verdict.notes, *half_notes(verdict.halves)]
-    work.report.notes += [f"{target}: {note}" for note in notes]
+    for note in (*verdict.verdict.notes, *half_notes(verdict.halves)):
+        note_of(work.report.notes, target, note)
     shared = ("raw.onnx", "hub.onnx", "prepared.onnx", "recipe.json", "verify.npz")
     kept = [folder / name for name in (*shared, f"tensors_{target}.json")]
     evidence = {

@@ -6,6 +6,7 @@ from typing import Any
 
 from edgeconv.export.emit import Emitted
 from edgeconv.export.options import ExportOptions
+from edgeconv.export.targets import TARGETS
 from edgeconv.export.verify import FileVerdict
 from edgeconv.files import in_bytes
 from edgeconv.judge.advice import said_once
@@ -90,6 +91,21 @@ class ExportReport:
             ],
             "next": self.next_command,
         }
+
+
+def note_of(notes: list[str], target: str, text: str) -> None:
+    """Add what is to say of a target's file to ``notes``, to the note of another target that says the same.
+
+    >>> notes = ["tflite: y is still"]
+    >>> note_of(notes, "onnx", "y is still"), notes
+    (None, ['tflite, onnx: y is still'])
+    """
+    for place, note in enumerate(notes):
+        said, _, rest = note.partition(": ")
+        if rest == text and set(said.split(", ")) <= set(TARGETS):
+            notes[place] = f"{said}, {target}: {text}"
+            return
+    notes.append(f"{target}: {text}")
 
 
 def artifact_text(name: str, made: Emitted, borders: str) -> str:

@@ -335,7 +335,48 @@ def _classes() -> dict[str, NDArray[Any]]:
 @pytest.mark.parametrize("kind", _classes())
 def test_class_scores_are_held_to_their_largest_value(kind: str) -> None:
     wanted = _classes()[kind]
-    assert "agreement_top1" in compare({"y": wanted}, {"y": wanted}).figures["y"]
+    turned = np.concatenate([-wanted[:3], wanted[3:]])
+    figures = compare({"y": wanted}, {"y": turned}).figures["y"]
+    assert figures["agreement_top1"] == pytest.approx(57 / 60)
+
+
+def _one_for_all() -> dict[str, NDArray[Any]]:
+    """Return outputs (60, values) whose largest value is in one place in every sample."""
+    rng = np.random.default_rng(4)
+    far = rng.normal(size=(60, 3)) * 0.3
+    far[:, 2] += 5.0
+    return {
+        "where something is, far along one axis": far,
+        "the values of a TopK": -np.sort(-rng.normal(size=(60, 5)) - 3, axis=1),
+        "classes, of which all samples are one": rng.normal(size=(60, 12)) + 9 * np.eye(12)[3],
+        "the same in every sample": np.repeat(rng.normal(size=(1, 10)), 60, axis=0),
+    }
+
+
+@pytest.mark.parametrize("kind", _one_for_all())
+def test_where_one_place_is_largest_in_every_sample_agreement_is_no_figure(kind: str) -> None:
+    wanted = _one_for_all()[kind]
+    noise = 0.1 * wanted.std(axis=0) * np.random.default_rng(1).normal(size=wanted.shape)
+    outputs = {"y": wanted}, {"y": wanted + noise}
+    verdict = compare(*outputs, budget=INT8)
+    assert verdict, str(verdict)
+    assert not any(name.startswith(("agreement", "flips")) for name in verdict.figures["y"])
+    (said,) = verdict.notes
+    place = f"y: place {wanted[0].argmax()} is largest in all 60 samples, so agreement says nothing"
+    assert said.startswith((place, "y: float gives the same in all 60 samples"))
+    assert "agreement" not in figures_text(verdict)
+    if "the same" not in kind:  # which is no scores
+        asked = compare(*outputs, budget=parse_budget({"agreement_top1": 0.9}, "b", INT8))
+        assert asked.figures["y"]["agreement_top1"] == 1.0
+    few = compare({"y": wanted[:7]}, {"y": wanted[:7]}, budget=INT8)
+    assert not few.notes
+
+
+def test_what_is_called_figures_is_no_class_scores() -> None:
+    wanted = np.random.default_rng(0).normal(size=(50, 3))
+    for name, asked in (("translation", False), ("pose_logits", True), ("pose", False)):
+        verdict = compare({name: wanted}, {name: wanted})
+        assert ("agreement_top1" in verdict.figures[name]) is asked
 
 
 def test_an_output_of_an_inputs_own_shape_holds_no_classes() -> None:

@@ -16,7 +16,7 @@ A table replaces the default of its kind; ``extend = true`` in it adds to the de
 import difflib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,10 @@ class Budget:
     asked: frozenset[str] = frozenset()
     open: str = ""
     doubtful: Mapping[str, str] = field(default_factory=dict)
+
+    def asks(self, figures: Collection[str], output: str) -> bool:
+        """Whether a person set a limit on one of ``figures``, of every output or of this one."""
+        return not {*self.asked, *self.outputs.get(output, {})}.isdisjoint(figures)
 
     def of(self, output: str, part: str = "") -> dict[str, float]:
         """Return the limits that hold for ``output``, or for a ``part`` of it."""

@@ -15,8 +15,39 @@ from edgeconv.judge.parts import MOST_CHANNELS
 Array = NDArray[Any]
 FEWEST_RARE = 10
 """Fewer pictures of rare classes tell nothing of their share."""
+FEWEST_ALIKE = 8
+"""Of fewer pictures all may be of one class by chance, and agreement is left open anyway."""
 BY_CHANCE = 0.05
 """A p-value above it says nothing."""
+
+
+OF_CLASSES = frozenset(
+    [
+        "agreement_top1",
+        "agreement_top1_low",
+        "agreement_top1_high",
+        "agreement_rare_high",
+        "agreement_top5",
+        "kl",
+        "flips",
+        "flips_beyond",
+        "flips_beyond_share",
+        "flips_beyond_low",
+        "widest_flip",
+    ]
+)
+"""Figures of class_figures that a limit may be set on."""
+
+
+def one_for_all(reference: Array, other: Array) -> int | None:
+    """Return the place that is largest in every one of many samples, on both sides; None where there is none.
+
+    Agreement is 1 whatever the values are: a translation along the axis, the values of a TopK, or pictures of one class.
+    """
+    sides = [metrics.class_rows(side).argmax(axis=1) for side in (reference, other)]
+    first = int(sides[0][0])
+    alike = len(reference) >= FEWEST_ALIKE and all((side == first).all() for side in sides)
+    return first if alike else None
 
 
 def class_figures(
@@ -107,6 +138,21 @@ def label_accuracy(reference: Array, other: Array, context: Context) -> Figures:
     known = truth >= 0
     sides = (np.rint(side.reshape(-1)[known]) == truth[known] for side in (reference, other))
     return _accuracy(*sides)
+
+
+def check_classes(name: str, reference: Array, other: Array, offset: int) -> None:
+    """Raise EdgeconvError where two outputs (samples, classes) have not as many classes; ``offset`` of them are dropped."""
+    if reference.ndim != 2 or other.ndim != 2 or reference.shape[1] == other.shape[1]:
+        return
+    if len(reference) != len(other):
+        raise EdgeconvError(f"output {name}: {len(other)} samples against {len(reference)}")
+    extra = other.shape[1] - reference.shape[1]
+    hint = ""
+    if extra == 1:
+        hint = f": if its first class is background, say --class-offset {offset + 1}"
+    raise EdgeconvError(
+        f"output {name} has {other.shape[1]} classes and the reference {reference.shape[1]}{hint}"
+    )
 
 
 def refuse_truth(outputs: Mapping[str, Array], truth: NDArray[np.integer[Any]] | None) -> None:

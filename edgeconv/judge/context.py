@@ -21,6 +21,7 @@ class Context:
     the output holds class scores; None decides by shape, (pictures, classes). ``whole``: what its whole
     numbers are; None decides by type. ``margins`` tell how sure its labels are. ``alone``: the net has
     no other output. ``kept``: a comparison keeps its values or makes them zero, and a float file is asked.
+    ``asked``: a person set a limit on what classes decide.
     """
 
     scale: float | None = None
@@ -31,3 +32,4 @@ class Context:
     margins: Margins | None = None
     alone: bool = False
     kept: bool = False
+    asked: bool = False

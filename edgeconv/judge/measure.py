@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv import metrics
-from edgeconv.judge.classes import accuracy, class_figures, label_accuracy, map_classes
+from edgeconv.judge.classes import (
+    FEWEST_ALIKE,
+    accuracy,
+    class_figures,
+    label_accuracy,
+    map_classes,
+    one_for_all,
+)
 from edgeconv.judge.context import Context
 from edgeconv.judge.labels import label_figures
 from edgeconv.judge.measures import MEASURES, Figures
@@ -76,8 +83,20 @@ def measure(
         figures |= _levels(name, reference, other, figures, context)
         notes += _coarse(name, reference, other, context)
         figures |= map_classes(name, reference, other, figures, context)
+    still = len(reference) >= FEWEST_ALIKE and bool((reference == reference[:1]).all())
+    if still:
+        notes.append(
+            f"{name}: float gives the same in all {len(reference)} samples, so nothing shows what moves it"
+        )
     if scores:
-        figures |= class_figures(name, reference, other, figures, context, comparable)
+        alike = None if context.asked else one_for_all(reference, other)
+        if alike is None:
+            figures |= class_figures(name, reference, other, figures, context, comparable)
+        elif not still:
+            notes.append(
+                f"{name}: place {alike} is largest in all {len(reference)} samples, so agreement says nothing and is not "
+                "asked; if these are class scores, samples of other classes would tell"
+            )
         figures |= accuracy(reference, other, context)
     return {key: figures[key] for key in MEASURES if key in figures}, tuple(notes)
 

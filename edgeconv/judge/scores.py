@@ -14,6 +14,20 @@ EVEN = 1e-3
 """What the length of a normalized vector may differ by in float arithmetic, half precision too."""
 VECTORS = ("embed", "feature", "descriptor")
 """What outputs are called that are compared with each other, not read as classes."""
+FIGURES = (
+    "pose",
+    "translation",
+    "rotation",
+    "quaternion",
+    "angle",
+    "offset",
+    "bbox",
+    "landmark",
+    "keypoint",
+    "coordinate",
+)
+"""What outputs of figures are called, if nothing in the name speaks of classes."""
+CLASSES = ("class", "cls", "score", "logit", "prob", "label")
 ENOUGH_SIGNS = 256
 """Of fewer values none may be below 0 by chance."""
 FEWEST = 8
@@ -63,12 +77,15 @@ def unread(name: str, reference: Reals, fed: Mapping[str, Reals]) -> list[str]:
 
 
 def _named_vector(name: str) -> bool:
-    """Whether an output is called an embedding, whose largest element says nothing.
+    """Whether an output is called an embedding or figures, whose largest element says nothing.
 
-    >>> _named_vector("image_embeds"), _named_vector("logits")
-    (True, False)
+    >>> _named_vector("image_embeds"), _named_vector("translation"), _named_vector("pose_logits")
+    (True, True, False)
     """
-    return any(word in name.casefold() for word in VECTORS)
+    folded = name.casefold()
+    if any(word in folded for word in VECTORS):
+        return True
+    return any(w in folded for w in FIGURES) and not any(w in folded for w in CLASSES)
 
 
 def _as_fed(reference: Reals, fed: Mapping[str, Reals]) -> bool:

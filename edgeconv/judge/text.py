@@ -54,11 +54,13 @@ def figures_text(verdict: Verdict) -> str:
     The worst output, and the part of it, is named where there is more than one.
     """
     said = []
-    scored = next((f for f in verdict.figures.values() if "agreement_top1" in f), {})
-    if scored:
+    agreeing = {name: f for name, f in verdict.figures.items() if "agreement_top1" in f}
+    if agreeing:
+        name, scored = min(agreeing.items(), key=lambda item: item[1]["agreement_top1"])
+        of = f" ({name})" if len(verdict.figures) > 1 else ""
         low, high = 100 * scored["agreement_top1_low"], 100 * scored["agreement_top1_high"]
         share = 100 * scored["agreement_top1"]
-        said.append(f"top-1 agreement with float {share:.1f} % [{low:.1f}, {high:.1f}]")
+        said.append(f"top-1 agreement with float {share:.1f} % [{low:.1f}, {high:.1f}]{of}")
     if right := next((f for f in verdict.figures.values() if "top1" in f), None):
         said.append(
             f"top-1 {100 * right['top1']:.1f} % (float {100 * right['reference_top1']:.1f} %)"

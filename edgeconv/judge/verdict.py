@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.adapt import match_names
-from edgeconv.errors import EdgeconvError
 from edgeconv.judge.budget import DEFAULTS, Budget
-from edgeconv.judge.classes import refuse_truth
+from edgeconv.judge.classes import OF_CLASSES, check_classes, refuse_truth
 from edgeconv.judge.context import Context
 from edgeconv.judge.doubts import doubts_of, is_open
 from edgeconv.judge.labels import Margins
@@ -170,7 +169,7 @@ def compare(
         if got.shape == (*wanted.shape, 1) and wanted.ndim == 1:
             got = got[:, 0]  # a number, which Core ML hands out with an axis
         got = got[:, class_offset:] if class_offset else got
-        _check_classes(name, wanted, got, class_offset)
+        check_classes(name, wanted, got, class_offset)
         if broken := _not_finite(name, wanted, got):
             findings.append(broken)
             continue
@@ -191,6 +190,7 @@ def compare(
             margins=(margins or {}).get(name),
             alone=len(names) == 1,
             kept=told == "kept" and floor is None,
+            asked=budget.asks(OF_CLASSES, name),
         )
         figures[name], said, judged = _measured(name, wanted, got, context, budget)
         known = scores is not None or bool(kind) or context.scores or told == "signal"
@@ -242,20 +242,6 @@ def _part(name: str, piece: Part, reference: Array, other: Array, context: Conte
     own = Context(scale=context.scale, floor=floor, scores=False, kept=context.kept)
     found, _ = measure(name, piece.of(reference), piece.of(other), own)
     return {key: value for key, value in found.items() if key in PART_MEASURES}
-
-
-def _check_classes(name: str, reference: Array, other: Array, offset: int) -> None:
-    if reference.ndim != 2 or other.ndim != 2 or reference.shape[1] == other.shape[1]:
-        return
-    if len(reference) != len(other):
-        raise EdgeconvError(f"output {name}: {len(other)} samples against {len(reference)}")
-    extra = other.shape[1] - reference.shape[1]
-    hint = ""
-    if extra == 1:
-        hint = f": if its first class is background, say --class-offset {offset + 1}"
-    raise EdgeconvError(
-        f"output {name} has {other.shape[1]} classes and the reference {reference.shape[1]}{hint}"
-    )
 
 
 def _not_finite(name: str, reference: Array, other: Array) -> Finding | None:
