@@ -20,11 +20,13 @@ from edgeconv.export.kinds import Cpu
 from edgeconv.export.nms.suppression import Suppression
 from edgeconv.export.tflite.carry_rows import carry_rows
 from edgeconv.export.tflite.channel_regions import shuffled_regions
+from edgeconv.export.tflite.cut_first import cut_first
 from edgeconv.export.tflite.detection import _options
 from edgeconv.export.tflite.fold_transposes import fold_transposes
 from edgeconv.export.tflite.join_groups import join_groups
 from edgeconv.export.tflite.join_moves import join_moves
 from edgeconv.export.tflite.layout import conversion, is_copy, order, stored_axis, stored_shape
+from edgeconv.export.tflite.lose_batch import lose_batch
 from edgeconv.export.tflite.order_channels import (
     Part,
     _cost_after,
@@ -33,6 +35,7 @@ from edgeconv.export.tflite.order_channels import (
     order_channels,
 )
 from edgeconv.export.tflite.place_shuffles import place_shuffles
+from edgeconv.export.tflite.plan import OPERATOR
 from edgeconv.export.tflite.rewrites import chosen
 from edgeconv.export.tflite.row_regions import Order, order_of
 from edgeconv.export.tflite.stack_parts import _filled, _pays
@@ -686,3 +689,82 @@ def test_the_detection_operator_is_told_its_limits() -> None:
         "nms_score_threshold": 0.25, "nms_iou_threshold": 0.5, "num_classes": 7,
         "y_scale": 1.0, "x_scale": 1.0, "h_scale": 1.0, "w_scale": 1.0,
     }  # fmt: skip
+
+
+def attention_net(inner: str = "", made: str = "", **more: Any) -> Graph:
+    """YOLO's attention: q, k and v of a picture, and v once more as a picture of its own."""
+    body = (
+        f"(float[1,32,3,4] x) => (float[1,16,3,4] y{made}) {{ c = Conv(x, w) r = Reshape(c, a) "
+        f"q, k, v = Split<axis=2>(r, s) u = Mul(q, h) t = Transpose<perm=[0,1,3,2]>(u) m = MatMul(t, k) {inner} "
+        "n = Softmax<axis=3>(m) d = Transpose<perm=[0,1,3,2]>(n) o = MatMul(v, d) p = Reshape(o, b) "
+        "e = Reshape(v, b) g = Conv(e, z) y = Add(p, g) }"
+    )
+    shapes = {"a": ints(1, 2, 16, 12), "b": ints(1, 16, 3, 4), "s": ints(4, 4, 8)}
+    weights = {"w": floats(32, 32, 1, 1), "z": floats(16, 16, 1, 1), "h": scalar(0.5)}
+    return graph_of(body, **shapes, **weights, **more)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_an_attention_on_pictures_is_turned_once_and_back(held: bool) -> None:
+    graph = fold_transposes(attention_net())
+    recipe = recipe_of(graph) if held else None
+    cut, kept = cut_first(graph, recipe, moved)
+    assert [node.op for node in cut.nodes].count("Slice") == 1
+    made, kept = lose_batch(cut, kept, moved)
+    same(graph, made)
+    assert moved(graph) - moved(cut) == 16 * 12 + OPERATOR  # v as a picture
+    assert moved(made) == (32 + 16) * 12 + 2 * OPERATOR  # the picture turned, and what comes of it
+    assert {len(made.shape(node.output)) for node in made.of("MatMul", "Softmax")} == {3}
+    assert held == (kept is not None)
+    assert kept is None or all(n.output in kept.activations for n in made.nodes)
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        attention_net("o1 = Relu(m)", made=", float[1,2,12,12] o1"), attention_net("i = Add(m, j)", j=floats(1, 2, 12, 12)),
+        attention_net("i = Add(m, j) l = MatMul(i, f)", j=floats(12, 12), f=floats(1, 1, 12, 12)),
+        attention_net("i = Slice(m, z0, z1, z3)", z0=ints(0), z1=ints(12), z3=ints(3)),
+        attention_net("i = Concat<axis=1>(m, m)"), attention_net("i = Conv(m, f)", f=floats(2, 2, 1, 1)),
+        attention_net("i = Transpose<perm=[1,0,2,3]>(m)"), attention_net("i = Reshape(m, f)", f=ints(4, 6, 12)),
+    ],
+)  # fmt: skip
+def test_matrices_without_a_batch_compute_the_same(graph: Graph) -> None:
+    graph.outputs += [n for n in graph.producers() if n in "il" and n not in graph.outputs]
+    made, _ = lose_batch(graph, None, lambda trial: -sum(len(trial.shape(n.output)) == 3 for n in trial.nodes))  # fmt: skip
+    assert made is not graph
+    assert made.outputs == graph.outputs
+    same(graph, made)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "(float[2,4,3,2] x) => (float[2,4,3,3] y) { t = Transpose<perm=[0,1,3,2]>(x) y = MatMul(x, t) }",
+        "(float[1,4,3,2] x, float[2] w) => (float[1,4,3] y) { y = MatMul(x, w) }",
+    ],
+)
+def test_batches_that_are_more_than_one_stay(body: str) -> None:
+    graph = graph_of(body)
+    assert lose_batch(graph, None, lambda trial: -len(trial.nodes))[0] is graph
+
+
+@pytest.mark.parametrize(
+    ("body", "constants"),
+    [
+        ("c = Slice(r, s, e, a) y = Reshape(c, b)", {"s": ints(1), "e": ints(3), "a": ints(3)}),  # across heads
+        ("c = Slice(r, s, e, a, t) y = Reshape(c, b)", {"s": ints(0), "e": ints(7), "a": ints(2), "t": ints(3)}),
+        ("c = Slice(r, s, e, a) d = Relu(c) y = Reshape(d, b)", {"s": ints(0), "e": ints(4), "a": ints(2)}),
+    ],
+)  # fmt: skip
+def test_parts_that_are_no_even_cut_of_a_picture_are_turned(
+    body: str, constants: dict[str, Any]
+) -> None:
+    whole = f"(float[1,16,3,4] x) => (float[1,8,3,4] y) {{ r = Reshape(x, f) {body} }}"
+    shapes = {"f": ints(1, 2, 8, 12), "b": ints(1, 8, 3, 4)}
+    if constants["a"] == 3:
+        whole, shapes["b"] = whole.replace("[1,8,3,4]", "[1,8,2,2]"), ints(1, 8, 2, 2)
+    if "t" in constants:
+        whole, shapes["b"] = whole.replace("[1,8,3,4]", "[1,6,3,4]"), ints(1, 6, 3, 4)
+    graph = graph_of(whole, **shapes, **constants)
+    assert cut_first(graph, None, lambda trial: -len(trial.nodes))[0] is graph

@@ -116,7 +116,8 @@ def plan_layouts(graph: Graph, rule: Callable[[Graph, Node], Rule]) -> Plan:
     layout = {root: decided.get(root, PLAIN) for root in roots.values()}
     consumers = graph.consumers()
     edges = list(_edges(graph, rules, roots, consumers))
-    free = [root for root in layout if root not in decided]
+    free: list[tuple[str, ...]] = [(root,) for root in layout if root not in decided]
+    free += _sides_and_results(graph, rules, roots, decided)
     for _ in range(ROUNDS):
         if not _improve(free, layout, edges):
             break
@@ -240,15 +241,32 @@ def _move_edge(graph: Graph, node: Node, roots: dict[str, str], folds: bool) -> 
     return frozenset([one, two]), lambda layout: table[layout[one], layout[two]]
 
 
-def _improve(free: list[str], layout: dict[str, Layout], edges: list[Edge]) -> bool:
+def _sides_and_results(
+    graph: Graph, rules: dict[str, Rule], roots: dict[str, str], decided: dict[str, Layout]
+) -> list[tuple[str, ...]]:
+    """Return groups that may pay to be turned at once alone: what a product makes, and one of its sides."""
+    found = dict[tuple[str, ...], None]()
+    for node in graph.nodes:
+        if rules[node.name] == "product":
+            made = roots[node.output]
+            for side in {roots[name] for name in node.inputs if name in roots} - {made}:
+                if not {side, made} & decided.keys():
+                    found[tuple(sorted((side, made)))] = None
+    return list(found)
+
+
+def _improve(free: list[tuple[str, ...]], layout: dict[str, Layout], edges: list[Edge]) -> bool:
+    """Give groups, or some at once, the layout that costs least; say whether one changed."""
     changed = False
-    for root in free:
-        touching = [cost for touched, cost in edges if root in touched]
-        costs: dict[Layout, int] = {}
-        for choice in (PLAIN, LAST):
-            trial = {**layout, root: choice}
-            costs[choice] = sum(cost(trial) for cost in touching)
-        best = LAST if costs[LAST] < costs[PLAIN] else PLAIN
-        changed |= best != layout[root]
-        layout[root] = best
+    for chosen in free:
+        touching = [cost for touched, cost in edges if not touched.isdisjoint(chosen)]
+        present = tuple(layout[root] for root in chosen)
+        tried = [present] if len(chosen) > 1 else []
+        costs: dict[tuple[Layout, ...], int] = {}
+        for each in (*tried, *((choice,) * len(chosen) for choice in (PLAIN, LAST))):
+            trial = layout | dict(zip(chosen, each, strict=True))
+            costs[each] = sum(cost(trial) for cost in touching)
+        best = min(costs, key=lambda each: costs[each])
+        changed |= best != present
+        layout |= dict(zip(chosen, best, strict=True))
     return changed

@@ -8,9 +8,11 @@ from edgeconv.export.rewrites.fold_pixels import fold_stride
 from edgeconv.export.rewrites.part_strides import part_strides
 from edgeconv.export.rewrites.table import JOIN_GHOSTS, Change, Rewrite, apply_rewrites
 from edgeconv.export.tflite.carry_rows import carry_rows
+from edgeconv.export.tflite.cut_first import cut_first
 from edgeconv.export.tflite.fold_transposes import fold_transposes
 from edgeconv.export.tflite.join_groups import join_groups
 from edgeconv.export.tflite.join_moves import join_moves
+from edgeconv.export.tflite.lose_batch import lose_batch
 from edgeconv.export.tflite.order_channels import order_channels
 from edgeconv.export.tflite.pick_together import pick_together
 from edgeconv.export.tflite.place_shuffles import place_shuffles
@@ -74,6 +76,8 @@ def rewrite(
     graph = join_moves(graph, recipe)
     graph, recipe = pick_together(graph, recipe, _moved)
     graph, recipe = swap_places(graph, recipe, _moved)
+    graph, recipe = cut_first(graph, recipe, _moved)
+    graph, recipe = lose_batch(graph, recipe, _moved)
     placed: tuple[Change, ...] = ()
     if rewrites.place_shuffles:
         graph, recipe, placed = place_shuffles(graph, recipe)  # first: what is folded costs nothing
