@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import inspect
 import sys
+import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -54,7 +55,17 @@ def call_factory(names: Mapping[str, object], name: str, where: str) -> nn.Modul
         raise EdgeconvError(
             f"{where}:{name} returned {an(type(module).__name__)}, not a torch.nn.Module"
         )
-    return module.eval()
+    return in_eval_mode(module)
+
+
+def in_eval_mode(module: nn.Module) -> nn.Module:
+    """Return ``module`` in eval mode; what torch.export made keeps the mode that it was exported in, and lets it be set."""
+    try:
+        return module.eval()
+    except NotImplementedError:  # which such a module raises
+        for name in ("train", "eval"):
+            setattr(module, name, types.MethodType(lambda self, *_: self, module))
+        return module
 
 
 def _arguments(factory: Callable[..., object]) -> list[str]:

@@ -1,9 +1,9 @@
 """A user's own net, however it is given: a live module, a factory, or a file that holds code and weights."""
 
+import contextlib
 import copy
 import importlib
 import inspect
-import types
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from torch import nn
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.foreign import open_file, refuse_no_file
 from edgeconv.log import muted
-from edgeconv.models.factory import call_factory, load_factory
+from edgeconv.models.factory import call_factory, in_eval_mode, load_factory
 from edgeconv.models.saved_code import (
     has_loops,
     refuse_code,
@@ -129,7 +129,7 @@ def _ours(module: nn.Module, name: str, stem: str, *, live: bool = False) -> Use
         module.cpu()
     if rewidened:
         module.float()
-    return UserNet(module.eval(), name, stem, _required(module), rewidened=rewidened)
+    return UserNet(in_eval_mode(module), name, stem, _required(module), rewidened=rewidened)
 
 
 def _required(module: nn.Module) -> tuple[str, ...]:
@@ -152,6 +152,7 @@ def _program(path: Path) -> UserNet:
     try:
         refuse_code(path)
         with muted(), tensors_alone():
+            _register_quantizers()
             program = torch.export.load(path)
         module = program.module()
     except EdgeconvError:
@@ -159,8 +160,7 @@ def _program(path: Path) -> UserNet:
     except Exception as error:  # torch's readers raise of every kind
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise EdgeconvError(f"{path} is no saved ExportedProgram: {reason[0]}") from error
-    for name in ("train", "eval"):  # which an exported module refuses; its mode was fixed at export
-        setattr(module, name, types.MethodType(lambda self, *_: self, module))
+    in_eval_mode(module)
     given, named = program.example_inputs or ((), {})
     names = _required(module)
     if named or len(given) != len(names) or not all(isinstance(x, torch.Tensor) for x in given):
@@ -180,6 +180,12 @@ def _program(path: Path) -> UserNet:
         {n: kind for n, kind in kinds.items() if kind != "float32"},
         open_batch=single is not None,
     )
+
+
+def _register_quantizers() -> None:
+    """Let torch know the operators that convert_pt2e leaves, as whoever quantized a program so did."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("torch.ao.quantization.fx._decomposed")
 
 
 def _of_one(

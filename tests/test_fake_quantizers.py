@@ -1,5 +1,6 @@
 """Modules from quantization-aware training: every fake quantizer of torch's is traced, and its integers are kept."""
 
+import importlib
 import io
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,61 @@ def test_a_module_that_rounds_nothing_is_still_asked_for_pictures(tmp_path: Path
     refused = CliRunner().invoke(main, [*command, "--output", str(tmp_path / "out")])
     assert refused.exit_code == 2, refused.output
     assert "give --calib DIR" in refused.output
+
+
+class Decomposed(torch.nn.Module):
+    """A convolution between the operators that convert_pt2e leaves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(2)
+        stored = torch.randint(-127, 128, (4, 3, 3, 3), generator=generator, dtype=torch.int8)
+        self.register_buffer("stored", stored)
+
+    def forward(self, x: Any) -> Any:
+        ops = torch.ops.quantized_decomposed
+        x = ops.quantize_per_tensor(x, 0.02, 3, -128, 127, torch.int8)
+        x = ops.dequantize_per_tensor(x, 0.02, 3, -128, 127, torch.int8)
+        kept = ops.dequantize_per_tensor(self.stored, 0.01, 0, -127, 127, torch.int8)
+        x = torch.nn.functional.conv2d(x, kept)
+        x = ops.quantize_per_tensor(x, 0.05, -7, -128, 127, torch.int8)
+        return ops.dequantize_per_tensor(x, 0.05, -7, -128, 127, torch.int8)
+
+
+def decomposed() -> Any:
+    importlib.import_module("torch.ao.quantization.fx._decomposed")
+    return torch.export.export(Decomposed(), (torch.zeros(1, 3, 8, 8),))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("saved", [True, False], ids=["saved", "module"])
+def test_what_convert_pt2e_leaves_keeps_its_integers(saved: bool, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    made = decomposed()
+    file = tmp_path / "net.pt2"
+    torch.export.save(made, file)
+    seen = np.random.default_rng(0).normal(size=(20, 1, 3, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "seen.npz", x=seen)
+    module: Any = made.module()
+    report = export_model(
+        str(file) if saved else module,
+        input_shape=(1, 3, 8, 8),
+        precision="int8",
+        targets=("onnx",),
+        verify=str(tmp_path / "seen.npz"),
+        output=tmp_path / "out",
+    )
+    assert report, str(report)
+    artifact = load_artifact(report.artifacts[0].path)
+    assert artifact is not None
+    (layer,) = load_recipe(artifact.evidence("recipe.json")).weights.values()
+    assert np.array_equal(layer.values, next(Decomposed().buffers()).numpy())
+
+
+def test_a_module_that_refuses_to_be_set_to_eval_mode_is_taken_as_it_is(tmp_path: Path) -> None:
+    exported: Any = torch.export.export(torch.nn.Conv2d(3, 4, 3).eval(), (torch.zeros(1, 3, 8, 8),))
+    net = exported.module()
+    report = export_model(
+        net, input_shape=(1, 3, 8, 8), targets=("tflite",), output=tmp_path / "out"
+    )
+    assert report, str(report)

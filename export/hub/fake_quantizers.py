@@ -15,11 +15,18 @@ ROUNDING = (
 )
 """Where torch has its fake quantizers, and its layers that hold integers."""
 
+DECOMPOSED = "quantized_decomposed"
+"""Whose operators convert_pt2e leaves in what torch.export gave."""
+
 
 def holds_integers(module: "torch.nn.Module") -> bool:
-    """Whether a module was quantized by torch.ao: it rounds while it computes, or computes in integers."""
-    kinds = {base for part in module.modules() for base in type(part).__mro__}
-    return any(kind.__module__.startswith(ROUNDING) for kind in kinds)
+    """Whether a module was quantized by torch.ao or torchao: it rounds while it computes, or computes in integers."""
+    parts = list(module.modules())
+    kinds = {base for part in parts for base in type(part).__mro__}
+    nodes = (node for part in parts for node in getattr(getattr(part, "graph", None), "nodes", ()))
+    return any(kind.__module__.startswith(ROUNDING) for kind in kinds) or any(
+        getattr(node.target, "namespace", "") == DECOMPOSED for node in nodes
+    )
 
 
 def fake_quantizers(torch: Any) -> Any:
