@@ -25,6 +25,7 @@ from edgeconv.export.tflite.detection import _options
 from edgeconv.export.tflite.fold_transposes import fold_transposes
 from edgeconv.export.tflite.join_groups import join_groups
 from edgeconv.export.tflite.join_moves import join_moves
+from edgeconv.export.tflite.join_turned import join_turned
 from edgeconv.export.tflite.layout import conversion, is_copy, order, stored_axis, stored_shape
 from edgeconv.export.tflite.lose_batch import lose_batch
 from edgeconv.export.tflite.order_channels import (
@@ -768,3 +769,35 @@ def test_parts_that_are_no_even_cut_of_a_picture_are_turned(
         whole, shapes["b"] = whole.replace("[1,8,3,4]", "[1,6,3,4]"), ints(1, 6, 3, 4)
     graph = graph_of(whole, **shapes, **constants)
     assert cut_first(graph, None, lambda trial: -len(trial.nodes))[0] is graph
+
+
+def scores_net(behind: str, shape: str = "8,21", **more: Any) -> Graph:
+    """Scores of two sizes, joined; what is behind wants them in ONNX's order."""
+    body = (
+        f"(float[1,8,4,4] p, float[1,8,1,5] q, float[1,40,21] k) => (float[1,{shape}] y) "
+        f"{{ a = Reshape(p, s) b = Reshape(q, t) c = Concat<axis=2>(a, b) {behind} }}"
+    )
+    return graph_of(body, s=ints(1, 8, 16), t=ints(1, 8, 5), **more)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_parts_that_are_turned_alike_are_joined_and_turned_once(held: bool) -> None:
+    graph = scores_net("d = Abs(c) y = Concat<axis=1>(d, k)", "48,21")
+    recipe = recipe_of(graph) if held else None
+    made, kept = join_turned(graph, recipe, moved)
+    assert moved(graph) - moved(made) == OPERATOR
+    assert made.shape(next(made.of("Concat")).output) == (1, 21, 8)
+    same(graph, made)
+    assert held == (kept is not None)
+    assert kept is None or all(n.output in kept.activations for n in made.nodes)
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        scores_net("y = Transpose<perm=[0,2,1]>(c)", shape="21,8"),  # channels last already
+        scores_net("d = Relu(a) e = Concat<axis=2>(d, c) f = Slice(e, m, n, o) y = MatMul(w, f)", m=ints(0), n=ints(21), o=ints(2), w=floats(8, 8)),  # no move makes all
+    ],
+)  # fmt: skip
+def test_parts_that_are_not_are_joined_as_they_were(graph: Graph) -> None:
+    assert codes(join_turned(graph, None, moved)[0]) == codes(graph)

@@ -12,6 +12,7 @@ from edgeconv.export.tflite.cut_first import cut_first
 from edgeconv.export.tflite.fold_transposes import fold_transposes
 from edgeconv.export.tflite.join_groups import join_groups
 from edgeconv.export.tflite.join_moves import join_moves
+from edgeconv.export.tflite.join_turned import join_turned
 from edgeconv.export.tflite.lose_batch import lose_batch
 from edgeconv.export.tflite.order_channels import order_channels
 from edgeconv.export.tflite.pick_together import pick_together
@@ -78,6 +79,7 @@ def rewrite(
     graph, recipe = swap_places(graph, recipe, _moved)
     graph, recipe = cut_first(graph, recipe, _moved)
     graph, recipe = lose_batch(graph, recipe, _moved)
+    graph, recipe = join_turned(graph, recipe, _moved)
     placed: tuple[Change, ...] = ()
     if rewrites.place_shuffles:
         graph, recipe, placed = place_shuffles(graph, recipe)  # first: what is folded costs nothing
