@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 Emit = TypeVar("Emit", covariant=True)
 Check = Callable[[Graph, Node], str | None]
 COMPOSED = "a composition of the supported operators"
+NEAREST = {
+    "CumProd": "one along a constant axis, which is written out",
+    "Det": "one of up to 4 rows, which is written out, or the matrix as output",
+}
+"""What is nearest to operators of which passes write some forms, on every target."""
 
 
 class Refusal(NamedTuple):
@@ -92,7 +97,10 @@ def refusals(
     for node in graph.nodes:
         entry = table.get(node.op)
         if entry is None:
-            reason, nearest = "none is written yet", elsewhere.get(node.op, COMPOSED)
+            reason, nearest = (
+                "none is written yet",
+                (NEAREST | {**elsewhere}).get(node.op, COMPOSED),
+            )
         else:
             said = check(graph, node) or entry.check(graph, node)
             if said is None:

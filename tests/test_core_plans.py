@@ -400,6 +400,26 @@ def test_the_spectrum_that_a_logarithm_is_taken_of_is_computed_in_float(
     assert set(said.values()) <= {f"{last.op} asks for a share of each value, not of the largest"}
 
 
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("p = Mul(a, b) q = Mul(b, c) y = Sub(p, q)", ["Mul", "Mul", "Sub"]),
+        ("p = Mul(a, b) q = Mul(b, c) s = Sub(p, q) y = Sub(q, s)", ["Mul", "Mul", "Sub", "Sub"]),
+        ("p = Mul(a, b) q = Mul(b, c) y = Add(p, q)", []),
+        ("p = Mul(a, two) q = Mul(b, c) y = Sub(p, q)", []),  # of one computed value
+        ("p = Mul(a, b) y = Sub(p, c)", []),
+    ],
+)
+def test_a_difference_of_products_computes_in_float(body: str, found: list[str]) -> None:
+    for places, wanted in ((4, found), (8192, [])):  # a determinant's numbers, not a picture's
+        graph = graph_of(
+            f"(float[{places}] a, float[{places}] b, float[{places}] c) => (float[{places}] y) {{ {body} }}",
+            **({"two": np.array(2.0, np.float32)} if "two" in body else {}),
+        )
+        seen = seen_of({"p": (-1, 1), "q": (-1, 1)})
+        assert ops_of(graph, relative(graph, seen)) == wanted
+
+
 def test_why_small_values_count_is_said() -> None:
     graph = graph_of(
         "(float[1,4] x) => (float[1,4] y) { a = Add(x, c) y = Log(a) }", c=np.ones(4, np.float32)

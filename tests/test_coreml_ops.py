@@ -79,6 +79,11 @@ CASES: dict[str, tuple[list[Spec], dict[str, Any]]] = {
     "prelu": binary("PRelu", f32(6, 1, 1)),
     "prelu-single": binary("PRelu", f32(1)),
     "prelu-elementwise": binary("PRelu", f32(6, 11, 7)),
+    "prelu-computed": ([("Abs", ["x"], ["s"], {}), ("PRelu", ["x", "s"], ["y"], {})], {}),
+    "prelu-computed-by-channel": (
+        [("GlobalAveragePool", ["x"], ["m"], {}), ("PRelu", ["x", "m"], ["y"], {})],
+        {},
+    ),
     "elu": unary("Elu", alpha=0.7),
     "selu": unary("Selu"),
     "sigmoid": unary("Sigmoid"),

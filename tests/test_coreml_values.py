@@ -522,7 +522,7 @@ STOPS: dict[str, tuple[str, list[str]]] = {
         [f"{name} as float64: it has float32, int32, int64, uint8, int8, bool" for name in "xy"],
     ),
     **{f"{kind} crosses": (f"({kind}[2] x) => (int32[2] y) {{ y = Cast<to=6>(x) }}", []) for kind in ("int64", "uint8", "int8", "bool", "float")},
-    "no operator": ("(float[3,3] x) => (float y) { y = Det(x) }", ["Det (node ?): none is written yet; the nearest supported form is a composition of the supported operators"]),
+    "no operator": ("(float[3,3] x) => (float y) { y = Det(x) }", ["Det (node ?): none is written yet; the nearest supported form is one of up to 4 rows, which is written out, or the matrix as output"]),
 }  # fmt: skip
 
 

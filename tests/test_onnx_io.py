@@ -333,11 +333,20 @@ def test_a_shape_that_contradicts_the_file_is_refused(
         settle_shapes(model_of(DYNAMIC), shapes)
 
 
-def test_a_shape_that_depends_on_values_is_named() -> None:
-    with pytest.raises(EdgeconvError, match=r"shape of i, made by NonZero \S+, cannot be inferred"):
+@pytest.mark.parametrize(
+    ("body", "op", "cure"),
+    [
+        ("i = NonZero(x)", "NonZero", "give the mask itself as output"),
+        ("i = Unique(x)", "Unique", "give the values as output"),
+        ("b = Cast<to=9>(x) i = Compress(x, b)", "Compress", "multiply by the condition"),
+    ],
+)
+def test_a_shape_that_depends_on_values_is_named(body: str, op: str, cure: str) -> None:
+    said = rf"shape of i, made by {op} \S+, cannot be inferred: how many .*{cure}"
+    with pytest.raises(EdgeconvError, match=said):
         from_onnx(
             model_of(
-                "(float[4] x) => (float[4] y) { i = NonZero(x)\n f = Cast<to = 1>(i)\n"
+                f"(float[4] x) => (float[4] y) {{ {body}\n f = Cast<to = 1>(i)\n"
                 " s = ReduceSum<keepdims = 0>(f)\n y = Add(x, s) }"
             )
         )

@@ -40,6 +40,9 @@ BODIES = {
     "Xor": "(float[9] x) => (bool[9] y) { a = Greater(x, one)\n b = Less(x, two)\n y = Xor(a, b) }",
     "Trilu": "(float[2,4,5] x) => (float[2,4,5] y) { y = Trilu<upper = 0>(x, one64) }",
     "Trilu, upper": "(float[4,4] x) => (float[4,4] y) { y = Trilu(x) }",
+    "Det": "(float[2,3,4,4] x) => (float[2,3] y) { y = Det(x) }",
+    "Det of three": "(float[3,3] x) => (float y) { y = Det(x) }",
+    "Det of one": "(float[5,1,1] x) => (float[5] y) { y = Det(x) }",
     "OneHot": "(float[2,5] x) => (float[2,5] y) { i = ArgMax<axis = 1, keepdims = 0>(x)\n"
     " y = OneHot(i, five, values) }",
 }
@@ -61,6 +64,42 @@ def test_a_rare_operator_is_written_out(name: str) -> None:
     after = rewritten(before(name), expand_rare)
     assert not WRITTEN.keys() & set(ops(after))
     assert set(ops(prepare(after).graph)) <= OPS.keys()
+
+
+@pytest.mark.parametrize("backwards", [0, 1])
+@pytest.mark.parametrize("exclusive", [0, 1])
+@pytest.mark.parametrize("shape", [(2, 7, 3), (2, 8, 1), (3, 1, 2)])
+def test_products_along_an_axis_are_written_out(
+    shape: tuple[int, ...], exclusive: int, backwards: int
+) -> None:
+    sizes = ",".join(map(str, shape))
+    model = model_of(
+        f"(float[{sizes}] x) => (float[{sizes}] y) "
+        f"{{ y = CumProd<exclusive={exclusive}, reverse={backwards}>(x, axis) }}",
+        26,
+        axis=np.array(-2, np.int64),
+    )
+    graph, x = from_onnx(model), floats(*shape, seed=4)
+    assert expand_rare(graph)
+    assert "CumProd" not in ops(graph)
+    before = np.flip(x, 1) if backwards else x
+    ones = np.ones_like(before[:, :1])
+    before = np.concatenate([ones, before[:, :-1]], 1) if exclusive else before
+    wanted = np.cumprod(before, 1, dtype=np.float64)
+    wanted = np.flip(wanted, 1) if backwards else wanted
+    np.testing.assert_allclose(run(graph, {"x": x})[0], wanted, rtol=1e-5)
+    assert len(graph.nodes) <= 3 * 3 + 2 * exclusive + 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "(float[5,5] x) => (float y) { y = Det(x) }",
+        "(float[2,3] x, int64 a) => (float[2,3] y) { y = CumProd(x, a) }",
+    ],
+)
+def test_products_that_are_too_many_or_along_any_axis_stay(body: str) -> None:
+    assert not expand_rare(from_onnx(model_of(body, 26)))
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])

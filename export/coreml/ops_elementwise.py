@@ -147,21 +147,21 @@ def _mean(c: Lowering, node: Node, name: str) -> Any:
 
 
 def _prelu(c: Lowering, node: Node, name: str) -> Any:
-    x, slope = c.tensor(node.inputs[0]), np.asarray(c.graph.constant(node, 1), np.float32)
+    x, slope = c.tensor(node.inputs[0]), c.graph.constant(node, 1)
     shape = c.shape(node.inputs[0])
-    if slope.size == 1:
-        return c.mb.leaky_relu(x=x, alpha=slope.reshape(-1)[0], name=name)
-    padded = (1,) * (len(shape) - slope.ndim) + slope.shape
-    # MIL's own takes slopes by channel on four axes only
-    if len(shape) == 4 and padded == (1, shape[1], 1, 1):
-        return c.mb.prelu(x=x, alpha=slope.reshape(-1), name=name)
+    if slope is None:
+        slope = c.tensor(node.inputs[1])
+    else:
+        slope = np.asarray(slope, np.float32)
+        if slope.size == 1:
+            return c.mb.leaky_relu(x=x, alpha=slope.reshape(-1)[0], name=name)
+        padded = (1,) * (len(shape) - slope.ndim) + slope.shape
+        # MIL's own takes slopes by channel on four axes only
+        if len(shape) == 4 and padded == (1, shape[1], 1, 1):
+            return c.mb.prelu(x=x, alpha=slope.reshape(-1), name=name)
     below = c.mb.minimum(x=x, y=np.float32(0), name=c.name(f"{name}_below"))
     scaled = c.mb.mul(x=below, y=slope, name=c.name(f"{name}_scaled"))
     return c.mb.add(x=c.mb.relu(x=x, name=c.name(f"{name}_above")), y=scaled, name=name)
-
-
-def _refuse_prelu(graph: Graph, node: Node) -> str | None:
-    return "its slope must be constant" if graph.constant(node, 1) is None else None
 
 
 def _gelu(c: Lowering, node: Node, name: str) -> Any:
@@ -265,7 +265,7 @@ OPS = {
     "Mish": Entry(_mish),
     "Selu": Entry(_selu),
     "Celu": Entry(_celu),
-    "PRelu": Entry(_prelu, check=_refuse_prelu),
+    "PRelu": Entry(_prelu),
     "Gelu": Entry(_gelu),
     "Reciprocal": Entry(_reciprocal),
     "Neg": Entry(_negate),

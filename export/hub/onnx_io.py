@@ -59,6 +59,16 @@ def load_model(path: Path) -> onnx.ModelProto:
     return model
 
 
+_COUNTED = "how many there are depends on values, and files for devices have static shapes; "
+BY_VALUES = {
+    "NonZero": f"{_COUNTED}give the mask itself as output and look for places outside the model, or take a fixed number "
+    "with TopK (x * mask instead of x[mask], torch.where of three arguments)",
+    "Unique": f"{_COUNTED}give the values as output and sort them out outside the model",
+    "Compress": f"{_COUNTED}give values and condition as outputs, or multiply by the condition",
+}
+"""Operators whose output is as long as values say, and what to do instead."""
+
+
 def load_own(path: Path) -> Graph:
     """Read a file that this process wrote; raises EdgeconvError where it is another by now."""
     with reading(f"{path} is not what was written"):
@@ -121,7 +131,7 @@ def _graph(model: onnx.ModelProto) -> Graph:
             if out and out not in graph.shapes:
                 raise EdgeconvError(
                     f"the shape of {out}, made by {node.op} {node.name}, cannot be inferred: "
-                    "the graph must have static shapes"
+                    + BY_VALUES.get(node.op, "the graph must have static shapes")
                 )
     return graph
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgeconv.export.graph import Attribute, Graph, Node
 from edgeconv.export.passes.expand_lp import global_lp_pool, lp_normalization, lp_pool
+from edgeconv.export.passes.expand_products import cum_prod, determinant
 from edgeconv.export.passes.steps import Steps
 
 FLOAT = 1  # TensorProto.FLOAT of the ONNX format
@@ -259,6 +260,8 @@ WRITTEN: dict[str, Callable[[Graph, Node], bool]] = {
     "CenterCropPad": _center_crop_pad,
     "Col2Im": _col2im,
     "Cosh": _hyperbolic,
+    "CumProd": cum_prod,
+    "Det": determinant,
     "GlobalLpPool": global_lp_pool,
     "Hardmax": _hardmax,
     "IsInf": _is_inf,

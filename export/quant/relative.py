@@ -9,7 +9,7 @@ small norm would be rounded to 0 and divide by that.
 Given:   x -> ReduceSum -> Div(x, .), shares of a whole
 Result:  the sum computes in float on the dequantized x, so that the shares still add up to 1
 
-Given:   x -> Floor -> Sub(x, .), or Sub(mean of squares, square of the mean)
+Given:   x -> Floor -> Sub(x, .), or Sub(mean of squares, square of the mean), or Sub(a * d, b * c)
 Result:  all of it computes in float: the difference is smaller than the steps of what it is made of
 
 Given:   Sigmoid -> MaxPool -> Equal(Sigmoid, .) -> Cast -> Mul(Sigmoid, .), the peaks of a heatmap
@@ -120,7 +120,9 @@ def relative(graph: Graph, seen: Observation) -> dict[str, str]:
         elif node.op == "GridSample":
             reason = "GridSample reads at these places"
             waiting, between = [node.inputs[1]], BETWEEN | {"Tanh", "Transpose"}
-        elif node.op == "Sub" and _cancels(graph, seen, node):
+        elif node.op == "Sub" and (
+            _cancels(graph, seen, node) or _of_products(graph, makers, node)
+        ):
             reason = "nearly equal values are taken from each other"
             found[node.name], waiting = reason, list(node.inputs)
         else:
@@ -199,6 +201,21 @@ def _cancels(graph: Graph, seen: Observation, node: Node) -> bool:
         return False
     taken = min(_size(seen, name) for name in node.inputs)
     return _size(seen, node.output) * CANCELS < taken
+
+
+def _of_products(graph: Graph, makers: dict[str, Node], node: Node) -> bool:
+    """Whether one product of few computed values is taken from another, as in a determinant."""
+    few = int(np.prod(graph.shape(node.output))) <= MOST_CHEAP
+    made = [makers.get(name) for name in node.inputs]
+    return few and all(
+        each is not None
+        and (
+            _of_products(graph, makers, each)
+            if each.op == "Sub"
+            else each.op == "Mul" and not any(name in graph.constants for name in each.inputs)
+        )
+        for each in made
+    )
 
 
 def _selected(node: Node, readers: dict[str, list[Node]]) -> list[str]:
