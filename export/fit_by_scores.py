@@ -1,6 +1,7 @@
 """Which preprocessing a net was trained with, by what it makes of pictures: where no batch norm says it.
 
-With the true classes another one is claimed where it surely classifies better. Without them the scores
+With the true classes another one is claimed where it surely classifies better; negatives (255 - x) are asked beside,
+for BGR can classify them better than what is fed. Without them the scores
 can only hint: how much they tell of which picture it is, the mutual information of picture and class.
 A net that is fed nonsense is unsure of everything, or sure of one class for all.
 """
@@ -17,7 +18,7 @@ from edgeconv import metrics
 from edgeconv.artifact import LETTERBOX, Crop, Preprocessing
 from edgeconv.export.fit_preprocessing import some_pictures
 from edgeconv.pictures import find_pictures, read_picture, resize_and_crop, to_input
-from edgeconv.preprocessing import NAMED, flags, named, scaled, turned
+from edgeconv.preprocessing import NAMED, flags, named, negative, scaled, turned
 
 if TYPE_CHECKING:
     import onnx
@@ -39,7 +40,7 @@ CROPS: tuple[Crop, ...] = (0.875, 1.0, LETTERBOX)
 
 @dataclass(frozen=True)
 class Trial:
-    """One way to prepare pictures, and the options that ask for it."""
+    """One way to prepare pictures, and the options that ask for it: none does for negatives."""
 
     how: Preprocessing
     wish: Mapping[str, Any]
@@ -112,9 +113,11 @@ def better_by_truth(
         present, best = right(now, asked), right(trial, asked)
     if metrics.mcnemar_p(present, best) >= error or best.mean() < present.mean() + GAIN:
         return None
+    what = "PREPROCESSING LOOKS" if trial.wish else "PICTURES LOOK"
+    way = f"{flags(trial.wish)}: try that" if trial.wish else "their negatives (255 - x)"
     return Claim(
-        f"PREPROCESSING LOOKS WRONG: over {len(asked)} pictures top-1 is {100 * present.mean():.1f} %, and "
-        f"{100 * best.mean():.1f} % with {flags(trial.wish)}: try that",
+        f"{what} WRONG: over {len(asked)} pictures top-1 is {100 * present.mean():.1f} %, and "
+        f"{100 * best.mean():.1f} % with {way}",
         trial.wish,
     )
 
@@ -224,6 +227,7 @@ def _trials(how: Preprocessing, channels: int, *, with_truth: bool) -> list[Tria
         found += [
             Trial(replace(how, crop=crop), {"crop": crop}) for crop in CROPS if crop != how.crop
         ]
+        found.append(Trial(negative(how), {}))
     return found
 
 

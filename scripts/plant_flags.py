@@ -256,6 +256,8 @@ def ask(net: Trained, how: Preprocessing) -> Line:
         scalings = fit is None or not fit.fits
         claim = better_by_truth(scores, how, 3, folder, net.truth, scalings=scalings)
         line["truth"] = {} if claim is None else claim.wish
+        if claim is not None and not claim.wish:
+            line["reading"] = ["negative"]
     elif scores is not None and fit is None:
         line["hint"] = hint_by_scores(scores, how, 3, folder)
     return line

@@ -323,6 +323,32 @@ def test_labelled_pictures_judge_a_net_without_batch_norm(
         assert claim.wish == wish
 
 
+def test_labelled_negatives_are_named_where_another_order_classifies_them_better_too(
+    tmp_path: Path,
+) -> None:
+    """BGR classifies a third of them right, and what is fed none: BGR was claimed."""
+    from PIL import Image, ImageOps
+
+    from edgeconv.export.fit_by_scores import better_by_truth, class_scores
+
+    def colour(x: Any) -> Any:
+        return torch.relu(x[:, :, 6:10, 6:10].mean((2, 3)) - 130.0)
+
+    folder = coloured(tmp_path / "c")
+    for path in folder.iterdir():
+        ImageOps.invert(Image.open(path)).save(path)
+    truth = {path.name: int(path.stem[-1]) for path in folder.iterdir()}
+    net = class_scores(cast(Any, colour), None, (1, 3, 16, 16))
+    assert net is not None
+    claim = better_by_truth(net, Preprocessing(*NAMED["raw"], 1.0, (16, 16)), 3, str(folder), truth)
+    assert claim is not None
+    assert claim.wish == {}
+    assert claim.text.startswith(
+        "PICTURES LOOK WRONG: over 64 pictures top-1 is 0.0 %, and 100.0 %"
+    )
+    assert claim.text.endswith("with their negatives (255 - x)")
+
+
 def test_scores_that_tell_pictures_apart_are_a_hint_and_no_more(tmp_path: Path) -> None:
     from edgeconv.export.fit_by_scores import class_scores, hint_by_scores
 
