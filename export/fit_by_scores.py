@@ -33,6 +33,8 @@ MORE = 400
 """Others that are asked where those leave it open."""
 SURELY, GAIN = 0.01, 0.05
 """Error of all comparisons together, and the least gain in top-1 that is worth a claim."""
+UNSURE = 0.05
+"""Error at which one of two ways that classify better counts as the worse: else both are asked of further pictures."""
 TELLING = 1.25
 """How many times more another preprocessing must tell, and by at least a quarter nat, for a hint."""
 CROPS: tuple[Crop, ...] = (0.875, 1.0, LETTERBOX)
@@ -105,12 +107,14 @@ def better_by_truth(
     if metrics.mcnemar_p(present, np.ones_like(present)) >= error:
         return None  # so few are wrong that not even all right would be surely better
     found = [(trial, right(trial, asked)) for trial in trials]
-    trial, best = max(found, key=lambda each: float(each[1].mean()))
+    trial, best = _best(found)
     if best.mean() < present.mean() + GAIN / 2:
         return None
-    if metrics.mcnemar_p(present, best) >= error and rest:
-        asked, error = drawn(MORE), SURELY / 2
-        present, best = right(now, asked), right(trial, asked)
+    rivals = _rivals(found, best)
+    if rest and (len(rivals) > 1 or metrics.mcnemar_p(present, best) >= error):
+        asked, error = drawn(MORE), SURELY / 2 / len(rivals)
+        present = right(now, asked)
+        trial, best = _best([(rival, right(rival, asked)) for rival in rivals])
     if metrics.mcnemar_p(present, best) >= error or best.mean() < present.mean() + GAIN:
         return None
     what = "PREPROCESSING LOOKS" if trial.wish else "PICTURES LOOK"
@@ -120,6 +124,24 @@ def better_by_truth(
         f"{100 * best.mean():.1f} % with {way}",
         trial.wish,
     )
+
+
+def _best(found: Sequence[tuple[Trial, NDArray[np.bool_]]]) -> tuple[Trial, NDArray[np.bool_]]:
+    return max(found, key=lambda each: float(each[1].mean()))
+
+
+def _rivals(
+    found: Sequence[tuple[Trial, NDArray[np.bool_]]], best: NDArray[np.bool_]
+) -> list[Trial]:
+    """Return of each kind of option the best trial, where it is not surely worse than ``best``.
+
+    One crop or another is the same claim, and costs no further pictures.
+    """
+    kinds: dict[str, list[tuple[Trial, NDArray[np.bool_]]]] = {}
+    for trial, correct in found:
+        kinds.setdefault(next(iter(trial.wish), ""), []).append((trial, correct))
+    firsts = [_best(each) for each in kinds.values()]
+    return [t for t, correct in firsts if metrics.mcnemar_p(best, correct) >= UNSURE]
 
 
 def hint_by_scores(net: Scores, how: Preprocessing, channels: int, folder: str) -> str | None:

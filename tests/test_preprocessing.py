@@ -538,6 +538,35 @@ def test_what_few_labelled_pictures_leave_open_is_asked_of_more(tmp_path: Path) 
     assert better_by_truth(net, right, 3, str(tmp_path), truth) is None
 
 
+def test_two_ways_that_classify_about_as_well_are_asked_of_more(tmp_path: Path) -> None:
+    """Of the first pictures BGR has 40 right by chance and negatives 38, of all others a third and four fifths."""
+    from PIL import Image
+
+    from edgeconv.export.fit_by_scores import LABELLED, better_by_truth
+
+    first = [place * 300 // LABELLED for place in range(LABELLED)]
+    rest = [number for number in range(300) if number not in first]
+    right = {100: {*first[:40], *rest[::3]}, 55: {*first[-38:], *rest[: len(rest) * 4 // 5]}}
+    truth = {f"{number:03d}.png": number % 2 for number in range(300)}
+    for number, name in enumerate(truth):
+        pixels = np.zeros((16, 16, 3), np.uint8)
+        pixels[0, :2] = [[200, number // 100, 100], [200, number % 100, 100]]
+        Image.fromarray(pixels).save(tmp_path / name)
+
+    def net(value: Any) -> Any:
+        """Tell by red how the picture came, and by green which it is."""
+        red, green = round(float(value[0, 0, 0, 0])), np.rint(value[0, 1, 0, :2]).astype(int)
+        number = int(np.abs(green - (255 if red == 55 else 0)) @ [100, 1])
+        kind = number % 2 if number in right.get(red, ()) else 1 - number % 2
+        return np.eye(2)[[kind]]
+
+    how = Preprocessing(*NAMED["raw"], 1.0, (16, 16))
+    claim = better_by_truth(net, how, 3, str(tmp_path), truth, scalings=False)
+    assert claim is not None
+    assert f"over {len(rest)} pictures" in claim.text
+    assert claim.text.endswith("with their negatives (255 - x)")
+
+
 def test_pictures_that_a_crop_cuts_are_told_to_go_between_bars(tmp_path: Path) -> None:
     """The left end of a picture twice as wide as it is high tells its class."""
     from PIL import Image
