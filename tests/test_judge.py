@@ -886,19 +886,40 @@ def test_a_runtime_that_no_processor_changes_is_held_tighter() -> None:
     other = promise + 0.05 * 10 ** (3 / 20) * rng.normal(size=wanted.shape)
     samples = Samples({"x": np.zeros((60, 1))})
     budget = parse_budget({"beyond_promise_db": 5.0}, "b", INT8)
-    for runtime, budgets, missed in (
-        ("mil-reference", DEFAULTS, ["below_floor_db", "beyond_promise_db"]),
-        ("onnxruntime", DEFAULTS, []),
-        ("mil-reference", {**DEFAULTS, "int8": budget}, []),
+    for runtime, variant, budgets, missed in (
+        (
+            "mil-reference",
+            "",
+            DEFAULTS,
+            ["below_floor_db", "beyond_promise_db", "below_floor_low_db"],
+        ),
+        ("onnxruntime", "", DEFAULTS, ["below_floor_low_db"]),
+        ("ai-edge-litert", "/no-xnnpack", DEFAULTS, []),
+        ("mil-reference", "", {**DEFAULTS, "int8": budget}, []),
     ):
         recipe = Outputs({"y": promise}, {"stage": "recipe", "kind": "int8"})
-        ran = {**about, "runtime": runtime}
+        ran = {**about, "runtime": runtime, "variant": variant}
         results = [("recipe", recipe, recipe.about), ("a", Outputs({"y": other}, ran), ran)]
         matrix = judge(results, Outputs({"y": wanted}), samples, Settings(budgets))
         verdict = matrix.rows[1].verdict
         assert verdict is not None
         held = [f.metric for f in verdict.missed if f.metric.endswith("_db")]
         assert held == missed, runtime
+
+
+def test_what_is_alike_in_all_samples_is_no_rounding() -> None:
+    """A sum that is cut instead of rounded stays within the other limits; one that rounds apart by as much is sound."""
+    rng = np.random.default_rng(9)
+    wanted = rng.normal(size=(60, 10))
+    promise = wanted + 0.05 * rng.normal(size=wanted.shape)
+    apart = wanted + 0.05 * rng.normal(size=wanted.shape)
+    shifted = promise + 0.04
+    budget = held_in(INT8, "onnxruntime")
+    for got, missed in ((apart, []), (shifted, ["shift_to_floor"])):
+        found = compare({"y": wanted}, {"y": got}, budget=budget, floor={"y": promise}, scores=())
+        assert [f.metric for f in found.missed] == missed
+    sides = [{"y": values[:7]} for values in (wanted, shifted, promise)]
+    assert compare(*sides[:2], budget=budget, floor=sides[2], scores=())  # too few to tell
 
 
 def test_truth_belongs_to_the_output_that_has_its_classes() -> None:

@@ -17,6 +17,7 @@ from edgeconv.judge.advice import advice, said_once
 from edgeconv.judge.budget import (
     DEFAULTS,
     EXACT,
+    ONCE,
     RANDOM,
     Budget,
     defaults_for,
@@ -576,6 +577,8 @@ def test_the_limits_and_what_each_figure_is(golden: Any) -> None:
                 lines.append(f"  {name} {bound} {limit!r} ({show(name, limit)}){doubt}")
     lines.append("in a runtime that no processor's kernels are in")
     lines += [f"  {name} at most {limit!r}" for name, limit in EXACT.items()]
+    lines.append("in a runtime that rounds once")
+    lines += [f"  {name} at most {limit!r}" for name, limit in ONCE.items()]
     lines.append("figures")
     for m in MEASURES.values():
         of = "" if m.of is None else f", {m.of.__name__}"
@@ -639,12 +642,12 @@ def test_weights_and_runtimes_choose_among_the_defaults() -> None:
     assert dict(held_in(DEFAULTS["int8"], "mil-reference").limits) == {
         **DEFAULTS["int8"].limits,
         **EXACT,
+        **ONCE,
     }
-    assert (
-        held_in(DEFAULTS["int8"], "onnxruntime")
-        is held_in(DEFAULTS["int8"], None)
-        is DEFAULTS["int8"]
-    )
+    for runtime in ("onnxruntime", "ai-edge-litert"):
+        assert held_in(DEFAULTS["int8"], runtime).limits == {**DEFAULTS["int8"].limits, **ONCE}
+    for other, variant in (("ai-edge-litert", "/no-xnnpack"), ("openvino", ""), (None, "")):
+        assert held_in(DEFAULTS["int8"], other, variant).limits == DEFAULTS["int8"].limits
     assert held_in(DEFAULTS["fp32"], "mil-reference") == DEFAULTS["fp32"]
     assert held_in(DEFAULTS["int8"], "mil-reference").doubtful == DEFAULTS["int8"].doubtful
 

@@ -13,7 +13,7 @@ import pytest
 
 from edgeconv.artifact import Artifact, Preprocessing
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.judge.budget import DEFAULTS, EXACT, RANDOM, Budget
+from edgeconv.judge.budget import DEFAULTS, EXACT, ONCE, RANDOM, Budget
 from edgeconv.judge.outputs import Outputs, inputs_hash, load_folder, load_outputs
 from edgeconv.judge.verdict import Finding, Verdict
 from edgeconv.parity import (
@@ -798,6 +798,7 @@ def test_a_budget_is_the_users_else_what_weights_and_runtime_ask() -> None:
     assert dict(matrix._budget("int8", plain, mil, settings).limits) == {
         **DEFAULTS["int8"].limits,
         **EXACT,
+        **ONCE,
     }
     own = Budget({"kl": 1.0})
     assert matrix._budget("int8", random, mil, Settings({**DEFAULTS, "int8": own})) is own

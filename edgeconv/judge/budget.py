@@ -141,13 +141,18 @@ EXACT: Limits = {"below_floor_db": 4.0, "beyond_promise_db": 2.5}
 tested on 15 others (1.0 and 0.0)."""
 
 
-def held_in(budget: Budget, runtime: object) -> Budget:
-    """Return a default budget as it holds in ``runtime``, by name."""
+ONCE: Limits = {"below_floor_low_db": 2.0, "shift_to_floor": 0.7}
+"""What an INT8 file is held to besides where kernels round once (runtimes/table.py): there a sound file's noise is its
+recipe's, and what is alike in all samples is no rounding. See docs/parity.md."""
+
+
+def held_in(budget: Budget, runtime: object, variant: str = "") -> Budget:
+    """Return a default budget as it holds in a ``variant`` of ``runtime``, by name; "" is the first one."""
     row = RUNTIMES.get(str(runtime))
-    if row is None or not row.exact:
+    if row is None or "below_floor_db" not in budget.limits:
         return budget
-    tighter = {name: limit for name, limit in EXACT.items() if name in budget.limits}
-    return replace(budget, limits={**budget.limits, **tighter})
+    limits = {**budget.limits, **(EXACT if row.exact else {})}
+    return replace(budget, limits={**limits, **(ONCE if row.once and not variant else {})})
 
 
 def load_budgets(path: Path | None) -> dict[str, Budget]:

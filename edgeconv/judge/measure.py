@@ -216,7 +216,9 @@ def _floor(
     return {
         "floor_sqnr_db": metrics.sqnr_db(reference, context.floor, name),
         "below_floor_db": _beyond_db(rms(reference, other, name), least),
+        "below_floor_low_db": metrics.below_floor_low_db(reference, context.floor, other, least),
         "beyond_promise_db": _beyond_db(rms(context.floor, other, name), least),
+        "shift_to_floor": metrics.shift_to_floor(reference, context.floor, other, least),
         "worst_row_beyond_db": metrics.worst_row_beyond_db(reference, context.floor, other, least),
         "worst_sample_beyond_db": metrics.worst_sample_beyond_db(
             reference, context.floor, other, least

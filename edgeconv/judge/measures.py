@@ -147,10 +147,19 @@ MEASURES = {
             "noise above the floor's, or above one quantum where the floor is less, dB",
         ),
         Measure(
+            "below_floor_low_db", "low", ".2f", "lower end of its 95 % interval over samples, dB"
+        ),
+        Measure(
             "beyond_promise_db",
             "low",
             ".2f",
             "what sets it apart from the recipe in float, above the same floor, dB",
+        ),
+        Measure(
+            "shift_to_floor",
+            "low",
+            ".2f",
+            "what sets it apart from the recipe in float alike in all samples, over the same floor (rms)",
         ),
         Measure(
             "worst_row_beyond_db",
@@ -232,7 +241,9 @@ PART_MEASURES = (
     "distinct_reference",
     "floor_sqnr_db",
     "below_floor_db",
+    "below_floor_low_db",
     "beyond_promise_db",
+    "shift_to_floor",
     "worst_row_beyond_db",
     "worst_sample_beyond_db",
     "odd_place_beyond_db",

@@ -27,6 +27,7 @@ from edgeconv.metrics.classes import (
     ranks,
     split_flips,
 )
+from edgeconv.metrics.departure import below_floor_low_db, shift_to_floor
 from edgeconv.metrics.distances import (
     Quanta,
     Tolerance,
@@ -81,6 +82,7 @@ __all__ = [
     "agreeing",
     "agreement",
     "are_probabilities",
+    "below_floor_low_db",
     "best_assignment",
     "check_finite",
     "check_pair",
@@ -113,6 +115,7 @@ __all__ = [
     "rms_low",
     "row_sqnr_db",
     "share_low",
+    "shift_to_floor",
     "smallest_tolerance",
     "split_flips",
     "sqnr_centred_db",

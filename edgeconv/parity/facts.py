@@ -8,6 +8,7 @@ from edgeconv.files import model_bytes
 from edgeconv.judge.outputs import Outputs
 from edgeconv.parity.cells import Cell
 from edgeconv.recipe import load_recipe
+from edgeconv.runtimes.table import RUNTIMES
 
 
 def file_figures(path: Path, artifact: Artifact | None) -> dict[str, float]:
@@ -46,6 +47,7 @@ def described(cell: Cell, outputs: Outputs, digest: str, emulated: bool) -> Outp
         "title": cell.title,
         "before": cell.before,
         "kind": cell.kind,
+        "variant": RUNTIMES[cell.runtime].label(cell.options).removeprefix(cell.runtime),
         "emulated": cell.board if emulated else None,
         "foreign": cell.artifact is None and cell.stage not in ("raw", "hub", "prepared"),
         "inputs_sha256": digest,

@@ -255,9 +255,9 @@ def _budget(kind: str, reference: Outputs, other: Outputs, settings: Settings) -
     own = settings.budgets[kind]
     if own is not DEFAULTS[kind]:
         return own
-    usual = held_in(defaults_for(reference.about.get("weights"))[kind], other.about.get("runtime"))
-    halves = other.about.get("halves")
-    return replace(usual, outputs=halves) if halves else usual
+    usual = defaults_for(reference.about.get("weights"))[kind]
+    usual = held_in(usual, other.about.get("runtime"), other.about.get("variant", ""))
+    return replace(usual, outputs=halves) if (halves := other.about.get("halves")) else usual
 
 
 def _against(

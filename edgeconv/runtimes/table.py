@@ -37,7 +37,7 @@ class Runtime:
     ``timed``: its latency means something; ``lays_open``: its module opens edited models from bytes
     layer by layer; ``profiled``: it says what each operator takes; ``asked``: it runs only where it is
     named; ``slow``: tenths of a second a picture; ``exact``: it computes what is written, with the same result on
-    every machine. It runs on ``system`` only
+    every machine; ``once``: its first variant rounds what an INT8 operator sums once, to the nearest. It runs on ``system`` only
     (sys.platform; "": all), on boards with the processors ``boards``, up to Python ``last_python``;
     ``other_python`` names the variable with another Python that has it, and ``apart`` says that parity
     runs it there alone. ``board_packages`` is what a board gets for it in place of ``packages``: all of it, in a
@@ -61,6 +61,7 @@ class Runtime:
     asked: bool = False
     slow: bool = False
     exact: bool = False
+    once: bool = False
     boards: tuple[str, ...] = ()
     system: str = ""
     last_python: tuple[int, int] | None = None
@@ -123,6 +124,7 @@ RUNTIMES = {
             in_float={"integers": False},
             lays_open=True,
             profiled=True,
+            once=True,
             boards=(DESKTOP, ARM64),
         ),
         Runtime(
@@ -137,6 +139,7 @@ RUNTIMES = {
             variants=XNNPACK,
             lays_open=True,
             profiled=True,
+            once=True,
             boards=(DESKTOP, ARM64),
         ),
         Runtime(
@@ -176,6 +179,7 @@ RUNTIMES = {
             timed=False,
             slow=True,
             exact=True,
+            once=True,
             lays_open=True,
         ),
         Runtime(
