@@ -122,7 +122,7 @@ class ExportOptions:
         metavar="FILE.csv|folders",
     )
     labels: Path | None = option(
-        None, PICTURES, "Class names, a line each.", kind=Path, metavar="NAMES.txt"
+        None, PICTURES, "Class names, a line each, or those of an exported file.", kind=Path, metavar="NAMES.txt|FILE"
     )
     preprocessing: str | None = option(
         None, PICTURES,

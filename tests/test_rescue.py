@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgeconv.cli import main
-from edgeconv.commands.rescue import _command
+from edgeconv.commands.rescue import _command, _remade
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.options import ExportOptions
 from edgeconv.rescue import source
@@ -237,7 +237,7 @@ def test_what_is_given_to_calibrate_on_needs_no_bundled_pictures(
     manifest = {"weights": {"source": "bundled"}}
     exported: Any = SimpleNamespace(
         precision="int8", path="m.tflite", target="tflite", preprocessing=None, manifest=manifest,
-        inputs=(), outputs=(), evidence=lambda name: tmp_path / name, verification=dict,
+        inputs=(), outputs=(), labels=None, evidence=lambda name: tmp_path / name, verification=dict,
     )  # fmt: skip
     assert source.options_of(exported, {"calib": "photos"})["calib"] == "photos"
 
@@ -256,7 +256,8 @@ def test_an_exported_file_is_made_again_as_it_is(
     }
     pixels, scores = SimpleNamespace(dtype="uint8"), SimpleNamespace(dtype="float32")
     exported: Any = SimpleNamespace(
-        precision="int8", path="m.tflite", target="tflite", preprocessing=how, inputs=(pixels,), outputs=(scores,),
+        precision="int8", path=Path("m.tflite"), target="tflite", preprocessing=how, inputs=(pixels,), outputs=(scores,),
+        labels=("cat", "dog"),
         manifest={"softmax": True, "calibration": {"origin": "photos"}},
         evidence=lambda name: tmp_path / name, verification=lambda: arrays,
     )  # fmt: skip
@@ -267,6 +268,26 @@ def test_an_exported_file_is_made_again_as_it_is(
     )
     arrays["truth"] = np.array([1])
     assert source.options_of(exported, {})["verify"].endswith("verify.npz")
+    assert "verify" not in source.options_of(exported, {"truth": "folders"})
+    fields = source.options_of(exported, {})
+    assert _remade(fields, {})["labels"] == ["--labels", "m.tflite"]
+
+
+def test_labels_are_taken_of_an_exported_file(net: Path, tmp_path: Path) -> None:
+    from edgeconv import export_model
+    from edgeconv.export.source import read_labels
+
+    names = [f"kind {k}" for k in range(10)]
+    (tmp_path / "names.txt").write_text("\n".join(names), encoding="utf-8")
+    for labels in ("names.txt", None):
+        given: Any = {} if labels is None else {"labels": tmp_path / labels}
+        made = export_model(net, targets=("onnx",), output=tmp_path / f"out_{labels}", **given)
+        path = made.artifacts[0].path
+        if labels is None:
+            with pytest.raises(EdgeconvError, match="without class names"):
+                read_labels(path)
+        else:
+            assert read_labels(path) == names
 
 
 def test_options_reach_the_child_as_they_are(net: Path) -> None:

@@ -104,7 +104,7 @@ def _remade(fields: dict[str, Any], typed: Container[str]) -> dict[str, list[str
     """Return the flags that make an exported file again, but for what was typed already."""
     known = (
         "targets", "calib", "mean", "std", "crop", "channel_order", "embed_preprocessing", "softmax", "io", "recipe",
-        "verify",
+        "verify", "labels",
     )  # fmt: skip
     return {
         name: _flags(name, fields[name])

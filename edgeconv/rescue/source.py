@@ -12,7 +12,8 @@ from edgeconv.recipe import FROM_FILE
 def options_of(artifact: Artifact, given: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of ExportOptions that make ``artifact`` again, under what is ``given``.
 
-    The float net is the evidence's raw.onnx, and its verify.npz has the samples, where no others are given. Raises UsageError where nothing says what to calibrate on.
+    The float net is the evidence's raw.onnx, and its verify.npz has the samples, where no others are given and no
+    truth of pictures is. Raises UsageError where nothing says what to calibrate on.
     """
     if artifact.precision != "int8":
         raise UsageError(f"{artifact.path} is {artifact.precision}: there is no recipe to mend")
@@ -31,6 +32,8 @@ def options_of(artifact: Artifact, given: dict[str, Any]) -> dict[str, Any]:
     if how is not None and how.order != "rgb":
         own["channel_order"] = how.order
     own["embed_preprocessing"] = how is not None and how.embedded
+    if artifact.labels is not None:
+        own["labels"] = artifact.path
     own["softmax"] = bool(artifact.manifest.get("softmax"))
     kinds = {spec.dtype for spec in (*artifact.inputs, *artifact.outputs)}
     own["io"] = next((kind for kind in ("int8", "uint8") if kind in kinds), None)
@@ -41,7 +44,8 @@ def options_of(artifact: Artifact, given: dict[str, Any]) -> dict[str, Any]:
     own |= {key: value for key, value in given.items() if value not in (None, (), False)}
     if own["calib"] is None:
         raise UsageError(f"say what {artifact.path} is calibrated on: --calib DIR or FILE.npz")
-    if given.get("verify") is None and not _leaves_them(artifact, Path(own["calib"])):
+    told = given.get("truth") is not None  # of pictures, which the evidence has no more
+    if given.get("verify") is None and not told and not _leaves_them(artifact, Path(own["calib"])):
         own["verify"] = str(artifact.evidence("verify.npz"))
     return own
 

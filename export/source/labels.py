@@ -1,7 +1,8 @@
-"""Class names from a text file."""
+"""Class names from a text file, or of an exported file."""
 
 from pathlib import Path
 
+from edgeconv.artifact import load_artifact
 from edgeconv.errors import EdgeconvError
 from edgeconv.foreign import read_text
 
@@ -10,7 +11,11 @@ LONGEST = 1000
 
 
 def read_labels(path: Path) -> list[str]:
-    """Return the class names of a text file, one a line; raises EdgeconvError where there are none."""
+    """Return the class names of a text file, one a line, or those of an exported file; raises EdgeconvError where there are none."""
+    if (artifact := load_artifact(path)) is not None:
+        if artifact.labels is None:
+            raise EdgeconvError(f"--labels {path} was exported without class names")
+        return list(artifact.labels)
     try:
         names = [line.strip() for line in read_text(path, "utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
