@@ -43,6 +43,13 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         return np.asarray(upright.convert("RGB"), np.uint8)
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return the (width, height) that a picture's file says, without its pixels and as it lies there."""
+    with open_picture(path) as opened:
+        wide, high = opened.size
+        return int(wide), int(high)
+
+
 def _upright(opened: Any) -> Any:
     """Return the picture turned as its EXIF orientation says; an EXIF that cannot be read says nothing."""
     opened.load()  # what is wrong with its pixels is told from here

@@ -8,7 +8,7 @@ from typing import Any
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.evaluate.labelled import Row, Truth, labelled, refuse_unlabelled
-from edgeconv.pictures import read_picture
+from edgeconv.pictures import picture_size
 from edgeconv.samples import Sample
 from edgeconv.schema import checked, items, maybe, number, read_json, table, text, whole
 
@@ -126,19 +126,27 @@ def coco_truth(
         unknown, folder, path, "list them under images (without boxes: nothing there)"
     )
     found = [(rows[k], images[k]) for k in places if k is not None]
-    _check_size(path, Path(folder) / samples[0].name, found[0][1])
+    _check_sizes(
+        path, [(Path(folder) / s.name, i) for s, (_, i) in zip(samples, found, strict=True)]
+    )
     pictures = tuple(labelled(own, (i["height"], i["width"]), how) for own, i in found)
     names = {kinds[c["id"]]: c.get("name") or f"category {c['id']}" for c in data["categories"]}
     return Truth(pictures, tuple(names.get(k, f"class {k}") for k in range(max(names) + 1)))
 
 
-def _check_size(path: Path, picture: Path, image: Any) -> None:
-    """Raise UsageError where a picture has not the size that its labels were drawn in."""
-    high, wide = read_picture(picture).shape[:2]
-    if {high, wide} != {image["height"], image["width"]}:  # either way up: EXIF may turn it
+def _check_sizes(path: Path, pictures: Sequence[tuple[Path, Any]]) -> None:
+    """Raise UsageError where pictures have not the sizes that their labels were drawn in: they have the same names alone."""
+    wrong = []
+    for picture, image in pictures:
+        size = picture_size(picture)
+        if set(size) != {image["width"], image["height"]}:  # either way up: EXIF may turn it
+            wrong.append((picture, size, image))
+    if wrong:
+        picture, (wide, high), image = wrong[0]
+        more = f" and {len(wrong) - 1} more differ too" if len(wrong) > 1 else ""
         raise UsageError(
-            f"{picture} has {wide}x{high} pixels, {path} says {image['width']}x{image['height']}: the boxes are of "
-            "pictures of another size"
+            f"{picture} has {wide}x{high} pixels, {path} says {image['width']}x{image['height']}{more}: the boxes are of "
+            "pictures of another size, or of others with these names"
         )
 
 

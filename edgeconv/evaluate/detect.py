@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgeconv.errors import UsageError
+from edgeconv.evaluate import MIN_SCORE
 from edgeconv.evaluate.box_parity import box_parity
 from edgeconv.evaluate.boxes import Boxes, best_first
 from edgeconv.evaluate.coco import coco_names, coco_truth, read_coco
@@ -21,6 +22,8 @@ from edgeconv.samples import Sample
 
 HARDLY = 0.05
 """Below this precision at IoU 0.5 something is read in another way than it was meant."""
+ENOUGH = 20
+"""Sure boxes, of which hardly one is labelled: of fewer that may be chance."""
 FITS = 0.25
 """What another way comes to, at least, that is meant: NMS took boxes away by the wrong one."""
 
@@ -140,7 +143,9 @@ def boxes_held_to(known: Truth, found: Sequence[Boxes], head: str) -> Precision:
     if own.at_half >= HARDLY:
         return own
     shift = _shift(known, found)
-    return replace(own, shift=shift, form="" if shift else _form(known, found, head))
+    form = "" if shift else _form(known, found, head)
+    sure = sum(int((boxes.scores >= MIN_SCORE).sum()) for boxes in found)
+    return replace(own, shift=shift, form=form, strange=not (shift or form) and sure >= ENOUGH)
 
 
 def _shift(known: Truth, found: Sequence[Boxes]) -> int:

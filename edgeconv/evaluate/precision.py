@@ -38,6 +38,7 @@ class Precision:
     half_interval: tuple[float, float] = (0.0, 1.0)
     shift: int = 0
     form: str = ""
+    strange: bool = False
 
 
 def check_installed() -> None:

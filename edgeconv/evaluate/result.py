@@ -50,6 +50,11 @@ class Report:
             return said
         if self.precision.shift:
             return [shifted("boxes", self.precision.shift)]
+        if self.precision.strange:
+            return [
+                "THE LABELS LOOK LIKE THOSE OF OTHER PICTURES: hardly one box that the file is sure of is labelled; are "
+                "they of these pictures, and of what it looks for?"
+            ]
         form = self.precision.form
         return [f"THE BOXES LOOK READ WRONGLY: most would be right if {form}"] if form else said
 
