@@ -129,6 +129,7 @@ def verdict_text(found: FileVerdict) -> str:
     some = "" if found.pictures == found.of else f"{found.pictures} of "
     said = (
         figures_text(found.verdict),  # none where a value was not finite
+        "" if found.boxes is None else found.boxes.short,
         f"{some}{counted(found.of, found.unit)}, {found.runtime}",
         judgement(found.verdict, integer=found.integer),
     )

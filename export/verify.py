@@ -230,6 +230,7 @@ def verify_file(
         ran = len(few.feeds)
         floor = {n: expected.rows(a, ran) for n, a in promise.outputs.items() if n in names}
     boxes = boxes_held(few.outputs, got, few.feeds[0] if few.feeds else {})
+    budget = held_in(defaults_for(weights)[precision], runner.name)
     judge = partial(
         compare,
         few.outputs,
@@ -241,9 +242,8 @@ def verify_file(
         whole=expected.whole,
         margins={n: Margins(few.scores[n].margins, widest) for n, widest in explained.items()},
         fed=few.feeds[0],
-        found=(*no_integers(precision, stats or {}), *lost_boxes(precision, boxes)),
+        found=(*no_integers(precision, stats or {}), *lost_boxes(budget, boxes)),
     )
-    budget = held_in(defaults_for(weights)[precision], runner.name)
     verdict = judge(budget=budget)
     own: Mapping[str, Limits] = {}
     if halves is not None and any(finding.metric in HALVES for finding in verdict.missed):

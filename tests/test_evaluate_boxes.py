@@ -1,10 +1,13 @@
 """Boxes: every usual head decoded to known ones, their parity, and mAP where the answer is known."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgeconv.artifact import Preprocessing
 from edgeconv.errors import UsageError
@@ -12,12 +15,18 @@ from edgeconv.evaluate import HEADS
 from edgeconv.evaluate.box_parity import BoxParity, box_parity
 from edgeconv.evaluate.boxes import Boxes
 from edgeconv.evaluate.classes import Share
+from edgeconv.evaluate.coco import coco_truth, read_coco
+from edgeconv.evaluate.detect import boxes_held_to
 from edgeconv.evaluate.heads import READERS, candidates, find_head, kept
 from edgeconv.evaluate.held import boxes_held, hardly_any, lost_boxes
 from edgeconv.evaluate.labelled import Labelled, Truth
 from edgeconv.evaluate.maps import ANCHORS
 from edgeconv.evaluate.precision import average_precision
+from edgeconv.evaluate.result import Report
 from edgeconv.evaluate.yolo_txt import yolo_truth
+from edgeconv.export.report import verdict_text
+from edgeconv.export.verify import FileVerdict
+from edgeconv.judge.budget import DEFAULTS, parse_budget
 from edgeconv.judge.text import judgement
 from edgeconv.judge.verdict import Verdict, compare
 from edgeconv.samples import Sample
@@ -252,8 +261,8 @@ def test_a_detector_that_finds_nothing_in_most_pictures_is_told_to_look_at_them(
 
 
 def test_int8_that_keeps_few_of_the_float_models_boxes_is_missed_for_its_recipe() -> None:
-    few = BoxParity(Share(4, 20), 16, 0, ())
-    (finding,) = lost_boxes("int8", few)
+    few, int8 = BoxParity(Share(4, 20), 16, 0, ()), DEFAULTS["int8"]
+    (finding,) = lost_boxes(int8, few)
     assert (finding.ok, finding.about_recipe) == (False, True)
     verdict = Verdict((finding,))
     assert (verdict.converted, verdict.good_enough) == (True, False)
@@ -261,14 +270,74 @@ def test_int8_that_keeps_few_of_the_float_models_boxes_is_missed_for_its_recipe(
     assert (
         "the recipe is not good enough (it keeps 20.0 % [8.1, 41.6] of the float model's 20" in said
     )
-    for kind, held in (("fp32", few), ("int8", None), ("int8", BoxParity(Share(2, 4), 2, 0, ()))):
-        assert lost_boxes(kind, held) == ()
+    assert lost_boxes(DEFAULTS["fp32"], few) == lost_boxes(int8, None) == ()
+    (held,) = lost_boxes(int8, BoxParity(Share(2, 4), 2, 0, ()))
+    assert held.ok
     values = {"y": np.random.default_rng(0).normal(size=(9, 4))}
-    verdict = compare(values, values, found=lost_boxes("int8", BoxParity(Share(1, 4), 3, 0, ())))
+    assert not compare(values, values, found=[held]).doubts
+    found = lost_boxes(int8, BoxParity(Share(1, 4), 3, 0, ()))
+    verdict = compare(values, values, found=found)
     assert verdict, "1 of 4 may be chance"
     (doubt,) = verdict.doubts
     assert doubt.startswith("it keeps 25.0 % [4.6, 69.9] of the float model's 4 boxes")
     assert doubt.endswith("too few to tell whether half of them are kept")
+
+
+def test_a_budget_file_limits_a_detectors_boxes() -> None:
+    values = {"y": np.random.default_rng(0).normal(size=(9, 4))}
+    budget = parse_budget({"boxes_kept": 0.98, "extend": True}, "b", DEFAULTS["fp16"])
+    for right, ok in ((99, True), (97, False)):
+        found = lost_boxes(budget, BoxParity(Share(right, 100), 100 - right, 0, ()))
+        verdict = compare(values, values, budget=budget, found=found)
+        assert bool(verdict) is ok, str(verdict)
+        assert ok or "of the float model's 100 boxes (IoU 0.9, same class), fewer than 98 %" in str(
+            verdict
+        )
+    assert "boxes_kept has a limit and was not measured" in str(
+        compare(values, values, budget=budget)
+    )
+
+
+def test_the_line_of_a_detectors_file_says_what_boxes_it_keeps() -> None:
+    values = {"y": np.random.default_rng(0).normal(size=(9, 4))}
+    held = BoxParity(Share(99, 100), 1, 0, ())
+    found = FileVerdict("runtime 1", 9, 9, compare(values, values), True, held)
+    said = verdict_text(found)
+    assert "· 99.0 % [94.6, 99.8] of float's 100 boxes kept · 9 pictures" in said
+    assert "within budget" in said
+
+
+def test_labels_of_other_pictures_of_the_same_names_are_told(tmp_path: Path) -> None:
+    truth = tmp_path / "coco.json"
+    images = [
+        {"id": k, "file_name": f"{k}.png", "width": 40, "height": 30 + 10 * (k == 3)}
+        for k in range(4)
+    ]
+    given = {"images": images, "annotations": [], "categories": [{"id": 1}]}
+    truth.write_text(json.dumps(given), encoding="utf-8")
+    samples = []
+    for k in range(4):
+        Image.new("RGB", (40, 30) if k else (30, 40)).save(tmp_path / f"{k}.png")
+        samples.append(Sample(f"{k}.png", dict))
+    how = Preprocessing((0.0,), (1.0,), 1.0, (64, 64))
+    with pytest.raises(UsageError, match=r"3.png has 40x30 pixels, .*says 40x40: the boxes are"):
+        coco_truth(truth, read_coco(truth), str(tmp_path), samples, how, 1)
+    assert coco_truth(truth, read_coco(truth), str(tmp_path), samples[:3], how, 1)
+    pytest.importorskip("pycocotools")
+    rng = np.random.default_rng(0)
+    found = [some_boxes(rng, 4) for _ in range(12)]
+    kept = [replace(one, scores=np.full(4, 0.9)) for one in found]
+    own = Truth(tuple(Labelled(one, np.zeros(4, bool)) for one in found), ("a", "b", "c"))
+    away = [replace(one, corners=one.corners[:, [1, 0, 3, 2]] * 0.4 + 37) for one in kept]
+    for boxes, strange in ((kept, False), (away, True), (away[:1] + [boxes_none()] * 11, False)):
+        made = boxes_held_to(own, boxes, "ssd")
+        assert made.strange is strange
+    report = Report(Path("m"), "r", "p", 12, "t", precision=boxes_held_to(own, away, "ssd"))
+    assert "LOOK LIKE THOSE OF OTHER PICTURES" in str(report.hints)
+
+
+def boxes_none() -> Boxes:
+    return Boxes(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))
 
 
 def some_boxes(rng: np.random.Generator, count: int, noise: float = 0.0) -> Boxes:

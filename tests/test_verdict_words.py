@@ -14,7 +14,7 @@ from edgeconv.judge.doubts import doubts_of, is_open
 from edgeconv.judge.measures import show
 from edgeconv.judge.outputs import Outputs
 from edgeconv.judge.text import figures_text, judgement, to_json, what_missed
-from edgeconv.judge.verdict import LOST_BOXES, Finding, Verdict, compare
+from edgeconv.judge.verdict import BOXES, Finding, Verdict, compare
 from edgeconv.parity import page, report
 from edgeconv.parity.baseline import SLACK, compare_baseline, is_worse
 from edgeconv.parity.junit import to_junit
@@ -165,7 +165,7 @@ def test_what_to_try_follows_from_what_is_known(
     assert all(step.startswith(begin) for step, begin in zip(steps, begins, strict=True)), steps
     others = advice(Verdict((missed(got=got),), {"y": NOISE}), path, known)
     assert list(others) == [step for step in steps if "--max-drop" not in step]
-    lost = advice(Verdict((missed(LOST_BOXES, got),), classes), path, known)
+    lost = advice(Verdict((missed(BOXES[1], got),), classes), path, known)
     more = [step for step in lost if "which make boxes" in step]
     assert len(more) == ("--keep-float worst" in " ".join(begins)), lost
     two = {"y": classes["y"], "z": classes["y"]}  # which --max-drop refuses

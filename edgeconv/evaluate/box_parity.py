@@ -26,6 +26,11 @@ class BoxParity:
     invented: int
     worst: tuple[int, ...]
 
+    @property
+    def short(self) -> str:
+        """A figure among others of a line."""
+        return f"{self.matched} of float's {self.matched.count} boxes kept"
+
     def __str__(self) -> str:
         return (
             f"{self.matched} of {self.matched.count} boxes as the float reference's (IoU 0.9, same "

@@ -13,7 +13,8 @@ from edgeconv.evaluate.box_parity import PARITY_IOU, BoxParity, box_parity
 from edgeconv.evaluate.heads import OUTSIDE, Candidates, box_rows, candidates, find_head, kept
 from edgeconv.evaluate.hints import unseen
 from edgeconv.evaluate.task import task_of
-from edgeconv.judge.verdict import LOST_BOXES, Finding
+from edgeconv.judge.budget import Budget
+from edgeconv.judge.verdict import BOXES, Finding
 from edgeconv.tensors import Layout
 
 Array = NDArray[Any]
@@ -22,21 +23,28 @@ INSIDE = 0.9
 
 BACKGROUND = 0.05
 """Score that half of a detector's places stay below, where it is sure of nothing too."""
-FEW = 0.5
-"""Detectors of which INT8 surely keeps fewer boxes lost 30 points of mAP; the others measured keep 73 % and more."""
 
 
-def lost_boxes(kind: str, held: BoxParity | None) -> tuple[Finding, ...]:
-    """Return the finding that an INT8 file keeps fewer than half of a detector's boxes, a doubt where that may be chance.
+def lost_boxes(budget: Budget, held: BoxParity | None) -> tuple[Finding, ...]:
+    """Return what a budget's limits on a detector's boxes find, a doubt where an interval reaches its limit.
 
     How much noise a box can stand depends on its size: the noise of all figures together does not say it.
     """
-    if kind != "int8" or held is None or held.matched.value >= FEW:
+    if held is None:
         return ()
-    surely = held.matched.interval[1] < FEW
+    share, high = held.matched.value, held.matched.interval[1]
     kept = f"it keeps {held.matched} of the float model's {held.matched.count} boxes (IoU {PARITY_IOU:g}, same class)"
-    said = "surely fewer than half" if surely else "too few to tell whether half of them are kept"
-    return (Finding("", LOST_BOXES, held.matched.value, FEW, not surely, f"{kept}, {said}"),)
+    found = []
+    for metric, got in zip(BOXES, (share, high), strict=True):
+        if (limit := budget.limits.get(metric)) is None:
+            continue
+        part = "half" if limit == 0.5 else f"{100 * limit:g} %"
+        why = f"{kept}, {'surely ' if metric == BOXES[1] else ''}fewer than {part}"
+        if got >= limit:
+            doubtful = share < limit
+            why = f"{kept}, too few to tell whether {part} of them are kept" if doubtful else ""
+        found.append(Finding("", metric, got, limit, got >= limit, why))
+    return tuple(found)
 
 
 def boxes_held(

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from edgeconv.judge.verdict import LOST_BOXES, NO_INTEGERS, Verdict
+from edgeconv.judge.verdict import BOXES, NO_INTEGERS, Verdict
 from edgeconv.preprocessing import better_wish, flags
 from edgeconv.recipe import FROM_FILE
 
@@ -73,7 +73,7 @@ def advice(
         said.append(f"more samples for --calib: there were {count}, 100 and more settle the ranges")
     if recipe.get("name") not in (None, "best"):
         said.append(f"--recipe best: this one was {recipe['name']}")
-    if any(finding.metric == LOST_BOXES for finding in verdict.missed):
+    if any(finding.metric in BOXES for finding in verdict.missed):
         said.append(
             "--keep-float NODE,... with the operators behind the last convolutions, which make boxes of what those give"
         )

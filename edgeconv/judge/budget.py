@@ -99,6 +99,7 @@ DEFAULTS: dict[str, Budget] = {
             "lost_labels": 0,
             "lost_samples_low": 0.01,
             "mcnemar_p": 0.01,
+            "boxes_kept_high": 0.5,
         },
         doubtful={
             "sqnr_centred_db": "sqnr_centred_high_db",

@@ -216,6 +216,10 @@ MEASURES = {
         _share("flips_beyond_low", "low", "lower end of its exact 95 % interval"),
         Measure("margin_explained", "info", ".3g", "float margin that the noise explains"),
         Measure("widest_flip", "low", ".3g", "largest float margin that flipped"),
+        _share(
+            "boxes_kept", "high", "of a detector: share of float's boxes that are kept", "recipe"
+        ),
+        _share("boxes_kept_high", "high", "upper end of its 95 % Wilson interval", "recipe"),
         _share("top1", "high", "accuracy where the truth is known", "recipe"),
         _share("top1_low", "high", "lower end of its 95 % Wilson interval", "recipe"),
         _share("top1_high", "high", "upper end of its 95 % Wilson interval", "recipe"),

@@ -22,7 +22,7 @@ from edgeconv.judge.whole import MANY, Whole, whole_kind
 from edgeconv.terminal import unlike
 
 Array = NDArray[Any]
-NO_INTEGERS, LOST_BOXES = "int8_compute", "boxes_kept"
+NO_INTEGERS, BOXES = "int8_compute", ("boxes_kept", "boxes_kept_high")
 """What findings are about that no output's figure tells: an INT8 file that computes in float, or loses a detector's boxes."""
 
 
@@ -49,8 +49,6 @@ class Finding:
     @property
     def about_recipe(self) -> bool:
         """Whether it asks if the recipe is good enough, not if the file is what it promises."""
-        if self.metric == LOST_BOXES:
-            return True
         return self.metric in MEASURES and MEASURES[self.metric].asks == "recipe"
 
     def __str__(self) -> str:
@@ -146,7 +144,7 @@ def compare(
     "background"); ``scores`` names the outputs that hold class scores (None: judge/scores.py decides);
     ``cuts`` are the parts of outputs that the graph shows, ``whole`` what it decides of
     them, ``margins`` how sure labels are; ``fed`` are the inputs, name -> (samples, ...);
-    ``found`` is what is known already; what of it holds is a doubt.
+    ``found`` is what is known already; what of it holds and says why is a doubt.
 
     A value that is not finite makes a failed verdict. Raises EdgeconvError where outputs or their
     shapes cannot be matched.
@@ -201,14 +199,14 @@ def compare(
                 parts.setdefault(name, {})[str(piece)] = _part(name, piece, wanted, got, context)
         for piece_name, own in parts.get(name, {}).items():
             findings.extend(_judge(name, own, budget, len(wanted), piece_name))
-    findings.extend(_unmeasured(figures, budget) if figures else ())
+    findings.extend(_unmeasured(figures, budget, found) if figures else ())
     made = Verdict(tuple(findings), figures, tuple(notes), parts)
     doubts = [
         doubt
         for (output, part), own in made.places.items()
         for doubt in doubts_of(output, part, own, budget, len(reference[output]))
     ]
-    doubts += [finding.why for finding in found if finding.ok]
+    doubts += [finding.why for finding in found if finding.ok and finding.why]
     return replace(made, doubts=(*doubts, budget.open) if budget.open else tuple(doubts))
 
 
@@ -253,14 +251,15 @@ def _not_finite(name: str, reference: Array, other: Array) -> Finding | None:
     return None
 
 
-def _unmeasured(figures: Mapping[str, Figures], budget: Budget) -> list[Finding]:
+def _unmeasured(
+    figures: Mapping[str, Figures], budget: Budget, found: Sequence[Finding]
+) -> list[Finding]:
     """Return a finding for each limit that a person set and no output has the figure of.
 
     A figure that is not there has not passed: top-1 without truth, or one that a change took away.
     """
-    missing = [
-        ("", m) for m in sorted(budget.asked) if not any(m in own for own in figures.values())
-    ]
+    known = {finding.metric for finding in found}.union(*figures.values())
+    missing = [("", m) for m in sorted(budget.asked) if m not in known]
     missing += [
         (o, m) for o, own in figures.items() for m in budget.outputs.get(o, ()) if m not in own
     ]

@@ -227,8 +227,8 @@ def judge(
 def _reference_notes(reference: Outputs, samples: Samples) -> list[str]:
     """Return what looks wrong about the pictures and the true classes, by what the reference gives."""
     labels, trained = samples.labels or (), reference.about.get("weights") != "random"
-    unseen = hardly_any(reference.arrays, samples.inputs, samples.layout) if trained else None
-    said = [] if unseen is None else [unseen]
+    unseen = hardly_any(reference.arrays, samples.inputs, samples.layout)
+    said = [unseen] if unseen and trained else []
     for array in reference.arrays.values():
         if samples.truth is None or len(array) != len(samples.truth) or not is_scores(array):
             continue
@@ -282,7 +282,7 @@ def _against(
     return compare(
         wanted,
         got,
-        budget=_budget(kind, reference, other, settings),
+        budget=(budget := _budget(kind, reference, other, settings)),
         truth=None if samples.truth is None else samples.truth[shared],
         scales=scales,
         floor=promised[0] if promised else None,
@@ -296,5 +296,5 @@ def _against(
             if n in reference.margins
         },
         fed=samples.inputs,
-        found=(*no_integers(kind, other.about.get("file") or {}), *lost_boxes(kind, boxes)),
+        found=(*no_integers(kind, other.about.get("file") or {}), *lost_boxes(budget, boxes)),
     )

@@ -57,7 +57,7 @@ def to_html(matrix: Matrix) -> str:
         pictures=f"{counted(matrix.samples.count, unit_of(matrix.samples.inputs))} · {matrix.samples.source}",
         steps=said_once(step for row in matrix.rows for step in row.advice),
         sentences=[(_kind(said), said) for said in sentences if not said.startswith("try: ")],
-        bars_title="Same class as the reference",
+        bars_title=f"Same {'boxes' if any(row.boxes for row in matrix.rows) else 'class'} as the reference",
         hops=_bars(matrix),
         # the verdict comes second: on a phone the figures scroll, it does not
         header=[header[0], header[-1], *header[1:-1]],
@@ -84,11 +84,14 @@ def _verdict_kind(verdict: str) -> str:
 
 
 def _bars(matrix: Matrix) -> list[Bar]:
-    """Return how often each hop names the reference's class, with its 95 % interval."""
+    """Return how often each hop names the reference's class, or finds its boxes, with the 95 % interval."""
     bars = []
     for row in matrix.rows:
         figures = _first(row)
-        if "agreement_top1" in figures:
+        if row.boxes is not None:
+            held = row.boxes.matched
+            bars.append(Bar(row.label, held.value, str(held), held.interval, 0 if row.ok else 1))
+        elif "agreement_top1" in figures:
             share, low, high = (
                 float(figures[f"agreement_top1{end}"]) for end in ("", "_low", "_high")
             )
