@@ -104,6 +104,16 @@ KINDS: dict[str, tuple[str, int, dict[str, Any]]] = {
         18,
         {"w": floats(4, 3, 1, 1), "b": floats(4), "k": floats(1, 4, 1, 1)},
     ),
+    "a slope that is computed": (
+        "(float[1,2,3,4] x, float[2,1,1] s) => (float[1,2,3,4] y) { y = PRelu(x, s) }",
+        18,
+        {},
+    ),
+    "the one place of a vector's largest value": (
+        "(float[8] x) => (float y) { p = ArgMax<axis = -1>(x)\n f = Cast<to = 1>(p)\n y = Gather(f, i) }",
+        18,
+        {"i": np.array(0)},
+    ),
     "five axes of which one broadcasts": (
         "(float[1,4,2,3,5] x) => (float[1,4,2,3,5] y) { y = Add(x, m) }",
         18,

@@ -207,7 +207,8 @@ class Emission(Temporaries):
         made = (own or final) if self.integer else None
         made_layout = layout or self.layout(name)
         target = stored_shape(self.graph.shape(name), made_layout)
-        first = Step(code, inputs, options, dict(fields), tuple(shape or target), made)
+        sizes = target if shape is None else tuple(shape)  # () is a scalar's
+        first = Step(code, inputs, options, dict(fields), sizes, made)
         steps = [first]
         if node.clamp is not None and out == 0:
             fused, after = clamp_steps(code, node.clamp, made)
