@@ -162,6 +162,7 @@ def test_halves_are_numpys(scale: float) -> None:
     values[0, 0], values[2, 5] = 7e4, -np.inf
     with np.errstate(over="ignore"):
         assert np.array_equal(round_to_half(values), values.astype(np.float16).astype(np.float32))
+    assert round_to_half(np.asarray(np.float32(scale))).shape == ()  # a scalar stays one
 
 
 @pytest.mark.parametrize(("code", "kind"), [

@@ -113,6 +113,7 @@ def test_constant_outputs_random_numbers_and_giants_are_not_folded() -> None:
         "Reshape(x, shape)",
         "Flatten(x)",
         "Expand(x, shape)",
+        "Tile(x, once)",
         "Slice(x, zero, far, axis, step)",
         "Slice(x, zero, far)",
         "Pad(x, nothing)",
@@ -134,6 +135,7 @@ def test_a_noop_is_dropped(node: str) -> None:
         axis=ints(1),
         step=ints(1),
         nothing=ints(0, 0, 0, 0),
+        once=ints(1, 1),
     )
     after = rewritten(before, drop_noops)
     assert ops(after) == ["Relu"]

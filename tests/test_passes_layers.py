@@ -13,6 +13,7 @@ from edgeconv.export.passes.fuse_clamps import fuse_clamps
 from edgeconv.export.passes.global_pool import global_pool
 from edgeconv.export.passes.normalize_gemm import normalize_gemm
 from edgeconv.export.passes.pool_to_depthwise import pool_to_depthwise
+from edgeconv.export.prepare import prepare
 
 few = settings(max_examples=15)
 
@@ -428,3 +429,12 @@ def test_a_constant_of_each_channel_is_folded_into_a_layer(body: str, expected: 
         back=ints(1, 4, 5, 5),
     )
     assert ops(rewritten(before, fold_affine, 1e-4)) == expected
+
+
+def test_a_layer_over_windows_of_tokens_is_one_of_rows_with_its_bias() -> None:
+    body = "(float[1,2,4,5,8] x) => (float[1,2,4,5,6] y) { a = MatMul(x, w) b = Add(c, a) y = Relu(b) }"
+    before = graph_of(body, w=floats(8, 6), c=floats(6))
+    after = prepare(before, int8=True).graph
+    assert [node.op for node in after.nodes] == ["Reshape", "Gemm", "Reshape", "Relu"]
+    feeds = feeds_of(before)
+    np.testing.assert_allclose(run(after, feeds)[0], run(before, feeds)[0], atol=1e-5)

@@ -150,15 +150,29 @@ def test_the_scores_behind_labels_are_found_through_a_softmax_and_ordered_ones_h
     body = "(int64[4] y) { s = Softmax<axis=1>(x) a = ArgMin<axis=1, keepdims=1>(s) y = Reshape(a, flat) }"
     graph = kit.graph_of("(float[4,5] x) => " + body, flat=kit.ints(4))
     decided = decisions(graph)["y"]
-    assert decided == Decision("x", 1, 1, -1)
+    assert decided == Decision("x", -1, 1, -1)
     assert kit.run(opened(graph, {"y": decided}), {"x": kit.floats(4, 5)})[1].shape == (4, 5)
     scores = np.array([[3.0, 9.0, 7.0, 1.0]])
     assert decided.margins(scores) == [[2.0]]
-    assert Decision("x", 1, 3, 1).margins(scores).tolist() == [[2.0, 2.0, 2.0]]
+    assert Decision("x", -1, 3, 1).margins(scores).tolist() == [[2.0, 2.0, 2.0]]
     wide = kit.graph_of(
         "(float[1,4,9,9] x) => (int64[1,9,9] y) { y = ArgMax<axis=1, keepdims=0>(x) }"
     )
     assert not decisions(wide)
+
+
+def test_labels_of_tokens_that_are_no_batch_have_a_margin_each() -> None:
+    # as a quantized autoencoder looks its codes up: rows of samples have one axis more than the scores
+    body = "(int64[1,2,2] y) { t = Reshape(x, rows) a = ArgMax<axis=1, keepdims=0>(t) y = Reshape(a, map) }"
+    graph = kit.graph_of("(float[1,20] x) => " + body, rows=kit.ints(4, 5), map=kit.ints(1, 2, 2))
+    decided = decisions(graph)["y"]
+    scores = kit.floats(3, 4, 5)
+    best = np.sort(scores, -1)
+    assert np.allclose(decided.margins(scores), best[..., -1] - best[..., -2])
+    among = "(float[2,6] x) => (int64[2,2] y) { t = Reshape(x, rows) y = ArgMax<axis=1, keepdims=0>(t) }"
+    assert decisions(kit.graph_of(among, rows=kit.ints(2, 3, 2)))["y"].axis == -2
+    mixed = "(float[2,6] x) => (int64[2,3] y) { t = Reshape(x, rows) a = ArgMax<axis=1, keepdims=0>(t) y = Reshape(a, map) }"
+    assert not decisions(kit.graph_of(mixed, rows=kit.ints(6, 2), map=kit.ints(2, 3)))
 
 
 def test_an_export_of_labels_keeps_how_sure_they_are_and_parity_judges_by_it(

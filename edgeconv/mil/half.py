@@ -25,7 +25,7 @@ def round_to_half(x: Array) -> Array:
     >>> round_to_half(np.array([1.0004, 65519.0, 65520.0, 3e-8], np.float32)).tolist()
     [1.0, 65504.0, inf, 5.960464477539063e-08]
     """
-    x = np.ascontiguousarray(x)
+    x = np.ascontiguousarray(x).reshape(x.shape)  # numpy gives a scalar an axis
     made = np.empty_like(x)
     source, target = x.reshape(-1), made.reshape(-1)
     room = np.empty(min(BLOCK, source.size), np.uint32)

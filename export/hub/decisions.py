@@ -22,7 +22,10 @@ KEEPS_BEST = frozenset(["Softmax", "LogSoftmax"])
 
 @dataclass(frozen=True)
 class Decision:
-    """Where labels are decided: the ``count`` best of a tensor of ``scores`` along ``axis``, smallest where ``sign`` is -1."""
+    """Where labels are decided: the ``count`` best of a tensor of ``scores`` along ``axis``, smallest where ``sign`` is -1.
+
+    ``axis`` counts from the last one: rows of samples may have one more axis than the tensor.
+    """
 
     scores: str
     axis: int
@@ -32,7 +35,7 @@ class Decision:
     def margins(self, scores: Array) -> Array:
         """Return how far each label is from another one, (samples, labels): what its scores would have to move.
 
-        >>> Decision("x", 1, 2, 1).margins(np.array([[5.0, 9.0, 8.0, 1.0]]))
+        >>> Decision("x", -1, 2, 1).margins(np.array([[5.0, 9.0, 8.0, 1.0]]))
         array([[1., 1.]])
         """
         ordered = -np.sort(-self.sign * np.moveaxis(scores, self.axis, -1), axis=-1)
@@ -49,8 +52,8 @@ def decisions(graph: Graph) -> dict[str, Decision]:
     makers = graph.producers()
     found = {}
     for output in graph.outputs:
-        shape = graph.shape(output)
-        if math.prod(shape[1:]) > MOST or not shape:
+        labels = math.prod(_row(graph, output))
+        if labels > MOST or not graph.shape(output):
             continue
         tensor = output
         while (node := makers.get(tensor)) is not None and node.op in KEEPS_ORDER:
@@ -69,9 +72,22 @@ def decisions(graph: Graph) -> dict[str, Decision]:
             scores = before.inputs[0]
         count = graph.shape(tensor)[axis] if node.op == "TopK" else 1
         smallest = node.op == "ArgMin" or (node.op == "TopK" and not node.int("largest", 1))
-        if axis > 0 and graph.dtype(scores) == np.float32:
-            found[output] = Decision(scores, axis, count, -1 if smallest else 1)
+        made = Decision(scores, axis - rank, count, -1 if smallest else 1)
+        row = _row(graph, scores)
+        within = len(row) == rank or axis > 0  # else it is decided among samples
+        if not within or graph.dtype(scores) != np.float32:
+            continue
+        if math.prod(row) // graph.shape(scores)[axis] * count == labels:
+            found[output] = made
     return found
+
+
+def _row(graph: Graph, tensor: str) -> tuple[int, ...]:
+    """Return the shape of what one sample makes of a tensor: all of it where its first axis is not the batch."""
+    shape = graph.shape(tensor)
+    given = graph.shape(graph.inputs[0]) if graph.inputs else ()
+    batch = given[0] if given else 1
+    return shape[1:] if shape and shape[0] == batch else shape
 
 
 def opened(graph: Graph, decided: Mapping[str, Decision]) -> Graph:

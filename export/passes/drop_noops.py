@@ -1,6 +1,6 @@
 """Remove nodes that hand their input on unchanged.
 
-Given:   x -> Identity | Dropout | Slice(all) | Reshape(same shape) | Pad(0) | Concat(one) |
+Given:   x -> Identity | Dropout | Slice(all) | Reshape(same shape) | Tile(1) | Pad(0) | Concat(one) |
          ReduceMean(no axis) | Max(x, -inf) | Min(x, inf) -> y
 Result:  x read directly where y was; a Dropout or a Cast between an input and an output is an Identity
 """
@@ -72,7 +72,7 @@ def _reads_others(graph: Graph, node: Node) -> bool:
 def is_noop(graph: Graph, node: Node) -> bool:
     """Whether a node hands its first input on unchanged."""
     same = graph.shape(node.inputs[0]) == graph.shape(node.output)
-    if node.op == "Identity":
+    if node.op == "Identity" or (node.op == "Tile" and same):
         return True
     if node.op == "Dropout":
         decided = [graph.constant(node, place) for place in (1, 2)]  # ratio, training_mode

@@ -4,6 +4,9 @@
     Result:  x -> Reshape -> Transpose of fewer axes -> Reshape -> y: axes of size 1 go, axes that stay
              neighbours are one; where more than 5 axes are left, one moves after the other
 
+    Given:   x -> MatMul(constant (K, N)) -> y of rank above 4
+    Result:  the same between Reshapes: all axes but the last are one
+
     Given:   x, z -> Add | Where | ... -> y, broadcast over more than 4 axes
     Result:  the same between Reshapes: axes over which all operands broadcast alike are one
 
@@ -52,9 +55,26 @@ def merge_axes(graph: Graph) -> bool:
         rank = len(graph.shape(node.output))
         shapes = {graph.shape(name) for name in node.inputs}
         matrix = node.op == "MatMul"  # its last two axes do not broadcast
-        if rank > MOST or (rank > FEW and (matrix or len(shapes) > 1)):
+        if matrix and rank > FEW and _merge_rows(graph, node):
+            changed = True
+        elif rank > MOST or (rank > FEW and (matrix or len(shapes) > 1)):
             changed |= _merge_broadcast(graph, node, 2 if matrix else 0)
     return changed
+
+
+def _merge_rows(graph: Graph, node: Node) -> bool:
+    """Merge all axes but the last of what one constant matrix is multiplied by: a layer of rows, as of two axes."""
+    source, weights = node.inputs
+    shape = graph.shape(weights)
+    if (
+        weights not in graph.constants
+        or len(shape) < 2
+        or shape != (1,) * (len(shape) - 2) + shape[-2:]
+    ):
+        return False
+    rows = int(np.prod(graph.shape(source)[:-1]))
+    between(graph, node, [[rows, shape[-2]], shape[-2:]], [rows, shape[-1]])
+    return True
 
 
 def _merge_others(graph: Graph, node: Node) -> bool:
