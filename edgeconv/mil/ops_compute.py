@@ -44,7 +44,7 @@ def _divide(x: Array, y: Array) -> Value:
 
 
 def _sigmoid(x: Array) -> Value:
-    y = np.negative(x)
+    y = np.asarray(np.negative(x))  # of a scalar numpy makes a number
     with np.errstate(over="ignore"):
         np.exp(y, out=y)
     y += 1

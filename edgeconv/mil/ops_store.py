@@ -52,7 +52,7 @@ def _quantize(c: Call) -> Array:
     x = c.real("input")
     kind = named_dtype(c.text("output_dtype", ""), c.operation.what)
     limits = np.iinfo(kind)
-    steps = x / _along(c.real("scale"), x, c)
+    steps = np.asarray(x / _along(c.real("scale"), x, c))  # of a scalar it would be a number
     np.rint(steps, out=steps)
     if c.has("zero_point"):
         steps += _along(c.real("zero_point"), x, c)
