@@ -121,6 +121,38 @@ def test_adaptive_pools_take_any_size() -> None:
         np.testing.assert_allclose(got, wanted.numpy(), atol=1e-6)
 
 
+def test_functions_that_the_exporters_lack_are_written_out() -> None:
+    functional = nn.functional
+    sorted_ = torch.tensor([-1.0, -0.2, 0.4, 0.4, 1.5])
+
+    def all_of_them(x: Tensor) -> tuple[Tensor, ...]:
+        small, coarse = torch.tanh(x), torch.round(x)
+        near = torch.eye(4) * 3 + small[:, :4, :4]
+        return (
+            torch.cumprod(small, -1),
+            (coarse > 0).cumprod(1),
+            *torch.cummax(coarse, 1),
+            *coarse.cummin(dim=-1),
+            *x.median(dim=1),
+            torch.median(x),
+            *torch.kthvalue(x, 2, 1, keepdim=True),
+            torch.searchsorted(sorted_, coarse * 0.4),
+            torch.searchsorted(sorted_, coarse * 0.4, right=True),
+            torch.searchsorted(x.sort(-1)[0], small),
+            torch.inverse(near),
+            torch.linalg.inv(near[:, :2, :2]),
+            functional.threshold(x, 0.1, -0.3),
+            nn.Threshold(0.2, 0.5)(x),
+            torch.hypot(x, coarse),
+            x.copysign(small.flip(1)),
+        )
+
+    x = floats(2, 5, 7, seed=4)
+    found = run(trace_module(Lambda(all_of_them), {"x": x.shape}), {"x": x})
+    for wanted, got in zip(all_of_them(torch.from_numpy(x)), found, strict=True):
+        np.testing.assert_allclose(got, wanted.numpy(), atol=1e-5)
+
+
 def test_the_same_module_gives_the_same_bytes() -> None:
     module = small()
     first, second = (trace_module(module, {"x": (1, 3, 8, 8)}) for _ in range(2))

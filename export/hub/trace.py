@@ -12,6 +12,7 @@ from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.hub.adaptive_pools import adaptive_pools
 from edgeconv.export.hub.fake_quantizers import fake_quantizers
+from edgeconv.export.hub.lacking import lacking_functions
 from edgeconv.log import muted
 from edgeconv.runtimes.pytorch import named_tensors
 
@@ -151,7 +152,7 @@ def _export(
     }
     if not dynamo:
         module = _scripts_traced(torch, module, feeds)
-        with adaptive_pools(torch), fake_quantizers(torch):
+        with adaptive_pools(torch), fake_quantizers(torch), lacking_functions(torch):
             torch.onnx.export(module, feeds, buffer, dynamo=False, **common)
         return
     program = torch.onnx.export(module, feeds, dynamo=True, external_data=False, **common)
