@@ -304,6 +304,7 @@ FEEDS = "only operators that compute in float read it"
         ("r = Reshape(x, shape) y = Exp(r)", "Exp", {"Reshape": BETWEEN}), ("e = Exp(x) m = Gemm<transB=1>(e, w) y = Exp(m)", "Exp", {}),
         ("e = Exp(x) m = MatMul(e, w) y = Exp(m)", "Exp", {}), ("e = Exp(x) m = Mul(e, e) y = Gemm<transB=1>(m, w)", "Exp", {}), ("m = Mul(x, x) s = Sigmoid(m) a = Add(s, s) y = Reciprocal(a)", "Reciprocal", {"Mul": FEEDS, "Sigmoid": FEEDS, "Add": FEEDS}),
         ("m = Relu(x) y = Exp(m)", "Exp", {}), ("m = Mul(x, x) y = Softmax(m)", "Softmax", {}), ("m = Mul(x, x) e = Exp(m) y = Add(e, m)", "Exp", {}),
+        ("m = Mul(x, x) s = ReduceSum(m, first) y = Exp(s)", "Exp", {"ReduceSum": FEEDS}), ("t = Tanh(x) y = ReduceProd(t, first)", "ReduceProd", {"Tanh": FEEDS}),
         ("e = Exp(x) p = Sigmoid(e) q = Mul(p, c) y = Exp(q)", "Exp", {"Sigmoid": BETWEEN, "Mul": BETWEEN}),
     ],
 )  # fmt: skip
@@ -312,6 +313,7 @@ def test_what_lies_between_floats_computes_in_float(
 ) -> None:
     used: dict[str, Any] = {
         "shape": ints(1, 4),
+        "first": ints(0),
         "w": np.ones((4, 4), np.float32),
         "c": np.ones(4, np.float32),
     }

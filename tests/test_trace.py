@@ -249,7 +249,7 @@ def test_where_neither_can_both_reasons_are_told_and_stdout_stays_clean() -> Non
 
         class Net(torch.nn.Module):
             def forward(self, x):
-                return torch.hypot(x, x)
+                return torch.lgamma(x)
 
         try:
             trace_module(Net(), {"x": (1, 4)})
@@ -261,7 +261,7 @@ def test_where_neither_can_both_reasons_are_told_and_stdout_stays_clean() -> Non
     )
     said = json.loads(done.stdout)  # nothing but ours
     assert said.startswith("Net cannot be traced to ONNX: torch.jit.trace says")
-    assert said.count("hypot") == 2
+    assert said.count("lgamma") == 2
     assert "\x1b" not in said
     assert "Next steps" not in said
 

@@ -9,6 +9,9 @@ Result:  Reshape moves the real values
 Given:   Conv -> Sigmoid -> Mul(9.9) -> Add(0.1) -> Reciprocal (float)
 Result:  Sigmoid, Mul and Add compute in float
 
+Given:   Mul -> ReduceSum -> ReduceL2, Div (float)
+Result:  ReduceSum computes in float, of integers
+
 Between them every value would be rounded to 8 bits and back, and nothing would be faster for it.
 """
 
@@ -16,12 +19,15 @@ from collections.abc import Mapping
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.rules import data_inputs, moves_integers
-from edgeconv.export.op_traits import RULES, WEIGHTED, Is, operators
+from edgeconv.export.op_traits import RULES, TRAITS, WEIGHTED, Is, operators
 
 APART = WEIGHTED | {"MatMul"}
 """These are what integers are for."""
 VALUES = (operators(Is.CHANNELWISE) - operators(Is.HOMOGENEOUS)) | operators(Is.BROADCASTS) - APART
 """What computes value by value, as a float operator would that reads it."""
+FOLDS = frozenset(op for op in TRAITS if op.startswith("Reduce"))
+"""What makes one value of many: cheap where a float operator follows or comes before."""
+CHEAP = VALUES | FOLDS
 
 
 def enclosed(graph: Graph, floats: Mapping[str, str]) -> dict[str, str]:
@@ -39,18 +45,19 @@ def enclosed(graph: Graph, floats: Mapping[str, str]) -> dict[str, str]:
 
 
 def _feeding(graph: Graph, floats: set[str]) -> list[str]:
-    """Return what computes value by value, for others of that kind in ``floats`` alone."""
+    """Return what computes value by value, or folds values, for others of these kinds in ``floats`` alone."""
     readers = graph.consumers()
     inside, found = set(floats), list[str]()
     for node in reversed(graph.nodes):
-        if node.name in inside or node.op not in VALUES & RULES.keys() or moves_integers(node):
+        if node.name in inside or node.op not in CHEAP & RULES.keys() or moves_integers(node):
             continue
         following = readers.get(node.output, [])
         if not following or node.output in graph.outputs:
             continue
-        if all(each.name in inside and each.op in VALUES for each in following):
-            inside.add(node.name)
+        if all(each.name in inside and each.op in CHEAP for each in following):
             found.append(node.name)
+            if node.op in VALUES:  # what is folded is larger, and stays in integers
+                inside.add(node.name)
     return found
 
 
