@@ -808,8 +808,9 @@ def test_poor_pictures_are_told_apart() -> None:
         allowed = check_pictures([{"x": each} for each in feeds], allow_poor=True)
         assert len(allowed.warnings) == 1
         assert said in allowed.warnings[0]
-    noise = [rng.normal(size=(1, 1, 7, 8)).astype(np.float32) for _ in range(3)]
-    assert check_pictures([{"x": each} for each in noise]).warnings == ()  # too small to say
+    for shape in ((1, 1, 7, 8), (1, 4, 8, 8)):  # too small to say; no picture
+        noise = [rng.normal(size=shape).astype(np.float32) for _ in range(3)]
+        assert check_pictures([{"x": each} for each in noise]).warnings == ()
     with pytest.raises(EdgeconvError, match="there are no calibration pictures"):
         check_pictures([])
     one_moves = [np.ones((1, 1, 8, 8), np.float32), smooth[0], np.ones((1, 1, 8, 8), np.float32)]

@@ -16,6 +16,8 @@ from edgeconv.recipe import Activation
 FEWEST = 2
 NOISE = 0.2
 """Correlation of neighbouring pixels below which a picture looks random; real ones are above 0.8."""
+COLOURS = (1, 3)
+"""Channels of a picture: of other maps, latents of a diffusion such as (1, 4, H, W), noise may be what is real."""
 LOOKED_AT = 32
 """Pictures whose neighbouring pixels are compared."""
 STABLE = 1.5
@@ -81,7 +83,7 @@ def _complaints(feeds: Feeds) -> list[str]:
             found.append(f"the calibration pictures for {name} are constant")
         elif same[name]:
             found.append(f"the calibration pictures for {name} are all the same")
-        elif value.ndim == 4 and min(value.shape[2:]) >= 8:
+        elif value.ndim == 4 and value.shape[1] in COLOURS and min(value.shape[2:]) >= 8:
             few = [neighbour_correlation(feed[name]) for feed in feeds[:LOOKED_AT]]
             likeness = float(np.median(few))
             if likeness < NOISE:
