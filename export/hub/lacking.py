@@ -1,4 +1,4 @@
-"""Functions that torch's exporters lack, computed by those that they have while a module is traced.
+"""Functions that torch's exporters lack, or write wrong, computed by those that they have while a module is traced.
 
 Given:   cumprod | cummax | cummin, of n values along an axis
 Result:  the same in log2(n) steps, each of which joins a value with the one 1, 2, 4, ... places before
@@ -7,6 +7,7 @@ Given:   median | kthvalue -> the last of the k smallest, by topk
          searchsorted      -> how many of the sorted values are smaller, counted
          inverse           -> of at most 4 rows, by the determinants of its parts
          threshold | hypot | copysign -> by their definitions
+         pairwise_distance -> likewise: the exporter adds its epsilon to the power
 """
 
 import functools
@@ -56,6 +57,7 @@ def _written(torch: Any) -> dict[Any, Callable[..., Any]]:
             if hasattr(place, name):
                 found[getattr(place, name)] = function
     found[torch.linalg.inv] = lambda *given, **named: _inverse(torch, *given, *named.values())
+    found[torch.nn.functional.pairwise_distance] = functools.partial(_distance, torch)
     found[torch.nn.functional.threshold] = functools.partial(_threshold, torch)
     return found
 
@@ -160,6 +162,13 @@ def _determinant(cells: list[list["Tensor"]]) -> Any:
         return cells[0][0]
     parts = [cell * _determinant(_without(cells, 0, j)) for j, cell in enumerate(cells[0])]
     return sum(part if j % 2 == 0 else -part for j, part in enumerate(parts))
+
+
+def _distance(
+    torch: Any, x1: "Tensor", x2: "Tensor", p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> "Tensor":
+    made: Tensor = torch.linalg.vector_norm(x1 - x2 + eps, p, -1, keepdim)
+    return made
 
 
 def _threshold(
