@@ -811,6 +811,13 @@ def test_poor_pictures_are_told_apart() -> None:
     for shape in ((1, 1, 7, 8), (1, 4, 8, 8)):  # too small to say; no picture
         noise = [rng.normal(size=shape).astype(np.float32) for _ in range(3)]
         assert check_pictures([{"x": each} for each in noise]).warnings == ()
+    masks = [(rng.random((1, 1, 8, 8)) < 0.5).astype(np.float32) for _ in range(3)]
+    levels = [np.full((1, 1, 8, 8), 0.1 * n, np.float32) for n in range(3)]
+    for beside in (masks, levels):  # what a net takes beside its picture
+        both = [{"x": x, "m": m} for x, m in zip(smooth, beside, strict=True)]
+        assert check_pictures(both).warnings == ()
+    with pytest.raises(EdgeconvError, match="m are constant"):
+        check_pictures([{"x": x, "m": levels[0]} for x in smooth])
     with pytest.raises(EdgeconvError, match="there are no calibration pictures"):
         check_pictures([])
     one_moves = [np.ones((1, 1, 8, 8), np.float32), smooth[0], np.ones((1, 1, 8, 8), np.float32)]

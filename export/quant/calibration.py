@@ -76,14 +76,21 @@ def _complaints(feeds: Feeds) -> list[str]:
             constant[name] = constant[name] and float(np.std(feed[name])) < 1e-6
             same[name] = same[name] and np.array_equal(first[name], feed[name])
     found = []
+    alone = (
+        sum(value.ndim == 4 for value in first.values()) < 2
+    )  # else one may be a mask or a noise level
     for name, value in first.items():
         if value.dtype.kind != "f" or value.size == 1:
             continue  # a count, an index or a switch may well be the same in every sample
-        if constant[name]:
+        if constant[name] and (alone or same[name]):
             found.append(f"the calibration pictures for {name} are constant")
         elif same[name]:
             found.append(f"the calibration pictures for {name} are all the same")
-        elif value.ndim == 4 and value.shape[1] in COLOURS and min(value.shape[2:]) >= 8:
+        elif (
+            value.ndim == 4
+            and value.shape[1] in COLOURS[0 if alone else 1 :]
+            and min(value.shape[2:]) >= 8
+        ):
             few = [neighbour_correlation(feed[name]) for feed in feeds[:LOOKED_AT]]
             likeness = float(np.median(few))
             if likeness < NOISE:
