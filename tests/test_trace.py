@@ -145,6 +145,7 @@ def test_functions_that_the_exporters_lack_are_written_out() -> None:
             nn.Threshold(0.2, 0.5)(x),
             torch.hypot(x, coarse),
             x.copysign(small.flip(1)),
+            x.unfold(-1, 3, 2),
             functional.pairwise_distance(x, small),
             nn.PairwiseDistance(1.0, keepdim=True)(x, x),
         )

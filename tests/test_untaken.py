@@ -24,6 +24,8 @@ UNTAKEN = {
     "(bool b, int32[2] x) => (int32[2] y) { [chosen] y = If(b) <then_branch = one () => (int32[2] o) { o = Sum(x, x) }, else_branch = two () => (int32[2] o) { o = Identity(x) }> }": (
         "does not take If .node chosen. of bool and int32"
     ),
+    "(float[4,6] x) => (float[4,2] y) { n = Constant<value_ints = [0]>()\n a = Constant<value = int64[1] {0}>()\n b = Constant<value = int64[1] {1}>()\n"
+    " c = Slice(x, a, b, b, b)\n [product] y = MatMul(x, c) }": "does not take MatMul .node product. of float: write it",
 }
 
 
@@ -49,6 +51,23 @@ def test_a_mean_of_whole_numbers_stays_one() -> None:
         model_of("(int32[1,2,3,3] x) => (int32[1,2,1,1] y) { y = ReduceMean<axes = [2,3]>(x) }", 17)
     )
     assert ops(graph) == ["ReduceMean"]
+
+
+def test_what_an_exporter_declares_of_a_branch_that_is_not_taken_decides_nothing(
+    tmp_path: Path,
+) -> None:
+    # torch's scatter_reduce: a known If over two ranks, whose outputs are declared as the other branch makes them
+    body = (
+        "(float[2,3] x) => (float[2,3] y) { no = Constant<value = bool {0}>()\n"
+        " a = If(no) <then_branch = one () => (float[6] o) { o = Reshape(x, flat) },"
+        " else_branch = two () => (float[6] p) { p = Identity(x) }>\n y = Relu(a) }"
+    )
+    model = model_of(body, flat=np.array([-1]))
+    claim = onnx.helper.make_tensor_value_info("a", onnx.TensorProto.FLOAT, [6])
+    model.graph.value_info.append(claim)
+    onnx.save(model, tmp_path / "m.onnx")
+    report = export_model(str(tmp_path / "m.onnx"), targets=("onnx",), output=tmp_path / "out")
+    assert report.artifacts[0].verdict
 
 
 def test_a_newer_operator_keeps_its_defaults(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ def take_branches(model: onnx.ModelProto) -> onnx.ModelProto:
             if write is not None and write(taken.graph, place, known, f"branch{number}_"):
                 number += 1
         number += write_sequences(taken, known)
+    if number:
+        del taken.graph.value_info[:]  # exporters declare of both branches what one of them makes
     return taken
 
 

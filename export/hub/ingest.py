@@ -66,9 +66,11 @@ def _without_claims(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
-    del bare.graph.value_info[:]
-    for value in bare.graph.output:
-        value.type.tensor_type.ClearField("shape")
+    for graph in graphs_of(bare.graph):
+        del graph.value_info[:]
+        for value in graph.output:
+            if value.type.HasField("tensor_type"):
+                value.type.tensor_type.ClearField("shape")
     found = inferred(bare, data_prop=True)
     while drop_late_windows(bare.graph, _shapes(found)):
         found = inferred(bare, data_prop=True)

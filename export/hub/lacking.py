@@ -8,6 +8,7 @@ Given:   median | kthvalue -> the last of the k smallest, by topk
          inverse           -> of at most 4 rows, by the determinants of its parts
          threshold | hypot | copysign -> by their definitions
          pairwise_distance -> likewise: the exporter adds its epsilon to the power
+         unfold along an axis counted from the end -> from the front: the exporter mixes the axes up
 """
 
 import functools
@@ -56,6 +57,7 @@ def _written(torch: Any) -> dict[Any, Callable[..., Any]]:
         for place in (torch, torch.Tensor):
             if hasattr(place, name):
                 found[getattr(place, name)] = function
+    found[torch.Tensor.unfold] = _windows
     found[torch.linalg.inv] = lambda *given, **named: _inverse(torch, *given, *named.values())
     found[torch.nn.functional.pairwise_distance] = functools.partial(_distance, torch)
     found[torch.nn.functional.threshold] = functools.partial(_threshold, torch)
@@ -162,6 +164,10 @@ def _determinant(cells: list[list["Tensor"]]) -> Any:
         return cells[0][0]
     parts = [cell * _determinant(_without(cells, 0, j)) for j, cell in enumerate(cells[0])]
     return sum(part if j % 2 == 0 else -part for j, part in enumerate(parts))
+
+
+def _windows(input: "Tensor", dimension: int, size: int, step: int) -> "Tensor":
+    return input.unfold(dimension % max(input.dim(), 1), size, step)
 
 
 def _distance(

@@ -43,13 +43,25 @@ def _alone(
     model: onnx.ModelProto, node: onnx.NodeProto, types: dict[str, onnx.TypeProto]
 ) -> onnx.ModelProto:
     """Return a model of one node, of the opsets of ``model``; the constants that it reads stay constants."""
-    constants = [item for item in model.graph.initializer if item.name in types]
+    constants = [item for item in _constants(model) if item.name in types]
     held = {item.name for item in constants}
     inputs = [helper.make_value_info(name, types[name]) for name in types if name not in held]
     outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
     graph = helper.make_graph([node], "alone", inputs, outputs, constants)
     found = helper.make_model(graph, opset_imports=model.opset_import)
     found.ir_version = model.ir_version
+    return found
+
+
+def _constants(model: onnx.ModelProto) -> list[onnx.TensorProto]:
+    """Return initializers and what Constant nodes hold: a Slice by steps of 0 is taken by nobody."""
+    found = list(model.graph.initializer)
+    for node in model.graph.node:
+        for given in node.attribute:
+            if node.op_type == "Constant" and given.name == "value":
+                found.append(onnx.TensorProto())
+                found[-1].CopyFrom(given.t)
+                found[-1].name = node.output[0]
     return found
 
 
