@@ -76,12 +76,15 @@ class EmitRequest:
 
 def counts(request: EmitRequest, islands: Collection[str] = ()) -> dict[str, Any]:
     """Return how many operators of an INT8 file compute, how many on integers, and the others by reason and kind."""
-    from edgeconv.export.integer.counts import count_operators
+    from edgeconv.export.integer.counts import count_operators, has_integer_layers
 
-    if request.recipe is None or not request.recipe.activations:
+    if request.recipe is None:
         return {}
+    none = {} if has_integer_layers(request.graph) else {"integer_layers": 0}
+    if not request.recipe.activations:
+        return none
     found = count_operators(request.graph, request.recipe, islands)
-    stats = {"operators": found.all, "int8_operators": found.integer}
+    stats = {"operators": found.all, "int8_operators": found.integer, **none}
     return stats | ({"float_operators": found.floats} if found.floats else {})
 
 

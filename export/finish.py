@@ -239,7 +239,8 @@ def verify(work: Work, target: str) -> None:
             _remove(path, folder / f"tensors_{target}.json")
             return
         say(f"{target} · {verdict_text(verdict)}")
-    for note in (*verdict.verdict.notes, *half_notes(verdict.halves)):
+    said = *verdict.verdict.notes, *half_notes(verdict.halves), *_without_integers(file)
+    for note in said:
         note_of(work.report.notes, target, note)
     shared = ("raw.onnx", "hub.onnx", "prepared.onnx", "recipe.json", "verify.npz")
     kept = [folder / name for name in (*shared, f"tensors_{target}.json")]
@@ -265,6 +266,13 @@ def verify(work: Work, target: str) -> None:
     work.report.artifacts.append(
         ArtifactReport(target, made, file.size, file.figures(), verdict, steps)
     )
+
+
+def _without_integers(file: Emitted) -> list[str]:
+    """Return a note where an INT8 file has nothing to compute in integers."""
+    if file.stats.get("int8_operators") or file.stats.get("integer_layers", 1):
+        return []
+    return ["no operator of this net has an INT8 form: the file computes in float"]
 
 
 def _advice(work: Work, target: str, verdict: FileVerdict, path: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from graph_kit import graph_of, ints
 from quant_nets import NetBuilder
 
 from edgeconv.export.graph import Graph
+from edgeconv.export.integer.counts import has_integer_layers
 from edgeconv.export.quant.apart import kept_apart
 from edgeconv.export.quant.batching import batched, channels_last_io, set_batch
 from edgeconv.export.quant.enclosed import enclosed
@@ -420,6 +421,21 @@ def test_a_difference_of_products_computes_in_float(body: str, found: list[str])
         )
         seen = seen_of({"p": (-1, 1), "q": (-1, 1)})
         assert ops_of(graph, relative(graph, seen)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("body", "has"),
+    [
+        ("y = Exp(x)", False),
+        ("e = Exp(x) y = MatMul(e, x)", True),
+        ("y = Conv(x, w)", True),
+        ("y = Conv(x, x)", False),  # whose weights are computed
+    ],
+)
+def test_a_net_has_layers_in_integers_where_one_has_such_a_form(body: str, has: bool) -> None:
+    weights = {"w": np.ones((1, 1, 1, 1), np.float32)} if "w)" in body else {}
+    body = f"(float[1,1,1,1] x) => (float[1,1,1,1] y) {{ {body} }}"
+    assert has_integer_layers(graph_of(body, **weights)) is has
 
 
 def test_why_small_values_count_is_said() -> None:

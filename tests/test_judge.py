@@ -451,6 +451,8 @@ def test_an_int8_file_without_integers_is_none() -> None:
     verdict = compare({"y": wanted}, {"y": wanted}, budget=INT8, found=found)
     assert "this is no INT8 file" in judgement(verdict, integer=True)
     assert not no_integers("int8", {"compute": 0})
+    none = {"compute": 11, "int8_compute": 0, "integer_layers": 0}  # an LSTM, written as products
+    assert not no_integers("int8", none)
     assert not no_integers("fp32", {"compute": 3, "int8_compute": 0})
     (step,) = advice(verdict, "net.mlpackage", {})  # whose layers compute what they should
     assert step.startswith("--fp16")
@@ -466,6 +468,9 @@ def test_what_a_file_computes_in_is_not_asked_of_its_recipe(tmp_path: Path) -> N
         cell = Cell(stage, cast(Stage, stage), file, "onnxruntime", artifact=artifact)
         found = described(cell, ran, "", False).about["file"]
         assert bool(no_integers(cell.kind, found)) is missed
+    artifact = Artifact(file, {"graph": {**counts, "integer_layers": 0}, "evidence": {"files": {}}})
+    cell = Cell("int8", "int8", file, "onnxruntime", artifact=artifact)
+    assert not no_integers(cell.kind, described(cell, ran, "", False).about["file"])
 
 
 def test_random_weights_ask_nothing_of_a_recipe_and_say_so() -> None:

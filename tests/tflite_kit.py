@@ -19,6 +19,7 @@ from edgeconv.export.graph import Graph
 from edgeconv.export.hub.onnx_io import to_onnx
 from edgeconv.export.integer.groups import same_scale
 from edgeconv.export.integer.rules import data_inputs
+from edgeconv.export.integer.unrounded import in_float, reads_real
 from edgeconv.export.op_traits import RULES
 from edgeconv.export.passes.expand_shuffles import expand_shuffles
 from edgeconv.export.tflite.emit import EmittedTflite
@@ -191,8 +192,10 @@ def simulate(graph: Graph, recipe: Recipe, feeds: Arrays) -> Arrays:
     """Return every tensor as integer arithmetic would have it: fake quantization in float64.
 
     Each node runs in onnxruntime on the quantized values of its inputs; its result is rounded to
-    the recipe's scale. This is TFLite's definition up to its kernels' own rounding.
+    the recipe's scale. This is TFLite's definition up to its kernels' own rounding. Float operators read
+    what float operators made, and float inputs, before that is rounded.
     """
+    real: Arrays = dict(feeds)
     held: Arrays = {}
     for name, value in feeds.items():
         held[name] = _faked(value, recipe.activations.get(name))
@@ -210,9 +213,11 @@ def simulate(graph: Graph, recipe: Recipe, feeds: Arrays) -> Arrays:
             part.declare(name, graph.shape(name), graph.dtype(name).type)
         if node.name in recipe.weights and node.name not in recipe.float_nodes:
             _real_weights(part, recipe, node.name)
-        results = float_values(part, {name: held[name] for name in part.inputs})
+        read = real if reads_real(graph, recipe, node) else held
+        results = float_values(part, {name: read[name] for name in part.inputs})
         for name in filter(None, node.outputs):
             held[name] = _faked(results[name], recipe.activations.get(name))
+            real[name] = results[name] if in_float(recipe, node) else held[name]
     return held
 
 

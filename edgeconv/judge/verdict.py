@@ -227,9 +227,11 @@ def _measured(
 
 
 def no_integers(kind: str, stats: Mapping[str, Any]) -> tuple[Finding, ...]:
-    """Return the finding that an INT8 file computes nothing in integers; ``stats`` are its counts."""
+    """Return the finding that an INT8 file computes nothing in integers, though its net could; ``stats`` are its counts."""
     compute = int(stats.get("compute") or 0)
     if kind != "int8" or not compute or stats.get("int8_compute"):
+        return ()
+    if not stats.get("integer_layers", 1):
         return ()
     why = f"none of its {compute} convolutions and products computes in integers: this is no INT8 file"
     return (Finding("", NO_INTEGERS, 0.0, 1.0, False, why),)

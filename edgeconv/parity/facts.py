@@ -18,6 +18,8 @@ def file_figures(path: Path, artifact: Artifact | None) -> dict[str, float]:
     if graph.get("compute"):
         found["int8_share"] = graph.get("int8_compute", 0) / graph["compute"]
         found |= {key: float(graph.get(key) or 0) for key in ("compute", "int8_compute")}
+    if "integer_layers" in graph:
+        found["integer_layers"] = float(graph["integer_layers"])
     if "transposes" in graph:
         found["transposes"] = float(graph["transposes"])
     return found

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeconv.export.graph import Graph, Node
 from edgeconv.export.integer.rules import is_pixel_shift, moves_integers, why_float
-from edgeconv.export.op_traits import RULES
+from edgeconv.export.op_traits import RULES, WEIGHTED
 from edgeconv.recipe import Recipe
 from edgeconv.terminal import reasons_text
 
@@ -54,6 +54,11 @@ def count_operators(graph: Graph, recipe: Recipe, islands: Collection[str] = ())
             integer += 1
     most = sorted(floats.items(), key=lambda each: -each[1].total())
     return OperatorCounts(integer, {reason: dict(ops.most_common()) for reason, ops in most})
+
+
+def has_integer_layers(graph: Graph) -> bool:
+    """Whether a convolution or product of the net has an INT8 form: an LSTM, which targets write as products, has none."""
+    return any(why_float(graph, node) is None for node in graph.of(*WEIGHTED, "MatMul"))
 
 
 def _is_real(graph: Graph, node: Node) -> bool:
