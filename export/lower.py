@@ -127,7 +127,7 @@ def lower(work: Work) -> None:
     if is_quantized(raw):
         _own_integers(work)
         return
-    if options.integer and work.given is None and not (work.data.calibration or work.dry):
+    if options.integer and work.given is None and not (work.dry or work.data.calibration):
         raise UsageError(UNCALIBRATED)  # a module that rounds outside of what was traced
     with work.stages.stage("simplify") as say:
         simplified = work.simplifier.simplify(raw, lambda: _import_meanwhile(options.targets))
