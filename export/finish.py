@@ -10,6 +10,7 @@ from edgeconv.ahead import Early, Tick
 from edgeconv.artifact import Artifact, save_manifest
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.evaluate.held import hardly_any
+from edgeconv.evaluate.hints import truth_hints
 from edgeconv.export.data import load_feeds
 from edgeconv.export.emit import EmitRequest, Emitted
 from edgeconv.export.evidence import evidence_files, tensor_files
@@ -107,9 +108,10 @@ def reference(work: Work) -> None:
     work.names = [work.data.verification[sample].name for sample in expected.samples]
     if work.hint is not None and (hint := work.hint.result()):
         work.notes.insert(0, hint)
-    trained = work.source.weights.get("source") != "random"
-    if trained and (unseen := hardly_any(outputs, expected.feeds[0])):
-        work.notes.append(unseen)
+    if work.source.weights.get("source") != "random":
+        unseen = hardly_any(outputs, expected.feeds[0])
+        work.notes += filter(None, [unseen])
+        work.notes += truth_hints(outputs, expected.truth, work.labels)
 
 
 def emit(work: Work, target: str) -> None:

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgeconv import export_model
 from edgeconv.cli import main
 from edgeconv.evaluate.boxes import Boxes
 from edgeconv.evaluate.detect import boxes_held_to
@@ -128,6 +129,33 @@ def test_parity_tells_true_classes_that_look_shifted() -> None:
     assert "THE LABELS LOOK SHIFTED: most pictures are given the class behind theirs" in said[0]
     right = Samples({"x": np.zeros((40, 1))}, names, truth + 1, "nchw", "photos")
     assert not judge([], Outputs({"y": scores}), right, Settings()).notes
+
+
+@pytest.mark.slow
+def test_truth_that_is_right_by_chance_alone_is_told(tmp_path: Path) -> None:
+    """The net says which of red, green and blue is brightest; a picture's number says which it is."""
+    body = (
+        "(float[1,3,8,8] x) => (float[1,3] y) { m = GlobalAveragePool(x) y = Flatten<axis=1>(m) }"
+    )
+    onnx.save(kit.model_of(body, 17), tmp_path / "net.onnx")
+    (tmp_path / "photos").mkdir()
+    for number in range(30):
+        colour = tuple(255 if k == number % 3 else 40 for k in range(3))
+        Image.new("RGB", (8, 8), colour).save(tmp_path / "photos" / f"{number:02}.png")
+    strange = np.random.default_rng(5).permutation(np.arange(30) % 3)
+    for name, classes in (("right", np.arange(30) % 3), ("strange", strange)):
+        lines = [f"{number:02}.png,{kind}" for number, kind in enumerate(classes)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines), encoding="utf-8")
+        given: Any = {"preprocessing": "unit", "verify": tmp_path / "photos", "targets": ("onnx",)}
+        truth = tmp_path / f"{name}.csv"
+        made = export_model(
+            tmp_path / "net.onnx", truth=truth, output=tmp_path / f"out_{name}", **given
+        )
+        told = "TOP-1 IS NO BETTER THAN CHANCE, which is 33.3 %" in str(made.notes)
+        assert told is (name == "strange"), made.notes
+        asked = ["eval", str(made.artifacts[0].path), "--data", str(tmp_path / "photos")]
+        ran = CliRunner().invoke(main, [*asked, "--truth", str(truth)])
+        assert ("TOP-1 IS NO BETTER THAN CHANCE" in " ".join(ran.output.split())) is told
 
 
 def test_a_detector_that_lists_what_its_nms_left_is_read_picture_by_picture(tmp_path: Path) -> None:

@@ -42,6 +42,12 @@ class Share:
         return {"share": self.value, "interval": list(self.interval), "of": self.count}
 
 
+ENOUGH = 20
+"""Of fewer pictures none need be right."""
+UNEVEN = 0.5
+"""Where more than this is right by chance, nearly all pictures are of one class."""
+
+
 @dataclass
 class Classes:
     """Counts over pictures of known class; ``confusion[true, predicted]``.
@@ -127,6 +133,23 @@ class Classes:
             if right.interval[0] > 0.5 > 10 * self.top1.value:
                 return offset
         return 0
+
+    @property
+    def by_chance(self) -> float | None:
+        """The share that would be right by chance, where no more surely are; None where they are, or nothing tells.
+
+        >>> counted = Classes(4)
+        >>> counted.add(np.eye(4)[[0, 1, 2, 3] * 8], np.array([0, 1, 2, 3] * 8))
+        >>> other = Classes(4)
+        >>> other.add(np.eye(4)[[0, 1, 2, 3] * 8], np.array([0] * 8 + [1] * 8 + [2] * 8 + [3] * 8))
+        >>> counted.by_chance, other.by_chance
+        (None, 0.25)
+        """
+        whole = self.confusion.sum()
+        if whole < ENOUGH:
+            return None
+        chance = float((self.confusion.sum(axis=0) / whole) @ (self.confusion.sum(axis=1) / whole))
+        return chance if chance <= UNEVEN and self.top1.interval[0] <= chance else None
 
     @property
     def renumbered(self) -> list[tuple[int, int]]:

@@ -1,8 +1,13 @@
 """Signs that labels and a file are not of one numbering or one form: what looks wrong beside the figures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgeconv.evaluate.classes import Classes
+from edgeconv.metrics import class_rows, is_scores
 
 MOST_PAIRS = 5
 
@@ -11,12 +16,36 @@ def class_hints(counted: Classes, label: Callable[[int], str]) -> list[str]:
     """Return what looks wrong about true classes; ``label`` names one of the truth."""
     if counted.shift:
         return [shifted("pictures", counted.shift)]
+    if (chance := counted.by_chance) is not None and not counted.renumbered:
+        return [
+            f"TOP-1 IS NO BETTER THAN CHANCE, which is {100 * chance:.1f} %: are these the classes of these pictures, and "
+            "are they prepared as for its training?"
+        ]
     if not counted.renumbered:
         return []
     pairs = ", ".join(f"{label(a)} is its class {b}" for a, b in counted.renumbered[:MOST_PAIRS])
     return [
         f"THE CLASSES LOOK NUMBERED OTHERWISE by the file: {pairs}; does the truth name its classes, or their numbers?"
     ]
+
+
+def truth_hints(
+    arrays: Mapping[str, NDArray[Any]],
+    truth: NDArray[np.integer[Any]] | None,
+    labels: Sequence[str] | None,
+) -> list[str]:
+    """Return what looks wrong about true classes by what a float net gives, name -> (pictures, ...)."""
+    names, said = labels or (), dict[str, None]()
+    for array in arrays.values():
+        if truth is None or len(array) != len(truth) or not is_scores(array):
+            continue
+        rows = class_rows(array)
+        if int(truth.max()) < rows.shape[1]:
+            counted = Classes(rows.shape[1])
+            counted.add(rows, truth.astype(np.int64))
+            hints = class_hints(counted, lambda k: names[k] if k < len(names) else f"class {k}")
+            said |= dict.fromkeys(hints)
+    return list(said)
 
 
 def unseen(boxes: Sequence[int], least: float, who: str) -> str | None:

@@ -11,16 +11,14 @@ from numpy.typing import NDArray
 from edgeconv.adapt import match_names
 from edgeconv.errors import EdgeconvError
 from edgeconv.evaluate.box_parity import BoxParity
-from edgeconv.evaluate.classes import Classes
 from edgeconv.evaluate.held import boxes_held, hardly_any, lost_boxes
-from edgeconv.evaluate.hints import class_hints
+from edgeconv.evaluate.hints import truth_hints
 from edgeconv.judge.budget import DEFAULTS, Budget, defaults_for, held_in
 from edgeconv.judge.labels import Margins
 from edgeconv.judge.measures import Figures
 from edgeconv.judge.outputs import Outputs
 from edgeconv.judge.verdict import Verdict, compare, no_integers
 from edgeconv.manifest_schema import PRECISIONS
-from edgeconv.metrics import class_rows, is_scores
 from edgeconv.parity.cells import Cell
 from edgeconv.parity.child import Job
 from edgeconv.parity.facts import verified_on
@@ -226,18 +224,11 @@ def judge(
 
 def _reference_notes(reference: Outputs, samples: Samples) -> list[str]:
     """Return what looks wrong about the pictures and the true classes, by what the reference gives."""
-    labels, trained = samples.labels or (), reference.about.get("weights") != "random"
+    if reference.about.get("weights") == "random":
+        return []
     unseen = hardly_any(reference.arrays, samples.inputs, samples.layout)
-    said = [unseen] if unseen and trained else []
-    for array in reference.arrays.values():
-        if samples.truth is None or len(array) != len(samples.truth) or not is_scores(array):
-            continue
-        rows = class_rows(array)
-        if int(samples.truth.max()) < rows.shape[1]:
-            counted = Classes(rows.shape[1])
-            counted.add(rows, samples.truth)
-            said += class_hints(counted, lambda k: labels[k] if k < len(labels) else f"class {k}")
-    return list(dict.fromkeys(said))
+    said = truth_hints(reference.arrays, samples.truth, samples.labels)
+    return [*filter(None, [unseen]), *said]
 
 
 def _promised(found: Outputs, by_label: Mapping[str, Outputs]) -> Outputs | None:
