@@ -14,6 +14,7 @@ from edgeconv.export.quant import sessions
 from edgeconv.export.quant.engine import quantize
 from edgeconv.export.tflite.emit import emit_tflite
 from edgeconv.recipe import FROM_FILE, Recipe
+from edgeconv.runtimes.litert import open_model
 
 Made = tuple[Graph, Recipe, Graph]
 
@@ -56,6 +57,19 @@ def test_the_float_branch_is_exact_and_the_integers_are_as_they_were(
     assert np.abs(coarse["z"] - wanted["z"]).max() > 0.5
     file = emit_tflite(graph, own, precision="int8")
     assert np.abs(run_nchw(worker, file, feed)[0]["z"] - wanted["z"]).max() > 0.5
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 8, 8), (1, 6, 4)])
+def test_an_input_that_is_an_output_goes_out_as_it_came_in(shape: tuple[int, ...]) -> None:
+    sizes, one = ",".join(map(str, shape)), (1,) * (len(shape) - 2)
+    body = f"(float[{sizes}] x) => (float[{sizes}] y, float[{sizes}] x) {{ y = Conv(x, w) }}"
+    graph = graph_of(body, w=floats(shape[1], shape[1], *one))
+    feeds = [{"x": floats(*shape, seed=seed)} for seed in range(8)]
+    done = quantize(prepare(graph, int8=True).graph, feeds, recipe="fast")
+    made = emit_tflite(done.graph, done.recipe, precision="int8")
+    with open_model(made.data) as runner:
+        given = floats(*made.inputs[0].shape, seed=9)  # as the file stores it
+        np.testing.assert_array_equal(runner.infer({"x": given})["x"], given)
 
 
 @pytest.mark.parametrize("writer", ["onnx", "promise", "executorch"])

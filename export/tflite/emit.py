@@ -232,6 +232,8 @@ def _copied_output(em: Emission, name: str) -> int:
     """Return a copy of a constant or an input that the model hands out: borders are tensors of their own."""
     if name in em.graph.constants:  # under another name: tools find the output by its own
         index = em.builder.shared(f"{name}_value", em.graph.constants[name])
+    elif name in em.unrounded:  # what comes in goes out, not its integers
+        index, _ = em.unrounded[name]
     else:
         index = em.read(name, em.layout(name) if len(em.graph.shape(name)) == 4 else PLAIN)
     shape = em.builder.shape(index)
