@@ -147,6 +147,9 @@ def test_functions_that_the_exporters_lack_are_written_out() -> None:
             x.copysign(small.flip(1)),
             x.unfold(-1, 3, 2),
             functional.pairwise_distance(x, small),
+            torch.cdist(x, small[:, :3], p=1),
+            torch.cdist(x, small[:, :3], 3.0),
+            torch.cdist(x, small[:, :3]),
             nn.PairwiseDistance(1.0, keepdim=True)(x, x),
         )
 

@@ -8,6 +8,7 @@ Given:   median | kthvalue -> the last of the k smallest, by topk
          inverse           -> of at most 4 rows, by the determinants of its parts
          threshold | hypot | copysign -> by their definitions
          pairwise_distance -> likewise: the exporter adds its epsilon to the power
+         cdist of other powers than 2 -> likewise: the exporter leaves the sizes out
          unfold along an axis counted from the end -> from the front: the exporter mixes the axes up
 """
 
@@ -60,6 +61,7 @@ def _written(torch: Any) -> dict[Any, Callable[..., Any]]:
     found[torch.Tensor.unfold] = _windows
     found[torch.linalg.inv] = lambda *given, **named: _inverse(torch, *given, *named.values())
     found[torch.nn.functional.pairwise_distance] = functools.partial(_distance, torch)
+    found[torch.cdist] = functools.partial(_distances, torch)
     found[torch.nn.functional.threshold] = functools.partial(_threshold, torch)
     return found
 
@@ -175,6 +177,14 @@ def _distance(
 ) -> "Tensor":
     made: Tensor = torch.linalg.vector_norm(x1 - x2 + eps, p, -1, keepdim)
     return made
+
+
+def _distances(
+    torch: Any, x1: "Tensor", x2: "Tensor", p: float = 2.0, compute_mode: str | None = None
+) -> Any:
+    if p == 2.0:
+        return None
+    return torch.linalg.vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
 
 
 def _threshold(
