@@ -833,7 +833,7 @@ def words(**changes: Any) -> Recipe:
     }
     notes = {
         "picked": "min/max", "why": "because", "form": "not needed", "training": "trained", "copies": {"said": "3 copies"}, "layers": layers,
-        "candidates": [{"candidate": "q", "form": "f", "loss": 0.5, "sqnr_db": 9.04, "agreement": 50.0}, {"candidate": "r", "form": "f", "loss": 0.5, "sqnr_db": 9.06}],
+        "candidates": [{"candidate": "q", "form": "f", "loss": 0.5, "sqnr_db": 9.04, "agreement": 50.0}, {"candidate": "r", "form": "f", "noise": 0.05, "loss": 0.5, "sqnr_db": 9.06}],
         "histograms": {"t": {"low": -1.0, "high": 3.0, "counts": [1, 2, 3, 4]}, "u": {"low": 0.0, "high": 1.0, "counts": [0, 0]}},
     }  # fmt: skip
     held = {
@@ -862,7 +862,7 @@ def test_a_recipe_is_put_into_words() -> None:
         "trained",
         "3 copies",
         "  q (f): loss 0.50000 · 9.0 dB · agreement 50.0 %",
-        "  r (f): loss 0.50000 · 9.1 dB",
+        "  r (f): typically 13.0 dB · loss 0.50000 · 9.1 dB",
     )
     assert [explain._layer_cells(row) for row in found.layers] == [
         ["b", "0.000%", "50.0000%", "-", "-10.0"], ["a", "1.234%", "0.0123%", "-20.0", "-30.0"], ["c", "0.000%", "0.0000%", "-", "-"],

@@ -168,6 +168,12 @@ def test_a_label_that_turns_is_explained_by_how_sure_it_was() -> None:
         "flips_beyond_low": metrics.exact_low(1, 4), "margin_explained": 0.5, "widest_flip": 0.75,
     }  # fmt: skip
     assert label_figures("y", reference, reference, None, Margins(sure, 0.5))["widest_flip"] == 0.0
+    for floor, beyond in (
+        (other, 0.0),
+        (reference, 1.0),
+    ):  # the recipe in float turns it too, or not
+        found = label_figures("y", reference, other, floor, Margins(sure, 0.5))
+        assert found["flips_beyond"] == beyond
 
 
 # --- values --------------------------------------------------------------------------------------------------

@@ -125,6 +125,8 @@ def test_flips_are_split_by_the_margin_of_the_reference() -> None:
     assert (found.count, found.explained, found.beyond) == (3, 1, 2)
     assert found.rows == (3, 0)
     assert found.widest == 4.0
+    promise = np.array([[1.0, 0.0], [1.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
+    assert metrics.split_flips(reference, other, 0.5, promise=promise).rows == (3,)
 
 
 def test_ties_go_to_the_lower_class_as_argmax_does() -> None:

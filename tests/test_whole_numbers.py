@@ -139,8 +139,10 @@ def test_labels_that_turned_although_they_were_sure_are_named() -> None:
     given = {"y": wanted}, {"y": other}
     assert compare(*given, budget=INT8, floor=floor, margins={"y": unsure})
     sure = Margins(np.full((100, 1), 3.0), 0.5)
-    verdict = compare(*given, budget=INT8, floor=floor, margins={"y": sure})
+    elsewhere = {"y": np.where((np.arange(100) >= 11) & (np.arange(100) < 15), 8 - wanted, wanted)}
+    verdict = compare(*given, budget=INT8, floor=elsewhere, margins={"y": sure})
     assert [f.metric for f in verdict.missed] == ["flips_beyond_low"]
+    assert compare(*given, budget=INT8, floor=floor, margins={"y": sure})  # it turns the same ones
     assert not compare(*given, margins={"y": sure})  # of a float file not one may
 
 

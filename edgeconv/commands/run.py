@@ -113,13 +113,14 @@ def command(
 def _classes(subject: "Subject", pictures: Sequence[Path], top: int, as_json: bool) -> None:
     """Print the most probable classes of pictures."""
     from edgeconv.predict import predict
+    from edgeconv.tables import open_console, print_sentences
 
     results = predict(subject, pictures, top)
     if as_json:
         data = [{**asdict(r), "picture": str(r.picture)} for r in results]
         print_json({"file": str(subject.path), "predictions": data})
         return
-    echo(f"pictures: {subject.prepared}")
+    print_sentences(open_console(), [f"pictures: {subject.prepared}"])
     for result in results:
         echo(f"{result.picture}  ({result.runtime})")
         for ranked in result.classes:
@@ -137,12 +138,13 @@ def _named(name: str, index: int) -> str:
 def _seen(subject: "Subject", pictures: Sequence[Path], looking: "Looking", as_json: bool) -> None:
     """Print the boxes or the masks of pictures."""
     from edgeconv.evaluate.look import look
+    from edgeconv.tables import open_console, print_sentences
 
     found = look(subject, pictures, looking)
     if as_json:
         print_json({"file": str(subject.path), "predictions": [seen.to_json() for seen in found]})
         return
-    echo(f"pictures: {subject.prepared}")
+    print_sentences(open_console(), [f"pictures: {subject.prepared}"])
     for seen in found:
         echo(f"{seen.picture}  ({seen.runtime})" + (f"  -> {seen.drawn}" if seen.drawn else ""))
         for row in seen.rows:

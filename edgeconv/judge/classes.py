@@ -72,7 +72,8 @@ def class_figures(
     if not comparable:
         return found
     noise = _noise(name, reference, figures, context)
-    flips = metrics.split_flips(reference, other, metrics.explained_margin(noise), name)
+    margin = metrics.explained_margin(noise)
+    flips = metrics.split_flips(reference, other, margin, name, context.floor)
     return found | {
         "kl": metrics.kl_softmax(reference, other, name),
         "flips_explained": float(flips.explained),

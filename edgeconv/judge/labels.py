@@ -33,7 +33,7 @@ def label_figures(
     differs = metrics.differs_low(reference, other, name)
     figures = {"equal": share, "equal_low": low, "equal_high": high, "differs_low": differs}
     if margins is not None:
-        figures |= _turned(reference, other, margins)
+        figures |= _turned(reference, other, floor, margins)
     if reference.ndim > 1:
         figures["lost_labels"] = float(metrics.lost_labels(reference, other, floor))
         figures["lost_samples_low"] = metrics.lost_samples_low(reference, other, floor)
@@ -45,10 +45,12 @@ def label_figures(
     return figures
 
 
-def _turned(reference: Array, other: Array, margins: Margins) -> Figures:
-    """Return how many labels turned that were surer than what explains it."""
+def _turned(reference: Array, other: Array, floor: Array | None, margins: Margins) -> Figures:
+    """Return how many labels turned that were surer than what explains it: their margin, or that the recipe in float turns them so."""
     apart = (reference != other).reshape(len(reference), -1)
     beyond = apart & (margins.values > margins.explained)
+    if floor is not None:
+        beyond &= (floor != other).reshape(len(reference), -1)
     return {
         "flips": float(apart.sum()),
         "flips_explained": float(apart.sum() - beyond.sum()),

@@ -116,10 +116,11 @@ def what_missed(verdict: Verdict, *, integer: bool) -> str:
         return _worst(verdict, about_recipe=False) or str(verdict)
     broken = _worst(verdict, about_recipe=False)
     coarse = _worst(verdict, about_recipe=True)
-    said = []
+    said, known = [], any(f in own for own in verdict.places.values() for f in PROMISED)
     if broken:
-        said.append(f"the file is not what its recipe promises ({broken})")
-    elif any(figure in own for own in verdict.places.values() for figure in PROMISED):
+        what = "the file is not what its recipe promises" if known else "it is not what float gives"
+        said.append(f"{what} ({broken})")
+    elif known:
         said.append("the file is what its recipe promises")
     if coarse:
         what = "the recipe is" if verdict.blames_recipe else "what it gives is"

@@ -122,8 +122,14 @@ class Flips:
     rows: tuple[int, ...]
 
 
-def split_flips(reference: Reals, other: Reals, threshold: float, name: str = "output") -> Flips:
-    """Split the changed decisions by whether noise explains them (see explained_margin).
+def split_flips(
+    reference: Reals,
+    other: Reals,
+    threshold: float,
+    name: str = "output",
+    promise: Reals | None = None,
+) -> Flips:
+    """Split the changed decisions by whether noise explains them (see explained_margin), or a ``promise`` that decides so too.
 
     >>> split_flips(np.array([[0.0, 0.1], [0.0, 5.0]]), np.array([[1.0, 0.0], [1.0, 0.0]]), 0.5)
     Flips(count=2, explained=1, beyond=1, threshold=0.5, widest=5.0, rows=(1,))
@@ -131,6 +137,8 @@ def split_flips(reference: Reals, other: Reals, threshold: float, name: str = "o
     flipped = np.flatnonzero(~agreeing(reference, other, 1, name))
     gaps = margins(reference, name)[flipped]
     beyond = gaps > threshold
+    if promise is not None:
+        beyond &= ~agreeing(promise, other, 1, name)[flipped]
     order = np.argsort(-gaps[beyond], kind="stable")
     return Flips(
         count=len(flipped),

@@ -177,14 +177,12 @@ def _step(row: Row, output: str) -> str:
     figures = row.step.figures.get(output) or by_place.get(output) or {}
     if "quanta_max" in figures:
         text = f"max {show('quanta_max', figures['quanta_max'])} quanta"
+    elif "relative_error" in figures:
+        text = f"rel {show('relative_error', figures['relative_error'])}"
     else:
-        text = (
-            f"rel {show('relative_error', figures['relative_error'])}"
-            if "relative_error" in figures
-            else ""
-        )
+        text = f"{100 * figures['equal']:.1f} % equal" if "equal" in figures else ""
     # a hop may depart and the file be good all the same: only a row that missed says so in red
-    return text if row.step or row.ok else f"{text} DEPARTS"
+    return text if row.step or row.ok else f"{text} DEPARTS".lstrip()
 
 
 def summary(matrix: Matrix, layers: bool = True) -> list[str]:

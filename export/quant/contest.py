@@ -279,7 +279,7 @@ class Contest:
         task, count = self.task, len(self.task.pictures)
         return {
             "picked": picked.candidate.name,
-            "why": f"nothing came {NEAR_DB:g} dB closer to float on {count} pictures, {count - task.learnt} "
+            "why": f"nothing came {NEAR_DB:g} dB closer to float, typically, on {count} pictures, {count - task.learnt} "
             "of them held out",
             "form": why,
             "candidates": [

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgeconv.export.quant.explain_noise import NOISE_ROWS, NOISE_TITLES, noise_cells, noise_rows
+from edgeconv.export.quant.judge import decibels
 from edgeconv.files import write_text
 from edgeconv.recipe import Recipe
 from edgeconv.reports import svg
@@ -103,8 +104,11 @@ def explain(recipe: Recipe) -> Explanation:
         why.append(str(recipe.notes["copies"]["said"]))
     for row in recipe.notes.get("candidates", []):
         points = "" if row.get("agreement") is None else f" · agreement {row['agreement']:.1f} %"
+        decides = (
+            "" if "noise" not in row else f"typically {-decibels(row['noise'], 1.0):.1f} dB · "
+        )
         why.append(
-            f"  {row['candidate']} ({row['form']}): loss {row['loss']:.5f} · "
+            f"  {row['candidate']} ({row['form']}): {decides}loss {row['loss']:.5f} · "
             f"{row['sqnr_db']:.1f} dB{points}"
         )
     ranges = [
