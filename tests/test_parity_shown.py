@@ -66,7 +66,9 @@ def test_the_page_lists_what_to_try_and_says_what_its_words_mean(tmp_path: Path)
     plain = to_html(matrix)
     assert "What to try" not in plain
     assert "missed: net [v1].tflite: the file" in plain
-    assert "the same, mean over the samples removed, dB" in plain  # what sqnr_centred_db is
+    assert (
+        "signal to quantization noise: the same, mean over the samples removed, dB" in plain
+    )  # what sqnr_centred_db is
     advised = tuple(replace(row, advice=("edgeconv export <x>",)) for row in matrix.rows)
     text = to_html(replace(matrix, rows=advised))
     assert text.count("<li>edgeconv export &lt;x&gt;</li>") == 1

@@ -264,3 +264,24 @@ def show(name: str, value: float) -> str:
     ('21.5', 'inf')
     """
     return format(value, MEASURES[name].form) if math.isfinite(value) else str(value)
+
+
+def meaning(name: str) -> str:
+    """Return what a figure is where it stands alone: MEASURES says of some that they are the same of something else.
+
+    >>> meaning("agreement_top1_high")
+    "share with the reference's best class on top: upper end of its 95 % Wilson interval"
+    """
+    own = MEASURES[name].says
+    if not _refers(own):
+        return own
+    names = list(MEASURES)
+    before = (MEASURES[other].says for other in reversed(names[: names.index(name)]))
+    whole = next(says for says in before if not _refers(says))
+    return f"{whole.removesuffix(', dB')}: {own}"
+
+
+def _refers(says: str) -> bool:
+    if says.startswith("the same as turned"):
+        return False  # which it names
+    return says.startswith(("the same", "of these")) or "its 95 %" in says or "its exact" in says

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from edgeconv.judge.measures import MEASURES
+from edgeconv.judge.measures import MEASURES, meaning
 
 
 def verdict_sentence(verified: Mapping[str, Any]) -> str:
@@ -33,4 +33,4 @@ def _explained(missed: Mapping[str, str]) -> str:
     """Return the sentence of a missed limit with what its figure is."""
     measure = MEASURES.get(missed.get("metric", ""))
     known = measure is not None and measure.name in missed["text"]
-    return f"{missed['text']} ({measure.says})" if measure and known else missed["text"]
+    return f"{missed['text']} ({meaning(measure.name)})" if measure and known else missed["text"]

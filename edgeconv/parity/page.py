@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.judge.advice import said_once
-from edgeconv.judge.measures import MEASURES
+from edgeconv.judge.measures import MEASURES, meaning
 from edgeconv.manifest_schema import PRECISIONS
 from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Row
@@ -105,7 +105,7 @@ def _named(matrix: Matrix) -> list[tuple[str, str]]:
     missed = (
         f.metric for row in matrix.rows if row.verdict is not None for f in row.verdict.missed
     )
-    return [(name, MEASURES[name].says) for name in dict.fromkeys(missed) if name in MEASURES]
+    return [(name, meaning(name)) for name in dict.fromkeys(missed) if name in MEASURES]
 
 
 def _noise(matrix: Matrix) -> list[Bar]:
