@@ -14,7 +14,9 @@ from edgeconv.cli import main
 from edgeconv.errors import EdgeconvError
 from edgeconv.judge.outputs import Outputs, save_outputs
 from edgeconv.parity.api import check_parity
+from edgeconv.parity.matrix import Samples, Settings, judge
 from edgeconv.parity.page import to_html
+from edgeconv.parity.report import table
 from edgeconv.tables import Column, table_lines
 
 NAMES = ("/loc/Reshape_output_0", "/conf [v1]/Reshape_output_0")
@@ -149,3 +151,18 @@ def test_what_saved_outputs_say_of_themselves_is_checked(
     save_outputs(tmp_path / "a.npz", Outputs({"y": np.ones((4, 5))}, whole))
     with pytest.raises(EdgeconvError, match=said):
         check_parity([], load_outputs=tmp_path)
+
+
+def test_of_several_outputs_those_are_missed_that_missed() -> None:
+    rng = np.random.default_rng(0)
+    wanted = {name: rng.normal(size=(40, 6)) for name in "ab"}
+    got = {"a": wanted["a"] + 1e-9, "b": rng.normal(size=(40, 6))}
+    samples = Samples({"x": np.zeros((40, 1))})
+
+    def words(got: Any) -> list[str]:
+        found = Outputs(got, {"label": "f"})
+        matrix = judge([("f", found, {"stage": "fp32"})], Outputs(wanted), samples, Settings())
+        return [line[-1] for line in table(matrix)[1]]
+
+    assert words(got) == ["reference", "ok", "MISSED"]
+    assert words({"a": wanted["a"], "b": np.full((40, 6), np.nan)}) == ["reference", "MISSED"]

@@ -17,7 +17,7 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.export_page import ROW, _assumed
 from edgeconv.files import in_bytes
 from edgeconv.judge.budget import DEFAULTS
-from edgeconv.judge.measures import MEASURES
+from edgeconv.judge.measures import meaning
 from edgeconv.judge.text import to_json
 from edgeconv.judge.verdict import compare
 from edgeconv.schema import Misfit
@@ -140,7 +140,7 @@ def test_a_file_outside_its_budget_is_not_praised(
     text = read(tmp_path / "p.html").text
     assert "not within the budget" in text
     assert all(str(finding) in text for finding in missed.missed)
-    assert all(f"{f} ({MEASURES[f.metric].says})" in text for f in missed.missed)
+    assert all(f"{f} ({meaning(f.metric)})" in text for f in missed.missed)
     assert (
         "It is what it was made from: its precision or its recipe costs the net too much." in text
     )

@@ -13,6 +13,7 @@ from edgeconv.judge.measures import show
 from edgeconv.judge.outputs import inputs_hash
 from edgeconv.judge.text import equal_text, what_missed
 from edgeconv.judge.text import to_json as verdict_json
+from edgeconv.judge.verdict import Verdict
 from edgeconv.machine import describe
 from edgeconv.parity.layers.figures import LayerReport
 from edgeconv.parity.matrix import Matrix, Row
@@ -153,8 +154,19 @@ def _lines(row: Row, columns: Sequence[tuple[str, str]], timed: bool) -> list[li
         place = ", ".join(filter(None, (output, part)))
         name = f"{row.label} [{place}]" if len(places) > 1 else row.label
         step = "" if part else _step(row, output)
-        lines.append([name, *cells, step, *latency, "ok" if row.ok else "MISSED"])
+        word = "MISSED" if not row.ok and _to_blame(row.verdict, output, part) else "ok"
+        lines.append([name, *cells, step, *latency, word])
     return lines or [[row.label, *("" for _ in columns), "", *latency, "MISSED"]]
+
+
+def _to_blame(verdict: Verdict | None, output: str, part: str = "") -> bool:
+    """Whether what was missed is about an output or a part of it, or about none that has a line."""
+    missed = () if verdict is None else tuple((f.output, f.part) for f in verdict.missed)
+    if verdict is None or not missed or output not in verdict.figures:
+        return True
+    if any(place not in verdict.places for place in missed):
+        return True
+    return any(o == output and part in ("", p) for o, p in missed)
 
 
 def _figure(key: str, figures: Mapping[str, float]) -> str:
@@ -182,7 +194,8 @@ def _step(row: Row, output: str) -> str:
     else:
         text = f"{100 * figures['equal']:.1f} % equal" if "equal" in figures else ""
     # a hop may depart and the file be good all the same: only a row that missed says so in red
-    return text if row.step or row.ok else f"{text} DEPARTS".lstrip()
+    departs = not (row.step or row.ok) and _to_blame(row.step, output)
+    return f"{text} DEPARTS".lstrip() if departs else text
 
 
 def summary(matrix: Matrix, layers: bool = True) -> list[str]:
