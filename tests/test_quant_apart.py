@@ -1,14 +1,18 @@
 """Outputs that eight bits are too few for compute in float."""
 
+from pathlib import Path
+
 import numpy as np
 import parity_kit as kit
 import pytest
+from graph_kit import model_of
 
+from edgeconv import export_model
 from edgeconv.export.graph import Node
 from edgeconv.export.prepare import prepare
 from edgeconv.export.quant.engine import quantize
 
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 
@@ -112,3 +116,26 @@ def test_boxes_of_places_and_distances_keep_their_digits(varied: bool, bins: int
     wanted = {"near", "far", "corners", "boxes"} | ({"shares", "distances"} if bins else set())
     assert wanted & set(floats) == (wanted if varied else set())
     assert "project" not in floats
+
+
+def test_a_layer_whose_sums_step_over_all_of_its_output_computes_in_float(tmp_path: Path) -> None:
+    """XNNPACK opens no file that scales sums by 256 or more, and nothing of such an output would be left."""
+    body = """(float[1,2,8,8] x) => (float[1,2,8,8] y)
+        { a = Conv<group=2>(x, k) b = HardSwish(a) c = Conv(b, w) y = HardSwish(c) }"""
+    wide = {
+        "k": np.array([1.0, 1e-5], np.float32).reshape(2, 1, 1, 1),
+        "w": np.array([[1e-3, 100.0], [1e-5, 1e-5]], np.float32).reshape(2, 2, 1, 1),
+    }
+    onnx.save(model_of(body, 18, **wide), tmp_path / "net.onnx")
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "calib.npz", x=rng.uniform(0, 3, (40, 2, 8, 8)).astype(np.float32))
+    made = export_model(
+        tmp_path / "net.onnx",
+        precision="int8",
+        recipe="fast",
+        calib=tmp_path / "calib.npz",
+        targets=("tflite",),
+        output=tmp_path / "out",
+    )
+    assert not made.refused
+    assert "1 Conv (one step of its sums would be 256 or more of its output's)" in str(made)

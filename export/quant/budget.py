@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from edgeconv.errors import BudgetMissedError, UsageError
 from edgeconv.export.graph import Graph
 from edgeconv.export.quant.judge import run_recipe
@@ -93,6 +95,27 @@ def without(recipe: Recipe, node: str, reason: str) -> Recipe:
     weights = {name: w for name, w in recipe.weights.items() if name != node}
     notes = {**recipe.notes, "float": {**recipe.notes.get("float", {}), node: reason}}
     return replace(recipe, weights=weights, float_nodes=(*recipe.float_nodes, node), notes=notes)
+
+
+STEPS = 256.0
+"""Steps of its output in one of a layer's sums: XNNPACK opens no file with so many."""
+
+
+def without_coarse(graph: Graph, recipe: Recipe) -> Recipe:
+    """Return the recipe with layers in float of whose sums one step passes over nearly all that the output can hold."""
+    readers = graph.consumers()
+    for node in graph.nodes:
+        if (weights := recipe.weights.get(node.name)) is None:
+            continue
+        held = [node.output, *(reader.output for reader in readers.get(node.output, ()))]
+        given = next((recipe.activations[t] for t in held if t in recipe.activations), None)
+        taken = recipe.activations.get(node.inputs[0])
+        if given is None or taken is None:
+            continue
+        if taken.scale * float(np.max(weights.scales)) >= STEPS * given.scale:
+            reason = f"one step of its sums would be {STEPS:g} or more of its output's"
+            recipe = without(recipe, node.name, reason)
+    return recipe
 
 
 def without_worst(recipe: Recipe, count: int) -> Recipe:

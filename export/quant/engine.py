@@ -18,6 +18,7 @@ from edgeconv.export.quant import islands
 from edgeconv.export.quant.apart import kept_apart
 from edgeconv.export.quant.bias import channel_axis, is_vector
 from edgeconv.export.quant.blas import one_blas_thread
+from edgeconv.export.quant.budget import without_coarse
 from edgeconv.export.quant.candidates import RECIPES, Candidate
 from edgeconv.export.quant.contest import Contest
 from edgeconv.export.quant.enclosed import enclosed
@@ -107,6 +108,7 @@ def quantize(
             task, contest, made, taken = other, again, found, taken + share
         if copies:
             made = with_copies(made, contest.seen(made), task, copies)
+        made = Quantized(made.graph, without_coarse(made.graph, made.recipe))
         said = {target: of(made.graph, made.recipe) for target, of in float_outputs.items()}
         real = {target: names for target, names in said.items() if names}
         made = Quantized(made.graph, replace(made.recipe, float_outputs=real))
