@@ -38,8 +38,10 @@ class StoppedError(KeyboardInterrupt):
 
 
 PATIENCE_S = 5.0
-"""How long an import, or what is done whole, may go on after somebody asked for the end."""
+"""How long a user's import, or what is done whole, may go on after somebody asked for the end."""
 LATER_S = 0.05
+LIBRARIES = ("site-packages", "dist-packages")
+"""Folders that pip and Debian install into."""
 
 
 class Undivided:
@@ -63,7 +65,7 @@ class Stops:
     """Lets SIGTERM and SIGHUP end the command as Ctrl-C does, children and temporary files included.
 
     A library that is being imported is imported first: interrupted in its first lines it may end the process
-    (onnx aborts), or call itself damaged.
+    (onnx aborts), or call itself damaged. What a library imports for itself is waited for however long it takes.
     """
 
     def __init__(self) -> None:
@@ -83,7 +85,8 @@ class Stops:
     def _stop(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         self._asked_at = self._asked_at or now
-        if (Undivided.depth or _imports(frame)) and now - self._asked_at < PATIENCE_S:
+        patient = now - self._asked_at < PATIENCE_S
+        if _library_imports(frame) or (patient and (Undivided.depth or _imports(frame))):
             self._ask_again(number)
             return
         self._asked_at = None
@@ -131,6 +134,27 @@ def _imports(frame: FrameType | None) -> bool:
     while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
         frame = frame.f_back
     return frame is not None
+
+
+def _library_imports(frame: FrameType | None) -> bool:
+    """Whether an installed library imports another below ``frame``.
+
+    It may take the interrupt for a package that is missing, and go on (coremltools and executorch do): the wish is
+    lost then, and what was half imported crashes when it is imported again (torch).
+    """
+    importing = False
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename.startswith("<frozen importlib"):
+            importing = True
+        elif importing and code.co_name == "<module>" and _installed(code.co_filename):
+            return frame.f_globals.get("__name__") != "__main__"
+        frame = frame.f_back
+    return False
+
+
+def _installed(file: str) -> bool:
+    return any(part in LIBRARIES for part in file.replace(os.sep, "/").split("/"))
 
 
 def _send(number: int) -> None:
