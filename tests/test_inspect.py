@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +91,48 @@ def test_a_qdq_file_shows_scales_of_each_tensor(tmp_path: Path) -> None:
     assert notes["w"].constant
     assert notes["xq"].zero_points == (128,)
     assert notes["xq"].dtype == "uint8"
+
+
+@pytest.mark.parametrize(
+    ("activations", "weights", "integer"),
+    [
+        *[("UINT8", "INT8", 1), ("INT8", "INT8", 1), ("UINT8", "UINT8", 1)],
+        *[("UINT16", "INT8", 0), ("INT16", "INT16", 0), ("UINT8", "INT4", 0)],
+        ("FLOAT8E4M3FN", "FLOAT8E4M3FN", 0),
+    ],
+)
+def test_operands_of_8_bits_alone_are_computed_in_integers(
+    activations: str, weights: str, integer: int, tmp_path: Path
+) -> None:
+    """onnxruntime computes in float on others; one scale of a 1x1 convolution is none a channel."""
+    onnx = pytest.importorskip("onnx")
+    helper, kinds = onnx.helper, onnx.TensorProto
+
+    def constant(name: str, kind: int, shape: list[int], value: float) -> Any:
+        return helper.make_tensor(name, kind, shape, [value] * int(np.prod(shape)))
+
+    of, by = getattr(kinds, activations), getattr(kinds, weights)
+    constants = [
+        constant("s", kinds.FLOAT, [], 0.5),
+        constant("xz", of, [], 0),
+        constant("wz", by, [], 0),
+        constant("wq", by, [4, 4, 1, 1], 1),
+    ]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "xz"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "s", "xz"], ["xd"]),
+        helper.make_node("DequantizeLinear", ["wq", "s", "wz"], ["w"]),
+        helper.make_node("Conv", ["xd", "w"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(n, kinds.FLOAT, [1, 4, 2, 2]) for n in ("x", "y")]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], constants)
+    path = tmp_path / "a.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)]), path)
+    found = inspect_file(path)
+    assert (found.compute, found.int8_compute, found.per_channel) == (1, integer, 0)
+    assert not any(kind.startswith("type ") for kind in found.types)
+    said = CliRunner().invoke(main, ["inspect", str(path)]).output
+    assert "2 tensors, 0 with several scales" in said
 
 
 def test_what_is_no_model_is_refused_in_a_sentence(tmp_path: Path) -> None:

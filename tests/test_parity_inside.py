@@ -118,7 +118,12 @@ def test_a_foreign_file_is_what_it_shows(
     def shown(path: Path) -> Any:
         if "damaged" in path.name:
             raise EdgeconvError("what it is nobody knows")
-        return SimpleNamespace(int8_compute=0 if "float" in path.name else 4, compute=5)
+        types = ("uint16", "int8", "int32") if "wide" in path.name else ()
+        return SimpleNamespace(
+            int8_compute=4 if path.name == "other.onnx" else 0,
+            compute=5,
+            quantization=[SimpleNamespace(dtype=dtype) for dtype in types],
+        )
 
     monkeypatch.setattr(precision, "inspect_file", shown)
     found, notes = cells.plan([path])
@@ -134,6 +139,11 @@ def test_a_foreign_file_is_what_it_shows(
     assert precision.shown_precision(Path("float.onnx"), said) is None
     assert precision.shown_precision(Path("damaged.onnx"), said) is None
     assert said == []
+    assert precision.shown_precision(Path("wide.onnx"), said) == "int8"
+    assert said == [
+        "wide.onnx has no manifest; it rounds to int8, uint16, and none of its 5 convolutions and products "
+        "computes in integers: it is judged by the limits of int8 (--precision says otherwise)"
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             cells, "simulated_recipe", lambda *a: (_ for _ in ()).throw(EdgeconvError("why"))

@@ -61,7 +61,7 @@ def _weight_only(facts: ModelFacts) -> Cause | None:
         "fake",
         f"none of its {facts.compute} convolutions and products computes in integers: the"
         f" {facts.conversions} quantize/dequantize operators only add work",
-        "the file is quantized in name only; export it again with --int8",
+        "the file is quantized in name only: export the float model that it was made of with --int8",
     )
 
 

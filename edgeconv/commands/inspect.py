@@ -132,7 +132,7 @@ def _lines(found: "Inspection") -> list[tuple[str, str]]:
     if found.quantization:
         wide = sum(note.scales > 1 for note in found.quantization)
         lines.append(
-            ("quantization", f"{len(found.quantization)} tensors, {wide} with a scale a channel")
+            ("quantization", f"{len(found.quantization)} tensors, {wide} with several scales")
         )
     lines.append(("description", _description(found)))
     lines.append(("read from", found.read_by))

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from edgeconv.formats.onnx_file import WireGraph
+from edgeconv.formats.onnx_file import WireConstant, WireGraph, WireNode
 
 ONNX_INTEGER = frozenset({"QLinearConv", "QLinearMatMul", "QGemm", "QLinearConvTranspose"})
 ONNX_DYNAMIC = frozenset(
     {"ConvInteger", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"}
 )
+ONNX_KERNELS = frozenset({"int8", "uint8"})
+"""The types of operands that onnxruntime's CPU has convolutions and products for: it computes in float on others."""
 ONNX_FUSED = frozenset({"FusedConv", "FusedGemm", "FusedMatMul", "NhwcFusedConv"})
 """What onnxruntime makes of convolutions and products when it optimises."""
 
@@ -117,7 +119,7 @@ def count(form: str, operators: Iterable[Counted]) -> Census:
 
 
 def onnx_census(graph: WireGraph) -> Census:
-    """Count an ONNX file: QDQ's integer operators read both operands through a DequantizeLinear."""
+    """Count an ONNX file: QDQ's integer operators read both operands, 8 bits each, through a DequantizeLinear."""
     makers = {name: node for node in graph.nodes for name in node.outputs}
 
     def counted(node_inputs: tuple[str, ...], kind: str) -> Counted:
@@ -127,10 +129,31 @@ def onnx_census(graph: WireGraph) -> Census:
         read = [s for s in sources if s is not None and s.op == "DequantizeLinear"]
         if len(read) < 2:
             return Counted(kind)
+        if any(_held(node, graph) not in ("", *ONNX_KERNELS) for node in read):
+            return Counted(kind)
         stored, scale = (graph.constants.get(name) for name in read[1].inputs[:2])
         if scale is None:
             return Counted(kind, integer=True)
-        alone = stored is not None and 1 in stored.shape  # a single output channel has one scale
-        return Counted(kind, True, prod(scale.shape) > 1 or alone)
+        return Counted(kind, True, prod(scale.shape) > 1 or _one_channel(kind, stored))
 
     return count("onnx", (counted(node.inputs, node.op) for node in graph.nodes))
+
+
+def _held(node: WireNode, graph: WireGraph) -> str:
+    """Return the type that a DequantizeLinear reads, as its zero point or its constant says; "" where neither does."""
+    known = [
+        graph.constants[name]
+        for name in node.inputs[2:3] + node.inputs[:1]
+        if name in graph.constants
+    ]
+    return known[0].dtype if known else ""
+
+
+def _one_channel(kind: str, stored: WireConstant | None) -> bool:
+    """Whether weights have a single output channel: its one scale is a scale a channel."""
+    if stored is None or not stored.shape:
+        return False
+    axes = {"MatMul": (-1,), "ConvTranspose": (1,), "Gemm": (0, -1)}.get(
+        kind, (0,)
+    )  # Gemm: transB or not
+    return 1 in (stored.shape[axis] for axis in axes)
