@@ -52,8 +52,9 @@ def evaluate(
 
 def _one(subject: Subject, data: str, wish: Wish, measure: Measure) -> Report:
     truth = wish.truth
-    labels = () if subject.artifact is None else tuple(subject.artifact.labels or ())
-    plain = Report(subject.path, subject.runtime, subject.prepared, 0, truth or "none", labels)
+    plain = Report(
+        subject.path, subject.runtime, subject.prepared, 0, truth or "none", subject.labels
+    )
     place = None if truth in (None, "folders") else Path(truth or "")
     of_boxes = place is not None and (place.suffix == ".json" or is_yolo_folder(place))
     task = "boxes" if wish.head or subject.head or of_boxes else subject.task

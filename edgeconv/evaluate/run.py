@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from edgeconv.artifact import Artifact, Crop, Order, Preprocessing, load_artifact
 from edgeconv.errors import UsageError
-from edgeconv.evaluate.task import Task, are_whole, is_listed, task_of
+from edgeconv.evaluate.carried import carried_labels
+from edgeconv.evaluate.task import Task, are_whole, is_listed, scores_count, task_of
 from edgeconv.files import temporary_folder
 from edgeconv.foreign import refuse_missing
 from edgeconv.isolate import other_python
@@ -60,7 +61,8 @@ class Asked:
 class Subject:
     """A file that can be run: inputs and outputs, runtime and version, and how pictures become the input.
 
-    ``run`` is where: in a process of its own on this machine, or on an emulated board.
+    ``run`` is where: in a process of its own on this machine, or on an emulated board. ``labels`` are the classes'
+    names, the manifest's or those that the file carries; empty where nothing tells.
     """
 
     path: Path
@@ -73,6 +75,7 @@ class Subject:
     origin: str
     asked: Asked
     run: Run = run_cell
+    labels: tuple[str, ...] = ()
 
     @property
     def ran(self) -> str:
@@ -86,8 +89,7 @@ class Subject:
 
     def label(self, index: int) -> str:
         """Return a class's name, or its number."""
-        labels = (None if self.artifact is None else self.artifact.labels) or ()
-        return labels[index] if index < len(labels) else f"class {index}"
+        return self.labels[index] if index < len(self.labels) else f"class {index}"
 
     @property
     def head(self) -> str | None:
@@ -165,7 +167,17 @@ def _subject(path: Path, runtime: str, borders: Borders, asked: Asked) -> Subjec
     size = shape[1:3] if inputs[0].layout == "nhwc" else shape[2:4]
     own = None if artifact is None else artifact.preprocessing
     how, origin = _prepared(asked, own, (size[0], size[1]), 1 if channels in (1, (1,)) else 3)
-    return Subject(path, runtime, version, artifact, inputs, outputs, how, origin, asked)
+    found = Subject(path, runtime, version, artifact, inputs, outputs, how, origin, asked)
+    return replace(found, labels=_labels(found))
+
+
+def _labels(subject: Subject) -> tuple[str, ...]:
+    """Return the manifest's class names, else those inside the file where there is one for each of its scores."""
+    if subject.artifact is not None:
+        return tuple(subject.artifact.labels or ())
+    labels = carried_labels(subject.path)
+    scores = scores_count([spec.shape for spec in subject.outputs])
+    return labels if subject.task != "classes" or scores in (None, len(labels)) else ()
 
 
 def _prepared(
