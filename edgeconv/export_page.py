@@ -88,15 +88,14 @@ def write_report(path: str | Path, bench: str | Path | None = None) -> str:
         )
     about = checked(artifact.manifest, SHOWN, f"{path.name}.json holds too little for a page")
     found = about["verification"]
+    warnings = about.get("warnings", ())
     context = {
         "title": f"{path.name} · edgeconv",
         "file": path.name,
-        "ok": bool(found["ok"]),
-        "verdict": verdict_sentence(found),
-        "sentences": [
-            *missed_sentences(found),
-            *found.get("doubts", ()),
-        ],
+        "tone": "bad" if not found["ok"] else "warn" if warnings else "good",
+        "verdict": verdict_sentence(found, warned=bool(warnings)),
+        "warnings": warnings,
+        "sentences": [*missed_sentences(found), *found.get("doubts", ())],
         "steps": found.get("try", ()),
         "tiles": [*_tiles(artifact), *_latency(artifact, bench)],
         "accuracy": _accuracy(found),

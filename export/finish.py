@@ -109,8 +109,7 @@ def reference(work: Work) -> None:
     if work.hint is not None and (hint := work.hint.result()):
         work.notes.insert(0, hint)
     if work.source.weights.get("source") != "random":
-        unseen = hardly_any(outputs, expected.feeds[0])
-        work.notes += filter(None, [unseen])
+        work.notes += filter(None, [hardly_any(outputs, expected.feeds[0])])
         work.notes += truth_hints(outputs, expected.truth, work.labels)
 
 
@@ -187,6 +186,7 @@ def prove(work: Work) -> None:
     if work.recipe is not None and work.recipe.name == FROM_FILE:
         names = ["raw"]  # the others are its float net, and the file is the reference
     work.report = ExportReport(options, work.stages.lines, work.notes, refused=work.refused)
+    work.report.warnings = work.source.warnings
     pixels = pixel_input(work.source, options) if options.integer else None
     stages = {name: folder / f"{name}.onnx" for name in names}
     work.departure = work.beside.begin(lambda _: first_departure(stages, expected, pixels=pixels))

@@ -35,7 +35,7 @@ def describe(
     """Return what the file says of itself, the same for every target.
 
     ``softmax``: the files end in one of ours; ``probabilities``: the net gives them itself.
-    Keys: net, precision, preprocessing, labels, frozen_inputs, weights, calibration, recipe, versions.
+    Keys: net, precision, preprocessing, warnings where there are any, labels, frozen_inputs, weights, calibration, recipe, versions.
     """
     calibration = data.manifest() if recipe is not None else None
     how = source.preprocessing
@@ -48,6 +48,7 @@ def describe(
         **({"probabilities": True} if probabilities else {}),
         "preprocessing": None if how is None else how.to_json(),
         "preprocessing_better": dict(source.better) or None,
+        **({"warnings": list(source.warnings)} if source.warnings else {}),
         "labels": labels,
         "weights": dict(source.weights),
         "calibration": calibration,

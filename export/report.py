@@ -11,8 +11,12 @@ from edgeconv.export.verify import FileVerdict
 from edgeconv.files import in_bytes
 from edgeconv.judge.advice import said_once
 from edgeconv.judge.measures import show
+from edgeconv.judge.missed import DOUBTED
 from edgeconv.judge.text import figures_text, judgement
 from edgeconv.terminal import counted
+
+WARNING = "warning"
+"""The head of a line that no option hides."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class ArtifactReport:
 class ExportReport:
     """Everything ``edgeconv export`` prints. Truthy where every target was written within its budget.
 
-    ``refused`` says by target why it could not be written.
+    ``refused`` says by target why it could not be written, ``warnings`` what makes a verdict that holds
+    worth little: it is no miss, and no option hides it.
     """
 
     options: ExportOptions
@@ -50,6 +55,7 @@ class ExportReport:
     departure: str | None = None
     next_command: str = ""
     refused: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         within = self.departure is None and all(a.verdict for a in self.artifacts)
@@ -73,6 +79,7 @@ class ExportReport:
             "ok": bool(self),
             "departure": self.departure,
             "refused": self.refused,
+            "warnings": list(self.warnings),
             "notes": self.notes,
             "stages": [
                 {"stage": s.stage, "text": s.text, "seconds": round(s.seconds, 3)}
@@ -139,9 +146,10 @@ def verdict_text(found: FileVerdict) -> str:
 def closing_lines(report: ExportReport, *, verbose: bool, quiet: bool) -> list[tuple[str, str]]:
     """Return what is printed after the stages, a head and a text a line.
 
-    Notes, every figure if asked for, the verdict, the next command.
+    Warnings, notes, every figure if asked for, the verdict, the next command.
     """
-    lines = [] if quiet else [("note", note) for note in report.notes]
+    lines = [(WARNING, warning) for warning in report.warnings]
+    lines += [] if quiet else [("note", note) for note in report.notes]
     if verbose:
         for artifact in report.artifacts:
             for (output, part), figures in artifact.verdict.verdict.places.items():
@@ -165,5 +173,8 @@ def _closing(report: ExportReport) -> str:
     missed = report.departure is not None or not all(a.verdict for a in report.artifacts)
     open_questions = any(a.verdict.verdict.doubts for a in report.artifacts)
     text = "nothing missed, not all decided" if open_questions else "all within budget"
-    text = "a budget was missed" if missed else text
+    if missed:
+        text = "a budget was missed"
+    elif report.warnings:
+        text += f", but {DOUBTED} (see above)"
     return f"{text}; not written: {', '.join(report.refused)}" if report.refused else text

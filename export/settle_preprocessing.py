@@ -29,7 +29,7 @@ def settle_preprocessing(
 ) -> tuple[Source, str | None]:
     """Say how pictures are prepared and what the net's statistics and scores say, or that they say nothing; settle "auto".
 
-    A better one becomes a note of the source, and ``better`` of it. Where nothing judges, the folder is
+    A better one becomes a warning of the source, and ``better`` of it. Where nothing judges, the folder is
     returned whose pictures let scores hint at another scaling.
     """
     how = source.preprocessing
@@ -51,8 +51,8 @@ def settle_preprocessing(
         say("the net keeps no statistics that --preprocessing auto could judge by")
     asked, claim = _claim(source, options, labels, fit)
     if claim is not None:
-        say("see the note")
-        return replace(source, better=claim.wish, notes=(claim.text, *source.notes)), None
+        say("see the warning")
+        return replace(source, better=claim.wish, warnings=(claim.text,)), None
     if fit is not None:
         say(str(fit))
         return source, None

@@ -235,7 +235,7 @@ def test_true_classes_are_asked_where_statistics_leave_two_readings(
         monkeypatch.setattr(settle, "better_by_truth", lambda *_, told=told, **__: told)
         found, _ = settle.settle_preprocessing(open_source(options), options, None, lambda _: None)
         assert found.better == ({} if told is None else told.wish)
-        assert found.notes[0].startswith("PICTURES LOOK WRONG" if told is None else "BGR")
+        assert found.warnings[0].startswith("PICTURES LOOK WRONG" if told is None else "BGR")
 
 
 def test_pictures_of_other_things_are_told_no_scaling(tmp_path: Path) -> None:
@@ -371,6 +371,54 @@ def test_scores_that_tell_pictures_apart_are_a_hint_and_no_more(tmp_path: Path) 
     assert hint_by_scores(one_hot, how, 3, folder) is None
     assert len(asked) == 8  # scores that tell every picture apart are asked no further
     assert hint_by_scores(net, Preprocessing(*NAMED["raw"], 1.0, (16, 16)), 3, folder) is None
+
+
+@pytest.mark.slow
+def test_a_warning_is_in_the_verdict_the_page_and_the_manifest_and_quiet_keeps_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And an equal export that was kept says it again."""
+    from edgeconv.api import export_model
+    from edgeconv.commands.progress import echo_closing
+    from edgeconv.export.kept.report_data import from_data, to_data
+    from edgeconv.export_page import write_report
+
+    how = Preprocessing(*NAMED["unit"], 1.0, (16, 16))
+    folder = coloured(tmp_path / "c")
+    net = torch.nn.Sequential(
+        *with_statistics(folder, how),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(16, 3),
+    ).eval()
+
+    def export(name: str) -> Any:
+        return export_model(
+            net,
+            input_shape=(1, 3, 16, 16),
+            precision="fp32",
+            targets=("onnx",),
+            calib=str(folder),
+            preprocessing=name,
+            crop=1.0,
+            output=tmp_path / name,
+        )
+
+    for name, warns in (("raw", True), ("unit", False)):
+        report = export(name)
+        assert bool(report)
+        assert len(report.warnings) == warns
+        assert report.to_json()["warnings"] == list(report.warnings)
+        echo_closing(from_data(to_data(report), report.options), quiet=True)
+        out, err = capsys.readouterr()
+        assert ("PREPROCESSING LOOKS WRONG" in err) is warns
+        assert ("all within budget, but the pictures look wrong (see above)" in out) is warns
+        artifact = load_artifact(report.artifacts[0].path)
+        assert artifact is not None
+        assert tuple(artifact.manifest.get("warnings", ())) == report.warnings
+        page = write_report(artifact.path)
+        assert ("but the pictures look wrong:" in page) is warns
+        assert ("try --preprocessing unit" in page) is warns
 
 
 @pytest.mark.slow

@@ -51,11 +51,15 @@ def echo_line(head: str, text: str, tail: str = "") -> None:
 
 def echo_closing(report: "ExportReport", *, verbose: bool = False, quiet: bool = False) -> None:
     """Print what follows the stages; the next command stays on one line, to be copied."""
-    from edgeconv.export.report import closing_lines
+    from edgeconv.export.report import WARNING, closing_lines
 
     for head, text in closing_lines(report, verbose=verbose, quiet=quiet):
         if head == "next":
             echo(lay_out(head, text, None))
+        elif quiet and head == WARNING:
+            echo_lines(
+                lay_out(head, text, None), err=True
+            )  # whoever throws the figures away sees it
         else:
             echo_line(head, text)
 

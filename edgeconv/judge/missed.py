@@ -5,9 +5,14 @@ from typing import Any
 
 from edgeconv.judge.measures import MEASURES, meaning
 
+DOUBTED = "the pictures look wrong"
+"""What a warning is about: then file and float model may agree on what neither was made for."""
 
-def verdict_sentence(verified: Mapping[str, Any]) -> str:
-    """Return what a manifest's ``verification`` comes to."""
+
+def verdict_sentence(verified: Mapping[str, Any], *, warned: bool = False) -> str:
+    """Return what a manifest's ``verification`` comes to, where there are warnings (``warned``) and where not."""
+    if verified["ok"] and warned:
+        return f"The file does what the float model does, but {DOUBTED}:"
     if verified["ok"] and verified.get("doubts"):
         return "Nothing was missed, and not all is decided:"
     if verified["ok"]:

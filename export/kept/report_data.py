@@ -18,6 +18,7 @@ def to_data(report: ExportReport) -> dict[str, Any]:
     return {
         "stages": [[line.stage, line.text, line.seconds] for line in report.stages],
         "notes": report.notes,
+        "warnings": report.warnings,
         "departure": report.departure,
         "artifacts": [_artifact(each) for each in report.artifacts],
     }
@@ -34,6 +35,7 @@ def from_data(data: Mapping[str, Any], options: ExportOptions) -> ExportReport:
         list(data["notes"]),
         [_read_artifact(each, options.output) for each in data["artifacts"]],
         data["departure"],
+        warnings=tuple(data["warnings"]),
     )
 
 

@@ -23,6 +23,7 @@ class Source:
     are ours, so are the calibration pictures. ``dtypes`` are numpy's names for inputs that are not
     float32; ``limits``: integers of an input stay below this (rows of the table it looks up). ``frozen``:
     what the inputs hold that are inputs no more, as nested lists. ``assumed`` says which size nobody gave.
+    ``warnings`` are of what makes every verdict worth little: what is fed is not what the net was trained with.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Source:
     limits: Mapping[str, int] = field(default_factory=dict)
     frozen: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = field(default=())
     assumed: str = ""
 
 
