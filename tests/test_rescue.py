@@ -273,6 +273,71 @@ def test_an_exported_file_is_made_again_as_it_is(
     assert _remade(fields, {})["labels"] == ["--labels", "m.tflite"]
 
 
+def test_other_pictures_are_an_attempt_of_their_own_and_the_file_as_it_is_keeps_its_own(
+    net: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What was typed is a try; as it is the file is calibrated as it was, and all verify on the same samples."""
+    from edgeconv.rescue import run
+
+    for name in ("dark", "light"):
+        (tmp_path / name).mkdir()
+    dark, light = str(tmp_path / "dark"), str(tmp_path / "light")
+    exported: Any = SimpleNamespace(
+        manifest={"calibration": {"origin": dark}}, evidence=lambda name: tmp_path / name
+    )
+    assert source.other_pictures(exported, {"calib": dark}) is None
+    assert source.other_pictures(exported, {}) is None
+    assert source.other_pictures(exported, {"calib": light, "truth": "folders"}) is None
+    other = source.other_pictures(exported, {"calib": light})
+    assert other is not None
+    own = source.as_calibrated(exported, {"calib": light})
+    assert (own["calib"], own["verify"]) == (dark, str(tmp_path / "verify.npz"))
+
+    seen: list[Any] = []
+
+    def call(function: str, value: Any, what: str, timeout_s: float | None = None) -> Any:
+        if not function.endswith("export_here"):
+            return None
+        seen.append(value["calib"])
+        return {"held": value["calib"] == light, "judged": "", "figures": {"sqnr_db": 1.0}, "bytes": 1,
+                "float_share": 0.0, "path": "x"}  # fmt: skip
+
+    monkeypatch.setattr(run, "call", call)
+    monkeypatch.setattr("edgeconv.export.checks.check_first", lambda options: None)
+    monkeypatch.setattr(run, "_manifest", lambda tried: SimpleNamespace(manifest={"calibration": {"count": 60}}, outputs=()))  # fmt: skip
+    monkeypatch.setattr(run, "available_samples", lambda calib: 300 if calib == light else 60)
+    found = run.rescue(ExportOptions(str(net), precision="int8", calib=dark, verify="v.npz"), 9.0, other=other)  # fmt: skip
+    assert seen[:2] == [dark, light]
+    assert set(seen[1:]) == {light}
+    assert not found.tried[0].held
+    assert found.taken is found.tried[1]
+    assert found.tried[1].attempt.label == f"--calib {light}"
+    assert "there were 128" in found.tried[2].attempt.why  # of these pictures
+
+
+@pytest.mark.parametrize("name", ["gone.tflite", "torn.tflite", "alone.onnx"])
+def test_what_holds_no_float_net_is_refused_with_what_is_wrong(
+    net: Path, name: str, tmp_path: Path
+) -> None:
+    import onnx
+
+    wrong = {"gone": "does not exist", "torn": "torn.tflite", "alone": "is quantized, and no"}
+    path = tmp_path / name
+    if path.stem == "torn":
+        path.write_bytes(b"\x24\0\0\0TFL3" + bytes(30))
+    if path.stem == "alone":
+        node = onnx.helper.make_node("QuantizeLinear", ["x", "s", "z"], ["y"])
+        graph = onnx.helper.make_graph([node], "g", [], [])
+        path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    ran = CliRunner().invoke(
+        main, ["rescue", str(path), "--calib", str(net.with_name("calib.npz"))]
+    )
+    assert ran.exit_code in (1, 2)
+    assert wrong[path.stem] in ran.output
+    assert "factory" not in ran.output
+    source.refuse_not_ours(str(net))  # of float
+
+
 def test_labels_are_taken_of_an_exported_file(net: Path, tmp_path: Path) -> None:
     from edgeconv import export_model
     from edgeconv.export.source import read_labels

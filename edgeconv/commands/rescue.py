@@ -53,7 +53,7 @@ def command(
     from edgeconv.artifact import load_artifact
     from edgeconv.rescue.attempts import AS_IT_IS
     from edgeconv.rescue.run import rescue
-    from edgeconv.rescue.source import options_of
+    from edgeconv.rescue.source import as_calibrated, options_of, other_pictures, refuse_not_ours
 
     given = {
         name: value
@@ -63,12 +63,18 @@ def command(
     typed = {name: _flags(name, value) for name, value in given.items()}
     read_named(given)
     artifact = load_artifact(Path(net)) if Path(net).exists() else None
-    if artifact is not None:
+    other = None if artifact is None else other_pictures(artifact, given)
+    if artifact is None:
+        refuse_not_ours(net)
+    else:
+        if other is not None:
+            given = as_calibrated(artifact, given)
+            typed.pop("calib")
         given = options_of(artifact, given)
         net = given.pop("net")
         typed |= _remade(given, typed)
     made = make_options(net, **{**given, "precision": "int8"})
-    found = rescue(made, minutes, lambda said: echo(said, err=True))
+    found = rescue(made, minutes, lambda said: echo(said, err=True), other)
     command_line = _command(net, typed, AS_IT_IS if found.taken is None else found.taken.attempt)
     if as_json:
         print_json({**found.to_json(), "command": command_line})

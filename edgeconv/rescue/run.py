@@ -28,9 +28,15 @@ OPENING = 0.5
 Say = Callable[[str], None]
 
 
-def rescue(options: "ExportOptions", minutes: float, say: Say = lambda _: None) -> Rescue:
+def rescue(
+    options: "ExportOptions",
+    minutes: float,
+    say: Say = lambda _: None,
+    other: Attempt | None = None,
+) -> Rescue:
     """Export ``options`` as they are, then with each attempt, and time what was made.
 
+    ``other`` is tried first, and the rest along with it: other pictures to calibrate on than the file's own.
     The net as it is always is exported, however long that takes. An attempt is not begun where less
     of ``minutes`` is left than the longest before it took, and stopped when they are over. Raises what
     the export as it is raises; an attempt that fails is a row with its error.
@@ -46,11 +52,18 @@ def rescue(options: "ExportOptions", minutes: float, say: Say = lambda _: None) 
         if first.error is not None:
             raise EdgeconvError(first.error)
         known = _manifest(first)
+        about = known.manifest
+        if other is not None:
+            options = replace(options, **other.fields)
         available = 0 if options.calib is None else available_samples(options.calib)
         if options.verify is None:  # what verifies never calibrates
-            available -= (known.manifest.get("verification") or {}).get("pictures", 0)
+            available -= (about.get("verification") or {}).get("pictures", 0)
+        if other is not None:
+            about = {**about, "calibration": {"count": min(available, options.calib_count)}}
         classes = len(known.outputs) == 1 and "agreement_top1" in first.figures
-        waiting = attempts(options, known.manifest, available, classes=classes)
+        waiting = attempts(options, about, available, classes=classes)
+        if other is not None:
+            waiting = (other, *(other.along(attempt) for attempt in waiting))
         notes: list[str] = []
         if time.monotonic() + 2.0 * first.seconds < end:
             say("halves of the calibration samples, a recipe each")

@@ -1,12 +1,23 @@
 """An exported file as what it was exported from: its evidence holds the float net and the samples."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from edgeconv.artifact import Artifact
 from edgeconv.demo_files import demo_folder
-from edgeconv.errors import UsageError
+from edgeconv.errors import UsageError, reading
+from edgeconv.export.targets import TARGETS
+from edgeconv.foreign import refuse_no_model
+from edgeconv.formats.onnx_file import read_onnx
+from edgeconv.inspection import inspect_file
 from edgeconv.recipe import FROM_FILE
+from edgeconv.rescue.attempts import Attempt
+
+INTEGERS = frozenset(
+    {"QuantizeLinear", "QGemm", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
+)
+"""Operators of .onnx files that are quantized, beside QLinear..."""
 
 
 def options_of(artifact: Artifact, given: dict[str, Any]) -> dict[str, Any]:
@@ -48,6 +59,51 @@ def options_of(artifact: Artifact, given: dict[str, Any]) -> dict[str, Any]:
     if given.get("verify") is None and not told and not _leaves_them(artifact, Path(own["calib"])):
         own["verify"] = str(artifact.evidence("verify.npz"))
     return own
+
+
+def refuse_not_ours(net: str) -> None:
+    """Raise where ``net`` is a file that holds no float net: one of a target, or an .onnx that is quantized.
+
+    Raises EdgeconvError for one that is damaged, else UsageError.
+    """
+    path = Path(net)
+    if path.suffix.lower() not in {row.suffix for row in TARGETS.values()}:
+        return
+    refuse_no_model(path)
+    if path.suffix.lower() == ".onnx":
+        with reading(f"{path} cannot be read"):
+            nodes = read_onnx(path.read_bytes(), net).nodes
+        if any(node.op in INTEGERS or node.op.startswith("QLinear") for node in nodes):
+            raise UsageError(
+                f"{path} is quantized, and no attempt changes the integers that it came with: export the float model "
+                "with --int8 --calib, and rescue that file"
+            )
+        return
+    inspect_file(path)  # says what is wrong with one that is damaged
+    raise UsageError(
+        f"{path} has no manifest beside it ({path.name}.json), which says what float net it was made of: rescue a "
+        "file where edgeconv exported it, or name the float net"
+    )
+
+
+def other_pictures(artifact: Artifact, given: Mapping[str, Any]) -> Attempt | None:
+    """Return ``--calib`` as the attempt that it is where the file was calibrated on others, which are there still.
+
+    None too where the truth of the pictures that verify is of those.
+    """
+    calib, own = given.get("calib"), _calibration(artifact)
+    if calib is None or own is None or Path(calib).resolve() == Path(own).resolve():
+        return None
+    if given.get("truth") is not None and given.get("verify") is None:
+        return None
+    fields = {"calib": calib}
+    return Attempt(("--calib", str(calib)), fields, "other pictures than it was calibrated on")
+
+
+def as_calibrated(artifact: Artifact, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is ``given`` with the file's own calibration, and the samples that verified it where no others are."""
+    verify = given.get("verify") or str(artifact.evidence("verify.npz"))
+    return {**given, "calib": _calibration(artifact), "verify": verify}
 
 
 def _calibration(artifact: Artifact) -> str | None:
