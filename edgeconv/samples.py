@@ -75,24 +75,22 @@ class InputSpec:
     def fit(self, name: str, value: Any, what: str) -> NDArray[Any]:
         """Bring one sample of input ``name`` to its whole shape and type, batch axis added where it lacks.
 
-        Raises EdgeconvError, beginning with ``what``, where it does not fit.
+        Raises EdgeconvError, beginning with ``what`` (the sample's name and place), where it does not fit.
         """
         shape, kind = self.shapes[name], np.dtype(self.dtypes.get(name, "float32"))
         array = np.asarray(value)
         if array.dtype.kind not in "biuf":
-            raise EdgeconvError(f"{what}: a sample is {array.dtype}, not numbers")
+            raise EdgeconvError(f"{what} is {array.dtype}, not numbers")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise EdgeconvError(f"{what}: a sample holds NaN or infinity")
+            raise EdgeconvError(f"{what} holds NaN or infinity")
         if array.shape == shape[1:] and array.shape != shape:
             array = np.repeat(array[None], shape[0], axis=0)
         if array.shape != shape:
-            raise EdgeconvError(
-                f"{what}: a sample is {list(array.shape)}, the model takes {list(shape)}"
-            )
+            raise EdgeconvError(f"{what} is {list(array.shape)}, the model takes {list(shape)}")
         with np.errstate(over="ignore"):
             made = array.astype(kind, copy=False)
         if not (np.isfinite(made).all() if kind.kind == "f" else np.array_equal(made, array)):
-            raise EdgeconvError(f"{what}: a sample holds values that are no {kind}")
+            raise EdgeconvError(f"{what} holds values that are no {kind}")
         return made
 
 
@@ -175,7 +173,8 @@ def _from_arrays(path: Path, spec: InputSpec) -> list[Sample]:
     samples = []
     for index in range(count):
         feed = {
-            name: spec.fit(name, arrays[name][index], f"{path}: {name}") for name in spec.shapes
+            name: spec.fit(name, arrays[name][index], f"{path}: sample {index} of {name}")
+            for name in spec.shapes
         }
         known = None if truth is None else int(truth[index])
         samples.append(_sample(f"{path.name}[{index}]", feed, known))
@@ -229,7 +228,7 @@ def _from_function(script: Path, function: str, spec: InputSpec) -> list[Sample]
             if missing := sorted(spec.shapes.keys() - arrays.keys()):
                 raise EdgeconvError(f"{script}:{function} gave no {missing[0]} in sample {index}")
             feed = {
-                name: spec.fit(name, arrays[name], f"{script}:{function}: {name}")
+                name: spec.fit(name, arrays[name], f"{script}:{function}: sample {index} of {name}")
                 for name in spec.shapes
             }
             samples.append(_sample(f"{function}[{index}]", feed, None))

@@ -75,7 +75,11 @@ def choose_data(options: ExportOptions, source: Source, labels: Sequence[str] | 
 
 
 def refuse_uncalibrated(options: ExportOptions, source: Source) -> None:
-    """Raise UsageError where INT8 has no samples: only bundled weights come with pictures of ours."""
+    """Raise UsageError where INT8 has no samples: only bundled weights come with pictures of ours.
+
+    UnsupportedOpError where samples would not help.
+    """
+    _refuse_other_integers(source)
     if not options.integer or options.calib is not None or source.bundled or _quantized(source):
         return
     if options.recipe_file is not None:
@@ -86,6 +90,18 @@ def refuse_uncalibrated(options: ExportOptions, source: Source) -> None:
             )
     else:
         raise UsageError(UNCALIBRATED)
+
+
+def _refuse_other_integers(source: Source) -> None:
+    """Raise UnsupportedOpError where the net holds integers that no target can take, whatever samples are given."""
+    if source.module is not None:
+        from edgeconv.export.hub.fake_quantizers import refuse_dynamic_layers
+
+        refuse_dynamic_layers(source.module)
+    elif source.model is not None:
+        from edgeconv.export.qdq.qoperator import refuse_dynamic
+
+        refuse_dynamic(source.model)
 
 
 def _quantized(source: Source) -> bool:

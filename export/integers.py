@@ -23,7 +23,7 @@ from edgeconv.export.quant.equalize import rescale
 from edgeconv.export.stages import Stages
 from edgeconv.export.targets import TARGETS
 from edgeconv.export.verify import Expected
-from edgeconv.recipe import Recipe
+from edgeconv.recipe import WITHOUT_ZERO_POINTS, Recipe
 from edgeconv.samples import Feed
 from edgeconv.terminal import counted
 
@@ -122,12 +122,21 @@ def make_integers(
     if recipe.form == "asymmetric":
         read = held_without(made.graph, recipe).activations
         kept = [name for name in recipe.free_zero_points if name in read]
-        but = f" but for {counted(len(kept), 'tensor')} that would cost it too much" if kept else ""
-        notes.append(
-            f"{recipe.notes['form']}: ONNX and TFLite store zero points, Core ML takes the same "
-            f"ranges without them{but}, and biases that fit"
-        )
+        notes.append(form_note(recipe.notes["form"], len(kept), options.targets))
     return Integers(made.graph, recipe, tuple(notes))
+
+
+def form_note(said: str, kept: int, targets: Sequence[str]) -> str:
+    """Return what a user is told of zero points; of Core ML's form, with ``kept`` of them, where it is a target.
+
+    >>> form_note("zero points take 3.0 dB of the noise away", 1, ["onnx"])
+    'zero points take 3.0 dB of the noise away: ONNX and TFLite store zero points'
+    """
+    note = f"{said}: ONNX and TFLite store zero points"
+    if not any(target in WITHOUT_ZERO_POINTS for target in targets):
+        return note
+    but = f" but for {counted(kept, 'tensor')} that would cost it too much" if kept else ""
+    return f"{note}, Core ML takes the same ranges without them{but}, and biases that fit"
 
 
 def value_range(

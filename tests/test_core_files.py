@@ -307,6 +307,18 @@ def test_operators_without_a_form_here_are_refused() -> None:
     dynamic = operator_form("y = ConvInteger(x, w)", out="int32[1,2,2,2] y", w=PARTS["w"])
     with pytest.raises(UnsupportedOpError, match=r"quantized dynamically \(ConvInteger"):
         refuse_dynamic(dynamic)
+    packed = operator_form(
+        "y = com.microsoft.MatMulNBits<K=16, N=4, bits=4, block_size=16>(x, w, ys)",
+        "float[1,16] x",
+        "float[1,4] y",
+        w=np.zeros((4, 1, 8), np.uint8),
+        ys=np.ones(4, np.float32),
+    )
+    with pytest.raises(
+        UnsupportedOpError,
+        match=r"MatMulNBits y reads weights packed .* float model it was made from",
+    ):
+        refuse_dynamic(packed)
     refuse_dynamic(one)
 
 

@@ -574,10 +574,12 @@ def test_notes_say_what_a_user_should_know() -> None:
     plan = integers.IntegerPlan(faint, 17, affine=["t", "s"])
     zero = "2 tensors keep a zero point (t first): Core ML is not known to compute with those in integers"  # fmt: skip
     small = (
-        "1 tensors have scales too small for half precision (f first): they stay floats where larger ones "
+        "scales of 1 tensor are too small for half precision (f first): those stay floats where larger ones "
         "are read as integers"
     )
     assert emit._integer_notes(plan) == [emit.GAINS, zero, small]
+    one = emit._integer_notes(replace(plan, affine=["t"]))[1]
+    assert one.startswith("1 tensor keeps a zero point (t first): ")
     assert emit._integer_notes(replace(plan, affine=[], activations=False)) == []
 
 

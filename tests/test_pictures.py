@@ -319,9 +319,19 @@ def test_an_npz_may_hold_the_truth_and_any_name_for_one_input(tmp_path: Path) ->
 
 TWO = InputSpec({"x": (1, 4), "y": (1, 2)}, None)
 BAD: list[tuple[str, InputSpec, Mapping[str, NDArray[np.generic]], str]] = [
-    ("npy", VECTORS, {"x": np.zeros((3, 5))}, r"a sample is \[5\], the model takes \[1, 4\]"),
-    ("npy", VECTORS, {"x": np.array([[0, 1, np.nan, 2]])}, "holds NaN or infinity"),
-    ("npz", VECTORS, {"x": np.array([[0, 1, np.inf, 2]])}, "x: a sample holds NaN or infinity"),
+    ("npy", VECTORS, {"x": np.zeros((3, 5))}, r"sample 0 of x is \[5\], the model takes \[1, 4\]"),
+    (
+        "npy",
+        VECTORS,
+        {"x": np.array([[0, 1, 2, 3], [0, 1, np.nan, 2]])},
+        "sample 1 of x holds NaN or infinity",
+    ),
+    (
+        "npz",
+        VECTORS,
+        {"x": np.array([[0, 1, np.inf, 2]])},
+        "a.npz: sample 0 of x holds NaN or infinity",
+    ),
     ("npz", VECTORS, {"x": np.array([[0, 1, 1e300, 2]])}, "holds values that are no float32"),
     ("npy", VECTORS, {"x": np.zeros((0, 4))}, "holds no sample"),
     ("npy", VECTORS, {"x": np.float32(3)}, "holds no samples of numbers"),  # type: ignore[dict-item]  # on purpose
@@ -396,7 +406,7 @@ def test_a_function_yields_arrays_or_dictionaries(tmp_path: Path) -> None:
         ("def feed(): raise KeyError('k')", "feed fails: KeyError"),
         ("def feed(): return 3", "feed fails: TypeError"),
         ("def feed(): yield {'z': [1]}", "gave no x in sample 0"),
-        ("def feed(): yield [1, 2]", r"a sample is \[2\], the model takes \[1, 4\]"),
+        ("def feed(): yield [1, 2]", r"sample 0 of x is \[2\], the model takes \[1, 4\]"),
         ("def feed(): yield [1, 2, 3, float('nan')]", "holds NaN or infinity"),
     ],
 )

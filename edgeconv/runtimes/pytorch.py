@@ -87,7 +87,8 @@ class TorchRunner(Closing):
             with self._torch.no_grad():
                 result = self._module(*tensors)
         except Exception as error:  # a user's forward may raise anything
-            raise EdgeconvError(f"{self._model} failed: {first_line(error)}") from error
+            held = _indices(feeds) if isinstance(error, IndexError) else ""
+            raise EdgeconvError(f"{self._model} failed: {first_line(error)}{held}") from error
         return [tensor.detach().cpu().numpy() for _, tensor in named_tensors(self._model, result)]
 
     def infer(self, feeds: Feeds) -> Outputs:
@@ -165,3 +166,13 @@ def _leaves(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...]
             yield from _leaves(item, (*path, index))
     elif value is not None:
         yield path or (0,), value
+
+
+def _indices(feeds: Feeds) -> str:
+    """Return what whole-number inputs hold, where an index of theirs may be beyond a table."""
+    held = [
+        f"input {name} holds {value.min()} to {value.max()}"
+        for name, value in ((name, np.asarray(value)) for name, value in feeds.items())
+        if value.dtype.kind in "iu" and value.size
+    ]
+    return f" ({', '.join(held)}; a table of n rows takes 0 to n - 1)" if held else ""

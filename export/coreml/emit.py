@@ -31,6 +31,7 @@ from edgeconv.mil.census import mil_census
 from edgeconv.mil.program import Reference
 from edgeconv.recipe import Recipe
 from edgeconv.tensors import TensorSpec
+from edgeconv.terminal import counted
 
 GAINS = (
     "INT8 activations run faster on the Neural Engine of A17 Pro, M4 and later, and can be slower "
@@ -181,13 +182,14 @@ def _plan(
 def _integer_notes(plan: IntegerPlan) -> list[str]:
     notes = [GAINS] if plan.activations else []
     if plan.affine:
+        keep = "keep" if len(plan.affine) > 1 else "keeps"
         notes.append(
-            f"{len(plan.affine)} tensors keep a zero point ({plan.affine[0]} first): "
+            f"{counted(len(plan.affine), 'tensor')} {keep} a zero point ({plan.affine[0]} first): "
             "Core ML is not known to compute with those in integers"
         )
     if faint := faint_scales(plan):
         notes.append(
-            f"{len(faint)} tensors have scales too small for half precision ({faint[0]} first): they stay "
+            f"scales of {counted(len(faint), 'tensor')} are too small for half precision ({faint[0]} first): those stay "
             "floats where larger ones are read as integers"
         )
     return notes

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from edgeconv.errors import UnsupportedOpError
+
 if TYPE_CHECKING:
     import torch
 
@@ -15,6 +17,9 @@ ROUNDING = (
 )
 """Where torch has its fake quantizers, and its layers that hold integers."""
 
+DYNAMIC = ("torch.ao.nn.quantized.dynamic", "torch.ao.nn.intrinsic.quantized.dynamic")
+"""Where torch has its layers that quantize their inputs anew in every run."""
+
 DECOMPOSED = "quantized_decomposed"
 """Whose operators convert_pt2e leaves in what torch.export gave."""
 
@@ -26,6 +31,37 @@ def holds_integers(module: "torch.nn.Module") -> bool:
     nodes = (node for part in parts for node in getattr(getattr(part, "graph", None), "nodes", ()))
     return any(kind.__module__.startswith(ROUNDING) for kind in kinds) or any(
         getattr(node.target, "namespace", "") == DECOMPOSED for node in nodes
+    )
+
+
+def refuse_dynamic_layers(module: "torch.nn.Module") -> None:
+    """Raise UnsupportedOpError for a module with layers that torch.ao or torchao quantized dynamically."""
+    layers = (
+        f"{type(part).__name__} {name}"
+        for name, part in module.named_modules()
+        if type(part).__module__.startswith(DYNAMIC)
+    )
+    weights = (name for name, weight in module.named_parameters() if _quantizes_inputs(weight))
+    if found := next(layers, None) or next(weights, None):
+        raise UnsupportedOpError(
+            f"{type(module).__name__} is quantized dynamically ({found}): its activations get their scales anew with "
+            "every input, which no target here does; export the float module it was made from with --int8 --calib"
+        )
+
+
+def _quantizes_inputs(weight: Any) -> bool:
+    """Whether torchao's weight has what it is multiplied with quantized first, by scales of that run."""
+    how, scale = (getattr(weight, f"act_quant_{name}", None) for name in ("kwargs", "scale"))
+    return how is not None and scale is None
+
+
+def untraceable_integers(module: "torch.nn.Module") -> str:
+    """Return what to do with a quantized module that torch's exporters do not trace, or nothing for others."""
+    if not holds_integers(module):
+        return ""
+    return (
+        ". It was quantized by torch.ao, and not all of its integer operators have an ONNX form: export it as it was "
+        "before torch's convert (fake quantizers of training are traced), or the float module it was made from with --int8 --calib"
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.hub.adaptive_pools import adaptive_pools
-from edgeconv.export.hub.fake_quantizers import fake_quantizers
+from edgeconv.export.hub.fake_quantizers import fake_quantizers, untraceable_integers
 from edgeconv.export.hub.lacking import lacking_functions
 from edgeconv.log import muted
 from edgeconv.runtimes.pytorch import named_tensors
@@ -74,7 +74,7 @@ def _by_either(
             reasons.append(_reason(error))
     raise EdgeconvError(
         f"{type(module).__name__} cannot be traced to ONNX: torch.jit.trace says {reasons[0]!r}, "
-        f"torch.export says {reasons[1]!r}"
+        f"torch.export says {reasons[1]!r}{untraceable_integers(module)}"
     )
 
 

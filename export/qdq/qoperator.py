@@ -35,9 +35,22 @@ DYNAMIC = frozenset(
 )
 
 
+PACKED = frozenset(["MatMulNBits", "MatMulBnb4", "MatMulFpQ4", "GatherBlockQuantized", "QMoE"])
+"""Operators of onnxruntime's that read weights packed into a few bits."""
+
+
 def refuse_dynamic(model: onnx.ModelProto) -> None:
-    """Raise UnsupportedOpError for a dynamically quantized model: it has no scales of activations."""
+    """Raise UnsupportedOpError for a model whose integers no INT8 target can take over.
+
+    A dynamically quantized one has no scales of activations, packed weights are of onnxruntime's own operators.
+    """
     for node in model.graph.node:
+        if node.op_type in PACKED and node.domain not in ("", "ai.onnx"):
+            raise UnsupportedOpError(
+                f"{node.op_type} {node.name or node.output[0]} reads weights packed into a few bits, and computes in float: "
+                "it is onnxruntime's own operator, which no target here takes; export the float model it was made from "
+                "(--int8 --calib makes weights of 8 bits)"
+            )
         if node.op_type in DYNAMIC:
             raise UnsupportedOpError(
                 f"the model is quantized dynamically ({node.op_type} {node.name or node.output[0]}): its activations get "
