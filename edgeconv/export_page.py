@@ -123,8 +123,9 @@ def _tiles(artifact: Artifact) -> list[tuple[str, str]]:
     about, graph = artifact.manifest, artifact.manifest["graph"]
     tiles = [(in_bytes(about["bytes"]), f"{about['precision'].upper()} {artifact.target}")]
     tiles.append((str(graph["ops"]), "operators"))
-    if graph.get("int8_compute") and graph.get("compute"):
-        tiles.append((f"{graph['int8_compute']} of {graph['compute']}", "layers in integers"))
+    if graph.get("int8_operators") and graph.get("operators"):
+        share = f"{graph['int8_operators']} of {graph['operators']}"
+        tiles.append((share, "that compute, in integers"))
     return tiles
 
 

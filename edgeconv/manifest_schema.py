@@ -148,7 +148,9 @@ MANIFEST = table(
         "whole": maybe(mapping(one_of("labels", "amounts", "kept", "signal"))),
         "warnings": items(text),
         "weights": maybe(table({}, {"source": maybe(text)})),
-        "calibration": maybe(table({}, {"origin": maybe(text)})),
+        "calibration": maybe(
+            table({}, {"origin": maybe(text), "beyond": table({"tensor": text, "share": SHARE})})
+        ),
         "recipe": maybe(table({}, {"name": maybe(text)})),
         "nms": maybe(NMS),
         "files": mapping(text),

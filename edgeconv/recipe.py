@@ -35,6 +35,8 @@ WITHOUT_ZERO_POINTS = ("coreml",)
 VERSION = 1
 FROM_FILE = "from the file"
 """The name of a recipe that holds a quantized file's own integers."""
+PLACES = "it makes places in the picture of those that are constants"
+"""Why what makes boxes of the last convolutions computes in float."""
 
 
 @dataclass(frozen=True)

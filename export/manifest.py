@@ -7,6 +7,7 @@ from typing import Any
 from edgeconv import __version__
 from edgeconv.artifact import MANIFEST_VERSION, spec_to_json
 from edgeconv.deps import versions_of
+from edgeconv.export.beyond import beyond_ranges
 from edgeconv.export.data import Data
 from edgeconv.export.emit import Emitted
 from edgeconv.export.options import ExportOptions
@@ -31,6 +32,7 @@ def describe(
     *,
     softmax: bool,
     probabilities: bool,
+    expected: Expected | None = None,
 ) -> dict[str, Any]:
     """Return what the file says of itself, the same for every target.
 
@@ -38,6 +40,13 @@ def describe(
     Keys: net, precision, preprocessing, warnings where there are any, labels, frozen_inputs, weights, calibration, recipe, versions.
     """
     calibration = data.manifest() if recipe is not None else None
+    if (
+        recipe is not None
+        and calibration
+        and expected
+        and (left := beyond_ranges(recipe, expected))
+    ):
+        calibration["beyond"] = left
     how = source.preprocessing
     frozen = {"frozen_inputs": dict(source.frozen)} if source.frozen else {}
     return {

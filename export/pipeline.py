@@ -98,6 +98,7 @@ def _describe(work: Work) -> None:
         work.recipe,
         softmax=work.softmax,
         probabilities=work.probabilities,
+        expected=work.expected,
     )
 
 

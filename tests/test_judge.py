@@ -19,10 +19,11 @@ from edgeconv.judge.outputs import Outputs
 from edgeconv.judge.parts import find_parts
 from edgeconv.judge.run import run_feeds
 from edgeconv.judge.text import figures_text, judgement
-from edgeconv.judge.verdict import compare, no_integers
+from edgeconv.judge.verdict import Finding, compare, no_integers
 from edgeconv.parity.cells import Cell, Stage
 from edgeconv.parity.facts import described
 from edgeconv.parity.matrix import Samples, Settings, judge
+from edgeconv.recipe import PLACES
 from edgeconv.tensors import TensorSpec
 
 onnx = pytest.importorskip("onnx")
@@ -599,6 +600,38 @@ def test_a_missed_verdict_says_what_to_try_in_the_order_of_its_figures() -> None
     shown = advice(broken, "net.tflite", known, layers_shown=True)
     assert not any("--layers" in step for step in shown)
     assert any("ranked here" in step for step in shown)
+
+
+def test_samples_beyond_the_calibrated_ranges_are_the_first_thing_to_try() -> None:
+    """So is what a warning says of the pictures; a better preprocessing comes before."""
+    wanted = {"y": detections()}
+    coarse = compare(wanted, {"y": detections(noise=2.0)}, budget=INT8)
+    left = {"calibration": {"count": 12, "beyond": {"tensor": "x", "share": 0.724}}}
+    first, second, *_ = advice(coarse, "net.tflite", {"recipe": {"name": "fast"}, **left})
+    assert first == (
+        "--calib with samples like those that verify: 72 % of the values of x lie beyond the calibrated ranges"
+    )
+    assert second.startswith("more samples for --calib")
+    known: dict[str, Any] = {**left, "preprocessing_better": {"preprocessing": "unit"}}
+    steps = advice(coarse, "net.tflite", known)
+    assert steps[0].startswith("--preprocessing unit")
+    assert steps[1] == first
+    warned: dict[str, Any] = {"recipe": {"name": "fast"}, "warnings": ["PICTURES LOOK WRONG"]}
+    assert advice(coarse, "net.tflite", warned)[0].startswith("other pictures for --calib")
+
+
+def test_lost_boxes_lead_and_box_operators_that_are_in_float_are_not_advised() -> None:
+    lost = Finding(
+        "", "boxes_kept", 0.0, 0.5, False, "0.0 % of the boxes kept, wanted at least 50 %"
+    )
+    coarse = compare({"y": detections()}, {"y": detections(noise=2.0)}, budget=INT8, found=(lost,))
+    assert "not good enough (0.0 % of the boxes kept, wanted at least 50 %, and " in judgement(
+        coarse, integer=True
+    )
+    for reason, advised in (("it has no INT8 form", True), (PLACES, False)):
+        known = {"recipe": {"name": "fast", "notes": {"float": {"mul": reason}}}}
+        steps = advice(coarse, "net.tflite", known)
+        assert any("which make boxes" in step for step in steps) is advised
 
 
 def test_a_file_that_departs_from_a_recipe_that_would_do_is_not_told_to_change_it() -> None:

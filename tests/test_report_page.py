@@ -94,6 +94,10 @@ def test_the_page_says_what_the_manifest_says_and_escapes_it(
     manifest = json.loads(exported.with_name(exported.name + ".json").read_text())
     page = read(exported.with_name(exported.name + ".html"))
     assert ("not within the budget" not in page.text) == manifest["verification"]["ok"]
+    graph = manifest["graph"]  # counted as the export's line counts
+    assert (
+        f"{graph['int8_operators']} of {graph['operators']}that compute, in integers" in page.text
+    )
     assert EVIL in page.text
     assert "16 samples" in page.text
     assert in_bytes(manifest["bytes"]) in page.text

@@ -7,7 +7,7 @@ from typing import Any
 
 from edgeconv.judge.verdict import BOXES, NO_INTEGERS, Verdict
 from edgeconv.preprocessing import better_wish, flags
-from edgeconv.recipe import FROM_FILE
+from edgeconv.recipe import FROM_FILE, PLACES
 
 ENOUGH_PICTURES = 64
 """Fewer calibration pictures leave ranges to chance; more than 128 have not changed any measured net."""
@@ -68,12 +68,20 @@ def advice(
             "of an export changes them"
         )
         return tuple(said)
+    if left := calibration.get("beyond"):
+        said.insert(1 if better else 0, _like_those(left))
+    elif known.get("warnings") and not better:
+        said.insert(
+            0,
+            "other pictures for --calib, or --mean and --std of training: the warning says what looks wrong",
+        )
     count = calibration.get("count")
     if count is not None and count < ENOUGH_PICTURES:
         said.append(f"more samples for --calib: there were {count}, 100 and more settle the ranges")
     if recipe.get("name") not in (None, "best"):
         said.append(f"--recipe best: this one was {recipe['name']}")
-    if any(finding.metric in BOXES for finding in verdict.missed):
+    done = PLACES in (recipe.get("notes") or {}).get("float", {}).values()
+    if any(finding.metric in BOXES for finding in verdict.missed) and not done:
         said.append(
             "--keep-float NODE,... with the operators behind the last convolutions, which make boxes of what those give"
         )
@@ -93,6 +101,14 @@ def advice(
     said.append(f"--fp16{other}: half the size without a recipe")
     said.append(f"edgeconv rescue {shlex.quote(path)}: tries these and says which is worth it")
     return tuple(said)
+
+
+def _like_those(left: Mapping[str, Any]) -> str:
+    """Say that what verifies leaves the ranges of what calibrated, and what to do."""
+    return (
+        f"--calib with samples like those that verify: {100 * left['share']:.0f} % of the values of {left['tensor']} lie "
+        "beyond the calibrated ranges"
+    )
 
 
 def said_once(steps: Iterable[str]) -> list[str]:

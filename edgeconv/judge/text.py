@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeconv.judge.measures import show
-from edgeconv.judge.verdict import Finding, Verdict
+from edgeconv.judge.verdict import BOXES, Finding, Verdict
 
 PROMISED = ("below_floor_db", "turned_beyond_low")
 """Figures that are measured where the recipe simulated in float is known."""
@@ -132,6 +132,12 @@ def _worst(verdict: Verdict, *, about_recipe: bool) -> str:
     found = [f for f in verdict.missed if f.about_recipe == about_recipe]
     if not found:
         return ""
-    noisiest = min(found, key=lambda f: f.got if f.metric == "sqnr_centred_db" else math.inf)
+    worst = min(found, key=_clearest)
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-    return f"{noisiest}{more}"
+    return f"{worst}{more}"
+
+
+def _clearest(finding: Finding) -> tuple[bool, float]:
+    """Order findings: a detector's lost boxes say more than any noise, and noise more than what follows of it."""
+    noise = finding.got if finding.metric == "sqnr_centred_db" else math.inf
+    return finding.metric not in BOXES, noise

@@ -30,6 +30,7 @@ from edgeconv.export.integer.rules import moves_integers
 from edgeconv.export.op_traits import RULES, WEIGHTED
 from edgeconv.export.quant.enclosed import APART
 from edgeconv.export.quant.observe import Observation
+from edgeconv.recipe import PLACES
 
 FIXED = frozenset(op for op, rule in RULES.items() if rule.kind == "fixed")
 FEW = 8.0
@@ -75,9 +76,8 @@ def _placed(graph: Graph, outputs: Sequence[str], readers: dict[str, list[Node]]
         names = _cheap_tail(graph, output, makers, readers, max(MOST_CHEAP, whole // FEW_BESIDE))
         tail = [node for node in graph.nodes if node.name in names and node.op not in APART]
         if any(_places(graph, node, readers) for node in tail):
-            reason = "it makes places in the picture of those that are constants"
             tail += _means_of_bins(graph, tail, makers, readers)
-            found.update(dict.fromkeys([node.name for node in tail], reason))
+            found.update(dict.fromkeys([node.name for node in tail], PLACES))
     return found
 
 
