@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from edgeconv.errors import EdgeconvError
 from edgeconv.files import digest, model_files, partner, sha256, write_text
 from edgeconv.manifest_schema import MANIFEST
+from edgeconv.recipe import FROM_FILE
 from edgeconv.schema import checked, read_json, table, whole
 from edgeconv.settle import settle_all
 from edgeconv.tensors import Quantization, TensorSpec
@@ -168,6 +169,16 @@ class Artifact:
     def probabilities(self) -> bool:
         """Whether its classes' scores are probabilities, by a softmax of ours or the net's own."""
         return bool(self.manifest.get("softmax") or self.manifest.get("probabilities"))
+
+    @property
+    def own_integers(self) -> bool:
+        """Whether its integers are those that its model came with: they are what it stands for, no float net."""
+        return (self.manifest.get("recipe") or {}).get("name") == FROM_FILE
+
+    @property
+    def original(self) -> str:
+        """The name of the evidence that it is held against: the hub's float graph, or the quantized model as it came."""
+        return "raw.onnx" if self.own_integers else "hub.onnx"
 
     @property
     def nms(self) -> Mapping[str, Any] | None:

@@ -183,13 +183,19 @@ def prove(work: Work) -> None:
     names = ["hub"] if options.image_input else ["hub", "prepared"]
     if not (options.embed_preprocessing or options.image_input or options.softmax):
         names.insert(0, "raw")  # which has neither pixels nor softmax inside
+    kind = "fp32"
     if work.recipe is not None and work.recipe.name == FROM_FILE:
-        names = ["raw"]  # the others are its float net, and the file is the reference
+        names, kind = (
+            ["raw"],
+            "kernels",
+        )  # the others are its float net, and the model is the reference
     work.report = ExportReport(options, work.stages.lines, work.notes, refused=work.refused)
     work.report.warnings = work.source.warnings
     pixels = pixel_input(work.source, options) if options.integer else None
     stages = {name: folder / f"{name}.onnx" for name in names}
-    work.departure = work.beside.begin(lambda _: first_departure(stages, expected, pixels=pixels))
+    work.departure = work.beside.begin(
+        lambda _: first_departure(stages, expected, kind=kind, pixels=pixels)
+    )
 
 
 def conclude(work: Work) -> None:

@@ -268,13 +268,14 @@ def first_departure(
     stages: Mapping[str, Path],
     expected: Expected,
     *,
+    kind: str = "fp32",
     pixels: PixelInput | None = None,
     count: int = 4,
 ) -> str | None:
     """Return a sentence naming the first float stage whose outputs leave the reference.
 
     ``stages`` maps raw, hub and prepared to their .onnx, in order; ``count`` samples are run
-    through each, if the last, which comes of the others, departs at all. ``pixels`` are those of an INT8
+    through each, if the last, which comes of the others, departs at all, by the budget of ``kind``. ``pixels`` are those of an INT8
     export, whose prepared graph centres them: it runs with the border that this moves by half a step.
     """
     from edgeconv.export.hub.onnx_io import load_own, save_model, to_onnx
@@ -288,8 +289,7 @@ def first_departure(
             model = save_model(to_onnx(with_border(load_own(stages[stage]), pixels)))
         with open_model(model, optimize=False) as runner:
             got, _ = run_feeds(runner, few.feeds, runner.inputs, runner.outputs)
-        budget = DEFAULTS["fp32"]
-        verdict = compare(few.outputs, got, budget=budget, cuts=few.cuts, whole=few.whole)
+        verdict = compare(few.outputs, got, budget=DEFAULTS[kind], cuts=few.cuts, whole=few.whole)
         if verdict:
             return None
         return f"stage {stage} is the first to depart from the float reference: {verdict}"

@@ -61,7 +61,8 @@ def call_factory(names: Mapping[str, object], name: str, where: str) -> nn.Modul
 def in_eval_mode(module: nn.Module) -> nn.Module:
     """Return ``module`` in eval mode; what torch.export made keeps the mode that it was exported in, and lets it be set."""
     try:
-        return module.eval()
+        module.eval()  # torchao's own gives nothing back
+        return module
     except NotImplementedError:  # which such a module raises
         for name in ("train", "eval"):
             setattr(module, name, types.MethodType(lambda self, *_: self, module))

@@ -17,6 +17,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.foreign import open_file, refuse_no_file
 from edgeconv.log import muted
 from edgeconv.models.factory import call_factory, in_eval_mode, load_factory
+from edgeconv.models.observers import at_rest
 from edgeconv.models.saved_code import (
     has_loops,
     refuse_code,
@@ -118,6 +119,7 @@ def _imported(module: str, name: str) -> nn.Module:
 
 
 def _ours(module: nn.Module, name: str, stem: str, *, live: bool = False) -> UserNet:
+    module = at_rest(module, live=live)
     tensors = [*module.parameters(), *module.buffers()]
     rewidened = any(
         p.dtype.is_floating_point and p.element_size() != 4 for p in module.parameters()

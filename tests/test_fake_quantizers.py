@@ -18,9 +18,10 @@ import onnxruntime as ort
 import torch
 from torch.ao import quantization
 
-from edgeconv import export_model
+from edgeconv import check_parity, export_model
 from edgeconv.artifact import load_artifact
 from edgeconv.cli import main
+from edgeconv.errors import EdgeconvError
 from edgeconv.export.hub.fake_quantizers import holds_integers
 from edgeconv.export.hub.trace import trace_module
 from edgeconv.recipe import load_recipe
@@ -97,12 +98,13 @@ def trained() -> Any:
     net = Trained()
     for _ in range(4):
         net(torch.randn(4, 3, 16, 16))
-    return net.apply(quantization.disable_observer).eval()
+    return net
 
 
 @pytest.mark.filterwarnings("ignore:Please use quant_min and quant_max")
 def test_a_trained_module_keeps_its_integers_without_calibration(tmp_path: Path) -> None:
     net = trained()
+    assert all(bool(part.observer_enabled) for part in net.seen)
     seen = np.random.default_rng(0).normal(size=(20, 1, 3, 16, 16)).astype(np.float32)
     np.savez(tmp_path / "seen.npz", x=seen)
     report = export_model(
@@ -115,13 +117,23 @@ def test_a_trained_module_keeps_its_integers_without_calibration(tmp_path: Path)
     )
     assert report, str(report)
     assert "the module's own" in str(report)
+    assert check_parity([report.artifacts[1].path]), "export and parity say the same"
     artifact = load_artifact(report.artifacts[0].path)
     assert artifact is not None
     recipe = load_recipe(artifact.evidence("recipe.json"))
+    assert all(bool(part.observer_enabled) for part in net.seen)  # as its owner left it
     for held, layer in zip(net.kept, (net.conv, net.linear), strict=True):
         step = held.scale.numpy().reshape(-1, *[1] * (layer.weight.dim() - 1))
         wanted = np.rint(held(layer.weight).detach().numpy() / step)
         assert any(np.array_equal(own.values, wanted) for own in recipe.weights.values())
+
+
+@pytest.mark.filterwarnings("ignore:Please use quant_min and quant_max")
+def test_a_module_whose_quantizers_saw_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EdgeconvError, match="none of Trained's fake quantizers has seen a value"):
+        export_model(
+            Trained(), input_shape=(1, 3, 16, 16), precision="int8", output=tmp_path / "out"
+        )
 
 
 def test_a_module_that_rounds_nothing_is_still_asked_for_pictures(tmp_path: Path) -> None:
@@ -131,7 +143,8 @@ def test_a_module_that_rounds_nothing_is_still_asked_for_pictures(tmp_path: Path
         "class Net(torch.nn.Conv2d):\n"
         "    def __init__(self):\n"
         "        super().__init__(3, 4, 3)\n"
-        "        self.unused = FakeQuantize()\n",
+        "        self.unused = FakeQuantize()\n"
+        "        self.unused(torch.ones(3))\n",
         encoding="utf-8",
     )
     command = ["export", str(tmp_path / "net.py:Net"), "--input-shape", "1,3,16,16", "--int8"]

@@ -62,6 +62,12 @@ def test_attention_of_coarser_steps_than_int8_prescribes_is_rounded_once(tmp_pat
     done = export(attention(), tmp_path, "--target", "tflite", "--target", "onnx", x=x)
     assert done.exit_code == 0, done.output
     assert "1 Softmax (its steps in the file are coarser than 1/256" in done.output
+    held = CliRunner().invoke(main, ["parity", str(tmp_path / "out" / "own_int8.tflite")])
+    assert held.exit_code == 0, held.output  # the file without its rounding is no hop
+    again = ["--data", str(tmp_path / "seen.npz")]
+    held = CliRunner().invoke(main, ["parity", str(tmp_path / "out" / "own_int8.onnx"), *again])
+    assert held.exit_code == 0, held.output
+    assert "raw.onnx" in held.output
 
 
 def four_bits() -> onnx.ModelProto:

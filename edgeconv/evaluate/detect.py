@@ -183,9 +183,9 @@ def _reference(subject: Subject, given: Path | None) -> Subject | None:
     own = subject.artifact
     if given is not None:
         return open_subject(given, replace(subject.asked, runtime=None))
-    if own is None or "hub.onnx" not in own.manifest["evidence"]["files"]:
+    if own is None or own.original not in own.manifest["evidence"]["files"]:
         return None
-    return open_subject(own.evidence("hub.onnx"), replace(subject.asked, runtime=None))
+    return open_subject(own.evidence(own.original), replace(subject.asked, runtime=None))
 
 
 def _drawn(

@@ -44,7 +44,7 @@ class Cell:
 
     ``before`` is the label of the hop before. ``artifact`` is None for files without a manifest.
     ``board``: emulated there. ``lowered``: prepared for INT8, run with the border that exactly stored
-    pixels move. ``digest`` is the SHA-256 of a stage's file, ``follows`` that of the stage it
+    pixels move; ``rounds``: a stage of a model that is quantized already. ``digest`` is the SHA-256 of a stage's file, ``follows`` that of the stage it
     was made from. ``python`` starts the Python that has the runtime where this one has not.
     """
 
@@ -57,6 +57,7 @@ class Cell:
     target: str = "onnx"
     before: str | None = None
     lowered: bool = False
+    rounds: bool = False
     board: str | None = None
     digest: str | None = None
     follows: str | None = None
@@ -64,9 +65,11 @@ class Cell:
 
     @property
     def kind(self) -> str:
-        """The budget against float: fp32, fp16, int8, or lowered (prepared for INT8)."""
+        """The budget against float: fp32, fp16, int8, lowered (prepared for INT8), or kernels (of the same integers)."""
         if self.lowered:
             return "lowered"
+        if self.rounds:
+            return "kernels"
         return {"fp16": "fp16", "int8": "int8", "recipe": "int8"}.get(self.stage, "fp32")
 
     @property
@@ -194,9 +197,8 @@ def _stages(
         if digest in seen:
             continue
         seen.add(digest)
-        title = TITLES[stage]
-        label = f"{title} of {path.parent.name}" if title in seen else title
-        seen.add(title)
+        label = f"{TITLES[stage]} of {path.parent.name}" if TITLES[stage] in seen else TITLES[stage]
+        seen.add(TITLES[stage])
         lowered = stage == "prepared" and artifact.precision == "int8"
         if lowered and scratch is not None:
             try:
@@ -212,6 +214,7 @@ def _stages(
                 row.name,
                 row.as_written,
                 lowered=lowered,
+                rounds=artifact.own_integers,
                 digest=digest,
                 follows=follows,
             )
@@ -230,8 +233,10 @@ def _comparable(artifact: Artifact) -> tuple[Stage, ...]:
     Neither embedded preprocessing nor a softmax is in the raw graph, and what Core ML does to an image
     before the net is in no graph but the hub's.
     """
-    how = artifact.preprocessing
-    if (artifact.manifest.get("graph") or {}).get("image_input"):
+    how, images = artifact.preprocessing, (artifact.manifest.get("graph") or {}).get("image_input")
+    if artifact.own_integers:  # the others are what the model would be without its rounding
+        return () if images else ("raw",)
+    if images:
         return ("hub",)
     if artifact.manifest.get("softmax") or (how is not None and how.embedded):
         return ("hub", "prepared")

@@ -131,7 +131,7 @@ def _names_classes(request: Request, artifact: Artifact | None, reference: Outpu
 
 
 def reference_file(request: Request, artifact: Artifact | None) -> Path | None:
-    """Return the model file that is the float reference: --reference, else the hub ONNX."""
+    """Return the model file that is the float reference: --reference, else what the artifact is held against."""
     if request.reference is not None and not request.is_net:
         path = Path(str(request.reference))
         if path.suffix == ".npz":
@@ -145,7 +145,7 @@ def reference_file(request: Request, artifact: Artifact | None) -> Path | None:
                 ".tflite, or outputs as .npz), such as edgeconv export writes of it"
             )
         raise UsageError("say with --reference what the float model is (.onnx, or outputs as .npz)")
-    return artifact.evidence("hub.onnx")
+    return artifact.evidence(artifact.original)
 
 
 def reference_inputs(request: Request, artifact: Artifact | None) -> tuple[TensorSpec, ...]:
@@ -154,7 +154,7 @@ def reference_inputs(request: Request, artifact: Artifact | None) -> tuple[Tenso
     if path is None:
         if artifact is None:
             raise UsageError("outputs as --reference need an artifact with a manifest, or a model")
-        path = artifact.evidence("hub.onnx")
+        path = artifact.evidence(artifact.original)
     from edgeconv.runtimes.base import open_runner
     from edgeconv.runtimes.probe import probe
 

@@ -11,7 +11,6 @@ from edgeconv.export.targets import TARGETS
 from edgeconv.foreign import refuse_no_model
 from edgeconv.formats.onnx_file import read_onnx
 from edgeconv.inspection import inspect_file
-from edgeconv.recipe import FROM_FILE
 from edgeconv.rescue.attempts import Attempt
 
 INTEGERS = frozenset(
@@ -28,8 +27,7 @@ def options_of(artifact: Artifact, given: dict[str, Any]) -> dict[str, Any]:
     """
     if artifact.precision != "int8":
         raise UsageError(f"{artifact.path} is {artifact.precision}: there is no recipe to mend")
-    recipe = (artifact.manifest.get("recipe") or {}).get("name")
-    if recipe == FROM_FILE:
+    if artifact.own_integers:
         raise UsageError(
             f"{artifact.path} has the integers that its model came with, which no attempt changes: export the float "
             "model with --int8 --calib, and rescue that file"
@@ -50,6 +48,7 @@ def options_of(artifact: Artifact, given: dict[str, Any]) -> dict[str, Any]:
     own["io"] = next((kind for kind in ("int8", "uint8") if kind in kinds), None)
     own["targets"] = (artifact.target,)
     own["calib"] = given.get("calib") or _calibration(artifact)
+    recipe = (artifact.manifest.get("recipe") or {}).get("name")
     if recipe in ("fast", "std", "best"):
         own["recipe"] = recipe
     own |= {key: value for key, value in given.items() if value not in (None, (), False)}
