@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.hub.adaptive_pools import adaptive_pools
+from edgeconv.export.hub.exact_norms import exact_norms
 from edgeconv.export.hub.fake_quantizers import fake_quantizers, untraceable_integers
 from edgeconv.export.hub.lacking import lacking_functions
 from edgeconv.log import muted
@@ -152,7 +153,10 @@ def _export(
     }
     if not dynamo:
         module = _scripts_traced(torch, module, feeds)
-        with adaptive_pools(torch), fake_quantizers(torch), lacking_functions(torch):
+        written = adaptive_pools(torch), fake_quantizers(torch), lacking_functions(torch)
+        with contextlib.ExitStack() as stack:
+            for context in (*written, exact_norms(torch, module)):
+                stack.enter_context(context)
             torch.onnx.export(module, feeds, buffer, dynamo=False, **common)
         return
     program = torch.onnx.export(module, feeds, dynamo=True, external_data=False, **common)
