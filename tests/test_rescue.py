@@ -237,7 +237,7 @@ def test_what_is_given_to_calibrate_on_needs_no_bundled_pictures(
     manifest = {"weights": {"source": "bundled"}}
     exported: Any = SimpleNamespace(
         precision="int8", path="m.tflite", target="tflite", preprocessing=None, manifest=manifest,
-        inputs=(), outputs=(), labels=None, evidence=lambda name: tmp_path / name, verification=dict,
+        inputs=(), outputs=(), labels=None, evidence=lambda name: tmp_path / name, verification=dict, own_integers=False,
     )  # fmt: skip
     assert source.options_of(exported, {"calib": "photos"})["calib"] == "photos"
 

@@ -24,7 +24,7 @@ from edgeconv.train import keep, loop  # noqa: E402
 from edgeconv.train.options import TrainOptions  # noqa: E402
 from edgeconv.train.pictures import augmented, find_labelled, load, moved, split  # noqa: E402
 from edgeconv.train.run import train  # noqa: E402
-from edgeconv.train.snap import pairs, snap  # noqa: E402
+from edgeconv.train.snap import exact_root, pairs, snap  # noqa: E402
 
 COLOURS = {"blue": (30, 60, 200), "green": (40, 180, 60), "red": (210, 40, 30)}
 
@@ -185,7 +185,7 @@ def assert_folds_exactly(net: Any) -> None:
     for convolution, norm in found:
         assert norm.running_var is not None
         assert norm.running_mean is not None
-        factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        factor = norm.weight / exact_root(norm.running_var + norm.eps)
         folded = convolution.weight * factor.view(-1, 1, 1, 1)
         shift = norm.bias - norm.running_mean * factor
         for value in (folded, shift):

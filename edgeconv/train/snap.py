@@ -5,6 +5,7 @@ floats lose precision there once more. Here the factor is moved into the weights
 rounded, and what the batch norm keeps is a factor of 1: what is folded is what is stored.
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -65,7 +66,7 @@ def _move_scale(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     assert mean is not None
     assert variance is not None
     # in its own precision, so that the factor of a net that was snapped before is 1 and changes nothing
-    factor = (norm.weight / torch.sqrt(variance + norm.eps)).double()
+    factor = (norm.weight / exact_root(variance + norm.eps)).double()
     centre = mean.double()
     if convolution.bias is not None:
         centre -= convolution.bias.double()
@@ -75,8 +76,13 @@ def _move_scale(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     # a mean of few bits, so that adding it to the shift and taking it away again changes nothing
     mean.copy_(_half((centre * factor).float()))
     variance.copy_(variance.double() * factor**2)
-    norm.weight.copy_(torch.sqrt(variance + norm.eps))
+    norm.weight.copy_(exact_root(variance + norm.eps))
     norm.bias.copy_(_half(shift.float()) + mean)
+
+
+def exact_root(value: Tensor) -> Tensor:
+    """Return the square root that IEEE 754 prescribes; torch's is MKL's, which processors do not round alike."""
+    return torch.from_numpy(np.sqrt(value.detach().cpu().numpy())).to(value.device)
 
 
 def _half(value: Tensor) -> Tensor:
