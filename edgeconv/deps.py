@@ -1,9 +1,11 @@
 """Import an optional dependency, or say which extra brings it. Nothing is ever installed at run time."""
 
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from edgeconv.errors import EdgeconvError
@@ -14,6 +16,27 @@ PACKAGES = {"PIL": "pillow", "ethosu": "ethos-u-vela"}
 
 class MissingDependencyError(EdgeconvError):
     """An optional package is not installed."""
+
+
+SHARED = True
+"""Whether others use this process too: a program that calls edgeconv as a library, but not a command."""
+
+
+@contextlib.contextmanager
+def unseen(*packages: str) -> Iterator[None]:
+    """Let what is imported meanwhile find those of ``packages`` missing that are not imported yet.
+
+    For libraries that import at once whatever is installed. Nothing where the process is SHARED: they remember what
+    they found.
+    """
+    hidden = [] if SHARED else [name for name in packages if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def require(module: str, extra: str) -> Any:

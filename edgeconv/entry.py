@@ -16,8 +16,10 @@ def main() -> None:
             signal.signal(number, end_early)
     codes: list[int] = []
     atexit.register(_leave, codes)  # what comes first is called last
+    from edgeconv import deps
     from edgeconv.cli import main as command
 
+    deps.SHARED = False
     try:
         command()
     except SystemExit as ended:

@@ -443,6 +443,29 @@ def test_importing_the_target_loads_no_coremltools() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
+def test_a_command_imports_nothing_that_coremltools_has_for_other_converters(
+    tmp_path: Path,
+) -> None:
+    """torch, scikit-learn and more: seven of nine seconds, in which Ctrl-C has to wait."""
+    import subprocess
+
+    import onnx
+
+    onnx.save(convolution_net(), tmp_path / "net.onnx")
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from edgeconv import deps, export_model\n"
+        "deps.SHARED = False\n"  # as the command's entry point says
+        f"assert export_model({str(tmp_path / 'net.onnx')!r}, targets=('coreml',), output=Path({str(tmp_path / 'out')!r}))\n"
+        "assert 'coremltools' in sys.modules\n"
+        "print([name for name in ('torch', 'sklearn', 'torchao') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["[]"]), done.stderr
+
+
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_half_precision_keeps_the_digits_of_a_figure_around_500(precision: Any) -> None:
     """A half has steps of a quarter there; the last layer computes in float32 where that is told."""

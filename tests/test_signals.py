@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeconv import signals
+from edgeconv import deps, signals
 from edgeconv.signals import Stops
 
 SLOW = "import signal\nsignal.raise_signal(signal.SIGINT)\nDONE = True\n"
@@ -60,3 +60,18 @@ def test_a_users_own_module_is_ended_in_its_import(
     with pytest.raises(KeyboardInterrupt), Stops():
         importlib.import_module("slowly_imported")
     assert "slowly_imported" not in sys.modules
+
+
+def test_what_is_unseen_is_found_missing_by_a_command_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A program that calls edgeconv may use the library too, which remembers what it found."""
+    (tmp_path / "slowly_imported.py").write_text("", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(deps, "SHARED", False)
+    with deps.unseen("slowly_imported", "sys"), pytest.raises(ModuleNotFoundError):
+        importlib.import_module("slowly_imported")
+    monkeypatch.setattr(deps, "SHARED", True)
+    with deps.unseen("slowly_imported"):
+        importlib.import_module("slowly_imported")
+    assert sys.modules["sys"] is sys

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgeconv.artifact import Order, Preprocessing
-from edgeconv.deps import require
+from edgeconv.deps import require, unseen
 from edgeconv.errors import EdgeconvError, UnsupportedOpError
 from edgeconv.export.coreml.integers import IntegerPlan
 from edgeconv.export.coreml.lowering import Lowering
@@ -19,6 +19,9 @@ from edgeconv.export.coreml.table import OPS
 from edgeconv.export.coreml.wide import halved
 from edgeconv.export.graph import Graph
 from edgeconv.log import muted
+
+UNUSED = ("torch", "torchvision", "torchaudio", "torchao", "sklearn", "transformers")
+"""What coremltools imports where it is installed, for converters other than ours: it takes ten times as long."""
 
 
 @contextmanager
@@ -93,7 +96,8 @@ def convert(
     shapes it infers differ from the graph's.
     """
     with quiet():
-        ct = require("coremltools", "coreml")
+        with unseen(*UNUSED):
+            ct = require("coremltools", "coreml")
         with _converter_errors():
             program, lowering, outputs = build_program(ct, graph, integers, min_ios, border)
         inputs = None
