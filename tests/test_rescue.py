@@ -259,7 +259,7 @@ def test_an_exported_file_is_made_again_as_it_is(
         precision="int8", path=Path("m.tflite"), target="tflite", preprocessing=how, inputs=(pixels,), outputs=(scores,),
         labels=("cat", "dog"),
         manifest={"softmax": True, "calibration": {"origin": "photos"}},
-        evidence=lambda name: tmp_path / name, verification=lambda: arrays,
+        evidence=lambda name: tmp_path / name, verification=lambda: arrays, own_integers=False,
     )  # fmt: skip
     made = source.options_of(exported, {"calib": "photos", "softmax": False})
     assert (made["embed_preprocessing"], made["softmax"], made["io"]) == (True, True, "uint8")
