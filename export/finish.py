@@ -12,6 +12,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.evaluate.held import hardly_any
 from edgeconv.evaluate.hints import truth_hints
 from edgeconv.export.data import load_feeds
+from edgeconv.export.departure import begin_departure
 from edgeconv.export.emit import EmitRequest, Emitted
 from edgeconv.export.evidence import evidence_files, tensor_files
 from edgeconv.export.feeds import mixed
@@ -20,7 +21,7 @@ from edgeconv.export.hub.cuts import output_cuts
 from edgeconv.export.hub.whole import whole_outputs
 from edgeconv.export.integer.free_form import held_on
 from edgeconv.export.kinds import Io
-from edgeconv.export.lower import embedded, pixel_input
+from edgeconv.export.lower import embedded
 from edgeconv.export.manifest import manifest
 from edgeconv.export.margins import float_scores
 from edgeconv.export.report import (
@@ -36,7 +37,6 @@ from edgeconv.export.verify import (
     FileVerdict,
     Promise,
     expect,
-    first_departure,
     promised,
     verify_file,
 )
@@ -44,7 +44,7 @@ from edgeconv.export.work import Work
 from edgeconv.files import digest, model_files, partner, sha256, write_bytes
 from edgeconv.judge.advice import advice
 from edgeconv.judge.classes import refuse_truth
-from edgeconv.recipe import FROM_FILE, WITHOUT_ZERO_POINTS
+from edgeconv.recipe import WITHOUT_ZERO_POINTS
 from edgeconv.runtimes.choose import choose
 from edgeconv.runtimes.probe import EarlyProbe
 from edgeconv.terminal import counted
@@ -175,27 +175,14 @@ def prove(work: Work) -> None:
     """Write the evidence and begin to find where the float forms of the net first depart."""
     if not work.emitted:
         raise EdgeconvError("; ".join(work.refused.values()))
-    options, expected = work.options, work.expected
+    options = work.options
     folder = work.place / f"{work.stem}.evidence"
     evidence = work.evidence.result() | tensor_files(work.emitted)
     for name, content in evidence.items():
         write_bytes(folder / name, content)
-    names = ["hub"] if options.image_input else ["hub", "prepared"]
-    if not (options.embed_preprocessing or options.image_input or options.softmax):
-        names.insert(0, "raw")  # which has neither pixels nor softmax inside
-    kind = "fp32"
-    if work.recipe is not None and work.recipe.name == FROM_FILE:
-        names, kind = (
-            ["raw"],
-            "kernels",
-        )  # the others are its float net, and the model is the reference
     work.report = ExportReport(options, work.stages.lines, work.notes, refused=work.refused)
     work.report.warnings = work.source.warnings
-    pixels = pixel_input(work.source, options) if options.integer else None
-    stages = {name: folder / f"{name}.onnx" for name in names}
-    work.departure = work.beside.begin(
-        lambda _: first_departure(stages, expected, kind=kind, pixels=pixels)
-    )
+    begin_departure(work, folder)
 
 
 def conclude(work: Work) -> None:

@@ -20,9 +20,8 @@ from edgeconv.export.graph import Graph
 from edgeconv.export.hub.decisions import decisions, opened
 from edgeconv.export.kinds import Precision
 from edgeconv.export.margins import Scores, score_noise
-from edgeconv.export.prepare import PixelInput, with_border
 from edgeconv.export.reference import Arrays, Reference
-from edgeconv.judge.budget import DEFAULTS, HALVES, Limits, defaults_for, held_in
+from edgeconv.judge.budget import HALVES, Limits, defaults_for, held_in
 from edgeconv.judge.labels import Margins
 from edgeconv.judge.measures import Figures
 from edgeconv.judge.parts import Cuts
@@ -262,39 +261,3 @@ def explained_margins(
     noise = {} if promise is None else promise.noise
     found = {n: s.explained(precision, noise.get(n)) for n, s in expected.scores.items()}
     return {name: widest for name, widest in found.items() if widest is not None}
-
-
-def first_departure(
-    stages: Mapping[str, Path],
-    expected: Expected,
-    *,
-    kind: str = "fp32",
-    pixels: PixelInput | None = None,
-    count: int = 4,
-) -> str | None:
-    """Return a sentence naming the first float stage whose outputs leave the reference.
-
-    ``stages`` maps raw, hub and prepared to their .onnx, in order; ``count`` samples are run
-    through each, if the last, which comes of the others, departs at all, by the budget of ``kind``. ``pixels`` are those of an INT8
-    export, whose prepared graph centres them: it runs with the border that this moves by half a step.
-    """
-    from edgeconv.export.hub.onnx_io import load_own, save_model, to_onnx
-    from edgeconv.runtimes.onnxrt import open_model
-
-    few = expected.spread(count)
-
-    def departs(stage: str) -> str | None:
-        model: Path | bytes = stages[stage]
-        if stage == "prepared" and pixels is not None:
-            model = save_model(to_onnx(with_border(load_own(stages[stage]), pixels)))
-        with open_model(model, optimize=False) as runner:
-            got, _ = run_feeds(runner, few.feeds, runner.inputs, runner.outputs)
-        verdict = compare(few.outputs, got, budget=DEFAULTS[kind], cuts=few.cuts, whole=few.whole)
-        if verdict:
-            return None
-        return f"stage {stage} is the first to depart from the float reference: {verdict}"
-
-    *before, last = stages
-    if (found := departs(last)) is None:
-        return None
-    return next(filter(None, map(departs, before)), found)

@@ -38,6 +38,7 @@ from edgeconv.parity.latency import Latency
 from edgeconv.parity.layers.figures import Layer, LayerReport
 from edgeconv.parity.matrix import Matrix, Row, Samples, Settings, judge
 from edgeconv.parity.options import settle
+from edgeconv.parity.promise import promise_of
 from edgeconv.tensors import Quantization, TensorSpec
 from edgeconv.truth import BY_FOLDERS
 
@@ -398,7 +399,7 @@ def test_a_hop_comes_after_what_it_was_made_from() -> None:
 def test_a_file_of_integers_comes_after_its_recipe_else_after_the_same_integers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cells, "_promise", lambda artifact: artifact.manifest["promise"])
+    monkeypatch.setattr(cells, "promise_of", lambda artifact: artifact.manifest["promise"])
     p, q, none = (artifact(promise=text) for text in ("p", "q", ""))
     recipe, second = cell("r", "recipe", artifact=p), cell("s", "recipe", artifact=p)
     assert linked(recipe, second, cell("a", "int8", artifact=p, target="tflite"))["a"] == "s"
@@ -512,7 +513,7 @@ def test_recipes_are_told_apart_by_form_target_and_real_outputs(tmp_path: Path) 
         outputs = [
             {"name": "y", "shape": [1, 2], "dtype": dtype, "layout": "other", "quantization": None}
         ]
-        return cells._promise(
+        return promise_of(
             artifact(str(tmp_path / "a.tflite"), target=target, outputs=outputs, **own)
         )
 
@@ -520,7 +521,7 @@ def test_recipes_are_told_apart_by_form_target_and_real_outputs(tmp_path: Path) 
     assert promise("tflite", "int8") == f"{digest} asymmetric False"
     assert promise("onnx") == f"{digest} asymmetric False"
     assert promise("coreml") == f"{digest} zero-point-free True"
-    assert cells._promise(artifact()) == ""
+    assert promise_of(artifact()) == ""
 
 
 # --- children ------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from edgeconv.files import sha256
 from edgeconv.judge.budget import load_budgets
 from edgeconv.judge.outputs import load_outputs
 from edgeconv.parity.baseline import compare_baseline, load_baseline
-from edgeconv.parity.cells import FLOAT_OUTPUTS
+from edgeconv.parity.promise import FLOAT_OUTPUTS
 from edgeconv.pictures import read_picture
 from edgeconv.recipe import Activation, Recipe, Weights, load_recipe
 from edgeconv.schema import checked, number, parse_json

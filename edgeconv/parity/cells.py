@@ -13,11 +13,10 @@ from edgeconv.foreign import refuse_missing
 from edgeconv.isolate import other_python
 from edgeconv.manifest_schema import PRECISIONS
 from edgeconv.parity.precision import shown_precision
+from edgeconv.parity.promise import evidence_of, promise_of
 from edgeconv.parity.simulate import simulated_recipe, whole_border
-from edgeconv.recipe import WITHOUT_ZERO_POINTS, form_on
 from edgeconv.runtimes.choose import choose, ways
 from edgeconv.runtimes.table import RUNTIMES, Runtime
-from edgeconv.schema import checked, items, mapping, one_of, read_json, table, text
 
 Stage = Literal["raw", "hub", "prepared", "fp32", "fp16", "recipe", "int8"]
 
@@ -31,11 +30,6 @@ TITLES = {
     "recipe": "recipe in float",
 }
 """How reports call the stages that are not artifacts of their own."""
-
-FLOAT_OUTPUTS = table(
-    {"form": one_of("zero-point-free", "asymmetric")}, {"float_outputs": mapping(items(text))}
-)
-"""What is read here of a recipe, by a side that has no engine."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +101,7 @@ def plan(
         target = "onnx" if path.suffix == ".onnx" else path.suffix.lstrip(".")
         for way in ways(path, also):
             label = f"{path.name} · {way.label}"
-            follows = None if artifact is None else _evidence(artifact).get("prepared.onnx")
+            follows = None if artifact is None else evidence_of(artifact).get("prepared.onnx")
             cells.append(
                 Cell(
                     label,
@@ -179,7 +173,7 @@ def _stages(
     artifact: Artifact, seen: set[str], scratch: Path | None, notes: list[str]
 ) -> list[Cell]:
     """Return the ONNX stages of one export that no earlier artifact brought."""
-    files = _evidence(artifact)
+    files = evidence_of(artifact)
     found: list[Cell] = []
     before: str | None = None
     try:
@@ -220,7 +214,7 @@ def _stages(
             )
         )
     if artifact.precision == "int8" and "recipe.json" in files and scratch is not None:
-        promise = _promise(artifact)
+        promise = promise_of(artifact)
         if promise not in seen:
             found += _recipe(artifact, row, scratch, notes, "recipe" in seen)
             seen |= {promise, "recipe"}
@@ -243,12 +237,6 @@ def _comparable(artifact: Artifact) -> tuple[Stage, ...]:
     return ("raw", "hub", "prepared")
 
 
-def _evidence(artifact: Artifact) -> Mapping[str, str]:
-    """Return file name -> SHA-256 of the evidence that the manifest names."""
-    files: Mapping[str, str] = artifact.manifest["evidence"]["files"]
-    return files
-
-
 def _recipe(
     artifact: Artifact, row: Runtime, scratch: Path, notes: list[str], again: bool
 ) -> list[Cell]:
@@ -258,7 +246,7 @@ def _recipe(
     except (MissingDependencyError, EdgeconvError) as error:
         notes.append(f"the recipe's own noise is not simulated: {error}")
         return []
-    follows = _evidence(artifact).get("prepared.onnx")
+    follows = evidence_of(artifact).get("prepared.onnx")
     return [Cell(label, "recipe", path, row.name, row.in_float, artifact, follows=follows)]
 
 
@@ -287,19 +275,7 @@ def _before(cell: Cell, earlier: Sequence[Cell]) -> str | None:
     return floats[-1].label if floats else None
 
 
-def _promise(artifact: Artifact) -> str:
-    """Return what tells recipes apart: the digest, the form, what is rounded, and the outputs that the file holds in float."""
-    digest = _evidence(artifact).get("recipe.json", "")
-    if not digest:
-        return ""
-    file = artifact.evidence("recipe.json")
-    recipe = checked(read_json(file, "a recipe"), FLOAT_OUTPUTS, str(file))
-    real = recipe.get("float_outputs", {}) if artifact.real_outputs else {}
-    form = f"{form_on(artifact.target, recipe['form'])} {artifact.target in WITHOUT_ZERO_POINTS}"
-    return " ".join([digest, form, *real.get(artifact.target, ())])
-
-
 def _same_recipe(a: Cell, b: Cell) -> bool:
     if a.artifact is None or b.artifact is None:
         return False
-    return (promise := _promise(a.artifact)) != "" and promise == _promise(b.artifact)
+    return (promise := promise_of(a.artifact)) != "" and promise == promise_of(b.artifact)
