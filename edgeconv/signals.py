@@ -144,12 +144,13 @@ def _library_imports(frame: FrameType | None) -> bool:
     """
     importing = False
     while frame is not None:
-        code = frame.f_code
+        code, caller = frame.f_code, frame.f_back
         if code.co_filename.startswith("<frozen importlib"):
             importing = True
         elif importing and code.co_name == "<module>" and _installed(code.co_filename):
-            return frame.f_globals.get("__name__") != "__main__"
-        frame = frame.f_back
+            # a program's own first lines, or those of what runs it, are no import
+            return caller is not None and caller.f_code.co_filename.startswith("<frozen importlib")
+        frame = caller
     return False
 
 
