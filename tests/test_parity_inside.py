@@ -320,7 +320,7 @@ def test_samples_and_reference_are_of_the_first_export_that_has_some(
     assert [(s.name, s.shape) for s in specs] == [("input", (1, 3, 16, 16))]
     assert data.reference_inputs(Request(reference="r.npz"), known(exports[0])) == specs
     frozen: Any = SimpleNamespace(
-        frozen_inputs={"input": 1.0}, evidence=lambda name: hub, labels=["a"]
+        frozen_inputs={"input": 1.0}, evidence=lambda name: hub, labels=["a"], original="hub.onnx"
     )
     assert data.reference_inputs(Request(), frozen) == ()
     assert data._frozen(frozen) == {"input": 1.0}
