@@ -60,3 +60,24 @@ def test_a_root_that_is_rounded_otherwise_is_taken_out_and_given_back(
         raise ZeroDivisionError
     assert torch.equal(norm.running_var, var)
     assert conv.weight.shape == (64, 3, 1, 1)
+
+
+def test_a_norm_that_is_not_folded_keeps_its_own_statistics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(1)
+    made = torch.nn.Sequential(torch.nn.BatchNorm2d(64), torch.nn.Conv2d(64, 4, 1)).eval()
+    norm: Any = made[0]
+    for values in (norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var):
+        values.copy_(torch.rand(64) + 0.1)
+    own = torch.sqrt
+    monkeypatch.setattr(torch, "sqrt", lambda x: own(x) * (1 + 2.0**-20))
+    traced = trace_module(made, {"x": (1, 64, 8, 8)})
+    stored = {item.name: numpy_helper.to_array(item) for item in traced.graph.initializer}
+    (node,) = (node for node in traced.graph.node if node.op_type == "BatchNormalization")
+    held = [stored[name] for name in node.input[1:]]
+    wanted = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    for got, value in zip(held, wanted, strict=True):
+        np.testing.assert_array_equal(got, value.detach().numpy())
+    (eps,) = (item.f for item in node.attribute if item.name == "epsilon")
+    assert eps == pytest.approx(1e-5)

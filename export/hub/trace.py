@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgeconv.deps import require
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.hub.adaptive_pools import adaptive_pools
-from edgeconv.export.hub.exact_norms import exact_norms
+from edgeconv.export.hub.exact_norms import Held, exact_norms, unfolded_as_they_were
 from edgeconv.export.hub.fake_quantizers import fake_quantizers, untraceable_integers
 from edgeconv.export.hub.lacking import lacking_functions
 from edgeconv.log import muted
@@ -68,8 +68,9 @@ def _by_either(
         buffer = io.BytesIO()
         try:
             with _quiet(), torch.no_grad():
-                _export(torch, module, feeds, buffer, names, output_names, dynamo)
+                held = _export(torch, module, feeds, buffer, names, output_names, dynamo)
             model: onnx.ModelProto = onnx_package.load_from_string(buffer.getvalue())
+            unfolded_as_they_were(model, held)
             return model
         except Exception as error:  # torch's exporters raise of every kind
             reasons.append(_reason(error))
@@ -145,7 +146,8 @@ def _export(
     input_names: list[str],
     output_names: Sequence[str],
     dynamo: bool,
-) -> None:
+) -> list[Held]:
+    """Write the traced ``module`` into ``buffer``; return the batch norms that were others meanwhile."""
     common = {
         "input_names": input_names,
         "output_names": list(output_names),
@@ -155,12 +157,14 @@ def _export(
         module = _scripts_traced(torch, module, feeds)
         written = adaptive_pools(torch), fake_quantizers(torch), lacking_functions(torch)
         with contextlib.ExitStack() as stack:
-            for context in (*written, exact_norms(torch, module)):
+            for context in written:
                 stack.enter_context(context)
+            held = stack.enter_context(exact_norms(torch, module))
             torch.onnx.export(module, feeds, buffer, dynamo=False, **common)
-        return
+        return held
     program = torch.onnx.export(module, feeds, dynamo=True, external_data=False, **common)
     buffer.write(program.model_proto.SerializeToString())
+    return []
 
 
 def _reason(error: BaseException) -> str:
